@@ -1,0 +1,63 @@
+"""From a composition to networks: the objective says what it needs, architectures are built to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from genzoo.core.config import Config
+from genzoo.core.errors import UsageError
+from genzoo.core.likelihood import Implicit, Likelihood
+from genzoo.core.model import Model
+from genzoo.core.networks import Critic, Encoder, Generator, Ports
+from genzoo.core.objective import Networks, Objective
+
+Resolve = Callable[[str, str], type[Any]]  # (kind, name) to class: the registry's business
+
+
+def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Objective, Networks]:
+    """Build an objective and its networks, with freshly initialized parameters.
+
+    Args:
+        config: the composition.
+        resolve: turns a kind and a name into a class.
+        critics: whether to build the critics too (not for loading).
+
+    Raises:
+        UsageError: if a part is missing, superfluous, or does not go with the others; says why.
+    """
+
+    def make(kind: str, base: type[Any], *args: Any) -> Any:
+        part = config.parts[kind]
+        cls = resolve(kind, part.name)
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise UsageError(f"{kind} {part.name!r} is not a {base.__name__}")
+        return cls(*args, cls.Options(**part.options))
+
+    objective: Objective = make("objective", Objective)
+    name, spec, latent, classes = config.parts["objective"].name, config.data, config.latent, config.classes
+    if config.conditional and not spec.classes:
+        raise UsageError("a conditional model needs labels, and this data has none")
+    plan = objective.plan(spec)
+    needs = {
+        "generator": True,
+        "encoder": plan.posterior is not None,
+        "likelihood": plan.likelihood,
+        "critic": bool(plan.critics),
+    }
+    for kind, needed in needs.items():
+        if needed and kind not in config.parts:
+            raise UsageError(f"objective {name!r} needs a {kind}: name one with --{kind}")
+
+    likelihood: Likelihood = make("likelihood", Likelihood, spec) if plan.likelihood else Implicit(spec)
+    generator: Generator = make("generator", Generator, Ports(latent.shape, likelihood.input_shape, classes))
+    head = encoder = None
+    if plan.posterior is not None:
+        head = plan.posterior(latent)
+        encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes))
+    model = Model(spec, latent, generator, likelihood, encoder, head, classes=classes, config=config)
+    judges: dict[str, Critic] = {}
+    if critics:
+        for c in plan.critics:
+            judges[c.name] = make("critic", Critic, Ports(spec.shape, (c.outputs,), classes, c.penalized))
+    return objective, Networks(model, judges)

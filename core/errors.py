@@ -1,0 +1,20 @@
+"""What genzoo raises on purpose: one sentence that says what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GenzooError(Exception):
+    """A failure that the user can act on; the command line prints it without a traceback and exits 1."""
+
+
+class UsageError(GenzooError):
+    """The request itself was wrong (an unknown name, an option out of range); exits 2."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the nearest known names, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
+    return f" (did you mean {' or '.join(repr(n) for n in near)}?)" if near else ""

@@ -1,0 +1,100 @@
+"""What is in the zoo: list it, describe it, build it, load it."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.registry import Entry, the_registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from genzoo.core.data import Data
+    from genzoo.core.model import Model
+    from genzoo.core.spec import DataSpec
+
+
+def list(
+    kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
+) -> builtins.list[Entry]:
+    """Entries of the zoo, by kind and name; imports no torch.
+
+    Args:
+        kind: ``recipe``, ``objective``, ``generator``, …; None for all.
+        modality: only what works on it.
+        tag: only what carries it.
+        plugin: only what this plugin adds.
+    """
+    return the_registry().entries(kind, modality=modality, tag=tag, plugin=plugin)
+
+
+def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
+    """Build an untrained model.
+
+    Args:
+        recipe: name of a recipe.
+        data: what an observation is, for example ``DataSpec.image(3, 64, 64)``.
+        seed: of the initialization.
+        options: by dotted name, as for `genzoo.fit`.
+    """
+    from genzoo.registry.compose import compose
+    from genzoo.training import initialize
+
+    config = compose(the_registry(), data, recipe, options)
+    return initialize(config, seed)[1].model
+
+
+def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu", verbose: bool = True) -> Model:
+    """Load a trained model, in eval mode.
+
+    Args:
+        weights: a weights folder, or a run's folder; of a run that was killed, its newest whole checkpoint.
+        device: where to.
+        verbose: whether to say on stderr that a checkpoint was used.
+
+    Raises:
+        GenzooError: if it is not there, damaged, or made by a plugin that is not installed.
+    """
+    import sys
+
+    from genzoo.core.files import MANIFEST
+    from genzoo.core.runs import checkpoints, newest_checkpoint
+    from genzoo.core.weights import CONFIG, load_model, read_config
+    from genzoo.registry.compose import resolver
+
+    folder = Path(weights).expanduser()
+    if not folder.is_dir():
+        near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        raise GenzooError(f"there is no weights folder {str(weights)!r}{did_you_mean(folder.name, near)}")
+    if not (folder / MANIFEST).exists() and checkpoints(folder):
+        folder, _ = newest_checkpoint(folder)
+        if verbose:
+            print(f"genzoo: the run was not finished, using {folder}", file=sys.stderr)
+    if not (folder / MANIFEST).exists() and not (folder / CONFIG).exists():
+        raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}")
+    return load_model(folder, resolver(the_registry(), read_config(folder)), device=device)
+
+
+def load_data(
+    data: Any,
+    *,
+    labels: Any = None,
+    split: Literal["train", "test"] = "train",
+    options: Mapping[str, Any] | None = None,
+) -> Data:
+    """Open data: a name of the zoo, a path, arrays, a torch Dataset or DataLoader.
+
+    Args:
+        data: what.
+        labels: class labels, where ``data`` is an array.
+        split: ``train`` or ``test``, for names and paths.
+        options: of the data set, by name: ``{"binarize": "static"}``.
+    """
+    from genzoo.registry.sources import open_data
+
+    return open_data(the_registry(), data, options, labels=labels, split=split)

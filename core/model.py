@@ -1,0 +1,415 @@
+"""All that a user keeps of training: samples, encodes, reconstructs, interpolates, scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.data import to_model, to_people
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.networks import Encoder, Generator
+from genzoo.core.noise import generator as seeded
+from genzoo.core.posterior import Posterior, PosteriorHead, Prior
+from genzoo.core.spec import DataSpec, Latent
+
+if TYPE_CHECKING:
+    from genzoo.core.config import Config
+    from genzoo.core.likelihood import Likelihood
+
+_BLOCK = 64  # codes are drawn in blocks of this many, so that sample i is the same for every batch size
+_CODES, _PIXELS, _POSTERIOR = 1, 2, 3  # streams of randomness
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """Importance-weighted estimates of log p(x), a lower bound in expectation (arXiv:1509.00519).
+
+    Attributes:
+        values: log (1/K) Σ w_k in nats per observation, ``(N,)``; density in people's units if continuous.
+        standard_error: of each value, from the spread of its own weights, ``(N,)``.
+        effective_samples: (Σw)² / Σw² of each observation, between 1 and K, ``(N,)``.
+        samples: K.
+        dimensions: numbers per observation.
+        levels: values a number can take, None for a density.
+    """
+
+    values: Tensor
+    standard_error: Tensor
+    effective_samples: Tensor
+    samples: int
+    dimensions: int
+    levels: int | None
+
+    @property
+    def mean(self) -> float:
+        """Mean over the observations, in nats."""
+        return self.values.double().mean().item()
+
+    @property
+    def mean_standard_error(self) -> float:
+        """Standard error of `mean` over the observations, in nats."""
+        n = len(self.values)
+        return self.values.double().std().item() / math.sqrt(n) if n > 1 else math.nan
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Negative mean in bits per dimension (of the density, where the likelihood is continuous)."""
+        return -self.mean / (self.dimensions * math.log(2))
+
+
+class Model(nn.Module):
+    """A generator and what gives it meaning: prior, likelihood, and perhaps an encoder.
+
+    Methods without an underscore in the first group work in people's units: images are floats in [0, 1]
+    (8-bit arrays are accepted), vectors in their own units. `mean`, `posterior` and the networks work in
+    model space and are differentiable: they are what objectives call.
+
+    Attributes:
+        spec: what an observation is.
+        latent: the code space.
+        classes: number of classes the networks are conditioned on, 0 if unconditional.
+        config: everything needed to rebuild the networks, None for a hand-made model.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent: Latent,
+        generator: Generator,
+        likelihood: Likelihood,
+        encoder: Encoder | None = None,
+        head: PosteriorHead | None = None,
+        *,
+        prior: Prior | None = None,
+        classes: int = 0,
+        config: Config | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.latent, self.classes, self.config = spec, latent, classes, config
+        self.generator = generator
+        self.likelihood = likelihood
+        self.encoder = encoder
+        self.head = head
+        self.prior = prior if prior is not None else Prior(latent)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    # In model space, differentiable: what objectives call.
+
+    def mean(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Expected observations in model space, ``(B, *spec.shape)``, for codes ``(B, *latent.shape)``."""
+        params: Tensor = self.generator(z, y)
+        return self.likelihood.mean(params)
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Posterior:
+        """q(z|x) for observations in model space."""
+        if self.encoder is None or self.head is None:
+            raise GenzooError(f"{self._name} has no encoder: it can sample and interpolate, but not encode")
+        posterior: Posterior = self.head(self.encoder(x, y))
+        return posterior
+
+    # In people's units, without gradients.
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        labels: int | Sequence[int] | Tensor | None = None,
+        truncation: float | None = None,
+        noise: bool = False,
+        batch_size: int = 256,
+    ) -> Tensor:
+        """Draw observations.
+
+        Args:
+            n: how many.
+            seed: the same seed gives the same observations, whatever the batch size; sample i does not depend
+                on ``n``.
+            labels: class of each (one number for all), for a conditional model; default cycles through them.
+            truncation: keep codes within ± this many standard deviations of the prior.
+            noise: draw from the likelihood too, instead of giving its mean.
+            batch_size: observations at a time.
+
+        Returns:
+            ``(n, *spec.shape)`` in people's units, on the model's device.
+        """
+        parts = list(
+            self.sample_batches(n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size)
+        )
+        return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.spec.shape, device=self.device)
+
+    @torch.no_grad()
+    def sample_batches(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        labels: int | Sequence[int] | Tensor | None = None,
+        truncation: float | None = None,
+        noise: bool = False,
+        batch_size: int = 256,
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield what `sample` returns in batches of observations and labels, in constant memory."""
+        if n < 0:
+            raise UsageError(f"the number of samples must not be negative, got {n}")
+        if truncation is not None and not truncation > 0:
+            raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
+        chosen = self._labels(labels, n)
+        blocks = max(batch_size // _BLOCK, 1)
+        with _evaluating(self):
+            for start in range(0, n, blocks * _BLOCK):
+                count = min(blocks * _BLOCK, n - start)
+                z = self.codes(start, count, seed=seed, truncation=truncation)
+                y = None
+                if self.classes:
+                    index = torch.arange(start, start + count)
+                    y = (index % self.classes if chosen is None else chosen[index]).to(self.device)
+                with torch.no_grad():
+                    params = self.generator(z, y)
+                    if noise:
+                        g = seeded(seed, _PIXELS, start, device=self.device)
+                        x = self.likelihood.sample(params, g)
+                    else:
+                        x = self.likelihood.mean(params)
+                    yield to_people(self.spec, x), y
+
+    def codes(self, start: int, count: int, *, seed: int = 0, truncation: float | None = None) -> Tensor:
+        """Codes number ``start`` to ``start + count`` of a seed's endless sequence, ``(count, size)``.
+
+        They are drawn on the CPU, so that a seed means the same on every device.
+        """
+        first, last = start // _BLOCK, (start + count - 1) // _BLOCK
+        parts = [
+            torch.rand(_BLOCK, *self.latent.shape, generator=seeded(seed, _CODES, block))
+            for block in range(first, last + 1)
+        ]
+        u = torch.cat(parts)[start - first * _BLOCK :][:count] if parts else torch.empty(0, *self.latent.shape)
+        return self.prior.sample(u, truncation).to(self.device)
+
+    @torch.no_grad()
+    def encode(
+        self, x: Any, labels: Any = None, *, sample: bool = False, seed: int = 0, batch_size: int = 512
+    ) -> Tensor:
+        """Codes of observations: the posterior mean, or a draw from it if asked to sample.
+
+        Args:
+            x: ``(N, *spec.shape)`` in people's units, or 8-bit.
+            labels: ``(N,)`` for a conditional model.
+            sample: draw from the posterior instead of taking its mean.
+            seed: of that draw.
+            batch_size: observations at a time.
+
+        Returns:
+            ``(N, *latent.shape)``.
+        """
+        codes = []
+        with _evaluating(self):
+            for start, xb, yb in self._batches(x, labels, batch_size):
+                q = self.posterior(xb, yb)
+                if sample:
+                    eps = torch.randn(q.mean.shape, generator=seeded(seed, _POSTERIOR, start))
+                    codes.append(q.sample(eps.to(self.device)))
+                else:
+                    codes.append(q.mean)
+        return torch.cat(codes)
+
+    @torch.no_grad()
+    def decode(self, z: Any, labels: Any = None, *, batch_size: int = 512) -> Tensor:
+        """Expected observations ``(N, *spec.shape)`` in people's units, for codes ``(N, *latent.shape)``."""
+        z = torch.as_tensor(z, dtype=torch.float32, device=self.device)
+        if z.shape[1:] != self.latent.shape:
+            raise UsageError(f"{self._name} takes codes of shape (N, {self.latent.size}), not {tuple(z.shape)}")
+        y = self._labels(labels, len(z), required=True)
+        out = []
+        with _evaluating(self):
+            for start in range(0, len(z), batch_size):
+                part = slice(start, start + batch_size)
+                yb = None if y is None else y[part].to(self.device)
+                out.append(to_people(self.spec, self.mean(z[part], yb)))
+        return torch.cat(out) if out else torch.empty(0, *self.spec.shape)
+
+    def reconstruct(
+        self, x: Any, labels: Any = None, *, sample: bool = False, seed: int = 0, batch_size: int = 512
+    ) -> Tensor:
+        """Encode and decode: ``(N, *spec.shape)`` in people's units; see `encode` for the arguments."""
+        return self.decode(
+            self.encode(x, labels, sample=sample, seed=seed, batch_size=batch_size), labels, batch_size=batch_size
+        )
+
+    def interpolate(
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 8,
+        *,
+        path: Literal["spherical", "straight"] = "spherical",
+        labels: Any = None,
+    ) -> Tensor:
+        """Observations along paths between codes.
+
+        Args:
+            a: codes ``(N, size)`` to start from.
+            b: codes ``(N, size)`` to arrive at.
+            steps: points on each path, both ends included.
+            path: ``spherical`` keeps to the shell where a normal prior has its mass; ``straight`` does not.
+            labels: class of each path, for a conditional model.
+
+        Returns:
+            ``(N, steps, *spec.shape)`` in people's units.
+        """
+        if steps < 2:
+            raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
+        a, b = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (a, b))
+        if a.shape != b.shape or a.shape[1:] != self.latent.shape:
+            raise UsageError(
+                f"interpolation takes two sets of codes of one shape (N, {self.latent.size}), "
+                f"not {tuple(a.shape)} and {tuple(b.shape)}"
+            )
+        t = torch.linspace(0, 1, steps, device=self.device)
+        z = spherical(a, b, t) if path == "spherical" else torch.lerp(a[:, None], b[:, None], t[None, :, None])
+        y = self._labels(labels, len(a), required=True)
+        x = self.decode(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps))
+        return x.unflatten(0, (len(a), steps))
+
+    @torch.no_grad()
+    def log_likelihood(
+        self, x: Any, labels: Any = None, *, samples: int = 500, seed: int = 0, budget: int = 10_000
+    ) -> LogLikelihood:
+        """Estimate log p(x) with K importance samples from the encoder's posterior.
+
+        Args:
+            x: ``(N, *spec.shape)`` in people's units, or 8-bit.
+            labels: ``(N,)`` for a conditional model.
+            samples: K.
+            seed: of the samples; results do not depend on ``budget``.
+            budget: how many codes to decode at a time.
+        """
+        if samples < 1:
+            raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
+        chunk = min(samples, budget)
+        values, errors, effective = [], [], []
+        with _evaluating(self):
+            for start, xb, yb in self._batches(x, labels, max(budget // samples, 1)):
+                q, n = self.posterior(xb, yb), len(xb)
+                # One stream per observation, so that the batch size changes nothing.
+                streams = [seeded(seed, _POSTERIOR, start + i) for i in range(n)]
+                weights = []
+                for k in range(0, samples, chunk):
+                    m = min(chunk, samples - k)
+                    eps = torch.stack([torch.randn(m, *self.latent.shape, generator=g) for g in streams], dim=1)
+                    z = q.sample(eps.to(self.device))
+                    params = self.generator(z.flatten(0, 1), None if yb is None else yb.repeat(m))
+                    log_x = self.likelihood.log_prob(params, xb.repeat(m, *[1] * (xb.dim() - 1))).view(m, n)
+                    weights.append((log_x + self.prior.log_prob(z) - q.log_prob(z)).double())
+                w = torch.cat(weights)
+                total, squared = torch.logsumexp(w, 0), torch.logsumexp(2 * w, 0)
+                ess = torch.exp(2 * total - squared)
+                values.append(total - math.log(samples))
+                # Delta method: Var[log mean w] ≈ Var[w] / (K mean(w)²) = (K / ESS - 1) / (K - 1)
+                errors.append(torch.sqrt(((samples / ess - 1) / max(samples - 1, 1)).clamp(min=0)))
+                effective.append(ess)
+        error = torch.cat(errors)
+        if samples == 1:
+            error = torch.full_like(error, math.nan)
+        levels = self.spec.levels if self.likelihood.discrete else None
+        return LogLikelihood(torch.cat(values), error, torch.cat(effective), samples, self.spec.size, levels)
+
+    @torch.no_grad()
+    def active_units(self, x: Any, labels: Any = None, *, threshold: float = 0.01) -> int:
+        """Latent dimensions whose posterior mean varies over the data by more than ``threshold``.
+
+        Burda et al., arXiv:1509.00519, section 5.2. Zero means that the posterior collapsed.
+        """
+        return active_units(self.encode(x, labels), threshold)
+
+    # Helpers.
+
+    @property
+    def _name(self) -> str:
+        return f"model {self.config.recipe!r}" if self.config is not None else "this model"
+
+    def _labels(self, labels: Any, n: int, required: bool = False) -> Tensor | None:
+        """Check labels and return them as int64 ``(n,)`` on the CPU, or None."""
+        if labels is None:
+            if self.classes and required:
+                raise UsageError(f"{self._name} is conditional: give the labels of its {self.classes} classes")
+            return None
+        if not self.classes:
+            raise UsageError(f"{self._name} is not conditional: it takes no labels")
+        y = torch.as_tensor(np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels))
+        if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            raise UsageError(f"labels are whole numbers from 0 to {self.classes - 1}, not {y.dtype}")
+        y = y.long().expand(n) if y.dim() == 0 else y.long()
+        if y.shape != (n,):
+            raise UsageError(f"{n} labels are needed, one per observation, not an array of shape {tuple(y.shape)}")
+        wrong = y[(y < 0) | (y >= self.classes)]
+        if len(wrong):
+            raise UsageError(f"label {wrong[0].item()} is out of range: the classes are 0 to {self.classes - 1}")
+        return y
+
+    def _batches(self, x: Any, labels: Any, batch_size: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Yield (start, observations in model space on the device, labels)."""
+        if self.encoder is None:
+            raise GenzooError(f"{self._name} has no encoder: it can sample and interpolate, but not encode")
+        x = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x))
+        if x.shape[1:] != self.spec.shape or len(x) == 0:
+            raise UsageError(f"{self._name} takes data of shape (N, {', '.join(map(str, self.spec.shape))}), "
+                             f"not {tuple(x.shape)}")  # fmt: skip
+        y = self._labels(labels, len(x), required=True)
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            yield start, to_model(self.spec, x[part].to(self.device)), None if y is None else y[part].to(self.device)
+
+
+def active_units(codes: Tensor, threshold: float = 0.01) -> int:
+    """Dimensions of posterior means ``(N, D)`` that vary over the data by more than ``threshold``."""
+    return int((codes.var(dim=0) > threshold).sum())
+
+
+def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Great-circle interpolation between codes, with the norm going straight from ‖a‖ to ‖b‖.
+
+    Args:
+        a: ``(N, D)``.
+        b: ``(N, D)``.
+        t: ``(S,)`` in [0, 1].
+
+    Returns:
+        ``(N, S, D)``; the straight line where the codes are (anti)parallel.
+    """
+    ra, rb = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    tiny = torch.finfo(a.dtype).tiny
+    ua, ub = a / ra.clamp(min=tiny), b / rb.clamp(min=tiny)
+    angle = torch.acos((ua * ub).sum(1, keepdim=True).clamp(-1, 1))[:, None]  # (N, 1, 1)
+    s = t[None, :, None]
+    sine = torch.sin(angle)
+    straight = sine.abs() < 1e-4
+    safe = torch.where(straight, torch.ones_like(sine), sine)
+    turned = (torch.sin((1 - s) * angle) * ua[:, None] + torch.sin(s * angle) * ub[:, None]) / safe
+    length = torch.lerp(ra[:, None], rb[:, None], s)
+    return torch.where(straight, torch.lerp(a[:, None], b[:, None], s), turned * length)
+
+
+class _evaluating:
+    """Put a module in eval mode for a while, and back into the mode it was in."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        self.training = self.module.training
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.module.train(self.training)

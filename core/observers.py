@@ -1,0 +1,155 @@
+"""What watches a run: a progress bar, a log, pictures, checkpoints, the best model so far."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from genzoo.core import pictures
+from genzoo.core.errors import GenzooError
+from genzoo.core.files import writing
+from genzoo.core.trainer import Observer, Trainer
+
+
+class Progress(Observer):
+    """A bar on stderr with the rate, the time left and the loss terms."""
+
+    def __init__(self, trainer: Trainer, label: str) -> None:
+        self._bar = tqdm(
+            total=trainer.steps,
+            initial=trainer.step,
+            desc=label,
+            unit="step",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10.0,
+            # Colour codes and cursor movements are for terminals: elsewhere, plain lines.
+            ascii=None if sys.stderr.isatty() else True,
+        )
+
+    def step(self, trainer: Trainer) -> None:
+        """Move on."""
+        self._bar.update()
+
+    def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
+        """Show the terms."""
+        shown = {k: f"{v:.4g}" for k, v in record.items() if k not in ("step", "seconds")}
+        self._bar.set_postfix(shown, refresh=False)
+
+    def end(self, trainer: Trainer) -> None:
+        """Leave the last line standing."""
+        self._bar.close()
+
+
+class LogFile(Observer):
+    """The loss log as JSON lines beside the run: one object per record."""
+
+    def __init__(self, trainer: Trainer, path: Path) -> None:
+        self.path = path
+        with writing(path):  # a resumed run's log may reach beyond the checkpoint it resumes from
+            path.write_text("".join(json.dumps(r) + "\n" for r in trainer.history), encoding="utf-8")
+
+    def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
+        """Append a line."""
+        with writing(self.path), open(self.path, "a", encoding="utf-8") as f:
+            f.write(json.dumps(record) + "\n")
+
+
+class Pictures(Observer):
+    """Sample pictures at intervals, always from the same codes."""
+
+    def __init__(self, trainer: Trainer, folder: Path, every: int, n: int = 64) -> None:
+        self.folder, self.n = folder, n
+        self.every = every or max(trainer.steps // 10, 1)
+
+    def step(self, trainer: Trainer) -> None:
+        """Draw one if it is time."""
+        if trainer.step % self.every == 0 or trainer.step == trainer.steps:
+            model = trainer.model
+            n = self.n if model.spec.modality == "image" else 1000
+            image = pictures.picture(model.spec, model.sample(n), columns_for(model.classes, n))
+            if image is not None:
+                self.folder.mkdir(exist_ok=True)
+                pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
+
+
+def columns_for(classes: int, n: int) -> int | None:
+    """Columns of a grid of samples: one per class where a conditional model cycles through a few."""
+    return classes if 2 <= classes <= 16 else None
+
+
+class Checkpoints(Observer):
+    """Saves the state of training at intervals of steps, or of time."""
+
+    def __init__(self, save: Callable[[Trainer], None], every: int, seconds: float = 300.0) -> None:
+        self.save, self.every, self.seconds = save, every, seconds
+        self._last = time.monotonic()
+
+    def step(self, trainer: Trainer) -> None:
+        """Save if it is time."""
+        if trainer.step == trainer.steps:
+            return  # the run's end saves
+        due = trainer.step % self.every == 0 if self.every else time.monotonic() - self._last > self.seconds
+        if due:
+            self.save(trainer)
+            self._last = time.monotonic()
+
+
+class HeldOut(Observer):
+    """Computes the held-out loss at intervals and keeps the best model."""
+
+    def __init__(self, trainer: Trainer, every: int, keep: Callable[[Trainer, float], None] | None) -> None:
+        per_epoch = math.ceil(len(trainer.data) / (trainer.options.batch_size * trainer.turns))
+        self.every, self.keep = every or max(per_epoch, 1), keep
+        self.best = min((r["held-out loss"] for r in trainer.history if "held-out loss" in r), default=math.inf)
+        self.last: float | None = None
+
+    def step(self, trainer: Trainer) -> None:
+        """Judge if it is time."""
+        if trainer.step % self.every and trainer.step != trainer.steps:
+            return
+        loss = trainer.validate()
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise GenzooError(f"training broke down at step {trainer.step}: the held-out loss is {loss}")
+        self.last = loss
+        trainer.note({"held-out loss": loss})
+        if loss < self.best:
+            self.best = loss
+            if self.keep:
+                self.keep(trainer, loss)
+
+
+class TensorBoard(Observer):
+    """Event files for TensorBoard (``pip install genzoo[tensorboard]``)."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise GenzooError(
+                "event files need the tensorboard package: pip install 'genzoo[tensorboard]', or leave it out"
+            ) from None
+        self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
+        """Write the terms as scalars, and the samples now and then."""
+        for name, value in record.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, int(record["step"]))
+
+    def end(self, trainer: Trainer) -> None:
+        """Add the last samples and close."""
+        if trainer.model.spec.modality == "image":
+            with torch.no_grad():
+                self._writer.add_images("samples", trainer.model.sample(64)[:, :3].clamp(0, 1), trainer.step)
+        self._writer.close()

@@ -1,0 +1,193 @@
+"""Typed options: one dataclass per component, read without importing it.
+
+A component keeps its configuration in a nested dataclass called ``Options``::
+
+    class WGANGP(Adversarial):
+        @dataclass(frozen=True)
+        class Options(Adversarial.Options):
+            gp_weight: float = option(10.0, "weight λ of the gradient penalty", low=0)
+
+The registry reads such a class from its source (see `genzoo.registry.static`), so that listing and
+describing never import torch; both readings give the same `OptionInfo`. This module is torch-free.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from genzoo.core.errors import UsageError, did_you_mean
+
+Value: TypeAlias = bool | int | float | str | None | tuple["Value", ...]
+
+TYPES = ("bool", "int", "float", "str", "Literal[...]", "tuple[TYPE, ...]", "TYPE | None")
+
+
+def option(default: Any, doc: str = "", *, low: float | None = None, high: float | None = None) -> Any:
+    """Declare a field of an ``Options`` dataclass.
+
+    Args:
+        default: the default, a literal.
+        doc: one line for people, with the unit where there is one.
+        low: smallest number allowed, inclusive (for tuples: of every element).
+        high: largest number allowed, inclusive.
+    """
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """One option as people see it: its name, type as written in the source, default, range and meaning."""
+
+    name: str
+    type: str
+    default: Value
+    doc: str = ""
+    low: float | None = None
+    high: float | None = None
+
+    def coerce(self, value: Any, where: str) -> Value:
+        """Turn what a user gave (text from a command line, or a value) into a valid value.
+
+        Args:
+            value: text or a value.
+            where: dotted name of the option, for the message.
+
+        Raises:
+            UsageError: if it is not of the option's type or out of range; says which.
+        """
+        try:
+            result = _convert(ast.parse(self.type, mode="eval").body, value)
+        except (ValueError, TypeError) as e:
+            detail = f": {e}" if str(e) else ""
+            raise UsageError(f"{where} takes {describe_type(self.type)}, not {value!r}{detail}") from None
+        for number in result if isinstance(result, tuple) else (result,):
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                if not math.isfinite(number):
+                    raise UsageError(f"{where} takes a finite number, not {value!r}")
+                if self.low is not None and number < self.low:
+                    raise UsageError(f"{where} must be at least {self.low:g}, not {number:g}")
+                if self.high is not None and number > self.high:
+                    raise UsageError(f"{where} must be at most {self.high:g}, not {number:g}")
+        return result
+
+
+def describe_type(text: str) -> str:
+    """Say an option's type in words, e.g. ``one of 'a', 'b'`` for a Literal."""
+    node = ast.parse(text, mode="eval").body
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("Literal"):
+        return "one of " + ", ".join(repr(v) for v in _literals(node))
+    words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+    if text in words:
+        return words[text]
+    if isinstance(node, ast.BinOp):
+        return f"{describe_type(ast.unparse(node.left))} or {describe_type(ast.unparse(node.right))}"
+    if text == "None":
+        return "none"
+    if isinstance(node, ast.Subscript):
+        element = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) else node.slice
+        return f"a list like 1,2 where each is {describe_type(ast.unparse(element))}"
+    return text
+
+
+def _literals(node: ast.Subscript) -> list[Any]:
+    elements = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    return [ast.literal_eval(e) for e in elements]
+
+
+def _convert(kind: ast.expr, value: Any) -> Value:
+    """Convert to the type that an annotation's syntax tree names, or raise ValueError."""
+    name = ast.unparse(kind)
+    if isinstance(kind, ast.BinOp):  # X | None, X | Y: the first that fits
+        for side in sorted((kind.left, kind.right), key=lambda k: ast.unparse(k) != "None"):
+            try:
+                return _convert(side, value)
+            except ValueError:
+                continue
+        raise ValueError
+    if name == "None":
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+            return None
+        raise ValueError
+    if name == "bool":
+        if isinstance(value, bool):
+            return value
+        table = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        if isinstance(value, str) and value.lower() in table:
+            return table[value.lower()]
+        raise ValueError
+    if name == "int":
+        if isinstance(value, bool):
+            raise ValueError
+        if isinstance(value, str):
+            return int(value)
+        if isinstance(value, (int, float)) and value == int(value):
+            return int(value)
+        raise ValueError
+    if name == "float":
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError from None
+    if name == "str":
+        if isinstance(value, str):
+            return value
+        raise ValueError
+    if isinstance(kind, ast.Subscript):
+        outer = ast.unparse(kind.value)
+        if outer.endswith("Literal"):
+            for allowed in _literals(kind):
+                if value == allowed or (isinstance(value, str) and value == str(allowed)):
+                    return allowed  # type: ignore[no-any-return]
+            raise ValueError
+        if outer == "tuple":
+            items = [v for v in value.strip("()[] ").split(",") if v.strip()] if isinstance(value, str) else value
+            if isinstance(items, (bool, int, float)):
+                items = [items]
+            if not isinstance(items, (list, tuple)):
+                raise ValueError
+            kinds = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
+            if len(kinds) == 2 and ast.unparse(kinds[1]) == "...":
+                kinds = [kinds[0]] * len(items)
+            if len(kinds) != len(items):
+                raise ValueError(f"it has {len(kinds)} elements")
+            return tuple(_convert(k, v.strip() if isinstance(v, str) else v) for k, v in zip(kinds, items, strict=True))
+    raise TypeError(f"{name} is no option type; use {', '.join(TYPES)}")
+
+
+def options_of(cls: type) -> list[OptionInfo]:
+    """Read the options of an ``Options`` dataclass that is already imported."""
+    infos = []
+    for field in dataclasses.fields(cls):
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", None)
+        if not isinstance(field.type, type):
+            kind = str(field.type).replace("typing.", "")
+        default = None if field.default is dataclasses.MISSING else field.default
+        meta = field.metadata
+        infos.append(OptionInfo(field.name, str(kind), default, meta.get("doc", ""), meta.get("low"), meta.get("high")))
+    return infos
+
+
+def coerce_all(infos: Iterable[OptionInfo], given: Mapping[str, Any], where: str) -> dict[str, Value]:
+    """Check given values against options and fill in the defaults.
+
+    Args:
+        infos: the options that exist.
+        given: what the user set.
+        where: name of the group, for messages: ``objective`` gives ``objective.gp_weight``.
+
+    Raises:
+        UsageError: for a name that does not exist (with the nearest ones) or a value that does not fit.
+    """
+    known = {i.name: i for i in infos}
+    for name in given:
+        if name not in known:
+            some = f"; it has {', '.join(sorted(known))}" if known else "; it has no options"
+            raise UsageError(f"{where} has no option {name!r}{did_you_mean(name, known) or some}")
+    return {n: i.coerce(given[n], f"{where}.{n}") if n in given else i.default for n, i in known.items()}

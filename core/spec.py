@@ -1,0 +1,97 @@
+"""What a sample is and what a code is: plain, torch-free descriptions that travel in ``config.json``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from genzoo.core.errors import UsageError
+from genzoo.core.options import option
+
+Modality = Literal["image", "vector", "audio", "text", "table"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What one observation is, and how model space maps to what people have.
+
+    Networks and objectives work in *model space*; people have 8-bit pixels, or floats in their own
+    units. The two are tied by ``people = model * scale + shift``: for images model space is
+    [-1, 1] and people's floats are [0, 1]; for real vectors it is standardized.
+
+    Attributes:
+        modality: ``image`` is channels, height, width; ``vector`` is real numbers with no order.
+        shape: of one observation in model space, e.g. ``(1, 28, 28)`` or ``(2,)``.
+        levels: how many values a number can take (256 for 8-bit images, 2 for binary), None if real.
+        classes: number of class labels, 0 if there are none.
+        class_names: what the labels are called, empty if unknown.
+        scale: factor from model space to people's units, one number or one per element of the first axis.
+        shift: offset likewise.
+        name: the data set's name, for records and presets; "" if unnamed.
+    """
+
+    modality: Modality
+    shape: tuple[int, ...]
+    levels: int | None = None
+    classes: int = 0
+    class_names: tuple[str, ...] = ()
+    scale: tuple[float, ...] = (1.0,)
+    shift: tuple[float, ...] = (0.0,)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.shape or any(s < 1 for s in self.shape):
+            raise UsageError(f"a sample's shape must be positive whole numbers, not {self.shape}")
+        if self.modality == "image" and len(self.shape) != 3:
+            raise UsageError(f"an image's shape is channels, height, width, not {self.shape}")
+        if any(not math.isfinite(s) or s <= 0 for s in self.scale):
+            raise UsageError("the data's scale must be positive and finite")
+
+    @property
+    def size(self) -> int:
+        """How many numbers one observation has."""
+        return math.prod(self.shape)
+
+    @classmethod
+    def image(
+        cls,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        levels: int | None = 256,
+        classes: int = 0,
+        class_names: tuple[str, ...] = (),
+        name: str = "",
+    ) -> DataSpec:
+        """Describe images: model space [-1, 1], people's floats [0, 1]."""
+        shape = (channels, height, width)
+        return cls("image", shape, levels, classes, class_names, (0.5,), (0.5,), name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        from dataclasses import asdict
+
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DataSpec:
+        """Rebuild from `to_dict`'s output."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+@dataclass(frozen=True)
+class Latent:
+    """The code space.
+
+    Attributes:
+        size: numbers in a code.
+    """
+
+    size: int = option(16, "numbers in a code", low=1, high=65536)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one code."""
+        return (self.size,)

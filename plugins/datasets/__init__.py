@@ -1,0 +1,80 @@
+"""Data sets: Fashion-MNIST, whole and small, toy densities in the plane, and a user's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genzoo.core.errors import UsageError
+from genzoo.registry import hookimpl
+
+if TYPE_CHECKING:
+    from genzoo.registry.registrar import Registrar
+
+HERE = "genzoo.plugins.datasets"
+
+
+@hookimpl
+def genzoo_register(registry: Registrar) -> None:
+    """Register the data sets."""
+    registry.dataset(
+        "fashion-mnist",
+        f"{HERE}.fashion_mnist:FashionMNIST",
+        summary="70,000 grey 28×28 pictures of clothes in 10 classes",
+        paper="arXiv:1708.07747",
+        modalities=("image",),
+    )
+    registry.dataset(
+        "fashion-mini",
+        f"{HERE}.fashion_mini:FashionMini",
+        summary="7,000 pictures of Fashion-MNIST that come with genzoo",
+        paper="arXiv:1708.07747",
+        modalities=("image",),
+        tags=("bundled",),
+    )
+    registry.dataset(
+        "ring8",
+        f"{HERE}.toys:Ring8",
+        summary="8 Gaussians on a circle of radius 1, σ = .01",
+        paper="arXiv:1611.02163",
+        modalities=("vector",),
+        tags=("toy", "bundled"),
+    )
+    registry.dataset(
+        "grid25",
+        f"{HERE}.toys:Grid25",
+        summary="25 Gaussians on a grid of spacing 2, σ = .05",
+        paper="arXiv:1705.07761",
+        modalities=("vector",),
+        tags=("toy", "bundled"),
+    )
+    registry.dataset(
+        "folder",
+        f"{HERE}.folder:Folder",
+        summary="your folder of images, with class sub-folders if you like",
+        modalities=("image",),
+        tags=("own",),
+    )
+    registry.dataset(
+        "array",
+        f"{HERE}.arrays:ArrayFile",
+        summary="your .npy or .npz file of images or vectors",
+        modalities=("image", "vector"),
+        tags=("own",),
+    )
+
+
+def source_for_path(path: str | Path) -> tuple[str, dict[str, str]]:
+    """Say which data set reads a user's path, and with which options; torch-free.
+
+    Raises:
+        UsageError: if there is nothing at the path, or nothing that can be read.
+    """
+    found = Path(path).expanduser()
+    if found.is_dir():
+        return "folder", {"path": str(found)}
+    if not found.exists():
+        raise UsageError(f"there is no file or folder {str(path)!r}")
+    if found.suffix.lower() in (".npy", ".npz"):
+        return "array", {"path": str(found)}
+    raise UsageError(f"{str(path)!r} is not data that can be read: give a folder of images, or a .npy or .npz file")

@@ -1,0 +1,119 @@
+"""A user's own .npy or .npz file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genzoo.core.data import Data, DataSource, Split, from_arrays, standardized
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.options import option
+
+OBSERVATIONS = ("x", "x_train", "images", "data", "arr_0")
+LABELS = ("y", "y_train", "labels")
+Array = NDArray[Any]
+
+
+class ArrayFile(DataSource):
+    """Images or vectors in a NumPy file: what `genzoo.core.data.from_arrays` accepts.
+
+    A ``.npy`` file holds the observations. A ``.npz`` file holds them under one of the keys ``x``, ``x_train``,
+    ``images``, ``data``, ``arr_0`` (or is its only array), with labels, if any, under ``y``, ``y_train``,
+    ``labels`` or ``arr_1``, and may hold a test split as ``x_test`` and ``y_test``; otherwise the test split
+    is a tenth of the observations, held out with seed 0. Nothing is unpickled.
+    """
+
+    @dataclass(frozen=True)
+    class Options(DataSource.Options):
+        """Where the file is and how to take it."""
+
+        path: str = option("", "the .npy or .npz file")
+        layout: Literal["auto", "first", "last"] = option("auto", "where images have their channels")
+        standardize: bool = option(True, "give vectors a model space of mean 0 and deviation 1 per column")
+
+    options: Options
+
+    def read(self, split: Split) -> Data:
+        """Read a split.
+
+        Raises:
+            GenzooError: if the file cannot be read.
+            UsageError: if it does not hold one data set, or what it holds is not accepted.
+        """
+        if not self.options.path:
+            raise UsageError("the data set 'array' needs a path to a .npy or .npz file")
+        path = Path(self.options.path).expanduser()
+        x, y, x_test, y_test = _load(path)
+        if x_test is None:
+            whole = self._data(x, y, path.stem)
+            held = len(whole) // 10 or 1
+            train, test = whole.hold_out(held, seed=0) if len(whole) > 1 or split == "test" else (whole, whole)
+        else:
+            train = self._data(x, y, path.stem)
+            test = train if split == "train" else self._data(x_test, y_test, f"{path.stem} (test)", train)
+        if train.spec.modality == "vector" and self.options.standardize:
+            train = standardized(train)  # by the train split alone: the test split has no say in the units
+        return train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
+
+    def _data(self, x: Array, y: Array | None, name: str, like: Data | None = None) -> Data:
+        layout = None if self.options.layout == "auto" else self.options.layout
+        names = () if like is None or y is None else tuple(map(str, range(like.spec.classes)))
+        data = from_arrays(x, y, name=name, layout=layout, class_names=names, standardize=False)
+        if like is None:
+            return data
+        if data.spec.shape != like.spec.shape:
+            raise UsageError(
+                f"{like.name} has observations of shape {like.spec.shape} to train on and {data.spec.shape} to test"
+            )
+        if (data.y is None) != (like.y is None):
+            raise UsageError(f"{like.name} has labels for one of its splits and none for the other")
+        if data.spec.levels != like.spec.levels:
+            raise UsageError(f"{like.name} has {_kind(like)} to train on and {_kind(data)} to test: store both alike")
+        return data
+
+
+def _kind(data: Data) -> str:
+    return "real numbers" if data.spec.levels is None else f"{data.spec.levels} levels"
+
+
+def _load(path: Path) -> tuple[Array, Array | None, Array | None, Array | None]:
+    """Observations and labels of the file, then those of its test split; a .npy file is read as it is needed."""
+    if not path.exists():
+        raise UsageError(f"there is no file {str(path)!r}")
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False), None, None, None
+        with np.load(path, allow_pickle=False) as stored:
+            x, y, x_test, y_test = (key and stored[key] for key in _keys(stored.files, path))
+            return x, y, x_test, y_test
+    except GenzooError:
+        raise
+    except MemoryError:
+        raise GenzooError(f"{path} does not fit into memory") from None
+    except Exception as e:  # zipfile, zlib, struct and numpy raise a dozen kinds, for damage and for pickles alike
+        if "Object arrays" in str(e) or "Python objects" in str(e):
+            raise UsageError(f"{path} holds Python objects, which are not read: save arrays of numbers") from None
+        # numpy takes whatever it does not know for a pickle: that would mislead.
+        detail = "" if "pickle" in str(e) or not str(e) else f" ({str(e).splitlines()[0]})"
+        raise GenzooError(f"{path} is damaged, truncated or no NumPy file{detail}") from None
+
+
+def _keys(keys: list[str], path: Path) -> tuple[Any, ...]:
+    """Which keys hold the observations, the labels, and the test split's; None for what is not there."""
+    x = _one_of(OBSERVATIONS, keys, path) or (keys[0] if len(keys) == 1 else None)
+    if x is None:
+        known = ", ".join(OBSERVATIONS)
+        raise UsageError(f"{path} has the arrays {', '.join(keys) or '(none)'}: call the observations one of {known}")
+    y = _one_of(("arr_1",) if x == "arr_0" else LABELS, keys, path)
+    return x, y, _one_of(("x_test",), keys, path), _one_of(("y_test",), keys, path)
+
+
+def _one_of(names: tuple[str, ...], keys: list[str], path: Path) -> str | None:
+    found = [key for key in keys if key.lower() in names]
+    if len(found) > 1:
+        raise UsageError(f"{path} has several arrays that could be meant, {', '.join(found)}: keep one of them")
+    return found[0] if found else None

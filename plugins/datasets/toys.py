@@ -1,0 +1,65 @@
+"""Mixtures of Gaussians in the plane, whose modes and densities are known: where mode collapse shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from genzoo.core.data import Data, DataSource, Split
+from genzoo.core.noise import generator
+from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
+
+
+class Mixture(DataSource):
+    """Equally likely Gaussians N(cₖ, σ²I): x = c_y + σε with y uniform over the modes; the label is y.
+
+    Networks work on the raw scale (scale 1, shift 0).
+
+    Attributes:
+        name: of the data set.
+        centres: means of the modes, ``(K, 2)``.
+        sigma: standard deviation of every mode along each axis.
+    """
+
+    name: ClassVar[str]
+    centres: ClassVar[tuple[tuple[float, float], ...]]
+    sigma: ClassVar[float]
+
+    @dataclass(frozen=True)
+    class Options(DataSource.Options):
+        """How much is drawn."""
+
+        samples: int = option(100_000, "points of the train split; the test split has a tenth of it", low=1)
+        seed: int = option(0, "seed of the draw")
+
+    options: Options
+
+    def read(self, split: Split) -> Data:
+        """Draw the points of a split; the splits are independent."""
+        train = split == "train"
+        n = self.options.samples if train else max(1, self.options.samples // 10)
+        random = generator(self.options.seed, 0 if train else 1)
+        y = torch.randint(len(self.centres), (n,), generator=random)
+        x = torch.tensor(self.centres)[y] + self.sigma * torch.randn(n, 2, generator=random)
+        spec = DataSpec("vector", (2,), classes=len(self.centres), name=self.name)
+        return Data(spec, x, y, name=self.name, license="CC0-1.0", split=split)
+
+
+class Ring8(Mixture):
+    """8 Gaussians evenly on the unit circle, σ = .01, the first at angle 0 (L. Metz et al., arXiv:1611.02163)."""
+
+    name = "ring8"
+    centres = tuple((math.cos(k * math.pi / 4), math.sin(k * math.pi / 4)) for k in range(8))
+    sigma = 0.01
+
+
+class Grid25(Mixture):
+    """25 Gaussians at {−4, −2, 0, 2, 4}², σ = .05 (A. Srivastava et al., arXiv:1705.07761)."""
+
+    name = "grid25"
+    centres = tuple((float(a), float(b)) for a in range(-4, 5, 2) for b in range(-4, 5, 2))
+    sigma = 0.05

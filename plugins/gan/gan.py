@@ -1,0 +1,66 @@
+"""The original GAN, as the founding article has it, with logits in place of its double sigmoid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genzoo.core.options import option
+from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.registry import declare
+
+
+@declare.objective(
+    "gan",
+    paper="arXiv:1406.2661",
+    tags=("gan",),
+    recipe={
+        "generator": "conv",
+        "critic": "conv",
+        "options": {
+            "latent.size": 64,
+            "critic.spectral_norm": True,
+            "train.lr": 2e-4,
+            "train.betas": (0.5, 0.999),
+            "train.average": 10_000,
+        },
+        "presets": {
+            "vector": {
+                "generator": "mlp",
+                "critic": "mlp",
+                "latent.size": 2,
+                "train.lr": 1e-3,
+                "train.betas": (0.5, 0.9),
+                "train.batch_size": 256,
+                "train.schedule": "cosine",
+                "train.average": 0,
+            }
+        },
+    },
+)
+class GAN(Adversarial):
+    """Generative adversarial network: min over G, max over D of E[log D(x)] + E[log(1 - D(G(z)))].
+
+    With logits d the critic minimizes softplus(-d(x)) + softplus(d(G(z))). The generator minimizes
+    -softplus(d(G(z))) (``minimax``, whose gradient vanishes where the critic is sure) or softplus(-d(G(z)))
+    (``non-saturating``).
+    """
+
+    @dataclass(frozen=True)
+    class Options(Adversarial.Options):
+        """Options of the original GAN."""
+
+        loss: Literal["non-saturating", "minimax"] = option("non-saturating", "what the generator minimizes")
+
+    options: Options
+
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Cross-entropy of both decisions, from logits."""
+        return softplus(-real) + softplus(fake)
+
+    def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Fooling the critic."""
+        return softplus(-fake) if self.options.loss == "non-saturating" else -softplus(fake)

@@ -1,0 +1,72 @@
+"""Wasserstein GAN with weight clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genzoo.core.objective import Networks
+from genzoo.core.options import option
+from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.registry import declare
+
+
+@declare.objective(
+    "wgan",
+    paper="arXiv:1701.07875",
+    tags=("gan", "wasserstein"),
+    recipe={
+        "generator": "conv",
+        "critic": "conv",
+        "options": {
+            "latent.size": 64,
+            "train.optimizer": "rmsprop",
+            "train.lr": 5e-5,
+            "train.average": 10_000,
+        },
+        "presets": {
+            "vector": {
+                "generator": "mlp",
+                "critic": "mlp",
+                "latent.size": 2,
+                "train.batch_size": 256,
+                "train.lr": 1e-3,
+                "train.schedule": "cosine",
+                "train.average": 0,
+            }
+        },
+    },
+)
+class WGAN(Adversarial):
+    """Wasserstein GAN: the critic estimates the earth mover's distance, kept Lipschitz by clipping its weights.
+
+    The critic minimizes E[D(G(z))] - E[D(x)] with every weight in [-c, c] after each of its steps; the
+    generator minimizes -E[D(G(z))].
+    """
+
+    @dataclass(frozen=True)
+    class Options(Adversarial.Options):
+        """Options of the clipped Wasserstein GAN."""
+
+        critic_steps: int = option(5, "turns of the critic for one of the generator", low=1)
+        clip: float = option(0.01, "largest absolute weight of the critic", low=1e-6)
+
+    options: Options
+
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The negative estimate of the distance."""
+        return fake - real
+
+    def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """The part of the distance that the generator moves."""
+        return -fake
+
+    @torch.no_grad()
+    def after_step(self, player: str, nets: Networks) -> None:
+        """Clip the critic's weights."""
+        if player == "critic":
+            weights = list(nets.critic.parameters())
+            torch._foreach_clamp_min_(weights, -self.options.clip)
+            torch._foreach_clamp_max_(weights, self.options.clip)

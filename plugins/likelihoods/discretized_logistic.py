@@ -1,0 +1,94 @@
+"""Discretized logistic likelihood: the probability of an 8-bit value, not a density at it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genzoo.core.errors import UsageError
+from genzoo.core.likelihood import Likelihood
+from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
+
+
+@declare.likelihood("discretized-logistic", paper="arXiv:1606.04934", modalities=("image",))
+class DiscretizedLogistic(Likelihood):
+    """A logistic distribution integrated over each pixel level's bin; the outer bins reach to infinity.
+
+    With bin edges a < b in units of the scale s, P = σ(b) - σ(a), whose logarithm is computed as
+    log σ(b) + log σ(-a) + log(1 - e^(a-b)): exact however far the pixel lies in the tail.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Likelihood.Options):
+        """Options of the discretized logistic likelihood."""
+
+        scale: Literal["shared", "per-pixel"] = option(
+            "shared", "one learned scale for each channel, or one for every pixel from the generator"
+        )
+
+    options: Options
+
+    def __init__(self, spec: DataSpec, options: Options | None = None) -> None:
+        super().__init__(spec, options)
+        if self.options.scale == "shared":
+            self.log_scale = nn.Parameter(torch.full((spec.shape[0], 1, 1), math.log(0.1)))
+
+    @classmethod
+    def check(cls, spec: DataSpec) -> None:
+        """Only pixels with levels have bins."""
+        if spec.modality != "image" or not spec.levels:
+            raise UsageError(
+                "the discretized-logistic likelihood is for images with levels (8-bit), and this data is "
+                "real numbers: use gaussian"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """One mean per pixel, and one log scale where every pixel has its own."""
+        c, h, w = self.spec.shape
+        return (c if self.options.scale == "shared" else 2 * c, h, w)
+
+    def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        params = params.float()
+        if self.options.scale == "shared":
+            return params, self.log_scale.clamp(min=-7)
+        mean, log_scale = params.chunk(2, dim=1)
+        return mean, (log_scale - 2).clamp(min=-7)  # starts at a scale of e^-2, about 17 levels
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Log-probability of the levels in nats per observation."""
+        mean, log_scale = self._split(params)
+        half = 1 / (self._levels - 1)  # of a bin, in model space
+        inverse = torch.exp(-log_scale)
+        centred = (x - mean) * inverse
+        step = half * inverse
+        above = F.logsigmoid(centred + step)  # log σ(b)
+        below = F.logsigmoid(step - centred)  # log σ(-a)
+        inside = torch.log(-torch.expm1(-2 * step))  # log(1 - e^(a-b))
+        lowest, highest = x < half - 1, x > 1 - half
+        log_p = torch.where(lowest, above, torch.where(highest, below, above + below + inside))
+        return log_p.flatten(1).sum(1)
+
+    @property
+    def _levels(self) -> int:
+        assert self.spec.levels is not None  # checked when built
+        return self.spec.levels
+
+    def mean(self, params: Tensor) -> Tensor:
+        """The logistic's centre, kept inside the range."""
+        return self._split(params)[0].clamp(-1, 1)
+
+    def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw a level."""
+        mean, log_scale = self._split(params)
+        u = torch.rand(mean.shape, generator=generator, device=mean.device).clamp(1e-7, 1 - 1e-7)
+        x = (mean + log_scale.exp() * torch.logit(u)).clamp(-1, 1)
+        top = self._levels - 1
+        return torch.round((x + 1) / 2 * top) / top * 2 - 1

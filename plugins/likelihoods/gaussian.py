@@ -1,0 +1,73 @@
+"""Gaussian likelihood with a fixed, learned or batch-optimal standard deviation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.likelihood import Likelihood
+from genzoo.core.options import option
+from genzoo.core.posterior import LOG_2PI
+from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
+
+
+@declare.likelihood("gaussian", paper="arXiv:2006.13202", modalities=("image", "vector", "audio", "table"))
+class Gaussian(Likelihood):
+    """N(x; mean, σ²), with σ fixed, learned, or the one that is best for each batch (σ-VAE).
+
+    σ is shared by all dimensions and counted in model space. ``fixed`` at 1 is the squared error that
+    over-regularizes images; ``optimal`` takes σ² = mean squared error of the batch, in closed form, and keeps
+    a running value for evaluation.
+    """
+
+    discrete = False
+
+    @dataclass(frozen=True)
+    class Options(Likelihood.Options):
+        """Options of the Gaussian likelihood."""
+
+        sigma: Literal["learned", "fixed", "optimal"] = option("learned", "where the standard deviation comes from")
+        value: float = option(1.0, "standard deviation in model space: the fixed one, or where learning starts", low=1e-6)
+
+    options: Options
+
+    def __init__(self, spec: DataSpec, options: Options | None = None) -> None:
+        super().__init__(spec, options)
+        log_sigma = torch.tensor(math.log(self.options.value))
+        if self.options.sigma == "learned":
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+
+    @property
+    def coupled(self) -> bool:
+        """The batch-optimal σ depends on the whole batch."""
+        return self.options.sigma == "optimal"
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Log density in nats per observation, in people's units."""
+        squared = (x - params.float()).square().flatten(1)
+        d = squared.shape[1]
+        if self.training and self.coupled:
+            # Differentiating through σ changes nothing: the loss is stationary in it.
+            log_sigma = 0.5 * squared.mean().clamp(min=1e-12).log()
+            with torch.no_grad():
+                self.log_sigma.lerp_(log_sigma, 0.05)
+        else:
+            log_sigma = self.log_sigma
+        error = squared.sum(1) * torch.exp(-2 * log_sigma)
+        return -0.5 * error - d * (log_sigma + 0.5 * LOG_2PI) - self.log_volume
+
+    def mean(self, params: Tensor) -> Tensor:
+        """The mean itself."""
+        return params
+
+    def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Mean and noise."""
+        eps = torch.randn(params.shape, generator=generator, device=params.device)
+        return params + self.log_sigma.exp() * eps

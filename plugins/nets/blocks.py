@@ -1,0 +1,133 @@
+"""What both architectures are made of: activations, norms, labels, initial weights, refusals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+from genzoo.core.errors import UsageError
+from genzoo.core.networks import Ports
+
+SLOPE = 0.2
+
+# Leaky ReLU and ReLU can be differentiated from their output, also twice, so they overwrite their input,
+# which is always the fresh output of a layer; the smooth ones need their input and may not.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky-relu": lambda: nn.LeakyReLU(SLOPE, inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+
+
+def gain(activation: str) -> float:
+    """Factor on weights that keeps the second moment of features through a layer (He et al., arXiv:1502.01852)."""
+    return math.sqrt(2 / (1 + SLOPE**2)) if activation == "leaky-relu" else math.sqrt(2)
+
+
+def refuse_batch_norm(ports: Ports, norm: str) -> None:
+    """Refuse a norm that mixes observations where that is forbidden.
+
+    Raises:
+        UsageError: if ``norm`` is ``batch`` and ``ports.per_observation`` is set.
+    """
+    if ports.per_observation and norm == "batch":
+        raise UsageError(
+            "norm=batch can't be used here: a gradient penalty needs each score to depend on its own observation "
+            "only, and batch norm mixes the batch; use norm=layer or norm=none"
+        )
+
+
+def norm1d(norm: str, size: int) -> nn.Module:
+    """Return a normalization of ``(B, size)``."""
+    if norm == "batch":
+        return nn.BatchNorm1d(size, eps=1e-5, momentum=0.1)
+    return nn.LayerNorm(size, eps=1e-5) if norm == "layer" else nn.Identity()
+
+
+def norm2d(norm: str, channels: int) -> nn.Module:
+    """Return a normalization of ``(B, channels, H, W)``; ``group`` takes groups of about eight channels."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+    if norm == "none":
+        return nn.Identity()
+    groups = math.gcd(channels, max(1, channels // 8)) if norm == "group" else 1
+    return nn.GroupNorm(groups, channels, eps=1e-5)
+
+
+def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
+    """Return labels as ``(B, classes)`` of zeros and ones, of the dtype of ``like``; never waits for the device."""
+    if y is None:
+        raise UsageError(f"this network is conditioned on {classes} classes; pass a label for each observation")
+    return (y.unsqueeze(-1) == torch.arange(classes, device=y.device)).to(like.dtype)
+
+
+def with_label(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
+    """Flatten to ``(B, N)`` and append the one-hot label, if the network has labels."""
+    x = x.flatten(1)
+    return torch.cat([x, one_hot(y, classes, x)], dim=1) if classes else x
+
+
+def shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Give ``(B, N)`` numbers the shape ``(B, *shape)``."""
+    return numbers.view(len(numbers), *shape)
+
+
+def variance_preserving(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, gain: float) -> None:
+    """Draw weights from N(0, gain² / fan-in) and set the bias to 0.
+
+    The fan-in is the number of inputs that one output really sums: a transposed convolution of stride s
+    sums k/s taps along an axis, which `torch.nn.init` does not know.
+    """
+    if isinstance(layer, nn.Linear):
+        fan_in = float(layer.in_features)
+    else:
+        fan_in = float(layer.in_channels * math.prod(layer.kernel_size))
+        if isinstance(layer, nn.ConvTranspose2d):
+            fan_in /= math.prod(layer.stride)
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(fan_in))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+class Projection(nn.Module):
+    """Class-conditional term of a projection critic: ⟨embed(y), features⟩ for each output.
+
+    Miyato and Koyama, *cGANs with Projection Discriminator*, arXiv:1802.05637. The embedding starts
+    small (the term has about a tenth of the features' scale), so that a critic first learns what all
+    classes share.
+
+    Args:
+        classes: number of labels.
+        features: numbers per observation.
+        outputs: scores per observation.
+    """
+
+    def __init__(self, classes: int, features: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.embed = nn.Embedding(classes, outputs * features)
+        nn.init.normal_(self.embed.weight, 0.0, 0.1 / math.sqrt(features))
+
+    def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
+        """Map features ``(B, F)`` and labels ``(B,)`` to ``(B, outputs)``."""
+        if y is None:
+            classes = self.embed.num_embeddings
+            raise UsageError(f"this critic is conditioned on {classes} classes; pass a label for each observation")
+        vectors = F.embedding(y, self.embed.weight).view(len(y), self.outputs, features.shape[1])
+        return (vectors * features.unsqueeze(1)).sum(2)
+
+
+def normalize_spectrally(network: nn.Module) -> None:
+    """Divide the weight of every linear, convolution and embedding layer by its largest singular value.
+
+    Miyato et al., arXiv:1802.05957; one power iteration per step of training.
+    """
+    for layer in list(network.modules()):
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):
+            parametrizations.spectral_norm(layer)

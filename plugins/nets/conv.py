@@ -1,0 +1,251 @@
+"""Convolutional networks for images of any channels, 8 to 128 pixels high and wide, shaped by the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from genzoo.core.errors import UsageError
+from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
+from genzoo.core.options import option
+from genzoo.plugins.nets.blocks import (
+    ACTIVATIONS,
+    Projection,
+    gain,
+    norm2d,
+    normalize_spectrally,
+    refuse_batch_norm,
+    shaped,
+    variance_preserving,
+    with_label,
+)
+
+SMALLEST, LARGEST = 8, 128
+
+Size = tuple[int, int]
+
+
+def ladder(height: int, width: int) -> list[Size]:
+    """Return the resolutions from an image's own down to the smallest: an axis is halved while it has 8 or more.
+
+    Halves are rounded down: ``ladder(30, 44)`` is ``[(30, 44), (15, 22), (7, 11), (7, 5)]``.
+    """
+    sizes = [(height, width)]
+    while max(sizes[-1]) >= 8:
+        h, w = sizes[-1]
+        sizes.append((h // 2 if h >= 8 else h, w // 2 if w >= 8 else w))
+    return sizes
+
+
+class Conv(Network):
+    """What the three share: the resolutions, the channels at each, and the layers between them.
+
+    Along an axis that is halved a layer has kernel 4 and stride 2, along another kernel 3 and stride 1, as
+    in DCGAN (Radford et al., arXiv:1511.06434); the generator's transposed convolutions add one row or
+    column where the half was rounded down, so that every size comes out exactly. The layer next to the
+    image goes straight between the image and half its resolution, and has no norm on the image's side:
+    at equal time a layer at full resolution costs more than it gives.
+
+    Hidden weights start variance-preserving (He et al., arXiv:1502.01852, for the taps that are really
+    summed): DCGAN's N(0, 0.02²) shrinks features and gradients by the layer where there is no norm, as in
+    a critic under a gradient penalty.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Network.Options):
+        """Shared by generator, encoder and critic."""
+
+        width: int = option(32, "channels at the highest inner resolution; doubles with each halving", low=1, high=1024)
+        max_width: int = option(256, "most channels at any resolution", low=1, high=8192)
+        norm: Literal["none", "batch", "layer", "group"] = option("batch", "normalization before each activation")
+        residual: int = option(0, "residual blocks at each inner resolution", low=0, high=16)
+        dropout: float = option(0.0, "share of channels dropped after each activation while training", low=0, high=0.9)
+        activation: Literal["leaky-relu", "relu", "silu", "gelu"] = option("leaky-relu", "leaky ReLU has slope 0.2")
+
+    options: Options
+
+    def __init__(self, ports: Ports, options: Options | None = None) -> None:
+        super().__init__(ports, options)
+        o = self.options
+        refuse_batch_norm(ports, o.norm)
+        self.image = self._image()
+        self.sizes = ladder(*self.image[1:])
+        self.channels = [self.image[0], *(min(o.width * 2**i, o.max_width) for i in range(len(self.sizes) - 1))]
+
+    def _image(self) -> tuple[int, int, int]:
+        """Return the image's shape, or refuse what is none."""
+        shape = self.ports.outputs if isinstance(self, Generator) else self.ports.inputs
+        verb = "makes" if isinstance(self, Generator) else "reads"
+        if len(shape) != 3:
+            raise UsageError(f"conv {verb} images of channels, height, width, not shape {shape}; use mlp for vectors")
+        if not all(SMALLEST <= s <= LARGEST for s in shape[1:]):
+            size = f"{shape[1]}x{shape[2]}"
+            raise UsageError(
+                f"conv {verb} images of {SMALLEST} to {LARGEST} pixels a side, not {size}; resize, or use mlp"
+            )
+        return shape
+
+    def _after(self, channels: int, *, normed: bool = True) -> list[nn.Module]:
+        """Return what follows a hidden layer: norm, activation, dropout, residual blocks."""
+        o = self.options
+        layers = [norm2d(o.norm, channels)] if normed else []
+        layers += [ACTIVATIONS[o.activation](), nn.Dropout2d(o.dropout)]
+        return layers + [Residual(channels, o) for _ in range(o.residual)]
+
+    def _bias(self) -> bool:
+        """Whether a hidden layer has a bias: a norm brings its own, and would subtract the layer's."""
+        return self.options.norm == "none"
+
+
+class Residual(nn.Module):
+    """h + conv(act(norm(conv(h)))), whose second part starts at a tenth of its natural scale."""
+
+    def __init__(self, channels: int, o: Conv.Options) -> None:
+        super().__init__()
+        first = nn.Conv2d(channels, channels, 3, padding=1, bias=o.norm == "none")
+        last = nn.Conv2d(channels, channels, 3, padding=1)
+        variance_preserving(first, gain(o.activation))
+        variance_preserving(last, 0.1 * gain(o.activation))
+        act, drop = ACTIVATIONS[o.activation](), nn.Dropout2d(o.dropout)
+        self.body = nn.Sequential(first, norm2d(o.norm, channels), act, drop, last)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape."""
+        change: Tensor = self.body(h)
+        return h + change
+
+
+def _steps(small: Size, large: Size) -> tuple[Size, Size]:
+    """Kernel and stride between two rungs of the ladder, by axis."""
+    halved = [s < n for s, n in zip(small, large, strict=True)]
+    return (4 if halved[0] else 3, 4 if halved[1] else 3), (2 if halved[0] else 1, 2 if halved[1] else 1)
+
+
+class ConvGenerator(Conv, Generator):
+    """Code → linear → smallest resolution → transposed convolutions → image.
+
+    Takes a flat code, to which labels are appended as one-hot numbers.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Conv.Options):
+        """Options of the generator."""
+
+    def __init__(self, ports: Ports, options: Options | None = None) -> None:
+        super().__init__(ports, options)
+        if len(ports.inputs) != 1:
+            raise UsageError(f"conv takes flat codes of shape (size,), not {ports.inputs}; use a flat latent")
+        channels, sizes, a = self.channels, self.sizes, gain(self.options.activation)
+        self.start = (channels[-1], *sizes[-1])
+        # Unlike a convolution's, this bias differs by position, so a norm after it takes nothing away.
+        self.linear = nn.Linear(ports.inputs[0] + ports.classes, math.prod(self.start))
+        variance_preserving(self.linear, 1.0)
+        layers = self._after(channels[-1])
+        for i in range(len(sizes) - 1, 0, -1):
+            kernel, stride = _steps(sizes[i], sizes[i - 1])
+            odd = (sizes[i - 1][0] - stride[0] * sizes[i][0], sizes[i - 1][1] - stride[1] * sizes[i][1])
+            up = nn.ConvTranspose2d(
+                channels[i], channels[i - 1], kernel, stride, padding=1, output_padding=odd, bias=i == 1 or self._bias()
+            )
+            variance_preserving(up, a if i > 1 else 0.5)
+            layers += [up, *(self._after(channels[i - 1]) if i > 1 else [])]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map codes ``(B, size)`` to data parameters ``(B, *ports.outputs)``."""
+        image: Tensor = self.layers(shaped(self.linear(with_label(z, y, self.ports.classes)), self.start))
+        return image
+
+
+class Reader(Conv):
+    """What encoder and critic share: convolutions down to the smallest resolution, then a linear head."""
+
+    def __init__(self, ports: Ports, options: Conv.Options | None = None) -> None:
+        super().__init__(ports, options)
+        channels, sizes, a = self.channels, self.sizes, gain(self.options.activation)
+        layers: list[nn.Module] = []
+        for i in range(1, len(sizes)):
+            kernel, stride = _steps(sizes[i], sizes[i - 1])
+            # No norm next to the image: it would take away contrast and, by group, a label's plane.
+            down = nn.Conv2d(channels[i - 1], channels[i], kernel, stride, padding=1, bias=i == 1 or self._bias())
+            variance_preserving(down, a)
+            layers += [down, *self._after(channels[i], normed=i > 1)]
+        self.first, self.layers = layers[0], nn.Sequential(*layers[1:])
+        self.label = nn.Embedding(self.planes, channels[1]) if self.planes else None
+        if self.label is not None:
+            nn.init.normal_(self.label.weight, 0.0, a / math.sqrt(channels[0] + 1))
+        self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), ports.output_size)
+
+    @property
+    def planes(self) -> int:
+        """Number of classes that enter at the first convolution.
+
+        Each has a bias for every channel there, which is what constant one-hot planes beside the image
+        come to (but for the border), without the planes.
+        """
+        return self.ports.classes
+
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the last resolution's features, flat: ``(B, F)``."""
+        h: Tensor = self.first(x)
+        if self.label is not None:
+            if y is None:
+                raise UsageError(f"this network is conditioned on {self.planes} classes; pass a label for each image")
+            h = h + self.label(y)[:, :, None, None]
+        features: Tensor = self.layers(h)
+        return features.flatten(1)
+
+
+class ConvEncoder(Reader, Encoder):
+    """Image → convolutions → numbers of a posterior."""
+
+    @dataclass(frozen=True)
+    class Options(Conv.Options):
+        """Options of the encoder."""
+
+    def __init__(self, ports: Ports, options: Options | None = None) -> None:
+        super().__init__(ports, options)
+        if len(ports.outputs) == 3:
+            raise UsageError(f"conv makes flat codes, not codes of shape {ports.outputs}; use a flat latent")
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map images ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
+        return shaped(self.head(self.features(x, y)), self.ports.outputs)
+
+
+class ConvCritic(Reader, Critic):
+    """Image → convolutions → scores; without norm unless asked, since penalties forbid batch norm."""
+
+    @dataclass(frozen=True)
+    class Options(Conv.Options):
+        """Options of the critic."""
+
+        norm: Literal["none", "batch", "layer", "group"] = option("none", "normalization before each activation")
+        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
+        condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")
+
+    options: Options
+
+    def __init__(self, ports: Ports, options: Options | None = None) -> None:
+        super().__init__(ports, options)
+        projects = ports.classes and not self.planes
+        size = self.head.in_features
+        self.projection = Projection(ports.classes, size, ports.output_size) if projects else None
+        if self.options.spectral_norm:
+            normalize_spectrally(self)
+
+    @property
+    def planes(self) -> int:
+        """Number of classes that enter at the first convolution: 0 where labels enter by projection."""
+        return self.ports.classes if self.options.condition == "concat" else 0
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Judge images ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""
+        features = self.features(x, y)
+        scores = self.head(features)
+        if self.projection is not None:
+            scores = scores + self.projection(features, y)
+        return shaped(scores, self.ports.outputs)

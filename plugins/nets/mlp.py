@@ -1,0 +1,132 @@
+"""Multilayer perceptrons, for observations of any shape; by default of the founding article's sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
+from genzoo.core.options import option
+from genzoo.plugins.nets.blocks import (
+    ACTIVATIONS,
+    Projection,
+    norm1d,
+    normalize_spectrally,
+    refuse_batch_norm,
+    shaped,
+    with_label,
+)
+
+
+class MLP(Network):
+    """Hidden layers (linear, norm, activation, dropout), then a linear head.
+
+    Inputs of any shape are flattened, labels are appended to them as one-hot numbers, and outputs are
+    shaped to ``ports.outputs``. Weights start as in ``torch.nn.Linear``: with two or three layers its
+    scale trains as well as a variance-preserving one, and it is what published figures were made with.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Network.Options):
+        """Shared by generator, encoder and critic."""
+
+        width: int = option(128, "units in the first hidden layer", low=1, high=65536)
+        depth: int = option(2, "hidden layers; 0 is a linear map", low=0, high=64)
+        taper: float = option(1.0, "each hidden layer's width is divided by this to give the next", low=0.125, high=8)
+        norm: Literal["none", "batch", "layer"] = option("none", "normalization before each activation")
+        dropout: float = option(0.0, "share of hidden units dropped while training", low=0, high=0.9)
+        residual: bool = option(False, "add a hidden layer's input to its output where widths match")
+        activation: Literal["leaky-relu", "relu", "silu", "gelu"] = option("leaky-relu", "leaky ReLU has slope 0.2")
+
+    options: Options
+
+    def __init__(self, ports: Ports, options: Options | None = None) -> None:
+        super().__init__(ports, options)
+        o = self.options
+        refuse_batch_norm(ports, o.norm)
+        widths = [max(1, round(o.width / o.taper**i)) for i in range(o.depth)]
+        sizes = [ports.input_size + self.appended, *widths]
+        self.hidden = nn.ModuleList(_hidden(a, b, o) for a, b in zip(sizes, widths, strict=False))
+        # The first layer has no skip: that an observation has as many numbers as the layer is a coincidence.
+        self.skips = [o.residual and i > 0 and sizes[i] == sizes[i + 1] for i in range(o.depth)]
+        self.head = nn.Linear(sizes[-1], ports.output_size)
+
+    @property
+    def appended(self) -> int:
+        """Length of the one-hot label that is appended to the input."""
+        return self.ports.classes
+
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the last hidden layer's output, ``(B, F)``."""
+        h = with_label(x, y, self.appended)
+        for layer, skip in zip(self.hidden, self.skips, strict=True):
+            h = h + layer(h) if skip else layer(h)
+        return h
+
+
+def _hidden(inputs: int, outputs: int, o: MLP.Options) -> nn.Sequential:
+    # A norm has a bias of its own; the linear layer's would only be subtracted by it.
+    linear = nn.Linear(inputs, outputs, bias=o.norm == "none")
+    return nn.Sequential(linear, norm1d(o.norm, outputs), ACTIVATIONS[o.activation](), nn.Dropout(o.dropout))
+
+
+class MLPGenerator(MLP, Generator):
+    """Code → 128 → 128 → data."""
+
+    @dataclass(frozen=True)
+    class Options(MLP.Options):
+        """Options of the generator."""
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
+        return shaped(self.head(self.features(z, y)), self.ports.outputs)
+
+
+class MLPEncoder(MLP, Encoder):
+    """Data → 128 → 64 → numbers of a posterior."""
+
+    @dataclass(frozen=True)
+    class Options(MLP.Options):
+        """Options of the encoder."""
+
+        taper: float = option(2.0, "each hidden layer's width is divided by this to give the next", low=0.125, high=8)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map observations ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
+        return shaped(self.head(self.features(x, y)), self.ports.outputs)
+
+
+class MLPCritic(MLP, Critic):
+    """Data → 128 → 128 → scores."""
+
+    @dataclass(frozen=True)
+    class Options(MLP.Options):
+        """Options of the critic."""
+
+        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
+        condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")
+
+    options: Options
+
+    def __init__(self, ports: Ports, options: Options | None = None) -> None:
+        super().__init__(ports, options)
+        projects = ports.classes and not self.appended
+        size = self.head.in_features
+        self.projection = Projection(ports.classes, size, ports.output_size) if projects else None
+        if self.options.spectral_norm:
+            normalize_spectrally(self)
+
+    @property
+    def appended(self) -> int:
+        """Length of the one-hot label that is appended to the input: 0 where labels enter by projection."""
+        return self.ports.classes if self.options.condition == "concat" else 0
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Judge observations ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""
+        features = self.features(x, y)
+        scores = self.head(features)
+        if self.projection is not None:
+            scores = scores + self.projection(features, y)
+        return shaped(scores, self.ports.outputs)

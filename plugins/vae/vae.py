@@ -1,0 +1,101 @@
+"""The variational autoencoder, and its conditional form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genzoo.core.model import Model
+from genzoo.core.noise import Draws
+from genzoo.core.objective import Batch, Loss, Networks, Objective, Plan, Player
+from genzoo.core.options import option
+from genzoo.core.posterior import NormalHead
+from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
+
+declare.recipe(
+    "cvae",
+    summary="Conditional variational autoencoder: encoder and decoder are told the class",
+    paper="arXiv:1406.5298",
+    tags=("vae", "conditional"),
+    objective="vae",
+    generator="conv",
+    encoder="conv",
+    conditional=True,
+    options={"train.validation": 0.05},
+    presets={"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
+)
+
+
+@declare.objective(
+    "vae",
+    paper="arXiv:1312.6114",
+    tags=("vae",),
+    recipe={
+        "generator": "conv",
+        "encoder": "conv",
+        "options": {"train.validation": 0.05},
+        "presets": {"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
+    },
+)
+class VAE(Objective):
+    """Variational autoencoder: maximize E_q[log p(x|z)] - KL(q(z|x) ‖ p(z)), the evidence lower bound.
+
+    Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
+    they say. ``free_bits`` follows Kingma et al. (arXiv:1606.04934): a dimension's KL, averaged over the
+    batch, costs nothing below it.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Objective.Options):
+        """Options of every evidence lower bound."""
+
+        kl_warmup: float = option(0.0, "share of training over which the KL's weight rises to its full value", low=0, high=1)
+        free_bits: float = option(0.0, "nats of KL per latent dimension that cost nothing", low=0)
+
+    options: Options
+
+    @property
+    def beta(self) -> float:
+        """Weight of the KL after its warm-up."""
+        return 1.0
+
+    def plan(self, spec: DataSpec) -> Plan:
+        """An encoder and a likelihood."""
+        return Plan(posterior=NormalHead, likelihood=True)
+
+    def players(self) -> tuple[Player, ...]:
+        """One: encoder, decoder and likelihood want the same."""
+        return (Player("model", ("model",)),)
+
+    def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
+        """One code's noise per observation, and the KL's weight at this step."""
+        noise = {"eps": draws.normal(*model.latent.shape)}
+        if self.options.kl_warmup:
+            noise["beta"] = draws.number(self.beta * min(draws.progress / self.options.kl_warmup, 1.0))
+        return noise
+
+    def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
+        """The negative evidence lower bound."""
+        model = nets.model
+        q = model.posterior(batch.x, batch.y)
+        params = model.generator(q.sample(noise["eps"]), batch.y)
+        nll = -model.likelihood.log_prob(params, batch.x)
+        kl = q.kl()
+        coupled = ("nll",) if model.likelihood.coupled else ()
+        weights = {"kl": noise.get("beta", self.beta)}
+        if self.options.free_bits:
+            paid = kl.mean(0).clamp(min=self.options.free_bits).sum().expand(len(kl))
+            terms, shown = {"nll": nll, "kl": paid}, {"raw kl": kl.sum(1)}
+            return Loss(terms, weights, (*coupled, "kl"), shown)
+        return Loss({"nll": nll, "kl": kl.sum(1)}, weights, coupled)
+
+    def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
+        """The negative evidence lower bound itself, with neither weights nor free bits, in nats."""
+        model = nets.model
+        q = model.posterior(batch.x, batch.y)
+        params = model.generator(q.sample(noise["eps"]), batch.y)
+        return torch.sub(q.kl().sum(1), model.likelihood.log_prob(params, batch.x))

@@ -1,0 +1,163 @@
+"""From a recipe, or parts by name, and what a user set, to a composition by value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from genzoo.core.config import KINDS, Config, Part, TrainOptions
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.options import OptionInfo, coerce_all, options_of
+from genzoo.core.spec import DataSpec, Latent
+from genzoo.registry.entries import Entry
+from genzoo.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from genzoo.core.objective import Objective
+
+NETWORKS = ("generator", "encoder", "critic")
+GROUPS = (*KINDS, "latent", "train")
+DEFAULT_NETWORK = {"image": "conv"}  # for parts that nobody named; anything else gets an mlp
+
+
+def likelihood_for(spec: DataSpec) -> str:
+    """Name the likelihood that fits the data: what is used unless one is named."""
+    if spec.levels == 2:
+        return "bernoulli"
+    return "discretized-logistic" if spec.levels else "gaussian"
+
+
+def compose(
+    registry: Registry, spec: DataSpec, recipe: str | None = None, given: Mapping[str, Any] | None = None
+) -> Config:
+    """Settle every part and every option by value.
+
+    What a later layer says goes over an earlier one: defaults of the components, the recipe's options, its
+    preset for the modality, its preset for the data set, what the user gave. A recipe's option for a part
+    is dropped where a later layer put another part in its place.
+
+    Args:
+        registry: where names are looked up.
+        spec: the data.
+        recipe: a recipe's name, or None to compose from parts (``given`` must then name an objective).
+        given: by dotted name (``objective.gp_weight``, ``latent.size``, ``train.lr``), a part's name under
+            its kind (``generator``), or ``conditional``; values may be text.
+
+    Raises:
+        UsageError: for unknown names and options and values that do not fit; says which, with the nearest.
+    """
+    given = dict(given or {})
+    entry = registry.get("recipe", recipe) if recipe else None
+    layers = _layers(entry, spec)
+    _check_groups(given, registry, entry)
+    layers.append(given)
+    home = entry.plugin if entry else ""
+
+    settled: dict[str, str] = {}
+    for layer in layers:
+        settled |= {k: v for k, v in layer.items() if k in KINDS and v}
+    if "objective" not in settled:
+        raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
+
+    def options(kind: str, infos: list[OptionInfo]) -> dict[str, Any]:
+        """Merge what the layers say of one group."""
+        merged: dict[str, Any] = {}
+        named = None
+        for layer in layers:
+            named = layer.get(kind) or named
+            if kind not in KINDS or named in (None, settled.get(kind)) or layer is given:
+                merged |= {k.partition(".")[2]: v for k, v in layer.items() if k.startswith(f"{kind}.")}
+        return coerce_all(infos, merged, kind)
+
+    def part(kind: str, name: str) -> Part:
+        found = registry.get(kind, name, prefer=home)
+        return Part(found.name, options(kind, registry.options(found)), found.plugin, found.distribution, found.version)
+
+    parts = {"objective": part("objective", settled["objective"])}
+    plan = _objective(registry, parts["objective"]).plan(spec)
+    wanted = {"generator": True, "encoder": plan.posterior is not None, "critic": bool(plan.critics)}
+    name = parts["objective"].name
+    for kind in NETWORKS:
+        if wanted[kind]:
+            parts[kind] = part(kind, settled.get(kind) or DEFAULT_NETWORK.get(spec.modality, "mlp"))
+        elif kind in given or any(k.startswith(f"{kind}.") for k in given):
+            raise UsageError(f"objective {name!r} has no {kind}")
+    if plan.likelihood:
+        parts["likelihood"] = part("likelihood", settled.get("likelihood") or likelihood_for(spec))
+    elif "likelihood" in given or any(k.startswith("likelihood.") for k in given):
+        raise UsageError(f"objective {name!r} has no likelihood: its generator puts out samples")
+
+    conditional = next(
+        (layer["conditional"] for layer in reversed(layers) if layer.get("conditional") is not None), False
+    )
+    conditional = OptionInfo("conditional", "bool", False).coerce(conditional, "conditional")
+    if conditional and not spec.classes:
+        raise UsageError(
+            "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
+        )
+    latent = Latent(**options("latent", options_of(Latent)))
+    train = TrainOptions(**options("train", options_of(TrainOptions)))
+    return Config(entry.name if entry else name, spec, latent, bool(conditional), parts, train)
+
+
+def resolver(registry: Registry, config: Config | None = None) -> Any:
+    """Return what `genzoo.core.build.build` wants: a function from kind and name to class.
+
+    With a config, a name that several plugins claim means the plugin that the config recorded.
+    """
+
+    def resolve(kind: str, name: str) -> type:
+        home = config.parts[kind].plugin if config and kind in config.parts else ""
+        return registry.load(registry.get(kind, name, prefer=home))
+
+    return resolve
+
+
+def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
+    if entry is None:
+        return []
+    data = entry.data
+    first = {k: data[k] for k in KINDS if data.get(k)} | {"conditional": data["conditional"]}
+    presets = [data["presets"][key] for key in (spec.modality, spec.name) if key in data["presets"]]
+    return [first | data["options"], *presets]
+
+
+def _objective(registry: Registry, part: Part) -> Objective:
+    from genzoo.core.objective import Objective
+
+    cls = registry.load(registry.get("objective", part.name, prefer=part.plugin), Objective)
+    built: Objective = cls(cls.Options(**part.options))  # type: ignore[attr-defined]
+    return built
+
+
+def _check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | None) -> None:
+    """Refuse dotted names of no known group, with the option that was probably meant."""
+    for key in given:
+        group, dot, name = key.partition(".")
+        if (dot and group in GROUPS) or (not dot and (key in KINDS or key == "conditional")):
+            continue
+        if not dot:
+            known = {f"latent.{f.name}" for f in fields(Latent)} | {f"train.{f.name}" for f in fields(TrainOptions)}
+            if entry:
+                known |= {i.name for i in registry.options(entry)}
+            same = sorted(k for k in known if k.partition(".")[2] == key)
+            hint = f" (did you mean {' or '.join(map(repr, same))}?)" if same else did_you_mean(key, known)
+            raise UsageError(f"there is no option {key!r}{hint}; options are written GROUP.NAME")
+        raise UsageError(f"there is no group {group!r} of options{did_you_mean(group, (*GROUPS, 'data'))}; "
+                         f"there are {', '.join((*GROUPS, 'data'))}")  # fmt: skip
+
+
+def with_steps(config: Config, *, steps: int | None, epochs: float | None, batch_size: int | None) -> Config:
+    """Put the three most used training options over what the recipe says; steps and epochs exclude each other."""
+    if steps is not None and epochs is not None:
+        raise UsageError("give either steps or epochs, not both")
+    changes: dict[str, Any] = {}
+    if steps is not None:
+        changes["steps"] = steps
+    if epochs is not None:
+        changes |= {"epochs": epochs, "steps": 0}
+    if batch_size is not None:
+        changes["batch_size"] = batch_size
+    infos = {i.name: i for i in options_of(TrainOptions)}
+    return replace(config, train=replace(config.train, **{k: infos[k].coerce(v, k) for k, v in changes.items()}))

@@ -1,0 +1,202 @@
+"""What the registry holds: plain data about one thing in the zoo, and the rules that it must obey."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args
+
+from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.spec import Modality
+
+KINDS = (
+    "recipe",
+    "objective",
+    "generator",
+    "encoder",
+    "critic",
+    "likelihood",
+    "prior",
+    "dataset",
+    "metric",
+    "extractor",
+    "weights",
+    "store",
+)
+MODALITIES: tuple[str, ...] = get_args(Modality)
+PARTS = ("objective", "generator", "encoder", "critic", "likelihood")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_REFERENCE = re.compile(r"([A-Za-z0-9._/-]+:)?[a-z0-9][a-z0-9._-]*")
+_OPTION = re.compile(r"[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in the zoo, as it was registered.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: unique within its kind and plugin.
+        target: ``package.module:attribute`` of the class; for weights ``package.module:folder``, a folder
+            beside the module; empty for recipes.
+        summary: one line.
+        paper: where it comes from, e.g. ``arXiv:1704.00028``.
+        modalities: what data it is for; empty means any.
+        tags: free words to filter by.
+        plugin: the entry point's name.
+        distribution: the installed package that carries the plugin.
+        version: that package's version.
+        data: a recipe's contents: ``objective``, ``generator``, ``encoder``, ``critic``, ``likelihood``,
+            ``conditional``, ``options`` and ``presets``; empty for other kinds.
+    """
+
+    kind: str
+    name: str
+    target: str = ""
+    summary: str = ""
+    paper: str = ""
+    modalities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    plugin: str = ""
+    distribution: str = ""
+    version: str = ""
+    data: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def address(self) -> str:
+        """``plugin:name``, which resolves even where two plugins claim the name."""
+        return f"{self.plugin}:{self.name}"
+
+    @property
+    def origin(self) -> str:
+        """The plugin in words: ``plugin 'x' (dist 1.0)``."""
+        return origin(self.plugin, self.distribution, self.version)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """What became of one plugin.
+
+    Attributes:
+        name: the entry point's name.
+        distribution: the installed package that carries it.
+        version: that package's version, empty if unknown.
+        module: what the entry point names.
+        entries: what it registered (of a plugin that failed half-way, what was good).
+        error: one line if it could not be loaded or not all of it, else None.
+        seconds: spent importing it and asking it.
+    """
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    module: str = ""
+    entries: tuple[Entry, ...] = ()
+    error: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def origin(self) -> str:
+        """The plugin in words: ``plugin 'x' (dist 1.0)``."""
+        return origin(self.name, self.distribution, self.version)
+
+
+def origin(plugin: str, distribution: str, version: str) -> str:
+    """Name a plugin in words: ``plugin 'x' (dist 1.0)``."""
+    return f"plugin {plugin!r} ({distribution or 'no distribution'}{' ' if version else ''}{version})"
+
+
+def check_name(kind: str, name: object) -> str:
+    """Return a valid name, or raise GenzooError."""
+    parts = name.split("/") if isinstance(name, str) and kind == "weights" else [name]
+    if len(parts) > 2 or not all(isinstance(p, str) and _NAME.fullmatch(p) for p in parts):
+        slash = ", with one '/' at most" if kind == "weights" else ""
+        raise GenzooError(
+            f"{name!r} is no name for {article(kind)}: lowercase letters, digits, '-', '_' and '.'{slash}"
+        )
+    return str(name)
+
+
+def check_target(kind: str, name: str, target: object) -> str:
+    """Return a valid ``package.module:attribute``, or raise GenzooError."""
+    module, colon, attribute = target.partition(":") if isinstance(target, str) else ("", "", "")
+    good = bool(colon) and all(p.isidentifier() for p in module.split("."))
+    if kind == "weights":
+        good = good and bool(attribute) and not attribute.startswith("/") and ".." not in attribute.split("/")
+        shape = "package.module:folder"
+    else:
+        good = good and all(p.isidentifier() for p in attribute.split("."))
+        shape = "package.module:attribute"
+    if not good:
+        raise GenzooError(f"{kind} {name!r} has the target {target!r}, which is not of the form {shape!r}")
+    return str(target)
+
+
+def check_text(kind: str, name: str, what: str, value: object) -> str:
+    """Return one line of text, or raise GenzooError."""
+    if not isinstance(value, str) or "\n" in value:
+        raise GenzooError(f"{kind} {name!r}: {what} must be one line of text, not {value!r}")
+    return value
+
+
+def check_words(kind: str, name: str, what: str, value: object, allowed: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return a tuple of words (each one of ``allowed``, if given), or raise GenzooError."""
+    if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) and v for v in value):
+        raise GenzooError(f"{kind} {name!r}: {what} must be a tuple of words, not {value!r}")
+    known = tuple(allowed)
+    for word in value:
+        if known and word not in known:
+            hint = did_you_mean(word, known) or f"; there are {', '.join(known)}"
+            raise GenzooError(f"{kind} {name!r}: {what} has the unknown word {word!r}{hint}")
+    return tuple(value)
+
+
+def check_reference(recipe: str, part: str, value: object) -> str:
+    """Return a part's name, which may be written ``plugin:name``, or raise GenzooError."""
+    if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+        raise GenzooError(f"recipe {recipe!r}: {part} must be the name of {article(part)}, not {value!r}")
+    return value
+
+
+def check_options(recipe: str, what: str, options: object, parts: bool = False) -> dict[str, Any]:
+    """Return a recipe's options by dotted name, or raise GenzooError.
+
+    Args:
+        recipe: its name, for the message.
+        what: which group this is, for the message.
+        options: the mapping to check.
+        parts: whether keys such as ``generator`` may name another part (presets may: a convolution is
+            no use to vectors), and ``conditional`` be set.
+    """
+    if not isinstance(options, Mapping):
+        raise GenzooError(f"recipe {recipe!r}: {what} must be a dict of options by dotted name, not {options!r}")
+    checked: dict[str, Any] = {}
+    for key, value in options.items():
+        if parts and key in PARTS[1:]:
+            checked[key] = None if value is None else check_reference(recipe, key, value)
+        elif parts and key == "conditional" and isinstance(value, bool):
+            checked[key] = value
+        elif not isinstance(key, str) or not _OPTION.fullmatch(key):
+            raise GenzooError(f"recipe {recipe!r}: {what} has {key!r} where a name like 'objective.beta' belongs")
+        else:
+            checked[key] = _plain(value, f"recipe {recipe!r}: {key} in {what}")
+    return checked
+
+
+def article(kind: str) -> str:
+    """Return a kind with its article: ``an objective``, ``weights``."""
+    return kind if kind == "weights" else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _plain(value: object, where: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(v, where) for v in value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise GenzooError(f"{where} must be a number, text, true, false, None or a tuple of such, not {value!r}")

@@ -1,0 +1,231 @@
+"""What a plugin's hook is handed: one method per kind, each checked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.registry import entries as rules
+from genzoo.registry.entries import Entry
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+
+class About(TypedDict, total=False):
+    """What may be said of any entry: all optional.
+
+    ``summary`` is one line, ``paper`` a reference such as ``arXiv:1704.00028``, ``modalities`` the data
+    it is for (``image``, ``vector``, …; empty means any), ``tags`` free words to filter by.
+    """
+
+    summary: str
+    paper: str
+    modalities: Sequence[str]
+    tags: Sequence[str]
+
+
+class Registrar:
+    """Collects what one plugin registers.
+
+    Every method raises `GenzooError` at once for an ill-formed name, target, modality or option, for an
+    unknown keyword, and for a name that the plugin has registered before. What a plugin registered before
+    such an error stays in the zoo; the error is reported with the plugin, its distribution and version.
+
+    Args:
+        plugin: the entry point's name.
+        distribution: the installed package that carries the plugin.
+        version: its version.
+    """
+
+    def __init__(self, plugin: str, distribution: str = "", version: str = "") -> None:
+        self.plugin, self.distribution, self.version = plugin, distribution, version
+        self._entries: dict[tuple[str, str], Entry] = {}
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What was registered so far, in order."""
+        return tuple(self._entries.values())
+
+    def generator(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a `genzoo.core.networks.Generator`."""
+        self._add("generator", name, target, about)
+
+    def encoder(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a `genzoo.core.networks.Encoder`."""
+        self._add("encoder", name, target, about)
+
+    def critic(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a `genzoo.core.networks.Critic`."""
+        self._add("critic", name, target, about)
+
+    def objective(
+        self,
+        name: str,
+        target: str,
+        *,
+        recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+        **about: Unpack[About],
+    ) -> None:
+        """Register an objective, and with ``recipe`` at once what trains it.
+
+        Args:
+            name: the objective's name.
+            target: its class.
+            recipe: keywords of `recipe` (``name`` is the objective's unless given, so are summary, paper,
+                modalities and tags), or a sequence of such.
+            **about: see `About`.
+        """
+        entry = self._add("objective", name, target, about)
+        for given in [recipe] if isinstance(recipe, Mapping) else recipe:
+            if not isinstance(given, Mapping):
+                raise GenzooError(f"objective {name!r}: recipe must be a dict or a tuple of dicts, not {given!r}")
+            inherited = {k: getattr(entry, k) for k in About.__annotations__}
+            self._recipe({"name": name, "objective": name} | inherited | dict(given))
+
+    def likelihood(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a likelihood."""
+        self._add("likelihood", name, target, about)
+
+    def prior(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a prior over codes."""
+        self._add("prior", name, target, about)
+
+    def dataset(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a data set."""
+        self._add("dataset", name, target, about)
+
+    def metric(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a metric."""
+        self._add("metric", name, target, about)
+
+    def extractor(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a feature extractor for metrics."""
+        self._add("extractor", name, target, about)
+
+    def weights(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a weights folder that ships beside a module: ``"my_pkg.zoo:wgan-gp-faces"``."""
+        self._add("weights", name, target, about)
+
+    def store(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a place where weights live."""
+        self._add("store", name, target, about)
+
+    def recipe(
+        self,
+        name: str,
+        *,
+        objective: str,
+        generator: str,
+        encoder: str | None = None,
+        critic: str | None = None,
+        likelihood: str | None = None,
+        conditional: bool = False,
+        options: Mapping[str, Any] | None = None,
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
+        **about: Unpack[About],
+    ) -> None:
+        """Register an objective with architectures and good defaults.
+
+        Args:
+            name: what ``genzoo train`` calls it.
+            objective: name of the objective; like every part it may be written ``plugin:name``.
+            generator: name of the generator.
+            encoder: name of the encoder, if the objective has one.
+            critic: name of the critic, if the objective has one.
+            likelihood: name of the likelihood; None leaves it to the objective and the data.
+            conditional: whether it is conditioned on the class label.
+            options: defaults by dotted name: ``{"objective.gp_weight": 10}``.
+            presets: by modality or name of a data set, options that go over ``options``; there
+                ``generator``, ``encoder``, ``critic`` and ``likelihood`` may also name another part, and
+                ``conditional`` be set.
+            **about: see `About`.
+        """
+        rules.check_name("recipe", name)
+        data: dict[str, Any] = {"objective": rules.check_reference(name, "objective", objective)}
+        data["generator"] = rules.check_reference(name, "generator", generator)
+        for part, value in (("encoder", encoder), ("critic", critic), ("likelihood", likelihood)):
+            data[part] = None if value is None else rules.check_reference(name, part, value)
+        if not isinstance(conditional, bool):
+            raise GenzooError(f"recipe {name!r}: conditional must be true or false, not {conditional!r}")
+        if not isinstance(presets or {}, Mapping):
+            raise GenzooError(f"recipe {name!r}: presets must be a dict of options by data set, not {presets!r}")
+        data["conditional"] = conditional
+        data["options"] = rules.check_options(name, "options", options or {})
+        data["presets"] = {
+            rules.check_name("dataset", key): rules.check_options(name, f"preset {key!r}", value, parts=True)
+            for key, value in (presets or {}).items()
+        }
+        self._add("recipe", name, "", about, data)
+
+    def scan(self, package: str) -> tuple[Entry, ...]:
+        """Register every class that carries a ``@declare.…`` decorator in a package's own files.
+
+        The files are read, not imported, so they may use torch. A declaration that cannot be read does
+        not cost the others: all good ones are registered, then the first bad one is raised.
+
+        Args:
+            package: dotted name of a package (its ``*.py`` files, not its sub-packages) or of one module.
+
+        Returns:
+            The new entries.
+
+        Raises:
+            GenzooError: if there is no such package, or for a bad declaration, with its file and line.
+        """
+        from genzoo.registry.scan import declarations
+
+        before, faults = len(self._entries), []
+        for declared in declarations(package):
+            try:
+                if declared.fault:
+                    raise GenzooError(declared.fault)
+                if declared.kind == "recipe":
+                    self._recipe(declared.keywords)
+                else:
+                    getattr(self, declared.kind)(**declared.keywords)
+            except GenzooError as e:
+                faults.append(f"{declared.place}: {e}")
+            except TypeError as e:  # a keyword that the method does not take, or lacks
+                faults.append(f"{declared.place}: declare.{declared.kind}: {_plain_words(e)}")
+        if faults:
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            raise GenzooError(faults[0] + more)
+        return self.entries[before:]
+
+    def _recipe(self, keywords: Mapping[str, Any]) -> None:
+        try:
+            self.recipe(**keywords)
+        except TypeError as e:
+            raise GenzooError(f"recipe {keywords.get('name', '?')!r}: {_plain_words(e)}") from None
+
+    def _add(self, kind: str, name: str, target: str, about: About, data: dict[str, Any] | None = None) -> Entry:
+        rules.check_name(kind, name)
+        for key in about:
+            if key not in About.__annotations__:
+                hint = did_you_mean(key, About.__annotations__)
+                raise GenzooError(f"{kind} {name!r} was given the unknown keyword {key!r}{hint}")
+        entry = Entry(
+            kind,
+            name,
+            rules.check_target(kind, name, target) if kind != "recipe" else "",
+            rules.check_text(kind, name, "summary", about.get("summary", "")),
+            rules.check_text(kind, name, "paper", about.get("paper", "")),
+            rules.check_words(kind, name, "modalities", about.get("modalities", ()), rules.MODALITIES),
+            rules.check_words(kind, name, "tags", about.get("tags", ())),
+            self.plugin,
+            self.distribution,
+            self.version,
+            data or {},
+        )
+        if (kind, name) in self._entries:
+            other = self._entries[kind, name].target
+            raise GenzooError(f"{kind} {name!r} is registered twice{f' ({other} and {target})' if other else ''}")
+        self._entries[kind, name] = entry
+        return entry
+
+
+def _plain_words(error: TypeError) -> str:
+    """Python's sentence about a call, without the method's qualified name."""
+    return str(error).partition("() ")[2] or str(error)

@@ -1,0 +1,295 @@
+"""The registry: looks up what plugins have registered, and imports a target when it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.options import OptionInfo
+from genzoo.registry import loader
+from genzoo.registry.entries import KINDS, PARTS, Entry, PluginRecord, article
+
+
+class Registry:
+    """All that is in the zoo.
+
+    ``Registry.discover()`` asks every installed plugin; an empty ``Registry()`` with `add` is for tests.
+
+    Attributes:
+        hooks: calls the hooks of all plugins that were loaded (pluggy's ``manager.hook``).
+    """
+
+    def __init__(self) -> None:
+        self._manager = loader.new_manager()
+        self._records: list[PluginRecord] = []
+        self._index: dict[tuple[str, str], list[Entry]] = {}
+        self.hooks = self._manager.hook
+
+    @classmethod
+    def discover(cls, plugins: bool | None = None, only: Collection[str] | None = None) -> Registry:
+        """Load the installed plugins. A broken one costs one line on stderr and never raises.
+
+        Args:
+            plugins: whether to load those of other distributions than genzoo; None means unless the
+                environment says ``GENZOO_NO_PLUGINS=1``.
+            only: of other distributions load only these, by name of the entry point or of the
+                distribution; None means what the environment's ``GENZOO_PLUGINS=a,b`` says, or all.
+        """
+        registry = cls()
+        for found in loader.wanted(loader.installed(), plugins, only):
+            point = found.entry_point
+            registry._keep(
+                loader.ask(registry._manager, found.name, found.distribution, found.version, point.value, point.load)
+            )
+        return registry
+
+    def add(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> PluginRecord:
+        """Add a plugin by hand: a module or an object with a ``genzoo_register`` hook.
+
+        Args:
+            plugin: what answers the hook.
+            name: what to call it, as an entry point would.
+            distribution: the package to record as its own.
+            version: that package's version.
+
+        Returns:
+            What became of it; a fault is in its ``error``, as for installed plugins.
+        """
+        module = getattr(plugin, "__name__", type(plugin).__name__)
+        return self._keep(loader.ask(self._manager, name, distribution, version, module, lambda: plugin))
+
+    def _keep(self, record: PluginRecord) -> PluginRecord:
+        self._records.append(record)
+        for entry in record.entries:
+            self._index.setdefault((entry.kind, entry.name), []).append(entry)
+        return record
+
+    def plugins(self) -> list[PluginRecord]:
+        """Return what became of each plugin, genzoo's own first."""
+        return list(self._records)
+
+    def entries(
+        self, kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
+    ) -> list[Entry]:
+        """Return the entries that pass all filters, by kind in the order of `KINDS`, then by name.
+
+        Args:
+            kind: only this kind.
+            modality: only what works on it; an entry that names no modality works on any.
+            tag: only what carries it.
+            plugin: only this plugin's, by name of the entry point, of the distribution, or ``dist/plugin``.
+
+        Raises:
+            UsageError: if there is no such kind or plugin.
+        """
+        if kind is not None:
+            _check_kind(kind)
+        if plugin is not None and not any(_goes_by(r, plugin) for r in self._records):
+            raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
+        chosen = [
+            e
+            for several in self._index.values()
+            for e in several
+            if (kind is None or e.kind == kind)
+            and (modality is None or not e.modalities or modality in e.modalities)
+            and (tag is None or tag in e.tags)
+            and (plugin is None or _goes_by(e, plugin))
+        ]
+        return sorted(chosen, key=lambda e: (KINDS.index(e.kind), e.name, e.plugin, e.distribution))
+
+    def get(self, kind: str, name: str, prefer: str = "") -> Entry:
+        """Return the entry of a kind and name.
+
+        Args:
+            kind: one of `KINDS`.
+            name: the name; ``plugin:name`` (or ``dist/plugin:name``) where several plugins claim it.
+            prefer: a plugin whose entry wins over others of the same name: a recipe's own, for its parts.
+
+        Raises:
+            UsageError: if there is none, with the nearest names and other kinds that have it; or if
+                several plugins claim it, with their names.
+        """
+        _check_kind(kind)
+        who, _, bare = name.rpartition(":")
+        found = self._index.get((kind, bare), [])
+        if who:
+            found = [e for e in found if _goes_by(e, who)]
+        elif prefer:
+            found = [e for e in found if _goes_by(e, prefer)] or found
+        if not found:
+            raise UsageError(self._unknown(kind, name))
+        if len(found) > 1:
+            same = len({e.plugin for e in found}) < len(found)
+            ways = [f"{e.distribution}/{e.address}" if same else e.address for e in found]
+            raise UsageError(
+                f"{kind} {bare!r} is claimed by {' and by '.join(e.origin for e in found)}: "
+                f"say which, {' or '.join(repr(w) for w in ways)}"
+            )
+        return found[0]
+
+    def find(self, name: str) -> list[Entry]:
+        """Return the entries of that name over all kinds (``mlp`` is a generator, an encoder and a critic).
+
+        Args:
+            name: the name, or ``kind:name``, ``plugin:name``, ``kind:plugin:name``.
+
+        Raises:
+            UsageError: if there is none, or a kind's is claimed by several plugins.
+        """
+        kind, colon, rest = name.partition(":")
+        if colon and kind in KINDS:
+            return [self.get(kind, rest)]
+        who, _, bare = name.rpartition(":")
+        found = [k for k in KINDS if any(not who or _goes_by(e, who) for e in self._index.get((k, bare), []))]
+        if not found:
+            raise UsageError(self._unknown(None, name))
+        return [self.get(k, name) for k in found]
+
+    def _unknown(self, kind: str | None, name: str) -> str:
+        """Say that there is no such entry, and what may have been meant."""
+        who, _, bare = name.rpartition(":")
+        said = f"there is no {kind} {name!r}" if kind else f"nothing in the zoo is called {name!r}"
+        if who:
+            records = [r for r in self._records if _goes_by(r, who)]
+            failed = next((r for r in records if r.error), None)
+            if failed:
+                return f"{said}: {failed.origin} failed ({failed.error})"
+            if not records:
+                return f"{said}, and no plugin {who!r}{did_you_mean(who, {r.name for r in self._records})}"
+        others = [k for k in KINDS if k != kind and (k, bare) in self._index]
+        if others:
+            return f"{said}, but {' and '.join(article(k) for k in others)} of that name"
+        names = {e.name for e in self.entries(kind) if not who or _goes_by(e, who)}
+        listing = f"; see 'genzoo list{f' {kind}' if kind else ''}'"
+        return said + (did_you_mean(bare, names) or listing)
+
+    def load(self, entry: Entry, expected: type | None = None) -> type:
+        """Import an entry's target and return the class; this is where torch may come in.
+
+        Args:
+            entry: what to import.
+            expected: a base class that it must have.
+
+        Raises:
+            GenzooError: if it cannot be imported, is not there, or is no such class; names the plugin.
+        """
+        where = f"{entry.kind} {entry.name!r} of {entry.origin}"
+        module, _, attribute = entry.target.partition(":")
+        if not entry.target or entry.kind == "weights":
+            raise GenzooError(f"{where} is no class to be loaded")
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                found: Any = importlib.import_module(module)
+                for name in attribute.split("."):
+                    found = getattr(found, name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as e:
+            raise GenzooError(f"{where} could not be loaded from {entry.target}: {loader.one_line(e)}") from e
+        if not isinstance(found, type):
+            raise GenzooError(f"{where}: {entry.target} is a {type(found).__name__}, not a class")
+        if expected is not None and not issubclass(found, expected):
+            raise GenzooError(
+                f"{where}: {entry.target} is not a subclass of {expected.__module__}.{expected.__qualname__}"
+            )
+        return found
+
+    def options(self, entry: Entry) -> list[OptionInfo]:
+        """Return an entry's options, read from the source without importing it.
+
+        A recipe has those of its parts, by dotted name (``objective.gp_weight``), with the recipe's defaults.
+
+        Raises:
+            GenzooError: if they cannot be read; names the plugin, and where.
+        """
+        from dataclasses import replace
+
+        from genzoo.registry import static
+
+        if entry.kind in ("weights", "store"):
+            return []
+        if entry.kind != "recipe":
+            with _told(entry):
+                return static.options(entry.target)
+        defaults, merged = entry.data["options"], []
+        for part in PARTS:
+            if entry.data[part]:
+                for info in self.options(self.get(part, entry.data[part], prefer=entry.plugin)):
+                    dotted = f"{part}.{info.name}"
+                    given = info.coerce(defaults[dotted], dotted) if dotted in defaults else info.default
+                    merged.append(replace(info, name=dotted, default=given))
+        return merged
+
+    def docstring(self, entry: Entry) -> str:
+        """Return the docstring of an entry's class, read from the source; a recipe has none."""
+        from genzoo.registry import static
+
+        if not entry.target or entry.kind == "weights":
+            return ""
+        with _told(entry):
+            return static.docstring(entry.target)
+
+    def check_targets(self, entries: Sequence[Entry] | None = None) -> list[tuple[Entry, str]]:
+        """Check without importing anything that targets and recipes hold; return the entries at fault and why.
+
+        Args:
+            entries: which; None means all. Of each the class must exist and its options be readable; of a
+                recipe every part must exist and every option it sets must be one of that part's.
+        """
+        from genzoo.registry.check import fault
+
+        checked = ((e, fault(self, e)) for e in (self.entries() if entries is None else entries))
+        return [(entry, why) for entry, why in checked if why]
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) or f"; there are {', '.join(KINDS)}"
+        raise UsageError(f"there is no kind {kind!r}{hint}")
+
+
+def _goes_by(of: Entry | PluginRecord, who: str) -> bool:
+    """Whether a plugin's name, its distribution's, or ``dist/plugin`` is meant."""
+    plugin = of.plugin if isinstance(of, Entry) else of.name
+    distribution, slash, bare = who.rpartition("/")
+    if slash:
+        return plugin == bare and loader.normal(of.distribution) == loader.normal(distribution)
+    return who == plugin or loader.normal(of.distribution) == loader.normal(who)
+
+
+@contextlib.contextmanager
+def _told(entry: Entry) -> Iterator[None]:
+    """Say of which plugin an error is."""
+    try:
+        yield
+    except GenzooError as e:
+        raise GenzooError(f"{entry.kind} {entry.name!r} of {entry.origin}: {e}") from None
+
+
+_lock = threading.RLock()
+_shared: list[Registry] = []
+_loading = False
+
+
+def the_registry() -> Registry:
+    """Return this process's registry; the first call loads the plugins.
+
+    Raises:
+        GenzooError: if a plugin asks for it while it is being loaded.
+    """
+    global _loading
+    with _lock:
+        if _loading:
+            raise GenzooError("the registry was asked for while plugins are being loaded")
+        if not _shared:
+            _loading = True
+            try:
+                _shared.append(Registry.discover())
+            finally:
+                _loading = False
+        return _shared[0]

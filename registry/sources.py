@@ -1,0 +1,106 @@
+"""From what a user calls data, a name, a path, arrays or a torch data set, to `Data`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.options import coerce_all
+from genzoo.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from genzoo.core.data import Data
+
+PathLike = str | os.PathLike[str]
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a string can only be a path: it starts like one, holds a separator, or ends like a file."""
+    return name.startswith((".", "/", "~")) or os.sep in name or name.endswith((".npy", ".npz"))
+
+
+def open_data(
+    registry: Registry,
+    data: Any,
+    options: Mapping[str, Any] | None = None,
+    *,
+    labels: Any = None,
+    split: Literal["train", "test"] = "train",
+) -> Data:
+    """Open data.
+
+    Args:
+        registry: where names of data sets are looked up.
+        data: a data set's name; a path of a folder of images, an ``.npy`` or an ``.npz`` file; a tensor or
+            an array; a pair of observations and labels; a torch Dataset or DataLoader; or a `Data`.
+        options: of the data set by name (``binarize``, ``limit``, …); values may be text.
+        labels: class labels, where ``data`` is a tensor or an array.
+        split: which split, for names and paths.
+
+    Raises:
+        UsageError: if it is nothing of that; says what is accepted.
+        GenzooError: if it cannot be read.
+    """
+    import torch
+
+    from genzoo.core.data import Data, DataSource, binarize, from_arrays, from_torch
+    from genzoo.core.options import options_of
+
+    options = dict(options or {})
+    if isinstance(data, (str, os.PathLike)):
+        if labels is not None:
+            raise UsageError("labels go with arrays; a named data set or a folder brings its own")
+        entry, implied = _entry(registry, data)
+        cls = registry.load(entry, DataSource)
+        chosen = coerce_all(registry.options(entry), {**options, **implied}, "data")
+        source: DataSource = cls(cls.Options(**chosen))  # type: ignore[attr-defined]
+        return source.load(split)
+    if isinstance(data, Data):
+        found = data
+    elif isinstance(data, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
+        if labels is not None:
+            raise UsageError("a torch Dataset or DataLoader brings its own labels: it yields (x, y)")
+        found = from_torch(data)
+    elif isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
+        if labels is not None:
+            raise UsageError("labels were given twice: in the pair and as an argument")
+        found = from_arrays(data[0], data[1])
+    elif hasattr(data, "shape"):
+        found = from_arrays(data, labels)
+    else:
+        raise UsageError(
+            f"data is a name, a path, a tensor or array, (x, y), a torch Dataset or DataLoader, not {type(data).__name__}"
+        )
+    common = coerce_all(options_of(DataSource.Options), options, "data")
+    if 0 < int(common["limit"]) < len(found):  # type: ignore[arg-type]
+        found = found.take(slice(int(common["limit"])))  # type: ignore[arg-type]
+    return binarize(found, common["binarize"])  # type: ignore[arg-type]
+
+
+def _entry(registry: Registry, data: PathLike) -> tuple[Any, dict[str, Any]]:
+    """The data set that a name or path means, and the options that the path implies."""
+    text = os.fspath(data)
+    names = {e.name for e in registry.entries("dataset")}
+    if isinstance(data, str) and not looks_like_path(text):
+        if text.rpartition(":")[2] in names:
+            return registry.get("dataset", text), {}
+        if not Path(text).exists():
+            raise UsageError(
+                f"there is no data set and no file or folder {text!r}{did_you_mean(text, names)}; "
+                "'genzoo list dataset' shows the data sets"
+            )
+    return _for_path(registry, Path(text).expanduser())
+
+
+def _for_path(registry: Registry, path: Path) -> tuple[Any, dict[str, Any]]:
+    """A folder of images or a file of arrays, by what is there."""
+    if path.is_dir():
+        return registry.get("dataset", "folder"), {"path": str(path)}
+    if path.suffix.lower() in (".npy", ".npz") and path.is_file():
+        return registry.get("dataset", "array"), {"path": str(path)}
+    if not path.exists():
+        raise UsageError(f"there is no file or folder {path}")
+    raise UsageError(f"{path} is no data: give a folder of images, or a .npy or .npz file")
