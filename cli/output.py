@@ -1,0 +1,46 @@
+"""What goes where: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+
+def emit_json(content: Any) -> None:
+    """Print one JSON document on stdout, and nothing else."""
+    print(json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def hint(text: str) -> None:
+    """Say something to a person, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def coloured() -> bool:
+    """Whether stdout is a terminal that wants colours (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def bold(text: str) -> str:
+    """Bold where that can be seen."""
+    return f"\x1b[1m{text}\x1b[0m" if coloured() else text
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
+    """Print columns; the last one is wrapped to the terminal's width, and not at all elsewhere."""
+    if not rows:
+        return
+    lines = [list(header), *rows] if header else list(rows)
+    widths = [max(len(r[i]) for r in lines) for i in range(len(lines[0]) - 1)]
+    left = sum(widths) + 2 * len(widths)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for number, row in enumerate(lines):
+        start = "".join(cell.ljust(w) + "  " for cell, w in zip(row, widths, strict=False))
+        body = textwrap.wrap(row[-1], max(width - left, 20)) or [""]
+        text = ("\n" + " " * left).join(body)
+        print(bold((start + text).rstrip()) if header and number == 0 else (start + text).rstrip())
