@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -68,62 +69,49 @@ def show(
 ) -> None:
     """Describe one entry: summary, paper, plugin, options with types and defaults."""
     from genzoo.registry import the_registry
+    from genzoo.registry.entries import PARTS
 
     registry = the_registry()
-    found = registry.find(name)
-    described = []
-    for entry in found:
-        options = registry.options(entry)
-        described.append((entry, options, registry.docstring(entry)))
+    entry, *others = registry.find(name)  # a recipe comes before the objective of its name
+    also = [f"{e.kind}:{e.name}" for e in others]
+    options = registry.options(entry)
+    doc = registry.docstring(registry.get("objective", entry.data["objective"]) if entry.kind == "recipe" else entry)
     if json:
-        documents = [
-            {**e.to_dict(), "doc": doc, "options": [_option(o) for o in options]} for e, options, doc in described
-        ]
-        emit_json(documents[0] if len(documents) == 1 else documents)
+        emit_json({**entry.to_dict(), "doc": doc, "options": [_option(o) for o in options], "also": also})
         return
-    for number, (entry, options, doc) in enumerate(described):
-        if number:
-            print()
-        print(bold(f"{entry.kind} {entry.name}") + (f": {entry.summary}" if entry.summary else ""))
-        rows = [["  plugin", f"{entry.plugin} ({entry.distribution} {entry.version})"]]
-        if entry.paper:
-            rows.append(["  paper", entry.paper])
-        if entry.modalities:
-            rows.append(["  for", ", ".join(entry.modalities)])
-        if entry.tags:
-            rows.append(["  tags", ", ".join(entry.tags)])
-        if entry.kind == "recipe":
-            parts = [f"{k} {entry.data[k]}" for k in ("objective", "generator", "encoder", "critic") if entry.data[k]]
-            rows.append(["  made of", ", ".join(parts) + (", conditional" if entry.data["conditional"] else "")])
-        table(rows)
-        body = doc.partition("\n")[2].strip("\n")
-        if body.strip():
-            print("\n" + "\n".join(f"  {line}".rstrip() for line in _dedent(body).splitlines()))
-        for preset, settings in entry.data.get("presets", {}).items():
-            print(f"\n  on {preset} data:")
-            table([[f"    {k}", str(v)] for k, v in settings.items()])
-        others = {k: v for k, v in entry.data.get("options", {}).items() if k.partition(".")[0] in ("train", "latent")}
-        if options or others:
-            print("\n  options (--set NAME=VALUE):")
-            prefix = {"generator": "generator.", "encoder": "encoder.", "critic": "critic.", "objective": "objective."}
-            pre = {**prefix, "likelihood": "likelihood.", "dataset": "data."}.get(entry.kind, "")
-            table(
-                [[f"    {k}", str(_plain(v)), ""] for k, v in others.items()]
-                + [[f"    {pre}{o.name}", str(_plain(o.default)), _explained(o)] for o in options]
-            )
+    print(bold(f"{entry.kind} {entry.name}") + (f": {entry.summary}" if entry.summary else ""))
+    rows = [["  plugin", f"{entry.plugin} ({entry.distribution} {entry.version})"]]
+    if entry.paper:
+        rows.append(["  paper", entry.paper])
+    if entry.modalities:
+        rows.append(["  for", ", ".join(entry.modalities)])
+    if entry.tags:
+        rows.append(["  tags", ", ".join(entry.tags)])
+    if entry.kind == "recipe":
+        parts = [f"{k} {entry.data[k]}" for k in PARTS if entry.data[k]]
+        rows.append(["  made of", ", ".join(parts) + (", conditional" if entry.data["conditional"] else "")])
+    table(rows)
+    body = doc.partition("\n")[2].strip("\n")
+    if body.strip():
+        print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
+    if options:
+        print("\n  options (--set NAME=VALUE):")
+        prefix = {"recipe": "", "dataset": "data."}.get(entry.kind, f"{entry.kind}.")
+        table([[f"    {prefix}{o.name}", typed(o.default), _explained(o)] for o in options])
+    for preset, settings in entry.data.get("presets", {}).items():
+        print(f"\n  on {preset} data:")
+        table([[f"    {k}", typed(v)] for k, v in settings.items()])
+    if also:
+        hint(f"\nalso: {', '.join(also)}")
 
 
-def _dedent(text: str) -> str:
-    import textwrap
-
-    return textwrap.dedent(text)
-
-
-def _plain(value: Any) -> Any:
+def typed(value: Any) -> str:
     """An option's value as it would be typed."""
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return {True: "true", False: "false", None: "none"}.get(value, value) if not isinstance(value, (int, float)) or isinstance(value, bool) else value  # fmt: skip
+        return ",".join(map(typed, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def _option(o: Any) -> dict[str, Any]:

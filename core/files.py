@@ -58,13 +58,17 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            with open(temporary, "rb") as f:
-                os.fsync(f.fileno())
+            _sync(temporary)
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())
 
 
 def _umask() -> int:
@@ -99,26 +103,38 @@ def manifest_of(folder: Path, names: Iterable[str]) -> dict[str, Any]:
 Writer = Callable[[Path], None]
 
 
-def write_folder(folder: Path, files: Mapping[str, Writer]) -> None:
-    """Write a new folder as one instant: under a temporary name, with its manifest, then renamed.
+@contextmanager
+def creating_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; rename it to ``folder`` if nothing went wrong, as one instant.
 
     Args:
-        folder: must not exist.
-        files: name to a function that writes the file at the path it is given.
+        folder: must not exist, or be empty.
     """
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            for name, write in files.items():
-                write(temporary / name)
-            write_json(temporary / MANIFEST, manifest_of(temporary, files))
+            yield temporary
             os.chmod(temporary, 0o777 & ~_umask())
             sync_folder(temporary)
             os.rename(temporary, folder)
             sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_folder(folder: Path, files: Mapping[str, Writer]) -> None:
+    """Write a new folder with its manifest, as one instant.
+
+    Args:
+        folder: must not exist.
+        files: name to a function that writes the file at the path it is given.
+    """
+    with creating_folder(folder) as temporary:
+        for name, write in files.items():
+            write(temporary / name)
+            _sync(temporary / name)
+        write_json(temporary / MANIFEST, manifest_of(temporary, files))
 
 
 def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
@@ -134,6 +150,7 @@ def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
         try:
             for name, write in files.items():
                 write(temporary / name)
+                _sync(temporary / name)
             kept = set()
             if (folder / MANIFEST).exists():
                 kept = {n for n in read_manifest(folder) if n not in files and (folder / n).is_file()}

@@ -65,7 +65,7 @@ class Likelihood(nn.Module):
 
     @property
     def log_volume(self) -> float:
-        """log |d people's units / d model space| of one observation: what a model-space density loses."""
+        """Log |d people's units / d model space| of one observation: what a model-space density loses."""
         scale = self.spec.scale
         per_row = self.spec.size / len(scale)
         return per_row * sum(math.log(s) for s in scale)

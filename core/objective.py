@@ -165,5 +165,3 @@ class Objective(ABC):
         The networks are in eval mode; ``noise`` is what `draw` gives the first player at the end of the run.
         """
         return None
-
-

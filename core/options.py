@@ -116,7 +116,16 @@ def _convert(kind: ast.expr, value: Any) -> Value:
     if name == "bool":
         if isinstance(value, bool):
             return value
-        table = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        table = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
         if isinstance(value, str) and value.lower() in table:
             return table[value.lower()]
         raise ValueError

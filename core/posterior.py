@@ -58,7 +58,7 @@ class DiagonalNormal(Posterior):
         return self._mean
 
     def sample(self, eps: Tensor) -> Tensor:
-        """z = μ + σ ε."""
+        """Z = μ + σ ε."""
         return torch.addcmul(self._mean, torch.exp(0.5 * self.log_var), eps)
 
     def log_prob(self, z: Tensor) -> Tensor:

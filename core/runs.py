@@ -79,9 +79,18 @@ def card(config: Config, record: Mapping[str, Any], has_picture: bool) -> str:
         lines += [f"![samples from seed 0]({PICTURE})", ""]
     if record["metrics"]:
         lines += ["| metric | value |", "| --- | --- |"]
-        lines += [f"| {k} | {v:.4g} |" if isinstance(v, float) else f"| {k} | {v} |" for k, v in record["metrics"].items()]
+        lines += [
+            f"| {k} | {v:.4g} |" if isinstance(v, float) else f"| {k} | {v} |" for k, v in record["metrics"].items()
+        ]
         lines += [""]
-    lines += ["```python", "import genzoo", "", 'model = genzoo.load("PATH_OR_NAME")', "images = model.sample(64, seed=0)", "```"]
+    lines += [
+        "```python",
+        "import genzoo",
+        "",
+        'model = genzoo.load("PATH_OR_NAME")',
+        "images = model.sample(64, seed=0)",
+        "```",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -123,7 +123,9 @@ class Trainer:
             self._autocast = lambda: torch.autocast(self.device.type, torch.bfloat16)
         batch = options.batch_size
         if batch % options.accumulate:
-            raise UsageError(f"train.batch_size ({batch}) must be a multiple of train.accumulate ({options.accumulate})")
+            raise UsageError(
+                f"train.batch_size ({batch}) must be a multiple of train.accumulate ({options.accumulate})"
+            )
 
         players = objective.players()
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
@@ -294,9 +296,7 @@ class Trainer:
                 draws.step = draws.steps = 1
                 uniform = None
                 if self.held_out.dynamic:
-                    uniform = (
-                        Draws(count, index.device).at(self.seed, i, _BINARIZE).uniform(*self.held_out.spec.shape)
-                    )
+                    uniform = Draws(count, index.device).at(self.seed, i, _BINARIZE).uniform(*self.held_out.spec.shape)
                 x, y = self.held_out.batch(index, uniform)
                 batch = Batch(x.to(self.device), y.to(self.device) if y is not None and self.conditional else None)
                 noise = self.objective.draw(name, draws, model)

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from genzoo.core.config import TrainOptions
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.options import OptionInfo
+from genzoo.core.options import OptionInfo, options_of
+from genzoo.core.spec import Latent
 from genzoo.registry import loader
 from genzoo.registry.entries import KINDS, PARTS, Entry, PluginRecord, article
 
@@ -202,7 +204,8 @@ class Registry:
     def options(self, entry: Entry) -> list[OptionInfo]:
         """Return an entry's options, read from the source without importing it.
 
-        A recipe has those of its parts, by dotted name (``objective.gp_weight``), with the recipe's defaults.
+        A recipe has those of its parts, of its code space and of training, by dotted name
+        (``objective.gp_weight``), with the recipe's defaults.
 
         Raises:
             GenzooError: if they cannot be read; names the plugin, and where.
@@ -216,13 +219,17 @@ class Registry:
         if entry.kind != "recipe":
             with _told(entry):
                 return static.options(entry.target)
-        defaults, merged = entry.data["options"], []
+        defaults, groups = entry.data["options"], dict[str, list[OptionInfo]]()
         for part in PARTS:
             if entry.data[part]:
-                for info in self.options(self.get(part, entry.data[part], prefer=entry.plugin)):
-                    dotted = f"{part}.{info.name}"
-                    given = info.coerce(defaults[dotted], dotted) if dotted in defaults else info.default
-                    merged.append(replace(info, name=dotted, default=given))
+                groups[part] = self.options(self.get(part, entry.data[part], prefer=entry.plugin))
+        groups |= {"latent": options_of(Latent), "train": options_of(TrainOptions)}
+        merged = []
+        for group, infos in groups.items():
+            for info in infos:
+                dotted = f"{group}.{info.name}"
+                given = info.coerce(defaults[dotted], dotted) if dotted in defaults else info.default
+                merged.append(replace(info, name=dotted, default=given))
         return merged
 
     def docstring(self, entry: Entry) -> str:

@@ -13,6 +13,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genzoo.results import encode as encode
+    from genzoo.results import interpolate as interpolate
+    from genzoo.results import reconstruct as reconstruct
+    from genzoo.results import sample as sample
+    from genzoo.training import Run as Run
+    from genzoo.training import fit as fit
+    from genzoo.zoo import create as create
+    from genzoo.zoo import list as list
+    from genzoo.zoo import load as load
+    from genzoo.zoo import load_data as load_data
+
     from genzoo.core.data import Data as Data
     from genzoo.core.errors import GenzooError as GenzooError
     from genzoo.core.errors import UsageError as UsageError
@@ -22,12 +33,6 @@ if TYPE_CHECKING:
     from genzoo.core.networks import Generator as Generator
     from genzoo.core.objective import Objective as Objective
     from genzoo.core.spec import DataSpec as DataSpec
-    from genzoo.training import Run as Run
-    from genzoo.training import fit as fit
-    from genzoo.zoo import create as create
-    from genzoo.zoo import list as list
-    from genzoo.zoo import load as load
-    from genzoo.zoo import load_data as load_data
 
 _HOME = {
     "Critic": "genzoo.core.networks",
@@ -41,10 +46,14 @@ _HOME = {
     "Run": "genzoo.training",
     "UsageError": "genzoo.core.errors",
     "create": "genzoo.zoo",
+    "encode": "genzoo.results",
     "fit": "genzoo.training",
+    "interpolate": "genzoo.results",
     "list": "genzoo.zoo",
     "load": "genzoo.zoo",
     "load_data": "genzoo.zoo",
+    "reconstruct": "genzoo.results",
+    "sample": "genzoo.results",
 }
 
 __all__ = [*_HOME, "__version__"]

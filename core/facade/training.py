@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,7 @@ def fit(
     resume: bool = False,
     tensorboard: bool = False,
     progress: bool | None = None,
+    on_start: Callable[[Trainer, Config], None] | None = None,
 ) -> Run:
     """Train a recipe on data.
 
@@ -129,6 +130,7 @@ def fit(
         resume: go on from the newest whole checkpoint in ``out``.
         tensorboard: write event files under ``out``.
         progress: show a bar on stderr; None shows it on a terminal.
+        on_start: called with the trainer and the config before the first step.
 
     Returns:
         The trained model and what is known about it.
@@ -175,6 +177,8 @@ def fit(
         for problem in problems:
             print(f"genzoo: {problem}; falling back to {checkpoint}", file=sys.stderr)
         _resume(trainer, config, checkpoint)
+    if on_start is not None:
+        on_start(trainer, config)
     metrics: dict[str, Any] = {}
     if folder is not None:
         with writing(folder):
@@ -250,7 +254,9 @@ def _resume(trainer: Trainer, config: Config, checkpoint: Path) -> None:
     for key in now:
         if before.get(key) != now[key]:
             a, b = _difference(before.get(key), now[key], key)
-            raise UsageError(f"the run in {checkpoint.parent.parent} was started with {a}, not {b}: resume it as it was")
+            raise UsageError(
+                f"the run in {checkpoint.parent.parent} was started with {a}, not {b}: resume it as it was"
+            )
     trainer.load_state(kept, tensors, plain)
 
 
@@ -340,5 +346,3 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[None]:
     finally:
         for s in signals:
             signal.signal(s, before[s])
-
-

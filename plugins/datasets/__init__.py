@@ -62,19 +62,3 @@ def genzoo_register(registry: Registrar) -> None:
         modalities=("image", "vector"),
         tags=("own",),
     )
-
-
-def source_for_path(path: str | Path) -> tuple[str, dict[str, str]]:
-    """Say which data set reads a user's path, and with which options; torch-free.
-
-    Raises:
-        UsageError: if there is nothing at the path, or nothing that can be read.
-    """
-    found = Path(path).expanduser()
-    if found.is_dir():
-        return "folder", {"path": str(found)}
-    if not found.exists():
-        raise UsageError(f"there is no file or folder {str(path)!r}")
-    if found.suffix.lower() in (".npy", ".npz"):
-        return "array", {"path": str(found)}
-    raise UsageError(f"{str(path)!r} is not data that can be read: give a folder of images, or a .npy or .npz file")

@@ -42,7 +42,7 @@ class Bernoulli(Likelihood):
 
 
 def log_normalizer(logits: Tensor) -> Tensor:
-    """log C(λ) of the continuous Bernoulli: C = l / tanh(l/2), by its series where l is near 0."""
+    """Log C(λ) of the continuous Bernoulli: C = l / tanh(l/2), by its series where l is near 0."""
     near = logits.abs() < 0.1
     safe = torch.where(near, torch.ones_like(logits), logits)
     # log |l / tanh(l/2)|, with log tanh(|l|/2) = log(1 - e^-|l|) - log(1 + e^-|l|)

@@ -32,7 +32,9 @@ class Gaussian(Likelihood):
         """Options of the Gaussian likelihood."""
 
         sigma: Literal["learned", "fixed", "optimal"] = option("learned", "where the standard deviation comes from")
-        value: float = option(1.0, "standard deviation in model space: the fixed one, or where learning starts", low=1e-6)
+        value: float = option(
+            1.0, "standard deviation in model space: the fixed one, or where learning starts", low=1e-6
+        )
 
     options: Options
 

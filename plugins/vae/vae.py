@@ -53,7 +53,9 @@ class VAE(Objective):
     class Options(Objective.Options):
         """Options of every evidence lower bound."""
 
-        kl_warmup: float = option(0.0, "share of training over which the KL's weight rises to its full value", low=0, high=1)
+        kl_warmup: float = option(
+            0.0, "share of training over which the KL's weight rises to its full value", low=0, high=1
+        )
         free_bits: float = option(0.0, "nats of KL per latent dimension that cost nothing", low=0)
 
     options: Options

@@ -1,0 +1,147 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.output import emit_json, hint
+from genzoo.core.errors import UsageError
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any option by dotted name, as 'genzoo show' lists them."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("train")(train)
+
+
+def assignments(pairs: list[str] | None) -> dict[str, Any]:
+    """Turn ``NAME=VALUE`` arguments into options."""
+    given = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set takes NAME=VALUE, not {pair!r}")
+        given[name.strip()] = value.strip()
+    return given
+
+
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them.")] = None,
+    data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
+    out: Annotated[Path | None, typer.Option(help="New folder for weights, log, pictures, checkpoints.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Observations per turn.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
+    set_: Set = None,
+    objective: Annotated[str | None, typer.Option(help="Objective, in place of the recipe's.")] = None,
+    generator: Annotated[str | None, typer.Option(help="Generator (decoder) architecture.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder architecture.")] = None,
+    critic: Annotated[str | None, typer.Option(help="Critic architecture.")] = None,
+    likelihood: Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")] = None,
+    conditional: Annotated[bool | None, typer.Option(help="Condition on the class label.")] = None,
+    init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile every player's turn.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a recipe on data.
+
+    Example: genzoo train vae --data fashion-mini --out runs/vae --epochs 5
+    """
+    if recipe is None and objective is None:
+        raise UsageError("name a recipe ('genzoo list recipe' shows them) or an --objective")
+    if not data:
+        raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
+    if out is None:
+        raise UsageError("name a folder to write to with --out")
+    given = assignments(set_)
+    parts = {
+        "objective": objective,
+        "generator": generator,
+        "encoder": encoder,
+        "critic": critic,
+        "likelihood": likelihood,
+    }
+    given |= {k: v for k, v in parts.items() if v is not None}
+    if conditional is not None:
+        given["conditional"] = conditional
+    _check_names(recipe, given)
+    from genzoo.training import fit
+
+    run = fit(
+        recipe,
+        data,
+        out,
+        steps=steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        options=given,
+        init=init,
+        device=device,
+        threads=threads,
+        precision=precision,  # type: ignore[arg-type]  # fit checks it
+        compile=compile,
+        resume=resume,
+        tensorboard=tensorboard,
+        progress=not quiet,
+        on_start=_describe if verbose else None,
+    )
+    result = {
+        "recipe": run.config.recipe,
+        "out": str(run.folder),
+        "steps": run.steps,
+        "finished": run.finished,
+        "seconds": round(run.seconds, 2),
+        "metrics": run.metrics,
+        "last": run.history[-1] if run.history else {},
+    }
+    if json:
+        emit_json(result)
+    else:
+        shown = "".join(f", {k} {v:.6g}" for k, v in run.metrics.items())
+        print(f"{run.folder}: {run.config.recipe}, {run.steps} steps in {run.seconds:.1f} s{shown}")
+    if not run.finished:
+        hint(f"genzoo: interrupted at step {run.steps}; go on with the same command and --resume")
+        sys.exit(130)
+
+
+def _check_names(recipe: str | None, given: dict[str, Any]) -> None:
+    """Find unknown names before anything heavy is imported."""
+    from genzoo.registry import the_registry
+
+    registry = the_registry()
+    if recipe is not None:
+        registry.get("recipe", recipe)
+    for kind in ("objective", "generator", "encoder", "critic", "likelihood"):
+        if given.get(kind):
+            registry.get(kind, given[kind])
+
+
+def _describe(trainer: Any, config: Any) -> None:
+    """Say on stderr what is trained."""
+    for kind, part in config.parts.items():
+        options = ", ".join(f"{k}={v}" for k, v in part.options.items())
+        hint(f"{kind}: {part.name} ({part.distribution} {part.version}) {options}")
+    hint(f"latent: {config.latent.size}; conditional: {config.conditional}")
+    hint("train: " + ", ".join(f"{k}={v}" for k, v in config.train.__dict__.items()))
+    sizes = {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.model.named_children()}
+    sizes |= {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.critics.items()}
+    hint("parameters: " + ", ".join(f"{k} {v:,}" for k, v in sizes.items() if v))
+    held = f", {len(trainer.held_out):,} held out" if trainer.held_out is not None else ""
+    hint(f"data: {trainer.data.name or 'unnamed'}, {len(trainer.data):,} observations{held}; device: {trainer.device}")

@@ -1,0 +1,142 @@
+"""Commands that use weights: sample, reconstruct, interpolate, encode."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.make import Set, assignments
+from genzoo.cli.output import emit_json
+from genzoo.core.errors import UsageError
+
+Weights = Annotated[str, typer.Argument(help="A weights folder, or a run's.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+OutPicture = Annotated[Path, typer.Option(help="A .png or .npz file.")]
+DataName = Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")]
+Split = Annotated[str, typer.Option(help="Which split of it: test or train.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("sample")(sample)
+    app.command("reconstruct")(reconstruct)
+    app.command("interpolate")(interpolate)
+    app.command("encode")(encode)
+
+
+def _done(path: Path, json: bool) -> None:
+    if json:
+        emit_json({"out": str(path)})
+    else:
+        print(path)
+
+
+def sample(
+    weights: Weights,
+    out: Annotated[Path, typer.Option(help=".png for a grid, .npz for arrays, a folder for one picture each.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
+    label: Annotated[int | None, typer.Option(help="Class of all samples; default cycles through them.")] = None,
+    truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
+    noise: Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
+    device: Device = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Json = False,
+) -> None:
+    """Draw samples from a model."""
+    from genzoo import results
+
+    path = results.sample(
+        weights,
+        out,
+        n,
+        seed=seed,
+        labels=label,
+        truncation=truncation,
+        noise=noise,
+        batch_size=batch_size,
+        device=device,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    _done(path, json)
+
+
+def _opened(data: str, split: str, pairs: list[str] | None) -> Any:
+    """Open the data that an option names."""
+    from genzoo.zoo import load_data
+
+    if split not in ("train", "test"):
+        raise UsageError(f"--split is test or train, not {split!r}")
+    options = {}
+    for name, value in assignments(pairs).items():
+        if not name.startswith("data."):
+            raise UsageError(f"only data.… options can be set here, not {name!r}: the model is what it is")
+        options[name.partition(".")[2]] = value
+    return load_data(data, split=split, options=options)  # type: ignore[arg-type]
+
+
+def reconstruct(
+    weights: Weights,
+    data: DataName,
+    out: OutPicture,
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 16,
+    split: Split = "test",
+    seed: Annotated[int | None, typer.Option(help="Draw codes by this seed instead of taking their mean.")] = None,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Show data above what a model makes of it."""
+    from genzoo import results
+
+    model = results.needs_encoder(weights, device)
+    _done(results.reconstruct(model, _opened(data, split, set_), out, n, seed=seed), json)
+
+
+def interpolate(
+    weights: Weights,
+    out: OutPicture,
+    n: Annotated[int, typer.Option("-n", "--number", help="How many paths.")] = 8,
+    steps: Annotated[int, typer.Option(help="Points on each path, both ends included.")] = 10,
+    straight: Annotated[bool, typer.Option("--straight", help="Straight lines instead of great circles.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the codes at both ends.")] = 0,
+    data: Annotated[str | None, typer.Option(help="Data whose codes are the ends, instead of random ones.")] = None,
+    split: Split = "test",
+    label: Annotated[int | None, typer.Option(help="Class of all paths; default gives each row another.")] = None,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Show paths between codes, one per row."""
+    from genzoo import results
+
+    model = results.needs_encoder(weights, device) if data else weights
+    ends = _opened(data, split, set_) if data else None
+    path = results.interpolate(
+        model, out, n, steps=steps, path="straight" if straight else "spherical", seed=seed, data=ends, label=label,
+        device=device,
+    )  # fmt: skip
+    _done(path, json)
+
+
+def encode(
+    weights: Weights,
+    data: DataName,
+    out: Annotated[Path, typer.Option(help="An .npz file: codes, and labels where the data has them.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many; 0 for all.")] = 0,
+    split: Split = "test",
+    seed: Annotated[int | None, typer.Option(help="Draw codes by this seed instead of taking their mean.")] = None,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Turn data into latent codes."""
+    from genzoo import results
+
+    model = results.needs_encoder(weights, device)
+    _done(results.encode(model, _opened(data, split, set_), out, n, seed=seed), json)

@@ -1,0 +1,326 @@
+"""Results as files: samples, reconstructions, interpolations, codes. Each is one command of the command line."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from torch import Tensor
+from tqdm import tqdm
+
+from genzoo.core import pictures
+from genzoo.core.data import Data, to_pixels
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.files import creating_folder, replacing
+from genzoo.core.model import Model
+from genzoo.core.observers import columns_for
+from genzoo.core.spec import DataSpec
+
+Out = str | os.PathLike[str]
+LARGEST_GRID = 10_000  # images in a picture that anyone could look at
+
+
+def sample(
+    weights: Model | Out,
+    out: Out,
+    n: int = 64,
+    *,
+    seed: int = 0,
+    labels: int | None = None,
+    truncation: float | None = None,
+    noise: bool = False,
+    batch_size: int = 256,
+    device: str = "auto",
+    progress: bool = False,
+) -> Path:
+    """Write samples to a file or a folder.
+
+    Args:
+        weights: a model, or what `genzoo.load` takes.
+        out: ``.png`` (or another picture) for a grid, ``.npz`` for arrays ``samples`` and ``labels`` (8-bit
+            images channels first, or float32), anything else is a new folder with one picture each. Files are
+            streamed: memory does not grow with ``n``.
+        n: how many.
+        seed: the same seed gives the same samples.
+        labels: class of all of them, for a conditional model; default cycles through the classes.
+        truncation: keep codes within ± this many standard deviations.
+        noise: draw from the likelihood instead of giving its mean.
+        batch_size: samples at a time.
+        device: where to compute.
+        progress: show a bar on stderr.
+
+    Returns:
+        Where they were written.
+    """
+    path = Path(out).expanduser()
+    if n < 1:
+        raise UsageError(f"the number of samples must be at least 1, not {n}")
+    model = _model(weights, device)
+    kind = _kind(path, model.spec)
+    if kind == "picture" and model.spec.modality == "image" and n > LARGEST_GRID:
+        raise UsageError(f"a grid of {n:,} images is too large to look at: give a .npz file or a folder as output")
+    batches = _shown(
+        model.sample_batches(
+            n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size
+        ),
+        n,
+        progress,
+    )  # fmt: skip
+    if kind == "npz":
+        _write_npz(path, model, n, batches)
+    elif kind == "folder":
+        _write_folder(path, model.spec, n, batches)
+    else:
+        _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes, n))
+    return path
+
+
+def reconstruct(
+    weights: Model | Out, data: Any, out: Out, n: int = 16, *, seed: int | None = None, device: str = "auto"
+) -> Path:
+    """Write a picture of observations above their reconstructions, or both as ``.npz``.
+
+    Args:
+        weights: a model with an encoder, or what `genzoo.load` takes.
+        data: a `Data`, or what `genzoo.load_data` takes (its test split).
+        out: ``.png`` or ``.npz``.
+        n: how many, from the start of the data.
+        seed: draw codes from the posterior by this seed, instead of taking its mean.
+        device: where to compute.
+    """
+    path, model = Path(out).expanduser(), _model(weights, device)
+    x, y = _observations(model, data, n)
+    again = model.reconstruct(x, y, sample=seed is not None, seed=seed or 0)
+    before = _people(model, x)
+    if _kind(path, model.spec, folders=False) == "npz":
+        _savez(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
+        return path
+    if model.spec.modality != "image":
+        pictures.save(pictures.scatter(again.flatten(1), before.flatten(1)), path)
+        return path
+    columns = min(n, 16)
+    rows = [part for i in range(0, len(x), columns) for part in (before[i : i + columns], again[i : i + columns])]
+    rows = [torch.cat([r, torch.ones(columns - len(r), *r.shape[1:], device=r.device)]) for r in rows]
+    pictures.save(pictures.grid(torch.cat(rows), columns), path)
+    return path
+
+
+def interpolate(
+    weights: Model | Out,
+    out: Out,
+    n: int = 8,
+    *,
+    steps: int = 10,
+    path: Literal["spherical", "straight"] = "spherical",
+    seed: int = 0,
+    data: Any = None,
+    label: int | None = None,
+    device: str = "auto",
+) -> Path:
+    """Write a picture with one path between two codes per row, or an array ``(n, steps, …)`` as ``.npz``.
+
+    Args:
+        weights: a model, or what `genzoo.load` takes.
+        out: ``.png`` or ``.npz``.
+        n: how many paths.
+        steps: points on each, both ends included.
+        path: ``spherical`` or ``straight``.
+        seed: of the codes at both ends.
+        data: observations whose codes are the ends, instead of random ones (needs an encoder).
+        label: class of all paths, for a conditional model; default gives each row another class.
+        device: where to compute.
+    """
+    where, model = Path(out).expanduser(), _model(weights, device)
+    if n < 1:
+        raise UsageError(f"the number of paths must be at least 1, not {n}")
+    labels = None
+    if model.classes:
+        labels = torch.arange(n) % model.classes if label is None else torch.full((n,), label)
+    elif label is not None:
+        raise UsageError("this model is not conditional: it takes no label")
+    if data is None:
+        codes = model.codes(0, 2 * n, seed=seed)
+    else:
+        x, y = _observations(model, data, 2 * n)
+        if len(x) < 2 * n:
+            raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
+        codes = model.encode(x, y)
+    x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels)
+    if _kind(where, model.spec, folders=False) == "npz":
+        _savez(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
+    else:
+        _save_picture(model.spec, x.flatten(0, 1), where, steps)
+    return where
+
+
+def encode(
+    weights: Model | Out, data: Any, out: Out, n: int = 0, *, seed: int | None = None, device: str = "auto"
+) -> Path:
+    """Write codes as ``.npz``: ``codes`` ``(N, latent)``, and ``labels`` where the data has them.
+
+    Args:
+        weights: a model with an encoder, or what `genzoo.load` takes.
+        data: a `Data`, or what `genzoo.load_data` takes (its test split).
+        out: an ``.npz`` file.
+        n: how many, from the start of the data; 0 for all.
+        seed: draw codes from the posterior by this seed, instead of taking its mean.
+        device: where to compute.
+    """
+    path, model = Path(out).expanduser(), _model(weights, device)
+    if path.suffix != ".npz":
+        raise UsageError(f"codes are written as .npz, not {path.name!r}")
+    opened = _open(model, data)
+    x, y = _observations(model, opened, n or len(opened))
+    codes = model.encode(x, y, sample=seed is not None, seed=seed or 0)
+    arrays = {"codes": codes.cpu().numpy()}
+    if opened.y is not None:
+        arrays["labels"] = opened.y[: len(x)].cpu().numpy()
+    _savez(path, **arrays)
+    return path
+
+
+def check_fits(model: Model, spec: DataSpec) -> None:
+    """Raise `UsageError` unless data of ``spec`` can be given to the model."""
+    ours = model.spec
+    if (ours.modality, ours.shape) != (spec.modality, spec.shape):
+        size = f"; --set data.size={ours.shape[1]}x{ours.shape[2]} resizes a folder" if ours.modality == "image" else ""
+        raise UsageError(
+            f"the model was trained on {_words(ours)} and the data is {_words(spec)}: give data of the same kind{size}"
+        )
+    if ours.levels == 2 and spec.levels != 2:
+        raise UsageError("the model was trained on binary images: add --set data.binarize=static")
+    if ours.levels != 2 and spec.levels == 2:
+        raise UsageError("the data is binary and the model was trained on grey values: leave out data.binarize")
+
+
+def _words(spec: DataSpec) -> str:
+    return f"{spec.modality}s of shape {'×'.join(map(str, spec.shape))}"
+
+
+def _model(weights: Model | Out, device: str) -> Model:
+    if isinstance(weights, Model):
+        return weights
+    from genzoo.training import pick_device
+    from genzoo.zoo import load
+
+    return load(weights, device=pick_device(device))
+
+
+def needs_encoder(weights: Out, device: str = "auto") -> Model:
+    """Load a model, and refuse one without an encoder before any data is read."""
+    model = _model(weights, device)
+    if model.encoder is None:
+        name = model.config.recipe if model.config else ""
+        raise GenzooError(f"{weights} ({name}) has no encoder: it can sample and interpolate, but not encode")
+    return model
+
+
+def _kind(path: Path, spec: DataSpec, *, folders: bool = True) -> Literal["npz", "picture", "folder"]:
+    """What an output path says about its format."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return "npz"
+    if suffix in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"):
+        if spec.modality != "image" and spec.size < 2:
+            raise UsageError("there is no picture of such data: write it as .npz")
+        return "picture"
+    if suffix or not folders:
+        raise UsageError(f"cannot tell what to write from {path.name!r}: use .png or .npz{' or a folder' * folders}")
+    if spec.modality != "image":
+        raise UsageError("a folder takes one picture each, and this model does not make images: use .npz or .png")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
+    return "folder"
+
+
+def _shown(
+    batches: Iterator[tuple[Tensor, Tensor | None]], n: int, progress: bool
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1) as bar:
+        for x, y in batches:
+            yield x, y
+            bar.update(len(x))
+
+
+def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
+    """Observations as they are stored: 8-bit for images with levels, else float32."""
+    if spec.modality == "image":
+        return to_pixels(spec, x).cpu().numpy()
+    return x.float().cpu().numpy()
+
+
+def _people(model: Model, x: Tensor) -> Tensor:
+    """Stored observations in people's units."""
+    from genzoo.core.data import to_model, to_people
+
+    return to_people(model.spec, to_model(model.spec, x.to(model.device)))
+
+
+def _write_npz(path: Path, model: Model, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+    """Stream arrays into an uncompressed ``.npz``."""
+    dtype = np.dtype("uint8" if model.spec.modality == "image" else "float32")
+    labels = []
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open("samples.npy", "w", force_zip64=True) as f:
+            _npy_header(f, (n, *model.spec.shape), dtype)
+            for x, y in batches:
+                f.write(np.ascontiguousarray(_storage(model.spec, x)).data)
+                if y is not None:
+                    labels.append(y.cpu().numpy())
+        if labels:
+            with archive.open("labels.npy", "w", force_zip64=True) as f:
+                npy.write_array(f, np.concatenate(labels), allow_pickle=False)
+
+
+def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    npy.write_array_header_2_0(
+        f,
+        {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},  # type: ignore[arg-type]
+    )
+
+
+def _write_folder(path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+    """One picture each."""
+    digits, i = max(len(str(n - 1)), 4), 0
+    with creating_folder(path) as temporary:
+        for x, y in batches:
+            for j, pixels in enumerate(pictures.to_uint8(x)):
+                label = "" if y is None else f"-class{int(y[j])}"
+                pictures.image_of(pixels).save(temporary / f"{i:0{digits}d}{label}.png")
+                i += 1
+
+
+def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None) -> None:
+    image = pictures.picture(spec, x, columns)
+    if image is None:
+        raise UsageError("there is no picture of such data: write it as .npz")
+    pictures.save(image, path)
+
+
+def _savez(path: Path, **arrays: np.ndarray[Any, Any]) -> None:
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def _open(model: Model, data: Any) -> Data:
+    from genzoo.zoo import load_data
+
+    opened = data if isinstance(data, Data) else load_data(data, split="test")
+    check_fits(model, opened.spec)
+    return opened
+
+
+def _observations(model: Model, data: Any, n: int) -> tuple[Tensor, Tensor | None]:
+    """The first ``n`` observations, and their labels for a conditional model."""
+    if n < 1:
+        raise UsageError(f"the number of observations must be at least 1, not {n}")
+    opened = _open(model, data)
+    if model.classes and opened.y is None:
+        raise UsageError("the model is conditional and the data has no labels")
+    return opened.x[:n], opened.y[:n] if model.classes and opened.y is not None else None
