@@ -140,7 +140,10 @@ def plugins_list(json: Json = False) -> None:
     for entry, why in registry.check_targets():
         wrong.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
     records = registry.plugins()
-    faults = {(r.name, r.distribution): ([r.error] if r.error else []) + wrong.get((r.name, r.distribution), []) for r in records}  # fmt: skip
+    faults = {}
+    for r in records:
+        key = r.name, r.distribution
+        faults[key] = ([r.error] if r.error else []) + wrong.get(key, [])
     if json:
         emit_json(
             [

@@ -95,7 +95,7 @@ def train(
         init=init,
         device=device,
         threads=threads,
-        precision=precision,  # type: ignore[arg-type]  # fit checks it
+        precision=precision,  # type: ignore[arg-type]
         compile=compile,
         resume=resume,
         tensorboard=tensorboard,

@@ -144,7 +144,7 @@ def stack(arrays: list[Array]) -> Array:
 
 def progress(items: Iterable[Any], total: int | None, doing: str) -> Iterable[Any]:
     """Show a bar on stderr while iterating, if that is a terminal and it takes more than a second."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     bar: Iterable[Any] = tqdm(items, desc=doing, total=total, file=sys.stderr, delay=1, leave=False, disable=None)
     return bar

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from genzoo.core.model import Model
 
@@ -25,7 +26,7 @@ class Average:
         self.half_life, self.ramp = half_life, ramp
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self._sources = [p.detach() for p in model.parameters()]
-        self._targets = list(self.model.parameters())
+        self._targets: list[Tensor] = list(self.model.parameters())
         self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()

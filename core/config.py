@@ -101,7 +101,7 @@ class Config:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Config:
         """Rebuild from `to_dict`'s output; raises KeyError, TypeError or UsageError if it is none."""
-        train = {k: tuple(v) if isinstance(v, list) else v for k, v in data["train"].items()}
+        train: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["train"].items()}
         return cls(
             recipe=data["recipe"],
             data=DataSpec.from_dict(data["data"]),

@@ -280,7 +280,7 @@ class Model(nn.Module):
         z = spherical(a, b, t) if path == "spherical" else torch.lerp(a[:, None], b[:, None], t[None, :, None])
         y = self._labels(labels, len(a), required=True)
         x = self.decode(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps))
-        return x.unflatten(0, (len(a), steps))
+        return x.view(len(a), steps, *self.spec.shape)
 
     @torch.no_grad()
     def log_likelihood(

@@ -139,7 +139,7 @@ class TensorBoard(Observer):
             raise GenzooError(
                 "event files need the tensorboard package: pip install 'genzoo[tensorboard]', or leave it out"
             ) from None
-        self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder))
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Write the terms as scalars, and the samples now and then."""

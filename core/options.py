@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from genzoo.core.errors import UsageError, did_you_mean
 
-Value: TypeAlias = bool | int | float | str | None | tuple["Value", ...]
+Value: TypeAlias = bool | int | float | str | tuple["Value", ...] | None
 
 TYPES = ("bool", "int", "float", "str", "Literal[...]", "tuple[TYPE, ...]", "TYPE | None")
 
@@ -183,7 +183,7 @@ def options_of(cls: type) -> list[OptionInfo]:
     return infos
 
 
-def coerce_all(infos: Iterable[OptionInfo], given: Mapping[str, Any], where: str) -> dict[str, Value]:
+def coerce_all(infos: Iterable[OptionInfo], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check given values against options and fill in the defaults.
 
     Args:

@@ -39,7 +39,8 @@ def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tenso
 
 def gradient_norm(gradient: Tensor) -> Tensor:
     """‖∇‖₂ per observation ``(B,)``, with a zero gradient (not NaN) where the norm is zero."""
-    return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    norm: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return norm
 
 
 def squared_norm(gradient: Tensor) -> Tensor:

@@ -129,4 +129,5 @@ class Prior(nn.Module):
             low = 0.5 * math.erfc(truncation / math.sqrt(2))
             u = low + u * (1 - 2 * low)
         eps = torch.finfo(torch.float64).eps
-        return torch.special.ndtri(u.clamp(eps, 1 - eps)).to(uniform.dtype)
+        z: Tensor = torch.special.ndtri(u.clamp(eps, 1 - eps))
+        return z.to(uniform.dtype)

@@ -70,18 +70,18 @@ def card(config: Config, record: Mapping[str, Any], has_picture: bool) -> str:
         "---",
         f"# {config.recipe} on {record['data']['name'] or 'unnamed data'}",
         "",
-        f"A {'conditional ' if config.conditional else ''}generative model of {config.data.modality}s of {shape}: {parts}.",
-        f"Trained for {record['steps']:,} steps (of {record['of']:,}) on {record['data']['observations']:,} observations "
+        f"A {'conditional ' if config.conditional else ''}generative model of {config.data.modality}s of {shape}: "
+        f"{parts}. Trained for {record['steps']:,} steps (of {record['of']:,}) on "
+        f"{record['data']['observations']:,} observations "
         f"in {record['seconds']:,} s, seed {record['seed']}.",
         "",
     ]
     if has_picture:
         lines += [f"![samples from seed 0]({PICTURE})", ""]
     if record["metrics"]:
+        metrics = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in record["metrics"].items()}
         lines += ["| metric | value |", "| --- | --- |"]
-        lines += [
-            f"| {k} | {v:.4g} |" if isinstance(v, float) else f"| {k} | {v} |" for k, v in record["metrics"].items()
-        ]
+        lines += [f"| {k} | {v} |" for k, v in metrics.items()]
         lines += [""]
     lines += [
         "```python",
@@ -162,7 +162,7 @@ def newest_checkpoint(run: Path) -> tuple[Path, list[str]]:
     Raises:
         GenzooError: if there is none.
     """
-    problems = []
+    problems = list[str]()
     for folder in reversed(checkpoints(run)):
         try:
             verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))

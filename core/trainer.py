@@ -260,9 +260,10 @@ class Trainer:
             steps = [s for s, p, _, _ in self._pending if alone or p == player]
             first = steps[int((~torch.isfinite(values)).nonzero()[0])]
             self._pending.clear()
+            who, what = player or self._seats[0].player.name, values[~torch.isfinite(values)][0].item()
             raise GenzooError(
-                f"training broke down at step {first + 1}: {term} of player {player or self._seats[0].player.name!r} is "
-                f"{values[~torch.isfinite(values)][0].item()}; a lower train.lr, train.clip=1 or float32 often cures it"
+                f"training broke down at step {first + 1}: {term} of player {who!r} is {what}; "
+                "a lower train.lr, train.clip=1 or float32 often cures it"
             )
         self._pending.clear()
         now = time.perf_counter()

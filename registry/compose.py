@@ -134,7 +134,7 @@ def _objective(registry: Registry, part: Part) -> Objective:
 def _check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | None) -> None:
     """Refuse dotted names of no known group, with the option that was probably meant."""
     for key in given:
-        group, dot, name = key.partition(".")
+        group, dot, _ = key.partition(".")
         if (dot and group in GROUPS) or (not dot and (key in KINDS or key == "conditional")):
             continue
         if not dot:
@@ -159,5 +159,5 @@ def with_steps(config: Config, *, steps: int | None, epochs: float | None, batch
         changes |= {"epochs": epochs, "steps": 0}
     if batch_size is not None:
         changes["batch_size"] = batch_size
-    infos = {i.name: i for i in options_of(TrainOptions)}
-    return replace(config, train=replace(config.train, **{k: infos[k].coerce(v, k) for k, v in changes.items()}))
+    train = coerce_all(options_of(TrainOptions), {**config.train.__dict__, **changes}, "train")
+    return replace(config, train=TrainOptions(**train))

@@ -72,12 +72,13 @@ def open_data(
         found = from_arrays(data, labels)
     else:
         raise UsageError(
-            f"data is a name, a path, a tensor or array, (x, y), a torch Dataset or DataLoader, not {type(data).__name__}"
+            f"data is a name, a path, a tensor or array, a pair (x, y), a torch Dataset or DataLoader, "
+            f"not {type(data).__name__}"
         )
     common = coerce_all(options_of(DataSource.Options), options, "data")
-    if 0 < int(common["limit"]) < len(found):  # type: ignore[arg-type]
-        found = found.take(slice(int(common["limit"])))  # type: ignore[arg-type]
-    return binarize(found, common["binarize"])  # type: ignore[arg-type]
+    if 0 < common["limit"] < len(found):
+        found = found.take(slice(common["limit"]))
+    return binarize(found, common["binarize"])
 
 
 def _entry(registry: Registry, data: PathLike) -> tuple[Any, dict[str, Any]]:

@@ -281,7 +281,7 @@ def _write_npz(path: Path, model: Model, n: int, batches: Iterator[tuple[Tensor,
 def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     npy.write_array_header_2_0(
         f,
-        {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},  # type: ignore[arg-type]
+        {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genzoo.core.errors import UsageError
 from genzoo.registry import hookimpl
 
 if TYPE_CHECKING:

@@ -67,6 +67,6 @@ class WGAN(Adversarial):
     def after_step(self, player: str, nets: Networks) -> None:
         """Clip the critic's weights."""
         if player == "critic":
-            weights = list(nets.critic.parameters())
+            weights: list[Tensor] = list(nets.critic.parameters())
             torch._foreach_clamp_min_(weights, -self.options.clip)
             torch._foreach_clamp_max_(weights, self.options.clip)

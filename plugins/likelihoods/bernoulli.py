@@ -85,8 +85,8 @@ class ContinuousBernoulli(Likelihood):
         logits = params.float()
         u = torch.rand(logits.shape, generator=generator, device=logits.device)
         flip = logits > 0  # x(u, l) = 1 - x(1-u, -l), so that the exponential never overflows
-        l, v = -logits.abs(), torch.where(flip, 1 - u, u)
-        near = l > -1e-3
-        safe = torch.where(near, -torch.ones_like(l), l)
+        below, v = -logits.abs(), torch.where(flip, 1 - u, u)
+        near = below > -1e-3
+        safe = torch.where(near, -torch.ones_like(below), below)
         x = torch.where(near, v, torch.log1p(v * torch.expm1(safe)) / safe)
         return 2 * torch.where(flip, 1 - x, x) - 1
