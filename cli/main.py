@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import look, make, use
+from genzoo.cli import bench, look, make, use
 from genzoo.core.errors import GenzooError, UsageError
 
 app = typer.Typer(
@@ -22,6 +26,7 @@ app = typer.Typer(
 look.add_to(app)
 make.add_to(app)
 use.add_to(app)
+bench.add_to(app)
 
 
 def _version(wanted: bool) -> None:
@@ -49,27 +54,61 @@ def options(
 
 def main() -> None:
     """Run, and turn what goes wrong into one sentence and an exit code: 1 failure, 2 usage, 130 interrupted."""
-    debug = "--debug" in sys.argv or os.environ.get("GENZOO_DEBUG")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters is no reason to fail
+    code: Any = 0
     try:
-        app()
-    except UsageError as e:
-        code, message = 2, str(e)
-        if debug:
+        with _terminated_as_interrupted():
+            code = app(prog_name="genzoo", standalone_mode=False) or 0
+            if code == 130:  # Typer's word for Ctrl-C
+                raise KeyboardInterrupt
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+        print("genzoo: interrupted", file=sys.stderr)
+    except SystemExit as e:
+        code = 0 if isinstance(e.__context__, BrokenPipeError) else e.code  # `genzoo list | head`
+    except BrokenPipeError:
+        pass
+    except Exception as e:
+        if "--debug" in sys.argv or os.environ.get("GENZOO_DEBUG"):
             raise
-    except GenzooError as e:
-        code, message = 1, str(e)
-        if debug:
-            raise
-    except KeyboardInterrupt:
-        code, message = 130, "interrupted"
-        if debug:
-            raise
-    except BrokenPipeError:  # `genzoo list | head`
+        code, message = explained(e)
+        print(message if "\n" in message else f"genzoo: {message}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except MemoryError:
-        code, message = 1, "out of memory: a smaller --batch-size needs less"
-    else:
-        return
-    print(f"genzoo: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def explained(error: Exception) -> tuple[int, str]:
+    """Exit code and sentence of what went wrong."""
+    if isinstance(error, GenzooError):
+        return 2 if isinstance(error, UsageError) else 1, str(error)
+    if hasattr(error, "format_message"):  # Typer's own complaints about the command line, whose classes are private
+        message = error.format_message().strip()
+        where = getattr(getattr(error, "ctx", None), "command_path", "genzoo")
+        if "\n" in message:  # the help, of a command that needs to be told what to do
+            return 2, message
+        return 2, f"{message[:1].lower()}{message[1:].rstrip('.')}; '{where} --help' tells more"
+    text = str(error).partition("\n")[0]
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return 1, "out of memory: a smaller --batch-size needs less"
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{error.filename or 'reading or writing'}: {error.strerror.lower()}"
+    return 1, f"unexpected {type(error).__name__}: {text}; please report it with what 'genzoo --debug …' prints"
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let a SIGTERM clean up as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

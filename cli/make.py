@@ -80,7 +80,7 @@ def train(
     given |= {k: v for k, v in parts.items() if v is not None}
     if conditional is not None:
         given["conditional"] = conditional
-    _check_names(recipe, given)
+    _check_names(recipe, data, given)
     from genzoo.training import fit
 
     run = fit(
@@ -121,9 +121,10 @@ def train(
         sys.exit(130)
 
 
-def _check_names(recipe: str | None, given: dict[str, Any]) -> None:
+def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
     """Find unknown names before anything heavy is imported."""
     from genzoo.registry import the_registry
+    from genzoo.registry.sources import entry_for
 
     registry = the_registry()
     if recipe is not None:
@@ -131,6 +132,7 @@ def _check_names(recipe: str | None, given: dict[str, Any]) -> None:
     for kind in ("objective", "generator", "encoder", "critic", "likelihood"):
         if given.get(kind):
             registry.get(kind, given[kind])
+    entry_for(registry, data)
 
 
 def _describe(trainer: Any, config: Any) -> None:

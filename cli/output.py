@@ -12,8 +12,8 @@ from typing import Any
 
 
 def emit_json(content: Any) -> None:
-    """Print one JSON document on stdout, and nothing else."""
-    print(json.dumps(content, ensure_ascii=False, indent=1))
+    """Print one JSON document on stdout, and nothing else; in ASCII, whatever the terminal's encoding."""
+    print(json.dumps(content, indent=1))
 
 
 def hint(text: str) -> None:

@@ -9,13 +9,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError
 
 MANIFEST = "manifest.json"
+_FORMAT = 1  # of the manifest
+_ASIDE = ".writing-"
 
 
 @contextmanager
@@ -25,8 +27,28 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise GenzooError(f"no space left to write {path}: free some and run again; nothing was lost") from e
-        raise GenzooError(f"cannot write {path}: {e.strerror or e}") from e
+            raise GenzooError(
+                f"no space left to write {path}: free some and run again; what was there before is untouched"
+            ) from e
+        why = (e.strerror or str(e)).lower()
+        for above in path.parents:
+            if os.path.exists(above) and not os.path.isdir(above):
+                why = f"{above} is a file, not a folder"
+        raise GenzooError(f"cannot write {path}: {why}; choose another place") from e
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Make a folder and what is missing above it; if something goes wrong, take away again what was made."""
+    missing = [p for p in (folder, *folder.parents) if not os.path.exists(p)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for made in missing:
+            with suppress(OSError):  # never made, or by now somebody else's files are in it
+                made.rmdir()
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -50,8 +72,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         GenzooError: if it cannot be written; the old file is untouched and nothing is left behind.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path), _inside(path.parent):
         # The name keeps its ending, since writers of pictures choose their format by it.
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -97,7 +118,7 @@ def sha256(path: Path) -> str:
 def manifest_of(folder: Path, names: Iterable[str]) -> dict[str, Any]:
     """Size and sha256 of files in a folder."""
     files = {n: {"size": (folder / n).stat().st_size, "sha256": sha256(folder / n)} for n in sorted(names)}
-    return {"format": 1, "files": files}
+    return {"format": _FORMAT, "files": files}
 
 
 Writer = Callable[[Path], None]
@@ -110,8 +131,7 @@ def creating_folder(folder: Path) -> Iterator[Path]:
     Args:
         folder: must not exist, or be empty.
     """
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    with writing(folder), _inside(folder.parent):
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             yield temporary
@@ -140,24 +160,30 @@ def write_folder(folder: Path, files: Mapping[str, Writer]) -> None:
 def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
     """Write files into a folder that may hold an earlier version of them.
 
-    Everything is written aside first. The manifest, which is what makes the folder valid, goes before the
-    first file is replaced and comes back after the last: in between the folder is plainly incomplete,
-    never a mixture.
+    Everything, the new manifest too, is written aside first: where that fails, the earlier version stands. The
+    old manifest, which is what makes the folder valid, goes before the first file is replaced and the new one
+    comes after the last: in between the folder is plainly incomplete, never a mixture.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    with writing(folder), _inside(folder):
+        for left in folder.glob(f"{_ASIDE}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder))
         try:
             for name, write in files.items():
                 write(temporary / name)
                 _sync(temporary / name)
-            kept = set()
-            if (folder / MANIFEST).exists():
-                kept = {n for n in read_manifest(folder) if n not in files and (folder / n).is_file()}
+            manifest = manifest_of(temporary, files)
+            with suppress(GenzooError):  # there is none yet, or it is damaged
+                kept = {n: v for n, v in read_manifest(folder).items() if n not in files and (folder / n).is_file()}
+                manifest["files"] = dict(sorted((manifest["files"] | kept).items()))
+            write_json(temporary / MANIFEST, manifest)
             (folder / MANIFEST).unlink(missing_ok=True)
+            sync_folder(folder)
             for name in files:
                 os.replace(temporary / name, folder / name)
-            write_json(folder / MANIFEST, manifest_of(folder, kept | set(files)))
+            sync_folder(folder)
+            os.replace(temporary / MANIFEST, folder / MANIFEST)
+            sync_folder(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -170,15 +196,20 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / MANIFEST
     try:
-        files = json.loads(path.read_bytes())["files"]
+        raw = json.loads(path.read_bytes())
+        if raw["format"] > _FORMAT:
+            raise GenzooError(f"{path} has format {raw['format']}, and this genzoo reads up to {_FORMAT}: upgrade it")
+        files = raw["files"]
         if not all(isinstance(v["size"], int) and isinstance(v["sha256"], str) for v in files.values()):
             raise TypeError
         if any(Path(n).name != n or n in ("", ".", "..") for n in files):
             raise ValueError
     except FileNotFoundError:
         raise GenzooError(f"{folder} holds no finished weights: it has no {MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise GenzooError(f"{path} is damaged: it is no list of files") from None
+    except OSError as e:
+        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise GenzooError(f"{path} is damaged: it is no list of files; get the folder anew") from None
     return dict(files)
 
 
@@ -194,6 +225,10 @@ def verify(folder: Path, names: Iterable[str]) -> None:
         if name not in files:
             raise GenzooError(f"{folder} holds no {name}")
         if path.is_symlink() or not path.is_file():
-            raise GenzooError(f"{path} is missing")
-        if path.stat().st_size != files[name]["size"] or sha256(path) != files[name]["sha256"]:
-            raise GenzooError(f"{path} is damaged: its content does not match {MANIFEST}")
+            raise GenzooError(f"{path} is missing, or no plain file: get the folder anew")
+        try:
+            whole = path.stat().st_size == files[name]["size"] and sha256(path) == files[name]["sha256"]
+        except OSError as e:
+            raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
+        if not whole:
+            raise GenzooError(f"{path} is damaged: its content does not match {MANIFEST}; get the folder anew")

@@ -1,4 +1,4 @@
-"""Gradient penalties on critics. Every norm is per observation, over all of its dimensions, in float32."""
+"""Gradient penalties on critics. Every norm is per observation, over all of its dimensions, in float32 at least."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tenso
         Scores ``(B, 1)`` or ``(B,)`` as the critic gave them, and gradients of the shape of ``x``.
     """
     with torch.autocast(x.device.type, enabled=False):
-        x = x.detach().float()
+        x = x.detach().to(torch.promote_types(x.dtype, torch.float32))  # float64 stays what it is
         if torch.compiler.is_compiling():  # autograd.grad with a double backward does not compile
 
             def summed(x: Tensor) -> tuple[Tensor, Tensor]:

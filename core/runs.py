@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from torch import Tensor
 from genzoo.core import pictures
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import MANIFEST, Writer, update_folder, verify, write_folder
+from genzoo.core.files import MANIFEST, Writer, update_folder, verify, write_folder, writing
 from genzoo.core.model import Model
 from genzoo.core.observers import columns_for
 from genzoo.core.trainer import Trainer
@@ -122,7 +123,8 @@ def save_checkpoint(run: Path, trainer: Trainer, keep: int) -> Path:
             verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
             return folder
         except GenzooError:
-            shutil.rmtree(folder)
+            with writing(folder):
+                shutil.rmtree(folder)
     text = json.dumps(plain) + "\n"
     write_folder(
         folder,
@@ -132,14 +134,16 @@ def save_checkpoint(run: Path, trainer: Trainer, keep: int) -> Path:
             _PLAIN: lambda path: (path.write_text(text, encoding="utf-8"), None)[1],
         },
     )
-    for old in checkpoints(run)[:-keep]:
+    # Those that are no longer kept, and what a process that was killed had begun to write.
+    for old in (*checkpoints(run)[:-keep], *folder.parent.glob(".step-*")):
         shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
 def checkpoints(run: Path) -> list[Path]:
     """A run's checkpoints, oldest first; whether they are whole is found out when they are read."""
-    return sorted(p for p in (run / CHECKPOINTS).glob("step-*") if (p / MANIFEST).is_file())
+    found = ((re.fullmatch(r"step-(\d+)", p.name), p) for p in (run / CHECKPOINTS).glob("step-*"))
+    return [p for _, p in sorted((int(m[1]), p) for m, p in found if m and (p / MANIFEST).is_file())]
 
 
 def read_checkpoint(folder: Path) -> tuple[Config, dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,8 +23,22 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors; equal tensors give equal bytes."""
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+    """Write tensors as safetensors; equal tensors give equal bytes.
+
+    Raises:
+        OSError: if the system cannot.
+    """
+    own, storages = dict[str, Tensor](), set[int]()
+    for name, tensor in tensors.items():
+        t = tensor.detach().cpu().contiguous()
+        place = t.untyped_storage().data_ptr()
+        own[name] = t.clone() if place in storages else t  # the format knows no tied tensors
+        storages.add(place)
+    try:
+        save_file(own, path)
+    except SafetensorError as e:  # hides the system's error in words
+        code = re.search(r"os error (\d+)", str(e))
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(e)) from e
 
 
 def model_files(model: Model) -> dict[str, Writer]:
@@ -51,28 +66,38 @@ def read_config(folder: Path) -> Config:
         return Config.from_dict(raw)
     except FileNotFoundError:
         raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}") from None
+    except OSError as e:
+        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
     except UsageError as e:
         raise GenzooError(f"{path} is damaged: {e}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise GenzooError(f"{path} is no genzoo config: {type(e).__name__} {e}") from None
+    except KeyError as e:
+        raise GenzooError(f"{path} is no genzoo config: it lacks {e}") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as e:
+        raise GenzooError(f"{path} is no genzoo config ({type(e).__name__}: {e})") from None
 
 
 def load_model(folder: Path, resolve: Resolve, *, device: torch.device | str = "cpu") -> Model:
     """Load the model of a weights folder, in eval mode.
 
-    Hashes and shapes are checked before any tensor is used; networks are built without storage and the
-    file's tensors put in, so nothing is initialized and then overwritten.
+    Hashes are checked before anything is read, names and shapes before any tensor is used.
 
     Raises:
         GenzooError: naming what is missing, damaged or does not fit.
     """
     verify(folder, (CONFIG, TENSORS))
     config = read_config(folder)
-    with torch.device("meta"):
-        model = build(config, resolve, critics=False)[1].model
-    path, expected, tensors = folder / TENSORS, model.state_dict(), dict[str, Any]()
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        # Real storage, since a network may compute with numbers while it is built; the caller's random stream is
+        # left alone.
+        with torch.random.fork_rng(devices=[]):
+            model = build(config, resolve, critics=False)[1].model
+    except GenzooError as e:
+        raise GenzooError(f"the weights in {folder} cannot be loaded: {e}") from e
+    except Exception as e:  # whatever a network's constructor makes of options that make no sense
+        raise GenzooError(f"{folder / CONFIG} describes no model that can be built ({type(e).__name__}: {e})") from e
+    path, expected, tensors = folder / TENSORS, model.state_dict(), dict[str, Tensor]()
+    try:
+        with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             if names != set(expected):
                 odd = sorted(names ^ set(expected))[0]
@@ -84,9 +109,8 @@ def load_model(folder: Path, resolve: Resolve, *, device: torch.device | str = "
                     raise GenzooError(
                         f"{path} does not fit its config: tensor {name!r} has shape {shape}, not {tuple(tensor.shape)}"
                     )
-            for name, tensor in expected.items():
-                tensors[name] = file.get_tensor(name).to(tensor.dtype)
+            tensors = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as e:
         raise GenzooError(f"{path} is no safetensors file: {e}") from None
-    model.load_state_dict(tensors, assign=True)
-    return model.requires_grad_(False).eval()
+    model.load_state_dict(tensors)
+    return model.to(device).requires_grad_(False).eval()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.config import KINDS, Config, Part, TrainOptions
-from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.entries import Entry
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("generator", "encoder", "critic")
 GROUPS = (*KINDS, "latent", "train")
+_TRAIN = {o.name: o for o in options_of(TrainOptions)}
 DEFAULT_NETWORK = {"image": "conv"}  # for parts that nobody named; anything else gets an mlp
 
 
@@ -97,19 +99,40 @@ def compose(
             "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
         )
     latent = Latent(**options("latent", options_of(Latent)))
-    train = TrainOptions(**options("train", options_of(TrainOptions)))
+    train = TrainOptions(**options("train", list(_TRAIN.values())))
     return Config(entry.name if entry else name, spec, latent, bool(conditional), parts, train)
 
 
 def resolver(registry: Registry, config: Config | None = None) -> Any:
     """Return what `genzoo.core.build.build` wants: a function from kind and name to class.
 
-    With a config, a name that several plugins claim means the plugin that the config recorded.
+    With a config, a name that several plugins claim means the plugin that the config recorded, and the options
+    that it recorded are checked against those that the part has here.
+
+    Raises:
+        GenzooError: from that function, if the plugin is not there or has no such option any more.
     """
 
     def resolve(kind: str, name: str) -> type:
-        home = config.parts[kind].plugin if config and kind in config.parts else ""
-        return registry.load(registry.get(kind, name, prefer=home))
+        part = config.parts.get(kind) if config else None
+        if part is None:
+            return registry.load(registry.get(kind, name))
+        maker = f"plugin {part.plugin!r} of {part.distribution} {part.version}"
+        records = [r for r in registry.plugins() if (r.name, r.distribution) == (part.plugin, part.distribution)]
+        try:
+            entry = registry.get(kind, name, prefer=part.plugin)
+        except UsageError as e:
+            if records or not part.plugin:
+                raise
+            raise GenzooError(
+                f"{kind} {name!r} comes from {maker}, which is not there: install {part.distribution} "
+                "(and do without --no-plugins)"
+            ) from e
+        try:
+            coerce_all(registry.options(entry), part.options, kind)
+        except UsageError as e:
+            raise GenzooError(f"{kind} {name!r} was made by {maker} and is now of {entry.origin}: {e}") from e
+        return registry.load(entry)
 
     return resolve
 
@@ -137,15 +160,21 @@ def _check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | N
         group, dot, _ = key.partition(".")
         if (dot and group in GROUPS) or (not dot and (key in KINDS or key == "conditional")):
             continue
-        if not dot:
-            known = {f"latent.{f.name}" for f in fields(Latent)} | {f"train.{f.name}" for f in fields(TrainOptions)}
-            if entry:
-                known |= {i.name for i in registry.options(entry)}
-            same = sorted(k for k in known if k.partition(".")[2] == key)
-            hint = f" (did you mean {' or '.join(map(repr, same))}?)" if same else did_you_mean(key, known)
-            raise UsageError(f"there is no option {key!r}{hint}; options are written GROUP.NAME")
-        raise UsageError(f"there is no group {group!r} of options{did_you_mean(group, (*GROUPS, 'data'))}; "
-                         f"there are {', '.join((*GROUPS, 'data'))}")  # fmt: skip
+        if group == "data":
+            raise UsageError(f"{key!r} is an option of a data set: give it where data is opened")
+        if dot:
+            raise UsageError(f"there is no group {group!r} of options{did_you_mean(group, (*GROUPS, 'data'))}; "
+                             f"there are {', '.join((*GROUPS, 'data'))}")  # fmt: skip
+        known = [f"latent.{f.name}" for f in fields(Latent)] + [f"train.{f.name}" for f in fields(TrainOptions)]
+        if entry:
+            known = [i.name for i in registry.options(entry)]
+        ends = {k.partition(".")[2] for k in known}
+        meant = {key} if key in ends else set(difflib.get_close_matches(key, ends, n=2, cutoff=0.6))
+        near = [k for k in known if k.partition(".")[2] in meant]
+        hint = (
+            f" (did you mean {' or '.join(map(repr, near))}?)" if near else did_you_mean(key, (*KINDS, "conditional"))
+        )
+        raise UsageError(f"there is no option {key!r}{hint}; options are written GROUP.NAME")
 
 
 def with_steps(config: Config, *, steps: int | None, epochs: float | None, batch_size: int | None) -> Config:
@@ -153,11 +182,14 @@ def with_steps(config: Config, *, steps: int | None, epochs: float | None, batch
     if steps is not None and epochs is not None:
         raise UsageError("give either steps or epochs, not both")
     changes: dict[str, Any] = {}
+    # Zero means "the other one" in the options of training; of somebody who asks for it, it is a mistake.
     if steps is not None:
-        changes["steps"] = steps
+        changes["steps"] = replace(_TRAIN["steps"], low=1).coerce(steps, "steps")
     if epochs is not None:
-        changes |= {"epochs": epochs, "steps": 0}
+        changes |= {"epochs": _TRAIN["epochs"].coerce(epochs, "epochs"), "steps": 0}
+        if not changes["epochs"] > 0:
+            raise UsageError(f"epochs must be more than 0, not {epochs}")
     if batch_size is not None:
         changes["batch_size"] = batch_size
-    train = coerce_all(options_of(TrainOptions), {**config.train.__dict__, **changes}, "train")
+    train = coerce_all(_TRAIN.values(), {**config.train.__dict__, **changes}, "train")
     return replace(config, train=TrainOptions(**train))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.options import coerce_all
+from genzoo.registry.entries import Entry
 from genzoo.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -53,12 +54,16 @@ def open_data(
     if isinstance(data, (str, os.PathLike)):
         if labels is not None:
             raise UsageError("labels go with arrays; a named data set or a folder brings its own")
-        entry, implied = _entry(registry, data)
+        entry, implied = entry_for(registry, data)
+        if "path" in implied and "path" in options:
+            raise UsageError("the path was given twice: as the data, and as the option data.path")
         cls = registry.load(entry, DataSource)
         chosen = coerce_all(registry.options(entry), {**options, **implied}, "data")
         source: DataSource = cls(cls.Options(**chosen))  # type: ignore[attr-defined]
         return source.load(split)
     if isinstance(data, Data):
+        if labels is not None:
+            raise UsageError("labels go with arrays: this data brings its own, or has none")
         found = data
     elif isinstance(data, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
         if labels is not None:
@@ -81,27 +86,43 @@ def open_data(
     return binarize(found, common["binarize"])
 
 
-def _entry(registry: Registry, data: PathLike) -> tuple[Any, dict[str, Any]]:
-    """The data set that a name or path means, and the options that the path implies."""
+def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]]:
+    """Return the data set that a name or path means, and the options that the path implies; imports no torch.
+
+    Raises:
+        UsageError: if it means none; with the nearest names.
+    """
     text = os.fspath(data)
+    if not text:
+        raise UsageError("the data has no name: give a data set ('genzoo list dataset' shows them), a folder or a file")
     names = {e.name for e in registry.entries("dataset")}
-    if isinstance(data, str) and not looks_like_path(text):
-        if text.rpartition(":")[2] in names:
-            return registry.get("dataset", text), {}
-        if not Path(text).exists():
-            raise UsageError(
-                f"there is no data set and no file or folder {text!r}{did_you_mean(text, names)}; "
-                "'genzoo list dataset' shows the data sets"
-            )
-    return _for_path(registry, Path(text).expanduser())
+    # ``dist/plugin:name`` is a name too, though it has a separator.
+    if isinstance(data, str) and not text.startswith((".", "/", "~")) and text.rpartition(":")[2] in names:
+        return registry.get("dataset", text), {}
+    path = Path(text).expanduser()
+    if not os.path.exists(path):
+        if looks_like_path(text) or not isinstance(data, str):
+            near = did_you_mean(path.name, _siblings(path))
+            raise UsageError(f"there is no file or folder {text}{near}")
+        raise UsageError(
+            f"there is no data set and no file or folder {text!r}{did_you_mean(text, names)}; "
+            "'genzoo list dataset' shows the data sets"
+        )
+    return _for_path(registry, path)
 
 
-def _for_path(registry: Registry, path: Path) -> tuple[Any, dict[str, Any]]:
+def _siblings(path: Path) -> list[str]:
+    """What else lies beside a path, as far as that can be read."""
+    try:
+        return os.listdir(path.parent)
+    except OSError:
+        return []
+
+
+def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:
     """A folder of images or a file of arrays, by what is there."""
     if path.is_dir():
         return registry.get("dataset", "folder"), {"path": str(path)}
-    if path.suffix.lower() in (".npy", ".npz") and path.is_file():
+    if path.suffix.lower() in (".npy", ".npz"):
         return registry.get("dataset", "array"), {"path": str(path)}
-    if not path.exists():
-        raise UsageError(f"there is no file or folder {path}")
     raise UsageError(f"{path} is no data: give a folder of images, or a .npy or .npz file")

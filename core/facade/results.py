@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +18,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core import pictures
-from genzoo.core.data import Data, to_pixels
+from genzoo.core.data import Data, to_model, to_people, to_pixels
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.files import creating_folder, replacing
 from genzoo.core.model import Model
+from genzoo.core.noise import generator
 from genzoo.core.observers import columns_for
 from genzoo.core.spec import DataSpec
 
 Out = str | os.PathLike[str]
 LARGEST_GRID = 10_000  # images in a picture that anyone could look at
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+Batches = Iterator[tuple[Tensor, Tensor | None]]
 
 
 def sample(
@@ -43,9 +49,9 @@ def sample(
 
     Args:
         weights: a model, or what `genzoo.load` takes.
-        out: ``.png`` (or another picture) for a grid, ``.npz`` for arrays ``samples`` and ``labels`` (8-bit
-            images channels first, or float32), anything else is a new folder with one picture each. Files are
-            streamed: memory does not grow with ``n``.
+        out: ``.png`` (or another picture) for a grid, ``.npz`` for arrays ``samples`` and ``labels`` (images
+            channels first and 8-bit, or float32 where the model's data has no levels), anything else is a new
+            folder with one picture each. Arrays and folders are streamed: memory does not grow with ``n``.
         n: how many.
         seed: the same seed gives the same samples.
         labels: class of all of them, for a conditional model; default cycles through the classes.
@@ -62,20 +68,15 @@ def sample(
     if n < 1:
         raise UsageError(f"the number of samples must be at least 1, not {n}")
     model = _model(weights, device)
-    kind = _kind(path, model.spec)
-    if kind == "picture" and model.spec.modality == "image" and n > LARGEST_GRID:
-        raise UsageError(f"a grid of {n:,} images is too large to look at: give a .npz file or a folder as output")
-    batches = _shown(
-        model.sample_batches(
-            n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size
-        ),
-        n,
-        progress,
+    kind = _kind(path, model.spec, n)
+    drawn = model.sample_batches(
+        n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size
     )  # fmt: skip
+    batches = _shown(chain([next(drawn)], drawn), n, progress)  # what is asked wrongly shows before a file is begun
     if kind == "npz":
-        _write_npz(path, model, n, batches)
+        _write_npz(path, model.spec, n, batches)
     elif kind == "folder":
-        _write_folder(path, model.spec, n, batches)
+        _write_folder(path, n, batches)
     else:
         _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes, n))
     return path
@@ -95,16 +96,17 @@ def reconstruct(
         device: where to compute.
     """
     path, model = Path(out).expanduser(), _model(weights, device)
-    x, y = _observations(model, data, n)
+    kind = _kind(path, model.spec, 2 * n, folders=False)
+    x, y = _observations(model, _open(model, data), n)
     again = model.reconstruct(x, y, sample=seed is not None, seed=seed or 0)
-    before = _people(model, x)
-    if _kind(path, model.spec, folders=False) == "npz":
+    before = to_people(model.spec, to_model(model.spec, x.to(model.device)))
+    if kind == "npz":
         _savez(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
         return path
     if model.spec.modality != "image":
         pictures.save(pictures.scatter(again.flatten(1), before.flatten(1)), path)
         return path
-    columns = min(n, 16)
+    columns = min(len(x), 16)
     rows = [part for i in range(0, len(x), columns) for part in (before[i : i + columns], again[i : i + columns])]
     rows = [torch.cat([r, torch.ones(columns - len(r), *r.shape[1:], device=r.device)]) for r in rows]
     pictures.save(pictures.grid(torch.cat(rows), columns), path)
@@ -139,6 +141,7 @@ def interpolate(
     where, model = Path(out).expanduser(), _model(weights, device)
     if n < 1:
         raise UsageError(f"the number of paths must be at least 1, not {n}")
+    kind = _kind(where, model.spec, n * steps, folders=False)
     labels = None
     if model.classes:
         labels = torch.arange(n) % model.classes if label is None else torch.full((n,), label)
@@ -147,12 +150,12 @@ def interpolate(
     if data is None:
         codes = model.codes(0, 2 * n, seed=seed)
     else:
-        x, y = _observations(model, data, 2 * n)
+        x, y = _observations(model, _open(model, data), 2 * n)
         if len(x) < 2 * n:
             raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
         codes = model.encode(x, y)
     x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels)
-    if _kind(where, model.spec, folders=False) == "npz":
+    if kind == "npz":
         _savez(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
     else:
         _save_picture(model.spec, x.flatten(0, 1), where, steps)
@@ -173,8 +176,8 @@ def encode(
         device: where to compute.
     """
     path, model = Path(out).expanduser(), _model(weights, device)
-    if path.suffix != ".npz":
-        raise UsageError(f"codes are written as .npz, not {path.name!r}")
+    if path.suffix.lower() != ".npz":
+        raise UsageError(f"codes are written to an .npz file, not to {path.name!r}")
     opened = _open(model, data)
     x, y = _observations(model, opened, n or len(opened))
     codes = model.encode(x, y, sample=seed is not None, seed=seed or 0)
@@ -194,7 +197,9 @@ def check_fits(model: Model, spec: DataSpec) -> None:
             f"the model was trained on {_words(ours)} and the data is {_words(spec)}: give data of the same kind{size}"
         )
     if ours.levels == 2 and spec.levels != 2:
-        raise UsageError("the model was trained on binary images: add --set data.binarize=static")
+        raise UsageError(
+            "the model was trained on binary images and the data has grey values: set the option data.binarize=static"
+        )
     if ours.levels != 2 and spec.levels == 2:
         raise UsageError("the data is binary and the model was trained on grey values: leave out data.binarize")
 
@@ -221,61 +226,66 @@ def needs_encoder(weights: Out, device: str = "auto") -> Model:
     return model
 
 
-def _kind(path: Path, spec: DataSpec, *, folders: bool = True) -> Literal["npz", "picture", "folder"]:
-    """What an output path says about its format."""
+def _kind(path: Path, spec: DataSpec, n: int, *, folders: bool = True) -> Literal["npz", "picture", "folder"]:
+    """What an output path says about its format; refuses what cannot be written there."""
     suffix = path.suffix.lower()
+    if path.is_dir() and not folders:
+        raise UsageError(f"{path} is a folder: name a .png or .npz file")
     if suffix == ".npz":
         return "npz"
-    if suffix in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"):
+    if suffix in PICTURES:
         if spec.modality != "image" and spec.size < 2:
             raise UsageError("there is no picture of such data: write it as .npz")
+        if spec.modality == "image" and n > LARGEST_GRID:
+            instead = f"a .npz file{' or a folder' * folders}"
+            raise UsageError(f"a grid of {n:,} images is too large to look at: give {instead} as output")
         return "picture"
-    if suffix or not folders:
+    if not folders or (suffix and not path.is_dir()):
         raise UsageError(f"cannot tell what to write from {path.name!r}: use .png or .npz{' or a folder' * folders}")
     if spec.modality != "image":
         raise UsageError("a folder takes one picture each, and this model does not make images: use .npz or .png")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
     return "folder"
 
 
-def _shown(
-    batches: Iterator[tuple[Tensor, Tensor | None]], n: int, progress: bool
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _shown(batches: Batches, n: int, progress: bool) -> Batches:
     with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1) as bar:
         for x, y in batches:
             yield x, y
             bar.update(len(x))
 
 
+def _dtype(spec: DataSpec) -> np.dtype[Any]:
+    """How observations are stored: 8-bit for images with levels, else float32."""
+    return np.dtype("uint8" if spec.modality == "image" and spec.levels else "float32")
+
+
 def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
-    """Observations as they are stored: 8-bit for images with levels, else float32."""
-    if spec.modality == "image":
-        return to_pixels(spec, x).cpu().numpy()
-    return x.float().cpu().numpy()
+    """Observations in people's units as they are stored."""
+    return (to_pixels(spec, x) if _dtype(spec) == np.uint8 else x.float()).cpu().numpy()
 
 
-def _people(model: Model, x: Tensor) -> Tensor:
-    """Stored observations in people's units."""
-    from genzoo.core.data import to_model, to_people
-
-    return to_people(model.spec, to_model(model.spec, x.to(model.device)))
-
-
-def _write_npz(path: Path, model: Model, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
-    """Stream arrays into an uncompressed ``.npz``."""
-    dtype = np.dtype("uint8" if model.spec.modality == "image" else "float32")
-    labels = []
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
+    """Stream arrays into an uncompressed ``.npz``; labels wait in a file of their own."""
+    conditional = False
+    with (
+        replacing(path) as temporary,
+        tempfile.TemporaryFile() as labels,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
         with archive.open("samples.npy", "w", force_zip64=True) as f:
-            _npy_header(f, (n, *model.spec.shape), dtype)
+            _npy_header(f, (n, *spec.shape), _dtype(spec))
             for x, y in batches:
-                f.write(np.ascontiguousarray(_storage(model.spec, x)).data)
+                f.write(np.ascontiguousarray(_storage(spec, x)).data)
                 if y is not None:
-                    labels.append(y.cpu().numpy())
-        if labels:
+                    conditional = True
+                    labels.write(y.cpu().numpy().data)
+        if conditional:
+            labels.seek(0)
             with archive.open("labels.npy", "w", force_zip64=True) as f:
-                npy.write_array(f, np.concatenate(labels), allow_pickle=False)
+                _npy_header(f, (n,), np.dtype("int64"))
+                shutil.copyfileobj(labels, f)
 
 
 def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -285,7 +295,7 @@ def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     )
 
 
-def _write_folder(path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+def _write_folder(path: Path, n: int, batches: Batches) -> None:
     """One picture each."""
     digits, i = max(len(str(n - 1)), 4), 0
     with creating_folder(path) as temporary:
@@ -316,11 +326,15 @@ def _open(model: Model, data: Any) -> Data:
     return opened
 
 
-def _observations(model: Model, data: Any, n: int) -> tuple[Tensor, Tensor | None]:
+def _observations(model: Model, data: Data, n: int) -> tuple[Tensor, Tensor | None]:
     """The first ``n`` observations, and their labels for a conditional model."""
     if n < 1:
         raise UsageError(f"the number of observations must be at least 1, not {n}")
-    opened = _open(model, data)
-    if model.classes and opened.y is None:
-        raise UsageError("the model is conditional and the data has no labels")
-    return opened.x[:n], opened.y[:n] if model.classes and opened.y is not None else None
+    if model.classes and data.y is None:
+        raise UsageError("the model is conditional and the data has no labels: give data with labels")
+    some = data.take(slice(n))
+    x, y = some.x, some.y if model.classes else None
+    if some.dynamic:  # grey values, of which pixels are drawn: here once, by seed 0
+        uniform = torch.rand(x.shape, generator=generator(0)).to(x.device)
+        x = to_people(some.spec, some.batch(torch.arange(len(some), device=x.device), uniform)[0])
+    return x, y

@@ -49,9 +49,11 @@ class Conv(Network):
     image goes straight between the image and half its resolution, and has no norm on the image's side:
     at equal time a layer at full resolution costs more than it gives.
 
-    Hidden weights start variance-preserving (He et al., arXiv:1502.01852, for the taps that are really
-    summed): DCGAN's N(0, 0.02²) shrinks features and gradients by the layer where there is no norm, as in
-    a critic under a gradient penalty.
+    Without norm, hidden weights start variance-preserving (He et al., arXiv:1502.01852, for the taps that
+    are really summed), since smaller ones shrink features layer by layer: a penalized critic that starts
+    at half that scale learns later. A weight that a norm follows starts at a tenth
+    of its natural scale: the norm undoes any scale, but Adam's steps are absolute, so the smaller weight
+    turns faster (a VAE on binarized Fashion-MNIST, 700 steps at 1e-3: −ELBO 248.4 against 256.7).
     """
 
     @dataclass(frozen=True)
@@ -100,6 +102,11 @@ class Conv(Network):
         return self.options.norm == "none"
 
 
+def initial_gain(o: Conv.Options) -> float:
+    """Scale of a hidden layer's initial weights: natural, or a tenth before a norm (see `Conv`)."""
+    return gain(o.activation) if o.norm == "none" else 0.1
+
+
 class Residual(nn.Module):
     """h + conv(act(norm(conv(h)))), whose second part starts at a tenth of its natural scale."""
 
@@ -107,7 +114,7 @@ class Residual(nn.Module):
         super().__init__()
         first = nn.Conv2d(channels, channels, 3, padding=1, bias=o.norm == "none")
         last = nn.Conv2d(channels, channels, 3, padding=1)
-        variance_preserving(first, gain(o.activation))
+        variance_preserving(first, initial_gain(o))
         variance_preserving(last, 0.1 * gain(o.activation))
         act, drop = ACTIVATIONS[o.activation](), nn.Dropout2d(o.dropout)
         self.body = nn.Sequential(first, norm2d(o.norm, channels), act, drop, last)
@@ -138,11 +145,11 @@ class ConvGenerator(Conv, Generator):
         super().__init__(ports, options)
         if len(ports.inputs) != 1:
             raise UsageError(f"conv takes flat codes of shape (size,), not {ports.inputs}; use a flat latent")
-        channels, sizes, a = self.channels, self.sizes, gain(self.options.activation)
+        channels, sizes, scale = self.channels, self.sizes, initial_gain(self.options)
         self.start = (channels[-1], *sizes[-1])
         # Unlike a convolution's, this bias differs by position, so a norm after it takes nothing away.
         self.linear = nn.Linear(ports.inputs[0] + ports.classes, math.prod(self.start))
-        variance_preserving(self.linear, 1.0)
+        variance_preserving(self.linear, min(scale, 1.0))
         layers = self._after(channels[-1])
         for i in range(len(sizes) - 1, 0, -1):
             kernel, stride = _steps(sizes[i], sizes[i - 1])
@@ -150,7 +157,7 @@ class ConvGenerator(Conv, Generator):
             up = nn.ConvTranspose2d(
                 channels[i], channels[i - 1], kernel, stride, padding=1, output_padding=odd, bias=i == 1 or self._bias()
             )
-            variance_preserving(up, a if i > 1 else 0.5)
+            variance_preserving(up, scale if i > 1 else 0.5)
             layers += [up, *(self._after(channels[i - 1]) if i > 1 else [])]
         self.layers = nn.Sequential(*layers)
 
@@ -171,7 +178,7 @@ class Reader(Conv):
             kernel, stride = _steps(sizes[i], sizes[i - 1])
             # No norm next to the image: it would take away contrast and, by group, a label's plane.
             down = nn.Conv2d(channels[i - 1], channels[i], kernel, stride, padding=1, bias=i == 1 or self._bias())
-            variance_preserving(down, a)
+            variance_preserving(down, a if i == 1 else initial_gain(self.options))
             layers += [down, *self._after(channels[i], normed=i > 1)]
         self.first, self.layers = layers[0], nn.Sequential(*layers[1:])
         self.label = nn.Embedding(self.planes, channels[1]) if self.planes else None

@@ -160,11 +160,11 @@ def test_residual_skips_where_widths_match():
 @pytest.mark.parametrize("condition", ["projection", "concat"])
 def test_the_label_changes_the_output(cls, condition):
     given = {"condition": condition} if issubclass(cls, Critic) else {}
-    net = build(cls, classes=3, **given).eval()
+    net = build(cls, classes=3, dtype=torch.float64, **given).eval()
     x, _ = inputs(net)
     outs = [net(x, torch.full((3,), k)) for k in range(3)]
     for a, b in itertools.combinations(outs, 2):
-        assert ((a - b).flatten(1).abs().amax(1) > 1e-5).all()
+        assert ((a - b).flatten(1).abs().amax(1) > 1e-8).all()
     with pytest.raises(UsageError, match="conditioned on 3 classes; pass a label"):
         net(x)
 
@@ -362,6 +362,19 @@ def test_initial_weights_keep_the_second_moment(layer):
     out = layer(nn.functional.leaky_relu(torch.randn(shape), 0.2))
     inside = out if out.dim() == 2 else out[:, :, 2:-2, 2:-2]
     assert inside.square().mean().item() == pytest.approx(1, abs=0.08)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_initial_scale_of_a_conv_generator(norm):
+    """Hidden weights are natural without norm and a tenth before one; the image starts at half the features' scale."""
+    torch.manual_seed(0)
+    net = ConvGenerator(Ports((64,), (1, 32, 32)), ConvGenerator.Options(width=64, norm=norm))
+    natural = gain("leaky-relu") if norm == "none" else 0.1
+    ups = [m for m in net.modules() if isinstance(m, nn.ConvTranspose2d)]
+    scales = [m.weight.std().item() * math.sqrt(m.in_channels * 4) for m in ups]
+    assert scales == pytest.approx([natural, natural, 0.5], rel=0.06)
+    image = net(torch.randn(256, 64))[:, :, 2:-2, 2:-2]
+    assert image.std().item() == pytest.approx(0.5 / gain("leaky-relu"), rel=0.15)
 
 
 @pytest.mark.parametrize("cls", ALL)

@@ -1,0 +1,228 @@
+"""Benchmarks that people can repeat: mode coverage, likelihood. Each is one command of ``genzoo bench``."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from genzoo.core import pictures
+from genzoo.core.files import write_json
+from genzoo.core.model import LogLikelihood
+from genzoo.core.noise import generator
+from genzoo.plugins.datasets.toys import Grid25, Mixture, Ring8
+from genzoo.plugins.metrics.modes import ModeCoverage, mode_coverage
+
+MIXTURES: dict[str, type[Mixture]] = {"grid25": Grid25, "ring8": Ring8}
+SAMPLES = 2500
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A line of a mode-coverage table: a recipe with its best settings there."""
+
+    label: str
+    recipe: str
+    steps: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Three hidden layers of 128 on the raw scale, codes of 2, batches of 256, learning rate 1e-3 falling as a cosine.
+_NETS = {"generator.depth": 3, "critic.depth": 3}
+CONTENDERS = (
+    Contender("r3gan", "r3gan", 8000, _NETS),
+    Contender("wgan-gp", "wgan-gp", 3000, _NETS),
+    Contender("gan, minimax (the article's)", "gan", 8000, {**_NETS, "objective.loss": "minimax"}),
+    Contender("gan, non-saturating", "gan", 8000, _NETS),
+    Contender("wgan, clipping", "wgan", 3000, _NETS),
+)
+
+
+@dataclass(frozen=True)
+class ModeResult:
+    """One trained model judged: a cell of the table."""
+
+    label: str
+    seed: int
+    coverage: ModeCoverage
+    seconds: float
+    points: list[list[float]]
+
+
+def modes(
+    data: Literal["grid25", "ring8"] = "grid25",
+    *,
+    seeds: int = 3,
+    contenders: Sequence[Contender] = CONTENDERS,
+    jobs: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> list[ModeResult]:
+    """Train every contender on a mixture with several seeds and measure which modes it covers.
+
+    Args:
+        data: ``grid25`` or ``ring8``.
+        seeds: runs of each contender.
+        contenders: recipes with their settings.
+        jobs: processes at a time, one thread each; None takes one per core.
+        out: folder for ``modes-DATA.json`` and ``modes-DATA.png``; None writes nothing.
+        progress: show a bar on stderr.
+
+    Returns:
+        Results by contender and seed, in order. `reference_lines` gives what to read them against.
+    """
+    cells = [(c, s) for c in contenders for s in range(seeds)]
+    results: dict[tuple[str, int], ModeResult] = {}
+    context = multiprocessing.get_context("spawn")  # a forked torch may hang
+    with (
+        ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=context) as pool,
+        tqdm(total=len(cells), desc=f"modes of {data}", unit="run", disable=not progress) as bar,
+    ):
+        # The longest first, so that the last ones do not wait for one long straggler.
+        for future in as_completed([pool.submit(_mode_cell, data, c, s) for c, s in cells]):
+            result = future.result()
+            results[result.label, result.seed] = result
+            bar.update()
+    ordered = [results[c.label, s] for c, s in cells]
+    if out is not None:
+        _write_modes(Path(out), data, ordered, contenders)
+    return ordered
+
+
+def _mode_cell(data: str, contender: Contender, seed: int) -> ModeResult:
+    """Train and judge one contender with one seed (in a process of its own)."""
+    from genzoo.training import fit
+
+    run = fit(
+        contender.recipe, data, steps=contender.steps, seed=seed, options=dict(contender.options),
+        device="cpu", threads=1, progress=False,
+    )  # fmt: skip
+    x = run.model.sample(SAMPLES, seed=seed)
+    coverage = mode_coverage(x, MIXTURES[data].centres, MIXTURES[data].sigma)
+    return ModeResult(contender.label, seed, coverage, run.seconds, [[round(v, 4) for v in p] for p in x.tolist()])
+
+
+def reference_lines(data: str) -> dict[str, tuple[Tensor, ModeCoverage]]:
+    """What to read a table against: samples of the real mixture, and uniform noise over the region."""
+    mixture, random = MIXTURES[data], generator(0, 0xF1)
+    limit = 1.25 * max(abs(v) for c in mixture.centres for v in c)
+    centres = torch.tensor(mixture.centres)
+    chosen = centres[torch.randint(len(centres), (SAMPLES,), generator=random)]
+    clouds = {
+        "real data": chosen + mixture.sigma * torch.randn(SAMPLES, 2, generator=random),
+        f"uniform noise on [-{limit:g}, {limit:g}]²": (torch.rand(SAMPLES, 2, generator=random) * 2 - 1) * limit,
+    }
+    return {name: (x, mode_coverage(x, mixture.centres, mixture.sigma)) for name, x in clouds.items()}
+
+
+def mode_rows(data: str, results: Sequence[ModeResult]) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Rows of the table: who, seed, modes, high-quality share, KL, seconds."""
+    for name, (_, c) in reference_lines(data).items():
+        yield name, "", f"{c.modes}/{c.of}", f"{c.high_quality:.1%}", f"{c.kl:.4f}", ""
+    for r in results:
+        c = r.coverage
+        yield r.label, str(r.seed), f"{c.modes}/{c.of}", f"{c.high_quality:.1%}", f"{c.kl:.4f}", f"{r.seconds:.0f}"
+
+
+def _write_modes(out: Path, data: str, results: Sequence[ModeResult], contenders: Sequence[Contender]) -> None:
+    lines = reference_lines(data)
+    document = {
+        "data": data,
+        "samples": SAMPLES,
+        "contenders": [asdict(c) for c in contenders],
+        "reference": {name: asdict(c) for name, (_, c) in lines.items()},
+        "results": [{"label": r.label, "seed": r.seed, "seconds": r.seconds, **asdict(r.coverage)} for r in results],
+    }
+    write_json(out / f"modes-{data}.json", document)
+    limit = 1.25 * max(abs(v) for c in MIXTURES[data].centres for v in c)
+    real = lines["real data"][0]
+    panels = []
+    for r in results:
+        c = r.coverage
+        title = f"{r.label}, seed {r.seed}: {c.modes}/{c.of}, {c.high_quality:.0%} good"
+        panels.append(pictures.scatter(torch.tensor(r.points), real, size=320, limit=limit, title=title))
+    seeds = len({r.seed for r in results})
+    pictures.save(pictures.beside(panels, columns=seeds), out / f"modes-{data}.png")
+
+
+# What the likelihood benchmark trains: pythae's protocol, for a comparison of equals.
+LIKELIHOOD = {
+    "generator": "mlp",
+    "encoder": "mlp",
+    "generator.width": 512,
+    "generator.depth": 1,
+    "encoder.width": 512,
+    "encoder.depth": 1,
+    "generator.activation": "relu",
+    "encoder.activation": "relu",
+    "latent.size": 16,
+    "train.lr": 1e-3,
+    "train.validation": 0,
+    "data.binarize": "static",
+}
+
+
+def likelihood(
+    *,
+    seed: int = 0,
+    epochs: float = 10,
+    images: int = 1000,
+    samples: int = 500,
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> LogLikelihood:
+    """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images.
+
+    Each pixel is drawn once with its grey value as probability; one hidden layer of 512 each way, 16 latent
+    dimensions, batches of 100, Adam at 1e-3.
+
+    Args:
+        seed: of initialization, order and noise.
+        epochs: passes over the 60,000 training images.
+        images: how many of the first test images.
+        samples: importance samples for each.
+        threads: of the CPU.
+        out: folder for the run; None writes nothing.
+        options: further options by dotted name, over the protocol's.
+        progress: show a bar on stderr.
+
+    Returns:
+        The estimate; its negative ``mean`` is the test NLL in nats.
+    """
+    from genzoo.training import fit
+    from genzoo.zoo import load_data
+
+    run = fit(
+        "vae",
+        "fashion-mnist",
+        out,
+        epochs=epochs,
+        batch_size=100,
+        seed=seed,
+        options={**LIKELIHOOD, **(options or {})},
+        threads=threads,
+        progress=progress,
+    )
+    test = load_data("fashion-mnist", split="test", options={"binarize": "static"}).take(slice(images))
+    estimate = run.model.log_likelihood(test.x, samples=samples, seed=seed)
+    if out is not None:
+        summary = {
+            "nll": -estimate.mean,
+            "standard_error": estimate.mean_standard_error,
+            "images": images,
+            "importance_samples": samples,
+            "effective_samples": estimate.effective_samples.mean().item(),
+        }
+        (Path(out) / "likelihood.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return estimate

@@ -1,0 +1,108 @@
+"""A small classifier of 28×28 grey clothes: says which classes a model makes.
+
+Its weights ship beside this file. They are made anew, from the full Fashion-MNIST and seed 0, by::
+
+    python -m genzoo.plugins.metrics.fashion_classifier
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genzoo.core.errors import UsageError
+from genzoo.core.noise import Order, stream_seed
+from genzoo.registry import declare
+
+WEIGHTS = Path(__file__).with_name("fashion_classifier.safetensors")
+
+
+@declare.extractor(
+    "fashion-classifier", summary="classifies 28×28 grey clothes into Fashion-MNIST's ten classes", modalities=("image",)
+)
+class FashionClassifier(nn.Module):
+    """Three convolutions and two linear layers on images in [0, 1].
+
+    Trained on Fashion-MNIST with shifts and mirroring; 92 % of the test set are classified right.
+    """
+
+    classes = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(64, 96, 3, padding=1), nn.BatchNorm2d(96), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(96 * 9, 128), nn.ReLU()),
+        )
+        self.head = nn.Linear(128, self.classes)
+
+    @classmethod
+    def pretrained(cls) -> FashionClassifier:
+        """The classifier with the weights that ship with genzoo, in eval mode."""
+        model = cls()
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(WEIGHTS).items()})
+        return model.requires_grad_(False).eval()
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features before the last layer, ``(B, 128)``."""
+        features: Tensor = self.body(x * 2 - 1)
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, 10)`` of images ``(B, 1, 28, 28)`` in [0, 1]."""
+        if x.shape[1:] != (1, 28, 28):
+            raise UsageError(f"fashion-classifier takes grey images of 28×28, not of shape {tuple(x.shape[1:])}")
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+    @torch.no_grad()
+    def shares(self, x: Tensor, batch_size: int = 500) -> Tensor:
+        """Share of images that fall into each class, ``(10,)``."""
+        labels = torch.cat([self(part).argmax(1) for part in x.split(batch_size)])
+        return torch.bincount(labels, minlength=self.classes).double() / len(x)
+
+
+def train(epochs: int = 8, batch: int = 128) -> FashionClassifier:
+    """Train on the full data set, with images mirrored and shifted by up to two pixels."""
+    from genzoo.zoo import load_data
+
+    data, test = load_data("fashion-mnist"), load_data("fashion-mnist", split="test")
+    assert data.y is not None
+    assert test.y is not None
+    torch.manual_seed(stream_seed(0, 1))
+    model = FashionClassifier()
+    steps = epochs * (len(data) // batch)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
+    order = Order(len(data), stream_seed(0, 2))
+    for step in range(steps):
+        index = order.take(step * batch, batch)
+        x = data.x[index].float() / 255
+        x = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, x.flip(3), x)
+        dx, dy = torch.randint(-2, 3, (2,)).tolist()
+        x = torch.roll(F.pad(x, (2, 2, 2, 2)), (dy, dx), (2, 3))[:, :, 2:-2, 2:-2]
+        loss = F.cross_entropy(model(x), data.y[index], label_smoothing=0.05)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+        if step % 200 == 0:
+            print(f"step {step} of {steps}: loss {loss.item():.3f}")
+    model.eval()
+    with torch.no_grad():
+        right = sum(
+            int((model(x.float() / 255).argmax(1) == y).sum())
+            for x, y in zip(test.x.split(500), test.y.split(500), strict=True)
+        )
+    print(f"test accuracy {right / len(test):.4f}")
+    return model
+
+
+if __name__ == "__main__":
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in train().state_dict().items()}, WEIGHTS)

@@ -1,0 +1,1 @@
+"""A small zoo beside the big one."""
