@@ -177,12 +177,18 @@ class Model(nn.Module):
                     y = (index % self.classes if chosen is None else chosen[index]).to(self.device)
                 with torch.no_grad():
                     params = self.generator(z, y)
-                    if noise:
-                        g = seeded(seed, _PIXELS, start, device=self.device)
-                        x = self.likelihood.sample(params, g)
-                    else:
-                        x = self.likelihood.mean(params)
+                    x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
                     yield to_people(self.spec, x), y
+
+    def _noisy(self, params: Tensor, start: int, seed: int) -> Tensor:
+        """Draw from the likelihood, always whole blocks, so that neither count nor batch size changes a draw."""
+        parts = []
+        for i in range(0, len(params), _BLOCK):
+            part = params[i : i + _BLOCK]
+            block = torch.cat([part, part[:1].expand(_BLOCK - len(part), *part.shape[1:])])
+            g = seeded(seed, _PIXELS, (start + i) // _BLOCK, device=self.device)
+            parts.append(self.likelihood.sample(block, g)[: len(part)])
+        return torch.cat(parts)
 
     def codes(self, start: int, count: int, *, seed: int = 0, truncation: float | None = None) -> Tensor:
         """Codes number ``start`` to ``start + count`` of a seed's endless sequence, ``(count, size)``.
@@ -207,7 +213,7 @@ class Model(nn.Module):
             x: ``(N, *spec.shape)`` in people's units, or 8-bit.
             labels: ``(N,)`` for a conditional model.
             sample: draw from the posterior instead of taking its mean.
-            seed: of that draw.
+            seed: of that draw; the batch size changes nothing.
             batch_size: observations at a time.
 
         Returns:
@@ -218,8 +224,7 @@ class Model(nn.Module):
             for start, xb, yb in self._batches(x, labels, batch_size):
                 q = self.posterior(xb, yb)
                 if sample:
-                    eps = torch.randn(q.mean.shape, generator=seeded(seed, _POSTERIOR, start))
-                    codes.append(q.sample(eps.to(self.device)))
+                    codes.append(q.sample(self._posterior_noise(seed, start, len(xb), 1)[0]))
                 else:
                     codes.append(q.mean)
         return torch.cat(codes)
@@ -297,18 +302,14 @@ class Model(nn.Module):
         """
         if samples < 1:
             raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
-        chunk = min(samples, budget)
+        chunk = max(min(samples, budget), 1)
         values, errors, effective = [], [], []
         with _evaluating(self):
             for start, xb, yb in self._batches(x, labels, max(budget // samples, 1)):
                 q, n = self.posterior(xb, yb), len(xb)
-                # One stream per observation, so that the batch size changes nothing.
-                streams = [seeded(seed, _POSTERIOR, start + i) for i in range(n)]
                 weights = []
-                for k in range(0, samples, chunk):
-                    m = min(chunk, samples - k)
-                    eps = torch.stack([torch.randn(m, *self.latent.shape, generator=g) for g in streams], dim=1)
-                    z = q.sample(eps.to(self.device))
+                for eps in self._posterior_noise(seed, start, n, samples).split(chunk):
+                    m, z = len(eps), q.sample(eps)
                     params = self.generator(z.flatten(0, 1), None if yb is None else yb.repeat(m))
                     log_x = self.likelihood.log_prob(params, xb.repeat(m, *[1] * (xb.dim() - 1))).view(m, n)
                     weights.append((log_x + self.prior.log_prob(z) - q.log_prob(z)).double())
@@ -335,6 +336,16 @@ class Model(nn.Module):
 
     # Helpers.
 
+    def _posterior_noise(self, seed: int, start: int, n: int, samples: int) -> Tensor:
+        """Standard normal numbers ``(samples, n, *latent.shape)`` for observations number ``start`` and on.
+
+        One stream per observation, drawn at once on the CPU (parts of a draw are not the draw of its parts),
+        so that how observations and samples are batched changes nothing.
+        """
+        shape = (samples, *self.latent.shape)
+        draws = [torch.randn(shape, generator=seeded(seed, _POSTERIOR, start + i)) for i in range(n)]
+        return torch.stack(draws, dim=1).to(self.device)
+
     @property
     def _name(self) -> str:
         return f"model {self.config.recipe!r}" if self.config is not None else "this model"
@@ -347,9 +358,10 @@ class Model(nn.Module):
             return None
         if not self.classes:
             raise UsageError(f"{self._name} is not conditional: it takes no labels")
-        y = torch.as_tensor(np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels))
-        if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-            raise UsageError(f"labels are whole numbers from 0 to {self.classes - 1}, not {y.dtype}")
+        array = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+        if array.dtype.kind not in "iu":
+            raise UsageError(f"labels are whole numbers from 0 to {self.classes - 1}, not {array.dtype}")
+        y = torch.as_tensor(array)
         y = y.long().expand(n) if y.dim() == 0 else y.long()
         if y.shape != (n,):
             raise UsageError(f"{n} labels are needed, one per observation, not an array of shape {tuple(y.shape)}")
@@ -391,7 +403,8 @@ def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     ra, rb = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
     tiny = torch.finfo(a.dtype).tiny
     ua, ub = a / ra.clamp(min=tiny), b / rb.clamp(min=tiny)
-    angle = torch.acos((ua * ub).sum(1, keepdim=True).clamp(-1, 1))[:, None]  # (N, 1, 1)
+    # W. Kahan's angle between unit vectors, exact also where they are almost parallel or opposite.
+    angle = 2 * torch.atan2((ua - ub).norm(dim=1), (ua + ub).norm(dim=1))[:, None, None]  # (N, 1, 1)
     s = t[None, :, None]
     sine = torch.sin(angle)
     straight = sine.abs() < 1e-4

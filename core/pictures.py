@@ -92,6 +92,15 @@ def scatter(
     return framed
 
 
+def captioned(image: Image.Image, text: str) -> Image.Image:
+    """Put a line of text above a picture."""
+    top = 22
+    canvas = Image.new("RGB", (image.width, image.height + top), PAPER)
+    canvas.paste(image, (0, top))
+    ImageDraw.Draw(canvas).text((4, 3), text, fill=(40, 40, 40), font_size=13)
+    return canvas
+
+
 def beside(pictures: list[Image.Image], *, columns: int | None = None, gap: int = 8) -> Image.Image:
     """Put pictures of one size next to each other."""
     columns = columns or len(pictures)

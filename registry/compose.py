@@ -131,7 +131,7 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
         try:
             coerce_all(registry.options(entry), part.options, kind)
         except UsageError as e:
-            raise GenzooError(f"{kind} {name!r} was made by {maker} and is now of {entry.origin}: {e}") from e
+            raise GenzooError(f"{kind} {name!r} of {entry.origin} cannot be what {maker} made: {e}") from e
         return registry.load(entry)
 
     return resolve

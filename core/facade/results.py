@@ -192,9 +192,13 @@ def check_fits(model: Model, spec: DataSpec) -> None:
     """Raise `UsageError` unless data of ``spec`` can be given to the model."""
     ours = model.spec
     if (ours.modality, ours.shape) != (spec.modality, spec.shape):
-        size = f"; --set data.size={ours.shape[1]}x{ours.shape[2]} resizes a folder" if ours.modality == "image" else ""
         raise UsageError(
-            f"the model was trained on {_words(ours)} and the data is {_words(spec)}: give data of the same kind{size}"
+            f"the model was trained on {_words(ours)} and the data is {_words(spec)}: give data of the same kind"
+            + (
+                f", or of a folder with --set data.size={ours.shape[1]}x{ours.shape[2]}"
+                if _resizable(ours, spec)
+                else ""
+            )
         )
     if ours.levels == 2 and spec.levels != 2:
         raise UsageError(
@@ -202,6 +206,11 @@ def check_fits(model: Model, spec: DataSpec) -> None:
         )
     if ours.levels != 2 and spec.levels == 2:
         raise UsageError("the data is binary and the model was trained on grey values: leave out data.binarize")
+
+
+def _resizable(ours: DataSpec, spec: DataSpec) -> bool:
+    """Whether a folder of such images could be brought to the model's size."""
+    return ours.modality == spec.modality == "image" and ours.shape[0] == spec.shape[0]
 
 
 def _words(spec: DataSpec) -> str:

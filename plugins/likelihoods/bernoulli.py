@@ -88,5 +88,6 @@ class ContinuousBernoulli(Likelihood):
         below, v = -logits.abs(), torch.where(flip, 1 - u, u)
         near = below > -1e-3
         safe = torch.where(near, -torch.ones_like(below), below)
-        x = torch.where(near, v, torch.log1p(v * torch.expm1(safe)) / safe)
+        # v = 1 far from logit 0 gives log 0, whose place is at 1.
+        x = torch.where(near, v, torch.log1p(v * torch.expm1(safe)) / safe).clamp(max=1)
         return 2 * torch.where(flip, 1 - x, x) - 1

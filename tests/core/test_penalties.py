@@ -139,7 +139,8 @@ def test_the_way_that_compiles_gives_the_same_loss_and_gradients(monkeypatch, ga
 def test_a_compiled_run_is_the_same_run(trainer, recipe):
     found = []
     for compiled in (False, True):
-        run = trainer(recipe, train__steps=3)
+        # Not Adam, which would turn the rounding of a gradient that is zero into a whole step.
+        run = trainer(recipe, train__steps=3, train__optimizer="sgd", train__lr=0.05)
         if compiled:
             for seat in run._seats:
                 seat.turn = torch.compile(seat.turn, fullgraph=True)

@@ -1,0 +1,44 @@
+# PYTHON makes the virtual environment, VENV is where it is: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: quickstart test lint bench wheel clean
+.DEFAULT_GOAL := test
+
+quickstart: $(VENV)/installed  ## train a small VAE and a small WGAN-GP, pictures go to quickstart/
+	$(BIN)/python -m genzoo.quickstart quickstart $(ARGS)
+
+test: $(VENV)/installed-dev  ## make test ARGS="-k vae -x"
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+
+wheel: $(VENV)/installed-dev  ## dist/genzoo-*.whl and .tar.gz
+	rm -rf build dist
+	$(BIN)/python -m build -q --no-isolation
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find core registry plugins cli tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The empty files say when the environment was last brought up to date.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("genzoo needs Python 3.11 or later: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev]' 'setuptools>=77'
+	@touch $@ $(VENV)/installed

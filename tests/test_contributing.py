@@ -1,0 +1,237 @@
+"""What CONTRIBUTING.md and docs/write-a-plugin.md show is taken from there and run."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from genzoo.cli.main import app
+from genzoo.core.noise import Draws
+from genzoo.core.objective import Batch
+from genzoo.core.spec import DataSpec
+from genzoo.registry import Registry
+from genzoo.registry.compose import compose
+from genzoo.training import fit, initialize
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> tuple[dict[str, str], list[list[str]]]:
+    """The files that a page shows, and the commands, as arguments."""
+    found = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    files = {title: text for _, title, text in found if title}
+    lines = [line for kind, _, text in found if kind == "sh" for line in text.splitlines()]
+    return files, [shlex.split(line, comments=True) for line in lines]
+
+
+def quickly(command: list[str]) -> list[str]:
+    """A ``genzoo`` command as shown, with a few steps of training."""
+    few = ["--steps", "3", "--batch-size", "16", "--set", "data.limit=400", "--device", "cpu", "-q"]
+    return command[1:] + (few if command[1] == "train" else [])
+
+
+FILES, COMMANDS = blocks("CONTRIBUTING.md")
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """The zoo with the files of CONTRIBUTING.md in plugins/gan and plugins/vae, as far as Python can tell."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FILES:
+            package = importlib.import_module(f"genzoo.plugins.{Path(name).parent.name}")
+            patch.setattr(package, "__path__", [*package.__path__, str(root / Path(name).parent)])
+        registry = Registry.discover(plugins=False)
+        patch.setattr("genzoo.registry.registry._shared", [registry])
+        yield registry
+    for name in FILES:
+        sys.modules.pop(f"genzoo.plugins.{Path(name).parent.name}.{Path(name).stem}", None)
+
+
+def test_the_files_are_as_short_as_it_says(zoo):
+    lines = {name: sum(bool(line.strip()) for line in text.splitlines()) for name, text in FILES.items()}
+    assert lines["plugins/gan/hinge.py"] <= 20
+    assert lines["plugins/vae/iwae.py"] <= 45
+    assert len(lines) == 2
+
+
+def test_both_are_in_the_zoo_and_whole(zoo):
+    assert all(r.error is None for r in zoo.plugins())
+    entries = [zoo.get(kind, name) for kind in ("objective", "recipe") for name in ("hinge", "iwae")]
+    assert zoo.check_targets(entries) == []
+    assert zoo.get("objective", "hinge").summary.startswith("Hinge GAN: the critic minimizes")
+
+
+def test_they_pass_the_linter():
+    for name, text in FILES.items():
+        for command in (["check"], ["format", "--diff"]):
+            run = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(ROOT / name), "-"]
+            done = subprocess.run(run, input=text, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_commands_work(zoo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = [quickly(c) for c in COMMANDS if c[:1] == ["genzoo"]]
+    for command in commands:
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert {c[0] for c in commands} == {"show", "train", "sample", "reconstruct"}
+    assert {p.name for p in tmp_path.glob("*.png")} == {"hinge.png", "iwae.png"}
+
+
+@pytest.mark.parametrize("recipe", ["hinge", "iwae"])
+def test_they_train_and_sample_conditionally_and_in_the_plane(zoo, recipe):
+    nets = {"generator": "mlp", "encoder" if recipe == "iwae" else "critic": "mlp"}
+    flat = fit(recipe, "ring8", steps=5, options={**nets, "latent.size": 2}, device="cpu", progress=False)
+    assert flat.model.sample(7).shape == (7, 2)
+    few = {**nets, "conditional": True, "data.limit": 400}
+    run = fit(recipe, "fashion-mini", steps=3, batch_size=16, options=few, device="cpu", progress=False)
+    a, b = (run.model.sample(4, labels=k) for k in (0, 1))
+    assert a.shape == (4, 1, 28, 28)
+    assert not torch.equal(a, b)
+
+
+def test_hinge_is_the_hinge(zoo):
+    hinge = zoo.load(zoo.get("objective", "hinge"))()
+    real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.0, 1.0])
+    assert hinge.critic_loss(real, fake).tolist() == [0.0, 1.5, 4.0]
+    assert hinge.generator_loss(fake, None).tolist() == [3.0, 0.0, -1.0]
+
+
+# IWAE on a linear-Gaussian model, whose likelihood is known.
+
+SIGMA = 0.7
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def linear(zoo):
+    """Networks that are linear maps, and an encoder that is far from the true posterior."""
+    options = {
+        "generator": "mlp", "encoder": "mlp", "generator.depth": 0, "encoder.depth": 0, "latent.size": 2,
+        "likelihood": "gaussian", "likelihood.sigma": "fixed", "likelihood.value": SIGMA,
+    }  # fmt: skip
+
+    def build(recipe, **more):
+        return initialize(compose(zoo, DataSpec("vector", (3,)), recipe, options | more), seed=0)
+
+    return build
+
+
+def bounds(linear, x, k, draws=4000):
+    """Many draws of the bound for each observation, ``(draws, B)``."""
+    objective, nets = linear("iwae", **{"objective.samples": k})
+    many = x.repeat(draws, 1)
+    noise = objective.draw("model", Draws(len(many), "cpu").at(0, 0, k), nets.model)
+    with torch.no_grad():
+        return -objective.loss("model", nets, Batch(many), noise).per_observation().view(draws, len(x))
+
+
+def test_one_sample_is_the_elbo(linear, x):
+    nets = linear("vae")[1]
+    with torch.no_grad():
+        q = nets.model.posterior(x)
+        mean = nets.model.generator(q.mean)
+        # E_q of the reconstruction in closed form: the map is linear.
+        spread = (q.log_var.exp() @ nets.model.generator.head.weight.square().T) / SIGMA**2
+        log_x = torch.distributions.Normal(mean, SIGMA).log_prob(x) - spread / 2
+        elbo = log_x.sum(1) - q.kl().sum(1)
+    drawn = bounds(linear, x, 1)
+    assert ((drawn.mean(0) - elbo).abs() < 4 * drawn.std(0) / len(drawn) ** 0.5).all()
+
+
+def test_more_samples_are_tighter_and_never_above_the_evidence(linear, x):
+    head = linear("iwae")[1].model.generator.head
+    cov = head.weight @ head.weight.T + SIGMA**2 * torch.eye(3)
+    evidence = torch.distributions.MultivariateNormal(head.bias, cov).log_prob(x).detach()
+    drawn = {k: bounds(linear, x, k) for k in (1, 5, 50)}
+    means = {k: v.mean(0) for k, v in drawn.items()}
+    errors = {k: v.std(0) / len(v) ** 0.5 for k, v in drawn.items()}
+    assert (means[5] - means[1] > 4 * (errors[5] + errors[1])).all()
+    assert (means[50] - means[5] > 4 * (errors[50] + errors[5])).all()
+    assert (means[50] < evidence + 4 * errors[50]).all()
+
+
+def test_the_true_posterior_gives_the_evidence_whatever_is_drawn(linear, x):
+    objective, nets = linear("iwae")
+    decoder, encoder = nets.model.generator.head, nets.model.encoder.head
+    slopes = torch.tensor([1.5, 0.5])
+    with torch.no_grad():  # orthogonal columns, so that the posterior has a diagonal covariance
+        decoder.weight.copy_(torch.eye(3, 2) * slopes)
+        decoder.bias.zero_()
+        precision = 1 + (slopes / SIGMA) ** 2
+        encoder.weight.zero_()
+        encoder.weight[:2] = torch.eye(2, 3) * (slopes / SIGMA**2 / precision)[:, None]
+        encoder.bias.copy_(torch.cat([torch.zeros(2), -precision.log()]))
+    cov = torch.diag(torch.tensor([1.5**2, 0.5**2, 0]) + SIGMA**2)
+    evidence = torch.distributions.MultivariateNormal(torch.zeros(3), cov).log_prob(x)
+    noise = {"eps": torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(3))}
+    bound = -objective.loss("model", nets, Batch(x), noise).per_observation()
+    torch.testing.assert_close(bound, evidence, rtol=0, atol=1e-5)
+
+
+def test_its_terms_do_not_depend_on_the_batch(linear, x):
+    objective, nets = linear("iwae")
+    noise = {"eps": torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(2))}
+    whole = objective.loss("model", nets, Batch(x), noise).per_observation()
+    first = objective.loss("model", nets, Batch(x[:2]), {"eps": noise["eps"][:2]}).per_observation()
+    torch.testing.assert_close(first, whole[:2])
+
+
+ALL_AT_ONCE = """
+import contextlib, io, json, sys
+from genzoo.cli.main import app
+outputs = {}
+for command in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        app(command, standalone_mode=False)
+    outputs[command[0]] = out.getvalue()
+print(json.dumps(outputs))
+"""
+
+
+def test_the_page_for_authors_makes_a_plugin_that_trains(tmp_path):
+    files, (install, *commands) = blocks("docs/write-a-plugin.md")
+    source, site = tmp_path / "genzoo-hello", tmp_path / "site"
+    for name, text in {**files, "genzoo_hello/__init__.py": ""}.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text, encoding="utf-8")
+    assert install == ["pip", "install", "-e", "."]
+    offline = ["-q", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(site), str(source)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *offline], check=True, timeout=120)
+    assert {c[0] for c in commands} == {"genzoo"}
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_AT_ONCE, json.dumps([quickly(c) for c in commands])],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    outputs = json.loads(done.stdout)
+    assert "generator cppn; objective hello-r1; recipe hello-r1" in " ".join(outputs["plugins"].split())
+    assert "error" not in outputs["plugins"]
+    assert "objective.gamma" in outputs["show"]
+    assert (tmp_path / "hello.png").stat().st_size > 1000
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"hello", "vae", "by-class"}
