@@ -20,7 +20,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev
-	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+	@set -e; for file in tests/bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 
 wheel: $(VENV)/installed-dev  ## dist/genzoo-*.whl and .tar.gz
 	rm -rf build dist

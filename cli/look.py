@@ -137,7 +137,8 @@ def plugins_list(json: Json = False) -> None:
 
     registry = the_registry()
     wrong: dict[tuple[str, str], list[str]] = {}
-    for entry, why in registry.check_targets():
+    others = [e for e in registry.entries() if e.distribution != "genzoo"]  # the zoo's own are checked by its tests
+    for entry, why in registry.check_targets(others):
         wrong.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
     records = registry.plugins()
     faults = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import sys
@@ -52,6 +53,14 @@ def options(
         os.environ["GENZOO_NO_PLUGINS"] = "1"
 
 
+def _only(full: typer.Typer, name: str) -> typer.Typer:
+    """The program with just the command that is called, where that is plain: the others need no parsing."""
+    app = copy.copy(full)
+    app.registered_commands = [c for c in full.registered_commands if c.name == name]
+    app.registered_groups = [g for g in full.registered_groups if g.name == name]
+    return app if app.registered_commands or app.registered_groups else full
+
+
 def main() -> None:
     """Run, and turn what goes wrong into one sentence and an exit code: 1 failure, 2 usage, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -60,7 +69,7 @@ def main() -> None:
     code: Any = 0
     try:
         with _terminated_as_interrupted():
-            code = app(prog_name="genzoo", standalone_mode=False) or 0
+            code = _only(app, sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="genzoo", standalone_mode=False) or 0
             if code == 130:  # Typer's word for Ctrl-C
                 raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
@@ -77,8 +86,11 @@ def main() -> None:
         print(message if "\n" in message else f"genzoo: {message}", file=sys.stderr)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try again
+        if not isinstance(e, BrokenPipeError) and not code:
+            code = 1
+            print(f"genzoo: cannot write the output: {explained(e)[1]}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -96,7 +108,7 @@ def explained(error: Exception) -> tuple[int, str]:
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return 1, "out of memory: a smaller --batch-size needs less"
     if isinstance(error, OSError) and error.strerror:
-        return 1, f"{error.filename or 'reading or writing'}: {error.strerror.lower()}"
+        return 1, (f"{error.filename}: " if error.filename else "") + error.strerror.lower()
     return 1, f"unexpected {type(error).__name__}: {text}; please report it with what 'genzoo --debug …' prints"
 
 

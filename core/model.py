@@ -308,7 +308,7 @@ class Model(nn.Module):
             for start, xb, yb in self._batches(x, labels, max(budget // samples, 1)):
                 q, n = self.posterior(xb, yb), len(xb)
                 weights = []
-                for eps in self._posterior_noise(seed, start, n, samples).split(chunk):
+                for eps in torch.split(self._posterior_noise(seed, start, n, samples), chunk):
                     m, z = len(eps), q.sample(eps)
                     params = self.generator(z.flatten(0, 1), None if yb is None else yb.repeat(m))
                     log_x = self.likelihood.log_prob(params, xb.repeat(m, *[1] * (xb.dim() - 1))).view(m, n)

@@ -62,7 +62,7 @@ class OptionInfo:
         """
         try:
             result = _convert(ast.parse(self.type, mode="eval").body, value)
-        except (ValueError, TypeError) as e:
+        except (ValueError, TypeError, OverflowError) as e:
             detail = f": {e}" if str(e) else ""
             raise UsageError(f"{where} takes {describe_type(self.type)}, not {value!r}{detail}") from None
         for number in result if isinstance(result, tuple) else (result,):

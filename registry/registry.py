@@ -9,10 +9,8 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from genzoo.core.config import TrainOptions
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, options_of
-from genzoo.core.spec import Latent
 from genzoo.registry import loader
 from genzoo.registry.entries import KINDS, PARTS, Entry, PluginRecord, article
 
@@ -212,6 +210,8 @@ class Registry:
         """
         from dataclasses import replace
 
+        from genzoo.core.config import TrainOptions
+        from genzoo.core.spec import Latent
         from genzoo.registry import static
 
         if entry.kind in ("weights", "store"):

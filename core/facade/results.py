@@ -323,8 +323,8 @@ def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None) ->
 
 
 def _savez(path: Path, **arrays: np.ndarray[Any, Any]) -> None:
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    with replacing(path) as temporary, open(temporary, "wb") as f:  # to a name, NumPy would add an ending
+        np.savez(f, **arrays)  # type: ignore[arg-type]
 
 
 def _open(model: Model, data: Any) -> Data:

@@ -17,7 +17,8 @@ from genzoo.core.spec import DataSpec
 class Mixture(DataSource):
     """Equally likely Gaussians N(cₖ, σ²I): x = c_y + σε with y uniform over the modes; the label is y.
 
-    Networks work on the raw scale (scale 1, shift 0).
+    Networks work on standardized numbers: model space is the plane divided by `spread`, the centres' root mean
+    square along an axis (2.83 for the grid, .71 for the ring).
 
     Attributes:
         name: of the data set.
@@ -38,6 +39,11 @@ class Mixture(DataSource):
 
     options: Options
 
+    @classmethod
+    def spread(cls) -> float:
+        """Root mean square of the centres along an axis."""
+        return math.sqrt(sum(a * a + b * b for a, b in cls.centres) / (2 * len(cls.centres)))
+
     def read(self, split: Split) -> Data:
         """Draw the points of a split; the splits are independent."""
         train = split == "train"
@@ -45,7 +51,7 @@ class Mixture(DataSource):
         random = generator(self.options.seed, 0 if train else 1)
         y = torch.randint(len(self.centres), (n,), generator=random)
         x = torch.tensor(self.centres)[y] + self.sigma * torch.randn(n, 2, generator=random)
-        spec = DataSpec("vector", (2,), classes=len(self.centres), name=self.name)
+        spec = DataSpec("vector", (2,), classes=len(self.centres), scale=(self.spread(),), name=self.name)
         return Data(spec, x, y, name=self.name, license="CC0-1.0", split=split)
 
 

@@ -29,7 +29,11 @@ from genzoo.registry import declare
         "presets": {
             "vector": {
                 "generator": "mlp",
+                "generator.depth": 3,
+                "generator.activation": "relu",
                 "critic": "mlp",
+                "critic.depth": 3,
+                "critic.activation": "relu",
                 "latent.size": 2,
                 "train.batch_size": 256,
                 "train.lr": 1e-3,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,12 +102,18 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(python_start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
     """Start ``genzoo ARGUMENTS`` as a process of its own."""
+    return lambda *arguments: python_start("-m", "genzoo.cli", *arguments)
+
+
+@pytest.fixture
+def python_start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start ``python ARGUMENTS`` as a process of its own."""
     started = []
 
     def run(*arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "genzoo.cli", *map(str, arguments)]
+        command = [sys.executable, *map(str, arguments)]
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment()))
         return started[-1]
@@ -192,3 +200,19 @@ def flat(tmp_path_factory: pytest.TempPathFactory, points: Path) -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def disk() -> Callable[[int], AbstractContextManager[None]]:
+    """``with disk(BYTES):`` no file can grow beyond that many bytes, as on a disk that is full."""
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores SIGXFSZ: writes fail with EFBIG
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit

@@ -30,8 +30,8 @@ def test_help_fits_80_columns(genzoo: Run, monkeypatch: pytest.MonkeyPatch, comm
 
 def test_help_lists_every_option_with_its_meaning(genzoo: Run) -> None:
     lines = genzoo("train", "-h").out.splitlines()
-    for name in ("--data", "--steps", "--epochs", "--batch-size", "--seed", "--set", "--generator", "--encoder",
-                 "--critic", "--device", "--threads", "--precision", "--compile", "--json", "--init", "--resume"):  # fmt: skip
+    names = "data out steps epochs batch-size seed set generator encoder critic device threads precision compile json"
+    for name in (f"--{n} " for n in (*names.split(), "init", "resume", "quiet", "verbose", "tensorboard")):
         at = next(i for i, line in enumerate(lines) if name in line)
         assert any(line[34:].strip() for line in lines[at : at + 2]), name
 
@@ -81,16 +81,13 @@ def test_mistakes(genzoo: Run, arguments: list[str], words: list[str]) -> None:
 def test_show(genzoo: Run) -> None:
     ran = genzoo("show", "wgan-gp")
     assert ran.code == 0
-    (line,) = [x for x in ran.out.splitlines() if x.split()[:1] == ["objective.gp_weight"]]
+    line = next(x for x in ran.out.splitlines() if x.split()[:1] == ["objective.gp_weight"])
     assert "10.0" in line
     assert "arXiv:" in ran.out
     shown = json.loads(genzoo("show", "wgan-gp", "--json").out)
     assert (shown["kind"], shown["name"]) == ("recipe", "wgan-gp")
     (option,) = [o for o in shown["options"] if o["name"] == "objective.gp_weight"]
     assert (option["type"], option["default"], option["low"]) == ("float", 10.0, 0)
-    # What is shown can be given back: every default is accepted as it is printed.
-    rows = [x.split() for x in ran.out.splitlines() if x.startswith("    ") and "." in x.split()[0]]
-    assert len(rows) >= len(shown["options"])
 
 
 def test_plugins(genzoo: Run) -> None:
@@ -179,28 +176,28 @@ def test_a_terminal_without_greek_letters_is_no_error(python: Run) -> None:
 def test_a_full_disk_behind_stdout_is_one_sentence(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "genzoo.cli", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert done.returncode == 1
-    assert "genzoo: " in done.stderr
-    assert "no space left" in done.stderr
-    assert "Traceback" not in done.stderr
+    for arguments in (["--version"], ["list", "--json"]):  # less and more than a buffer
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "genzoo.cli", *arguments]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("genzoo: ")
+        assert "no space left" in done.stderr
 
 
 def test_what_needs_no_torch_imports_none(python: Run) -> None:
     code = """
 import sys
 from genzoo.cli.main import main
-for arguments in (["--version"], ["--help"], ["list"], ["list", "--json"], ["show", "wgan-gp"], ["show", "vae", "--json"],
-                  ["show", "conv"], ["show", "fashion-mnist"], ["plugins"], ["plugins", "--json"], ["train", "--help"],
-                  ["train", "vae", "--data", "nosuch", "--out", "x"], ["train", "vea", "--data", "ring8", "--out", "x"]):
-    sys.argv = ["genzoo", *arguments]
+for line in ("--version", "--help", "list", "list --json", "show wgan-gp", "show vae --json", "show conv",
+             "show fashion-mnist", "plugins", "plugins --json", "train --help",
+             "train vae --data nosuch --out x", "train vea --data ring8 --out x"):
+    sys.argv = ["genzoo", *line.split()]
     try:
         main()
     except SystemExit as e:
-        print(arguments, e.code, sorted({"torch", "numpy", "PIL", "rich", "safetensors"} & set(sys.modules)),
+        print([line], e.code, sorted({"torch", "numpy", "PIL", "rich", "safetensors"} & set(sys.modules)),
               file=sys.stderr)
 """
     ran = python("-c", code)
@@ -213,7 +210,14 @@ for arguments in (["--version"], ["--help"], ["list"], ["list", "--json"], ["sho
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_without_torch(python: Run, shell: str) -> None:
-    code = "import sys\nfrom genzoo.cli.main import main\ntry:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
+    code = """
+import sys
+from genzoo.cli.main import main
+try:
+    main()
+finally:
+    assert 'torch' not in sys.modules
+"""
     script = python("-c", code, _GENZOO_COMPLETE=f"source_{shell}")
     assert script.returncode == 0, script.stderr
     assert "_GENZOO_COMPLETE" in script.stdout
@@ -233,16 +237,13 @@ def test_debug_shows_the_traceback(python: Run) -> None:
 
 
 def test_what_nobody_thought_of_is_one_sentence_too(genzoo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import genzoo.registry
-
     def fail(error: BaseException) -> Any:
         def call() -> None:
             raise error
 
-        monkeypatch.setattr(genzoo_registry, "the_registry", call)
+        monkeypatch.setattr(sys.modules["genzoo.registry"], "the_registry", call)
         return genzoo("list")
 
-    genzoo_registry = sys.modules["genzoo.registry"]
     for error, code, words in (
         (RuntimeError("boom\nand more"), 1, "unexpected RuntimeError: boom; please report it"),
         (MemoryError(), 1, "out of memory: a smaller --batch-size needs less"),

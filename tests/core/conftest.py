@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,16 @@ from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.registry import the_registry
 from genzoo.registry.compose import compose
 from genzoo.training import initialize
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads cost more than they give on networks this small, and far more on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 VECTOR = DataSpec("vector", (2,), classes=3)
 WHERE = {"generator": "mlp", "encoder": "mlp", "critic": "mlp"}
@@ -169,3 +180,13 @@ def trainer(game: Any, toy: Any) -> Any:
         return Trainer(built.objective, built.nets, data, built.config.train, seed=seed, observers=observers)
 
     return make
+
+
+@pytest.fixture
+def normed(game: Any) -> Model:
+    """A GAN's model with batch norm that has seen some batches, left in train mode."""
+    model: Model = game("gan", DataSpec.image(1, 8, 8), generator="conv", generator__width=4).nets.model
+    random = torch.Generator().manual_seed(2)
+    for _ in range(3):
+        model.mean(torch.randn(16, 2, generator=random))
+    return model.train()

@@ -5,9 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from genzoo.core.average import Average
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.model import spherical
 from genzoo.core.spec import DataSpec
 
 IMAGE = DataSpec.image(1, 8, 8, classes=3)
@@ -21,15 +19,6 @@ def randn(*shape, seed=0, dtype=torch.float32):
 def vae(game):
     """A conditional one of 8×8 pixels, untrained."""
     return game("vae", IMAGE, conditional=True).nets.model
-
-
-@pytest.fixture
-def normed(game):
-    """A GAN's model with batch norm that has seen some batches, left in train mode."""
-    model = game("gan", IMAGE, generator="conv", generator__width=4).nets.model
-    for seed in range(3):
-        model.mean(randn(16, 2, seed=seed))
-    return model.train()
 
 
 PIXELS = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -118,39 +107,7 @@ def test_truncation_must_be_positive(vae):
             vae.sample(2, truncation=wrong)
 
 
-# Interpolation
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_spherical_paths_keep_the_norm_and_end_exactly(dtype):
-    a, b = randn(50, 16, dtype=dtype), randn(50, 16, seed=1, dtype=dtype)
-    path = spherical(a, b, torch.linspace(0, 1, 9, dtype=dtype))
-    torch.testing.assert_close(path[:, 0], a)
-    torch.testing.assert_close(path[:, -1], b)
-    length = torch.lerp(a.norm(dim=1)[:, None], b.norm(dim=1)[:, None], torch.linspace(0, 1, 9, dtype=dtype)[None])
-    torch.testing.assert_close(path.norm(dim=2), length)
-    unit = path / path.norm(dim=2, keepdim=True)
-    turn = torch.acos((unit[:, 1:] * unit[:, :-1]).sum(2))
-    torch.testing.assert_close(turn, turn.mean(1, keepdim=True).expand_as(turn), atol=2e-4, rtol=1e-3)
-
-
-@pytest.mark.parametrize("off", [1e-1, 1e-2, 1e-3, 3e-4])
-def test_spherical_paths_between_almost_opposite_codes(off):
-    a = torch.tensor([[1.0, 0.0, 0.0]])
-    b = torch.tensor([[-np.cos(off), np.sin(off), 0.0]], dtype=torch.float32)
-    path = spherical(a, b, torch.linspace(0, 1, 5))
-    torch.testing.assert_close(path.norm(dim=2), torch.ones(1, 5), atol=0.01, rtol=0)
-
-
-def test_paths_between_special_codes_are_finite():
-    zero, one = torch.zeros(1, 4), torch.ones(1, 4)
-    t = torch.linspace(0, 1, 5)
-    for a, b in ((one, one), (one, -one), (zero, one), (one, zero), (zero, zero), (one, 3 * one), (1e-30 * one, one)):
-        path = spherical(a, b, t)
-        assert path.isfinite().all()
-        torch.testing.assert_close(path[:, 0], a)
-        torch.testing.assert_close(path[:, -1], b)
-    torch.testing.assert_close(spherical(one, 3 * one, t)[0, 2], 2 * one[0])
+# Paths, labels and bad input
 
 
 def test_interpolation_decodes_the_path(vae):
@@ -163,9 +120,6 @@ def test_interpolation_decodes_the_path(vae):
         vae.interpolate(a, b, 1, labels=0)
     with pytest.raises(UsageError, match="two sets of codes"):
         vae.interpolate(a, b[:1], labels=0)
-
-
-# Labels and other bad input
 
 
 @pytest.mark.parametrize(
@@ -237,40 +191,3 @@ def test_active_units_counts_dimensions_that_vary(linear_gaussian):
     oracle.model.encoder.a[1] = 0
     assert oracle.model.active_units(x) == 1
     assert oracle.model.active_units(x[:1].expand(9, 4)) == 0
-
-
-# The moving average
-
-
-def test_no_half_life_is_the_source_buffers_included(normed):
-    average = Average(normed, half_life=1e-12)
-    assert not average.model.training
-    for p in normed.parameters():
-        p.data.add_(randn(*p.shape))
-    normed.mean(randn(16, 2, seed=8))
-    buffers = dict(normed.named_buffers())
-    assert any((b.float() - v.float()).abs().max() > 0.01 for b, v in zip(buffers.values(), average.model.buffers(), strict=True))  # fmt: skip
-    average.update(seen=16, batch=16)
-    for name, value in normed.state_dict().items():
-        assert torch.equal(average.model.state_dict()[name], value), name
-    assert not any(p.requires_grad for p in average.model.parameters())
-
-
-def test_after_a_half_life_half_is_left(normed):
-    average = Average(normed, half_life=128)
-    start = [p.clone() for p in average.model.parameters()]
-    for p in normed.parameters():
-        p.data.add_(1)
-    for _ in range(8):  # 8 batches of 16 observations, far from the start
-        average.update(seen=10**6, batch=16)
-    for p, s in zip(average.model.parameters(), start, strict=True):
-        torch.testing.assert_close(p, s + 0.5)
-    # At the start it is at most a twentieth of what was seen: the first step forgets all but 2^-20.
-    average.update(seen=16, batch=16)
-    for p, s in zip(average.model.parameters(), start, strict=True):
-        torch.testing.assert_close(p, s + 1)
-    for p in normed.parameters():
-        p.data.sub_(1)
-    average.update(seen=1600, batch=40)  # half-life 80
-    for p, s in zip(average.model.parameters(), start, strict=True):
-        torch.testing.assert_close(p, s + 0.5**0.5, atol=1e-5, rtol=1e-5)

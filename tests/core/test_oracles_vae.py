@@ -116,9 +116,9 @@ def test_training_reaches_probabilistic_pca():
     random = torch.Generator().manual_seed(2)
     w = torch.randn(5, 2, generator=random)
     x = torch.randn(2000, 2, generator=random) @ w.T + 0.4 * torch.randn(2000, 5, generator=random) + 3
-    settings = {"generator.depth": 0, "encoder.depth": 0, "train.lr": 0.02, "train.schedule": "cosine",
+    settings = {"generator.depth": 0, "encoder.depth": 0, "train.lr": 0.03, "train.schedule": "cosine",
                 "train.batch_size": 250, "train.validation": 0, "latent.size": 2}  # fmt: skip
-    run = genzoo.fit("vae", x, steps=1500, options=settings, device="cpu", progress=False)
+    run = genzoo.fit("vae", x, steps=700, options=settings, device="cpu", progress=False)
     spec = run.model.spec
     inside = (x.numpy() - np.array(spec.shift)) / np.array(spec.scale)
     best = probabilistic_pca(inside, 2) - np.log(spec.scale).sum()
@@ -182,7 +182,9 @@ def test_free_bits_cost_nothing_below_and_everything_above(linear_gaussian):
             return DiagonalNormal(mean, torch.zeros(6, 2))
 
     oracle.model.posterior = Fixed()
-    loss = VAE(VAE.Options(free_bits=free)).loss("model", oracle.networks(), Batch(batch.x[:6]), {"eps": noise["eps"][:6]})
+    loss = VAE(VAE.Options(free_bits=free)).loss(
+        "model", oracle.networks(), Batch(batch.x[:6]), {"eps": noise["eps"][:6]}
+    )
     (gradient,) = torch.autograd.grad(loss.terms["kl"].mean(), mean)
     assert (gradient[:, 0] == 0).all()
     torch.testing.assert_close(gradient[:, 1], mean[:, 1].detach() / 6)

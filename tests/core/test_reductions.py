@@ -10,7 +10,7 @@ from genzoo.core.spec import DataSpec
 
 CASES = [
     ("vae", {}),
-    ("vae", {"objective__free_bits": 0.05}),
+    ("vae", {"objective__free_bits": 0.005}),
     ("vae", {"objective__kl_warmup": 0.5}),
     ("vae", {"likelihood__sigma": "optimal"}),
     ("vae", {"likelihood__sigma": "fixed"}),

@@ -1,0 +1,233 @@
+"""Training that is stopped, killed, or out of disk: what is left is whole, and resuming ends where it would have."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import genzoo as gz
+
+Run = Callable[..., Any]  # genzoo(*arguments), train(recipe, data, out, *arguments), start(*arguments); see conftest.py
+STEPS = 1500
+
+
+def arguments(recipe: str, images: Path, out: Path) -> list[object]:
+    other = "critic" if "gan" in recipe else "encoder"
+    options = ["generator.width=8", f"{other}.width=8", "train.average=100", "train.log_every=1",
+               "train.checkpoint_every=20", "train.batch_size=8", "latent.size=3", "train.sample_every=500"]  # fmt: skip
+    sets = [x for option in options for x in ("--set", option)]
+    return ["train", recipe, "--data", images, "--out", out, "--steps", STEPS, "--generator", "mlp", f"--{other}",
+            "mlp", *sets, "--device", "cpu", "--quiet"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Callable[[str], bytes]:
+    """The bytes of the tensors that a run ends with that nothing interrupts."""
+    from typer.testing import CliRunner
+
+    from genzoo.cli.main import app
+
+    found: dict[str, bytes] = {}
+
+    def run(recipe: str) -> bytes:
+        if recipe not in found:
+            out = tmp_path_factory.mktemp("whole") / "run"
+            result = CliRunner().invoke(app, [str(a) for a in arguments(recipe, images, out)], catch_exceptions=False)
+            assert result.exit_code == 0
+            found[recipe] = (out / "model.safetensors").read_bytes()
+        return found[recipe]
+
+    return run
+
+
+def under_way(process: subprocess.Popen[str], run: Path, ready: Callable[[], bool]) -> None:
+    """Wait until a run has come so far."""
+    for _ in range(1200):
+        if ready() or process.poll() is not None:
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+    assert ready()
+
+
+def logged(run: Path, steps: int) -> Callable[[], bool]:
+    return lambda: (run / "log.jsonl").exists() and (run / "log.jsonl").read_text().count("\n") >= steps
+
+
+def records(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("recipe", "number"), [("vae", signal.SIGINT), ("gan", signal.SIGTERM)])
+def test_a_signal_stops_after_the_step_and_saves(
+    genzoo: Run,
+    start: Run,
+    images: Path,
+    uninterrupted: Callable[[str], bytes],
+    tmp_path: Path,
+    recipe: str,
+    number: signal.Signals,
+) -> None:
+    run = tmp_path / "run"
+    process = start(*arguments(recipe, images, run))
+    under_way(process, run, logged(run, 1))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopping after this step" in err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    (done,) = [int(w) for w in out.split() if w.isdigit()][:1]
+    assert 0 < done < STEPS
+    assert records(run)[-1]["step"] == done
+    assert json.loads((run / "training.json").read_text())["steps"] == done
+    assert not list(run.rglob(".*"))
+    assert genzoo("sample", run, "-n", 2, "--out", tmp_path / "x.png").code == 0
+    gz.load(run / "checkpoints" / f"step-{done:08d}")  # a checkpoint is a weights folder too
+
+    again = arguments(recipe, images, run)
+    genzoo(*again).sentence("already holds a run", "--resume", code=2)
+    ran = genzoo(*again, "--resume")
+    assert ran.code == 0, ran.err
+    assert (run / "model.safetensors").read_bytes() == uninterrupted(recipe)
+    assert [r["step"] for r in records(run)] == list(range(1, STEPS + 1))
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    genzoo: Run, start: Run, images: Path, uninterrupted: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start(*arguments("vae", images, run))
+    under_way(process, run, lambda: len(list(run.glob("checkpoints/step-*/manifest.json"))) >= 2)
+    process.kill()
+    process.communicate()
+    assert not (run / "manifest.json").exists()
+    newest = max(run.glob("checkpoints/step-*/manifest.json")).parent
+
+    ran = genzoo("sample", run, "-n", 2, "--out", tmp_path / "x.png")
+    assert ran.code == 0, ran.err
+    assert f"the run was not finished, using {newest}" in ran.err
+    genzoo(*arguments("vae", images, run)).sentence("interrupted: go on with --resume", code=2)
+
+    (newest.parent / ".step-00000999-left").mkdir()  # what a kill in the middle of a checkpoint leaves
+    damaged = newest / "trainer.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    ran = genzoo(*arguments("vae", images, run), "--resume")
+    assert ran.code == 0, ran.err
+    assert f"{damaged} is damaged" in ran.err
+    assert "falling back to" in ran.err
+    assert (run / "model.safetensors").read_bytes() == uninterrupted("vae")
+    assert [r["step"] for r in records(run)] == list(range(1, STEPS + 1))
+    assert not list(run.rglob(".*"))
+    assert len(list(run.glob("checkpoints/step-*"))) == 2
+
+    for file in run.glob("checkpoints/*/model.safetensors"):
+        file.write_bytes(b"")
+    genzoo(*arguments("vae", images, run), "--resume").sentence("no checkpoint to go on from", "is damaged", code=1)
+
+
+def test_a_second_signal_ends_at_once(images: Path, tmp_path: Path, python_start: Run) -> None:
+    code = f"""
+import time
+from genzoo.training import fit
+def slow(trainer, config):
+    def step():
+        print("stepping", flush=True)
+        time.sleep(60)
+    trainer._one_step = step
+fit("vae", {str(images)!r}, {str(tmp_path / "run")!r}, steps=5, on_start=slow, device="cpu")
+"""
+    process = python_start("-c", code)
+    assert process.stdout.readline() == "stepping\n"
+    process.send_signal(signal.SIGINT)
+    while "again to stop at once" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == -signal.SIGINT
+
+
+def test_interrupted_before_training_starts(
+    train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import genzoo.training as training
+
+    def interrupt(*arguments: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "open_data", interrupt)
+    ran = train("vae", images, tmp_path / "run")
+    assert (ran.code, ran.out, ran.err) == (130, "", "genzoo: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- out of disk ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [100, 1200, 4000])
+def test_out_of_disk_while_training(
+    train: Run, disk: Callable[[int], Any], images: Path, tmp_path: Path, limit: int
+) -> None:
+    """The log, the pictures or the tensors do not fit: one sentence, and nothing that looks like weights."""
+    with disk(limit):
+        ran = train("vae", images, tmp_path / "run", "--steps", 30, "--set", "train.log_every=1", narrow=True)
+    ran.sentence("no space left to write", code=1)
+    left = [p for p in (tmp_path / "run").rglob("*") if p.is_file()] if (tmp_path / "run").exists() else []
+    assert {p.name for p in left} <= {"log.jsonl", "step-0000003.png", "step-0000006.png"}, left
+    with pytest.raises(gz.GenzooError, match="holds no weights|no weights folder"):
+        gz.load(tmp_path / "run")
+
+
+def test_a_full_disk_costs_no_checkpoint(
+    train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever write of tensors fails, the run goes on from what was whole and ends as it would have."""
+    from genzoo.core import weights
+
+    def run(out: Path, *more: object) -> Any:
+        options = ("--steps", 6, "--set", "train.checkpoint_every=2", "--set", "train.keep=1")
+        return train("vae", images, out, *options, *more, narrow=True)
+
+    assert run(tmp_path / "whole").code == 0
+    expected = (tmp_path / "whole" / "model.safetensors").read_bytes()
+    real, made = weights.save_file, [0]
+
+    def fail_at(number: int) -> None:
+        def save(*arguments: Any, **how: Any) -> None:
+            made[0] += 1
+            if made[0] == number:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(*arguments, **how)
+
+        made[0] = 0
+        monkeypatch.setattr(weights, "save_file", save)
+
+    for number in range(1, 20):
+        out = tmp_path / f"run{number}"
+        fail_at(number)
+        ran = run(out)
+        if ran.code == 0:
+            assert made[0] == number - 1  # there was no such write
+            break
+        ran.sentence("no space left to write", code=1)
+        assert not list(out.rglob(".*"))
+        monkeypatch.setattr(weights, "save_file", real)
+        if number <= 2:  # the first checkpoint was not finished
+            run(out, "--resume").sentence("no checkpoint to resume from", code=2)
+            continue
+        gz.load(out, verbose=False)
+        again = run(out, "--resume")
+        assert again.code == 0, again.err
+        assert (out / "model.safetensors").read_bytes() == expected
+    assert number == 8  # three checkpoints of two files each, and the weights
