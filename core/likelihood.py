@@ -82,6 +82,7 @@ class Implicit(Likelihood):
 
     def mean(self, params: Tensor) -> Tensor:
         """Images through tanh to [-1, 1]; real vectors as they are."""
+        params = params.float()
         return torch.tanh(params) if self.spec.modality == "image" else params
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:

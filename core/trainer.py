@@ -143,7 +143,7 @@ class Trainer:
                 turn = torch.compile(turn)
             self._seats.append(_Seat(player, turn, parameters, make_optimizer(parameters, options, lr), lr))
         self.average = Average(nets.model, options.average) if options.average else None
-        self._pending: list[tuple[int, str, Tensor, Loss]] = []
+        self._pending: list[tuple[int, str, dict[str, Tensor]]] = []  # terms still on the device
         self._since = time.perf_counter()
 
     @property
@@ -212,7 +212,9 @@ class Trainer:
                     )
                 total = total / n
             total.backward()
-            self._pending.append((self.step, seat.player.name, total.detach(), loss))
+            terms = {name: value.detach() for name, value in (*loss.terms.items(), *loss.shown.items())}
+            terms["loss"] = total.detach() * n if n > 1 else total.detach()
+            self._pending.append((self.step, seat.player.name, terms))
         if self.options.clip:
             nn.utils.clip_grad_norm_(seat.parameters, self.options.clip, foreach=True)
         seat.optimizer.step()
@@ -246,18 +248,17 @@ class Trainer:
             return
         sums: dict[str, list[Tensor]] = {}
         alone = len(self._seats) == 1
-        for _, player, total, loss in self._pending:
+        for _, player, terms in self._pending:
             prefix = "" if alone else f"{player}/"
-            sums.setdefault(prefix + "loss", []).append(total * len(self._parts))
-            for name, value in (*loss.terms.items(), *loss.shown.items()):
-                sums.setdefault(prefix + name, []).append(value.detach().float().mean())
+            for name, value in terms.items():
+                sums.setdefault(prefix + name, []).append(value.float().mean())
         table = {name: torch.stack(values).float().cpu() for name, values in sums.items()}
         bad = [(n, v) for n, v in table.items() if not torch.isfinite(v).all()]
         if bad:
             # A term is told before the sum it spoils.
             name, values = next(((n, v) for n, v in bad if not n.endswith("loss")), bad[0])
             player, _, term = name.rpartition("/")
-            steps = [s for s, p, _, _ in self._pending if alone or p == player]
+            steps = [s for s, p, _ in self._pending if alone or p == player]
             first = steps[int((~torch.isfinite(values)).nonzero()[0])]
             self._pending.clear()
             who, what = player or self._seats[0].player.name, values[~torch.isfinite(values)][0].item()

@@ -1,6 +1,6 @@
 """Train a small VAE and a small WGAN-GP on real images in about two minutes, and draw what they make.
 
-    python -m genzoo.quickstart FOLDER
+python -m genzoo.quickstart FOLDER
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ class Adversarial(Objective):
             with torch.no_grad():
                 fake = nets.model.mean(noise["z"], batch.y)
             return self.judge(nets.critic, batch, fake, noise)
-        score = nets.critic(nets.model.mean(noise["z"], batch.y), batch.y).squeeze(1)
-        real = nets.critic(batch.x, batch.y).squeeze(1) if self.paired else None
+        score = nets.critic(nets.model.mean(noise["z"], batch.y), batch.y).squeeze(1).float()
+        real = nets.critic(batch.x, batch.y).squeeze(1).float() if self.paired else None
         return Loss({"adversarial": self.generator_loss(score, real)})
 
     def judge(self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> Loss:
@@ -95,7 +95,7 @@ def both_scores(critic: Critic, real: Batch, fake: Tensor) -> tuple[Tensor, Tens
     each with its own statistics.
     """
     if not critic.ports.per_observation:
-        return critic(real.x, real.y).squeeze(1), critic(fake, real.y).squeeze(1)
+        return critic(real.x, real.y).squeeze(1).float(), critic(fake, real.y).squeeze(1).float()
     y = None if real.y is None else torch.cat([real.y, real.y])
-    real_score, fake_score = critic(torch.cat([real.x, fake]), y).squeeze(1).chunk(2)
+    real_score, fake_score = critic(torch.cat([real.x, fake]), y).squeeze(1).float().chunk(2)
     return real_score, fake_score

@@ -19,7 +19,7 @@ USAGE = 2
         ("vae", ["--out", "{}/x.png", "-n", "0"], ["number of samples must be at least 1, not 0"]),
         ("vae", ["--out", "{}/x.npz", "-n", "-3"], ["number of samples must be at least 1, not -3"]),
         ("vae", ["--out", "{}/x.png", "-n", "10001"], ["a grid of 10,001 images is too large", ".npz"]),
-        ("vae", ["--out", "{}/x.png", "-n", "many"], ["'-n'", "integer"]),
+        ("vae", ["--out", "{}/x.png", "-n", "many"], ["'-n'", "int"]),
         ("vae", ["--out", "{}/x.txt"], ["cannot tell what to write from 'x.txt'", ".png or .npz or a folder"]),
         ("vae", ["--out", "{}/x.npy"], ["cannot tell what to write from 'x.npy'"]),
         ("vae", [], ["--out"]),

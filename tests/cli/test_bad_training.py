@@ -36,7 +36,7 @@ USAGE = 2
         (["--set", "train.validation=1e6"], ["cannot hold out 1000000"]),
         (["--steps", "0"], ["steps must be at least 1, not 0"]),
         (["--steps", "-5"], ["steps must be at least 1, not -5"]),
-        (["--steps", "x"], ["'--steps'", "integer"]),
+        (["--steps", "x"], ["'--steps'", "int"]),
         (["--epochs", "0"], ["epochs must be more than 0, not 0"]),
         (["--epochs", "-1"], ["epochs must be", "-1"]),
         (["--epochs", "nan"], ["epochs takes a finite number"]),

@@ -118,11 +118,9 @@ def test_a_grid_shows_every_sample(genzoo: Run, vae: Path, cvae: Path, tmp_path:
 def test_points_are_drawn(genzoo: Run, flat: Path, tmp_path: Path) -> None:
     assert genzoo("sample", flat, "-n", 50, "--out", tmp_path / "x.png").code == 0
     with Image.open(tmp_path / "x.png") as picture:
-        assert (
-            len(set(picture.convert("RGB").get_flattened_data())) > 2
-            if hasattr(picture, "get_flattened_data")
-            else picture.getcolors(100_000)
-        )
+        colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    blue = (colours[:, 2] > 180) & (colours[:, 0] < 60)
+    assert blue.sum() >= 50  # at least a pixel for most points
 
 
 @pytest.mark.parametrize("name", ["x.npz", "folder"])
@@ -228,8 +226,7 @@ def test_out_of_disk(
     untouched()
 
 
-@pytest.mark.parametrize("name", ["x.npz", "folder"])
-@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(("name", "signal"), [("x.npz", "SIGINT"), ("folder", "SIGTERM")])
 def test_a_signal_while_writing_leaves_nothing(
     start: Run, images: Path, vae: Path, tmp_path: Path, untouched: Callable[[], None], name: str, signal: str
 ) -> None:
