@@ -117,6 +117,27 @@ class Model(nn.Module):
         posterior: Posterior = self.head(self.encoder(x, y))
         return posterior
 
+    def log_weights(self, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
+        """Importance weights log p(x, z) - log q(z|x) of K codes for each observation, in nats.
+
+        Their mean is the evidence lower bound; log 1/K Σ exp of them is the importance-weighted one.
+
+        Args:
+            x: observations in model space, ``(B, *spec.shape)``.
+            y: labels ``(B,)``, or None.
+            eps: standard normal noise, ``(K, B, *latent.shape)``.
+
+        Returns:
+            ``(K, B)``.
+        """
+        return self._weights(self.posterior(x, y), x, y, eps)
+
+    def _weights(self, q: Posterior, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
+        k, z = len(eps), q.sample(eps)
+        params = self.generator(z.flatten(0, 1), None if y is None else y.repeat(k))
+        log_x = self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.dim() - 1))).view(k, len(x))
+        return log_x + self.prior.log_prob(z) - q.log_prob(z)
+
     # In people's units, without gradients.
 
     @torch.no_grad()
@@ -309,10 +330,7 @@ class Model(nn.Module):
                 q, n = self.posterior(xb, yb), len(xb)
                 weights = []
                 for eps in torch.split(self._posterior_noise(seed, start, n, samples), chunk):
-                    m, z = len(eps), q.sample(eps)
-                    params = self.generator(z.flatten(0, 1), None if yb is None else yb.repeat(m))
-                    log_x = self.likelihood.log_prob(params, xb.repeat(m, *[1] * (xb.dim() - 1))).view(m, n)
-                    weights.append((log_x + self.prior.log_prob(z) - q.log_prob(z)).double())
+                    weights.append(self._weights(q, xb, yb, eps).double())
                 w = torch.cat(weights)
                 total, squared = torch.logsumexp(w, 0), torch.logsumexp(2 * w, 0)
                 ess = torch.exp(2 * total - squared)

@@ -47,7 +47,7 @@ def _recipe(registry: Registry, entry: Entry) -> None:
         for part, name in parts.items():
             if not name:
                 continue
-            infos = {i.name: i for i in registry.options(registry.get(part, name, prefer=entry.plugin))}
+            infos = {i.name: i for i in registry.options(registry.get(part, name, prefer=entry.home))}
             for dotted, value in options.items():
                 group, _, option = dotted.partition(".")
                 if group == part and option:

@@ -54,7 +54,7 @@ def compose(
     layers = _layers(entry, spec)
     _check_groups(given, registry, entry)
     layers.append(given)
-    home = entry.plugin if entry else ""
+    home = entry.home if entry else ()
 
     settled: dict[str, str] = {}
     for layer in layers:
@@ -72,8 +72,8 @@ def compose(
                 merged |= {k.partition(".")[2]: v for k, v in layer.items() if k.startswith(f"{kind}.")}
         return coerce_all(infos, merged, kind)
 
-    def part(kind: str, name: str) -> Part:
-        found = registry.get(kind, name, prefer=home)
+    def part(kind: str, name: str, default: str = "") -> Part:
+        found = registry.get(kind, name or default, prefer=home if name else ("genzoo",))
         return Part(found.name, options(kind, registry.options(found)), found.plugin, found.distribution, found.version)
 
     parts = {"objective": part("objective", settled["objective"])}
@@ -82,11 +82,11 @@ def compose(
     name = parts["objective"].name
     for kind in NETWORKS:
         if wanted[kind]:
-            parts[kind] = part(kind, settled.get(kind) or DEFAULT_NETWORK.get(spec.modality, "mlp"))
+            parts[kind] = part(kind, settled.get(kind, ""), DEFAULT_NETWORK.get(spec.modality, "mlp"))
         elif kind in given or any(k.startswith(f"{kind}.") for k in given):
             raise UsageError(f"objective {name!r} has no {kind}")
     if plan.likelihood:
-        parts["likelihood"] = part("likelihood", settled.get("likelihood") or likelihood_for(spec))
+        parts["likelihood"] = part("likelihood", settled.get("likelihood", ""), likelihood_for(spec))
     elif "likelihood" in given or any(k.startswith("likelihood.") for k in given):
         raise UsageError(f"objective {name!r} has no likelihood: its generator puts out samples")
 
@@ -120,7 +120,7 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
         maker = f"plugin {part.plugin!r} of {part.distribution} {part.version}"
         records = [r for r in registry.plugins() if (r.name, r.distribution) == (part.plugin, part.distribution)]
         try:
-            entry = registry.get(kind, name, prefer=part.plugin)
+            entry = registry.get(kind, name, prefer=(part.plugin, part.distribution))
         except UsageError as e:
             if records or not part.plugin:
                 raise
@@ -149,7 +149,7 @@ def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
 def _objective(registry: Registry, part: Part) -> Objective:
     from genzoo.core.objective import Objective
 
-    cls = registry.load(registry.get("objective", part.name, prefer=part.plugin), Objective)
+    cls = registry.load(registry.get("objective", part.name, prefer=(part.plugin, part.distribution)), Objective)
     built: Objective = cls(cls.Options(**part.options))  # type: ignore[attr-defined]
     return built
 

@@ -70,6 +70,11 @@ class Entry:
         return f"{self.plugin}:{self.name}"
 
     @property
+    def home(self) -> tuple[str, ...]:
+        """Where a recipe's parts are looked for first: its plugin, then its distribution."""
+        return tuple(filter(None, (self.plugin, self.distribution)))
+
+    @property
     def origin(self) -> str:
         """The plugin in words: ``plugin 'x' (dist 1.0)``."""
         return origin(self.plugin, self.distribution, self.version)

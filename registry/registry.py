@@ -102,13 +102,14 @@ class Registry:
         ]
         return sorted(chosen, key=lambda e: (KINDS.index(e.kind), e.name, e.plugin, e.distribution))
 
-    def get(self, kind: str, name: str, prefer: str = "") -> Entry:
+    def get(self, kind: str, name: str, prefer: str | Sequence[str] = ()) -> Entry:
         """Return the entry of a kind and name.
 
         Args:
             kind: one of `KINDS`.
             name: the name; ``plugin:name`` (or ``dist/plugin:name``) where several plugins claim it.
-            prefer: a plugin whose entry wins over others of the same name: a recipe's own, for its parts.
+            prefer: plugins and distributions whose entry wins over others of the same name, the first that
+                has one: a recipe's own plugin, then its distribution, for its parts.
 
         Raises:
             UsageError: if there is none, with the nearest names and other kinds that have it; or if
@@ -119,8 +120,11 @@ class Registry:
         found = self._index.get((kind, bare), [])
         if who:
             found = [e for e in found if _goes_by(e, who)]
-        elif prefer:
-            found = [e for e in found if _goes_by(e, prefer)] or found
+        for home in () if who else (prefer,) if isinstance(prefer, str) else prefer:
+            mine = [e for e in found if _goes_by(e, home)]
+            if mine:
+                found = mine
+                break
         if not found:
             raise UsageError(self._unknown(kind, name))
         if len(found) > 1:
@@ -222,7 +226,7 @@ class Registry:
         defaults, groups = entry.data["options"], dict[str, list[OptionInfo]]()
         for part in PARTS:
             if entry.data[part]:
-                groups[part] = self.options(self.get(part, entry.data[part], prefer=entry.plugin))
+                groups[part] = self.options(self.get(part, entry.data[part], prefer=entry.home))
         groups |= {"latent": options_of(Latent), "train": options_of(TrainOptions)}
         merged = []
         for group, infos in groups.items():

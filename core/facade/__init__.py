@@ -13,6 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genzoo.core.data import Data as Data
+    from genzoo.core.errors import GenzooError as GenzooError
+    from genzoo.core.errors import UsageError as UsageError
+    from genzoo.core.model import Model as Model
+    from genzoo.core.networks import Critic as Critic
+    from genzoo.core.networks import Encoder as Encoder
+    from genzoo.core.networks import Generator as Generator
+    from genzoo.core.objective import Objective as Objective
+    from genzoo.core.spec import DataSpec as DataSpec
     from genzoo.results import encode as encode
     from genzoo.results import interpolate as interpolate
     from genzoo.results import reconstruct as reconstruct
@@ -23,16 +32,6 @@ if TYPE_CHECKING:
     from genzoo.zoo import list as list
     from genzoo.zoo import load as load
     from genzoo.zoo import load_data as load_data
-
-    from genzoo.core.data import Data as Data
-    from genzoo.core.errors import GenzooError as GenzooError
-    from genzoo.core.errors import UsageError as UsageError
-    from genzoo.core.model import Model as Model
-    from genzoo.core.networks import Critic as Critic
-    from genzoo.core.networks import Encoder as Encoder
-    from genzoo.core.networks import Generator as Generator
-    from genzoo.core.objective import Objective as Objective
-    from genzoo.core.spec import DataSpec as DataSpec
 
 _HOME = {
     "Critic": "genzoo.core.networks",

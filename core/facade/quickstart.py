@@ -55,7 +55,9 @@ def quickstart(out: Path, threads: int | None = None) -> dict[str, dict[str, Any
             )  # fmt: skip
             if not run.finished:
                 raise KeyboardInterrupt
-            made = pictures.captioned(pictures.grid(run.model.sample(64), 8), f"{recipe}, {run.seconds:.0f} s of training")
+            made = pictures.captioned(
+                pictures.grid(run.model.sample(64), 8), f"{recipe}, {run.seconds:.0f} s of training"
+            )
             pictures.save(pictures.beside([real, made], gap=16), folder / f"{recipe}.png")
             shares = classifier.shares(run.model.sample(1000))
             found = int((shares >= 0.02).sum())
@@ -76,7 +78,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     for recipe, r in results.items():
-        print(f"{r['picture']}: {recipe} trained in {r['seconds']:.0f} s; its samples show {r['classes']} of 10 classes")
+        print(
+            f"{r['picture']}: {recipe} trained in {r['seconds']:.0f} s; its samples show {r['classes']} of 10 classes"
+        )
 
 
 if __name__ == "__main__":

@@ -42,9 +42,8 @@ def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, 
         seed: of the initialization.
         options: by dotted name, as for `genzoo.fit`.
     """
-    from genzoo.training import initialize
-
     from genzoo.registry.compose import compose
+    from genzoo.training import initialize
 
     config = compose(the_registry(), data, recipe, options)
     return initialize(config, seed)[1].model

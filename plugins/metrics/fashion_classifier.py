@@ -14,15 +14,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.core.data import Split
 from genzoo.core.errors import UsageError
 from genzoo.core.noise import Order, stream_seed
-from genzoo.registry import declare
+from genzoo.registry import declare, the_registry
+from genzoo.registry.sources import open_data
 
+SPLITS: tuple[Split, Split] = ("train", "test")
 WEIGHTS = Path(__file__).with_name("fashion_classifier.safetensors")
 
 
 @declare.extractor(
-    "fashion-classifier", summary="classifies 28×28 grey clothes into Fashion-MNIST's ten classes", modalities=("image",)
+    "fashion-classifier",
+    summary="classifies 28×28 grey clothes into Fashion-MNIST's ten classes",
+    modalities=("image",),
 )
 class FashionClassifier(nn.Module):
     """Three convolutions and two linear layers on images in [0, 1].
@@ -64,15 +69,13 @@ class FashionClassifier(nn.Module):
     @torch.no_grad()
     def shares(self, x: Tensor, batch_size: int = 500) -> Tensor:
         """Share of images that fall into each class, ``(10,)``."""
-        labels = torch.cat([self(part).argmax(1) for part in x.split(batch_size)])
+        labels = torch.cat([self(part).argmax(1) for part in torch.split(x, batch_size)])
         return torch.bincount(labels, minlength=self.classes).double() / len(x)
 
 
 def train(epochs: int = 8, batch: int = 128) -> FashionClassifier:
     """Train on the full data set, with images mirrored and shifted by up to two pixels."""
-    from genzoo.zoo import load_data
-
-    data, test = load_data("fashion-mnist"), load_data("fashion-mnist", split="test")
+    data, test = (open_data(the_registry(), "fashion-mnist", split=split) for split in SPLITS)
     assert data.y is not None
     assert test.y is not None
     torch.manual_seed(stream_seed(0, 1))
@@ -88,7 +91,7 @@ def train(epochs: int = 8, batch: int = 128) -> FashionClassifier:
         dx, dy = torch.randint(-2, 3, (2,)).tolist()
         x = torch.roll(F.pad(x, (2, 2, 2, 2)), (dy, dx), (2, 3))[:, :, 2:-2, 2:-2]
         loss = F.cross_entropy(model(x), data.y[index], label_smoothing=0.05)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
@@ -96,11 +99,8 @@ def train(epochs: int = 8, batch: int = 128) -> FashionClassifier:
             print(f"step {step} of {steps}: loss {loss.item():.3f}")
     model.eval()
     with torch.no_grad():
-        right = sum(
-            int((model(x.float() / 255).argmax(1) == y).sum())
-            for x, y in zip(test.x.split(500), test.y.split(500), strict=True)
-        )
-    print(f"test accuracy {right / len(test):.4f}")
+        guesses = torch.cat([model(part.float() / 255).argmax(1) for part in torch.split(test.x, 500)])
+    print(f"test accuracy {(guesses == test.y).float().mean().item():.4f}")
     return model
 
 

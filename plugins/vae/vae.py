@@ -10,10 +10,9 @@ from torch import Tensor
 
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
-from genzoo.core.objective import Batch, Loss, Networks, Objective, Plan, Player
+from genzoo.core.objective import Batch, Loss, Networks
 from genzoo.core.options import option
-from genzoo.core.posterior import NormalHead
-from genzoo.core.spec import DataSpec
+from genzoo.plugins.vae.variational import Variational, coupled_terms
 from genzoo.registry import declare
 
 declare.recipe(
@@ -41,7 +40,7 @@ declare.recipe(
         "presets": {"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
     },
 )
-class VAE(Objective):
+class VAE(Variational):
     """Variational autoencoder: maximize E_q[log p(x|z)] - KL(q(z|x) ‖ p(z)), the evidence lower bound.
 
     Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
@@ -50,7 +49,7 @@ class VAE(Objective):
     """
 
     @dataclass(frozen=True)
-    class Options(Objective.Options):
+    class Options(Variational.Options):
         """Options of every evidence lower bound."""
 
         kl_warmup: float = option(
@@ -64,14 +63,6 @@ class VAE(Objective):
     def beta(self) -> float:
         """Weight of the KL after its warm-up."""
         return 1.0
-
-    def plan(self, spec: DataSpec) -> Plan:
-        """An encoder and a likelihood."""
-        return Plan(posterior=NormalHead, likelihood=True)
-
-    def players(self) -> tuple[Player, ...]:
-        """One: encoder, decoder and likelihood want the same."""
-        return (Player("model", ("model",)),)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         """One code's noise per observation, and the KL's weight at this step."""
@@ -87,7 +78,7 @@ class VAE(Objective):
         params = model.generator(q.sample(noise["eps"]), batch.y)
         nll = -model.likelihood.log_prob(params, batch.x)
         kl = q.kl()
-        coupled = ("nll",) if model.likelihood.coupled else ()
+        coupled = coupled_terms(model, "nll")
         weights = {"kl": noise.get("beta", self.beta)}
         if self.options.free_bits:
             paid = kl.mean(0).clamp(min=self.options.free_bits).sum().expand(len(kl))

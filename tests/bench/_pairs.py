@@ -26,7 +26,7 @@ def ratios(ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> 
     for pair in range(pairs):
         times = {}
         # Who goes first changes, so that neither always runs on the warmer cache.
-        for who in ((ours, theirs) if pair % 2 else (theirs, ours)):
+        for who in (ours, theirs) if pair % 2 else (theirs, ours):
             start = time.perf_counter()
             who()
             times[who] = time.perf_counter() - start

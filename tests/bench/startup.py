@@ -1,6 +1,6 @@
 """Time of commands that import no torch, as a factor of ``import torch``. Run it alone on the machine:
 
-    python tests/bench/startup.py [--runs 15]
+python tests/bench/startup.py [--runs 15]
 """
 
 from __future__ import annotations

@@ -1,0 +1,29 @@
+"""What every VAE shares: an encoder, a likelihood, and a single player who moves all of the model."""
+
+from __future__ import annotations
+
+from genzoo.core.model import Model
+from genzoo.core.objective import Objective, Plan, Player
+from genzoo.core.posterior import NormalHead
+from genzoo.core.spec import DataSpec
+
+
+class Variational(Objective):
+    """Base of objectives that bound the likelihood with a diagonal normal posterior.
+
+    A variant says which noise it needs (`draw`) and what it minimizes (`loss`); `genzoo.core.model.Model` has
+    the pieces: ``posterior``, ``generator``, ``likelihood``, and ``log_weights`` for importance-weighted bounds.
+    """
+
+    def plan(self, spec: DataSpec) -> Plan:
+        """An encoder and a likelihood."""
+        return Plan(posterior=NormalHead, likelihood=True)
+
+    def players(self) -> tuple[Player, ...]:
+        """One: encoder, decoder and likelihood want the same."""
+        return (Player("model", ("model",)),)
+
+
+def coupled_terms(model: Model, *names: str) -> tuple[str, ...]:
+    """The named terms, if the model's likelihood ties the observations of a batch together; else none."""
+    return names if model.likelihood.coupled else ()
