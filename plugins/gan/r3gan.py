@@ -39,10 +39,10 @@ from genzoo.registry import declare
                 "critic.depth": 3,
                 "critic.activation": "relu",
                 "latent.size": 2,
-                "objective.gamma": 0.1,
+                "objective.gamma": 0.05,
                 "train.batch_size": 256,
                 "train.lr": 1e-3,
-                "train.betas": (0.5, 0.9),
+                "train.betas": (0.0, 0.99),
                 "train.schedule": "cosine",
                 "train.average": 0,
             }

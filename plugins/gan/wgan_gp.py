@@ -38,7 +38,7 @@ from genzoo.registry import declare
                 "critic.depth": 3,
                 "critic.activation": "relu",
                 "latent.size": 2,
-                "objective.gp_weight": 0.1,
+                "objective.gp_weight": 1.0,
                 "train.batch_size": 256,
                 "train.lr": 1e-3,
                 "train.betas": (0.5, 0.9),

@@ -152,6 +152,7 @@ fit("vae", {str(images)!r}, {str(tmp_path / "run")!r}, steps=5, on_start=slow, d
     process.send_signal(signal.SIGINT)
     while "again to stop at once" not in process.stderr.readline():
         assert process.poll() is None
+    time.sleep(0.5)  # the announcement comes first
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     process.communicate(timeout=30)

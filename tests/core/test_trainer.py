@@ -9,7 +9,6 @@ from genzoo.core.config import TrainOptions
 from genzoo.core.errors import GenzooError
 from genzoo.core.objective import Loss
 from genzoo.core.trainer import Observer, lr_factor, make_optimizer
-from genzoo.plugins.vae.vae import VAE
 
 RECIPES = ["vae", "gan", "wgan", "wgan-gp", "r3gan"]
 
@@ -197,21 +196,37 @@ def test_the_log_has_the_means_of_what_was_minimized(trainer):
             assert record[name] == pytest.approx(sum(v[name] for v in part) / len(part), rel=1e-5)
 
 
-def test_held_out_loss_weighs_every_observation_alike_and_changes_nothing(trainer, toy):
-    run = trainer("vae", train__average=50, train__batch_size=8, generator__norm="batch")
+@pytest.mark.parametrize("average", [0, 50])
+def test_held_out_loss_is_the_kept_models_bound_and_changes_nothing(trainer, toy, average):
+    run = trainer("vae", train__average=average, generator__norm="batch")
     run.train()
     assert run.validate() is None
-    run.held_out = toy(300)  # a batch of 256 and one of 44
+    run.held_out = toy(300)
     before = {k: v.clone() for k, v in run.nets.state_dict().items()}
     first = run.validate()
     assert first == run.validate()
     assert all(torch.equal(v, before[k]) for k, v in run.nets.state_dict().items())
     assert run.nets.training
-    assert not run.model.training
+    assert run.model.training == (average == 0)
     bounds = run.model.log_likelihood(toy(300).x.repeat(20, 1), samples=1).values
     error = bounds.view(20, 300).mean(1).std().item()
     assert first == pytest.approx(-bounds.mean().item(), abs=5 * error)
-    assert isinstance(run.objective, VAE)
+
+
+def test_held_out_loss_weighs_every_observation_alike(trainer, toy):
+    run = trainer("vae")
+    run.held_out = toy(300)
+    sizes = []
+
+    def told(nets, batch, noise):
+        assert not nets.training
+        sizes.append(len(batch.x))
+        return batch.x[:, 0]
+
+    run.objective.held_out = told
+    assert run.validate() == pytest.approx(run.held_out.x[:, 0].mean().item(), abs=1e-6)
+    assert sizes == [256, 44]
+    assert abs(run.held_out.x[:256, 0].mean() - run.held_out.x[256:, 0].mean()) > 0.01
     gan = trainer("gan")
     gan.held_out = toy(30)
     assert gan.validate() is None
