@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +44,8 @@ def modes(
                          f"there are {', '.join(c.label for c in bench.CONTENDERS)}")  # fmt: skip
     results = bench.modes(data, seeds=seeds, contenders=chosen, jobs=jobs, out=out, progress=not quiet)  # type: ignore[arg-type]
     if json:
-        lines = {name: asdict(c) for name, (_, c) in bench.reference_lines(data).items()}
-        rows = [{"label": r.label, "seed": r.seed, "seconds": r.seconds, **asdict(r.coverage)} for r in results]
+        lines = {name: c.to_dict() for name, (_, c) in bench.reference_lines(data).items()}
+        rows = [{"label": r.label, "seed": r.seed, "seconds": r.seconds, **r.coverage.to_dict()} for r in results]
         emit_json({"data": data, "reference": lines, "results": rows})
         return
     table(list(bench.mode_rows(data, results)), (data, "seed", "modes", "good", "KL", "seconds"))

@@ -47,7 +47,7 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
     }
     for kind, needed in needs.items():
         if needed and kind not in config.parts:
-            raise UsageError(f"objective {name!r} needs a {kind}: name one with --{kind}")
+            raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
 
     likelihood: Likelihood = make("likelihood", Likelihood, spec) if plan.likelihood else Implicit(spec)
     generator: Generator = make("generator", Generator, Ports(latent.shape, likelihood.input_shape, classes))

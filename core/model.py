@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genzoo.core.likelihood import Likelihood
 
 _BLOCK = 64  # codes are drawn in blocks of this many, so that sample i is the same for every batch size
-_CODES, _PIXELS, _POSTERIOR = 1, 2, 3  # streams of randomness
+_CODES, _PIXELS, _POSTERIOR = -1, -2, -3  # streams of randomness: negative, since training counts steps there
 
 
 @dataclass(frozen=True)
@@ -294,6 +294,8 @@ class Model(nn.Module):
         Returns:
             ``(N, steps, *spec.shape)`` in people's units.
         """
+        if path not in ("spherical", "straight"):
+            raise UsageError(f"an interpolation's path is spherical or straight, not {path!r}")
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
         a, b = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (a, b))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.files import replacing
+from genzoo.core.files import write_bytes
 from genzoo.core.spec import DataSpec
 
 PAPER, INK, QUIET = (255, 255, 255), (31, 99, 196), (205, 208, 214)
@@ -127,5 +128,6 @@ def save(image: Image.Image, path: Path) -> None:
     known = Image.registered_extensions()
     if path.suffix.lower() not in known:
         raise UsageError(f"{path} does not end like a picture: use .png")
-    with replacing(path) as temporary:
-        image.save(temporary, format=known[path.suffix.lower()])
+    content = io.BytesIO()  # in memory first: Pillow is silent about some files that a full disk cut short
+    image.save(content, format=known[path.suffix.lower()])
+    write_bytes(path, content.getvalue())

@@ -33,7 +33,7 @@ class Observer:
         """Called with the means of the terms since the last record."""
 
     def end(self, trainer: Trainer) -> None:
-        """Called when training stops, for whatever reason that is no error."""
+        """Called when training stops for a reason that is no error."""
 
 
 class Turn(nn.Module):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -81,8 +82,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"there is no device {name!r}: use auto, cpu, cuda or mps") from None
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, True):
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type):
         raise UsageError(f"this machine has no usable {device.type} device: use --device auto or cpu")
     return device
 
@@ -180,14 +181,12 @@ def fit(
     if on_start is not None:
         on_start(trainer, config)
     metrics: dict[str, Any] = {}
-    if folder is not None:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-    watching = _observers(trainer, config, folder, metrics, tensorboard=tensorboard)
-    if progress if progress is not None else sys.stderr.isatty():
-        watching.append(Progress(trainer, config.recipe))
-    trainer.observers = watching
-    with _stops_cleanly(trainer):
+    with _new_folder(folder, trainer), _stops_cleanly(trainer), ExitStack() as stack:
+        trainer.observers = _observers(trainer, config, folder, tensorboard=tensorboard)
+        if progress if progress is not None else sys.stderr.isatty():
+            bar = Progress(trainer, config.recipe)
+            stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own
+            trainer.observers.append(bar)
         trainer.train()
         _final_metrics(trainer, metrics)
         if folder is not None:
@@ -250,29 +249,45 @@ def _start_from(model: Model, init: str | os.PathLike[str]) -> None:
 
 def _resume(trainer: Trainer, config: Config, checkpoint: Path) -> None:
     saved, kept, tensors, plain = read_checkpoint(checkpoint)
-    before, now = saved.to_dict(), config.to_dict()
-    for key in now:
-        if before.get(key) != now[key]:
-            a, b = _difference(before.get(key), now[key], key)
-            raise UsageError(
-                f"the run in {checkpoint.parent.parent} was started with {a}, not {b}: resume it as it was"
-            )
+    difference = _difference(saved.to_dict(), config.to_dict())
+    if difference:
+        raise UsageError(f"the run in {checkpoint.parent.parent} was started with {difference}: resume it as it was")
     trainer.load_state(kept, tensors, plain)
 
 
-def _difference(before: Any, now: Any, where: str) -> tuple[str, str]:
-    """The first place where two configs differ, in words."""
+def _difference(before: Any, now: Any, where: str = "") -> str:
+    """The first place where two configs differ, in words; versions of plugins may differ."""
     if isinstance(before, dict) and isinstance(now, dict):
-        for key in now:
-            if before.get(key) != now[key]:
-                inner = f"{where}.{key}" if key != "options" else where
-                return _difference(before.get(key), now[key], inner)
-    return f"{where} = {before}", f"{now}"
+        for key in {**before, **now}:
+            inner = where if key == "options" else f"{where}.{key}".lstrip(".")
+            found = "" if key == "version" else _difference(before.get(key), now.get(key), inner)
+            if found:
+                return found
+        return ""
+    return "" if before == now else f"{where} = {before}, not {now}"
 
 
-def _observers(
-    trainer: Trainer, config: Config, folder: Path | None, metrics: dict[str, Any], *, tensorboard: bool
-) -> list[Observer]:
+@contextmanager
+def _new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
+    """Make a run's folder; if nothing was trained, leave nothing behind."""
+    if folder is None:
+        yield
+        return
+    there, begun = folder.exists(), trainer.step
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    try:
+        yield
+    except BaseException:
+        if empty and trainer.step == begun:
+            shutil.rmtree(folder, ignore_errors=True)
+            if there:
+                folder.mkdir(exist_ok=True)
+        raise
+
+
+def _observers(trainer: Trainer, config: Config, folder: Path | None, *, tensorboard: bool) -> list[Observer]:
     options, watching = config.train, list[Observer]()
     if folder is not None:
         watching.append(LogFile(trainer, folder / "log.jsonl"))
@@ -306,6 +321,8 @@ def _final_metrics(trainer: Trainer, metrics: dict[str, Any]) -> None:
     if model.encoder is not None and trainer.step:
         seen = trainer.held_out if trainer.held_out is not None else trainer.data
         some = seen.take(slice(2000))
+        if len(some) < 2:
+            return
         x = some.batch(torch.arange(len(some), device=some.x.device), _grey(some))[0]
         y = some.y if model.classes else None
         with torch.no_grad():
@@ -335,9 +352,9 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stopping = True
-        print("\ngenzoo: stopping after this step and saving; again to stop at once", file=sys.stderr)
         for s in signals:
             signal.signal(s, signal.SIG_DFL)
+        print("\ngenzoo: stopping after this step and saving; again to stop at once", file=sys.stderr)
 
     for s in signals:
         signal.signal(s, stop)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,10 @@ class ModeCoverage:
     kl: float
     floor: float
     samples: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with None for what is infinite."""
+        return {k: v if math.isfinite(v) else None for k, v in asdict(self).items()}
 
 
 def mode_coverage(x: Tensor, centres: Sequence[Sequence[float]], sigma: float) -> ModeCoverage:
