@@ -16,7 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("list")(list_entries)
-    app.command("show")(show)
+    app.command("show")(show_entry)
     plugins = typer.Typer(
         help="Plugins: versions, what each adds, errors.", rich_markup_mode=None, invoke_without_command=True
     )
@@ -63,46 +63,40 @@ def _singular(kind: str | None) -> str | None:
     return kind[:-1] if kind and kind not in KINDS and kind.endswith("s") and kind[:-1] in KINDS else kind
 
 
-def show(
+def show_entry(
     name: Annotated[str, typer.Argument(help="A name; KIND:NAME or PLUGIN:NAME where it is ambiguous.")],
     json: Json = False,
 ) -> None:
     """Describe one entry: summary, paper, plugin, options with types and defaults."""
-    from genzoo.registry import the_registry
     from genzoo.registry.entries import PARTS
+    from genzoo.zoo import show
 
-    registry = the_registry()
-    entry, *others = registry.find(name)  # a recipe comes before the objective of its name
-    also = [f"{e.kind}:{e.name}" for e in others]
-    options = registry.options(entry)
-    doc = registry.docstring(registry.get("objective", entry.data["objective"]) if entry.kind == "recipe" else entry)
+    e = show(name)
     if json:
-        emit_json({**entry.to_dict(), "doc": doc, "options": [_option(o) for o in options], "also": also})
+        emit_json(e)
         return
-    print(bold(f"{entry.kind} {entry.name}") + (f": {entry.summary}" if entry.summary else ""))
-    rows = [["  plugin", f"{entry.plugin} ({entry.distribution} {entry.version})"]]
-    if entry.paper:
-        rows.append(["  paper", entry.paper])
-    if entry.modalities:
-        rows.append(["  for", ", ".join(entry.modalities)])
-    if entry.tags:
-        rows.append(["  tags", ", ".join(entry.tags)])
-    if entry.kind == "recipe":
-        parts = [f"{k} {entry.data[k]}" for k in PARTS if entry.data[k]]
-        rows.append(["  made of", ", ".join(parts) + (", conditional" if entry.data["conditional"] else "")])
+    print(bold(f"{e['kind']} {e['name']}") + (f": {e['summary']}" if e["summary"] else ""))
+    rows = [["  plugin", f"{e['plugin']} ({e['distribution']} {e['version']})"]]
+    rows += [["  paper", e["paper"]]] if e["paper"] else []
+    rows += [["  for", ", ".join(e["modalities"])]] if e["modalities"] else []
+    rows += [["  tags", ", ".join(e["tags"])]] if e["tags"] else []
+    recipe = e["data"] if e["kind"] == "recipe" else {}
+    if recipe:
+        parts = [f"{k} {recipe[k]}" for k in PARTS if recipe[k]]
+        rows.append(["  made of", ", ".join(parts) + (", conditional" if recipe["conditional"] else "")])
     table(rows)
-    body = doc.partition("\n")[2].strip("\n")
+    body = e["doc"].partition("\n")[2].strip("\n")
     if body.strip():
         print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
-    if options:
+    if e["options"]:
         print("\n  options (--set NAME=VALUE):")
-        prefix = {"recipe": "", "dataset": "data."}.get(entry.kind, f"{entry.kind}.")
-        table([[f"    {prefix}{o.name}", typed(o.default), _explained(o)] for o in options])
-    for preset, settings in entry.data.get("presets", {}).items():
+        prefix = {"recipe": "", "dataset": "data."}.get(e["kind"], f"{e['kind']}.")
+        table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
+    for preset, settings in recipe.get("presets", {}).items():
         print(f"\n  on {preset} data:")
         table([[f"    {k}", typed(v)] for k, v in settings.items()])
-    if also:
-        hint(f"\nalso: {', '.join(also)}")
+    if e["also"]:
+        hint(f"\nalso: {', '.join(e['also'])}")
 
 
 def typed(value: Any) -> str:
@@ -114,15 +108,11 @@ def typed(value: Any) -> str:
     return str(value)
 
 
-def _option(o: Any) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in o.__dict__.items()}
-
-
-def _explained(o: Any) -> str:
+def _explained(o: dict[str, Any]) -> str:
     """Meaning, type and range of an option."""
-    limits = [f"at least {o.low:g}" if o.low is not None else "", f"at most {o.high:g}" if o.high is not None else ""]
-    kind = ", ".join([describe_type(o.type), *(x for x in limits if x)])
-    return f"{o.doc} ({kind})" if o.doc else kind
+    limits = [f"at {which} {o[key]:g}" for which, key in (("least", "low"), ("most", "high")) if o[key] is not None]
+    kind = ", ".join([describe_type(o["type"]), *limits])
+    return f"{o['doc']} ({kind})" if o["doc"] else kind
 
 
 def plugins_default(ctx: typer.Context, json: Json = False) -> None:
@@ -133,40 +123,19 @@ def plugins_default(ctx: typer.Context, json: Json = False) -> None:
 
 def plugins_list(json: Json = False) -> None:
     """Show every plugin, its version, what it adds, and its error."""
-    from genzoo.registry import the_registry
+    from genzoo.zoo import list_plugins
 
-    registry = the_registry()
-    wrong: dict[tuple[str, str], list[str]] = {}
-    others = [e for e in registry.entries() if e.distribution != "genzoo"]  # the zoo's own are checked by its tests
-    for entry, why in registry.check_targets(others):
-        wrong.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
-    records = registry.plugins()
-    faults = {}
-    for r in records:
-        key = r.name, r.distribution
-        faults[key] = ([r.error] if r.error else []) + wrong.get(key, [])
+    records = list_plugins()
     if json:
-        emit_json(
-            [
-                {
-                    "name": r.name,
-                    "distribution": r.distribution,
-                    "version": r.version,
-                    "module": r.module,
-                    "adds": [f"{e.kind}:{e.name}" for e in r.entries],
-                    "seconds": round(r.seconds, 4),
-                    "errors": faults[r.name, r.distribution],
-                }
-                for r in records
-            ]
-        )
+        emit_json(records)
         return
     rows = []
     for r in records:
         kinds: dict[str, list[str]] = {}
-        for e in r.entries:
-            kinds.setdefault(e.kind, []).append(e.name)
+        for added in r["adds"]:
+            kind, _, name = added.partition(":")
+            kinds.setdefault(kind, []).append(name)
         adds = "; ".join(f"{k} {', '.join(v)}" for k, v in kinds.items()) or "nothing"
-        rows.append([r.name, f"{r.distribution} {r.version}", adds])
-        rows.extend(["", "", f"error: {f}"] for f in faults[r.name, r.distribution])
+        rows.append([r["name"], f"{r['distribution']} {r['version']}", adds])
+        rows.extend(["", "", f"error: {f}"] for f in r["errors"])
     table(rows, ("plugin", "distribution", "adds"))

@@ -127,11 +127,10 @@ def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
     from genzoo.registry.sources import entry_for
 
     registry = the_registry()
-    if recipe is not None:
-        registry.get("recipe", recipe)
+    home = registry.get("recipe", recipe).home if recipe is not None else ()
     for kind in ("objective", "generator", "encoder", "critic", "likelihood"):
         if given.get(kind):
-            registry.get(kind, given[kind])
+            registry.get(kind, given[kind], prefer=home)
     entry_for(registry, data)
 
 

@@ -83,6 +83,8 @@ def pixels(array: Array, what: str) -> tuple[Array, int | None]:
         if np.abs(scaled - whole).max() > 1e-3:
             return array, None
         eight_bit[part] = whole
+    if low == 0 and high == 1 and not ((eight_bit > 0) & (eight_bit < 255)).any():
+        return eight_bit // 255, 2
     return eight_bit, 256
 
 

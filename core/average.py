@@ -35,5 +35,5 @@ class Average:
         half_life = min(self.half_life, self.ramp * seen)
         decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         torch._foreach_lerp_(self._targets, self._sources, 1 - decay)
-        for target, source in self._buffers:
+        for target, source in self._buffers:  # of several types, so not in one call
             target.copy_(source)

@@ -162,7 +162,8 @@ def to_model(spec: DataSpec, x: Tensor) -> Tensor:
 def to_people(spec: DataSpec, x: Tensor) -> Tensor:
     """Bring model space ``(B, *spec.shape)`` to people's floats: [0, 1] for images, own units for vectors."""
     scale, shift = (_per_axis(spec, v, x.device) for v in (spec.scale, spec.shift))
-    return x.to(torch.float32).mul(scale).add_(shift)
+    x = x.to(torch.float32).mul(scale).add_(shift)
+    return x.clamp_(0, 1) if spec.modality == "image" else x  # a Gaussian's mean may lie outside
 
 
 def to_pixels(spec: DataSpec, x: Tensor) -> Tensor:
@@ -272,8 +273,8 @@ def from_arrays(
     Args:
         x: images or vectors. Images are uint8 (0 … 255, also where only 0 and 1 occur), bool (binary:
             ``levels`` 2), whole numbers within 0 … 255, or floats in [0, 1], which are stored as uint8 if
-            all are multiples of 1/255; grey ``(N, H, W)``, or with 1, 3 or 4 channels first or last.
-            Four channels are RGBA and are composited on white. Vectors are floats ``(N, D)``.
+            all are multiples of 1/255, and are binary if there are only zeros and ones; grey ``(N, H, W)``, or
+            with 1, 3 or 4 channels first or last. Four channels are RGBA and are composited on white. Vectors are floats ``(N, D)``.
         y: class labels 0 … classes − 1, ``(N,)``, or None.
         name: for people, records and presets.
         modality: ``image`` or ``vector``; None goes by rank and type.

@@ -124,6 +124,15 @@ def manifest_of(folder: Path, names: Iterable[str]) -> dict[str, Any]:
 Writer = Callable[[Path], None]
 
 
+def text_file(content: str) -> Writer:
+    """A writer of text."""
+
+    def write(path: Path) -> None:
+        path.write_text(content, encoding="utf-8")
+
+    return write
+
+
 @contextmanager
 def creating_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; rename it to ``folder`` if nothing went wrong, as one instant.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.spec import DataSpec
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """p(x|z) given a generator's output.
 
     Inputs ``x`` are observations in model space; log-probabilities are in nats per observation. For

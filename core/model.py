@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.networks import Encoder, Generator
 from genzoo.core.noise import generator as seeded
 from genzoo.core.posterior import Posterior, PosteriorHead, Prior
@@ -24,43 +26,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 64  # codes are drawn in blocks of this many, so that sample i is the same for every batch size
 _CODES, _PIXELS, _POSTERIOR = -1, -2, -3  # streams of randomness: negative, since training counts steps there
-
-
-@dataclass(frozen=True)
-class LogLikelihood:
-    """Importance-weighted estimates of log p(x), a lower bound in expectation (arXiv:1509.00519).
-
-    Attributes:
-        values: log (1/K) Σ w_k in nats per observation, ``(N,)``; density in people's units if continuous.
-        standard_error: of each value, from the spread of its own weights, ``(N,)``.
-        effective_samples: (Σw)² / Σw² of each observation, between 1 and K, ``(N,)``.
-        samples: K.
-        dimensions: numbers per observation.
-        levels: values a number can take, None for a density.
-    """
-
-    values: Tensor
-    standard_error: Tensor
-    effective_samples: Tensor
-    samples: int
-    dimensions: int
-    levels: int | None
-
-    @property
-    def mean(self) -> float:
-        """Mean over the observations, in nats."""
-        return self.values.double().mean().item()
-
-    @property
-    def mean_standard_error(self) -> float:
-        """Standard error of `mean` over the observations, in nats."""
-        n = len(self.values)
-        return self.values.double().std().item() / math.sqrt(n) if n > 1 else math.nan
-
-    @property
-    def bits_per_dimension(self) -> float:
-        """Negative mean in bits per dimension (of the density, where the likelihood is continuous)."""
-        return -self.mean / (self.dimensions * math.log(2))
 
 
 class Model(nn.Module):
@@ -354,6 +319,20 @@ class Model(nn.Module):
         """
         return active_units(self.encode(x, labels), threshold)
 
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model to a new weights folder, for `genzoo.load`.
+
+        Raises:
+            GenzooError: if it was made by hand and has no config, or cannot be written.
+        """
+        from genzoo.core.files import write_folder
+        from genzoo.core.weights import model_files
+
+        path = Path(folder).expanduser()
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
+        write_folder(path, model_files(self))
+
     # Helpers.
 
     def _posterior_noise(self, seed: int, start: int, n: int, samples: int) -> Tensor:
@@ -398,40 +377,13 @@ class Model(nn.Module):
         if x.shape[1:] != self.spec.shape or len(x) == 0:
             raise UsageError(f"{self._name} takes data of shape (N, {', '.join(map(str, self.spec.shape))}), "
                              f"not {tuple(x.shape)}")  # fmt: skip
+        if self.spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():
+            raise UsageError(f"{self._name} is of binary images, and these are grey: give zeros and ones "
+                             "(data.binarize=static draws them)")  # fmt: skip
         y = self._labels(labels, len(x), required=True)
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             yield start, to_model(self.spec, x[part].to(self.device)), None if y is None else y[part].to(self.device)
-
-
-def active_units(codes: Tensor, threshold: float = 0.01) -> int:
-    """Dimensions of posterior means ``(N, D)`` that vary over the data by more than ``threshold``."""
-    return int((codes.var(dim=0) > threshold).sum())
-
-
-def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Great-circle interpolation between codes, with the norm going straight from ‖a‖ to ‖b‖.
-
-    Args:
-        a: ``(N, D)``.
-        b: ``(N, D)``.
-        t: ``(S,)`` in [0, 1].
-
-    Returns:
-        ``(N, S, D)``; the straight line where the codes are (anti)parallel.
-    """
-    ra, rb = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    tiny = torch.finfo(a.dtype).tiny
-    ua, ub = a / ra.clamp(min=tiny), b / rb.clamp(min=tiny)
-    # W. Kahan's angle between unit vectors, exact also where they are almost parallel or opposite.
-    angle = 2 * torch.atan2((ua - ub).norm(dim=1), (ua + ub).norm(dim=1))[:, None, None]  # (N, 1, 1)
-    s = t[None, :, None]
-    sine = torch.sin(angle)
-    straight = sine.abs() < 1e-4
-    safe = torch.where(straight, torch.ones_like(sine), sine)
-    turned = (torch.sin((1 - s) * angle) * ua[:, None] + torch.sin(s * angle) * ub[:, None]) / safe
-    length = torch.lerp(ra[:, None], rb[:, None], s)
-    return torch.where(straight, torch.lerp(a[:, None], b[:, None], s), turned * length)
 
 
 class _evaluating:

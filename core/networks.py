@@ -7,7 +7,7 @@ objective runs on any architecture.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class Ports:
         return math.prod(self.outputs)
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Base of generators, encoders and critics: built from `Ports` and its own ``Options``.
 
     Subclasses declare a nested frozen dataclass ``Options`` and build their layers in ``__init__``

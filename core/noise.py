@@ -74,7 +74,7 @@ class Draws:
 
     def number(self, value: float) -> Tensor:
         """A number that changes from step to step (a warm-up's weight), as a 0-d tensor that compiles once."""
-        return torch.tensor(value, device=self._device)
+        return torch.full((), value, device=self._device)  # unlike torch.tensor, this does not wait for the device
 
 
 class Order:

@@ -108,9 +108,9 @@ class HeldOut(Observer):
 
     def __init__(self, trainer: Trainer, every: int, keep: Callable[[Trainer, float], None] | None) -> None:
         per_epoch = math.ceil(len(trainer.data) / (trainer.options.batch_size * trainer.turns))
-        self.every, self.keep = every or max(per_epoch, 1), keep
+        # Each improvement is written to disk, so on tiny data an epoch would be too often.
+        self.every, self.keep = every or min(max(per_epoch, 50), trainer.steps), keep
         self.best = min((r["held-out loss"] for r in trainer.history if "held-out loss" in r), default=math.inf)
-        self.last: float | None = None
 
     def step(self, trainer: Trainer) -> None:
         """Judge if it is time."""
@@ -121,7 +121,6 @@ class HeldOut(Observer):
             return
         if not math.isfinite(loss):
             raise GenzooError(f"training broke down at step {trainer.step}: the held-out loss is {loss}")
-        self.last = loss
         trainer.note({"held-out loss": loss})
         if loss < self.best:
             self.best = loss
@@ -142,14 +141,15 @@ class TensorBoard(Observer):
         self._writer: Any = SummaryWriter(str(folder))
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Write the terms as scalars, and the samples now and then."""
+        """Write the terms as scalars."""
         for name, value in record.items():
             if name != "step":
                 self._writer.add_scalar(name, value, int(record["step"]))
 
     def end(self, trainer: Trainer) -> None:
         """Add the last samples and close."""
-        if trainer.model.spec.modality == "image":
+        spec = trainer.model.spec
+        if spec.modality == "image" and spec.shape[0] in (1, 3):
             with torch.no_grad():
-                self._writer.add_images("samples", trainer.model.sample(64)[:, :3].clamp(0, 1), trainer.step)
+                self._writer.add_images("samples", trainer.model.sample(64).clamp(0, 1), trainer.step)
         self._writer.close()

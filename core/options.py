@@ -60,6 +60,8 @@ class OptionInfo:
         Raises:
             UsageError: if it is not of the option's type or out of range; says which.
         """
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of numpy or torch
+            value = value.item()
         try:
             result = _convert(ast.parse(self.type, mode="eval").body, value)
         except (ValueError, TypeError, OverflowError) as e:

@@ -124,10 +124,10 @@ class Prior(nn.Module):
             truncation: keep every coordinate within ± this many standard deviations (Brock et al.,
                 arXiv:1809.11096): fidelity for diversity. None keeps the whole prior.
         """
-        u = uniform.double()
+        # Float32 numbers in [0, 1) are multiples of 2^-24: the middle of each step is never 0 or 1.
+        u = uniform.double() + 2**-25
         if truncation is not None:
             low = 0.5 * math.erfc(truncation / math.sqrt(2))
             u = low + u * (1 - 2 * low)
-        eps = torch.finfo(torch.float64).eps
-        z: Tensor = torch.special.ndtri(u.clamp(eps, 1 - eps))
+        z: Tensor = torch.special.ndtri(u)
         return z.to(uniform.dtype)

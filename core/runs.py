@@ -19,7 +19,7 @@ from torch import Tensor
 from genzoo.core import pictures
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import MANIFEST, Writer, update_folder, verify, write_folder, writing
+from genzoo.core.files import MANIFEST, Writer, text_file, update_folder, verify, write_folder, writing
 from genzoo.core.model import Model
 from genzoo.core.observers import columns_for
 from genzoo.core.trainer import Trainer
@@ -50,6 +50,7 @@ def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> di
             "fingerprint": data.fingerprint(),
         },
         "seed": trainer.seed,
+        "called with": trainer.record,
         "steps": trainer.step,
         "of": trainer.steps,
         "seconds": round(trainer.seconds, 1),
@@ -104,8 +105,8 @@ def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
     if image is not None:
         files[PICTURE] = lambda path: pictures.save(image, path)
     text, plain = card(model.config, record, image is not None), json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    files[CARD] = lambda path: (path.write_text(text, encoding="utf-8"), None)[1]
-    files[RECORD] = lambda path: (path.write_text(plain, encoding="utf-8"), None)[1]
+    files[CARD] = text_file(text)
+    files[RECORD] = text_file(plain)
     return files
 
 
@@ -131,7 +132,7 @@ def save_checkpoint(run: Path, trainer: Trainer, keep: int) -> Path:
         model_files(trainer.model)
         | {
             _STATE: lambda path: write_tensors(path, tensors),
-            _PLAIN: lambda path: (path.write_text(text, encoding="utf-8"), None)[1],
+            _PLAIN: text_file(text),
         },
     )
     # Those that are no longer kept, and what a process that was killed had begun to write.

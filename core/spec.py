@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from genzoo.core.errors import UsageError
 from genzoo.core.options import option
@@ -41,12 +41,20 @@ class DataSpec:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if not self.shape or any(s < 1 for s in self.shape):
+        if self.modality not in get_args(Modality):
+            raise UsageError(f"there is no modality {self.modality!r}: there are {', '.join(get_args(Modality))}")
+        if not self.shape or any(not isinstance(s, int) or s < 1 for s in self.shape):
             raise UsageError(f"a sample's shape must be positive whole numbers, not {self.shape}")
         if self.modality == "image" and len(self.shape) != 3:
             raise UsageError(f"an image's shape is channels, height, width, not {self.shape}")
-        if any(not math.isfinite(s) or s <= 0 for s in self.scale):
-            raise UsageError("the data's scale must be positive and finite")
+        if self.levels is not None and not 2 <= self.levels <= 65536:
+            raise UsageError(f"data with levels has 2 to 65536 of them, not {self.levels}")
+        if self.classes < 0 or len(self.class_names) not in (0, self.classes):
+            raise UsageError(f"{self.classes} classes do not go with {len(self.class_names)} names of classes")
+        if any(not math.isfinite(s) or s <= 0 for s in self.scale) or not all(map(math.isfinite, self.shift)):
+            raise UsageError("the data's scale must be positive, and scale and shift finite")
+        if {len(self.scale), len(self.shift)} - {1, self.shape[0]}:
+            raise UsageError(f"scale and shift are one number or {self.shape[0]}, one for each along the first axis")
 
     @property
     def size(self) -> int:

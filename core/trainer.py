@@ -96,6 +96,10 @@ class Trainer:
         precision: ``float32``, or ``bfloat16`` autocast; penalties, likelihoods and KL stay in float32.
         compile_turns: compile every player's turn with torch.compile.
         observers: what watches.
+        record: how the run was called, beyond its config; kept in checkpoints, and must be equal to resume.
+
+    Raises:
+        UsageError: if the options do not go together.
     """
 
     def __init__(
@@ -110,12 +114,16 @@ class Trainer:
         precision: str = "float32",
         compile_turns: bool = False,
         observers: Sequence[Observer] = (),
+        record: Mapping[str, Any] | None = None,
     ) -> None:
         self.objective, self.nets, self.options, self.seed = objective, nets, options, seed
         self.device = nets.model.device
-        self.data, self.held_out = data, held_out
+        self.data, self.held_out, self.record = data, held_out, dict(record or {})
+        if held_out is not None and type(objective).held_out is Objective.held_out:
+            raise UsageError("this objective has no held-out loss: leave train.validation at 0")
         self.observers = list(observers)
         self.conditional = nets.model.classes > 0
+        self._cuda = [self.device] if self.device.type == "cuda" else []
         self.step, self.stopping, self.seconds = 0, False, 0.0
         self.history: list[dict[str, float]] = []
         self._autocast: Callable[[], Any] = nullcontext
@@ -134,6 +142,7 @@ class Trainer:
         self._draws = Draws(batch, self.device, steps=self.steps)
         self._parts = [slice(i, i + batch // options.accumulate) for i in range(0, batch, batch // options.accumulate)]
         nets.train()
+        self._dropout = any(getattr(m, "p", 0) and isinstance(m, nn.modules.dropout._DropoutNd) for m in nets.modules())
         self._seats = []
         for player in players:
             parameters = [p for name in player.moves for p in nets.part(name).parameters()]
@@ -163,15 +172,21 @@ class Trainer:
             GenzooError: if a loss is not finite, naming step, player and term.
         """
         self._since = time.perf_counter()
-        while self.step < self.steps and not self.stopping:
-            self._one_step()
-            self.step += 1
-            if self.average:
-                self.average.update(self.seen, self.turns * self.options.batch_size)
-            if self.step % self.options.log_every == 0 or self.step == self.steps:
-                self.flush()
-            for observer in self.observers:
-                observer.step(self)
+        with (
+            torch.random.fork_rng(devices=self._cuda),
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=torch.backends.cudnn.allow_tf32
+            ),
+        ):  # a resumed run must repeat what the run that never stopped did
+            while self.step < self.steps and not self.stopping:
+                self._one_step()
+                self.step += 1
+                if self.average:
+                    self.average.update(self.seen, self.turns * self.options.batch_size)
+                if self.step % self.options.log_every == 0 or self.step == self.steps:
+                    self.flush()
+                for observer in self.observers:
+                    observer.step(self)
         self.flush()
         for observer in self.observers:
             observer.end(self)
@@ -191,6 +206,8 @@ class Trainer:
                     batch = self.batch_at(self.step * self.turns + turn, size)
                 draws = self._draws.at(self.seed, self.step, _NOISE + 8 * stream)
                 noise = self.objective.draw(seat.player.name, draws, self.nets.model)
+                if self._dropout:  # it draws from the global generator
+                    torch.manual_seed(stream_seed(self.seed, self.step, _NOISE + 8 * stream))
                 self._play(seat, *batch, noise)
                 stream += 1
 
@@ -216,7 +233,7 @@ class Trainer:
             terms["loss"] = total.detach() * n if n > 1 else total.detach()
             self._pending.append((self.step, seat.player.name, terms))
         if self.options.clip:
-            nn.utils.clip_grad_norm_(seat.parameters, self.options.clip, foreach=True)
+            nn.utils.clip_grad_norm_(seat.parameters, self.options.clip)
         seat.optimizer.step()
         seat.optimizer.zero_grad(set_to_none=True)
         self.objective.after_step(seat.player.name, self.nets)
@@ -235,7 +252,8 @@ class Trainer:
         index = self._order.take(number * size, size)
         uniform = None
         if self.data.dynamic:
-            uniform = Draws(size, self.data.x.device).at(self.seed, number, _BINARIZE).uniform(*self.data.spec.shape)
+            uniform = Draws(size, self.device).at(self.seed, number, _BINARIZE).uniform(*self.data.spec.shape)
+            uniform = uniform.to(self.data.x.device)
         x, y = self.data.batch(index, uniform)
         if x.device != self.device:
             x, y = x.to(self.device, non_blocking=True), None if y is None else y.to(self.device, non_blocking=True)
@@ -298,14 +316,15 @@ class Trainer:
                 draws.step = draws.steps = 1
                 uniform = None
                 if self.held_out.dynamic:
-                    uniform = Draws(count, index.device).at(self.seed, i, _BINARIZE).uniform(*self.held_out.spec.shape)
+                    uniform = Draws(count, self.device).at(self.seed, i, _BINARIZE).uniform(*self.held_out.spec.shape)
+                    uniform = uniform.to(index.device)
                 x, y = self.held_out.batch(index, uniform)
                 batch = Batch(x.to(self.device), y.to(self.device) if y is not None and self.conditional else None)
                 noise = self.objective.draw(name, draws, model)
                 value = self.objective.held_out(nets, batch, noise)
                 if value is None:
                     return None
-                total += value.double().sum().item()
+                total += value.sum(dtype=torch.float32).item()
         finally:
             self.nets.train(training)
             if self.average:
@@ -324,13 +343,18 @@ class Trainer:
             for i, values in seat.optimizer.state_dict()["state"].items():
                 for k, v in values.items():
                     tensors[f"optimizer.{seat.player.name}.{i}.{k}"] = v
-        plain = {"step": self.step, "steps": self.steps, "seed": self.seed, "seconds": self.seconds}
-        return tensors, {**plain, "data": self.data.fingerprint(), "history": self.history}
+        plain: dict[str, Any] = {"step": self.step, "steps": self.steps, "seed": self.seed, "seconds": self.seconds}
+        plain |= {"record": self.record, "data": self.data.fingerprint(), "history": self.history}
+        return tensors, plain
 
     def load_state(self, kept: Mapping[str, Tensor], tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
         """Go on from what `state` gave, with the kept model's tensors."""
         if plain["data"] != self.data.fingerprint():
             raise GenzooError("the run was trained on other data than this: resume it with the same --data")
+        for key, value in self.record.items():
+            before = plain["record"].get(key)
+            if before != value:
+                raise GenzooError(f"the run was started with {key} {before}, not {value}: resume it as it was")
         if plain["seed"] != self.seed:
             raise GenzooError(f"the run has seed {plain['seed']}, not {self.seed}: resume it with the same --seed")
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from genzoo.core.build import Resolve, build
 from genzoo.core.config import FORMAT, Config
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import Writer, verify
+from genzoo.core.files import Writer, text_file, verify
 from genzoo.core.model import Model
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
@@ -47,7 +48,7 @@ def model_files(model: Model) -> dict[str, Writer]:
         raise GenzooError("this model was made by hand, not by genzoo.create or genzoo.fit: it has no config to save")
     config = json.dumps(model.config.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return {
-        CONFIG: lambda path: (path.write_text(config, encoding="utf-8"), None)[1],
+        CONFIG: text_file(config),
         TENSORS: lambda path: write_tensors(path, model.state_dict()),
     }
 
@@ -61,6 +62,8 @@ def read_config(folder: Path) -> Config:
     path = folder / CONFIG
     try:
         raw = json.loads(path.read_bytes())
+        if raw["format"] < 1:
+            raise ValueError(f"format {raw['format']}")
         if raw["format"] > FORMAT:
             raise GenzooError(f"{path} has format {raw['format']}, and this genzoo reads up to {FORMAT}: upgrade it")
         return Config.from_dict(raw)
@@ -85,32 +88,53 @@ def load_model(folder: Path, resolve: Resolve, *, device: torch.device | str = "
         GenzooError: naming what is missing, damaged or does not fit.
     """
     verify(folder, (CONFIG, TENSORS))
-    config = read_config(folder)
+    config, path = read_config(folder), folder / TENSORS
     try:
-        # Real storage, since a network may compute with numbers while it is built; the caller's random stream is
-        # left alone.
-        with torch.random.fork_rng(devices=[]):
-            model = build(config, resolve, critics=False)[1].model
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            # Without storage first: a config that asks for more than the file holds allocates nothing.
+            model = _rebuilt(folder, config, resolve, storage=False)
+            if model is not None:
+                _compare(path, shapes, model)
+            tensors = {name: file.get_tensor(name) for name in shapes}
+    except (SafetensorError, OSError) as e:
+        raise GenzooError(f"{path} is no safetensors file: {e}") from None
+    if model is None or not _complete(model, tensors):
+        model = _rebuilt(folder, config, resolve, storage=True)
+        assert model is not None
+        _compare(path, shapes, model)
+        model.load_state_dict(tensors)
+    return model.to(device).requires_grad_(False).eval()
+
+
+def _rebuilt(folder: Path, config: Config, resolve: Resolve, *, storage: bool) -> Model | None:
+    """Build a config's model; None if one of its networks cannot be built without storage."""
+    try:
+        # The caller's random stream is left alone.
+        with torch.random.fork_rng(devices=[]), nullcontext() if storage else torch.device("meta"):
+            return build(config, resolve, critics=False)[1].model
     except GenzooError as e:
         raise GenzooError(f"the weights in {folder} cannot be loaded: {e}") from e
     except Exception as e:  # whatever a network's constructor makes of options that make no sense
+        if not storage and isinstance(e, (NotImplementedError, RuntimeError)):
+            return None
         raise GenzooError(f"{folder / CONFIG} describes no model that can be built ({type(e).__name__}: {e})") from e
-    path, expected, tensors = folder / TENSORS, model.state_dict(), dict[str, Tensor]()
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-            if names != set(expected):
-                odd = sorted(names ^ set(expected))[0]
-                raise GenzooError(f"{path} does not fit its config: tensor {odd!r} is "
-                                  f"{'not expected' if odd in names else 'missing'}")  # fmt: skip
-            for name, tensor in expected.items():
-                shape = tuple(file.get_slice(name).get_shape())
-                if shape != tuple(tensor.shape):
-                    raise GenzooError(
-                        f"{path} does not fit its config: tensor {name!r} has shape {shape}, not {tuple(tensor.shape)}"
-                    )
-            tensors = {name: file.get_tensor(name) for name in expected}
-    except (SafetensorError, OSError) as e:
-        raise GenzooError(f"{path} is no safetensors file: {e}") from None
-    model.load_state_dict(tensors)
-    return model.to(device).requires_grad_(False).eval()
+
+
+def _compare(path: Path, shapes: Mapping[str, tuple[int, ...]], model: Model) -> None:
+    """Refuse tensors that do not fit the model that the config describes."""
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    odd = sorted(set(shapes) ^ set(expected))
+    if odd:
+        how = "not expected" if odd[0] in shapes else "missing"
+        raise GenzooError(f"{path} does not fit its config: tensor {odd[0]!r} is {how}")
+    for name, shape in expected.items():
+        if shapes[name] != shape:
+            raise GenzooError(f"{path} does not fit its config: tensor {name!r} has shape {shapes[name]}, not {shape}")
+
+
+def _complete(model: Model, tensors: Mapping[str, Tensor]) -> bool:
+    """Put tensors into a model without storage; False if something that is not saved is then still missing."""
+    kinds = {name: t.dtype for name, t in model.state_dict().items()}
+    model.load_state_dict({name: t.to(kinds[name]) for name, t in tensors.items()}, assign=True)
+    return not any(t.is_meta for t in (*model.parameters(), *model.buffers()))

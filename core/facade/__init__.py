@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from genzoo.training import fit as fit
     from genzoo.zoo import create as create
     from genzoo.zoo import list as list
+    from genzoo.zoo import list_plugins as list_plugins
     from genzoo.zoo import load as load
     from genzoo.zoo import load_data as load_data
+    from genzoo.zoo import show as show
 
 _HOME = {
     "Critic": "genzoo.core.networks",
@@ -49,10 +51,12 @@ _HOME = {
     "fit": "genzoo.training",
     "interpolate": "genzoo.results",
     "list": "genzoo.zoo",
+    "list_plugins": "genzoo.zoo",
     "load": "genzoo.zoo",
     "load_data": "genzoo.zoo",
     "reconstruct": "genzoo.results",
     "sample": "genzoo.results",
+    "show": "genzoo.zoo",
 }
 
 __all__ = [*_HOME, "__version__"]

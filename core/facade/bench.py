@@ -16,8 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core import pictures
+from genzoo.core.estimates import LogLikelihood
 from genzoo.core.files import write_json
-from genzoo.core.model import LogLikelihood
 from genzoo.core.noise import generator
 from genzoo.plugins.datasets.toys import Grid25, Mixture, Ring8
 from genzoo.plugins.metrics.modes import ModeCoverage, mode_coverage

@@ -135,7 +135,8 @@ def interpolate(
         path: ``spherical`` or ``straight``.
         seed: of the codes at both ends.
         data: observations whose codes are the ends, instead of random ones (needs an encoder).
-        label: class of all paths, for a conditional model; default gives each row another class.
+        label: class of all paths, for a conditional model; default gives each row another class, or with data
+            the class of the observation that it starts from.
         device: where to compute.
     """
     where, model = Path(out).expanduser(), _model(weights, device)
@@ -154,6 +155,7 @@ def interpolate(
         if len(x) < 2 * n:
             raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
         codes = model.encode(x, y)
+        labels = labels if label is not None or y is None else y[:n]  # a path keeps the class that it starts from
     x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels)
     if kind == "npz":
         _savez(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import shutil
 import signal
@@ -20,8 +21,9 @@ from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
+from genzoo.core.estimates import active_units
 from genzoo.core.files import MANIFEST, writing
-from genzoo.core.model import Model, active_units
+from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.observers import Checkpoints, HeldOut, LogFile, Pictures, Progress, TensorBoard
@@ -142,6 +144,9 @@ def fit(
     """
     folder = None if out is None else Path(out).expanduser()
     _check_folder(folder, resume)
+    if resume and init is not None:
+        raise UsageError("a run that is resumed goes on from its own weights: leave out init")
+    seed = operator.index(seed)
     if tensorboard and folder is None:
         raise UsageError("tensorboard=True writes event files under out: give it")
     where = pick_device(device)
@@ -170,7 +175,9 @@ def fit(
         seed=seed,
         precision=precision,
         compile_turns=compile,
+        record={"data": of_data, "precision": precision, "compile": compile},
     )
+    del source, train  # what is not on the device is not needed twice
     if trainer.steps < 1:
         raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
     if start is not None:
@@ -187,10 +194,13 @@ def fit(
             bar = Progress(trainer, config.recipe)
             stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own
             trainer.observers.append(bar)
+        if folder is not None:
+            (folder / MANIFEST).unlink(missing_ok=True)  # from here on, the newest checkpoint is what the run is
         trainer.train()
-        _final_metrics(trainer, metrics)
         if folder is not None:
             save_checkpoint(folder, trainer, config.train.keep)
+        _final_metrics(trainer, metrics)
+        if folder is not None:
             save_weights(folder, trainer.model, describe(trainer, config, metrics))
     model = trainer.model.requires_grad_(False).eval()
     finished = trainer.step == trainer.steps
@@ -219,7 +229,7 @@ def _check_folder(folder: Path | None, resume: bool) -> None:
 
 
 def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:
-    """Hold out the validation share (or number) of the data."""
+    """Hold out the validation share (or number) of the data; raises `UsageError` if nothing would be left."""
     share = config.train.validation
     n = int(share * len(data)) if share < 1 else int(share)
     if n < 1:
@@ -323,11 +333,13 @@ def _final_metrics(trainer: Trainer, metrics: dict[str, Any]) -> None:
         some = seen.take(slice(2000))
         if len(some) < 2:
             return
-        x = some.batch(torch.arange(len(some), device=some.x.device), _grey(some))[0]
-        y = some.y if model.classes else None
-        with torch.no_grad():
-            codes = model.eval().posterior(x.to(model.device), None if y is None else y.to(model.device)).mean
-        metrics["active units"] = active = active_units(codes)
+        codes = []
+        for part in torch.split(torch.arange(len(some), device=some.x.device), 256):
+            x, y = some.batch(part, _grey(len(part), some))
+            y = y.to(model.device) if y is not None and model.classes else None
+            with torch.no_grad():
+                codes.append(model.eval().posterior(x.to(model.device), y).mean)
+        metrics["active units"] = active = active_units(torch.cat(codes))
         metrics["latent size"] = model.latent.size
         if active == 0:
             print(
@@ -337,8 +349,9 @@ def _final_metrics(trainer: Trainer, metrics: dict[str, Any]) -> None:
             )
 
 
-def _grey(data: Data) -> torch.Tensor | None:
-    return torch.full((len(data), *data.spec.shape), 0.5, device=data.x.device) if data.dynamic else None
+def _grey(n: int, data: Data) -> torch.Tensor | None:
+    """For dynamically binarized data, the threshold that gives each pixel its likelier value."""
+    return torch.full((n, *data.spec.shape), 0.5, device=data.x.device) if data.dynamic else None
 
 
 @contextmanager
@@ -354,7 +367,8 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[None]:
         trainer.stopping = True
         for s in signals:
             signal.signal(s, signal.SIG_DFL)
-        print("\ngenzoo: stopping after this step and saving; again to stop at once", file=sys.stderr)
+        # Not print, which may be what was interrupted.
+        os.write(2, b"\ngenzoo: stopping after this step and saving; again to stop at once\n")
 
     for s in signals:
         signal.signal(s, stop)

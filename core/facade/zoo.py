@@ -33,6 +33,51 @@ def list(
     return the_registry().entries(kind, modality=modality, tag=tag, plugin=plugin)
 
 
+def show(name: str) -> dict[str, Any]:
+    """Describe one entry of the zoo as plain data; imports no torch.
+
+    Args:
+        name: its name, or ``kind:name`` or ``plugin:name`` where that is ambiguous.
+
+    Returns:
+        What `Entry` holds, and ``doc`` (a recipe's is its objective's), ``options`` (name, type, default, doc,
+        range of each) and ``also`` (entries of other kinds with that name).
+    """
+    registry = the_registry()
+    entry, *others = registry.find(name)  # a recipe comes before the objective of its name
+    of = registry.get("objective", entry.data["objective"], prefer=entry.home) if entry.kind == "recipe" else entry
+    return {
+        **entry.to_dict(),
+        "doc": registry.docstring(of),
+        "options": [dict(o.__dict__) for o in registry.options(entry)],
+        "also": [f"{e.kind}:{e.name}" for e in others],
+    }
+
+
+def list_plugins() -> builtins.list[dict[str, Any]]:
+    """Every plugin as plain data: name, distribution, version, module, what it adds, seconds, errors; no torch.
+
+    Errors are what went wrong while loading, and entries whose targets are not there. The zoo's own entries are
+    checked by its tests instead.
+    """
+    registry = the_registry()
+    faults: dict[tuple[str, str], builtins.list[str]] = {}
+    for entry, why in registry.check_targets([e for e in registry.entries() if e.distribution != "genzoo"]):
+        faults.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
+    return [
+        {
+            "name": r.name,
+            "distribution": r.distribution,
+            "version": r.version,
+            "module": r.module,
+            "adds": [f"{e.kind}:{e.name}" for e in r.entries],
+            "seconds": round(r.seconds, 4),
+            "errors": ([r.error] if r.error else []) + faults.get((r.name, r.distribution), []),
+        }
+        for r in registry.plugins()
+    ]
+
+
 def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
     """Build an untrained model.
 

@@ -64,11 +64,8 @@ class Adversarial(Objective):
         )
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """Codes, and for a penalized critic a mixing number per observation."""
-        noise = {"z": model.prior.draw(draws)}
-        if player == "critic" and self.penalized:
-            noise["mix"] = draws.uniform(1)
-        return noise
+        """Codes."""
+        return {"z": model.prior.draw(draws)}
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """The loss of a turn."""
@@ -91,8 +88,8 @@ class Adversarial(Objective):
 def both_scores(critic: Critic, real: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Scores ``(B,)`` of real and fake observations; fakes carry the labels of the real ones.
 
-    A critic that judges observations one by one sees both in one pass. One with batch norm sees them apart,
-    each with its own statistics.
+    A penalized critic judges observations one by one and sees both in one pass. Any other may have batch
+    norm, and sees them apart, each with its own statistics.
     """
     if not critic.ports.per_observation:
         return critic(real.x, real.y).squeeze(1).float(), critic(fake, real.y).squeeze(1).float()

@@ -8,7 +8,9 @@ from functools import partial
 
 from torch import Tensor
 
+from genzoo.core.model import Model
 from genzoo.core.networks import Critic
+from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.core.options import option
 from genzoo.core.penalties import one_centred
@@ -65,6 +67,11 @@ class WGANGP(Adversarial):
         gp_weight: float = option(10.0, "weight λ of the gradient penalty", low=0)
 
     options: Options
+
+    def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
+        """Codes, and where on its line each point lies."""
+        noise = super().draw(player, draws, model)
+        return noise | {"mix": draws.uniform(1)} if player == "critic" else noise
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """The negative estimate of the distance."""

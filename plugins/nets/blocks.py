@@ -126,7 +126,7 @@ class Projection(nn.Module):
 def normalize_spectrally(network: nn.Module) -> None:
     """Divide the weight of every linear, convolution and embedding layer by its largest singular value.
 
-    Miyato et al., arXiv:1802.05957; one power iteration per step of training.
+    Miyato et al., arXiv:1802.05957; one power iteration per forward pass in training.
     """
     for layer in list(network.modules()):
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.core.model import spherical
+from genzoo.core.estimates import spherical
 
 
 def randn(*shape, seed=0, dtype=torch.float32):

@@ -1,0 +1,76 @@
+"""What is estimated of a model, and how codes lie in their space."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """Importance-weighted estimates of log p(x), a lower bound in expectation (arXiv:1509.00519).
+
+    Attributes:
+        values: log (1/K) Σ w_k in nats per observation, ``(N,)``; density in people's units if continuous.
+        standard_error: of each value, from the spread of its own weights, ``(N,)``.
+        effective_samples: (Σw)² / Σw² of each observation, between 1 and K, ``(N,)``.
+        samples: K.
+        dimensions: numbers per observation.
+        levels: values a number can take, None for a density.
+    """
+
+    values: Tensor
+    standard_error: Tensor
+    effective_samples: Tensor
+    samples: int
+    dimensions: int
+    levels: int | None
+
+    @property
+    def mean(self) -> float:
+        """Mean over the observations, in nats."""
+        return self.values.double().mean().item()
+
+    @property
+    def mean_standard_error(self) -> float:
+        """Standard error of `mean` over the observations, in nats."""
+        n = len(self.values)
+        return self.values.double().std().item() / math.sqrt(n) if n > 1 else math.nan
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Negative mean in bits per dimension (of the density, where the likelihood is continuous)."""
+        return -self.mean / (self.dimensions * math.log(2))
+
+
+def active_units(codes: Tensor, threshold: float = 0.01) -> int:
+    """Dimensions of posterior means ``(N, D)`` that vary over the data by more than ``threshold``."""
+    return int((codes.var(dim=0) > threshold).sum())
+
+
+def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Great-circle interpolation between codes, with the norm going straight from ‖a‖ to ‖b‖.
+
+    Args:
+        a: ``(N, D)``.
+        b: ``(N, D)``.
+        t: ``(S,)`` in [0, 1].
+
+    Returns:
+        ``(N, S, D)``; the straight line where the codes are (anti)parallel.
+    """
+    ra, rb = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    tiny = torch.finfo(a.dtype).tiny
+    ua, ub = a / ra.clamp(min=tiny), b / rb.clamp(min=tiny)
+    # W. Kahan's angle between unit vectors, exact also where they are almost parallel or opposite.
+    angle = 2 * torch.atan2((ua - ub).norm(dim=1), (ua + ub).norm(dim=1))[:, None, None]  # (N, 1, 1)
+    s = t[None, :, None]
+    sine = torch.sin(angle)
+    straight = sine.abs() < 1e-4
+    safe = torch.where(straight, torch.ones_like(sine), sine)
+    turned = (torch.sin((1 - s) * angle) * ua[:, None] + torch.sin(s * angle) * ub[:, None]) / safe
+    length = torch.lerp(ra[:, None], rb[:, None], s)
+    return torch.where(straight, torch.lerp(a[:, None], b[:, None], s), turned * length)
