@@ -274,7 +274,8 @@ def from_arrays(
         x: images or vectors. Images are uint8 (0 … 255, also where only 0 and 1 occur), bool (binary:
             ``levels`` 2), whole numbers within 0 … 255, or floats in [0, 1], which are stored as uint8 if
             all are multiples of 1/255, and are binary if there are only zeros and ones; grey ``(N, H, W)``, or
-            with 1, 3 or 4 channels first or last. Four channels are RGBA and are composited on white. Vectors are floats ``(N, D)``.
+            with 1, 3 or 4 channels first or last. Four channels are RGBA and are composited on white. Vectors
+            are floats ``(N, D)``.
         y: class labels 0 … classes − 1, ``(N,)``, or None.
         name: for people, records and presets.
         modality: ``image`` or ``vector``; None goes by rank and type.

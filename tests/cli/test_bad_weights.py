@@ -135,7 +135,7 @@ def test_a_config_of_a_later_format(genzoo: Run, weights: Path) -> None:
         (lambda c: c["generator"].update(name="mlpp"), ["no generator 'mlpp'", "did you mean 'mlp'"]),
         (lambda c: c["generator"].update(options=[]), ["config.json"]),
         (lambda c: c.update(generator="mlp"), ["config.json"]),
-        (lambda c: c.pop("encoder"), ["objective 'vae' needs a", "encoder"]),
+        (lambda c: c.pop("encoder"), ["objective 'vae' cannot do without its encoder"]),
         (lambda c: c["train"].update(bogus=1), ["config.json"]),
         (lambda c: c.update(conditional=True), ["does not fit its config"]),
         (

@@ -15,12 +15,14 @@ from PIL import Image
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import coerce_all, options_of
-from genzoo.plugins.datasets import fashion_mini, fashion_mnist, source_for_path
+from genzoo.plugins.datasets import fashion_mini, fashion_mnist
 from genzoo.plugins.datasets.arrays import ArrayFile
 from genzoo.plugins.datasets.fashion_mini import FashionMini
 from genzoo.plugins.datasets.fashion_mnist import FashionMNIST, read_idx
 from genzoo.plugins.datasets.folder import Folder, parse_size
 from genzoo.plugins.datasets.toys import Grid25, Ring8
+from genzoo.registry import the_registry
+from genzoo.registry.sources import entry_for
 
 # --- toys -------------------------------------------------------------------------------------------------
 
@@ -493,17 +495,22 @@ def test_pickles_are_never_loaded(tmp_path):
 # --- paths and the plugin ---------------------------------------------------------------------------------
 
 
-def test_source_for_path(tmp_path):
+def test_a_path_means_the_data_set_that_reads_it(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 2)))
     (tmp_path / "a.csv").touch()
-    assert source_for_path(tmp_path) == ("folder", {"path": str(tmp_path)})
-    assert source_for_path(str(tmp_path / "a.npy")) == ("array", {"path": str(tmp_path / "a.npy")})
-    with pytest.raises(UsageError, match=r"a\.csv.*folder of images.*\.npy or \.npz"):
-        source_for_path(tmp_path / "a.csv")
+
+    def meant(path):
+        entry, options = entry_for(the_registry(), path)
+        return entry.name, options
+
+    assert meant(tmp_path) == ("folder", {"path": str(tmp_path)})
+    assert meant(str(tmp_path / "a.npy")) == ("array", {"path": str(tmp_path / "a.npy")})
+    with pytest.raises(UsageError, match=r"a\.csv.*folder of images.*\.npy or .*\.npz"):
+        entry_for(the_registry(), tmp_path / "a.csv")
     with pytest.raises(UsageError, match="no file or folder"):
-        source_for_path(tmp_path / "none")
+        entry_for(the_registry(), tmp_path / "none")
 
 
 def test_the_plugin_needs_no_torch():
-    code = "import sys, genzoo.plugins.datasets as d; d.source_for_path('.'); sys.exit('torch' in sys.modules)"
+    code = "import sys, genzoo.plugins.datasets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

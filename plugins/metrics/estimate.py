@@ -1,0 +1,172 @@
+"""A number with its interval, and the few ways the zoo makes intervals: all of them, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.core.errors import UsageError
+from genzoo.core.noise import generator
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number.
+
+    Attributes:
+        value: the number.
+        low: lower end of the interval, NaN where none was asked for or can be had.
+        high: upper end likewise.
+        samples: observations in each of the sets that it was measured on.
+        interval: how the interval was made, e.g. ``bootstrap of 200``; "" without one.
+        confidence: of the interval.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    samples: tuple[int, ...] = ()
+    interval: str = ""
+    confidence: float = CONFIDENCE
+
+    def parts_from(self, other: Estimate) -> bool:
+        """Whether the two intervals have no point in common; never without both intervals."""
+        return self.high < other.low or other.high < self.low
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with None for what is not finite."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *sets: Tensor,
+    resamples: int = 200,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Estimate:
+    """The statistic of some sets, and its spread when each is drawn anew from itself with replacement.
+
+    The resampled values are moved so that their mean is the value before their quantiles are taken. A
+    resample repeats observations, which by itself raises a Fréchet distance and lowers a recall; without
+    the move the interval could miss its own value.
+
+    Args:
+        statistic: takes as many tensors as there are sets.
+        *sets: ``(N_i, ...)``, resampled along the first axis and independently of each other.
+        resamples: how many times; 0 for no interval.
+        confidence: of the interval.
+        seed: of the resampling.
+        low: smallest value the statistic can have, where the interval is cut.
+        high: largest one.
+    """
+    value, samples = float(statistic(*sets)), tuple(len(s) for s in sets)
+    if resamples < 2 or min(samples) < 2:
+        return Estimate(value, samples=samples, confidence=confidence)
+    values = torch.empty(resamples, dtype=torch.float64)
+    for r in range(resamples):
+        drawn = []
+        for i, s in enumerate(sets):
+            index = torch.randint(len(s), (len(s),), generator=generator(seed, r, i))
+            drawn.append(s[index.to(s.device)])
+        values[r] = float(statistic(*drawn))
+    ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
+    below, above = (value + torch.quantile(values - values.mean(), ends)).clamp(low, high).tolist()
+    return Estimate(value, below, above, samples, f"bootstrap of {resamples}", confidence)
+
+
+def normal(value: float, error: float, samples: tuple[int, ...], how: str, dof: int = 0) -> Estimate:
+    """An interval of a standard error, by the normal distribution, or Student's where ``dof`` is given."""
+    z = student(CONFIDENCE, dof) if dof else math.sqrt(2) * torch.erfinv(torch.tensor(CONFIDENCE).double()).item()
+    return Estimate(value, value - z * error, value + z * error, samples, how)
+
+
+def mean(values: Tensor, how: str = "Student's t") -> Estimate:
+    """The mean of independent numbers ``(N,)`` with Student's interval, if they are two or more."""
+    v = values.double().flatten()
+    n = len(v)
+    if n < 2:
+        return Estimate(v.mean().item(), samples=(n,))
+    return normal(v.mean().item(), v.std().item() / math.sqrt(n), (n,), how, n - 1)
+
+
+def share(hits: Tensor | int, trials: int | None = None, confidence: float = CONFIDENCE) -> Estimate:
+    """A share with its exact binomial interval (C. Clopper and E. Pearson, Biometrika 1934).
+
+    Args:
+        hits: booleans ``(N,)``, or how many of the trials were hits.
+        trials: how many trials there were, when ``hits`` is a count.
+        confidence: of the interval, which covers at least that often.
+
+    Raises:
+        UsageError: if there was no trial.
+    """
+    if isinstance(hits, Tensor):
+        hits, trials = int(hits.sum()), hits.numel()
+    n = trials or 0
+    if not 0 <= hits <= n or n == 0:
+        raise UsageError(f"a share needs at least one trial and no more hits than trials, not {hits} of {n}")
+    tail = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else _root(lambda p: at_least(hits, n, p) - tail)
+    high = 1.0 if hits == n else _root(lambda p: tail - (1 - at_least(hits + 1, n, p)))
+    return Estimate(hits / n, low, high, (n,), "exact binomial", confidence)
+
+
+def at_least(hits: int, trials: int, p: float) -> float:
+    """Probability of that many hits or more in independent trials of probability ``p`` each."""
+    if hits <= 0:
+        return 1.0
+    if not 0 < p < 1:
+        return float(p >= 1)
+    k = torch.arange(hits, trials + 1, dtype=torch.float64)
+    n = torch.tensor(float(trials), dtype=torch.float64)
+    ways = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    return min(torch.logsumexp(ways + k * math.log(p) + (n - k) * math.log1p(-p), 0).exp().item(), 1.0)
+
+
+def poisson(count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Exact interval of the mean of which a Poisson count was drawn (F. Garwood, Biometrika 1936)."""
+    tail = (1 - confidence) / 2
+    most = count + 10 * math.sqrt(count + 1) + 10
+
+    def at_most(k: int, rate: float) -> float:
+        return torch.special.gammaincc(torch.tensor(k + 1.0).double(), torch.tensor(rate).double()).item()
+
+    low = 0.0 if count == 0 else _root(lambda u: 1 - at_most(count - 1, u * most) - tail) * most
+    return low, _root(lambda u: tail - at_most(count, u * most)) * most
+
+
+def student(confidence: float, dof: int) -> float:
+    """Two-sided quantile of Student's t for whole degrees of freedom (Abramowitz & Stegun 26.7.3 and 4)."""
+
+    def inside(t: float) -> float:
+        angle = math.atan(t / math.sqrt(dof))
+        term = total = 1.0 if dof % 2 == 0 else (math.cos(angle) if dof > 1 else 0.0)
+        for k in range(2 + dof % 2, dof, 2):
+            term *= (k - 1) / k * math.cos(angle) ** 2
+            total += term
+        return math.sin(angle) * total if dof % 2 == 0 else 2 / math.pi * (angle + math.sin(angle) * total)
+
+    if dof > 10_000:
+        return math.sqrt(2) * torch.erfinv(torch.tensor(confidence).double()).item()
+    u = _root(lambda u: inside(u / (1 - u)) - confidence)
+    return u / (1 - u)
+
+
+def _root(f: Callable[[float], float]) -> float:
+    """Where an increasing function crosses zero between 0 and 1."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if f(middle) > 0 else (middle, high)
+    return (low + high) / 2
