@@ -83,7 +83,9 @@ def mmd(x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> list[Estimate]:
         UsageError: if there are too few observations, or their sizes differ.
     """
     x, y = checks.pair(x, y, least=3, dtype=torch.float64)
-    x, y = x - y.mean(0) if _shiftable(kernels) else x, y - y.mean(0) if _shiftable(kernels) else y
+    if all(isinstance(k, (RBF, InverseMultiquadric)) for k in kernels):
+        centre = y.mean(0)  # moves no distance, and saves the digits that a far origin would cost
+        x, y = x - centre, y - centre
     n, m = len(x), len(y)
     xx, yy = (torch.zeros(len(kernels), k, dtype=x.dtype, device=x.device) for k in (n, m))
     xy, yx = torch.zeros_like(xx), torch.zeros_like(yy)
@@ -162,11 +164,6 @@ def kid(
     error = math.sqrt(whole.var(1).mean().item() / independent)
     interval = normal(value, error, samples, f"t over {independent} disjoint subsets", independent - 1)
     return KID(interval, spread, size, subsets)
-
-
-def _shiftable(kernels: Sequence[Kernel]) -> bool:
-    """Whether moving the origin changes no value: then distances lose no digits to a far mean."""
-    return all(isinstance(k, (RBF, InverseMultiquadric)) for k in kernels)
 
 
 def _chunks(rows: int, columns: int) -> list[slice]:

@@ -1,0 +1,80 @@
+"""Fidelity and diversity apart: precision, recall, density and coverage on nearest-neighbour balls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from genzoo.core.errors import UsageError
+from genzoo.plugins.metrics import checks
+from genzoo.plugins.metrics.estimate import Estimate, mean, share
+from genzoo.plugins.metrics.neighbours import centred, slabs
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Each point's ball reaches to its k-th neighbour within its own set.
+
+    The intervals say how well the judged points stand for their distribution, given the balls: exact
+    binomial ones for the shares, Student's for density.
+
+    Attributes:
+        precision: share of samples in some ball of the data.
+        recall: share of data in some ball of the samples.
+        density: balls of the data that a sample lies in, over k; 1 in expectation for the data's own distribution.
+        coverage: share of the data's balls that hold a sample.
+        k: as above.
+    """
+
+    precision: Estimate
+    recall: Estimate
+    density: Estimate
+    coverage: Estimate
+    k: int
+
+
+def fidelity(samples: Tensor, data: Tensor, *, k: int = 5) -> Fidelity:
+    """Improved precision and recall (arXiv:1904.06991), density and coverage (arXiv:2002.09797).
+
+    Args:
+        samples: features ``(N, D)``.
+        data: features ``(M, D)``.
+        k: neighbours that set a ball's radius.
+
+    Raises:
+        UsageError: if a set has no k neighbours to a point, or the features differ in size.
+    """
+    if k < 1:
+        raise UsageError(f"a ball reaches to at least the first neighbour, not to number {k}")
+    fake, real = checks.pair(samples, data, least=k + 1)
+    fake, real = centred(fake, real)
+    fake_radii, real_radii = radii(fake, k), radii(real, k)
+    balls = torch.zeros(len(fake), dtype=torch.float32, device=fake.device)
+    covered = torch.empty(len(real), dtype=torch.bool, device=real.device)
+    recalled = torch.empty_like(covered)
+    norms = real.square().sum(1, keepdim=True)
+    for rows, slab in slabs(real, fake):
+        slab += norms[rows]
+        inside = slab < real_radii[rows, None]
+        balls += inside.sum(0)
+        covered[rows] = inside.any(1)
+        recalled[rows] = (slab < fake_radii).any(1)
+    n, m = len(fake), len(real)
+    shares = (share(balls > 0), share(recalled), mean(balls / k), share(covered))
+    return Fidelity(*(replace(s, samples=(n, m)) for s in shares), k)
+
+
+def radii(x: Tensor, k: int) -> Tensor:
+    """Squared distance from each point to its k-th neighbour in its own set, ``(N,)``.
+
+    A little less, by the rounding of such distances: where samples copy the data, a neighbour that lies on
+    the ball is outside, as it is in exact arithmetic, and not in or out by chance.
+    """
+    found = torch.empty(len(x), dtype=x.dtype, device=x.device)
+    norms = x.square().sum(1)
+    for rows, slab in slabs(x, x):
+        found[rows] = slab.topk(k + 1, dim=1, largest=False).values[:, -1]  # itself among them
+    slack = 4 * torch.finfo(x.dtype).eps * (norms + norms.mean())
+    return (found + norms - slack).clamp(min=0)
