@@ -6,6 +6,7 @@ import copy
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -66,6 +67,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Greek letters is no reason to fail
+    warnings.showwarning = lambda message, *_, **__: print(f"genzoo: {message}", file=sys.stderr)  # no line of code
     code: Any = 0
     try:
         with _terminated_as_interrupted():
@@ -114,13 +116,26 @@ def explained(error: Exception) -> tuple[int, str]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Let a SIGTERM clean up as Ctrl-C does."""
+    """Let a SIGTERM clean up as Ctrl-C does; what either breaks on its way is an interruption too.
+
+    An import that is interrupted in the middle, of NumPy by torch, may end in an ImportError.
+    """
+    interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as under nohup
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except ImportError:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -98,7 +98,7 @@ def channels_first(x: Array, layout: str | None, top: int, what: str) -> Array:
     if layout is None and first == last:
         which = "could be either" if first else "is neither with 1, 3 or 4 channels"
         raise UsageError(
-            f"{what} has shape {x.shape}, which {which} of (N, C, H, W) and (N, H, W, C): say layout='first' or 'last'"
+            f"{what} has shape {x.shape}, which {which} of (N, C, H, W) and (N, H, W, C): say data.layout=first or last"
         )
     if layout == "last" or (layout is None and last):
         x = np.moveaxis(x, -1, 1)

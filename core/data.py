@@ -391,7 +391,9 @@ def _named_failures(items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         except StopIteration:
             return
         except Exception as e:
-            raise GenzooError(f"the data set failed at item {i}: {type(e).__name__}: {e}") from e
+            raise GenzooError(
+                f"the data set failed at item {i}: {type(e).__name__}: {str(e).partition(chr(10))[0]}"
+            ) from e
         yield i, item
         i += 1
 

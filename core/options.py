@@ -135,7 +135,10 @@ def _convert(kind: ast.expr, value: Any) -> Value:
         if isinstance(value, bool):
             raise ValueError
         if isinstance(value, str):
-            return int(value)
+            try:
+                return int(value)
+            except ValueError:
+                raise ValueError from None  # Python's words for it help nobody
         if isinstance(value, (int, float)) and value == int(value):
             return int(value)
         raise ValueError
@@ -167,7 +170,7 @@ def _convert(kind: ast.expr, value: Any) -> Value:
             if len(kinds) == 2 and ast.unparse(kinds[1]) == "...":
                 kinds = [kinds[0]] * len(items)
             if len(kinds) != len(items):
-                raise ValueError(f"it has {len(kinds)} elements")
+                raise ValueError(f"{len(kinds)} values are needed, {len(items)} given")
             return tuple(_convert(k, v.strip() if isinstance(v, str) else v) for k, v in zip(kinds, items, strict=True))
     raise TypeError(f"{name} is no option type; use {', '.join(TYPES)}")
 

@@ -37,7 +37,7 @@ def open_data(
         registry: where names of data sets are looked up.
         data: a data set's name; a path of a folder of images, an ``.npy`` or an ``.npz`` file; a tensor or
             an array; a pair of observations and labels; a torch Dataset or DataLoader; or a `Data`.
-        options: of the data set by name (``binarize``, ``limit``, …); values may be text.
+        options: of the data set by name (``binarize``, ``limit``, …; ``layout`` of arrays); values may be text.
         labels: class labels, where ``data`` is a tensor or an array.
         split: which split, for names and paths.
 
@@ -51,6 +51,7 @@ def open_data(
     from genzoo.core.options import options_of
 
     options = dict(options or {})
+    layout = None if isinstance(data, (str, os.PathLike, Data)) else options.pop("layout", None)
     if isinstance(data, (str, os.PathLike)):
         if labels is not None:
             raise UsageError("labels go with arrays; a named data set or a folder brings its own")
@@ -68,13 +69,13 @@ def open_data(
     elif isinstance(data, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
         if labels is not None:
             raise UsageError("a torch Dataset or DataLoader brings its own labels: it yields (x, y)")
-        found = from_torch(data)
+        found = from_torch(data, layout=layout)
     elif isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
         if labels is not None:
             raise UsageError("labels were given twice: in the pair and as an argument")
-        found = from_arrays(data[0], data[1])
+        found = from_arrays(data[0], data[1], layout=layout)
     elif hasattr(data, "shape"):
-        found = from_arrays(data, labels)
+        found = from_arrays(data, labels, layout=layout)
     else:
         raise UsageError(
             f"data is a name, a path, a tensor or array, a pair (x, y), a torch Dataset or DataLoader, "

@@ -102,7 +102,7 @@ class Folder(DataSource):
         labels = np.array([label for _, label in kept]) if names else None
         layout: Literal["last"] | None = "last" if images[0].ndim == 3 else None
         return from_arrays(
-            stack(images), labels, name=root.resolve().name, layout=layout, class_names=names, split=split
+            stack(images), labels, name=_written(root.resolve().name), layout=layout, class_names=names, split=split
         )
 
     def _report(self, root: Path, bad: list[str], total: int) -> None:
@@ -214,7 +214,12 @@ def _files(folder: Path) -> tuple[list[File], tuple[str, ...]]:
     if not loose and not classes:
         raise UsageError(f"{folder} has no images: files that end in {', '.join(SUFFIXES)}")
     files = [(path, 0) for path in loose] + [(path, i) for i, (_, found) in enumerate(classes) for path in found]
-    return files, tuple(name for name, _ in classes) if len(classes) > 1 else ()
+    return files, tuple(_written(name) for name, _ in classes) if len(classes) > 1 else ()
+
+
+def _written(name: str) -> str:
+    """A file's name as text that any file can hold: bytes that are no UTF-8 become question marks."""
+    return name.encode(errors="replace").decode()
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -63,7 +63,7 @@ class R3GAN(Adversarial):
     class Options(Adversarial.Options):
         """Options of R3GAN."""
 
-        gamma: float = option(10.0, "weight γ of both gradient penalties", low=0)
+        gamma: float = option(1.0, "weight γ of both gradient penalties", low=0)
 
     options: Options
 

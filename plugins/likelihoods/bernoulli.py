@@ -21,6 +21,10 @@ class Bernoulli(Likelihood):
     @classmethod
     def check(cls, spec: DataSpec) -> None:
         """Only binary data has a Bernoulli likelihood."""
+        if spec.modality != "image":
+            raise UsageError(
+                f"the bernoulli likelihood is for binary images, and this is {spec.modality} data: use gaussian"
+            )
         if spec.levels != 2:
             raise UsageError(
                 "the bernoulli likelihood is for binary data, and this is not: binarize it with --set "

@@ -87,7 +87,7 @@ def bootstrap(
 
 def normal(value: float, error: float, samples: tuple[int, ...], how: str, dof: int = 0) -> Estimate:
     """An interval of a standard error, by the normal distribution, or Student's where ``dof`` is given."""
-    z = student(CONFIDENCE, dof) if dof else math.sqrt(2) * torch.erfinv(torch.tensor(CONFIDENCE).double()).item()
+    z = student(CONFIDENCE, dof) if dof else math.sqrt(2) * torch.erfinv(_double(CONFIDENCE)).item()
     return Estimate(value, value - z * error, value + z * error, samples, how)
 
 
@@ -111,9 +111,8 @@ def share(hits: Tensor | int, trials: int | None = None, confidence: float = CON
     Raises:
         UsageError: if there was no trial.
     """
-    if isinstance(hits, Tensor):
-        hits, trials = int(hits.sum()), hits.numel()
-    n = trials or 0
+    n = hits.numel() if isinstance(hits, Tensor) else trials or 0
+    hits = int(hits.sum()) if isinstance(hits, Tensor) else hits
     if not 0 <= hits <= n or n == 0:
         raise UsageError(f"a share needs at least one trial and no more hits than trials, not {hits} of {n}")
     tail = (1 - confidence) / 2
@@ -128,10 +127,11 @@ def at_least(hits: int, trials: int, p: float) -> float:
         return 1.0
     if not 0 < p < 1:
         return float(p >= 1)
-    k = torch.arange(hits, trials + 1, dtype=torch.float64)
-    n = torch.tensor(float(trials), dtype=torch.float64)
+    k: Tensor = torch.arange(hits, trials + 1, dtype=torch.float64)
+    n = _double(trials)
     ways = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    return min(torch.logsumexp(ways + k * math.log(p) + (n - k) * math.log1p(-p), 0).exp().item(), 1.0)
+    terms = ways + k * math.log(p) + (n - k) * math.log1p(-p)
+    return min(float(torch.logsumexp(terms, 0).exp()), 1.0)
 
 
 def poisson(count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -140,7 +140,7 @@ def poisson(count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     most = count + 10 * math.sqrt(count + 1) + 10
 
     def at_most(k: int, rate: float) -> float:
-        return torch.special.gammaincc(torch.tensor(k + 1.0).double(), torch.tensor(rate).double()).item()
+        return float(torch.special.gammaincc(_double(k + 1.0), _double(rate)))
 
     low = 0.0 if count == 0 else _root(lambda u: 1 - at_most(count - 1, u * most) - tail) * most
     return low, _root(lambda u: tail - at_most(count, u * most)) * most
@@ -158,7 +158,7 @@ def student(confidence: float, dof: int) -> float:
         return math.sin(angle) * total if dof % 2 == 0 else 2 / math.pi * (angle + math.sin(angle) * total)
 
     if dof > 10_000:
-        return math.sqrt(2) * torch.erfinv(torch.tensor(confidence).double()).item()
+        return math.sqrt(2) * torch.erfinv(_double(confidence)).item()
     u = _root(lambda u: inside(u / (1 - u)) - confidence)
     return u / (1 - u)
 
@@ -170,3 +170,7 @@ def _root(f: Callable[[float], float]) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if f(middle) > 0 else (middle, high)
     return (low + high) / 2
+
+
+def _double(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)

@@ -51,7 +51,7 @@ def fidelity(samples: Tensor, data: Tensor, *, k: int = 5) -> Fidelity:
     fake, real = checks.pair(samples, data, least=k + 1)
     fake, real = centred(fake, real)
     fake_radii, real_radii = radii(fake, k), radii(real, k)
-    balls = torch.zeros(len(fake), dtype=torch.float32, device=fake.device)
+    balls = torch.zeros(len(fake), dtype=torch.float64, device=fake.device)
     covered = torch.empty(len(real), dtype=torch.bool, device=real.device)
     recalled = torch.empty_like(covered)
     norms = real.square().sum(1, keepdim=True)
@@ -62,8 +62,10 @@ def fidelity(samples: Tensor, data: Tensor, *, k: int = 5) -> Fidelity:
         covered[rows] = inside.any(1)
         recalled[rows] = (slab < fake_radii).any(1)
     n, m = len(fake), len(real)
-    shares = (share(balls > 0), share(recalled), mean(balls / k), share(covered))
-    return Fidelity(*(replace(s, samples=(n, m)) for s in shares), k)
+    precision, recall, density, coverage = (
+        replace(found, samples=(n, m)) for found in (share(balls > 0), share(recalled), mean(balls / k), share(covered))
+    )
+    return Fidelity(precision, recall, density, coverage, k)
 
 
 def radii(x: Tensor, k: int) -> Tensor:

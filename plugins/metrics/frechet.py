@@ -128,9 +128,12 @@ def between(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> flo
 
 def _root(covariance: Tensor) -> Tensor:
     """Cholesky's factor, or that of the eigenvectors where the matrix is singular."""
+    root: Tensor
     root, failed = torch.linalg.cholesky_ex(covariance)
     if int(failed) == 0:
         return root
+    values: Tensor
+    vectors: Tensor
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
     return vectors[:, kept] * values[kept].sqrt()
@@ -150,11 +153,11 @@ def _nuclear(a: Tensor, b: Tensor) -> float:
         return 0.0
     product = a.T @ b if a.shape[1] <= b.shape[1] else b.T @ a
     if len(product) < 256:
-        return torch.linalg.svdvals(product).sum().item()
+        return float(torch.linalg.svdvals(product).sum())
     squares = torch.linalg.eigvalsh(_gram(product.T))
     # An eigenvalue is off by about ε times the largest, and its root by that over twice the root.
     off = 4 * torch.finfo(squares.dtype).eps * squares[-1].clamp(min=torch.finfo(squares.dtype).tiny)
     roots = squares.clamp(min=0).sqrt()
     if (off / (2 * roots.clamp(min=off.sqrt()))).sum() > 1e-10 * roots.sum():
-        return torch.linalg.svdvals(product).sum().item()
-    return roots.sum().item()
+        return float(torch.linalg.svdvals(product).sum())
+    return float(roots.sum())

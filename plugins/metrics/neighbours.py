@@ -53,7 +53,7 @@ def nearest(x: Tensor, y: Tensor, k: int = 1, *, itself: bool = False) -> tuple[
         indices.append(slab.topk(min(k + 2, len(y) - itself), dim=1, largest=False).indices)
     index = torch.cat(indices)
     step = max(_CELLS // (index.shape[1] * x.shape[1]), 1)
-    parts = zip(x.split(step), index.split(step), strict=True)
+    parts = zip(torch.split(x, step), torch.split(index, step), strict=True)
     exact = torch.cat([(y[i] - part[:, None]).square().sum(2).sqrt() for part, i in parts])
     distance, order = exact.sort(dim=1, stable=True)
     return distance[:, :k], index.gather(1, order)[:, :k]

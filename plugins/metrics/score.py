@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,6 @@ def classifier_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Esti
 
 
 def _score(log_p: Tensor) -> Tensor:
-    marginal = torch.logsumexp(log_p, 0) - torch.log(torch.tensor(float(len(log_p))))
+    marginal = torch.logsumexp(log_p, 0) - math.log(len(log_p))
     p = log_p.exp()
     return (p * (log_p - marginal)).sum(1).mean().exp()

@@ -41,7 +41,7 @@ def sliced_wasserstein(
     px, py = ((s - centre) @ directions.T for s in (x, y))
 
     def statistic(a: Tensor, b: Tensor) -> float:
-        parts = zip(a.split(_PART, 1), b.split(_PART, 1), strict=True)
+        parts = zip(torch.split(a, _PART, 1), torch.split(b, _PART, 1), strict=True)
         total = sum(wasserstein_power(p.T, q.T, power).sum().item() for p, q in parts)
         return float(max(total / projections, 0.0) ** (1 / power))
 
@@ -55,7 +55,8 @@ def wasserstein_power(x: Tensor, y: Tensor, power: float = 1.0) -> Tensor:
     if n == m:
         return (x - y).abs().pow(power).mean(-1)
     # Both quantile functions are constant between the levels i/n and j/m, counted here in units of 1/nm.
-    ends = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(x.device)
-    widths = ends.diff(prepend=ends.new_zeros(1)) / (n * m)
-    moved = (x[..., (ends - 1) // m] - y[..., (ends - 1) // n]).abs().pow(power)
-    return (moved * widths).sum(-1)
+    ends = torch.unique(torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n])).to(x.device)
+    widths = ends.diff(prepend=ends.new_zeros(1)).double() / (n * m)
+    moved: Tensor = (x[..., (ends - 1) // m] - y[..., (ends - 1) // n]).abs().pow(power)
+    cost: Tensor = (moved * widths).sum(-1)
+    return cost

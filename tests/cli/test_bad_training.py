@@ -27,7 +27,7 @@ USAGE = 2
         (["--set", "train.lr=abc"], ["train.lr takes a number, not 'abc'"]),
         (["--set", "train.lr=nan"], ["train.lr takes a finite number, not 'nan'"]),
         (["--set", "train.lr=-1"], ["train.lr must be at least 0, not -1"]),
-        (["--set", "train.betas=0.5"], ["train.betas takes a list", "2 elements"]),
+        (["--set", "train.betas=0.5"], ["train.betas takes a list", "2 values"]),
         (["--set", "train.optimizer=adan"], ["train.optimizer takes one of 'adam'", "not 'adan'"]),
         (["--set", "latent.size=0"], ["latent.size must be at least 1, not 0"]),
         (["--set", "objective.gp_weight"], ["--set takes NAME=VALUE, not 'objective.gp_weight'"]),
@@ -234,6 +234,16 @@ def test_folders_that_cannot_be_trained_on(
     ran = train("vae", tmp_path / "pictures", tmp_path / "run", "--steps", 1)
     ran.sentence(*words)
     untouched()
+
+
+def test_images_that_are_left_out_are_named_in_one_line(train: Run, tmp_path: Path) -> None:
+    corrupt(tmp_path / "pictures")
+    ran = train("vae", tmp_path / "pictures", tmp_path / "run", "--steps", 1, "--set", "data.skip_bad=true")
+    assert ran.code == 0, ran.err
+    first = next(line for line in ran.err.splitlines() if "cannot be read" in line)
+    assert first.startswith("genzoo: 1 of 5")
+    assert "folder.py" not in ran.err
+    assert "_report" not in ran.err
 
 
 def test_a_file_that_is_no_data(genzoo: Run, tmp_path: Path) -> None:

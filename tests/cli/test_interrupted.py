@@ -174,6 +174,22 @@ def test_interrupted_before_training_starts(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_import_that_is_interrupted_is_an_interruption(
+    train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import genzoo.training as training
+
+    def interrupted_import(*arguments: object, **how: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:  # as torch does while it imports NumPy
+            raise ImportError("cannot load module more than once per process") from None
+
+    monkeypatch.setattr(training, "open_data", interrupted_import)
+    ran = train("vae", images, tmp_path / "run")
+    assert (ran.code, ran.out, ran.err) == (130, "", "genzoo: interrupted\n")
+
+
 # --- out of disk ------------------------------------------------------------------------------------------
 
 

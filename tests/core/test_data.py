@@ -403,7 +403,7 @@ def test_a_stream_that_reuses_its_buffer_is_copied():
     [
         (Items([]), UsageError, "empty"),
         (Items([np.zeros((2, 2), np.uint8), np.zeros((3, 2), np.uint8)]), UsageError, r"item 1 .*\(3, 2\).*\(2, 2\)"),
-        (Items([torch.zeros(2), ValueError("disk on fire")]), GenzooError, "item 1: ValueError: disk on fire"),
+        (Items([torch.zeros(2), ValueError("disk on fire\nrun")]), GenzooError, "item 1: ValueError: disk on fire$"),
         (Items([(torch.zeros(2), 0, 1)]), UsageError, "item 0 .*3 parts"),
         (Items([{"image": torch.zeros(2), "label": 1}]), UsageError, "dict with image, label"),
         (Items([(torch.zeros(2), torch.zeros(2))]), UsageError, "label of shape"),

@@ -54,6 +54,28 @@ def test_8_bit_and_floats_are_the_same_observations(vae):
     torch.testing.assert_close(vae.encode(bytes_.numpy(), LABELS.numpy()), vae.encode(bytes_, LABELS.tolist()))
 
 
+def test_whole_numbers_are_8_bit_pixels_too(vae):
+    bytes_ = (PIXELS * 255).round().to(torch.uint8)
+    assert torch.equal(vae.encode(bytes_.long(), LABELS), vae.encode(bytes_, LABELS))
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (PIXELS * 255, "floats in [0, 1]"),
+        (PIXELS * 2 - 1, "floats in [0, 1]"),
+        ((PIXELS * 1000).long(), "8-bit pixels"),
+        (torch.full_like(PIXELS, torch.nan), "NaN"),
+        (torch.full_like(PIXELS, torch.inf), "NaN or infinite"),
+    ],
+)
+def test_what_is_no_image_is_not_encoded(vae, x, says):
+    for use in (vae.encode, vae.reconstruct, vae.log_likelihood):
+        with pytest.raises(UsageError) as e:
+            use(x, LABELS)
+        assert says in str(e.value)
+
+
 @pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize("truncation", [None, 0.7])
 def test_samples_depend_on_the_seed_and_their_index_only(vae, noise, truncation):

@@ -82,7 +82,7 @@ def test_what_is_taken(name, given, expected):
         ("fast", "maybe", "train.fast takes true or false, not 'maybe'"),
         ("name", 3, "train.name takes text, not 3"),
         ("kind", "adan", "train.kind takes one of 'adam', 'sgd', not 'adan'"),
-        ("betas", "0.5", "train.betas takes a list like 1,2 where each is a number, not '0.5': it has 2 elements"),
+        ("betas", "0.5", "train.betas takes a list like 1,2 where each is a number, not '0.5': 2 values are needed"),
         ("betas", "0.5,2", "train.betas must be at most 1, not 2"),
         ("betas", "0.5,nan", "train.betas takes a finite number"),
         ("widths", "4,x", "train.widths takes a list like 1,2 where each is a whole number, not '4,x'"),
@@ -131,3 +131,9 @@ def test_an_options_class_is_read_whole():
 def test_a_type_that_is_no_option_is_named():
     with pytest.raises(UsageError, match="use bool, int, float"):
         OptionInfo("x", "dict", None).coerce("a", "train.x")
+
+
+def test_python_s_own_words_stay_inside():
+    with pytest.raises(UsageError) as e:
+        OptionInfo("n", "int", 1, "").coerce("4.5", "train.steps")
+    assert str(e.value) == "train.steps takes a whole number, not '4.5'"

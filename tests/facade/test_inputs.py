@@ -119,6 +119,15 @@ def test_options_of_arrays(pictures: Callable[..., Any]) -> None:
         fit(pictures(), options={"data.samples": 3})
 
 
+def test_channels_of_any_number_once_their_place_is_said() -> None:
+    many = torch.rand(8, 5, 8, 9)
+    for data in (many, (many, [0, 1] * 4), TensorDataset(many)):
+        with pytest.raises(UsageError, match=r"say data\.layout=first or last"):
+            genzoo.load_data(data)
+        assert genzoo.load_data(data, options={"layout": "first"}).spec.shape == (5, 8, 9)
+        assert genzoo.load_data(data, options={"layout": "last"}).spec.shape == (9, 5, 8)
+
+
 def test_images_of_any_kind(pictures: Callable[..., Any]) -> None:
     for channels, shape in ((0, (1, 9, 8)), (1, (1, 9, 8)), (3, (3, 9, 8)), (4, (3, 9, 8))):
         assert fit(pictures(channels=channels)).model.spec.shape == shape

@@ -22,7 +22,7 @@ from genzoo.plugins.datasets.fashion_mnist import FashionMNIST, read_idx
 from genzoo.plugins.datasets.folder import Folder, parse_size
 from genzoo.plugins.datasets.toys import Grid25, Ring8
 from genzoo.registry import the_registry
-from genzoo.registry.sources import entry_for
+from genzoo.registry.sources import entry_for, open_data
 
 # --- toys -------------------------------------------------------------------------------------------------
 
@@ -514,3 +514,16 @@ def test_a_path_means_the_data_set_that_reads_it(tmp_path):
 def test_the_plugin_needs_no_torch():
     code = "import sys, genzoo.plugins.datasets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_folders_whose_names_are_no_utf_8_have_names_that_can_be_written(tmp_path):
+    for name in (b"a", b"cl\xff"):
+        sub = os.fsencode(tmp_path) + b"/\xfe/" + name
+        try:
+            os.makedirs(sub)
+        except OSError:
+            pytest.skip("this file system takes no such names")
+        for i in range(3):
+            Image.new("L", (8, 8), i).save(os.path.join(os.fsdecode(sub), f"{i}.png"))
+    data = open_data(the_registry(), os.fsdecode(os.fsencode(tmp_path) + b"/\xfe"))
+    assert (data.name, data.spec.class_names) == ("?", ("a", "cl?"))

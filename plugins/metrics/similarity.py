@@ -1,0 +1,134 @@
+"""How alike two pictures are: PSNR, SSIM and MS-SSIM, and how alike samples of one label are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genzoo.core.errors import UsageError
+from genzoo.core.noise import generator
+from genzoo.plugins.metrics import checks
+from genzoo.plugins.metrics.estimate import Estimate, bootstrap
+
+WINDOW, SIGMA = 11, 1.5
+C1, C2 = 0.01**2, 0.03**2
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in decibels, per image ``(N,)``; infinite for equal ones.
+
+    Args:
+        x: images ``(N, C, H, W)`` in [0, 1].
+        y: likewise.
+    """
+    _same(x, y)
+    return -10 * torch.log10((x.double() - y.double()).square().flatten(1).mean(1))
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity (Z. Wang et al., IEEE TIP 2004), per image ``(N,)``; 1 for equal ones.
+
+    Gaussian window of 11 × 11 and σ 1.5 wholly inside the image, mean over channels.
+
+    Args:
+        x: images ``(N, C, H, W)`` in [0, 1], with sides of at least 11.
+        y: likewise.
+    """
+    _same(x, y)
+    whole, _ = _maps(x.float(), y.float())
+    return whole.mean(1)
+
+
+def ms_ssim(x: Tensor, y: Tensor, scales: int | None = None) -> Tensor:
+    """Multi-scale structural similarity (Z. Wang et al., Asilomar 2003), per image ``(N,)``.
+
+    Args:
+        x: images ``(N, C, H, W)`` in [0, 1].
+        y: likewise.
+        scales: each halves the image. None takes the five of the paper, or as many as leave sides of 11 or
+            more (two at 28 pixels); with fewer, the weights of those that are left are scaled to sum to 1, and
+            the number is another than that of five scales.
+
+    Raises:
+        UsageError: if the images are too small for the scales.
+    """
+    _same(x, y)
+    most = scales_of(*x.shape[-2:])
+    scales = most if scales is None else scales
+    if not 1 <= scales <= most:
+        raise UsageError(f"images of {x.shape[-2]}×{x.shape[-1]} have from 1 to {most} scales of MS-SSIM, not {scales}")
+    weights = [w / sum(WEIGHTS[:scales]) for w in WEIGHTS[:scales]]
+    x, y = x.float(), y.float()
+    total = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
+    for i, weight in enumerate(weights):
+        whole, contrast = _maps(x, y)
+        total = total * (whole if i == scales - 1 else contrast).clamp(min=0) ** weight
+        if i < scales - 1:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return total.mean(1)
+
+
+def scales_of(height: int, width: int) -> int:
+    """How many of MS-SSIM's five scales fit into an image."""
+    side = min(height, width)
+    if side < WINDOW:
+        raise UsageError(f"SSIM needs images of at least {WINDOW}×{WINDOW}, not {height}×{width}")
+    return min(int(math.log2(side / WINDOW)) + 1, len(WEIGHTS))
+
+
+def likeness(x: Tensor, y: Tensor | None = None, *, pairs: int = 1000, resamples: int = 200, seed: int = 0) -> Estimate:
+    """Mean MS-SSIM of pairs of images of one label: high where samples are all alike (arXiv:1610.09585).
+
+    It means something beside the same number of the data. Colours and sharpness move it too.
+
+    Args:
+        x: images ``(N, C, H, W)`` in [0, 1].
+        y: labels ``(N,)``; None takes them all as one.
+        pairs: how many, shared out over the labels alike.
+        resamples: of the bootstrap over pairs.
+        seed: of pairs and bootstrap.
+
+    Raises:
+        UsageError: if no label has two images.
+    """
+    y = torch.zeros(len(x), dtype=torch.long) if y is None else checks.labels(y, len(x), "labels").cpu()
+    groups = [g for g in ((y == label).nonzero().flatten() for label in torch.unique(y)) if len(g) > 1]
+    if not groups:
+        raise UsageError("likeness compares images of one label, and no label has two")
+    each = math.ceil(pairs / len(groups))
+    first, second = [], []
+    for i, group in enumerate(groups):
+        g = generator(seed, i)
+        a = torch.randint(len(group), (each,), generator=g)
+        b = (a + 1 + torch.randint(len(group) - 1, (each,), generator=g)) % len(group)
+        first.append(group[a])
+        second.append(group[b])
+    chosen = zip(torch.split(torch.cat(first), 256), torch.split(torch.cat(second), 256), strict=True)
+    values = torch.cat([ms_ssim(x[a.to(x.device)], x[b.to(x.device)]) for a, b in chosen])
+    return bootstrap(lambda v: v.double().mean().item(), values, resamples=resamples, seed=seed)
+
+
+def _same(x: Tensor, y: Tensor) -> None:
+    if x.shape != y.shape or x.dim() != 4 or not x.is_floating_point() or not y.is_floating_point():
+        raise UsageError(
+            f"images to compare are two float arrays (N, C, H, W) in [0, 1] of one shape, "
+            f"not {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+
+
+def _maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM and its contrast–structure part, each as mean over the image, ``(N, C)``."""
+    scales_of(*x.shape[-2:])
+    n, c = x.shape[:2]
+    at = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    window = torch.softmax(-(at**2) / (2 * SIGMA**2), 0)
+    stack = torch.cat([x, y, x * x, y * y, x * y]).flatten(0, 1)[:, None]
+    stack = F.conv2d(F.conv2d(stack, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    mx, my, xx, yy, xy = stack.view(5, n, c, *stack.shape[-2:])
+    contrast = (2 * (xy - mx * my) + C2) / (xx - mx * mx + yy - my * my + C2)
+    whole = (2 * mx * my + C1) / (mx * mx + my * my + C1) * contrast
+    return whole.mean((2, 3)), contrast.mean((2, 3))
