@@ -13,11 +13,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError
 
 MANIFEST = "manifest.json"
 _FORMAT = 1  # of the manifest
 _ASIDE = ".writing-"
+
+
+def given_path(path: str | os.PathLike[str]) -> Path:
+    """A path as a user gave it, with ``~`` expanded; raises `UsageError` if it is empty."""
+    if not os.fspath(path):
+        raise UsageError("an empty path was given: say where")
+    return Path(path).expanduser()
 
 
 @contextmanager

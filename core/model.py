@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -147,6 +148,7 @@ class Model(nn.Module):
         batch_size: int = 256,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield what `sample` returns in batches of observations and labels, in constant memory."""
+        n = operator.index(n)
         if n < 0:
             raise UsageError(f"the number of samples must not be negative, got {n}")
         if truncation is not None and not truncation > 0:

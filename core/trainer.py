@@ -349,14 +349,14 @@ class Trainer:
 
     def load_state(self, kept: Mapping[str, Tensor], tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
         """Go on from what `state` gave, with the kept model's tensors."""
-        if plain["data"] != self.data.fingerprint():
-            raise GenzooError("the run was trained on other data than this: resume it with the same --data")
+        if plain["seed"] != self.seed:
+            raise UsageError(f"the run has seed {plain['seed']}, not {self.seed}: resume it with the same --seed")
         for key, value in self.record.items():
             before = plain["record"].get(key)
             if before != value:
-                raise GenzooError(f"the run was started with {key} {before}, not {value}: resume it as it was")
-        if plain["seed"] != self.seed:
-            raise GenzooError(f"the run has seed {plain['seed']}, not {self.seed}: resume it with the same --seed")
+                raise UsageError(f"the run was started with {key} {before}, not {value}: resume it as it was")
+        if plain["data"] != self.data.fingerprint():
+            raise UsageError("the run was trained on other data than this: resume it with the same --data")
 
         def under(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from genzoo.core import pictures
 from genzoo.core.data import Data, to_model, to_people, to_pixels
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import creating_folder, replacing
+from genzoo.core.files import creating_folder, given_path, replacing
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.observers import columns_for
@@ -64,7 +64,7 @@ def sample(
     Returns:
         Where they were written.
     """
-    path = Path(out).expanduser()
+    path = given_path(out)
     if n < 1:
         raise UsageError(f"the number of samples must be at least 1, not {n}")
     model = _model(weights, device)
@@ -95,7 +95,7 @@ def reconstruct(
         seed: draw codes from the posterior by this seed, instead of taking its mean.
         device: where to compute.
     """
-    path, model = Path(out).expanduser(), _model(weights, device)
+    path, model = given_path(out), _model(weights, device)
     kind = _kind(path, model.spec, 2 * n, folders=False)
     x, y = _observations(model, _open(model, data), n)
     again = model.reconstruct(x, y, sample=seed is not None, seed=seed or 0)
@@ -139,7 +139,7 @@ def interpolate(
             the class of the observation that it starts from.
         device: where to compute.
     """
-    where, model = Path(out).expanduser(), _model(weights, device)
+    where, model = given_path(out), _model(weights, device)
     if n < 1:
         raise UsageError(f"the number of paths must be at least 1, not {n}")
     kind = _kind(where, model.spec, n * steps, folders=False)
@@ -177,7 +177,7 @@ def encode(
         seed: draw codes from the posterior by this seed, instead of taking its mean.
         device: where to compute.
     """
-    path, model = Path(out).expanduser(), _model(weights, device)
+    path, model = given_path(out), _model(weights, device)
     if path.suffix.lower() != ".npz":
         raise UsageError(f"codes are written to an .npz file, not to {path.name!r}")
     opened = _open(model, data)

@@ -22,7 +22,7 @@ from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
 from genzoo.core.estimates import active_units
-from genzoo.core.files import MANIFEST, writing
+from genzoo.core.files import MANIFEST, given_path, writing
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks, Objective
@@ -142,7 +142,7 @@ def fit(
         UsageError: if the request is wrong; nothing was written.
         GenzooError: if training broke down or files could not be written.
     """
-    folder = None if out is None else Path(out).expanduser()
+    folder = None if out is None else given_path(out)
     _check_folder(folder, resume)
     if resume and init is not None:
         raise UsageError("a run that is resumed goes on from its own weights: leave out init")
@@ -163,8 +163,6 @@ def fit(
     objective, nets = initialize(config, seed)
     if init is not None:
         _start_from(nets.model, init)
-    if threads:
-        torch.set_num_threads(threads)
     nets.to(where)
     trainer = Trainer(
         objective,
@@ -189,6 +187,9 @@ def fit(
         on_start(trainer, config)
     metrics: dict[str, Any] = {}
     with _new_folder(folder, trainer), _stops_cleanly(trainer), ExitStack() as stack:
+        if threads:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
         trainer.observers = _observers(trainer, config, folder, tensorboard=tensorboard)
         if progress if progress is not None else sys.stderr.isatty():
             bar = Progress(trainer, config.recipe)
@@ -279,7 +280,7 @@ def _difference(before: Any, now: Any, where: str = "") -> str:
 
 @contextmanager
 def _new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
-    """Make a run's folder; if nothing was trained, leave nothing behind."""
+    """Make a run's folder; if it fails with nothing to go on from, leave nothing behind."""
     if folder is None:
         yield
         return
@@ -290,7 +291,7 @@ def _new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if empty and trainer.step == begun:
+        if empty and (trainer.step == begun or not checkpoints(folder)):
             shutil.rmtree(folder, ignore_errors=True)
             if there:
                 folder.mkdir(exist_ok=True)
@@ -341,7 +342,7 @@ def _final_metrics(trainer: Trainer, metrics: dict[str, Any]) -> None:
                 codes.append(model.eval().posterior(x.to(model.device), y).mean)
         metrics["active units"] = active = active_units(torch.cat(codes))
         metrics["latent size"] = model.latent.size
-        if active == 0:
+        if active == 0 and trainer.seen >= len(trainer.data):  # after less than an epoch it means nothing
             print(
                 "genzoo: the posterior collapsed: no latent dimension carries information "
                 "(try --set objective.kl_warmup=0.3, or objective.free_bits=0.1)",

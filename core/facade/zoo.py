@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.spec import DataSpec
 from genzoo.registry import Entry, the_registry
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from genzoo.core.data import Data
     from genzoo.core.model import Model
-    from genzoo.core.spec import DataSpec
 
 
 def list(
@@ -79,7 +78,7 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
 
 
 def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
-    """Build an untrained model.
+    """Build an untrained model, in eval mode.
 
     Args:
         recipe: name of a recipe.
@@ -90,8 +89,10 @@ def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, 
     from genzoo.registry.compose import compose
     from genzoo.training import initialize
 
+    if not isinstance(data, DataSpec):
+        raise UsageError(f"create takes a DataSpec such as DataSpec.image(3, 64, 64), not {data!r}")
     config = compose(the_registry(), data, recipe, options)
-    return initialize(config, seed)[1].model
+    return initialize(config, seed)[1].model.eval()
 
 
 def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu", verbose: bool = True) -> Model:
@@ -107,12 +108,12 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
     """
     import sys
 
-    from genzoo.core.files import MANIFEST
+    from genzoo.core.files import MANIFEST, given_path
     from genzoo.core.runs import checkpoints, newest_checkpoint
     from genzoo.core.weights import CONFIG, load_model, read_config
     from genzoo.registry.compose import resolver
 
-    folder = Path(weights).expanduser()
+    folder = given_path(weights)
     if not folder.is_dir():
         near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         raise GenzooError(f"there is no weights folder {str(weights)!r}{did_you_mean(folder.name, near)}")
