@@ -18,7 +18,7 @@ DATA = "fashion-mini"
 # its few nats on the shape of a piece of clothing, which a prior of twelve numbers can draw.
 RECIPES: dict[str, tuple[int, dict[str, Any]]] = {
     "vae": (
-        3600,
+        4000,
         {
             "generator": "mlp",
             "encoder": "mlp",
