@@ -85,16 +85,13 @@ class Registry:
             plugin: only this plugin's, by name of the entry point, of the distribution, or ``dist/plugin``.
 
         Raises:
-            UsageError: if there is no such kind, modality, tag or plugin.
+            UsageError: if there is no such kind, modality or plugin.
         """
         if kind is not None:
             _check_kind(kind)
         if modality is not None and modality not in MODALITIES:
             hint = did_you_mean(modality, MODALITIES) or f"; there are {', '.join(MODALITIES)}"
             raise UsageError(f"there is no modality {modality!r}{hint}")
-        tags = {t for several in self._index.values() for e in several for t in e.tags}
-        if tag is not None and tag not in tags:
-            raise UsageError(f"nothing carries the tag {tag!r}{did_you_mean(tag, tags)}")
         if plugin is not None and not any(_goes_by(r, plugin) for r in self._records):
             raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
         chosen = [

@@ -38,8 +38,8 @@ def refuse_batch_norm(ports: Ports, norm: str) -> None:
     """
     if ports.per_observation and norm == "batch":
         raise UsageError(
-            "batch norm can't be used here: a gradient penalty needs each score to depend on its own observation "
-            "only, and batch norm mixes the batch; use critic.norm=layer, group or none"
+            "norm=batch can't be used here: a gradient penalty needs each score to depend on its own observation "
+            "only, and batch norm mixes the batch; use norm=layer or norm=none"
         )
 
 

@@ -312,13 +312,13 @@ def test_resuming_with_other_settings_or_data(
     assert again(images).code == 0
     untouched()
     again(images, "--resume", "--set", "train.lr=0.5").sentence("train.lr = 0.001", "0.5", code=USAGE)
-    again(images, "--resume", "--seed", 9).sentence("seed 0, not 9", code=1)
+    again(images, "--resume", "--seed", 9).sentence("seed 0, not 9", code=USAGE)
     other = tmp_path.parent / f"{tmp_path.name}.npz"
     np.savez(other, x=grey(40), y=np.arange(40) % 3)
     again(other, "--resume").sentence("was started with data.name", code=USAGE)
     same = tmp_path.parent / f"{tmp_path.name}" / ".." / images.name
     np.savez(same, x=255 - grey(40), y=np.arange(40) % 3)
-    again(same, "--resume").sentence("other data", code=1)
+    again(same, "--resume").sentence("other data", code=USAGE)
     untouched()
 
 
