@@ -1,4 +1,4 @@
-"""Data sets: Fashion-MNIST, whole and small, toy densities in the plane, and a user's own files."""
+"""Data sets: Fashion-MNIST, whole and small, emoji, toy densities in the plane, and a user's own files."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def genzoo_register(registry: Registrar) -> None:
         paper="arXiv:1708.07747",
         modalities=("image",),
         tags=("bundled",),
+    )
+    registry.dataset(
+        "emoji",
+        f"{HERE}.emoji:Emoji",
+        summary="1,906 colour 32×32 emoji in 9 classes that come with genzoo",
+        modalities=("image",),
+        tags=("bundled", "colour"),
     )
     registry.dataset(
         "ring8",

@@ -1,0 +1,45 @@
+"""The emoji that come with genzoo."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import genzoo
+from genzoo.plugins.datasets import emoji
+
+SPLITS = {"train": 1716, "test": 190}
+
+
+def test_splits_are_disjoint_and_stratified() -> None:
+    train, test = (genzoo.load_data("emoji", split=split) for split in ("train", "test"))
+    assert (len(train), len(test)) == tuple(SPLITS.values())
+    assert train.spec.shape == (3, 32, 32)
+    assert train.spec.levels == 256
+    assert train.license == "Apache-2.0"
+    assert train.y is not None
+    assert test.y is not None
+    for label in range(9):
+        share = (test.y == label).sum() / ((test.y == label).sum() + (train.y == label).sum())
+        assert 0.08 < share < 0.12, emoji.CLASSES[label]
+
+
+def test_pictures_are_what_their_codes_say() -> None:
+    """The red, green and blue hearts are red, green and blue, on white."""
+    index = json.loads(emoji.INDEX.read_text())
+    assert len(set(index["codes"])) == len(index["codes"]) == sum(SPLITS.values())
+    splits = {split: genzoo.load_data("emoji", split=split).x for split in ("train", "test")}  # type: ignore[arg-type]
+    for code, channel in {"2764-FE0F": 0, "1F49A": 1, "1F499": 2}.items():
+        i = index["codes"].index(code)
+        split = "test" if i % emoji.EVERY == emoji.EVERY - 1 else "train"
+        at = i // emoji.EVERY if split == "test" else i - i // emoji.EVERY
+        heart = splits[split][at].float()
+        assert heart[:, 16, 16].argmax() == channel
+        assert (heart[:, 0, 0] == 255).all()
+
+
+def test_damaged_atlas_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setattr(emoji, "ATLAS", emoji.INDEX)
+    with pytest.raises(genzoo.GenzooError, match=r"damaged.*install genzoo again"):
+        genzoo.load_data("emoji")
