@@ -20,7 +20,9 @@ def fault(registry: Registry, entry: Entry) -> str:
         if entry.kind == "recipe":
             _recipe(registry, entry)
         elif entry.kind == "weights":
-            _folder(entry)
+            for version in entry.data["versions"].values():
+                if version["target"]:
+                    _folder(version["target"])
         else:
             static.find_class(entry.target)
             registry.options(entry)
@@ -29,8 +31,8 @@ def fault(registry: Registry, entry: Entry) -> str:
     return ""
 
 
-def _folder(entry: Entry) -> None:
-    module, _, folder = entry.target.partition(":")
+def _folder(target: str) -> None:
+    module, _, folder = target.partition(":")
     found = locate(module)
     if found is None:
         raise GenzooError(f"there is no module {module!r}")

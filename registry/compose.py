@@ -119,15 +119,18 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
             return registry.load(registry.get(kind, name))
         maker = f"plugin {part.plugin!r} of {part.distribution} {part.version}"
         records = [r for r in registry.plugins() if (r.name, r.distribution) == (part.plugin, part.distribution)]
+        absent = GenzooError(
+            f"{kind} {name!r} comes from {maker}, which is not there: install {part.distribution} "
+            "(and do without --no-plugins)"
+        )
         try:
             entry = registry.get(kind, name, prefer=(part.plugin, part.distribution))
         except UsageError as e:
             if records or not part.plugin:
                 raise
-            raise GenzooError(
-                f"{kind} {name!r} comes from {maker}, which is not there: install {part.distribution} "
-                "(and do without --no-plugins)"
-            ) from e
+            raise absent from e
+        if not records and part.distribution and entry.distribution != part.distribution:
+            raise absent  # what another distribution has under this name is another network
         try:
             coerce_all(registry.options(entry), part.options, kind)
         except UsageError as e:

@@ -45,7 +45,6 @@ critic: Decorator = _decorator
 likelihood: Decorator = _decorator
 prior: Decorator = _decorator
 dataset: Decorator = _decorator
-metric: Decorator = _decorator
 extractor: Decorator = _decorator
 store: Decorator = _decorator
 
@@ -54,6 +53,13 @@ def objective(
     name: str, *, recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (), **about: Unpack[About]
 ) -> Callable[[Class], Class]:
     """Declare an objective, and with ``recipe`` what trains it: see `Registrar.objective`."""
+    return _unchanged
+
+
+def metric(
+    name: str, *, direction: str = "none", unit: str = "", needs: Sequence[str] = (), **about: Unpack[About]
+) -> Callable[[Class], Class]:
+    """Declare a metric: see `Registrar.metric`."""
     return _unchanged
 
 

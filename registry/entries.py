@@ -40,7 +40,7 @@ class Entry:
         kind: one of `KINDS`.
         name: unique within its kind and plugin.
         target: ``package.module:attribute`` of the class; for weights ``package.module:folder``, a folder
-            beside the module; empty for recipes.
+            beside the module; empty for recipes, and for weights that ship in no package.
         summary: one line.
         paper: where it comes from, e.g. ``arXiv:1704.00028``.
         modalities: what data it is for; empty means any.
@@ -49,7 +49,8 @@ class Entry:
         distribution: the installed package that carries the plugin.
         version: that package's version.
         data: a recipe's contents: ``objective``, ``generator``, ``encoder``, ``critic``, ``likelihood``,
-            ``conditional``, ``options`` and ``presets``; empty for other kinds.
+            ``conditional``, ``options`` and ``presets``; a metric's ``direction``, ``unit`` and ``needs``;
+            of weights ``versions`` (number to ``target``, ``files``, ``hub``, ``commit``, …) and ``default``.
     """
 
     kind: str
@@ -141,6 +142,38 @@ def check_target(kind: str, name: str, target: object) -> str:
     if not good:
         raise GenzooError(f"{kind} {name!r} has the target {target!r}, which is not of the form {shape!r}")
     return str(target)
+
+
+def check_version(
+    name: str, target: str, version: object, files: object, hub: object, commit: object
+) -> dict[str, Any]:
+    """Return what one version of weights consists of, or raise GenzooError."""
+    where = f"weights {name!r}"
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise GenzooError(f"{where}: version must be a whole number from 1 on, not {version!r}")
+    if not isinstance(hub, str) or (hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub)):
+        raise GenzooError(f"{where}: hub must be text of the form 'org/name', not {hub!r}")
+    if not isinstance(commit, str) or (commit and not re.fullmatch(r"[0-9a-f]{40}", commit)):
+        raise GenzooError(f"{where}: commit must be the 40 hexadecimal digits of a commit, not {commit!r}")
+    pins = {} if files is None else files
+    if not isinstance(pins, Mapping) or not all(re.fullmatch(r"[0-9a-f]{64}", str(v)) for v in pins.values()):
+        raise GenzooError(f"{where}: files must be a dict of names and their sha256, not {files!r}")
+    if target:
+        check_target("weights", name, target)
+    elif not hub:
+        raise GenzooError(f"{where} are nowhere: give a folder beside a module, or hub='org/name'")
+    if not target and not commit and not {"config.json", "model.safetensors"} <= set(pins):
+        raise GenzooError(
+            f"{where} are not pinned: give the commit, or in files the sha256 of config.json and model.safetensors"
+        )
+    return {"target": target, "files": dict(pins), "hub": hub, "commit": commit}
+
+
+def check_metrics(name: str, metrics: object) -> dict[str, Any]:
+    """Return metrics of weights, or raise GenzooError."""
+    if not isinstance(metrics, Mapping) or not all(isinstance(k, str) for k in metrics):
+        raise GenzooError(f"weights {name!r}: metrics must be a dict of names and numbers, not {metrics!r}")
+    return dict(metrics)
 
 
 def check_text(kind: str, name: str, what: str, value: object) -> str:

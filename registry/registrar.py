@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.report import DIRECTIONS, NEEDS
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
 
@@ -96,20 +97,129 @@ class Registrar:
         """Register a data set."""
         self._add("dataset", name, target, about)
 
-    def metric(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a metric."""
-        self._add("metric", name, target, about)
+    def metric(
+        self,
+        name: str,
+        target: str,
+        *,
+        direction: str = "none",
+        unit: str = "",
+        needs: Sequence[str] = ("samples", "data"),
+        **about: Unpack[About],
+    ) -> None:
+        """Register a `genzoo.core.evaluation.Metric`.
+
+        Args:
+            name: what ``genzoo eval --metrics`` calls it.
+            target: its class.
+            direction: whether ``higher`` or ``lower`` is better, or ``none``.
+            unit: of the number, as text.
+            needs: what must be there for it to be measured: `genzoo.core.report.NEEDS`.
+            **about: see `About`; the tag ``default`` makes it part of every evaluation that names no metrics.
+        """
+        rules.check_words("metric", name, "direction", (direction,), DIRECTIONS)
+        data = {
+            "direction": direction,
+            "unit": rules.check_text("metric", name, "unit", unit),
+            "needs": rules.check_words("metric", name, "needs", needs, NEEDS),
+        }
+        self._add("metric", name, target, about, data)
 
     def extractor(self, name: str, target: str, **about: Unpack[About]) -> None:
         """Register a feature extractor for metrics."""
         self._add("extractor", name, target, about)
 
-    def weights(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a weights folder that ships beside a module: ``"my_pkg.zoo:wgan-gp-faces"``."""
-        self._add("weights", name, target, about)
+    def weights(
+        self,
+        name: str,
+        target: str = "",
+        *,
+        version: int = 1,
+        files: Mapping[str, str] | None = None,
+        hub: str = "",
+        commit: str = "",
+        recipe: str = "",
+        data: str = "",
+        license: str = "",
+        metrics: Mapping[str, Any] | None = None,
+        **about: Unpack[About],
+    ) -> None:
+        """Register one version of trained weights: a folder that ships beside a module, a model on the Hub, or both.
+
+        Each further version is a call of its own; the highest is what the name alone means. A version never
+        changes: other tensors are another version.
+
+        Args:
+            name: ``recipe/data`` such as ``"wgan-gp/faces"``.
+            target: ``"my_pkg.zoo:wgan-gp-faces"``, a weights folder beside that module.
+            version: a whole number from 1 on.
+            files: name to sha256 of what is pinned; for a model on the Hub ``config.json`` and ``model.safetensors``
+                at least, or else a commit.
+            hub: ``org/name`` on the Hub.
+            commit: the full commit there.
+            recipe: what trained it; like data, license and metrics it is read from the folder unless given.
+            data: what it was trained on.
+            license: of the weights.
+            metrics: name to number.
+            **about: see `About`.
+        """
+        entry = self._weights(name, target, version, files, hub, commit, about)
+        said = entry.data["versions"][str(version)]
+        for key, value in (("recipe", recipe), ("data", data), ("license", license)):
+            said[key] = rules.check_text("weights", name, key, value)
+        said["metrics"] = rules.check_metrics(name, metrics or {})
+
+    def weights_folder(self, target: str) -> None:
+        """Register every weights folder under a folder beside a module, by name: drop one in, and it is in the zoo.
+
+        ``weights/wgan-gp/faces`` is version 1 of ``wgan-gp/faces``, ``weights/wgan-gp/faces@2`` version 2. An
+        ``index.json`` there may say more, by such a name: ``summary``, ``tags``, ``hub``, ``commit``, ….
+
+        Args:
+            target: ``"my_pkg.zoo:weights"``.
+
+        Raises:
+            GenzooError: if one of them is no weights folder; the others are registered.
+        """
+        from genzoo.registry.stores.shelf import shelved
+
+        faults = []
+        for found in shelved(rules.check_target("weights", "folder", target)):
+            try:
+                if isinstance(found, GenzooError):
+                    raise found
+                self.weights(**found)
+            except GenzooError as e:
+                faults.append(str(e))
+            except TypeError as e:
+                faults.append(f"{target}: index.json: {_plain_words(e)}")
+        if faults:
+            raise GenzooError(faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
+
+    def _weights(self, name: str, target: str, version: int, files: Any, hub: str, commit: str, about: About) -> Entry:
+        said = rules.check_version(name, target, version, files, hub, commit)
+        former = self._entries.pop(("weights", name), None)
+        try:
+            if former is not None and str(version) in former.data["versions"]:
+                other = former.data["versions"][str(version)]["target"]
+                places = f" ({other} and {target})" if other and target else ""
+                raise GenzooError(f"version {version} of weights {name!r} is registered twice{places}")
+            versions = {**(former.data["versions"] if former else {}), str(version): said}
+            newest = max(map(int, versions))
+            if former is not None and newest != version:  # what is said of the newest is said of the name
+                about = {k: getattr(former, k) for k in About.__annotations__}  # type: ignore[assignment]
+            ordered = {v: versions[v] for v in sorted(versions, key=int)}
+            return self._add("weights", name, ordered[str(newest)]["target"], about,
+                             {"versions": ordered, "default": newest})  # fmt: skip
+        except GenzooError:
+            if former is not None:
+                self._entries["weights", name] = former
+            raise
 
     def store(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a place where weights live."""
+        """Register a place where weights live, a `genzoo.registry.stores.Store`: then ``name:…`` is looked up there."""
+        if name in ("hf", "dir") and self.distribution != "genzoo":
+            raise GenzooError(f"store {name!r} cannot be registered: {name}: always means the same")
         self._add("store", name, target, about)
 
     def recipe(
@@ -209,7 +319,7 @@ class Registrar:
         entry = Entry(
             kind,
             name,
-            rules.check_target(kind, name, target) if kind != "recipe" else "",
+            rules.check_target(kind, name, target) if target or kind not in ("recipe", "weights") else "",
             rules.check_text(kind, name, "summary", about.get("summary", "")),
             rules.check_text(kind, name, "paper", about.get("paper", "")),
             rules.check_words(kind, name, "modalities", about.get("modalities", ()), rules.MODALITIES),

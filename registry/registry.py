@@ -119,6 +119,8 @@ class Registry:
                 several plugins claim it, with their names.
         """
         _check_kind(kind)
+        if kind == "weights":
+            name = name.partition("@")[0]  # the version
         who, _, bare = name.rpartition(":")
         found = self._index.get((kind, bare), [])
         if who:
@@ -151,6 +153,7 @@ class Registry:
         kind, colon, rest = name.partition(":")
         if colon and kind in KINDS:
             return [self.get(kind, rest)]
+        name = name.partition("@")[0]  # the version of weights
         who, _, bare = name.rpartition(":")
         found = [k for k in KINDS if any(not who or _goes_by(e, who) for e in self._index.get((k, bare), []))]
         if not found:

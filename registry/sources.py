@@ -30,6 +30,7 @@ def open_data(
     *,
     labels: Any = None,
     split: Literal["train", "test"] = "train",
+    memory: int | None = None,
 ) -> Data:
     """Open data.
 
@@ -40,6 +41,8 @@ def open_data(
         options: of the data set by name (``binarize``, ``limit``, …; ``layout`` of arrays); values may be text.
         labels: class labels, where ``data`` is a tensor or an array.
         split: which split, for names and paths.
+        memory: bytes that observations may take in memory, beyond which they are read as they are needed (those of
+            files, folders and map-style data sets); None is half of what is free.
 
     Raises:
         UsageError: if it is nothing of that; says what is accepted.
@@ -48,9 +51,11 @@ def open_data(
     import torch
 
     from genzoo.core.data import Data, DataSource, binarize, from_arrays, from_torch
+    from genzoo.core.memory import free_bytes
     from genzoo.core.options import options_of
 
     options = dict(options or {})
+    memory = free_bytes() // 2 if memory is None else memory
     layout = None if isinstance(data, (str, os.PathLike, Data)) else options.pop("layout", None)
     if isinstance(data, (str, os.PathLike)):
         if labels is not None:
@@ -61,6 +66,7 @@ def open_data(
         cls = registry.load(entry, DataSource)
         chosen = coerce_all(registry.options(entry), {**options, **implied}, "data")
         source: DataSource = cls(cls.Options(**chosen))  # type: ignore[attr-defined]
+        source.memory = memory
         return source.load(split)
     if isinstance(data, Data):
         if labels is not None:
@@ -69,13 +75,13 @@ def open_data(
     elif isinstance(data, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
         if labels is not None:
             raise UsageError("a torch Dataset or DataLoader brings its own labels: it yields (x, y)")
-        found = from_torch(data, layout=layout)
+        found = from_torch(data, layout=layout, memory=memory)
     elif isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
         if labels is not None:
             raise UsageError("labels were given twice: in the pair and as an argument")
-        found = from_arrays(data[0], data[1], layout=layout)
+        found = from_arrays(data[0], data[1], layout=layout, memory=memory)
     elif hasattr(data, "shape"):
-        found = from_arrays(data, labels, layout=layout)
+        found = from_arrays(data, labels, layout=layout, memory=memory)
     else:
         raise UsageError(
             f"data is a name, a path, a tensor or array, a pair (x, y), a torch Dataset or DataLoader, "

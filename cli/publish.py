@@ -1,0 +1,134 @@
+"""Commands that publish: push, weights publish."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.output import emit_json, hint, table
+from genzoo.core.errors import UsageError
+
+Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be pushed; the Hub is not asked.")]
+Private = Annotated[bool, typer.Option("--private", help="A repository that is made is private.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("push")(push)
+    weights = typer.Typer(help="The zoo's own weights.", rich_markup_mode=None, no_args_is_help=True)
+    weights.callback()(lambda: None)  # so that its one command keeps its name
+    weights.command("publish")(publish)
+    app.add_typer(weights, name="weights")
+
+
+def push(
+    weights: Annotated[str, typer.Argument(help="A run's folder, or any weights.")],
+    repository: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Where to: made if it is not there.")],
+    license: Annotated[str, typer.Option(help="Of the weights: mit, cc-by-4.0, …")] = "",
+    data_license: Annotated[str, typer.Option(help="Of the training data, where its data set does not say.")] = "",
+    metrics: Annotated[Path | None, typer.Option(help="What 'genzoo eval --out' wrote, for the card.")] = None,
+    tag: Annotated[str, typer.Option(help="Of this version; default the next of v1, v2, …")] = "",
+    private: Private = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Even if training stopped before its end.")] = False,
+    endpoint: Endpoint = None,
+    message: Annotated[str, typer.Option("--message", "-m", help="Of the commit.")] = "",
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Publish a trained model on the Hub, with a card, in one commit and under a tag.
+
+    Example: genzoo push runs/vae me/vae-fashion --license mit --dry-run
+    """
+    from genzoo.publishing import push
+
+    done = push(
+        weights,
+        repository,
+        license=license,
+        data_license=data_license,
+        metrics=metrics,
+        tag=tag,
+        private=private,
+        unfinished=unfinished,
+        endpoint=endpoint,
+        message=message,
+        dry_run=dry_run,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    if json:
+        emit_json({**done.to_dict(), "dry_run": dry_run})
+    elif dry_run:
+        _show(done, card=True)
+    else:
+        print(_told(done))
+
+
+def publish(
+    organization: Annotated[str, typer.Option("--all", metavar="ORG", help="Publish all of them to ORG.")] = "",
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only these weights.")] = None,
+    license: Annotated[str, typer.Option(help="Where a card names none; default apache-2.0.")] = "",
+    private: Private = False,
+    endpoint: Endpoint = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Publish the weights that ship with genzoo, each version under its tag.
+
+    Example: genzoo weights publish --all my-org --dry-run
+    """
+    from genzoo.core.errors import GenzooError
+    from genzoo.publishing import publish_all
+
+    if not organization:
+        raise UsageError("say where to publish all of them: --all ORG")
+    found = publish_all(
+        organization,
+        names=only or (),
+        license=license,
+        private=private,
+        endpoint=endpoint,
+        dry_run=dry_run,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    if json:
+        emit_json([{"error": str(d)} if isinstance(d, GenzooError) else {**d.to_dict(), "dry_run": dry_run}
+                   for d in found])  # fmt: skip
+    failed = [d for d in found if isinstance(d, GenzooError)]
+    for done in found:
+        if isinstance(done, GenzooError) or json:
+            continue
+        if dry_run:
+            _show(done, card=False)
+        else:
+            print(_told(done))
+    for number, error in enumerate(failed):
+        if number:
+            hint(f"genzoo: {failed[number - 1]}")
+        if error is failed[-1]:
+            raise error
+
+
+def _show(done: Any, *, card: bool) -> None:
+    """What a rehearsal would have pushed."""
+    print(f"would push to {done.repository}{f', tag {done.tag}' if done.tag else ''}:")
+    table([[f"  {f.name}", f"{f.size:,} bytes".rjust(19), f"sha256 {f.sha256}"] for f in done.files])
+    print(f"  {len(done.files)} files, {sum(f.size for f in done.files):,} bytes")
+    if card:
+        print(f"\n{done.card}", end="")
+
+
+def _told(done: Any) -> str:
+    """One line about what was pushed."""
+    size = sum(f.size for f in done.files) / 1e6
+    name = f"hf:{done.repository}@{done.tag}"
+    if not done.changed:
+        return f"{name} holds these files already (commit {done.commit[:12]}): nothing was pushed"
+    return f"{name}: {len(done.files)} files, {size:,.1f} MB, commit {done.commit[:12]}; {done.url}"

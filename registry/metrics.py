@@ -1,0 +1,51 @@
+"""Which metrics a user means: by name, by tag, or the usual ones. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.registry.entries import Entry
+from genzoo.registry.registry import Registry
+
+DEFAULT = "default"  # the tag of the metrics that are measured where none are named
+
+
+def choose(registry: Registry, metrics: str | Sequence[str] | None) -> tuple[list[Entry], set[str]]:
+    """The metrics that names and tags mean, in order, and which were asked for by their own name; no torch needed.
+
+    Raises:
+        UsageError: for a name that is neither; with the nearest.
+    """
+    known = registry.entries("metric")
+    if metrics is None:
+        return sorted((e for e in known if DEFAULT in e.tags), key=_rank), set()
+    wanted = [w.strip() for m in ([metrics] if isinstance(metrics, str) else metrics) for w in str(m).split(",")]
+    tags = {t for e in known for t in e.tags}
+    chosen: dict[str, Entry] = {}
+    named = set()
+    for word in filter(None, wanted):
+        if word == "all" or (word in tags and word not in {e.name for e in known}):
+            some = [e for e in known if word == "all" or word in e.tags]
+            chosen |= {e.address: e for e in sorted(some, key=_rank)}
+            continue
+        if word.rpartition(":")[2] not in {e.name for e in known}:
+            hint = did_you_mean(word, {e.name for e in known} | tags) or "; see 'genzoo list metric'"
+            raise UsageError(f"there is no metric {word!r}{hint}")
+        entry = registry.get("metric", word)
+        chosen[entry.address] = entry
+        named.add(entry.name)
+    if not chosen:
+        raise UsageError("no metric is named: leave --metrics out for the usual ones, or see 'genzoo list metric'")
+    return list(chosen.values()), named
+
+
+ORDER = ("distribution", "fidelity", "modes", "conditioning", "copies", "diversity", "likelihood",
+          "reconstruction", "representation", "disentanglement")  # fmt: skip
+
+
+def _rank(entry: Entry) -> tuple[int, int, str]:
+    """By kind of metric, then as people read them."""
+    kind = min((ORDER.index(t) for t in entry.tags if t in ORDER), default=len(ORDER))
+    known = ("frechet", "kid", "precision", "recall", "density", "modes", "classes", "log-likelihood", "elbo", "psnr")
+    return kind, known.index(entry.name) if entry.name in known else len(known), entry.name
