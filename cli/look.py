@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.cli.output import bold, emit_json, hint, table
-from genzoo.core.options import describe_type
+from genzoo.core.options import describe_type, typed
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
@@ -85,6 +85,8 @@ def show_entry(
         parts = [f"{k} {recipe[k]}" for k in PARTS if recipe[k]]
         rows.append(["  made of", ", ".join(parts) + (", conditional" if recipe["conditional"] else "")])
     table(rows)
+    for version in e.get("versions", []) if e["kind"] == "weights" else []:
+        _version(version, e["data"]["default"])
     body = e["doc"].partition("\n")[2].strip("\n")
     if body.strip():
         print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
@@ -99,13 +101,25 @@ def show_entry(
         hint(f"\nalso: {', '.join(e['also'])}")
 
 
-def typed(value: Any) -> str:
-    """An option's value as it would be typed."""
-    if isinstance(value, tuple):
-        return ",".join(map(typed, value))
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+def _version(of: dict[str, Any], default: int) -> None:
+    """One version of weights: what it is, what it scored, where it is."""
+    print(f"\n  version {of['version']}" + (" (what the name alone means)" if of["version"] == default else ""))
+    where = f"hf:{of['hub']}@{of['commit'] or 'v' + str(of['version'])}" if of["hub"] else ""
+    rows = [[f"    {key}", of[key]] for key in ("recipe", "data", "license") if of[key]]
+    rows += [[f"    {name}", _measured(value)] for name, value in of["metrics"].items()]
+    rows += [["    folder", of["folder"]]] if of["folder"] else []
+    rows += [["    size", f"{of['bytes'] / 1e6:.2f} MB"]] if of["bytes"] else []
+    rows += [["    hub", where]] if where else []
+    rows += [[f"    {name}", f"sha256 {digest}"] for name, digest in of["files"].items()]
+    table(rows)
+
+
+def _measured(value: Any) -> str:
+    """A metric as a card records it: a number, or a number with what belongs to it."""
+    if isinstance(value, dict):
+        rest = [f"{k} {_measured(v)}" for k, v in value.items() if k != "value" and not isinstance(v, dict)]
+        return ", ".join([_measured(value.get("value")), *rest])
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _explained(o: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import bench, look, make, use
+from genzoo.cli import bench, evaluate, look, make, publish, use, weights
+from genzoo.core import launched
 from genzoo.core.errors import GenzooError, UsageError
 
 app = typer.Typer(
@@ -28,7 +29,10 @@ app = typer.Typer(
 look.add_to(app)
 make.add_to(app)
 use.add_to(app)
+publish.add_to(app)
 bench.add_to(app)
+evaluate.add_to(app)
+weights.add_to(app)
 
 
 def _version(wanted: bool) -> None:
@@ -46,12 +50,24 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Load no plugins but the zoo's own.")] = False,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Use no weights but those that genzoo.lock (--locked=FILE) pins.")
+    ] = False,
 ) -> None:
     """Options that every command takes, before its name."""
     if debug:
         os.environ["GENZOO_DEBUG"] = "1"
     if no_plugins:
         os.environ["GENZOO_NO_PLUGINS"] = "1"
+    if locked:
+        os.environ["GENZOO_LOCKED"] = "1"
+
+
+def _take_locked(arguments: list[str]) -> None:
+    """Let ``--locked`` and ``--locked=FILE`` stand anywhere: whoever adds it to a command adds it at its end."""
+    for argument in [a for a in arguments[1 : (*arguments, "--").index("--")] if a.partition("=")[0] == "--locked"]:
+        os.environ["GENZOO_LOCKED"] = argument.partition("=")[2] or "1"
+        arguments.remove(argument)
 
 
 def _only(full: typer.Typer, name: str) -> typer.Typer:
@@ -68,6 +84,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Greek letters is no reason to fail
     warnings.showwarning = lambda message, *_, **__: print(f"genzoo: {message}", file=sys.stderr)  # no line of code
+    _take_locked(sys.argv)
     code: Any = 0
     try:
         with _terminated_as_interrupted():
@@ -76,7 +93,8 @@ def main() -> None:
                 raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-        print("genzoo: interrupted", file=sys.stderr)
+        if launched.rank() == 0:
+            print("genzoo: interrupted", file=sys.stderr)
     except SystemExit as e:
         code = 0 if isinstance(e.__context__, BrokenPipeError) else e.code  # `genzoo list | head`
     except BrokenPipeError:
@@ -85,7 +103,14 @@ def main() -> None:
         if "--debug" in sys.argv or os.environ.get("GENZOO_DEBUG"):
             raise
         code, message = explained(e)
-        print(message if "\n" in message else f"genzoo: {message}", file=sys.stderr)
+        if launched.report(code, message, because=getattr(e, "because", None)) or getattr(e, "told", False):
+            message = ""  # the parent, or process 0, says it for all
+        if message:
+            print(message if "\n" in message else f"genzoo: {message}", file=sys.stderr)
+        if launched.joined():  # what is left of the communication with the others may wait for them for long
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     try:
         sys.stdout.flush()
     except OSError as e:

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.cli.output import emit_json, hint
+from genzoo.core import launched
 from genzoo.core.errors import UsageError
+from genzoo.core.memory import parse_size
 
 Set = Annotated[
     list[str] | None,
@@ -33,6 +35,21 @@ def assignments(pairs: list[str] | None) -> dict[str, Any]:
     return given
 
 
+def in_processes(devices: int | None, advice: str = "") -> None:
+    """Where ``--devices`` asks for it, run this command line as so many processes instead, and exit as they do."""
+    if devices is None or (devices == 1 and launched.world() == 1):
+        return
+    if launched.world() > 1:  # this is one of them
+        if devices != launched.world():
+            raise UsageError(
+                f"--devices {devices} does not go with the {launched.world()} processes that were started: leave it out"
+            )
+        return
+    from genzoo.launch import again, launch
+
+    sys.exit(launch(again(), devices, advice=advice))
+
+
 def train(
     recipe: Annotated[str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them.")] = None,
     data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
@@ -49,11 +66,22 @@ def train(
     likelihood: Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")] = None,
     conditional: Annotated[bool | None, typer.Option(help="Condition on the class label.")] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile every player's turn.")] = False,
+    shard: Annotated[
+        bool | None, typer.Option("--shard/--no-shard", help="Split the generator over the processes.")
+    ] = None,
+    on_nan: Annotated[str, typer.Option(help="Where a loss is not finite: stop, skip or rollback.")] = "stop",
+    data_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most memory for data, such as 2GB; more is streamed.")
+    ] = None,
+    data_workers: Annotated[
+        int | None, typer.Option(min=0, max=256, help="Processes that read streamed data; default: the cores but one.")
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,
@@ -80,7 +108,9 @@ def train(
     given |= {k: v for k, v in parts.items() if v is not None}
     if conditional is not None:
         given["conditional"] = conditional
+    memory = parse_size(data_memory, "--data-memory")
     _check_names(recipe, data, given)
+    in_processes(devices, advice="go on with the same command and --resume")
     from genzoo.training import fit
 
     run = fit(
@@ -97,11 +127,17 @@ def train(
         threads=threads,
         precision=precision,  # type: ignore[arg-type]
         compile=compile,
+        shard=shard,
+        on_nan=on_nan,  # type: ignore[arg-type]
         resume=resume,
+        data_memory=memory,
+        data_workers=data_workers,
         tensorboard=tensorboard,
         progress=not quiet,
         on_start=_describe if verbose else None,
     )
+    if launched.rank():  # process 0 speaks for all
+        sys.exit(0 if run.finished else 130)
     result = {
         "recipe": run.config.recipe,
         "out": str(run.folder),
@@ -136,6 +172,8 @@ def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
 
 def _describe(trainer: Any, config: Any) -> None:
     """Say on stderr what is trained."""
+    if not trainer.runtime.first:
+        return
     for kind, part in config.parts.items():
         options = ", ".join(f"{k}={v}" for k, v in part.options.items())
         hint(f"{kind}: {part.name} ({part.distribution} {part.version}) {options}")
@@ -146,3 +184,8 @@ def _describe(trainer: Any, config: Any) -> None:
     hint("parameters: " + ", ".join(f"{k} {v:,}" for k, v in sizes.items() if v))
     held = f", {len(trainer.held_out):,} held out" if trainer.held_out is not None else ""
     hint(f"data: {trainer.data.name or 'unnamed'}, {len(trainer.data):,} observations{held}; device: {trainer.device}")
+    hint(f"data: {trainer.feed.how}")
+    if trainer.runtime.size > 1:
+        each = trainer.options.batch_size // trainer.runtime.size
+        how = "generator split over them" if trainer.sharded else "every network on each of them"
+        hint(f"processes: {trainer.runtime.size}, {each} observations of every batch each; {how}")

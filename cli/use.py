@@ -8,11 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.make import Set, assignments
+from genzoo.cli.make import Set, assignments, in_processes
 from genzoo.cli.output import emit_json
+from genzoo.core import launched
 from genzoo.core.errors import UsageError
 
-Weights = Annotated[str, typer.Argument(help="A weights folder, or a run's.")]
+Weights = Annotated[
+    str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 OutPicture = Annotated[Path, typer.Option(help="A .png or .npz file.")]
@@ -29,6 +32,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _done(path: Path, json: bool) -> None:
+    if launched.rank():  # process 0 speaks for all
+        return
     if json:
         emit_json({"out": str(path)})
     else:
@@ -44,11 +49,13 @@ def sample(
     truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
     noise: Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
+    devices: Annotated[int | None, typer.Option(help="Processes on this machine that share the work.")] = None,
     device: Device = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Json = False,
 ) -> None:
     """Draw samples from a model."""
+    in_processes(devices)
     from genzoo import results
 
     path = results.sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,6 @@ from genzoo.core.errors import UsageError
 
 Array = NDArray[Any]
 _MOST_CLASSES = 100_000
-
-
-def parts(n: int, size: int = 4096) -> Iterator[slice]:
-    """Cut ``n`` observations into slices of ``size``, so that what is computed on the way stays small."""
-    return (slice(i, i + size) for i in range(0, n, size))
 
 
 def numbers(x: Any, what: str) -> Array:
@@ -37,80 +32,6 @@ def numbers(x: Any, what: str) -> Array:
         words = {"O": "Python objects", "U": "text", "S": "text", "c": "complex numbers"}
         raise UsageError(f"{what} consists of {words.get(array.dtype.kind, str(array.dtype))}, not of numbers")
     return array
-
-
-def finite(array: Array, what: str) -> Array:
-    """The array as float32 that torch may hold, after a check that every number is finite."""
-    with np.errstate(over="ignore"):
-        out = np.ascontiguousarray(array, dtype=np.float32)
-    bad, first = 0, None
-    for part in parts(len(out)):
-        wrong = ~np.isfinite(out[part])
-        if wrong.any():
-            index = np.unravel_index(int(wrong.argmax()), wrong.shape)
-            first = first or (part.start + int(index[0]), *map(int, index[1:]))
-            bad += int(wrong.sum())
-    if bad:
-        raise UsageError(f"{what} has {bad} values that are NaN or infinite as float32, the first at index {first}")
-    return out if out.flags.writeable else out.copy()
-
-
-def pixels(array: Array, what: str) -> tuple[Array, int | None]:
-    """Image values as they are stored, and their levels: uint8, or float32 in [0, 1] with levels None."""
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8), 2
-    if array.dtype == np.uint8:
-        return (array if array.flags.writeable else array.copy()), 256
-    low, high = array.min(), array.max()
-    if array.dtype.kind in "iu":
-        if low < 0 or high > 255:
-            raise UsageError(f"{what} has whole numbers from {low} to {high}: 8-bit pixels are 0 to 255")
-        return array.astype(np.uint8), 256
-    array = finite(array, what)
-    if low < -1e-6 or high > 1 + 1e-6:
-        how = "scale or clip them"
-        if low >= 0 and 2 < high <= 255:
-            how = "divide by 255"
-        elif -1 <= low < 0 and high <= 1:
-            how = "use (x + 1) / 2"
-        raise UsageError(f"{what} has floats from {low:.4g} to {high:.4g}: images are floats in [0, 1], so {how} first")
-    if low < 0 or high > 1:  # by rounding only
-        array = np.clip(array, 0, 1)
-    eight_bit = np.empty(array.shape, np.uint8)
-    for part in parts(len(array)):
-        scaled = array[part] * np.float32(255)
-        whole = np.rint(scaled)
-        if np.abs(scaled - whole).max() > 1e-3:
-            return array, None
-        eight_bit[part] = whole
-    if low == 0 and high == 1 and not ((eight_bit > 0) & (eight_bit < 255)).any():
-        return eight_bit // 255, 2
-    return eight_bit, 256
-
-
-def channels_first(x: Array, layout: str | None, top: int, what: str) -> Array:
-    """Images ``(N, H, W)`` or with channels on either side as ``(N, C, H, W)``, RGBA composited on white."""
-    if x.ndim == 3:
-        return x[:, None]
-    if layout not in (None, "first", "last"):
-        raise UsageError(f"layout is 'first' or 'last', not {layout!r}")
-    first, last = x.shape[1] in (1, 3, 4), x.shape[3] in (1, 3, 4)
-    if layout is None and first == last:
-        which = "could be either" if first else "is neither with 1, 3 or 4 channels"
-        raise UsageError(
-            f"{what} has shape {x.shape}, which {which} of (N, C, H, W) and (N, H, W, C): say data.layout=first or last"
-        )
-    if layout == "last" or (layout is None and last):
-        x = np.moveaxis(x, -1, 1)
-    if x.shape[1] != 4:
-        return x
-    out = np.empty((len(x), 3, *x.shape[2:]), x.dtype)
-    for part in parts(len(x)):
-        rgba = x[part].astype(np.float32)
-        alpha = rgba[:, 3:] / top
-        mixed = rgba[:, :3] * alpha + top * (1 - alpha)
-        out[part] = mixed if x.dtype.kind == "f" else np.rint(mixed)
-    return out
 
 
 def labels(y: Any, n: int, class_names: Sequence[str], what: str) -> tuple[Tensor | None, int]:

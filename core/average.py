@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.model import Model
+from genzoo.core.sharding import own_part
 
 
 class Average:
@@ -25,8 +26,12 @@ class Average:
     def __init__(self, model: Model, half_life: float, ramp: float = 0.05) -> None:
         self.half_life, self.ramp = half_life, ramp
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
-        self._sources = [p.detach() for p in model.parameters()]
-        self._targets: list[Tensor] = list(self.model.parameters())
+        self.follow(model)
+
+    def follow(self, model: Model) -> None:
+        """Follow a model from here on; again after both were split over processes (each averages its part)."""
+        self._sources = [own_part(p.detach()) for p in model.parameters()]
+        self._targets: list[Tensor] = [own_part(p) for p in self.model.parameters()]
         self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()

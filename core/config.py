@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from genzoo.core import schema
 from genzoo.core.errors import UsageError
-from genzoo.core.options import coerce_all, option, options_of
+from genzoo.core.options import option, options_of
 from genzoo.core.spec import DataSpec, Latent
 
 FORMAT = 1  # of config.json; every format ever released loads for ever
@@ -28,10 +30,18 @@ class Part:
         return {**self.__dict__, "options": options}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Part:
-        """Rebuild from `to_dict`'s output."""
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in data["options"].items()}
-        return cls(**{**data, "options": options})
+    def from_dict(cls, data: Any, kind: str = "part") -> Part:
+        """Rebuild from `to_dict`'s output; raises UsageError if it is none.
+
+        Whether the part has these options, and they these values, is seen when its class is known: see
+        `genzoo.core.schema.exact`.
+        """
+        text = {k: v for k, v in schema.table(data, kind, cls, needed=("name", "options")).items() if k != "options"}
+        for key, value in text.items():
+            schema.text(value, f"{kind}.{key}")
+        if not re.fullmatch(r"[\w.+-]+(:[\w.+-]+)?", data["name"]):
+            raise UsageError(f"{kind}.name must be NAME or PLUGIN:NAME, not {data['name'][:80]!r}")
+        return cls(**text, options=schema.plain_options(data["options"], f"{kind}.options"))
 
 
 KINDS = ("objective", "generator", "encoder", "critic", "likelihood")
@@ -103,18 +113,42 @@ class Config:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Config:
-        """Rebuild from `to_dict`'s output; raises KeyError, TypeError or UsageError if it is none."""
+        """Rebuild from `to_dict`'s output; raises UsageError if it is none.
+
+        Nothing is guessed or left out: unknown keys, values of another type (``"32"`` for 32), numbers out of
+        range and texts that would act on a terminal are refused.
+        """
         known = {"format", "recipe", "data", "latent", "conditional", "train", *KINDS}
-        unknown = sorted(set(data) - known)
-        if unknown:
-            raise UsageError(f"it says {unknown[0]!r}, which this genzoo does not know")
-        if not isinstance(data["conditional"], bool) or not isinstance(data["recipe"], str):
-            raise UsageError("recipe must be text, and conditional true or false")
+        schema.table(data, "it", known, needed=("recipe", "data", "latent", "conditional", "objective", "train"))
+        if not isinstance(data["conditional"], bool):
+            raise UsageError("conditional must be true or false")
         return cls(
-            recipe=data["recipe"],
-            data=DataSpec.from_dict(data["data"]),
-            latent=Latent(**coerce_all(options_of(Latent), data["latent"], "latent")),
+            recipe=schema.text(data["recipe"], "recipe"),
+            data=_spec(data["data"]),
+            latent=Latent(**schema.exact(options_of(Latent), data["latent"], "latent")),
             conditional=data["conditional"],
-            parts={kind: Part.from_dict(data[kind]) for kind in KINDS if kind in data},
-            train=TrainOptions(**coerce_all(options_of(TrainOptions), data["train"], "train")),
+            parts={kind: Part.from_dict(data[kind], kind) for kind in KINDS if kind in data},
+            train=TrainOptions(**schema.exact(options_of(TrainOptions), data["train"], "train")),
         )
+
+
+# Far beyond what anybody has, and far below what would take long to write down.
+MOST_NUMBERS, MOST_CLASSES = 2**31, 2**20
+
+
+def _spec(data: Any) -> DataSpec:
+    """A `DataSpec` from its `to_dict`, with every type and size checked."""
+    values = dict(schema.table(data, "data", DataSpec, needed=("modality", "shape")))
+    modality = schema.text(values.pop("modality"), "data.modality")
+    infos = [i for i in options_of(DataSpec) if i.name != "modality"]
+    shape = values["shape"]
+    if not isinstance(shape, list) or len(shape) > 8:
+        raise UsageError("data.shape takes at most 8 whole numbers")
+    spec = DataSpec(modality, **schema.exact(infos, values, "data"))  # type: ignore[arg-type]
+    if spec.size > MOST_NUMBERS:
+        raise UsageError(f"data.shape asks for more than {MOST_NUMBERS:,} numbers in one observation")
+    if spec.classes > MOST_CLASSES:
+        raise UsageError(f"data.classes asks for more than {MOST_CLASSES:,} classes")
+    for name in (spec.name, *spec.class_names):
+        schema.text(name, "data's names")
+    return spec

@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class GenzooError(Exception):
-    """A failure that the user can act on; the command line prints it without a traceback and exits 1."""
+    """A failure that the user can act on; the command line prints it without a traceback and exits 1.
+
+    Attributes:
+        told: whether another process of the same job says it.
+    """
+
+    told = False
 
 
 class UsageError(GenzooError):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genzoo.core.ahead import ahead
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.estimates import LogLikelihood, active_units, spherical
@@ -146,20 +147,28 @@ class Model(nn.Module):
         truncation: float | None = None,
         noise: bool = False,
         batch_size: int = 256,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield what `sample` returns in batches of observations and labels, in constant memory."""
+        """Yield what `sample` returns in batches of observations and labels, in constant memory.
+
+        With a share ``(r, k)`` only every k-th batch from number r on, so that k processes make all of them.
+        """
         n = operator.index(n)
         if n < 0:
             raise UsageError(f"the number of samples must not be negative, got {n}")
         if truncation is not None and not truncation > 0:
             raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
         chosen = self._labels(labels, n)
-        blocks = max(batch_size // _BLOCK, 1)
+        size = max(batch_size // _BLOCK, 1) * _BLOCK
+        starts = range(share[0] * size, n, share[1] * size)
+
+        @torch.no_grad()
+        def codes(start: int) -> Tensor:
+            return self.codes(start, min(size, n - start), seed=seed, truncation=truncation)
+
         with _evaluating(self):
-            for start in range(0, n, blocks * _BLOCK):
-                count = min(blocks * _BLOCK, n - start)
-                z = self.codes(start, count, seed=seed, truncation=truncation)
-                y = None
+            for start, z in zip(starts, ahead(codes, starts), strict=True):
+                count, y = len(z), None
                 if self.classes:
                     index = torch.arange(start, start + count)
                     y = (index % self.classes if chosen is None else chosen[index]).to(self.device)
@@ -167,6 +176,11 @@ class Model(nn.Module):
                     params = self.generator(z, y)
                     x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
                     yield to_people(self.spec, x), y
+
+    @staticmethod
+    def batches_of(n: int, batch_size: int = 256) -> int:
+        """How many batches `sample_batches` makes of ``n`` observations: they hold whole blocks of codes."""
+        return math.ceil(n / (max(batch_size // _BLOCK, 1) * _BLOCK))
 
     def _noisy(self, params: Tensor, start: int, seed: int) -> Tensor:
         """Draw from the likelihood, always whole blocks, so that neither count nor batch size changes a draw."""
@@ -292,26 +306,43 @@ class Model(nn.Module):
         """
         if samples < 1:
             raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
-        chunk = max(min(samples, budget), 1)
         values, errors, effective = [], [], []
-        with _evaluating(self):
-            for start, xb, yb in self._batches(x, labels, max(budget // samples, 1)):
-                q, n = self.posterior(xb, yb), len(xb)
-                weights = []
-                for eps in torch.split(self._posterior_noise(seed, start, n, samples), chunk):
-                    weights.append(self._weights(q, xb, yb, eps).double())
-                w = torch.cat(weights)
-                total, squared = torch.logsumexp(w, 0), torch.logsumexp(2 * w, 0)
-                ess = torch.exp(2 * total - squared)
-                values.append(total - math.log(samples))
-                # Delta method: Var[log mean w] ≈ Var[w] / (K mean(w)²) = (K / ESS - 1) / (K - 1)
-                errors.append(torch.sqrt(((samples / ess - 1) / max(samples - 1, 1)).clamp(min=0)))
-                effective.append(ess)
+        for w in self.importance_weights(x, labels, samples=samples, seed=seed, budget=budget):
+            total, squared = torch.logsumexp(w, 0), torch.logsumexp(2 * w, 0)
+            ess = torch.exp(2 * total - squared)
+            values.append(total - math.log(samples))
+            # Delta method: Var[log mean w] ≈ Var[w] / (K mean(w)²) = (K / ESS - 1) / (K - 1)
+            errors.append(torch.sqrt(((samples / ess - 1) / max(samples - 1, 1)).clamp(min=0)))
+            effective.append(ess)
         error = torch.cat(errors)
         if samples == 1:
             error = torch.full_like(error, math.nan)
         levels = self.spec.levels if self.likelihood.discrete else None
         return LogLikelihood(torch.cat(values), error, torch.cat(effective), samples, self.spec.size, levels)
+
+    @torch.no_grad()
+    def importance_weights(
+        self, x: Any, labels: Any = None, *, samples: int, seed: int = 0, budget: int = 10_000
+    ) -> Iterator[Tensor]:
+        """Yield the weights that `log_likelihood` is made of, ``(K, B)`` in nats as float64, for a few x at a time."""
+        chunk = max(min(samples, budget), 1)
+        with _evaluating(self):
+            for start, xb, yb in self._batches(x, labels, max(budget // samples, 1)):
+                with torch.no_grad():  # a generator's caller has its own mode between two of its values
+                    q, n = self.posterior(xb, yb), len(xb)
+                    noise = torch.split(self._posterior_noise(seed, start, n, samples), chunk)
+                    yield torch.cat([self._weights(q, xb, yb, eps).double() for eps in noise])
+
+    @torch.no_grad()
+    def posterior_numbers(self, x: Any, labels: Any = None, *, batch_size: int = 512) -> tuple[Tensor, Tensor]:
+        """Posterior means and KL(q(z|x) ‖ p(z)) in nats of each code's numbers, both ``(N, size)``; see `encode`."""
+        means, divergences = [], []
+        with _evaluating(self):
+            for _, xb, yb in self._batches(x, labels, batch_size):
+                q = self.posterior(xb, yb)
+                means.append(q.mean)
+                divergences.append(q.kl())
+        return torch.cat(means), torch.cat(divergences)
 
     @torch.no_grad()
     def active_units(self, x: Any, labels: Any = None, *, threshold: float = 0.01) -> int:

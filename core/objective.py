@@ -86,6 +86,8 @@ class Loss:
         terms: name to ``(B,)``, in nats where they are likelihoods.
         weights: name to factor, 1 where not given.
         coupled: names of terms in which an observation's value depends on the rest of the batch.
+        gathered: those among them that are computed from the whole batch on every process that shares it
+            (`genzoo.core.together.whole`); the others are refused on more than one.
         shown: further numbers to log, ``(B,)`` or 0-d, not minimized.
     """
 
@@ -93,10 +95,15 @@ class Loss:
     weights: Mapping[str, float | Tensor] = field(default_factory=dict)
     coupled: tuple[str, ...] = ()
     shown: Mapping[str, Tensor] = field(default_factory=dict)
+    gathered: tuple[str, ...] = ()
 
     def per_observation(self) -> Tensor:
         """The weighted sum of the terms, ``(B,)``."""
-        values = [v * self.weights[k] if k in self.weights else v for k, v in self.terms.items()]
+        values = []
+        for name, value in self.terms.items():
+            weight = self.weights.get(name, 1.0)
+            # A factor of one would cost an operation on the way there and another on the way back.
+            values.append(value if isinstance(weight, (int, float)) and weight == 1 else value * weight)
         total = values[0]
         for value in values[1:]:
             total = total + value
@@ -127,8 +134,12 @@ class Networks(nn.Module):
         return self.critics[name] if name in self.critics else self.model.get_submodule(name)
 
 
-class Objective(ABC):
-    """Base of objectives. Subclasses declare a nested frozen dataclass ``Options``."""
+class Objective(nn.Module, ABC):
+    """Base of objectives. Subclasses declare a nested frozen dataclass ``Options``.
+
+    It is a module so that state of its own (augmentation strength, counters) can be registered as buffers, which
+    checkpoints keep; it moves in `after_step`. It has no parameters, and what it knows is no part of the weights.
+    """
 
     @dataclass(frozen=True)
     class Options:
@@ -137,6 +148,7 @@ class Objective(ABC):
     options: Options
 
     def __init__(self, options: Options | None = None) -> None:
+        super().__init__()
         self.options = options if options is not None else type(self).Options()
 
     @abstractmethod

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from tqdm import tqdm
 
 from genzoo.core import pictures
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import writing
+from genzoo.core.files import write_bytes, writing
 from genzoo.core.trainer import Observer, Trainer
 
 
@@ -50,17 +53,43 @@ class Progress(Observer):
 
 
 class LogFile(Observer):
-    """The loss log as JSON lines beside the run: one object per record."""
+    """The loss log as JSON lines beside the run: one object per record, of every step up to the trainer's."""
 
     def __init__(self, trainer: Trainer, path: Path) -> None:
         self.path = path
-        with writing(path):  # a resumed run's log may reach beyond the checkpoint it resumes from
-            path.write_text("".join(json.dumps(r) + "\n" for r in trainer.history), encoding="utf-8")
+        # A resumed run's log may reach beyond the checkpoint that it resumes from, or end in the middle of a line;
+        # and a long history in a checkpoint has fewer records than there were.
+        lines = [json.dumps(r) for r in trainer.history]
+        before = list(takewhile(lambda line: _step_of(line) <= trainer.step, _lines(path)))
+        if set(lines) <= set(before):
+            lines = before
+        write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Append a line."""
-        with writing(self.path), open(self.path, "a", encoding="utf-8") as f:
-            f.write(json.dumps(record) + "\n")
+        with writing(self.path), open(self.path, "ab", buffering=0) as f:
+            line, size = f"{json.dumps(record)}\n".encode(), f.tell()
+            try:
+                if f.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                f.truncate(size)  # no half line
+                raise
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]  # what follows the last end is torn
+    except OSError:
+        return []
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the log; infinity if it is none."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 class Pictures(Observer):
@@ -77,7 +106,6 @@ class Pictures(Observer):
             n = self.n if model.spec.modality == "image" else 1000
             image = pictures.picture(model.spec, model.sample(n), columns_for(model.classes, n))
             if image is not None:
-                self.folder.mkdir(exist_ok=True)
                 pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
 
 
@@ -87,20 +115,28 @@ def columns_for(classes: int, n: int) -> int | None:
 
 
 class Checkpoints(Observer):
-    """Saves the state of training at intervals of steps, or of time."""
+    """Saves the state of training at intervals of steps, or of time.
+
+    Args:
+        save: what saves.
+        every: steps from one to the next; 0 goes by time.
+        seconds: from one to the next, where saving takes less than a twentieth of them; else so long that it does.
+    """
 
     def __init__(self, save: Callable[[Trainer], None], every: int, seconds: float = 300.0) -> None:
         self.save, self.every, self.seconds = save, every, seconds
-        self._last = time.monotonic()
+        self._last, self._took = time.monotonic(), 0.0
 
     def step(self, trainer: Trainer) -> None:
         """Save if it is time."""
         if trainer.step == trainer.steps:
             return  # the run's end saves
-        due = trainer.step % self.every == 0 if self.every else time.monotonic() - self._last > self.seconds
-        if due:
+        now = time.monotonic()
+        due = now - self._last > max(self.seconds, 19 * self._took)
+        if trainer.step % self.every == 0 if self.every else due:
             self.save(trainer)
             self._last = time.monotonic()
+            self._took = self._last - now
 
 
 class HeldOut(Observer):
@@ -131,14 +167,15 @@ class HeldOut(Observer):
 class TensorBoard(Observer):
     """Event files for TensorBoard (``pip install genzoo[tensorboard]``)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trainer: Trainer | None = None) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise GenzooError(
                 "event files need the tensorboard package: pip install 'genzoo[tensorboard]', or leave it out"
             ) from None
-        self._writer: Any = SummaryWriter(str(folder))
+        # Events of steps from here on, by a run that was killed beyond the checkpoint it resumes from, are void.
+        self._writer: Any = SummaryWriter(str(folder), purge_step=(trainer.step + 1) if trainer else None)
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Write the terms as scalars."""

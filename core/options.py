@@ -96,6 +96,15 @@ def describe_type(text: str) -> str:
     return text
 
 
+def typed(value: Any) -> str:
+    """An option's value as it would be typed."""
+    if isinstance(value, tuple):
+        return ",".join(map(typed, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
 def _literals(node: ast.Subscript) -> list[Any]:
     elements = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     return [ast.literal_eval(e) for e in elements]

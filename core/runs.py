@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from genzoo.core import pictures
+from genzoo.core.card import card
+from genzoo.core.claims import claimed
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import MANIFEST, Writer, text_file, update_folder, verify, write_folder, writing
+from genzoo.core.files import ASIDE, Writer, discard, text_file, tidy, update_folder, verify, write_folder, writing
 from genzoo.core.model import Model
 from genzoo.core.observers import columns_for
 from genzoo.core.trainer import Trainer
@@ -28,6 +30,9 @@ from genzoo.core.weights import CONFIG, TENSORS, model_files, read_config, write
 CHECKPOINTS, BEST = "checkpoints", "best"
 RECORD, CARD, PICTURE = "training.json", "README.md", "samples.png"
 _STATE, _PLAIN = "trainer.safetensors", "trainer.json"
+_HISTORY = 20_000  # records of the loss in a checkpoint, about 3 MB
+
+T = TypeVar("T")
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -38,7 +43,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Everything worth knowing about a run, for ``training.json``; curves are thinned to 500 records."""
-    data, history = trainer.data, trainer.history
+    data, history = trainer.data, thinned(trainer.history, trainer.options.log_every)
     every = max(len(history) // 500, 1)
     return {
         "recipe": config.recipe,
@@ -48,52 +53,21 @@ def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> di
             "observations": len(data),
             "held_out": len(trainer.held_out) if trainer.held_out is not None else 0,
             "fingerprint": data.fingerprint(),
+            "fed": trainer.feed.how,
         },
         "seed": trainer.seed,
         "called with": trainer.record,
         "steps": trainer.step,
         "of": trainer.steps,
+        "seen": trainer.seen,
         "seconds": round(trainer.seconds, 1),
         "hardware": hardware(trainer.device),
         "python": sys.version.split()[0],
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "about": dict(trainer.about),
         "metrics": dict(metrics),
         "curves": history[::every] + (history[-1:] if (len(history) - 1) % every else []),
     }
-
-
-def card(config: Config, record: Mapping[str, Any], has_picture: bool) -> str:
-    """The model card."""
-    parts = ", ".join(f"{kind} `{part.name}`" for kind, part in config.parts.items())
-    shape = "×".join(map(str, config.data.shape))
-    lines = [
-        "---",
-        "library_name: genzoo",
-        f"tags: [genzoo, {config.parts['objective'].name}]",
-        "---",
-        f"# {config.recipe} on {record['data']['name'] or 'unnamed data'}",
-        "",
-        f"A {'conditional ' if config.conditional else ''}generative model of {config.data.modality}s of {shape}: "
-        f"{parts}. Trained for {record['steps']:,} steps (of {record['of']:,}) on "
-        f"{record['data']['observations']:,} observations "
-        f"in {record['seconds']:,} s, seed {record['seed']}.",
-        "",
-    ]
-    if has_picture:
-        lines += [f"![samples from seed 0]({PICTURE})", ""]
-    if record["metrics"]:
-        metrics = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in record["metrics"].items()}
-        lines += ["| metric | value |", "| --- | --- |"]
-        lines += [f"| {k} | {v} |" for k, v in metrics.items()]
-        lines += [""]
-    lines += [
-        "```python",
-        "import genzoo",
-        "",
-        'model = genzoo.load("PATH_OR_NAME")',
-        "images = model.sample(64, seed=0)",
-        "```",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
@@ -104,7 +78,8 @@ def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
     image = pictures.picture(model.spec, model.sample(n), columns_for(model.classes, n))
     if image is not None:
         files[PICTURE] = lambda path: pictures.save(image, path)
-    text, plain = card(model.config, record, image is not None), json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    text = card(model.config, record, picture=PICTURE if image is not None else "")
+    plain = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     files[CARD] = text_file(text)
     files[RECORD] = text_file(plain)
     return files
@@ -115,36 +90,88 @@ def save_weights(folder: Path, model: Model, record: Mapping[str, Any]) -> None:
     update_folder(folder, weights_files(model, record))
 
 
+@contextmanager
+def working_on(run: Path) -> Iterator[None]:
+    """Be the one process that trains in a run's folder, which exists.
+
+    Raises:
+        UsageError: if another process is at it.
+    """
+    with claimed(run, f"another process is training in {run}: let it end, or give another folder"):
+        yield
+
+
+def is_stillborn(run: Path) -> bool:
+    """Whether a folder holds what a run leaves that was killed before its first checkpoint, and nothing else."""
+    if not run.is_dir() or checkpoints(run):
+        return False
+    known = {"log.jsonl", "samples", "tensorboard", CHECKPOINTS, BEST}
+    left = {p.name for p in run.iterdir() if not p.name.startswith(ASIDE)}
+    return "log.jsonl" in left and left <= known
+
+
+def thinned(history: Sequence[Mapping[str, float]], every: int, most: int = _HISTORY) -> list[dict[str, float]]:
+    """Leave records out of a long history, evenly: those at steps that are not multiples of a power of two.
+
+    What is left depends on the last step alone, not on whether the history had been thinned before: a resumed run
+    tells the same curves.
+
+    Args:
+        history: records of the loss, and perhaps others: the last one and those of held-out losses stay.
+        every: steps between records of the loss.
+        most: records that are left, about.
+    """
+    apart = every
+    while history and history[-1]["step"] > most * apart:
+        apart *= 2
+    if apart == every:
+        return [dict(r) for r in history]
+    left = [dict(r) for r in history[:-1] if r["step"] % apart == 0 or "held-out loss" in r]
+    return [*left, dict(history[-1])]
+
+
 def save_checkpoint(run: Path, trainer: Trainer, keep: int) -> Path:
-    """Write a checkpoint, everything that the next step depends on, and drop the oldest beyond ``keep``."""
-    tensors, plain = trainer.state()
+    """Write a checkpoint, everything that the next step depends on, and drop those that are no longer needed.
+
+    The last ``keep`` stay, as far as the run has come: later ones were damaged, or it would have begun there.
+    """
     folder = run / CHECKPOINTS / f"step-{trainer.step:08d}"
-    if folder.exists():  # the same step saved again: a run stopped right after a checkpoint
-        try:
-            verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
-            return folder
-        except GenzooError:
-            with writing(folder):
-                shutil.rmtree(folder)
-    text = json.dumps(plain) + "\n"
-    write_folder(
-        folder,
-        model_files(trainer.model)
-        | {
-            _STATE: lambda path: write_tensors(path, tensors),
-            _PLAIN: text_file(text),
-        },
-    )
-    # Those that are no longer kept, and what a process that was killed had begun to write.
-    for old in (*checkpoints(run)[:-keep], *folder.parent.glob(".step-*")):
-        shutil.rmtree(old, ignore_errors=True)
+    if not _is_whole(folder):  # else the run was stopped right after a checkpoint, or has nothing left to do
+        tensors, plain = trainer.state()
+        text = json.dumps({**plain, "history": thinned(plain["history"], trainer.options.log_every)}) + "\n"
+        files = model_files(trainer.model)
+        files[_STATE] = lambda path: write_tensors(path, tensors)
+        files[_PLAIN] = text_file(text)
+        with writing(folder):
+            discard(folder)
+        write_folder(folder, files)
+    found = checkpoints(run)
+    here = found.index(folder) + 1
+    for other in (*found[: max(here - keep, 0)], *found[here:]):
+        with suppress(OSError):  # it is tried again after the next one
+            discard(other)
+    for place in (run, run / CHECKPOINTS, run / BEST, run / "samples"):  # what a process that was killed left
+        tidy(place)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
+    except GenzooError:
+        return False
+    return True
 
 
 def checkpoints(run: Path) -> list[Path]:
     """A run's checkpoints, oldest first; whether they are whole is found out when they are read."""
-    found = ((re.fullmatch(r"step-(\d+)", p.name), p) for p in (run / CHECKPOINTS).glob("step-*"))
-    return [p for _, p in sorted((int(m[1]), p) for m, p in found if m and (p / MANIFEST).is_file())]
+    there = list[Path]()
+    for _ in range(5):  # a process that writes one and drops another while they are listed may hide both
+        listed = [p for p in (run / CHECKPOINTS).glob("step-*") if re.fullmatch(r"step-\d+", p.name)]
+        there = [p for p in listed if p.is_dir()]
+        if there and len(there) == len(listed):
+            break
+    return sorted(there, key=lambda p: int(p.name.removeprefix("step-")))
 
 
 def read_checkpoint(folder: Path) -> tuple[Config, dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
@@ -161,18 +188,41 @@ def read_checkpoint(folder: Path) -> tuple[Config, dict[str, Tensor], dict[str, 
         raise GenzooError(f"{folder} is damaged: {e}") from None
 
 
-def newest_checkpoint(run: Path) -> tuple[Path, list[str]]:
-    """The newest checkpoint that is whole, and what was wrong with newer ones.
+def from_newest(run: Path, read: Callable[[Path], T]) -> tuple[Path, T, list[str]]:
+    """Read the newest checkpoint that can be read, also while a process goes on writing new and dropping old ones.
+
+    Args:
+        run: the run's folder.
+        read: reads one of its checkpoints, after verifying it; raises `GenzooError` where it is damaged.
+
+    Returns:
+        The checkpoint, what ``read`` gave, and what was wrong with newer ones.
 
     Raises:
         GenzooError: if there is none.
     """
-    problems = list[str]()
-    for folder in reversed(checkpoints(run)):
+    problems = dict[Path, str]()
+    for _ in range(100):
+        untried = [p for p in checkpoints(run) if p not in problems]
+        if not untried:
+            break
+        folder = untried[-1]
         try:
-            verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
-            return folder, problems
+            return folder, read(folder), list(problems.values())
         except GenzooError as e:
-            problems.append(str(e))
-    detail = f": {problems[0]}" if problems else ""
+            if folder.is_dir():  # else it was dropped meanwhile, and there is a newer one
+                problems[folder] = str(e)
+    detail = f": {next(iter(problems.values()))}" if problems else ""
     raise GenzooError(f"{run} has no checkpoint to go on from{detail}")
+
+
+def newest_checkpoint(run: Path) -> tuple[Path, list[str]]:
+    """The newest checkpoint that is whole, and what was wrong with newer ones.
+
+    Who goes on to read it calls `from_newest`, which verifies once.
+
+    Raises:
+        GenzooError: if there is none.
+    """
+    folder, _, problems = from_newest(run, lambda folder: verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN)))
+    return folder, problems

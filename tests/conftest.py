@@ -1,6 +1,11 @@
-"""One thread: on networks as small as the tests', more threads only wait for each other."""
+"""One thread: on networks as small as the tests', more threads only wait for each other. And a Hub on loopback."""
 
+import importlib.util
 import os
+import sys
+import time
+import types
+from pathlib import Path
 
 import pytest
 
@@ -12,3 +17,47 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A fresh Hub-compatible server (tests/hub/server.py says how to use it), an empty cache, and a token."""
+    import huggingface_hub.constants
+
+    path = Path(__file__).parent / "hub" / "server.py"
+    spec = importlib.util.spec_from_file_location("hub_server", path)
+    module = sys.modules["hub_server"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    server = module.Hub()
+    home = tmp_path / "huggingface"
+    settings = {
+        "HF_ENDPOINT": server.url,
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN": server.token,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "GENZOO_LOCKED"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    # The client reads the environment when it is imported; in this process that has happened.
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", settings["HF_HUB_CACHE"])
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+    monkeypatch.setattr(constants, "HF_STORED_TOKENS_PATH", str(home / "stored_tokens"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # Between two tries the client waits up to 8 s.
+    hurried = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, 0.01))})
+    for module in (
+        "huggingface_hub.utils._http",
+        "huggingface_hub.file_download",
+        "genzoo.registry.publish",
+        "genzoo.registry.stores.client",
+        "genzoo.registry.stores.download",
+    ):
+        monkeypatch.setattr(importlib.import_module(module), "time", hurried)
+    yield server
+    server.refuse()

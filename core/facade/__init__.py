@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from genzoo.core.networks import Generator as Generator
     from genzoo.core.objective import Objective as Objective
     from genzoo.core.spec import DataSpec as DataSpec
+    from genzoo.evaluation import evaluate as evaluate
+    from genzoo.publishing import push as push
+    from genzoo.pulling import lock as lock
+    from genzoo.pulling import pull as pull
     from genzoo.results import encode as encode
     from genzoo.results import interpolate as interpolate
     from genzoo.results import reconstruct as reconstruct
@@ -48,12 +52,16 @@ _HOME = {
     "UsageError": "genzoo.core.errors",
     "create": "genzoo.zoo",
     "encode": "genzoo.results",
+    "evaluate": "genzoo.evaluation",
     "fit": "genzoo.training",
     "interpolate": "genzoo.results",
     "list": "genzoo.zoo",
     "list_plugins": "genzoo.zoo",
     "load": "genzoo.zoo",
     "load_data": "genzoo.zoo",
+    "lock": "genzoo.pulling",
+    "pull": "genzoo.pulling",
+    "push": "genzoo.publishing",
     "reconstruct": "genzoo.results",
     "sample": "genzoo.results",
     "show": "genzoo.zoo",

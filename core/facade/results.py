@@ -6,8 +6,10 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections import deque
 from collections.abc import Iterator
-from itertools import chain
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +26,13 @@ from genzoo.core.files import creating_folder, given_path, replacing
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.observers import columns_for
+from genzoo.core.runtime import join
 from genzoo.core.spec import DataSpec
+from genzoo.training import pick_device
+from genzoo.zoo import load
 
 Out = str | os.PathLike[str]
+_BEHIND = 2  # batches that wait to be written while the next one is computed
 LARGEST_GRID = 10_000  # images in a picture that anyone could look at
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 Batches = Iterator[tuple[Tensor, Tensor | None]]
@@ -46,6 +52,9 @@ def sample(
     progress: bool = False,
 ) -> Path:
     """Write samples to a file or a folder.
+
+    In processes that torchrun, srun or `genzoo.launch` started, all of them compute and process 0 writes, the same
+    bytes as one would.
 
     Args:
         weights: a model, or what `genzoo.load` takes.
@@ -67,18 +76,26 @@ def sample(
     path = given_path(out)
     if n < 1:
         raise UsageError(f"the number of samples must be at least 1, not {n}")
-    model = _model(weights, device)
-    kind = _kind(path, model.spec, n)
-    drawn = model.sample_batches(
-        n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size
-    )  # fmt: skip
-    batches = _shown(chain([next(drawn)], drawn), n, progress)  # what is asked wrongly shows before a file is begun
-    if kind == "npz":
-        _write_npz(path, model.spec, n, batches)
-    elif kind == "folder":
-        _write_folder(path, n, batches)
-    else:
-        _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes, n))
+    runtime = join(weights.device if isinstance(weights, Model) else pick_device(device))
+    with runtime.failing_together():
+        model = weights if isinstance(weights, Model) else load(weights, device=runtime.device)
+        kind = runtime.on_first(lambda: _kind(path, model.spec, n))
+        own = model.sample_batches(
+            n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size,
+            share=(runtime.rank, runtime.size),
+        )  # fmt: skip
+        # What is asked wrongly shows before a file is begun.
+        drawn = runtime.in_order(chain(islice(own, 1), own), model.batches_of(n, batch_size))
+        batches = _shown(chain([next(drawn)] if runtime.first else [], drawn), n, progress and runtime.first)
+        if not runtime.first:
+            deque(batches, maxlen=0)
+        elif kind == "npz":
+            _write_npz(path, model.spec, n, batches)
+        elif kind == "folder":
+            _write_folder(path, n, batches)
+        else:
+            _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes, n))
+        runtime.barrier()
     return path
 
 
@@ -222,9 +239,6 @@ def _words(spec: DataSpec) -> str:
 def _model(weights: Model | Out, device: str) -> Model:
     if isinstance(weights, Model):
         return weights
-    from genzoo.training import pick_device
-    from genzoo.zoo import load
-
     return load(weights, device=pick_device(device))
 
 
@@ -277,8 +291,16 @@ def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
     return (to_pixels(spec, x) if _dtype(spec) == np.uint8 else x.float()).cpu().numpy()
 
 
+def _stored(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
+    """What `_storage` gives, by NumPy: beside the next forward pass, which has all of torch's threads."""
+    if _dtype(spec) != np.uint8:
+        return x.float().cpu().numpy()
+    pixels = x.float().cpu().numpy()
+    return np.rint(pixels * np.float32(255)).astype(np.uint8)  # in [0, 1] already, as all people's images are
+
+
 def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
-    """Stream arrays into an uncompressed ``.npz``; labels wait in a file of their own."""
+    """Stream arrays into an uncompressed ``.npz``, beside what makes them; labels wait in a file of their own."""
     conditional = False
     with (
         replacing(path) as temporary,
@@ -287,11 +309,21 @@ def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
     ):
         with archive.open("samples.npy", "w", force_zip64=True) as f:
             _npy_header(f, (n, *spec.shape), _dtype(spec))
-            for x, y in batches:
-                f.write(np.ascontiguousarray(_storage(spec, x)).data)
+
+            def write(x: Tensor, y: Tensor | None) -> None:
+                f.write(np.ascontiguousarray(_stored(spec, x)).data)
                 if y is not None:
-                    conditional = True
                     labels.write(y.cpu().numpy().data)
+
+            with ThreadPoolExecutor(1, "writing") as writer:
+                waiting = deque[Future[None]]()
+                for x, y in batches:
+                    conditional = conditional or y is not None
+                    waiting.append(writer.submit(write, x, y))
+                    if len(waiting) > _BEHIND:
+                        waiting.popleft().result()
+                for written in waiting:
+                    written.result()
         if conditional:
             labels.seek(0)
             with archive.open("labels.npy", "w", force_zip64=True) as f:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,27 +22,35 @@ from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
-from genzoo.core.estimates import active_units
 from genzoo.core.files import MANIFEST, given_path, writing
+from genzoo.core.launched import world
+from genzoo.core.memory import parse_size
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks, Objective
-from genzoo.core.observers import Checkpoints, HeldOut, LogFile, Pictures, Progress, TensorBoard
+from genzoo.core.observers import Progress
 from genzoo.core.runs import (
-    BEST,
     checkpoints,
     describe,
-    newest_checkpoint,
+    from_newest,
+    is_stillborn,
     read_checkpoint,
-    save_checkpoint,
     save_weights,
+    working_on,
 )
-from genzoo.core.trainer import Observer, Trainer
+from genzoo.core.runtime import Runtime, join
+from genzoo.core.sharding import LARGE
+from genzoo.core.terms import BrokeDown
+from genzoo.core.together import apart
+from genzoo.core.trainer import Trainer
 from genzoo.registry import the_registry
+from genzoo.registry.about import about
 from genzoo.registry.compose import compose, resolver, with_steps
 from genzoo.registry.sources import open_data
+from genzoo.watching import final_metrics, observers, save
 
 _INIT, _SPLIT = 101, 102  # streams of randomness
+ROLLBACKS = 5  # times that a run may go back to its last checkpoint
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,8 @@ def initialize(config: Config, seed: int) -> tuple[Objective, Networks]:
 def pick_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device that is there; raises `UsageError`."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        mps = torch.backends.mps.is_available() and world() == 1  # processes cannot share it
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -106,12 +116,19 @@ def fit(
     threads: int | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
     compile: bool = False,
+    shard: bool | None = None,
+    on_nan: Literal["stop", "skip", "rollback"] = "stop",
     resume: bool = False,
     tensorboard: bool = False,
+    data_memory: int | str | None = None,
+    data_workers: int | None = None,
     progress: bool | None = None,
     on_start: Callable[[Trainer, Config], None] | None = None,
 ) -> Run:
     """Train a recipe on data.
+
+    In a process that torchrun, srun or `genzoo.launch` started, all processes train one model together: each
+    computes its part of every batch, and process 0 writes. A batch has the same gradient on any number of them.
 
     Args:
         recipe: its name; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
@@ -130,8 +147,16 @@ def fit(
         threads: of the CPU; None leaves torch's setting.
         precision: ``bfloat16`` computes networks in autocast; losses stay in float32.
         compile: compile every player's turn.
+        shard: split the generator, its gradients and its optimizer's state over the processes (FSDP2); None
+            does on CUDA from 100 million parameters of the generator on.
+        on_nan: what follows a loss that is not finite: ``stop``; ``skip`` that turn's update (waits for the
+            device at every turn); or ``rollback`` to the last checkpoint, to go on from there with fresh noise.
         resume: go on from the newest whole checkpoint in ``out``.
         tensorboard: write event files under ``out``.
+        data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``,
+            ``"512MB"``); more than that is streamed to it by the batch, from files where it comes from files. None
+            decides by what is free (`genzoo.core.feed.Feed`). The run is the same, bit for bit.
+        data_workers: processes that read what is streamed, 0 for none; None goes by the cores.
         progress: show a bar on stderr; None shows it on a terminal.
         on_start: called with the trainer and the config before the first step.
 
@@ -143,69 +168,142 @@ def fit(
         GenzooError: if training broke down or files could not be written.
     """
     folder = None if out is None else given_path(out)
-    _check_folder(folder, resume)
     if resume and init is not None:
         raise UsageError("a run that is resumed goes on from its own weights: leave out init")
+    if on_nan not in ("stop", "skip", "rollback"):
+        raise UsageError(f"on_nan is stop, skip or rollback, not {on_nan!r}")
+    if on_nan == "rollback" and folder is None:
+        raise UsageError("going back to the last checkpoint needs a folder where it is: give out")
     seed = operator.index(seed)
+    memory = parse_size(data_memory, "data_memory")
+    if data_workers is not None and not (type(data_workers) is int and 0 <= data_workers <= 256):
+        raise UsageError(f"data_workers takes a whole number from 0 to 256, not {data_workers!r}")
     if tensorboard and folder is None:
         raise UsageError("tensorboard=True writes event files under out: give it")
-    where = pick_device(device)
     if precision not in ("float32", "bfloat16"):
         raise UsageError(f"precision is float32 or bfloat16, not {precision!r}")
     registry, given = the_registry(), dict(options or {})
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
-    source = open_data(registry, data, of_data, labels=labels)
-    config = with_steps(
-        compose(registry, source.spec, recipe, given), steps=steps, epochs=epochs, batch_size=batch_size
-    )
-    start = newest_checkpoint(folder) if folder and resume else None
-    train, held_out = _split(source, config, seed)
-    objective, nets = initialize(config, seed)
-    if init is not None:
-        _start_from(nets.model, init)
-    nets.to(where)
-    trainer = Trainer(
-        objective,
-        nets,
-        _resident(train, where),
-        config.train,
-        held_out=held_out,
-        seed=seed,
-        precision=precision,
-        compile_turns=compile,
-        record={"data": of_data, "precision": precision, "compile": compile},
-    )
-    del source, train  # what is not on the device is not needed twice
-    if trainer.steps < 1:
-        raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
-    if start is not None:
-        checkpoint, problems = start
-        for problem in problems:
-            print(f"genzoo: {problem}; falling back to {checkpoint}", file=sys.stderr)
-        _resume(trainer, config, checkpoint)
-    if on_start is not None:
-        on_start(trainer, config)
+    runtime = join(pick_device(device))
+    with runtime.failing_together(), _claimed(folder if runtime.first else None):
+        runtime.on_first(lambda: _check_folder(folder, resume))
+        source = open_data(registry, data, of_data, labels=labels, memory=memory)
+        config = with_steps(
+            compose(registry, source.spec, recipe, given), steps=steps, epochs=epochs, batch_size=batch_size
+        )
+        runtime.same("what they train", json.dumps([config.to_dict(), len(source), seed, precision, on_nan, resume]))
+        found = from_newest(folder, read_checkpoint) if folder and resume and not is_stillborn(folder) else None
+        train, held_out = _split(source, config, seed)
+        objective, nets = initialize(config, seed)
+        if init is not None:
+            _start_from(nets.model, init)
+        nets.to(runtime.device)
+        trainer = Trainer(
+            objective,
+            nets,
+            train,
+            config.train,
+            held_out=held_out,
+            seed=seed,
+            precision=precision,
+            compile_turns=compile,
+            record={"data": of_data, "precision": precision, "compile": compile},
+            runtime=runtime,
+            on_nan=on_nan,
+            shard=_whether_to_shard(shard, nets.model, runtime, compile),
+            data_memory=memory,
+            data_workers=data_workers,
+        )
+        trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=precision)
+        del source, train  # what is not on the device is not needed twice
+        if trainer.steps < 1:
+            raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
+        if found is not None:
+            _resume(trainer, config, *found)
+            del found
+        elif resume and runtime.first:
+            print(f"genzoo: {folder} was stopped before its first checkpoint; starting over", file=sys.stderr)
+        if on_start is not None:
+            on_start(trainer, config)
+        metrics = _train(trainer, config, folder, threads=threads, tensorboard=tensorboard, progress=progress)
+    model = trainer.model.requires_grad_(False).eval()
+    apart(model)
+    finished = trainer.step == trainer.steps
+    return Run(model, config, trainer.history, metrics, folder, finished, trainer.step, trainer.seconds)
+
+
+def _train(
+    trainer: Trainer,
+    config: Config,
+    folder: Path | None,
+    *,
+    threads: int | None,
+    tensorboard: bool,
+    progress: bool | None,
+) -> dict[str, Any]:
+    """Train, and write what there is to write, on process 0; returns the metrics of the end."""
+    runtime, writes = trainer.runtime, folder if trainer.runtime.first else None
     metrics: dict[str, Any] = {}
-    with _new_folder(folder, trainer), _stops_cleanly(trainer), ExitStack() as stack:
+    bar: Progress | None = None
+    # Innermost what finds out who is gone, while a signal, which may well follow, is still waited with.
+    with _new_folder(writes, trainer), _stops_cleanly(trainer), ExitStack() as stack, runtime.failing_together():
+        stack.enter_context(trainer.feed)
         if threads:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
-        trainer.observers = _observers(trainer, config, folder, tensorboard=tensorboard)
-        if progress if progress is not None else sys.stderr.isatty():
-            bar = Progress(trainer, config.recipe)
-            stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own
-            trainer.observers.append(bar)
-        if folder is not None:
-            (folder / MANIFEST).unlink(missing_ok=True)  # from here on, the newest checkpoint is what the run is
-        trainer.train()
-        if folder is not None:
-            save_checkpoint(folder, trainer, config.train.keep)
-        _final_metrics(trainer, metrics)
-        if folder is not None:
-            save_weights(folder, trainer.model, describe(trainer, config, metrics))
-    model = trainer.model.requires_grad_(False).eval()
-    finished = trainer.step == trainer.steps
-    return Run(model, config, trainer.history, metrics, folder, finished, trainer.step, trainer.seconds)
+        if folder is not None and trainer.on_nan == "rollback":
+            save(folder, trainer)  # so that there is something to go back to
+        while True:
+            trainer.observers = observers(trainer, config, folder, tensorboard=tensorboard)
+            if runtime.first and (progress if progress is not None else sys.stderr.isatty()):
+                bar = Progress(trainer, config.recipe)
+                stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own
+                trainer.observers.append(bar)
+            if writes is not None:
+                (writes / MANIFEST).unlink(missing_ok=True)  # from here on, the newest checkpoint is what the run is
+            try:
+                trainer.train()
+                if folder is not None:
+                    save(folder, trainer)
+                break
+            except BrokeDown as e:
+                if bar is not None:
+                    bar.end(trainer)
+                if folder is None or trainer.on_nan != "rollback":
+                    raise
+                _roll_back(trainer, config, folder, e)
+        if runtime.first:
+            metrics = final_metrics(trainer)
+            if writes is not None:
+                save_weights(writes, trainer.model, describe(trainer, config, metrics))
+        metrics = runtime.tell(metrics)
+    return metrics
+
+
+def _whether_to_shard(wanted: bool | None, model: Model, runtime: Runtime, compile: bool) -> bool:
+    """Settle whether the generator is split; raises `UsageError` where that cannot be."""
+    size = sum(p.numel() for p in model.generator.parameters())
+    if wanted is None:
+        return runtime.size > 1 and runtime.device.type == "cuda" and size >= LARGE and not compile
+    if wanted and runtime.size == 1:
+        raise UsageError("one process has nobody to share the generator with: start several, or leave out shard")
+    if wanted and compile:
+        raise UsageError("a generator that is split over processes is not compiled: leave out shard or compile")
+    return wanted
+
+
+def _roll_back(trainer: Trainer, config: Config, folder: Path, why: BrokeDown) -> None:
+    """Go back to the newest checkpoint, for another attempt from there; raises ``why`` after too many."""
+    attempt = trainer.attempt + 1
+    if attempt > ROLLBACKS:
+        raise BrokeDown(f"{why} (after going back to a checkpoint {ROLLBACKS} times)")
+    trainer.runtime.barrier()  # what process 0 was writing is there
+    checkpoint, saved, problems = from_newest(folder, read_checkpoint)
+    _resume(trainer, config, checkpoint, saved, problems)
+    trainer.attempt = attempt
+    if trainer.runtime.first:
+        cause = str(why).partition(";")[0]
+        print(f"genzoo: {cause}; going back to step {trainer.step} with fresh noise", file=sys.stderr)
 
 
 def _check_folder(folder: Path | None, resume: bool) -> None:
@@ -218,10 +316,10 @@ def _check_folder(folder: Path | None, resume: bool) -> None:
     if there and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give a folder to write to")
     if resume:
-        if not there or not checkpoints(folder):
+        if not there or not (checkpoints(folder) or is_stillborn(folder)):
             raise UsageError(f"{folder} holds no checkpoint to resume from")
         return
-    if there and checkpoints(folder) and not (folder / MANIFEST).exists():
+    if there and (checkpoints(folder) or is_stillborn(folder)) and not (folder / MANIFEST).exists():
         raise UsageError(f"{folder} holds a run that was interrupted: go on with --resume, or give another folder")
     if there and ((folder / MANIFEST).exists() or checkpoints(folder)):
         raise UsageError(f"{folder} already holds a run: go on with --resume, or give another folder")
@@ -238,13 +336,6 @@ def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:
     return data.hold_out(n, stream_seed(seed, _SPLIT))
 
 
-def _resident(data: Data, device: torch.device) -> Data:
-    """Keep data on the device where it fits in half of what is free there."""
-    if device.type == "cuda" and data.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-        return data.to(device)
-    return data
-
-
 def _start_from(model: Model, init: str | os.PathLike[str]) -> None:
     """Copy the tensors of other weights; every one must fit."""
     from genzoo.zoo import load
@@ -258,8 +349,13 @@ def _start_from(model: Model, init: str | os.PathLike[str]) -> None:
     model.load_state_dict(theirs)
 
 
-def _resume(trainer: Trainer, config: Config, checkpoint: Path) -> None:
-    saved, kept, tensors, plain = read_checkpoint(checkpoint)
+def _resume(trainer: Trainer, config: Config, checkpoint: Path, read: Any, problems: list[str]) -> None:
+    """Go on from a checkpoint that was read."""
+    if trainer.runtime.first:
+        for problem in problems:
+            print(f"genzoo: {problem}; falling back to {checkpoint}", file=sys.stderr)
+    saved, kept, tensors, plain = read
+    trainer.runtime.same("the checkpoint they go on from", str(plain["step"]))
     difference = _difference(saved.to_dict(), config.to_dict())
     if difference:
         raise UsageError(f"the run in {checkpoint.parent.parent} was started with {difference}: resume it as it was")
@@ -279,6 +375,13 @@ def _difference(before: Any, now: Any, where: str = "") -> str:
 
 
 @contextmanager
+def _claimed(folder: Path | None) -> Iterator[None]:
+    """Let nobody else train in a folder that is there while its checkpoints are read and gone on from."""
+    with working_on(folder) if folder is not None and folder.is_dir() else nullcontext():
+        yield
+
+
+@contextmanager
 def _new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
     """Make a run's folder; if it fails with nothing to go on from, leave nothing behind."""
     if folder is None:
@@ -287,72 +390,16 @@ def _new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
     there, begun = folder.exists(), trainer.step
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        empty = not any(folder.iterdir())
-    try:
-        yield
-    except BaseException:
-        if empty and (trainer.step == begun or not checkpoints(folder)):
-            shutil.rmtree(folder, ignore_errors=True)
-            if there:
-                folder.mkdir(exist_ok=True)
-        raise
-
-
-def _observers(trainer: Trainer, config: Config, folder: Path | None, *, tensorboard: bool) -> list[Observer]:
-    options, watching = config.train, list[Observer]()
-    if folder is not None:
-        watching.append(LogFile(trainer, folder / "log.jsonl"))
-        watching.append(Pictures(trainer, folder / "samples", options.sample_every))
-        if tensorboard:
-            watching.append(TensorBoard(folder / "tensorboard"))
-    if trainer.held_out is not None:
-
-        def keep(trainer: Trainer, loss: float) -> None:
-            if folder is not None:
-                save_weights(folder / BEST, trainer.model, describe(trainer, config, {"held-out loss": loss}))
-
-        watching.append(HeldOut(trainer, options.validate_every, keep))
-    if folder is not None:
-        watching.append(
-            Checkpoints(lambda t: _quiet(save_checkpoint(folder, t, options.keep)), options.checkpoint_every)
-        )
-    return watching
-
-
-def _quiet(_: object) -> None:
-    return None
-
-
-def _final_metrics(trainer: Trainer, metrics: dict[str, Any]) -> None:
-    """Held-out loss and active units of the kept model."""
-    losses = [r["held-out loss"] for r in trainer.history if "held-out loss" in r]
-    if losses:
-        metrics["held-out loss"] = losses[-1]
-    model = trainer.model
-    if model.encoder is not None and trainer.step:
-        seen = trainer.held_out if trainer.held_out is not None else trainer.data
-        some = seen.take(slice(2000))
-        if len(some) < 2:
-            return
-        codes = []
-        for part in torch.split(torch.arange(len(some), device=some.x.device), 256):
-            x, y = some.batch(part, _grey(len(part), some))
-            y = y.to(model.device) if y is not None and model.classes else None
-            with torch.no_grad():
-                codes.append(model.eval().posterior(x.to(model.device), y).mean)
-        metrics["active units"] = active = active_units(torch.cat(codes))
-        metrics["latent size"] = model.latent.size
-        if active == 0 and trainer.seen >= len(trainer.data):  # after less than an epoch it means nothing
-            print(
-                "genzoo: the posterior collapsed: no latent dimension carries information "
-                "(try --set objective.kl_warmup=0.3, or objective.free_bits=0.1)",
-                file=sys.stderr,
-            )
-
-
-def _grey(n: int, data: Data) -> torch.Tensor | None:
-    """For dynamically binarized data, the threshold that gives each pixel its likelier value."""
-    return torch.full((n, *data.spec.shape), 0.5, device=data.x.device) if data.dynamic else None
+        empty = not any(folder.iterdir()) or is_stillborn(folder)
+    with working_on(folder):  # only who holds the folder may take it away
+        try:
+            yield
+        except BaseException:
+            if empty and (trainer.step == begun or not checkpoints(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+                if there:
+                    folder.mkdir(exist_ok=True)
+            raise
 
 
 @contextmanager
@@ -368,8 +415,8 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[None]:
         trainer.stopping = True
         for s in signals:
             signal.signal(s, signal.SIG_DFL)
-        # Not print, which may be what was interrupted.
-        os.write(2, b"\ngenzoo: stopping after this step and saving; again to stop at once\n")
+        if trainer.runtime.first:  # not print, which may be what was interrupted
+            os.write(2, b"\ngenzoo: stopping after this step and saving; again to stop at once\n")
 
     for s in signals:
         signal.signal(s, stop)

@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.registry import Entry, the_registry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from genzoo.core.data import Data
@@ -40,13 +42,22 @@ def show(name: str) -> dict[str, Any]:
 
     Returns:
         What `Entry` holds, and ``doc`` (a recipe's is its objective's), ``options`` (name, type, default, doc,
-        range of each) and ``also`` (entries of other kinds with that name).
+        range of each) and ``also`` (entries of other kinds with that name). Of weights ``versions`` too: of each its
+        recipe, data, license, metrics, size, hashes, and where it is.
     """
     registry = the_registry()
     entry, *others = registry.find(name)  # a recipe comes before the objective of its name
+    more: dict[str, Any] = {}
+    if entry.kind == "weights":
+        from genzoo.registry.stores.bundled import about_weights, version_of
+
+        _, at, version = name.partition("@")
+        numbers = [version_of(entry, version)] if at else [int(v) for v in entry.data["versions"]]
+        more["versions"] = [about_weights(entry, v) for v in numbers]
     of = registry.get("objective", entry.data["objective"], prefer=entry.home) if entry.kind == "recipe" else entry
     return {
         **entry.to_dict(),
+        **more,
         "doc": registry.docstring(of),
         "options": [dict(o.__dict__) for o in registry.options(entry)],
         "also": [f"{e.kind}:{e.name}" for e in others],
@@ -99,31 +110,37 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
     """Load a trained model, in eval mode.
 
     Args:
-        weights: a weights folder, or a run's folder; of a run that was killed, its newest whole checkpoint.
+        weights: a name of the zoo (``wgan-gp/fashion-mnist``, ``wgan-gp/fashion-mnist@1``), a model on the Hub
+            (``hf:org/name``, ``hf:org/name@revision``), or a folder: a weights folder, or a run's; of a run that was
+            killed, its newest whole checkpoint.
         device: where to.
-        verbose: whether to say on stderr that a checkpoint was used.
+        verbose: whether to say on stderr what is downloaded, and that a checkpoint or an old copy is used.
 
     Raises:
         GenzooError: if it is not there, damaged, or made by a plugin that is not installed.
     """
-    import sys
-
-    from genzoo.core.files import MANIFEST, given_path
-    from genzoo.core.runs import checkpoints, newest_checkpoint
+    from genzoo.core.files import MANIFEST
+    from genzoo.core.runs import checkpoints, from_newest
     from genzoo.core.weights import CONFIG, load_model, read_config
     from genzoo.registry.compose import resolver
+    from genzoo.registry.stores import resolve
+    from genzoo.registry.stores.names import tell
 
-    folder = given_path(weights)
-    if not folder.is_dir():
-        near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        raise GenzooError(f"there is no weights folder {str(weights)!r}{did_you_mean(folder.name, near)}")
+    found = resolve(weights, progress=verbose, say=tell if verbose else None)
+    folder = found.folder
+
+    def read(folder: Path) -> Model:
+        config = read_config(folder, within=found.within)
+        return load_model(folder, resolver(the_registry(), config), device=device, within=found.within)
+
     if not (folder / MANIFEST).exists() and checkpoints(folder):
-        folder, _ = newest_checkpoint(folder)
+        folder, model, _ = from_newest(folder, read)
         if verbose:
-            print(f"genzoo: the run was not finished, using {folder}", file=sys.stderr)
+            tell(f"the run was not finished, using {folder}")
+        return model
     if not (folder / MANIFEST).exists() and not (folder / CONFIG).exists():
         raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}")
-    return load_model(folder, resolver(the_registry(), read_config(folder)), device=device)
+    return read(folder)
 
 
 def load_data(

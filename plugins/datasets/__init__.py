@@ -54,6 +54,21 @@ def genzoo_register(registry: Registrar) -> None:
         tags=("toy", "bundled"),
     )
     registry.dataset(
+        "factors",
+        f"{HERE}.factors:Factors",
+        summary="one shape of known kind, size, rotation, position and colour, drawn on demand",
+        modalities=("image",),
+        tags=("toy", "bundled", "factors"),
+    )
+    registry.dataset(
+        "stacked-fashion",
+        f"{HERE}.stacked:StackedFashion",
+        summary="three pictures of clothes as colour channels: 1,000 modes",
+        paper="arXiv:1611.02163",
+        modalities=("image",),
+        tags=("toy", "bundled"),
+    )
+    registry.dataset(
         "folder",
         f"{HERE}.folder:Folder",
         summary="your folder of images, with class sub-folders if you like",

@@ -9,9 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genzoo.core.data import Data, DataSource, Split, from_arrays, standardized
+from genzoo.core.data import ArrayLike, Data, DataSource, Split, from_arrays, standardized
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.memory import free_bytes
 from genzoo.core.options import option
+from genzoo.core.stored import npy_array, npz_array
 
 OBSERVATIONS = ("x", "x_train", "images", "data", "arr_0")
 LABELS = ("y", "y_train", "labels")
@@ -25,6 +27,9 @@ class ArrayFile(DataSource):
     ``images``, ``data``, ``arr_0`` (or is its only array), with labels, if any, under ``y``, ``y_train``,
     ``labels`` or ``arr_1``, and may hold a test split as ``x_test`` and ``y_test``; otherwise the test split
     is a tenth of the observations, held out with seed 0. Nothing is unpickled.
+
+    Observations that do not fit into memory are read from the file as they are needed, unless the file is
+    compressed (save it with ``np.savez``, not ``np.savez_compressed``).
     """
 
     @dataclass(frozen=True)
@@ -53,16 +58,19 @@ class ArrayFile(DataSource):
             held = len(whole) // 10 or 1
             train, test = whole.hold_out(held, seed=0) if len(whole) > 1 or split == "test" else (whole, whole)
         else:
-            train = self._data(x, y, path.stem)
+            train = self._data(x, y, path.stem)  # opened, for what it is
             test = train if split == "train" else self._data(x_test, y_test, f"{path.stem} (test)", train)
         if train.spec.modality == "vector" and self.options.standardize:
             train = standardized(train)  # by the train split alone: the test split has no say in the units
-        return train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
+        found = train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
+        # Now that it is known which observations are meant, they are read, if they fit.
+        most = free_bytes() // 2 if self.memory is None else self.memory
+        return found.to("cpu") if found.nbytes <= most else found
 
-    def _data(self, x: Array, y: Array | None, name: str, like: Data | None = None) -> Data:
+    def _data(self, x: ArrayLike, y: Array | None, name: str, like: Data | None = None) -> Data:
         layout = None if self.options.layout == "auto" else self.options.layout
         names = () if like is None or y is None else tuple(map(str, range(like.spec.classes)))
-        data = from_arrays(x, y, name=name, layout=layout, class_names=names, standardize=False)
+        data = from_arrays(x, y, name=name, layout=layout, class_names=names, standardize=False, memory=0)
         if like is None:
             return data
         if data.spec.shape != like.spec.shape:
@@ -80,16 +88,18 @@ def _kind(data: Data) -> str:
     return "real numbers" if data.spec.levels is None else f"{data.spec.levels} levels"
 
 
-def _load(path: Path) -> tuple[Array, Array | None, Array | None, Array | None]:
-    """Observations and labels of the file, then those of its test split; a .npy file is read as it is needed."""
+def _load(path: Path) -> tuple[ArrayLike, Array | None, ArrayLike | None, Array | None]:
+    """Observations and labels of the file, then those of its test split; observations are opened, not read."""
     if not path.exists():
         raise UsageError(f"there is no file {str(path)!r}")
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False), None, None, None
+            return npy_array(path) or np.load(path, mmap_mode="r", allow_pickle=False), None, None, None
         with np.load(path, allow_pickle=False) as stored:
-            x, y, x_test, y_test = (key and stored[key] for key in _keys(stored.files, path))
-            return x, y, x_test, y_test
+            x, y, x_test, y_test = _keys(stored.files, path)
+            test = None if x_test is None else npz_array(path, x_test) or stored[x_test]
+            labels = [None if key is None else stored[key] for key in (y, y_test)]
+            return npz_array(path, x) or stored[x], labels[0], test, labels[1]
     except GenzooError:
         raise
     except MemoryError:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from genzoo.core.arrays import progress, stack
-from genzoo.core.data import LIMIT_BYTES, Data, DataSource, Split, from_arrays
+from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.memory import free_bytes
 from genzoo.core.options import option
+from genzoo.plugins.datasets.images import BadImage, Image8, ImageFiles, read_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
-MOST_PIXELS = 64_000_000  # of one file: a small file can announce, and fill, any amount of memory
 File = tuple[Path, int]  # and its class
-
-
-class BadImage(Exception):
-    """One file that is no image that can be used; says why."""
 
 
 class Folder(DataSource):
@@ -36,7 +32,8 @@ class Folder(DataSource):
     the files, held out with seed 0 in the order of their sorted names. Files come shuffled with seed 0, so
     that the first ones (``limit``) are of all classes. Transparent images are composited on white, photographs
     turned upright, of an animation the first frame is taken. Hidden files, and files without an image's
-    suffix, are no part of the data set.
+    suffix, are no part of the data set. Every file is checked; images that do not fit into memory are decoded
+    as they are needed.
     """
 
     @dataclass(frozen=True)
@@ -73,37 +70,40 @@ class Folder(DataSource):
     def _data(
         self, root: Path, files: list[File], names: tuple[str, ...], size: tuple[int, int] | None, split: Split
     ) -> Data:
-        images: list[NDArray[np.uint8]] = []
+        images: list[Image8] = []
         kept: list[File] = []
         bad: list[str] = []
-        nbytes = 0
+        shape: tuple[int, ...] | None = None
+        colour = False
+        memory = free_bytes() // 2 if self.memory is None else self.memory
         for path, label in progress(files, len(files), "reading images"):
             try:
                 image = read_image(path, size, self.options.mode)
             except BadImage as e:
                 bad.append(f"{path.relative_to(root)} ({e})")
                 continue
-            if images and image.shape[:2] != images[0].shape[:2]:
-                (a, first), (b, other) = (("x".join(map(str, i.shape[:2])), i) for i in (images[0], image))
+            shape = shape or image.shape[:2]
+            if image.shape[:2] != shape:
+                (a, b), (c, d) = shape, image.shape[:2]
                 raise UsageError(
-                    f"images differ in size: {kept[0][0].relative_to(root)} is {a} and {path.relative_to(root)} is {b} "
-                    f"(height x width): set the option size, e.g. size={min(*first.shape[:2], *other.shape[:2])}"
+                    f"images differ in size: {kept[0][0].relative_to(root)} is {a}x{b} and {path.relative_to(root)} is "
+                    f"{c}x{d} (height x width): set the option size, e.g. size={min(a, b, c, d)}"
                 )
-            nbytes += image.nbytes
-            if nbytes > LIMIT_BYTES:
-                raise UsageError(
-                    f"the images in {root} need more than {LIMIT_BYTES >> 30} GiB: set the options size or limit"
-                )
-            images.append(image)
+            colour = colour or image.ndim == 3
             kept.append((path, label))
+            if len(files) * math.prod(shape) * (3 if colour else 1) <= memory:
+                images.append(image)
+            else:  # they are read again when they are needed; the rest is only checked
+                images.clear()
         self._report(root, bad, len(files))
-        if any(i.ndim == 3 for i in images):
-            images = [i if i.ndim == 3 else np.repeat(i[..., None], 3, axis=-1) for i in images]
+        assert shape is not None
+        read: Any = ImageFiles([path for path, _ in kept], shape, size, "colour" if colour else "grey")
+        if images:
+            read = stack([i if i.ndim == 3 or not colour else np.repeat(i[..., None], 3, axis=-1) for i in images])
         labels = np.array([label for _, label in kept]) if names else None
-        layout: Literal["last"] | None = "last" if images[0].ndim == 3 else None
-        return from_arrays(
-            stack(images), labels, name=_written(root.resolve().name), layout=layout, class_names=names, split=split
-        )
+        layout: Literal["last"] | None = "last" if colour else None
+        name = _written(root.resolve().name)
+        return from_arrays(read, labels, name=name, layout=layout, class_names=names, split=split, memory=memory)
 
     def _report(self, root: Path, bad: list[str], total: int) -> None:
         if not bad:
@@ -123,52 +123,6 @@ def parse_size(text: str) -> tuple[int, int] | None:
     if match is None:
         raise UsageError(f"the option size is 'none', '64' or 'HEIGHTxWIDTH', not {text!r}")
     return int(match[1]), int(match[2] or match[1])
-
-
-def read_image(path: Path, size: tuple[int, int] | None, mode: str) -> NDArray[np.uint8]:
-    """Read one image, ``(H, W)`` if grey and ``(H, W, 3)`` if colour.
-
-    Args:
-        path: the file.
-        size: height and width to bring it to, by antialiased resizing and cropping at the centre.
-        mode: ``grey``, ``colour``, or ``auto`` for what the file is.
-
-    Raises:
-        BadImage: if it cannot be read or is too large.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
-                    raise BadImage(f"{opened.width}x{opened.height} pixels are too many")
-                image = _flatten(ImageOps.exif_transpose(opened), mode)
-        if size is not None:
-            image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BICUBIC)
-        return np.array(image, np.uint8)
-    except (BadImage, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        raise BadImage("empty" if path.stat().st_size == 0 else "not an image") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImage("too many pixels") from None
-    except Exception as e:  # a damaged file can raise nearly anything in a decoder
-        raise BadImage(str(e).partition("\n")[0] or type(e).__name__) from None
-
-
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """The image as 8-bit grey (L) or colour (RGB), on white where it is transparent."""
-    if image.mode in ("I", "F"):
-        raise BadImage(f"its pixels are 32-bit ({image.mode}), not 8-bit")
-    if image.mode.startswith("I;16"):
-        eight_bit = Image.fromarray((np.asarray(image, np.uint16) / 257).round().astype(np.uint8))
-        return eight_bit.convert("RGB" if mode == "colour" else "L")
-    grey = mode == "grey" or (mode == "auto" and image.mode in ("1", "L", "LA", "La"))
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image.convert("RGBA"))
-        image = white
-    return image.convert("L" if grey else "RGB")
 
 
 def _split(root: Path, split: Split) -> tuple[list[File], tuple[str, ...]]:

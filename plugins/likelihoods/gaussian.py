@@ -13,6 +13,7 @@ from genzoo.core.likelihood import Likelihood
 from genzoo.core.options import option
 from genzoo.core.posterior import LOG_2PI
 from genzoo.core.spec import DataSpec
+from genzoo.core.together import whole
 from genzoo.registry import declare
 
 
@@ -26,6 +27,7 @@ class Gaussian(Likelihood):
     """
 
     discrete = False
+    gathered = True
 
     @dataclass(frozen=True)
     class Options(Likelihood.Options):
@@ -55,9 +57,13 @@ class Gaussian(Likelihood):
         """Log density in nats per observation, in people's units."""
         squared = (x - params.float()).square().flatten(1)
         d = squared.shape[1]
+        if self.options.sigma == "fixed":  # a number: nothing to compute on the device, or to differentiate
+            value = self.options.value
+            constant = d * (math.log(value) + 0.5 * LOG_2PI) + self.log_volume
+            return squared.sum(1).mul(-0.5 / value**2).sub(constant)
         if self.training and self.coupled:
             # Differentiating through σ changes nothing: the loss is stationary in it.
-            log_sigma = 0.5 * squared.mean().clamp(min=1e-12).log()
+            log_sigma = 0.5 * whole(squared.mean(1)).mean().clamp(min=1e-12).log()
             with torch.no_grad():
                 self.log_sigma.lerp_(log_sigma, 0.05)
         else:

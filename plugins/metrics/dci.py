@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate
 from genzoo.plugins.metrics.disentanglement import known
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -112,3 +115,71 @@ def _entropy(table: Tensor) -> Tensor:
     p = torch.where(total > 0, table / total.clamp(min=1e-30), 1 / table.shape[1])
     entropy: Tensor = -torch.special.xlogy(p, p).sum(1)
     return entropy / torch.log(torch.tensor(float(table.shape[1])))
+
+
+class _DCI(Metric):
+    """The three scores share one fit."""
+
+    def found(self, evidence: Evidence) -> DCI:
+        """See `dci`."""
+        factors = evidence.data.factors
+        assert factors is not None
+        return evidence.once("dci", lambda: dci(evidence.posterior()[0], factors.cpu()))
+
+    def measured(self, evidence: Evidence, value: float) -> Measured:
+        """One of them, with the table that all are made of."""
+        estimate = Estimate(value, samples=(len(evidence.data),))
+        details = {"importance": self.found(evidence).importance.tolist(), "factors": list(evidence.data.factor_names)}
+        return Measured(estimate, details, why="one fit takes too long to repeat it")
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Half of the data is fitted, half is tested."""
+        return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
+
+
+@declare.metric(
+    "dci-disentanglement",
+    summary="does each number of the code matter for one factor only?",
+    direction="higher",
+    needs=("data", "encoder", "factors"),
+    paper="Eastwood and Williams, ICLR 2018",
+    tags=("default", "disentanglement"),
+)
+class DCIDisentanglement(_DCI):
+    """The disentanglement of `dci`, from 0 to 1."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `dci`."""
+        return self.measured(evidence, self.found(evidence).disentanglement)
+
+
+@declare.metric(
+    "dci-completeness",
+    summary="does one number of the code alone matter for each factor?",
+    direction="higher",
+    needs=("data", "encoder", "factors"),
+    paper="Eastwood and Williams, ICLR 2018",
+    tags=("default", "disentanglement"),
+)
+class DCICompleteness(_DCI):
+    """The completeness of `dci`, from 0 to 1."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `dci`."""
+        return self.measured(evidence, self.found(evidence).completeness)
+
+
+@declare.metric(
+    "dci-informativeness",
+    summary="how well the factors are predicted from the code, above guessing the commonest value",
+    direction="higher",
+    needs=("data", "encoder", "factors"),
+    paper="Eastwood and Williams, ICLR 2018",
+    tags=("default", "disentanglement"),
+)
+class DCIInformativeness(_DCI):
+    """The informativeness of `dci`, from 0 to 1."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `dci`."""
+        return self.measured(evidence, self.found(evidence).informativeness)

@@ -6,12 +6,19 @@ code that is the factors themselves they are 1 (SAP: see there); on noise 0, the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, bootstrap, share
 from genzoo.core.noise import generator
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
+from genzoo.registry import declare
 
 
 def known(codes: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,3 +175,124 @@ def _thresholds(z: Tensor, v: Tensor) -> Tensor:
     guess = values[(z[half:, None] - means[None]).abs().argmin(1)]  # (N/2, D)
     right = [(guess[v[half:] == u] == u).double().mean(0) for u in values if bool((v[half:] == u).any())]
     return torch.stack(right).mean(0).cpu()
+
+
+class _Factors(Metric):
+    """Posterior means of data whose factors are known."""
+
+    def codes(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """Codes ``(N, D)`` and factors ``(N, K)``."""
+        assert evidence.data.factors is not None
+        return evidence.posterior()[0], evidence.data.factors.cpu()
+
+    def refuses(self, evidence: Evidence) -> str:
+        """There must be enough to count."""
+        return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
+
+
+class _Resampled(_Factors):
+    """Those whose interval the bootstrap gives."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """The interval."""
+
+        resamples: int = option(20, "of the bootstrap for the interval; 0 for none", low=0)
+
+    options: Options
+
+    def spread(self, evidence: Evidence, score: Callable[[Tensor, Tensor], float]) -> Estimate:
+        """A score with its interval, resampling codes and factors together."""
+        z, v = self.codes(evidence)
+
+        def of(index: Tensor) -> float:
+            return score(z[index], v[index])
+
+        everything = torch.arange(len(z))
+        return bootstrap(of, everything, resamples=self.options.resamples, seed=evidence.seed, low=0.0, high=1.0)
+
+
+@declare.metric(
+    "mig",
+    summary="mutual information gap: is each factor in one number of the code?",
+    direction="higher",
+    needs=("data", "encoder", "factors"),
+    paper="arXiv:1802.04942",
+    tags=("default", "disentanglement"),
+)
+class MIG(_Resampled):
+    """1 if one number tells all of each factor and the others nothing, 0 on noise."""
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `mig`."""
+        return self.spread(evidence, mig)
+
+
+@declare.metric(
+    "modularity",
+    summary="does each number of the code tell of one factor only?",
+    direction="higher",
+    needs=("data", "encoder", "factors"),
+    paper="arXiv:1802.05312",
+    tags=("default", "disentanglement"),
+)
+class Modularity(_Resampled):
+    """1 if no number tells of two factors; 0 on noise."""
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `modularity`."""
+        return self.spread(evidence, modularity)
+
+
+@declare.metric(
+    "sap",
+    summary="separated attribute predictability: how far the best number predicts a factor above the next",
+    direction="higher",
+    needs=("data", "encoder", "factors"),
+    paper="arXiv:1711.00848",
+    tags=("default", "disentanglement"),
+)
+class SAP(_Resampled):
+    """Of ordered factors the squared correlation decides, of names the accuracy of thresholds: a perfect code scores
+    1, or 1 - 1/V for a factor of V names.
+    """
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `sap`."""
+        return self.spread(evidence, lambda z, v: sap(z, v, ordered(evidence)))
+
+
+@declare.metric(
+    "factor-vae",
+    summary="FactorVAE score: does the number that varies least name the factor that was held fixed?",
+    direction="higher",
+    unit="accuracy",
+    needs=("data", "encoder", "factors"),
+    paper="arXiv:1802.05983",
+    tags=("default", "disentanglement"),
+)
+class FactorVAEScore(_Factors):
+    """Accuracy of a majority vote; chance is one over the number of factors, which the details tell."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """How often is voted."""
+
+        votes: int = option(800, "votes for the table, and as many for the test", low=10)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `factor_vae_score`."""
+        codes, factors = self.codes(evidence)
+        votes = self.options.votes
+        score = factor_vae_score(codes, factors, votes=votes, seed=evidence.seed)
+        estimate = replace(share(round(score * votes), votes), samples=(len(codes),))
+        return Measured(replace(estimate, value=score), {"chance": 1 / factors.shape[1]})
+
+
+def ordered(evidence: Evidence) -> tuple[bool, ...]:
+    """Which factors are numbers rather than names."""
+    assert evidence.data.factors is not None
+    names = evidence.data.factor_names or ("",) * evidence.data.factors.shape[1]
+    return tuple(not name.endswith("*") for name in names)

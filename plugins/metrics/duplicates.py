@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, normal, poisson
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, normal, poisson
 from genzoo.plugins.metrics.neighbours import centred, nearest, slabs
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -95,3 +98,50 @@ def _support(each: Tensor) -> Estimate:
     low, high = min(low / pairs, rate.low), max(high / pairs, rate.high)
     value, least, most = (1 / v if v > 0 else math.inf for v in (count / pairs, high, low))
     return Estimate(value, least, most, (n,), "exact Poisson or jackknife, the wider")
+
+
+@declare.metric(
+    "duplicates",
+    summary="birthday paradox: how many different things the model makes, from near-identical pairs",
+    direction="higher",
+    unit="things",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1706.08224",
+    tags=("copies",),
+)
+class Birthday(Metric):
+    """How many equally likely things would show as many near-identical pairs of samples; infinite if none shows.
+
+    Two samples are the same if their features are nearer than all but a thousandth of the data are to their
+    nearest neighbour. The details tell the same number of the data themselves.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """When two samples are the same."""
+
+        quantile: float = option(0.001, "share of the data whose nearest neighbour is as near", low=0, high=1)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `duplicates`."""
+        x, y = evidence.fake_features.features, evidence.real_features.features
+        threshold = threshold_of(y, self.options.quantile)
+        found, usual = duplicates(x, threshold), duplicates(y, threshold)
+        details = {
+            "pairs": found.count,
+            "pairs among the data": usual.count,
+            "support of the data": usual.support.value,
+            "threshold": threshold,
+            "indices": found.pairs.tolist(),
+        }
+        pictures = {}
+        if evidence.spec.modality == "image" and len(found.pairs):
+            nearest = found.pairs[:10]
+            pictures["pairs"] = torch.cat([evidence.samples[nearest[:, 0]], evidence.samples[nearest[:, 1]]])
+        return Measured(found.support, details, pictures)
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Pairs are of two."""
+        return "" if min(evidence.n_fake, len(evidence.data)) > 2 else "it needs three samples and three observations"

@@ -16,7 +16,10 @@ from torch.nn import functional as F
 
 from genzoo.core.data import Split
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Extractor, Features, hash_of
 from genzoo.core.noise import Order, stream_seed
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.datasets.fashion_mnist import CLASSES
 from genzoo.registry import declare, the_registry
 from genzoo.registry.sources import open_data
 
@@ -29,13 +32,15 @@ WEIGHTS = Path(__file__).with_name("fashion_classifier.safetensors")
     summary="classifies 28×28 grey clothes into Fashion-MNIST's ten classes",
     modalities=("image",),
 )
-class FashionClassifier(nn.Module):
+class FashionClassifier(nn.Module, Extractor):
     """Three convolutions and two linear layers on images in [0, 1].
 
     Trained on Fashion-MNIST with shifts and mirroring; 92 % of the test set are classified right.
     """
 
+    name = "fashion-classifier"
     classes = 10
+    class_names = CLASSES
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +58,24 @@ class FashionClassifier(nn.Module):
         model = cls()
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(WEIGHTS).items()})
         return model.requires_grad_(False).eval()
+
+    @classmethod
+    def open(cls, spec: DataSpec, path: Path | None = None) -> FashionClassifier:
+        """See `Extractor.open`."""
+        if spec.modality != "image" or spec.shape != (1, 28, 28):
+            what = f"{spec.modality}s of {'×'.join(map(str, spec.shape))}"
+            raise UsageError(f"the extractor 'fashion-classifier' takes grey images of 28×28, not {what}")
+        return cls.pretrained()
+
+    def extract(self, x: Tensor) -> Features:
+        """Features before the last layer ``(B, 128)``, and logits ``(B, 10)``."""
+        features = self.features(x)
+        logits: Tensor = self.head(features)
+        return Features(features, logits)
+
+    def sha256(self) -> str:
+        """See `Extractor.sha256`."""
+        return hash_of(self, self.version)
 
     def features(self, x: Tensor) -> Tensor:
         """Features before the last layer, ``(B, 128)``."""

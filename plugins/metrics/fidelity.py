@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Metric
+from genzoo.core.intervals import Estimate, mean, share
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, mean, share
 from genzoo.plugins.metrics.neighbours import centred, slabs
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,90 @@ def radii(x: Tensor, k: int) -> Tensor:
         found[rows] = slab.topk(k + 1, dim=1, largest=False).values[:, -1]  # itself among them
     slack = 4 * torch.finfo(x.dtype).eps * (norms + norms.mean())
     return (found + norms - slack).clamp(min=0)
+
+
+class _Fidelity(Metric):
+    """The four numbers share one pass over the distances."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """The balls."""
+
+        k: int = option(5, "neighbours that set a ball's radius", low=1)
+
+    options: Options
+
+    def found(self, evidence: Evidence) -> Fidelity:
+        """See `fidelity`."""
+        k, features = self.options.k, (evidence.fake_features.features, evidence.real_features.features)
+        return evidence.once(("fidelity", k), lambda: fidelity(*features, k=k))
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Every point needs k neighbours."""
+        k = self.options.k
+        few = min(evidence.n_fake, len(evidence.data)) <= k
+        return f"it needs more than {k} samples and as many observations" if few else ""
+
+
+@declare.metric(
+    "precision",
+    summary="share of samples that lie among the data",
+    direction="higher",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1904.06991",
+    tags=("default", "fidelity"),
+)
+class Precision(_Fidelity):
+    """Fidelity: share of samples within reach of the data. Blind to what is missing."""
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `fidelity`."""
+        return self.found(evidence).precision
+
+
+@declare.metric(
+    "recall",
+    summary="share of the data that lie among the samples",
+    direction="higher",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1904.06991",
+    tags=("default", "fidelity"),
+)
+class Recall(_Fidelity):
+    """Diversity: share of the data within reach of samples. Outliers among the samples raise it."""
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `fidelity`."""
+        return self.found(evidence).recall
+
+
+@declare.metric(
+    "density",
+    summary="how densely the data surround a sample; 1 for the data's own distribution",
+    direction="higher",
+    needs=("samples", "data", "features"),
+    paper="arXiv:2002.09797",
+    tags=("default", "fidelity"),
+)
+class Density(_Fidelity):
+    """Fidelity that outliers of the data do not fool: balls of the data that hold a sample, over k. It may exceed 1."""
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `fidelity`."""
+        return self.found(evidence).density
+
+
+@declare.metric(
+    "coverage",
+    summary="share of the data that have a sample nearby",
+    direction="higher",
+    needs=("samples", "data", "features"),
+    paper="arXiv:2002.09797",
+    tags=("default", "fidelity"),
+)
+class Coverage(_Fidelity):
+    """Diversity that outliers of the samples do not fool: share of the data's balls that hold a sample."""
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `fidelity`."""
+        return self.found(evidence).coverage

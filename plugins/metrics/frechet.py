@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, bootstrap
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, bootstrap
+from genzoo.registry import declare
+
+_BLOCK = 256  # rows of a triangle that are multiplied at a time
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,14 @@ class Statistics:
         factor: F with F Fᵀ = covariance (of divisor N - 1), in as few columns as will do, ``(D, R)``.
         trace: the covariance's.
         samples: how many observations there were.
+        triangular: whether the factor is Cholesky's, a lower triangle.
     """
 
     mean: Tensor
     factor: Tensor
     trace: float
     samples: int
+    triangular: bool = False
 
 
 def frechet(x: Tensor, y: Tensor | Statistics, *, resamples: int = 0, seed: int = 0) -> Frechet:
@@ -94,7 +101,8 @@ def statistics(x: Tensor) -> Statistics:
         centred /= math.sqrt(n - 1)
         return Statistics(mean, centred.T, centred.square().sum().item(), n)
     covariance = _gram(centred).div_(n - 1)
-    return Statistics(mean, _root(covariance), covariance.trace().item(), n)
+    root, triangular = _root(covariance)
+    return Statistics(mean, root, covariance.trace().item(), n, triangular)
 
 
 def distance(a: Statistics, b: Statistics) -> tuple[float, float]:
@@ -110,7 +118,7 @@ def distance(a: Statistics, b: Statistics) -> tuple[float, float]:
         )
     other = b.factor.to(a.factor.device)
     shift = (a.mean - b.mean.to(a.mean.device)).square().sum().item()
-    return shift, a.trace + b.trace - 2 * _nuclear(a.factor, other)
+    return shift, a.trace + b.trace - 2 * _nuclear(a.factor, other, a.triangular and b.triangular)
 
 
 def between(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> float:
@@ -122,21 +130,23 @@ def between(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> flo
     mx, my, cx, cy = (t.detach().double() for t in (mean_x, mean_y, cov_x, cov_y))
     if mx.shape != my.shape or cx.shape != cy.shape or cx.shape != (len(mx), len(mx)):
         raise UsageError("a Fréchet distance needs two means of one size D and two covariances D × D")
-    a, b = (Statistics(m, _root(c), c.trace().item(), 0) for m, c in ((mx, cx), (my, cy)))
-    return sum(distance(a, b))
+    (rx, tx), (ry, ty) = _root(cx), _root(cy)
+    return sum(
+        distance(Statistics(mx, rx, cx.trace().item(), 0, tx), Statistics(my, ry, cy.trace().item(), 0, ty))
+    )
 
 
-def _root(covariance: Tensor) -> Tensor:
-    """Cholesky's factor, or that of the eigenvectors where the matrix is singular."""
+def _root(covariance: Tensor) -> tuple[Tensor, bool]:
+    """Cholesky's factor and True, or where the matrix is singular that of the eigenvectors and False."""
     root: Tensor
     root, failed = torch.linalg.cholesky_ex(covariance)
     if int(failed) == 0:
-        return root
+        return root, True
     values: Tensor
     vectors: Tensor
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
-    return vectors[:, kept] * values[kept].sqrt()
+    return vectors[:, kept] * values[kept].sqrt(), False
 
 
 def _gram(x: Tensor) -> Tensor:
@@ -147,11 +157,23 @@ def _gram(x: Tensor) -> Tensor:
     return torch.from_numpy(a.T @ a)
 
 
-def _nuclear(a: Tensor, b: Tensor) -> float:
+def _product(a: Tensor, b: Tensor, triangular: bool) -> Tensor:
+    """``aᵀ b``; of two lower triangles a third of the work, since what multiplies their zeros is left out."""
+    n = len(a)
+    if not triangular or n < 2 * _BLOCK:
+        return a.T @ b
+    total = torch.zeros_like(a)
+    for start in range(0, n, _BLOCK):  # row k of a lower triangle ends at column k
+        end = min(start + _BLOCK, n)
+        total[:end, :end].addmm_(a[start:end, :end].T, b[start:end, :end])
+    return total
+
+
+def _nuclear(a: Tensor, b: Tensor, triangular: bool) -> float:
     """Nuclear norm of aᵀ b: from the eigenvalues of its square where they are exact enough, else by SVD."""
     if not a.shape[1] or not b.shape[1]:
         return 0.0
-    product = a.T @ b if a.shape[1] <= b.shape[1] else b.T @ a
+    product = _product(a, b, triangular) if a.shape[1] <= b.shape[1] else b.T @ a
     if len(product) < 256:
         return float(torch.linalg.svdvals(product).sum())
     squares = torch.linalg.eigvalsh(_gram(product.T))
@@ -161,3 +183,57 @@ def _nuclear(a: Tensor, b: Tensor) -> float:
     if (off / (2 * roots.clamp(min=off.sqrt()))).sum() > 1e-10 * roots.sum():
         return float(torch.linalg.svdvals(product).sum())
     return float(roots.sum())
+
+
+@declare.metric(
+    "frechet",
+    summary="Fréchet distance between features of samples and data, seen as Gaussians",
+    direction="lower",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1706.08500",
+    tags=("default", "distribution"),
+)
+class FrechetDistance(Metric):
+    """Fréchet distance ‖μx - μy‖² + tr(Σx + Σy - 2 (Σx Σy)^½) between features of samples and of data.
+
+    It sees what moves means and covariances of features, and nothing beyond them. It grows as the sets get
+    smaller, so the counts are part of its protocol. Its name is FID only with Inception's own features.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """The interval."""
+
+        resamples: int = option(50, "of the bootstrap, a fifth of it over 512 dimensions; 0 for none", low=0)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `frechet`."""
+        x, y = evidence.fake_features.features, evidence.real_features.features
+        resamples = self.options.resamples if x.shape[1] <= 512 else self.options.resamples // 5
+        found = frechet(x, y, resamples=resamples, seed=evidence.seed)
+        parts = {"of the means": found.mean, "of the covariances": found.covariance, "dimensions": found.dimensions}
+        return Measured(found.distance, parts)
+
+    def title(self, evidence: Evidence) -> str:
+        """FID only where it is."""
+        return "FID" if evidence.extractor is not None and evidence.extractor.inception else "Fréchet distance"
+
+
+@declare.metric(
+    "fid",
+    summary="Fréchet inception distance: the Fréchet distance on Inception's own features and on no others",
+    direction="lower",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1706.08500",
+    tags=("distribution",),
+)
+class FID(FrechetDistance):
+    """`frechet`, refused on any features but those of FID's own Inception network."""
+
+    def refuses(self, evidence: Evidence) -> str:
+        """On other features it is another number."""
+        if evidence.extractor is not None and evidence.extractor.inception:
+            return ""
+        return "FID is of Inception's own features: add --extractor inception, or ask for frechet"

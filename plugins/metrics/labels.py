@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, bootstrap, share
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, share
+from genzoo.plugins.metrics.judge import judge, refuses
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,146 @@ def stacked(predicted: Tensor, classes: int = 10) -> Tensor:
     return (predicted.long() * powers).sum(1)
 
 
+def corrected(predicted: Tensor, real: Tensor, truth: Tensor, classes: int, steps: int = 500) -> Tensor:
+    """Shares of classes ``(K,)`` among samples, freed of the classifier's own confusions.
+
+    The most likely shares p for which Σ_k p_k P(predicted | k) gives what was predicted, where P comes from data of
+    known class; by expectation maximization (M. Saerens et al., Neural Computation 2002).
+
+    Args:
+        predicted: classes of samples as the classifier sees them, ``(N,)``.
+        real: classes of data as it sees them, ``(M,)``.
+        truth: what they are, ``(M,)``.
+        classes: how many there are.
+        steps: of the maximization.
+    """
+    table = torch.zeros(classes, classes, dtype=torch.float64)
+    table.index_put_((truth, real), torch.ones(len(truth), dtype=torch.float64), accumulate=True)
+    table += 1e-3 / classes + 1e-3 * torch.eye(classes, dtype=torch.float64)  # for classes that the data lack
+    table /= table.sum(1, keepdim=True)
+    seen = torch.bincount(predicted, minlength=classes).double() / len(predicted)
+    p = torch.full((classes,), 1 / classes, dtype=torch.float64)
+    for _ in range(steps):
+        p = p * (table @ (seen / (p @ table)))
+    return p
+
+
 def conditional_accuracy(predicted: Tensor, asked: Tensor) -> Estimate:
     """Share of label-conditioned samples that a held-out classifier takes for what was asked for."""
     n = len(asked)
     return share(
         checks.labels(predicted, n, "predicted classes") == checks.labels(asked, n, "labels").to(predicted.device)
     )
+
+
+class _Judged(Metric):
+    """What a classifier says of samples."""
+
+    def coverage(self, evidence: Evidence) -> ClassCoverage:
+        """Spread over the classes of the data, in the shares in which the classifier sees the data themselves."""
+        found, classes = judge(evidence), evidence.spec.classes
+        reference = torch.bincount(found.real, minlength=classes).double().clamp(min=0.5)
+        return evidence.once("class coverage", lambda: class_coverage(found.fake, classes, reference))
+
+    def details(self, evidence: Evidence) -> dict[str, Any]:
+        """Shares by class, and how good the judge is."""
+        coverage, judged = self.coverage(evidence), judge(evidence)
+        names = evidence.spec.class_names or tuple(map(str, range(evidence.spec.classes)))
+        real = torch.bincount(judged.real, minlength=coverage.of).double() / len(judged.real)
+        return {
+            "of": coverage.of,
+            "shares": dict(zip(names, coverage.shares.tolist(), strict=True)),
+            "shares of the data": dict(zip(names, real.tolist(), strict=True)),
+            "classifier": judged.name,
+            "accuracy of the classifier": judged.accuracy,
+        }
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Somebody must know the classes."""
+        return refuses(evidence)
+
+
+@declare.metric(
+    "classes",
+    summary="classes of the data that a classifier finds among the samples, and which are missing",
+    direction="higher",
+    unit="classes",
+    needs=("samples", "data", "features", "labels"),
+    tags=("default", "modes"),
+)
+class ClassesCaptured(_Judged):
+    """Classes of which the samples hold at least a fifth of what the data do; the details name what is missing.
+
+    A classifier that errs finds classes that are not there, so its confusions on the data are taken out of the
+    shares first (see `corrected`).
+    """
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """Count classes."""
+        found, details, classes = judge(evidence), self.details(evidence), evidence.spec.classes
+        assert evidence.labels is not None
+        truth = evidence.labels.cpu()
+        shares = corrected(found.fake, found.real, truth, classes)
+        usual = torch.bincount(truth, minlength=classes).double() / len(truth)
+        there = (shares >= 0.2 * usual) & (shares > 0)
+        names = list(details["shares"])
+        details["corrected shares"] = dict(zip(names, shares.tolist(), strict=True))
+        details["missing"] = [n for n, captured in zip(names, there.tolist(), strict=True) if not captured]
+        return Measured(Estimate(float(there.sum())), details, why="a count over all samples")
+
+
+@declare.metric(
+    "class-kl",
+    summary="KL of the samples' classes from the data's, as a classifier sees both",
+    direction="lower",
+    unit="nats",
+    needs=("samples", "data", "features", "labels"),
+    paper="arXiv:1705.07761",
+    tags=("default", "modes"),
+)
+class ClassKL(_Judged):
+    """Reverse KL(shares of the samples ‖ shares of the data), both by the same classifier.
+
+    The details' ``floor`` is what as many observations of the data themselves would score in expectation.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """The interval."""
+
+        resamples: int = option(200, "of the bootstrap for the interval; 0 for none", low=0)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `class_coverage`."""
+        judged, classes = judge(evidence), evidence.spec.classes
+        reference = torch.bincount(judged.real, minlength=classes).double().clamp(min=0.5)
+        estimate = bootstrap(
+            lambda fake: class_coverage(fake, classes, reference).kl,
+            judged.fake,
+            resamples=self.options.resamples,
+            seed=evidence.seed,
+            low=0.0,
+        )
+        return Measured(estimate, {**self.details(evidence), "floor": self.coverage(evidence).floor})
+
+
+@declare.metric(
+    "conditional-accuracy",
+    summary="share of label-conditioned samples that a held-out classifier takes for what was asked for",
+    direction="higher",
+    unit="share",
+    needs=("samples", "data", "features", "labels", "conditional"),
+    paper="arXiv:1610.09585",
+    tags=("default", "conditioning"),
+)
+class ConditionalAccuracy(_Judged):
+    """How often a conditional model makes what it was asked for; a model that always draws one picture does too."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `conditional_accuracy`."""
+        judged, asked = judge(evidence), evidence.asked
+        assert asked is not None
+        details = {"classifier": judged.name, "accuracy of the classifier": judged.accuracy}
+        return Measured(conditional_accuracy(judged.fake, asked.cpu()), details)

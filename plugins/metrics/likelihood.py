@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.plugins.metrics.estimate import Estimate, mean
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, mean
+from genzoo.core.options import option
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,92 @@ def elbo(log_weights: Tensor, dimensions: int) -> LikelihoodEstimate:
     k, n = log_weights.shape
     error = (log_weights.double().var(0) / k).sum().sqrt().item() / n if k > 1 else math.nan
     return replace(bound, estimator=f"ELBO, mean of {k}" if k > 1 else "ELBO", samples=k, error=error)
+
+
+class _Weighted(Metric):
+    """Importance weights from the model's own posterior, shared by all that is made of them."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """How many weights of how many observations."""
+
+        samples: int = option(100, "K, codes drawn for each observation", low=1)
+        limit: int = option(500, "observations", low=1)
+
+    options: Options
+
+    def weights(self, evidence: Evidence) -> Tensor:
+        """``(K, N)``."""
+        return evidence.log_weights(self.options.samples, self.options.limit)
+
+    def measured(self, found: LikelihoodEstimate, bits: bool = False) -> Measured:
+        """A bound with all that says how far it can be trusted."""
+        details = {
+            "estimator": found.estimator,
+            "samples": found.samples,
+            "nats": found.nats.value,
+            "bits per dimension": found.bits.value,
+            "standard error of the weights": found.error,
+            "effective samples": found.effective,
+            "fewest effective samples": found.worst,
+        }
+        return Measured(found.bits if bits else found.nats, details, n_real=found.nats.samples[0])
+
+
+@declare.metric(
+    "log-likelihood",
+    summary="importance-weighted log-likelihood of held-out data, a lower bound",
+    direction="higher",
+    unit="nats",
+    needs=("data", "likelihood"),
+    paper="arXiv:1509.00519",
+    tags=("default", "likelihood"),
+)
+class LogLikelihoodBound(_Weighted):
+    """log (1/K) Σ p(x, z_k) / q(z_k|x), averaged over data; probability of 8-bit or binary data, else density."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `importance_weighted`."""
+        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size))
+
+    def title(self, evidence: Evidence) -> str:
+        """With the estimator."""
+        return f"log-likelihood (IW, K = {self.options.samples})"
+
+
+@declare.metric(
+    "bits-per-dimension",
+    summary="the same bound as bits for each number of an observation",
+    direction="lower",
+    unit="bits/dim",
+    needs=("data", "likelihood"),
+    paper="arXiv:1509.00519",
+    tags=("default", "likelihood"),
+)
+class BitsPerDimension(_Weighted):
+    """Negative log-likelihood over dimensions and log 2: what a lossless code would need at most."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `importance_weighted`."""
+        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), bits=True)
+
+
+@declare.metric(
+    "elbo",
+    summary="evidence lower bound on held-out data",
+    direction="higher",
+    unit="nats",
+    needs=("data", "likelihood"),
+    paper="arXiv:1312.6114",
+    tags=("default", "likelihood"),
+)
+class ELBO(_Weighted):
+    """E_q[log p(x, z) - log q(z|x)], averaged over data; below the log-likelihood by KL(q(z|x) ‖ p(z|x))."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `elbo`."""
+        return self.measured(elbo(self.weights(evidence), evidence.spec.size))
+
+    def title(self, evidence: Evidence) -> str:
+        """As it is written."""
+        return "ELBO"

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric, people
+from genzoo.core.intervals import Estimate, mean, share
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, mean, share
 from genzoo.plugins.metrics.neighbours import nearest
+from genzoo.registry import declare
 
 _DEPTH = 8  # neighbours looked at for one that is no duplicate of the first
 
@@ -111,3 +114,62 @@ def _nearer(distance: Tensor, unseen: Tensor) -> Estimate:
         (len(x), len(y)),
         "Mann–Whitney with DeLong's variance",
     )
+
+
+@declare.metric(
+    "memorization",
+    summary="share of samples that copy a training observation, with pictures of the copies",
+    direction="lower",
+    unit="share",
+    needs=("samples", "data", "training"),
+    paper="Yoon et al., ICML SPIGM 2023",
+    tags=("default", "copies"),
+)
+class Copies(Metric):
+    """Share of samples much nearer to one training observation than to the next, in pixels.
+
+    Beside it stands the same share among the data, which is what a model that copies nothing scores; the
+    details' ``found`` is true if the samples' share is above it beyond both intervals.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """What a copy is."""
+
+        ratio: float = option(
+            0.3333333333333333, "nearest over second nearest distance that makes a copy", low=0.01, high=0.99
+        )
+        limit: int = option(2000, "samples, and data, that are judged", low=1)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `memorization`."""
+        training = evidence.training
+        assert training is not None
+        o, train = self.options, people(training).flatten(1)
+        same = evidence.data.split == "train"
+        unseen = None if same else evidence.real[: o.limit].flatten(1)
+        samples = evidence.samples[: o.limit]
+        found = memorization(samples.flatten(1), train, unseen, limit=o.ratio)
+        details = {
+            "found": found.found,
+            "share among the data": found.unseen.value if found.unseen else None,
+            "nearer than the data": found.nearer.value if found.nearer else None,
+            "samples": found.index.tolist()[:100],
+            "originals": found.original.tolist()[:100],
+            "training observations": len(train),
+        }
+        pictures = {}
+        if evidence.spec.modality == "image":
+            shape = evidence.spec.shape
+            nearest = found.distance.argsort(stable=True)[:10]
+            pictures["nearest"] = torch.cat([samples[nearest], train[found.neighbour[nearest]].view(-1, *shape)])
+            if len(found.index):
+                pairs = (samples[found.index[:10]], train[found.original[:10]].view(-1, *shape))
+                pictures["copies"] = torch.cat(pairs)
+        return Measured(found.copies, details, pictures, n_fake=len(samples))
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Distances to a nearest and a second nearest need two."""
+        return "" if evidence.training is None or len(evidence.training) > 1 else "it needs two training observations"

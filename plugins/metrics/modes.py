@@ -10,6 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, bootstrap, share
+from genzoo.core.options import option
+from genzoo.plugins.datasets.toys import Mixture
+from genzoo.registry import declare
+
 LEAST = 20  # high-quality samples that a mode needs to count as captured
 
 
@@ -58,3 +64,107 @@ def mode_coverage(x: Tensor, centres: Sequence[Sequence[float]], sigma: float) -
     kl = float(torch.special.xlogy(p, p * len(means)).sum()) if n else math.inf
     floor = (len(means) - 1) / (2 * n) if n else math.inf
     return ModeCoverage(int((counts >= LEAST).sum()), len(means), float(good.double().mean()), kl, floor, len(x))
+
+
+def mixture_of(name: str) -> type[Mixture] | None:
+    """The mixture whose modes are known under a data set's name."""
+    return next((m for m in Mixture.__subclasses__() if m.name == name), None)
+
+
+class _Modes(Metric):
+    """The protocol of `mode_coverage` on a mixture whose modes are known."""
+
+    niche = True
+
+    def found(self, evidence: Evidence) -> ModeCoverage:
+        """See `mode_coverage`."""
+        mixture = mixture_of(evidence.spec.name)
+        assert mixture is not None
+        x, centres, sigma = evidence.samples, mixture.centres, mixture.sigma
+        return evidence.once("modes", lambda: mode_coverage(x, centres, sigma))
+
+    def details(self, evidence: Evidence) -> dict[str, Any]:
+        """All that was counted."""
+        return self.found(evidence).to_dict()
+
+    def refuses(self, evidence: Evidence) -> str:
+        """The modes must be known."""
+        known = " and ".join(m.name for m in Mixture.__subclasses__())
+        return "" if mixture_of(evidence.spec.name) else f"the modes are known of {known} only"
+
+
+@declare.metric(
+    "modes",
+    summary="modes of a known mixture with at least 20 samples within three standard deviations",
+    direction="higher",
+    unit="modes",
+    needs=("samples", "data"),
+    paper="arXiv:1705.07761",
+    tags=("default", "modes"),
+    modalities=("vector",),
+)
+class Modes(_Modes):
+    """How many modes of ``ring8`` or ``grid25`` the model covers; 2,500 samples is the protocol."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `mode_coverage`."""
+        found = self.found(evidence)
+        estimate = Estimate(float(found.modes), samples=(found.samples,))
+        return Measured(estimate, self.details(evidence), why="a count over all samples")
+
+
+@declare.metric(
+    "high-quality",
+    summary="share of samples within three standard deviations of a mode; 98.9 % of the data are",
+    direction="higher",
+    unit="share",
+    needs=("samples", "data"),
+    paper="arXiv:1705.07761",
+    tags=("default", "modes"),
+    modalities=("vector",),
+)
+class HighQuality(_Modes):
+    """Samples near a mode of a known mixture. One mode alone can score 100 %: read it beside ``modes``."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `mode_coverage`."""
+        found = self.found(evidence)
+        return Measured(share(round(found.high_quality * found.samples), found.samples), self.details(evidence))
+
+
+@declare.metric(
+    "mode-kl",
+    summary="KL of the high-quality samples' histogram over the modes from the uniform one",
+    direction="lower",
+    unit="nats",
+    needs=("samples", "data"),
+    paper="arXiv:1705.07761",
+    tags=("default", "modes"),
+    modalities=("vector",),
+)
+class ModeKL(_Modes):
+    """How unevenly the modes of a known mixture are covered; ``floor`` in the details is what chance leaves."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """The interval."""
+
+        resamples: int = option(200, "of the bootstrap for the interval; 0 for none", low=0)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `mode_coverage`."""
+        mixture, found = mixture_of(evidence.spec.name), self.found(evidence)
+        assert mixture is not None
+        centres, sigma = mixture.centres, mixture.sigma
+        if not math.isfinite(found.kl):
+            return Measured(Estimate(found.kl, samples=(found.samples,)), self.details(evidence), why="no good sample")
+        estimate = bootstrap(
+            lambda x: mode_coverage(x, centres, sigma).kl,
+            evidence.samples,
+            resamples=self.options.resamples,
+            seed=evidence.seed,
+            low=0.0,
+        )
+        return Measured(estimate, self.details(evidence))

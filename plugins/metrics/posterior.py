@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, mean
 from genzoo.plugins.metrics import checks
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -59,3 +63,65 @@ def usage(mean: Tensor, kl: Tensor, *, active: float = 0.01, idle: float = 0.01,
     return Usage(
         int((variance > active).sum()), means.shape[1], divergence.double().mean(0), variance, int(unused.sum())
     )
+
+
+class _Codes(Metric):
+    """What the posteriors of the data look like."""
+
+    def found(self, evidence: Evidence) -> Usage:
+        """See `usage`."""
+        return evidence.once("usage", lambda: usage(*evidence.posterior()))
+
+    def details(self, evidence: Evidence) -> dict[str, Any]:
+        """By dimension, and whether the posterior has collapsed."""
+        found = self.found(evidence)
+        return {
+            "of": found.of,
+            "idle": found.idle,
+            "collapsed": found.collapsed,
+            "kl per dimension": found.kl.tolist(),
+            "variance of the mean per dimension": found.variance.tolist(),
+        }
+
+    def refuses(self, evidence: Evidence) -> str:
+        """A variance is of two."""
+        return "" if len(evidence.data) > 1 else "it needs two observations"
+
+
+@declare.metric(
+    "active-units",
+    summary="numbers of a code whose posterior mean varies over the data; 0 is a collapsed posterior",
+    direction="higher",
+    unit="dimensions",
+    needs=("data", "encoder"),
+    paper="arXiv:1509.00519",
+    tags=("default", "representation"),
+)
+class ActiveUnits(_Codes):
+    """Dimensions with a variance over .01; the details hold variance and KL of each, and the collapse flag."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `usage`."""
+        estimate = Estimate(float(self.found(evidence).active), samples=(len(evidence.data),))
+        return Measured(estimate, self.details(evidence), why="a count over all dimensions")
+
+
+@declare.metric(
+    "posterior-kl",
+    summary="what a code says of its observation: KL(q(z|x) ‖ p(z)), and that of each dimension",
+    direction="none",
+    unit="nats",
+    needs=("data", "encoder"),
+    paper="arXiv:1312.6114",
+    tags=("default", "representation"),
+)
+class PosteriorKL(_Codes):
+    """Mean over the data of the KL of the whole code; near 0 the decoder ignores it."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `usage`."""
+        return Measured(mean(evidence.posterior()[1].sum(1)), self.details(evidence))
+
+    def title(self, evidence: Evidence) -> str:
+        """As it is written."""
+        return "KL to the prior"

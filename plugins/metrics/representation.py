@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric, people
+from genzoo.core.intervals import Estimate, share
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks, logistic
-from genzoo.plugins.metrics.estimate import Estimate, share
 from genzoo.plugins.metrics.neighbours import nearest
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -117,3 +121,86 @@ def representation(
         probe(raw, y, test_raw, test_y, k=k),
         probe(components(raw), y, components(test_raw), test_y, k=k),
     )
+
+
+class _Probed(Metric):
+    """Codes of the training split judged on the data, beside raw numbers and principal components."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """How much is learned from."""
+
+        training: int = option(2000, "training observations, the same for codes and baselines", low=10)
+        k: int = option(5, "neighbours that vote", low=1)
+
+    options: Options
+
+    def found(self, evidence: Evidence) -> Representation:
+        """See `representation`."""
+        o = self.options
+
+        def compute() -> Representation:
+            assert evidence.training is not None
+            order = torch.randperm(len(evidence.training), generator=torch.Generator().manual_seed(0))
+            some = evidence.training.take(order[: o.training])
+            assert some.y is not None
+            assert evidence.labels is not None
+            own, other = evidence.posterior(some)[0], evidence.posterior()[0]
+            x, test = people(some), evidence.real
+            return representation(own, x, some.y, other, test, evidence.labels, k=o.k)
+
+        return evidence.once(("representation", o.training, o.k), compute)
+
+    def measured(self, evidence: Evidence, kind: str) -> Measured:
+        """One classifier on the codes, and the same on what costs nothing."""
+        found = self.found(evidence)
+        baselines = {"raw": found.raw, "PCA": found.pca}
+        details: dict[str, Any] = {"dimensions": found.codes.dimensions}
+        for name, probe in baselines.items():
+            estimate: Estimate = getattr(probe, kind)
+            details[name] = estimate.value
+            details[f"{name} interval"] = [estimate.low, estimate.high]
+        return Measured(getattr(found.codes, kind), details)
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Codes that were told the label say nothing of what was learned."""
+        if evidence.model is not None and evidence.model.classes:
+            return "the model is told the labels, so what its codes say of them does not count"
+        return "" if len(evidence.data) > 1 else "it needs two observations"
+
+
+@declare.metric(
+    "linear-probe",
+    summary="accuracy of a linear classifier of codes; its details have raw pixels and PCA beside it",
+    direction="higher",
+    unit="share",
+    needs=("data", "labels", "encoder", "training"),
+    paper="arXiv:1610.01644",
+    tags=("default", "representation"),
+)
+class LinearProbe(_Probed):
+    """Logistic regression on posterior means. Only what it is above PCA of as many numbers was learned."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `representation`."""
+        return self.measured(evidence, "linear")
+
+
+@declare.metric(
+    "knn",
+    summary="accuracy of a vote of the nearest training codes; its details have raw pixels and PCA beside it",
+    direction="higher",
+    unit="share",
+    needs=("data", "labels", "encoder", "training"),
+    tags=("representation",),
+)
+class NearestCodes(_Probed):
+    """Nearest neighbours by posterior mean. Only what it is above PCA of as many numbers was learned."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `representation`."""
+        return self.measured(evidence, "neighbours")
+
+    def title(self, evidence: Evidence) -> str:
+        """In words."""
+        return "nearest-neighbour probe"

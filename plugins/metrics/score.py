@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Metric
+from genzoo.core.intervals import Estimate, mean
 from genzoo.core.noise import generator
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, mean
+from genzoo.registry import declare
 
 
 def classifier_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Estimate:
@@ -41,3 +45,45 @@ def _score(log_p: Tensor) -> Tensor:
     marginal = torch.logsumexp(log_p, 0) - math.log(len(log_p))
     p = log_p.exp()
     return (p * (log_p - marginal)).sum(1).mean().exp()
+
+
+@declare.metric(
+    "classifier-score",
+    summary="Inception-style score: samples that a classifier is sure of, spread over its classes",
+    direction="higher",
+    needs=("samples", "features"),
+    paper="arXiv:1606.03498",
+    tags=("distribution",),
+)
+class ClassifierScore(Metric):
+    """exp E KL(p(y|x) ‖ p(y)), from 1 to the number of classes; it never looks at the data.
+
+    Its name is the inception score only with Inception as the classifier.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """How it is averaged."""
+
+        splits: int = option(10, "disjoint parts that it is averaged over", low=1)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `classifier_score`."""
+        logits = evidence.fake_features.logits
+        assert logits is not None
+        return classifier_score(logits, splits=self.options.splits, seed=evidence.seed)
+
+    def refuses(self, evidence: Evidence) -> str:
+        """It takes an extractor that classifies."""
+        name = evidence.extractor.name if evidence.extractor is not None else ""
+        if evidence.extractor is None or not evidence.extractor.class_names:
+            return f"the extractor {name!r} does not classify"
+        few = f"{evidence.n_fake} samples cannot be cut into {self.options.splits} splits"
+        return few if evidence.n_fake < self.options.splits else ""
+
+    def title(self, evidence: Evidence) -> str:
+        """The inception score only where it is."""
+        inception = evidence.extractor is not None and evidence.extractor.inception
+        return "inception score" if inception else "classifier score"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, bootstrap
 from genzoo.core.noise import generator
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, bootstrap
+from genzoo.plugins.metrics.judge import judge, refuses
+from genzoo.registry import declare
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -95,7 +100,19 @@ def likeness(x: Tensor, y: Tensor | None = None, *, pairs: int = 1000, resamples
     Raises:
         UsageError: if no label has two images.
     """
-    y = torch.zeros(len(x), dtype=torch.long) if y is None else checks.labels(y, len(x), "labels").cpu()
+    first, second = pairs_within(len(x), y, pairs, seed)
+    chosen = zip(torch.split(first, 256), torch.split(second, 256), strict=True)
+    values = torch.cat([ms_ssim(x[a.to(x.device)], x[b.to(x.device)]) for a, b in chosen])
+    return bootstrap(lambda v: v.double().mean().item(), values, resamples=resamples, seed=seed)
+
+
+def pairs_within(n: int, y: Tensor | None, pairs: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of random pairs of one label, ``(P,)`` and ``(P,)``, as many for each label; never an index with itself.
+
+    Raises:
+        UsageError: if no label has two.
+    """
+    y = torch.zeros(n, dtype=torch.long) if y is None else checks.labels(y, n, "labels").cpu()
     groups = [g for g in ((y == label).nonzero().flatten() for label in torch.unique(y)) if len(g) > 1]
     if not groups:
         raise UsageError("likeness compares images of one label, and no label has two")
@@ -107,9 +124,7 @@ def likeness(x: Tensor, y: Tensor | None = None, *, pairs: int = 1000, resamples
         b = (a + 1 + torch.randint(len(group) - 1, (each,), generator=g)) % len(group)
         first.append(group[a])
         second.append(group[b])
-    chosen = zip(torch.split(torch.cat(first), 256), torch.split(torch.cat(second), 256), strict=True)
-    values = torch.cat([ms_ssim(x[a.to(x.device)], x[b.to(x.device)]) for a, b in chosen])
-    return bootstrap(lambda v: v.double().mean().item(), values, resamples=resamples, seed=seed)
+    return torch.cat(first), torch.cat(second)
 
 
 def _same(x: Tensor, y: Tensor) -> None:
@@ -132,3 +147,94 @@ def _maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     contrast = (2 * (xy - mx * my) + C2) / (xx - mx * mx + yy - my * my + C2)
     whole = (2 * mx * my + C1) / (mx * mx + my * my + C1) * contrast
     return whole.mean((2, 3)), contrast.mean((2, 3))
+
+
+class _Diversity(Metric):
+    """Pairs of one label, where there are labels: asked for, or as a classifier sees them."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """How many pairs."""
+
+        pairs: int = option(1000, "pairs, shared out over the labels", low=1)
+        resamples: int = option(200, "of the bootstrap over pairs; 0 for no interval", low=0)
+
+    options: Options
+
+    def groups(self, evidence: Evidence) -> tuple[Tensor | None, Tensor | None]:
+        """Labels of the samples and of the data, or neither."""
+        if evidence.labels is None:
+            return None, None
+        if evidence.asked is not None:
+            return evidence.asked.cpu(), evidence.labels.cpu()
+        if evidence.extractor is None or refuses(evidence):
+            return None, None
+        judged = judge(evidence)
+        return judged.fake, judged.real
+
+
+@declare.metric(
+    "ms-ssim",
+    summary="likeness of samples of one label, to be read beside that of the data: higher is less diverse",
+    direction="none",
+    needs=("samples", "data", "images"),
+    paper="arXiv:1610.09585",
+    modalities=("image",),
+    tags=("diversity",),
+)
+class Likeness(_Diversity):
+    """Mean MS-SSIM of pairs of samples of one label. The details give the data's: well above it is collapse."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `likeness`."""
+        fake, real = self.groups(evidence)
+        how = {"pairs": self.options.pairs, "resamples": self.options.resamples, "seed": evidence.seed}
+        found = likeness(evidence.samples, fake, **how)
+        usual = likeness(evidence.real, real, **how)
+        details = {
+            "of the data": usual.value,
+            "interval of the data": [usual.low, usual.high],
+            "scales": scales_of(*evidence.spec.shape[1:]),
+            "labels": "none" if fake is None else "asked for" if evidence.asked is not None else "classified",
+        }
+        return Measured(found, details)
+
+    def refuses(self, evidence: Evidence) -> str:
+        """The window must fit."""
+        scales_of(*evidence.spec.shape[1:])
+        return "" if min(evidence.n_fake, len(evidence.data)) > 1 else "it needs two samples and two observations"
+
+
+@declare.metric(
+    "diversity",
+    summary="distance between features of samples of one label, over that of the data: 1 is the data's own",
+    direction="none",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1801.03924",
+    tags=("diversity",),
+)
+class FeatureDiversity(_Diversity):
+    """Mean distance of features within a label as a multiple of the data's; below 1 the samples are too alike.
+
+    What LPIPS measures for perceptual features, here on any extractor's. Noise raises it.
+    """
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `spread`."""
+        fake, real = self.groups(evidence)
+        x, y, o = evidence.fake_features.features, evidence.real_features.features, self.options
+        usual = spread(y, real, o.pairs, seed=evidence.seed).double().mean().item()
+        apart = spread(x, fake, o.pairs, seed=evidence.seed) / max(usual, 1e-30)
+        found = bootstrap(lambda v: v.double().mean().item(), apart, resamples=o.resamples, seed=evidence.seed)
+        return Measured(found, {"distance between data": usual})
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Pairs are of two."""
+        return "" if min(evidence.n_fake, len(evidence.data)) > 1 else "it needs two samples and two observations"
+
+
+def spread(x: Tensor, y: Tensor | None, pairs: int, *, seed: int) -> Tensor:
+    """Distances ``(P,)`` between features ``(N, D)`` of random pairs of one label."""
+    a, b = pairs_within(len(x), y, pairs, seed)
+    parts = zip(torch.split(a, 1000), torch.split(b, 1000), strict=True)
+    return torch.cat([(x[i] - x[j]).norm(dim=1) for i, j in parts])

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Measured, Metric
+from genzoo.core.intervals import Estimate, at_least, share
 from genzoo.core.noise import generator
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks, logistic
-from genzoo.plugins.metrics.estimate import Estimate, at_least, share
 from genzoo.plugins.metrics.neighbours import nearest
+from genzoo.registry import declare
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,35 @@ def two_sample(
     return TwoSample(
         share(right), at_least(hits, 2 * n, 0.5), right[n:].double().mean().item(), right[:n].double().mean().item()
     )
+
+
+@declare.metric(
+    "c2st",
+    summary="classifier two-sample test: accuracy of telling samples from data, 50 % is best",
+    direction="lower",
+    unit="accuracy",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1610.06545",
+    tags=("distribution",),
+)
+class ClassifierTwoSample(Metric):
+    """Accuracy of a classifier of features trained on one half of samples and data and tested on the other."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """Who judges."""
+
+        judge: Literal["logistic", "neighbours"] = option("logistic", "a plane between them, or a vote of neighbours")
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        """See `two_sample`."""
+        x, y = evidence.fake_features.features, evidence.real_features.features
+        found = two_sample(x, y, judge=self.options.judge, seed=evidence.seed)
+        details = {"p-value": found.p_value, "data taken for data": found.real, "samples taken for samples": found.fake}
+        return Measured(found.accuracy, details)
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Both halves need two observations of either kind."""
+        return "" if min(evidence.n_fake, len(evidence.data)) >= 4 else "it needs four samples and four observations"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation import Evidence, Metric
+from genzoo.core.intervals import Estimate, bootstrap
 from genzoo.core.noise import generator
+from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.estimate import Estimate, bootstrap
+from genzoo.registry import declare
 
 _PART = 32  # projections at a time
 
@@ -60,3 +65,30 @@ def wasserstein_power(x: Tensor, y: Tensor, power: float = 1.0) -> Tensor:
     moved: Tensor = (x[..., (ends - 1) // m] - y[..., (ends - 1) // n]).abs().pow(power)
     cost: Tensor = (moved * widths).sum(-1)
     return cost
+
+
+@declare.metric(
+    "sliced-wasserstein",
+    summary="sliced Wasserstein-2 distance between features, in their units",
+    direction="lower",
+    needs=("samples", "data", "features"),
+    paper="Rabin et al., SSVM 2011",
+    tags=("distribution",),
+)
+class SlicedWasserstein(Metric):
+    """Root mean square over random directions of how far sorted projections of features must be moved."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """Directions, and the interval."""
+
+        projections: int = option(256, "random directions", low=1)
+        resamples: int = option(20, "of the bootstrap for the interval; 0 for none", low=0)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `sliced_wasserstein`."""
+        x, y = evidence.fake_features.features, evidence.real_features.features
+        o = self.options
+        return sliced_wasserstein(x, y, projections=o.projections, resamples=o.resamples, seed=evidence.seed)

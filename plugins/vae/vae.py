@@ -12,7 +12,8 @@ from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks
 from genzoo.core.options import option
-from genzoo.plugins.vae.variational import Variational, coupled_terms
+from genzoo.core.together import whole
+from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
 from genzoo.registry import declare
 
 declare.recipe(
@@ -78,13 +79,13 @@ class VAE(Variational):
         params = model.generator(q.sample(noise["eps"]), batch.y)
         nll = -model.likelihood.log_prob(params, batch.x)
         kl = q.kl()
-        coupled = coupled_terms(model, "nll")
+        coupled, gathered = coupled_terms(model, "nll"), gathered_terms(model, "nll")
         weights = {"kl": noise.get("beta", self.beta)}
         if self.options.free_bits:
-            paid = kl.mean(0).clamp(min=self.options.free_bits).sum().expand(len(kl))
+            paid = whole(kl).mean(0).clamp(min=self.options.free_bits).sum().expand(len(kl))
             terms, shown = {"nll": nll, "kl": paid}, {"raw kl": kl.sum(1)}
-            return Loss(terms, weights, (*coupled, "kl"), shown)
-        return Loss({"nll": nll, "kl": kl.sum(1)}, weights, coupled)
+            return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"))
+        return Loss({"nll": nll, "kl": kl.sum(1)}, weights, coupled, gathered=gathered)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """The negative evidence lower bound itself, with neither weights nor free bits, in nats."""

@@ -27,3 +27,8 @@ class Variational(Objective):
 def coupled_terms(model: Model, *names: str) -> tuple[str, ...]:
     """The named terms, if the model's likelihood ties the observations of a batch together; else none."""
     return names if model.likelihood.coupled else ()
+
+
+def gathered_terms(model: Model, *names: str) -> tuple[str, ...]:
+    """Those of `coupled_terms` that are the same on one process as on many."""
+    return coupled_terms(model, *names) if model.likelihood.gathered else ()

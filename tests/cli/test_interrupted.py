@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +121,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
     assert f"the run was not finished, using {newest}" in ran.err
     genzoo(*command).sentence("interrupted: go on with --resume", code=2)
 
-    (newest.parent / ".step-00000999-left").mkdir()  # what a kill in the middle of a checkpoint leaves
+    (newest.parent / ".writing-left").mkdir()  # what a kill in the middle of a checkpoint leaves
     damaged = newest / "trainer.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     ran = genzoo(*command, "--resume")
@@ -134,6 +136,82 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
     for file in run.glob("checkpoints/*/model.safetensors"):
         file.write_bytes(b"")
     genzoo(*command, "--resume").sentence("no checkpoint to go on from", "is damaged", code=1)
+
+
+SLEEPS = """
+import sys, time
+from genzoo.training import fit
+def sleep_at_step_3(trainer, config):
+    one_step = trainer._one_step
+    def step():
+        if trainer.step == 3:
+            print("asleep", flush=True)
+            time.sleep(100)
+        one_step()
+    trainer._one_step = step
+fit("vae", sys.argv[1], sys.argv[2], steps=5, on_start=sleep_at_step_3, device="cpu", progress=False,
+    options={"train.log_every": 1, "train.validation": 0, "train.sample_every": 1, "latent.size": 3,
+             "generator": "mlp", "encoder": "mlp"})
+"""
+
+
+def test_a_run_that_has_no_checkpoint_yet(genzoo: Run, images: Path, tmp_path: Path, python_start: Run) -> None:
+    """While it lives nobody else may train there; when it was killed, --resume starts over."""
+    run = tmp_path / "run"
+    process = python_start("-c", SLEEPS, images, run)
+    assert process.stdout.readline() == "asleep\n"
+    command = ["train", "vae", "--data", images, "--out", run, "--steps", 5, "--device", "cpu", "--quiet"]
+    for option in ("train.log_every=1", "train.validation=0", "train.sample_every=1", "latent.size=3"):
+        command += ["--set", option]
+    command += ["--generator", "mlp", "--encoder", "mlp"]
+    before = sorted(run.rglob("*"))
+    for more in ((), ("--resume",)):
+        genzoo(*command, *more).sentence(f"another process is training in {run}", code=2)
+    assert sorted(run.rglob("*")) == before
+    process.kill()
+    process.communicate()
+    with open(run / "log.jsonl", "a") as log:
+        log.write('{"step": 4, "sec')
+    (run / "samples" / ".writing-x.png").touch()
+    genzoo(*command).sentence("go on with --resume", code=2)
+    ran = genzoo(*command, "--resume")
+    assert ran.code == 0
+    assert ran.err.startswith(f"genzoo: {run} was stopped before its first checkpoint; starting over\n")
+    assert [r["step"] for r in records(run)] == [1, 2, 3, 4, 5]
+    assert not list(run.rglob(".*"))
+    assert genzoo(*command[:5], tmp_path / "other", *command[6:]).code == 0
+    assert (run / "model.safetensors").read_bytes() == (tmp_path / "other" / "model.safetensors").read_bytes()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "log.jsonl").touch()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    genzoo(*command[:5], tmp_path / "mine", *command[6:], "--resume").sentence("no checkpoint", code=2)
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["log.jsonl", "thesis.tex"]
+
+
+def test_a_file_size_limit_on_a_real_process(
+    genzoo: Run, images: Path, uninterrupted: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    """The kernel's signal for it (SIGXFSZ) must not kill: the first checkpoint fits, and a growing log does not."""
+    run = tmp_path / "run"
+    command = [str(a) for a in arguments("gan", images, run, "train.checkpoint_every=20")]
+    limit = 30_000
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    ran = subprocess.run([sys.executable, "-m", "genzoo.cli", *command], capture_output=True, text=True, check=False,
+                         timeout=120, preexec_fn=limited, env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert ran.returncode == 1, ran
+    assert ran.stderr.startswith("genzoo: no space left to write")
+    assert ran.stderr.count("\n") == 1
+    assert list(run.glob("checkpoints/step-*"))
+    assert records(run)[-1]["step"] < STEPS
+    gz.load(run, verbose=False)
+    assert not list(run.rglob(".*"))
+    assert genzoo(*command, "--resume").code == 0
+    assert (run / "model.safetensors").read_bytes() == uninterrupted("gan")
+    assert [r["step"] for r in records(run)] == list(range(1, STEPS + 1))
 
 
 def test_a_second_signal_ends_at_once(images: Path, tmp_path: Path, python_start: Run) -> None:
@@ -211,7 +289,7 @@ def test_a_full_disk_costs_no_checkpoint(
     train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever write of tensors fails, the run goes on from what was whole and ends as it would have."""
-    from genzoo.core import weights
+    from genzoo.core import tensors as weights
 
     def run(out: Path, *more: object) -> Any:
         options = ("--steps", 6, "--set", "train.checkpoint_every=2", "--set", "train.keep=1")

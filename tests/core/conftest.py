@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import builtins
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,3 +196,91 @@ def normed(game: Any) -> Model:
     for _ in range(3):
         model.mean(torch.randn(16, 2, generator=random))
     return model.train()
+
+
+class Killed(BaseException):
+    """What a process that is killed does not live to see."""
+
+
+class _File:
+    """A file whose writes are counted."""
+
+    def __init__(self, file: Any, count: Callable[[str], None]) -> None:
+        self._file, self._count = file, count
+
+    def write(self, data: Any) -> Any:
+        try:
+            self._count("write")
+        except OSError:
+            self._file.write(data[: len(data) // 2])  # a disk that fills up takes what still fits
+            raise
+        return self._file.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@pytest.fixture
+def failing_at(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``with failing_at(NUMBER, ERROR) as made:`` the system call NUMBER of those that change files fails.
+
+    Yields the names of the calls that were made. After a ``failing_at.Killed()`` no call does anything any more.
+    """
+
+    @contextmanager
+    def failing(number: int, error: BaseException) -> Iterator[list[str]]:
+        made: list[str] = []
+        dead = isinstance(error, Killed)
+
+        def count(name: str) -> None:
+            made.append(name)
+            if len(made) == number + 1 or (dead and len(made) > number >= 0):
+                raise error
+
+        def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **how: Any) -> Any:
+                count(name)
+                return real(*args, **how)
+
+            return call
+
+        def opened(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(file: Any, mode: str = "r", *args: Any, **how: Any) -> Any:
+                if set(mode) & set("wax+"):
+                    count("open")
+                    return _File(real(file, mode, *args, **how), count)
+                return real(file, mode, *args, **how)
+
+            return call
+
+        def saved(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(tensors: Any, filename: Any, *args: Any, **how: Any) -> Any:
+                try:
+                    count("save_file")
+                except OSError:
+                    Path(filename).write_bytes(b"half")
+                    raise
+                return real(tensors, filename, *args, **how)
+
+            return call
+
+        with monkeypatch.context() as m:
+            for name in ("replace", "rename", "fsync", "unlink", "mkdir", "rmdir", "chmod", "truncate"):
+                m.setattr(os, name, counted(name, getattr(os, name)))
+            from genzoo.core import tensors
+
+            m.setattr(builtins, "open", opened(builtins.open))
+            m.setattr(io, "open", opened(io.open))
+            m.setattr(tensors, "save_file", saved(tensors.save_file))
+            if dead:
+                m.setattr(shutil, "rmtree", lambda *a, **k: None)
+            yield made
+
+    failing.Killed = Killed  # type: ignore[attr-defined]
+    return failing

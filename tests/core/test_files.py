@@ -8,9 +8,10 @@ import json
 import os
 import resource
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,10 +36,6 @@ from genzoo.core.weights import write_tensors
 OLD, NEW = {"a.txt": b"old a", "b.txt": b"old b"}, {"a.txt": b"new a", "b.txt": b"new b"}
 
 
-class Killed(BaseException):
-    """What a process that is killed does not live to see."""
-
-
 def writers(content: dict[str, bytes]) -> dict[str, Callable[[Path], None]]:
     return {name: lambda path, data=data: (path.write_bytes(data), None)[1] for name, data in content.items()}
 
@@ -53,32 +50,8 @@ def version(folder: Path) -> dict[str, bytes] | None:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-@contextmanager
-def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> Iterator[list[str]]:
-    """Let the system call ``number`` of those that change files fail; yields the names of those that were made."""
-    made: list[str] = []
-
-    def wrap(name: str, real: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object, **how: object) -> object:
-            made.append(name)
-            if len(made) == number + 1:
-                raise error
-            return real(*args, **how)
-
-        return call
-
-    with monkeypatch.context() as m:
-        for name in ("replace", "rename", "fsync", "unlink", "mkdir", "chmod"):
-            m.setattr(os, name, wrap(name, getattr(os, name)))
-        if isinstance(error, Killed):  # nothing is tidied up either
-            m.setattr(files.shutil, "rmtree", lambda *a, **k: None)
-            m.setattr(Path, "unlink", wrap("unlink", lambda *a, **k: None))
-            m.setattr(Path, "rmdir", lambda *a, **k: None)
-        yield made
-
-
-def calls_of(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> int:
-    with failing_at(monkeypatch, -10, OSError()) as made:
+def calls_of(failing_at: Any, action: Callable[[], object]) -> int:
+    with failing_at(-10, OSError()) as made:
         action()
     assert len(made) > 3
     return len(made)
@@ -129,17 +102,17 @@ def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path: Path, error: Ba
     assert (tmp_path / "old.txt").read_bytes() == b"old"
 
 
-def test_whatever_call_fails_the_file_is_old_or_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_call_fails_the_file_is_old_or_new(tmp_path: Path, failing_at: Any) -> None:
     path = tmp_path / "file.txt"
     path.write_bytes(b"old")
-    for number in range(calls_of(monkeypatch, lambda: write_bytes(tmp_path / "probe", b"x"))):
+    for number in range(calls_of(failing_at, lambda: write_bytes(tmp_path / "probe", b"x"))):
         (tmp_path / "probe").unlink(missing_ok=True)
         path.write_bytes(b"old")
-        with failing_at(monkeypatch, number, no_space()), suppress(GenzooError):
+        with failing_at(number, no_space()), suppress(GenzooError):
             write_bytes(path, b"new")
         assert path.read_bytes() in (b"old", b"new")
         assert os.listdir(tmp_path) == ["file.txt"]
-        with failing_at(monkeypatch, number, Killed()), suppress(Killed):
+        with failing_at(number, failing_at.Killed()), suppress(failing_at.Killed):
             write_bytes(path, b"new")
         assert path.read_bytes() in (b"old", b"new")
         for left in tmp_path.glob(".*"):
@@ -191,17 +164,17 @@ def test_a_folder_comes_whole_with_its_manifest(tmp_path: Path) -> None:
     assert os.listdir(folder.parent) == ["weights"]
 
 
-def test_whatever_call_fails_a_new_folder_is_there_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    total = calls_of(monkeypatch, lambda: write_folder(tmp_path / "probe", writers(NEW)))
+def test_whatever_call_fails_a_new_folder_is_there_or_not(tmp_path: Path, failing_at: Any) -> None:
+    total = calls_of(failing_at, lambda: write_folder(tmp_path / "probe", writers(NEW)))
     shutil.rmtree(tmp_path / "probe")
     for number in range(total):
-        with failing_at(monkeypatch, number, no_space()), suppress(GenzooError):
+        with failing_at(number, no_space()), suppress(GenzooError):
             write_folder(tmp_path / "up" / "weights", writers(NEW))
         if (tmp_path / "up").exists():  # only what is done after the last rename may fail unnoticed
             assert version(tmp_path / "up" / "weights") == NEW
             shutil.rmtree(tmp_path / "up")
         assert os.listdir(tmp_path) == []
-        with failing_at(monkeypatch, number, Killed()), suppress(Killed):
+        with failing_at(number, failing_at.Killed()), suppress(failing_at.Killed):
             write_folder(tmp_path / "weights", writers(NEW))
         if (tmp_path / "weights").exists():
             assert version(tmp_path / "weights") == NEW
@@ -248,19 +221,20 @@ def test_a_damaged_manifest_does_not_prevent_an_update(tmp_path: Path) -> None:
     assert version(tmp_path) == NEW
 
 
-def test_whatever_call_fails_an_update_is_never_a_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_call_fails_an_update_is_never_a_mixture(tmp_path: Path, failing_at: Any) -> None:
     folder = tmp_path / "weights"
     update_folder(folder, writers(OLD))
     seen = set()
-    for number in range(calls_of(monkeypatch, lambda: update_folder(folder, writers(OLD)))):
-        for error in (no_space(), Killed()):
+    for number in range(calls_of(failing_at, lambda: update_folder(folder, writers(OLD)))):
+        for error in (no_space(), failing_at.Killed()):
             update_folder(folder, writers(OLD))
-            with failing_at(monkeypatch, number, error), suppress(GenzooError, Killed):
+            with failing_at(number, error) as made, suppress(GenzooError, failing_at.Killed):
                 update_folder(folder, writers(NEW))
             now = version(folder)
             assert now in (OLD, NEW, None)
             seen.add("old" if now == OLD else "new" if now == NEW else "incomplete")
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and made[number] not in ("unlink", "rmdir"):
+                assert now in (OLD, NEW)  # even if it is a rename that fails
                 assert not list(folder.glob(".*"))
             update_folder(folder, writers(NEW))  # what is left behind is no obstacle, and goes
             assert version(folder) == NEW

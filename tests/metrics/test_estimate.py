@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from genzoo.core.errors import UsageError
-from genzoo.plugins.metrics.estimate import Estimate, bootstrap, mean, poisson, share, student
+from genzoo.core.intervals import Estimate, bootstrap, mean, poisson, share, student
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (1, 7), (37, 100), (59_000, 60_000)])

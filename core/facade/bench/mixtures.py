@@ -1,8 +1,7 @@
-"""Benchmarks that people can repeat: mode coverage, likelihood. Each is one command of ``genzoo bench``."""
+"""Mode coverage on mixtures whose modes are known: ``genzoo bench modes``."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core import pictures
-from genzoo.core.estimates import LogLikelihood
 from genzoo.core.files import write_json
 from genzoo.core.noise import generator
 from genzoo.plugins.datasets.toys import Grid25, Mixture, Ring8
@@ -155,82 +153,3 @@ def _write_modes(out: Path, data: str, results: Sequence[ModeResult], contenders
         panels.append(pictures.scatter(torch.tensor(r.points), real, size=320, limit=limit, title=title))
     seeds = len({r.seed for r in results})
     pictures.save(pictures.beside(panels, columns=seeds), out / f"modes-{data}.png")
-
-
-# What the likelihood benchmark trains: pythae's protocol, for a comparison of equals.
-LIKELIHOOD = {
-    "generator": "mlp",
-    "encoder": "mlp",
-    "generator.width": 512,
-    "generator.depth": 1,
-    "encoder.width": 512,
-    "encoder.depth": 1,
-    "generator.activation": "relu",
-    "encoder.activation": "relu",
-    "latent.size": 16,
-    "train.lr": 1e-3,
-    "train.average": 60_000,
-    "train.validation": 0,
-    "data.binarize": "static",
-}
-
-
-def likelihood(
-    *,
-    seed: int = 0,
-    epochs: float = 10,
-    images: int = 1000,
-    samples: int = 500,
-    threads: int | None = None,
-    out: str | os.PathLike[str] | None = None,
-    options: Mapping[str, Any] | None = None,
-    progress: bool = False,
-) -> LogLikelihood:
-    """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images.
-
-    Each pixel is drawn once with its grey value as probability; one hidden layer of 512 each way, 16 latent
-    dimensions, batches of 100, Adam at 1e-3: pythae's protocol, but that the moving average of the parameters is
-    judged (half-life one epoch; ``options={"train.average": 0}`` judges the last ones). The pixels of the training
-    images are drawn with seed 0, those of the test images with seed 1.
-
-    Args:
-        seed: of initialization, order and noise.
-        epochs: passes over the 60,000 training images.
-        images: how many of the first test images.
-        samples: importance samples for each.
-        threads: of the CPU.
-        out: folder for the run; None writes nothing.
-        options: further options by dotted name, over the protocol's.
-        progress: show a bar on stderr.
-
-    Returns:
-        The estimate; its negative ``mean`` is the test NLL in nats.
-    """
-    from genzoo.training import fit
-    from genzoo.zoo import load_data
-
-    run = fit(
-        "vae",
-        "fashion-mnist",
-        out,
-        epochs=epochs,
-        batch_size=100,
-        seed=seed,
-        options={**LIKELIHOOD, **(options or {})},
-        threads=threads,
-        progress=progress,
-    )
-    if not run.finished:
-        raise KeyboardInterrupt
-    test = load_data("fashion-mnist", split="test", options={"binarize": "static"}).take(slice(images))
-    estimate = run.model.log_likelihood(test.x, samples=samples, seed=seed)
-    if out is not None:
-        summary = {
-            "nll": -estimate.mean,
-            "standard_error": estimate.mean_standard_error,
-            "images": images,
-            "importance_samples": samples,
-            "effective_samples": estimate.effective_samples.mean().item(),
-        }
-        (Path(out) / "likelihood.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    return estimate

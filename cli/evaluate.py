@@ -1,0 +1,95 @@
+"""The command that judges."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.make import assignments
+from genzoo.cli.output import emit_json, hint, table
+from genzoo.core.errors import UsageError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(
+    subject: Annotated[
+        str, typer.Argument(metavar="WEIGHTS", help="A weights folder or a run's; or samples: .npz, .npy, images.")
+    ],
+    data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
+    metrics: Annotated[
+        str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")] = None,
+    seed: Annotated[int, typer.Option(help="Of samples and resampling.")] = 0,
+    split: Annotated[str, typer.Option(help="Which split of the data: test or train.")] = "test",
+    extractor: Annotated[
+        str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
+    ] = None,
+    noise: Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")] = False,
+    truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .json file; or a folder, for pictures too.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Observations at a time.")] = 256,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else on stdout.")] = False,
+) -> None:
+    """Measure a model, or samples, against data.
+
+    Example: genzoo eval runs/vae --data fashion-mini --metrics frechet,fidelity
+    """
+    if not data:
+        raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
+    if split not in ("train", "test"):
+        raise UsageError(f"--split is test or train, not {split!r}")
+    from genzoo.registry import the_registry
+    from genzoo.registry.metrics import choose
+
+    choose(the_registry(), metrics)  # a name that is wrong should not take torch's time to be told
+    given: dict[str, dict[str, Any]] = {"data": {}, "metric": {}}
+    for name, value in assignments(set_).items():
+        group, _, option = name.partition(".")
+        given["data" if group == "data" else "metric"][option if group == "data" else name] = value
+    from genzoo import evaluation
+
+    if out is not None:
+        evaluation.report_path(out)
+    report = evaluation.evaluate(
+        subject,
+        data,
+        metrics,
+        n=n,
+        seed=seed,
+        split=split,  # type: ignore[arg-type]
+        extractor=extractor,
+        options=given["metric"],
+        data_options=given["data"],
+        noise=noise,
+        truncation=truncation,
+        batch_size=batch_size,
+        device=device,
+        cache=not no_cache,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    written = evaluation.save_report(report, out) if out is not None else None
+    if json:
+        emit_json(report.to_dict())
+        return
+    about = report.record
+    hint(f"{report.subject} against {about['data']} ({about['split']}), seed {about['seed']}")
+    table([list(r) for r in report.rows()], ("metric", "value", "95 % interval", "unit", "measured on"))
+    for reason, names in report.absences().items():
+        hint(f"absent: {', '.join(names)} ({reason})")
+    if written is not None:
+        print(written)

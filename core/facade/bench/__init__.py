@@ -1,0 +1,32 @@
+"""Benchmarks that people can repeat. Each function is one command of ``genzoo bench``."""
+
+from genzoo.bench.cases import CASES as CASES
+from genzoo.bench.cases import Case as Case
+from genzoo.bench.choices import CHANGES as CHANGES
+from genzoo.bench.choices import MEASURED as MEASURED
+from genzoo.bench.choices import Default as Default
+from genzoo.bench.choices import defaults as defaults
+from genzoo.bench.choices import defaults_table as defaults_table
+from genzoo.bench.mixtures import CONTENDERS as CONTENDERS
+from genzoo.bench.mixtures import MIXTURES as MIXTURES
+from genzoo.bench.mixtures import Contender as Contender
+from genzoo.bench.mixtures import ModeResult as ModeResult
+from genzoo.bench.mixtures import mode_rows as mode_rows
+from genzoo.bench.mixtures import modes as modes
+from genzoo.bench.mixtures import reference_lines as reference_lines
+from genzoo.bench.nll import likelihood as likelihood
+from genzoo.bench.quality import JUDGED as JUDGED
+from genzoo.bench.quality import Quality as Quality
+from genzoo.bench.quality import precision as precision
+from genzoo.bench.quality import quality_table as quality_table
+from genzoo.bench.report import Table as Table
+from genzoo.bench.report import machine_named as machine_named
+from genzoo.bench.report import sentence as sentence
+from genzoo.bench.sampling import SAMPLED as SAMPLED
+from genzoo.bench.sampling import Sampling as Sampling
+from genzoo.bench.sampling import sample as sample
+from genzoo.bench.sampling import sampling_table as sampling_table
+from genzoo.bench.speed import AGAINST as AGAINST
+from genzoo.bench.speed import Speed as Speed
+from genzoo.bench.speed import speed_table as speed_table
+from genzoo.bench.speed import train as train

@@ -1,0 +1,115 @@
+"""What the tests compare: short trainings on as many processes as the environment says, and what became of them.
+
+python cases.py OUT [CASE …]     writes OUT/CASE.safetensors: every gradient that moved something, and the end
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from genzoo.core import state
+from genzoo.core.data import Data
+from genzoo.core.runtime import join
+from genzoo.core.sharding import whole_tensor
+from genzoo.core.spec import DataSpec
+from genzoo.core.trainer import Trainer
+from genzoo.registry import the_registry
+from genzoo.registry.compose import compose
+from genzoo.training import initialize
+
+IMAGE = DataSpec.image(1, 9, 8, classes=3)
+VECTOR = DataSpec("vector", (5,), classes=3)
+CONV = {"generator": "conv", "generator.width": 8, "latent.size": 3}
+MLP = {"generator": "mlp", "generator.width": 8, "latent.size": 3}
+C_GAN, C_VAE = CONV | {"critic": "conv", "critic.width": 8}, CONV | {"encoder": "conv", "encoder.width": 8}
+M_GAN, M_VAE = MLP | {"critic": "mlp", "critic.width": 8}, MLP | {"encoder": "mlp", "encoder.width": 8}
+NORMS = {"generator.norm": "batch", "encoder.norm": "batch"}
+
+# name: recipe, data, options, how
+CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
+    "wgan-gp": ("wgan-gp", IMAGE, C_GAN | {"train.average": 64}, {}),
+    "wgan-gp, no norm": ("wgan-gp", VECTOR, M_GAN | {"train.clip": 0.5}, {}),
+    "r3gan": ("r3gan", IMAGE, C_GAN, {}),
+    "r3gan, conditional": ("r3gan", VECTOR, M_GAN | {"conditional": True}, {}),
+    "gan, batch norm in the critic": ("gan", IMAGE, C_GAN | {"critic.norm": "batch"}, {}),
+    "wgan": ("wgan", VECTOR, M_GAN | {"objective.clip": 0.5}, {}),
+    "vae": ("vae", VECTOR, M_VAE | {"train.clip": 1.0}, {}),
+    "vae, adam": ("vae", IMAGE, C_VAE | {"train.optimizer": "adam", "train.betas": (0.9, 0.999)}, {}),
+    "vae, batch norm": ("vae", IMAGE, C_VAE | NORMS, {}),
+    "vae, batch norm of vectors": ("vae", VECTOR, M_VAE | NORMS, {}),
+    "cvae": ("cvae", IMAGE, C_VAE, {}),
+    "optimal sigma": ("vae", VECTOR, M_VAE | {"likelihood.sigma": "optimal"}, {}),
+    "free bits": ("vae", VECTOR, M_VAE | {"objective.free_bits": 0.02, "objective.kl_warmup": 0.5}, {}),
+    "accumulated": ("vae", VECTOR, M_VAE | {"train.accumulate": 2}, {}),
+    "skipping": ("wgan-gp", VECTOR, M_GAN, {"on_nan": "skip"}),
+    "sharded gan": ("wgan-gp", IMAGE, C_GAN | {"train.average": 64, "train.clip": 1.0, "train.optimizer": "adam"},
+                    {"shard": True}),
+    "sharded, rmsprop": ("vae", VECTOR, M_VAE | {"train.optimizer": "rmsprop", "train.lr": 1e-4}, {"shard": True}),
+    "sharded vae": ("vae", IMAGE, C_VAE | NORMS | {"train.clip": 1.0, "train.average": 64}, {"shard": True}),
+}  # fmt: skip
+
+
+def toy(spec: DataSpec, n: int = 40) -> Data:
+    random = torch.Generator().manual_seed(5)
+    y = torch.arange(n) % 3
+    if spec.modality == "image":
+        return Data(spec, torch.randint(256, (n, *spec.shape), generator=random, dtype=torch.uint8), y, "toy")
+    return Data(spec, torch.randn(n, *spec.shape, generator=random) * 0.3 + y[:, None], y, "toy")
+
+
+def trainer_of(name: str) -> Trainer:
+    recipe, spec, given, how = CASES[name]
+    train: dict[str, Any] = {"train.batch_size": 8, "train.steps": 3, "train.log_every": 2, "train.validation": 0}
+    # Adam would make whole steps of what is only rounding, where a gradient is zero.
+    train |= {"train.optimizer": "sgd", "train.lr": 0.01, "train.betas": (0.5, 0.9)}
+    config = compose(the_registry(), spec, recipe, train | given)
+    runtime = join(torch.device("cpu"))
+    how = {k: v for k, v in how.items() if k != "shard" or runtime.size > 1}
+    held_out = toy(spec, 600) if "vae" in recipe else None
+    return Trainer(*initialize(config, 0), toy(spec), config.train, held_out=held_out, runtime=runtime, **how)
+
+
+def watch(trainer: Trainer) -> dict[str, Tensor]:
+    """Keep every gradient as it was when its parameter moved."""
+    found: dict[str, Tensor] = {}
+    for seat in trainer.seats:
+
+        def step(*args: Any, seat: Any = seat, move: Any = seat.optimizer.step) -> Any:
+            for i, p in enumerate(seat.parameters):
+                if p.grad is not None:
+                    turn = sum(k.startswith(f"{seat.player.name} {i} ") for k in found)
+                    found[f"{seat.player.name} {i} turn {turn}"] = whole_tensor(p.grad).clone()
+            return move(*args)
+
+        seat.optimizer.step = step  # type: ignore[method-assign]
+    return found
+
+
+def run(name: str, out: Path) -> None:
+    trainer = trainer_of(name)
+    found = watch(trainer)
+    trainer.train()
+    loss = trainer.validate()
+    trainer.settle()
+    tensors, plain = trainer.state()
+    found |= {f"end {k}": v for k, v in tensors.items()}
+    found |= {f"kept {k}": v for k, v in trainer.model.state_dict().items()}
+    record = {"history": [{k: v for k, v in r.items() if k != "seconds"} for r in plain["history"]], "held out": loss}
+    if trainer.runtime.first:
+        save_file({k: v.detach().clone().contiguous() for k, v in found.items()}, out / f"{name}.safetensors")
+        (out / f"{name}.json").write_text(json.dumps(record))
+    assert state.numbers_of(trainer)["step"] == 3
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
+    for case in sys.argv[2:] or CASES:
+        run(case, folder)
