@@ -80,6 +80,11 @@ def show_entry(
     rows += [["  paper", e["paper"]]] if e["paper"] else []
     rows += [["  for", ", ".join(e["modalities"])]] if e["modalities"] else []
     rows += [["  tags", ", ".join(e["tags"])]] if e["tags"] else []
+    if e["kind"] == "metric":
+        way = e["data"]["direction"]
+        best = "neither high nor low is better" if way == "none" else f"{way} is better"
+        rows.append(["  number", ", ".join(filter(None, [e["data"]["unit"], best]))])
+        rows.append(["  needs", ", ".join(e["data"]["needs"])])
     recipe = e["data"] if e["kind"] == "recipe" else {}
     if recipe:
         parts = [f"{k} {recipe[k]}" for k in PARTS if recipe[k]]
@@ -92,7 +97,7 @@ def show_entry(
         print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
     if e["options"]:
         print("\n  options (--set NAME=VALUE):")
-        prefix = {"recipe": "", "dataset": "data."}.get(e["kind"], f"{e['kind']}.")
+        prefix = {"recipe": "", "dataset": "data.", "metric": f"{e['name']}."}.get(e["kind"], f"{e['kind']}.")
         table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
     for preset, settings in recipe.get("presets", {}).items():
         print(f"\n  on {preset} data:")

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import bench, evaluate, look, make, publish, use, weights
+from genzoo.cli import bench, evaluate, look, make, publish, use, verify, weights
 from genzoo.core import launched
 from genzoo.core.errors import GenzooError, UsageError
 
@@ -33,6 +33,7 @@ publish.add_to(app)
 bench.add_to(app)
 evaluate.add_to(app)
 weights.add_to(app)
+verify.add_to(app)
 
 
 def _version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
@@ -154,7 +155,7 @@ class Feed:
                     self.close()
                     self._ahead = self._start(piece)
                 found = next(self._ahead)
-            except RuntimeError as e:
+            except (RuntimeError, OSError, EOFError) as e:  # the latter two where one dies as it hands something over
                 told = _told(e, self._ahead)
                 self.close()
                 raise told or e from None
@@ -259,12 +260,15 @@ def _begin(_: int) -> None:
         signal.signal(signal.SIGTERM, later)
 
 
-def _told(error: RuntimeError, ahead: object) -> GenzooError | None:
-    """Say why a worker died, if that is what torch means."""
-    text = str(error)
-    if "DataLoader worker" not in text:
+def _told(error: Exception, ahead: object) -> GenzooError | None:
+    """Say why a worker died, if that is what torch means by an error."""
+    text, workers = str(error), getattr(ahead, "_workers", ())
+    if isinstance(error, RuntimeError) and "DataLoader worker" not in text:
         return None
-    codes = [worker.exitcode for worker in getattr(ahead, "_workers", ())]
+    for worker in workers:  # the system may need a moment to say how it ended, and torch says it once more
+        with suppress(RuntimeError):
+            worker.join(0 if any(w.exitcode for w in workers) else 1)
+    codes = [worker.exitcode for worker in workers]
     by = next((signal.Signals(-code).name for code in codes if code and code < 0), "")
     if not by and "killed by signal: Killed" in text:  # before all of them had started
         by = "SIGKILL"
@@ -274,4 +278,4 @@ def _told(error: RuntimeError, ahead: object) -> GenzooError | None:
         hint = f"perhaps for want of memory: {hint}"
     elif by == "SIGBUS" or "shared memory" in text:
         hint = f"for want of shared memory (/dev/shm): {hint}"
-    return GenzooError(f"a process that reads the data {how}; {hint}, and go on with --resume")
+    return GenzooError(f"a process that reads the data {how}; {hint}")

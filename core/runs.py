@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -22,6 +20,7 @@ from genzoo.core.claims import claimed
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
 from genzoo.core.files import ASIDE, Writer, discard, text_file, tidy, update_folder, verify, write_folder, writing
+from genzoo.core.fingerprint import KEY, hardware, take
 from genzoo.core.model import Model
 from genzoo.core.observers import columns_for
 from genzoo.core.trainer import Trainer
@@ -33,12 +32,6 @@ _STATE, _PLAIN = "trainer.safetensors", "trainer.json"
 _HISTORY = 20_000  # records of the loss in a checkpoint, about 3 MB
 
 T = TypeVar("T")
-
-
-def hardware(device: torch.device) -> dict[str, Any]:
-    """What a run was trained on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
 def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +71,7 @@ def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
     image = pictures.picture(model.spec, model.sample(n), columns_for(model.classes, n))
     if image is not None:
         files[PICTURE] = lambda path: pictures.save(image, path)
+    record = {**record, KEY: take(model)}
     text = card(model.config, record, picture=PICTURE if image is not None else "")
     plain = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     files[CARD] = text_file(text)

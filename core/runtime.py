@@ -239,23 +239,33 @@ def _is_loss(error: BaseException) -> bool:
 
 
 class Ballot:
-    """Flags that any process may raise and all follow after the same step, one step late.
+    """Flags that any process may raise and all follow after the same step, within a moment.
 
-    The exchange runs beside the next step, so that nobody waits for it; alone, flags hold at once.
+    The exchange runs beside the next steps, so that nobody waits for it, and only so often that it costs nothing:
+    its pace, in steps, is agreed on with the flags. Alone, flags hold at once.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, runtime: Runtime, seconds: float = 0.05) -> None:
+        self._runtime, self._seconds = runtime, seconds
         self._vote: tuple[Any, Tensor] | None = None
+        self._raised: list[bool] = []
+        self._pace = self._left = 1
+        self._since = time.monotonic()
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Give this step's flags and get those that all agreed on."""
+        """Give this step's flags and get those that all agreed on, each of them once."""
         if self._runtime.size == 1:
             return flags
-        agreed = self.close(len(flags))
-        values = torch.tensor(flags, dtype=torch.uint8)
+        self._raised = [a or b for a, b in zip(flags, self._raised or flags, strict=True)]
+        self._left -= 1
+        if self._left > 0:
+            return (False,) * len(flags)
+        now = time.monotonic()
+        pace = round(self._pace * self._seconds / max(now - self._since, 1e-6))
+        agreed, self._since = self.close(len(flags)), now
+        values = torch.tensor([*self._raised, min(max(pace, 1), 1000)], dtype=torch.int32)
         work = dist.all_reduce(values, dist.ReduceOp.MAX, group=self._runtime.host, async_op=True)
-        self._vote = (work, values)
+        self._vote, self._raised, self._left = (work, values), [], self._pace
         return agreed
 
     def close(self, n: int) -> tuple[bool, ...]:
@@ -263,9 +273,9 @@ class Ballot:
         if self._vote is None:
             return (False,) * n
         work, values = self._vote
-        self._vote = None
         work.wait()
-        return tuple(bool(v) for v in values.tolist())
+        self._vote, (*flags, self._pace) = None, values.tolist()
+        return tuple(map(bool, flags))
 
 
 _joined: Runtime | None = None

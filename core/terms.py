@@ -18,6 +18,14 @@ class BrokeDown(GenzooError):
     """A loss or a parameter is not finite."""
 
 
+def _means(turns: list[Tensor]) -> Tensor:
+    """Mean of a term in each of its turns, in one operation: one for every turn would cost what small networks do."""
+    if len({(t.shape, t.dtype) for t in turns}) > 1:
+        turns = [t.float().mean() for t in turns]
+    together = torch.stack(turns).float()
+    return together if together.dim() == 1 else together.flatten(1).mean(1)
+
+
 class Terms:
     """Terms of the turns since the last record.
 
@@ -57,8 +65,8 @@ class Terms:
         for _, player, terms in self._waiting:
             prefix = "" if alone else f"{player}/"
             for name, value in terms.items():
-                found.setdefault(prefix + name, []).append(value.float().mean())
-        values = torch.cat([torch.stack(v) for v in found.values()]).cpu()
+                found.setdefault(prefix + name, []).append(value)
+        values = torch.cat([_means(v) for v in found.values()]).cpu()
         if self._runtime.size > 1:  # so that all see the same, and what is not finite anywhere is seen everywhere
             values = self._runtime.mean(values).float()
         table = dict(zip(found, torch.split(values, [len(v) for v in found.values()]), strict=True))

@@ -76,7 +76,7 @@ def command(
         if less.conditional == config.conditional and _names(less) == _names(config):
             del given[key]
     words = ["genzoo", "train", *([recipe] if recipe else [])]
-    words += ["--data", _named(registry, data), "--out", f"runs/{config.recipe}"]
+    words += ["--data", named_data(registry, data), "--out", f"runs/{config.recipe}"]
     for key, value in given.items():
         words += [f"--{key}", value] if key != "conditional" else ["--conditional" if value else "--no-conditional"]
     was, now = _values(base), _values(config)
@@ -114,7 +114,7 @@ def _entry(registry: Registry, kind: str, name: str, plugin: str = "") -> Entry 
         return None
 
 
-def _named(registry: Registry, data: object) -> str:
+def named_data(registry: Registry, data: object) -> str:
     """Data as a command names it; of a path, what does not tell about the machine."""
     if isinstance(data, str) and _entry(registry, "dataset", data):
         return data

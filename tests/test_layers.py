@@ -13,7 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "scipy", "huggingface_hub", "rich", "tqdm"}
-FACADE = {f"genzoo.{p.stem}" for p in (ROOT / "core" / "facade").glob("*.py") if p.stem != "__init__"}
+FACADE = {
+    f"genzoo.{p.stem}"
+    for p in (ROOT / "core" / "facade").iterdir()
+    if (p.suffix == ".py" and p.stem != "__init__") or (p / "__init__.py").is_file()
+}
 MAY_IMPORT = {
     "core": {"genzoo.core"},
     "facade": {"genzoo.core", "genzoo.registry", "genzoo.plugins"} | FACADE,  # it stands on all but the cli

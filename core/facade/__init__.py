@@ -23,15 +23,18 @@ if TYPE_CHECKING:
     from genzoo.core.objective import Objective as Objective
     from genzoo.core.spec import DataSpec as DataSpec
     from genzoo.evaluation import evaluate as evaluate
+    from genzoo.exporting import export as export
     from genzoo.publishing import push as push
     from genzoo.pulling import lock as lock
     from genzoo.pulling import pull as pull
+    from genzoo.reproducing import reproduce as reproduce
     from genzoo.results import encode as encode
     from genzoo.results import interpolate as interpolate
     from genzoo.results import reconstruct as reconstruct
     from genzoo.results import sample as sample
     from genzoo.training import Run as Run
     from genzoo.training import fit as fit
+    from genzoo.verifying import verify as verify
     from genzoo.zoo import create as create
     from genzoo.zoo import list as list
     from genzoo.zoo import list_plugins as list_plugins
@@ -53,6 +56,7 @@ _HOME = {
     "create": "genzoo.zoo",
     "encode": "genzoo.results",
     "evaluate": "genzoo.evaluation",
+    "export": "genzoo.exporting",
     "fit": "genzoo.training",
     "interpolate": "genzoo.results",
     "list": "genzoo.zoo",
@@ -63,8 +67,10 @@ _HOME = {
     "pull": "genzoo.pulling",
     "push": "genzoo.publishing",
     "reconstruct": "genzoo.results",
+    "reproduce": "genzoo.reproducing",
     "sample": "genzoo.results",
     "show": "genzoo.zoo",
+    "verify": "genzoo.verifying",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -44,7 +44,7 @@ from genzoo.core.terms import BrokeDown
 from genzoo.core.together import apart
 from genzoo.core.trainer import Trainer
 from genzoo.registry import the_registry
-from genzoo.registry.about import about
+from genzoo.registry.about import about, named_data
 from genzoo.registry.compose import compose, resolver, with_steps
 from genzoo.registry.sources import open_data
 from genzoo.watching import final_metrics, observers, save
@@ -207,7 +207,15 @@ def fit(
             seed=seed,
             precision=precision,
             compile_turns=compile,
-            record={"data": of_data, "precision": precision, "compile": compile},
+            record={
+                "data": of_data,
+                "precision": precision,
+                "compile": compile,
+                "source": named_data(registry, data),
+                "init": None if init is None else os.fspath(init),
+                "on_nan": on_nan,
+                "processes": runtime.size,
+            },
             runtime=runtime,
             on_nan=on_nan,
             shard=_whether_to_shard(shard, nets.model, runtime, compile),
@@ -245,6 +253,7 @@ def _train(
     runtime, writes = trainer.runtime, folder if trainer.runtime.first else None
     metrics: dict[str, Any] = {}
     bar: Progress | None = None
+    more = list(trainer.observers)  # of whoever was told of the start
     # Innermost what finds out who is gone, while a signal, which may well follow, is still waited with.
     with _new_folder(writes, trainer), _stops_cleanly(trainer), ExitStack() as stack, runtime.failing_together():
         stack.enter_context(trainer.feed)
@@ -254,7 +263,7 @@ def _train(
         if folder is not None and trainer.on_nan == "rollback":
             save(folder, trainer)  # so that there is something to go back to
         while True:
-            trainer.observers = observers(trainer, config, folder, tensorboard=tensorboard)
+            trainer.observers = [*observers(trainer, config, folder, tensorboard=tensorboard), *more]
             if runtime.first and (progress if progress is not None else sys.stderr.isatty()):
                 bar = Progress(trainer, config.recipe)
                 stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own

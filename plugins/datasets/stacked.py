@@ -26,9 +26,7 @@ class StackedFashion(DataSource):
     class Options(DataSource.Options):
         """How many, and of what."""
 
-        samples: int = option(
-            60_000, "stacks of the train split; the test split has 26,000 at most", low=1
-        )
+        samples: int = option(60_000, "stacks of the train split; the test split has 26,000 at most", low=1)
         whole: bool = option(False, "of the whole Fashion-MNIST, which has to be there, instead of the part that ships")
         seed: int = option(0, "seed of the draw")
 

@@ -131,9 +131,7 @@ def between(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> flo
     if mx.shape != my.shape or cx.shape != cy.shape or cx.shape != (len(mx), len(mx)):
         raise UsageError("a Fréchet distance needs two means of one size D and two covariances D × D")
     (rx, tx), (ry, ty) = _root(cx), _root(cy)
-    return sum(
-        distance(Statistics(mx, rx, cx.trace().item(), 0, tx), Statistics(my, ry, cy.trace().item(), 0, ty))
-    )
+    return sum(distance(Statistics(mx, rx, cx.trace().item(), 0, tx), Statistics(my, ry, cy.trace().item(), 0, ty)))
 
 
 def _root(covariance: Tensor) -> tuple[Tensor, bool]:

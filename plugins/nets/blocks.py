@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,20 @@ def norm2d(norm: str, channels: int) -> nn.Module:
         return nn.Identity()
     groups = math.gcd(channels, max(1, channels // 8)) if norm == "group" else 1
     return nn.GroupNorm(groups, channels, eps=1e-5)
+
+
+def sequence(layers: Iterable[nn.Module]) -> nn.Sequential:
+    """Put layers after one another and leave out those that do nothing, for in small networks a call costs.
+
+    The others keep their numbers, so that a weight has the same name with dropout as without.
+    """
+    kept = {str(i): layer for i, layer in enumerate(layers) if not _idle(layer)}
+    return nn.Sequential(OrderedDict(kept))
+
+
+def _idle(layer: nn.Module) -> bool:
+    """Whether a layer returns what it is given."""
+    return isinstance(layer, nn.Identity) or (isinstance(layer, (nn.Dropout, nn.Dropout2d)) and layer.p == 0)
 
 
 def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from genzoo.plugins.nets.blocks import (
     norm2d,
     normalize_spectrally,
     refuse_batch_norm,
+    sequence,
     shaped,
     variance_preserving,
     with_label,
@@ -117,7 +118,7 @@ class Residual(nn.Module):
         variance_preserving(first, initial_gain(o))
         variance_preserving(last, 0.1 * gain(o.activation))
         act, drop = ACTIVATIONS[o.activation](), nn.Dropout2d(o.dropout)
-        self.body = nn.Sequential(first, norm2d(o.norm, channels), act, drop, last)
+        self.body = sequence([first, norm2d(o.norm, channels), act, drop, last])
 
     def forward(self, h: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape."""
@@ -159,7 +160,7 @@ class ConvGenerator(Conv, Generator):
             )
             variance_preserving(up, scale if i > 1 else 0.5)
             layers += [up, *(self._after(channels[i - 1]) if i > 1 else [])]
-        self.layers = nn.Sequential(*layers)
+        self.layers = sequence(layers)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, size)`` to data parameters ``(B, *ports.outputs)``."""
@@ -180,7 +181,7 @@ class Reader(Conv):
             down = nn.Conv2d(channels[i - 1], channels[i], kernel, stride, padding=1, bias=i == 1 or self._bias())
             variance_preserving(down, a if i == 1 else initial_gain(self.options))
             layers += [down, *self._after(channels[i], normed=i > 1)]
-        self.first, self.layers = layers[0], nn.Sequential(*layers[1:])
+        self.first, self.layers = layers[0], sequence(layers[1:])
         self.label = nn.Embedding(self.planes, channels[1]) if self.planes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, 0.0, a / math.sqrt(channels[0] + 1))

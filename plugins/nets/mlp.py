@@ -15,6 +15,7 @@ from genzoo.plugins.nets.blocks import (
     norm1d,
     normalize_spectrally,
     refuse_batch_norm,
+    sequence,
     shaped,
     with_label,
 )
@@ -69,7 +70,7 @@ class MLP(Network):
 def _hidden(inputs: int, outputs: int, o: MLP.Options) -> nn.Sequential:
     # A norm has a bias of its own; the linear layer's would only be subtracted by it.
     linear = nn.Linear(inputs, outputs, bias=o.norm == "none")
-    return nn.Sequential(linear, norm1d(o.norm, outputs), ACTIVATIONS[o.activation](), nn.Dropout(o.dropout))
+    return sequence([linear, norm1d(o.norm, outputs), ACTIVATIONS[o.activation](), nn.Dropout(o.dropout)])
 
 
 class MLPGenerator(MLP, Generator):

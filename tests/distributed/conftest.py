@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,10 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+def _listening() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is ignored
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start ``python ARGUMENTS``, and leave nothing behind."""
@@ -67,7 +72,7 @@ def start() -> Iterator[Start]:
 
     def run(*arguments: object, **env: str) -> subprocess.Popen[str]:
         pipe, command = subprocess.PIPE, [sys.executable, *map(str, arguments)]
-        how = {"text": True, "env": environment(**env), "start_new_session": True}
+        how = {"text": True, "env": environment(**env), "start_new_session": True, "preexec_fn": _listening}
         started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, **how))
         return started[-1]
 

@@ -1,6 +1,7 @@
 """A script as users write them, which knows nothing of processes: ``sitting.py DATA OUT RECIPE STOP_AT RESUME``."""
 
 import sys
+import time
 
 import genzoo
 
@@ -10,6 +11,7 @@ def stop(trainer, config):
 
     def step():
         one_step()
+        time.sleep(0.06)  # or a run as short as this would be over before all know
         if trainer.step == int(sys.argv[4]):
             trainer.stopping = True
 

@@ -122,7 +122,7 @@ def test_mlp_has_the_articles_sizes():
     assert count(MLPCritic(Ports(image, (1,), 10))) == layers(784, 128, 128, 1) + 10 * 128
     decoder = MLPGenerator.Options(width=64, taper=0.5)
     assert count(MLPGenerator(Ports((16,), image), decoder)) == layers(16, 64, 128, 784)
-    assert MLPCritic(Ports(image, (1,))).hidden[0][2].negative_slope == 0.2
+    assert MLPCritic(Ports(image, (1,))).hidden[0][-1].negative_slope == 0.2
 
 
 def test_conv_count_at_28():

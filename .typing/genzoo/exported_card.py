@@ -1,0 +1,1 @@
+../../core/facade/exported_card.py

@@ -1,0 +1,195 @@
+"""Commands that check, repeat and convert trained models: verify, reproduce, export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genzoo.cli.output import emit_json, hint, table
+from genzoo.core.errors import GenzooError, UsageError
+
+if TYPE_CHECKING:
+    from genzoo.reproducing import Plan, Reproduction
+    from genzoo.verifying import Check, Verification
+
+Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help="A name ('genzoo list weights'), hf:org/name, a folder.")]
+Source = Annotated[
+    str | None, typer.Option(help="Where its training data is, if that is no data set of the zoo: a folder or file.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+WORDS = {"good": "ok", "bad": "FAILED", "unknown": "-"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("verify")(verify)
+    app.command("reproduce")(reproduce)
+    app.command("export")(export)
+
+
+def verify(
+    weights: Annotated[
+        list[str] | None, typer.Argument(metavar="WEIGHTS", help="Names ('genzoo list weights'), hf:org/name, folders.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All weights that have a name in the zoo.")] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Measure what the card states, and compare.")] = False,
+    data: Annotated[bool, typer.Option("--data", help="See that the training data here is the same.")] = False,
+    source: Source = None,
+    endpoint: Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Check weights: hashes, config, tensors, and that they still make what they made; exit 1 if anything is wrong.
+
+    Example: genzoo verify wgan-gp/fashion-mnist --metrics
+    """
+    names = list(weights or [])
+    if bool(names) == all_:
+        raise UsageError("say which weights to verify, or --all")
+    if all_:
+        from genzoo.registry import the_registry
+
+        entries = the_registry().entries("weights")
+        names = [f"{e.name}@{version}" for e in entries for version in e.data["versions"]]
+        if not names:
+            raise UsageError("there are no weights with a name in the zoo here")
+    from genzoo.verifying import verify as check
+
+    results = list[tuple[str, Any]]()
+    for number, name in enumerate(names):
+        if not json and len(names) > 1:
+            print(f"{'' if number == 0 else chr(10)}{name}", flush=True)
+        try:
+            done = check(name, metrics=metrics, data=data, source=source, endpoint=endpoint, device=device,
+                         progress=not quiet and sys.stderr.isatty(), on_check=None if json else _tell)  # fmt: skip
+        except UsageError:
+            raise
+        except GenzooError as e:
+            if len(names) == 1:
+                raise
+            results.append((name, e))
+            if not json:
+                print(f"{'weights':17}{WORDS['bad']:8}{e}", flush=True)
+            continue
+        results.append((name, done))
+    if json:
+        told = [r.to_dict() if not isinstance(r, GenzooError) else {"weights": n, "ok": False, "error": str(r)}
+                for n, r in results]  # fmt: skip
+        emit_json(told[0] if len(told) == 1 else told)
+    bad = [n for n, r in results if isinstance(r, GenzooError) or not r.ok]
+    if not json:
+        for line in _summary(results):
+            hint(line)
+    if bad:
+        raise typer.Exit(1)
+
+
+def _tell(check: Check) -> None:
+    """One line for a check, as soon as it is made."""
+    print(f"{check.name:17}{WORDS[check.verdict]:8}{check.detail}", flush=True)
+
+
+def _summary(results: list[tuple[str, Verification | GenzooError]]) -> list[str]:
+    bad = [n for n, r in results if isinstance(r, GenzooError) or not r.ok]
+    if len(results) > 1:
+        return [f"genzoo: {len(bad)} of {len(results)} are not what they should be: {', '.join(bad)}" if bad else
+                f"genzoo: all {len(results)} are what they should be"]  # fmt: skip
+    ((name, one),) = results
+    assert not isinstance(one, GenzooError)
+    failed = sum(c.verdict == "bad" for c in one.checks)
+    unknown = sum(c.verdict == "unknown" for c in one.checks)
+    if failed:
+        return [f"genzoo: {name} is not what it should be: {failed} of {len(one.checks)} checks failed"]
+    rest = f", {unknown} that say nothing" if unknown else ""
+    return [f"genzoo: {name} is what it should be: {len(one.checks) - unknown} checks passed{rest}"]
+
+
+def reproduce(
+    weights: Weights,
+    out: Annotated[Path | None, typer.Option(help="New folder for the run; default reproduced/NAME.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many, compare the losses so far; --resume goes on.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with one that was interrupted.")] = False,
+    source: Source = None,
+    init: Annotated[str | None, typer.Option(help="Weights that training started from, if those moved.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default as recorded.")] = None,
+    device: Annotated[str, typer.Option(help="auto (as recorded), cpu, cuda or mps.")] = "auto",
+    no_metrics: Annotated[bool, typer.Option("--no-metrics", help="Do not measure the card's metrics.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train weights again as their record says, and compare with their card; exit 1 if they do not agree.
+
+    Example: genzoo reproduce vae/fashion-mnist --out runs/again
+    """
+    from genzoo.reproducing import reproduce
+
+    done = reproduce(
+        weights, out, steps=steps, resume=resume, source=source, init=init, threads=threads, device=device,
+        metrics=not no_metrics, progress=not quiet and sys.stderr.isatty(), on_plan=None if json else _plan,
+    )  # fmt: skip
+    if json:
+        emit_json(done.to_dict())
+    else:
+        _reproduced(done)
+    if not done.finished:
+        hint(f"genzoo: stopped at step {done.steps} of {done.of}; go on with the same command and --resume")
+        raise typer.Exit(0 if steps is not None and done.steps >= steps else 130)
+    if not done.ok:
+        hint(f"genzoo: what came out is not what the card of {weights} says")
+        raise typer.Exit(1)
+
+
+def _plan(plan: Plan) -> None:
+    record = plan.record
+    data = record["data"]["name"] or "unnamed data"
+    hint(f"{plan.config.recipe} on {data}, seed {record['seed']}, {record['steps']:,} steps; recorded: "
+         f"{record.get('seconds', 0):,.0f} s on {record.get('hardware', {}).get('name', 'an unknown machine')}")  # fmt: skip
+    if plan.differences:
+        hint(f"not as it was: {'; '.join(plan.differences)}: the same bytes are not to be expected")
+
+
+def _reproduced(done: Reproduction) -> None:
+    rows = []
+    if done.same_bytes is not None:
+        text = "the same file, byte for byte" if done.same_bytes else f"another file; samples: {done.samples or 'unknown'}"
+        rows.append(["weights", WORDS["good" if done.same_bytes else "unknown"], text])
+    if done.curve is not None:
+        same = "the same numbers" if done.curve == 0 else f"at most {done.curve:.2%} apart"
+        rows.append(["losses", WORDS["good" if done.curve == 0 else "unknown"], f"on the way: {same}"])
+    for m in done.metrics:
+        verdict = "unknown" if m.agrees is None else "good" if m.agrees else "bad"
+        rows.append([m.metric, WORDS[verdict], m.why])
+    table(rows)
+    print(done.folder)
+
+
+def export(
+    weights: Weights,
+    out: Annotated[Path | None, typer.Option(help="New folder for the programs and what is to know of them.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="onnx or torch-export.")] = "onnx",
+    part: Annotated[str | None, typer.Option(help="generator or encoder; default all that there are.")] = None,
+    json: Json = False,
+) -> None:
+    """Write generator and encoder as programs that run without genzoo, checked against the original.
+
+    Example: genzoo export vae/fashion-mnist --format onnx --out vae-onnx
+    """
+    if out is None:
+        raise UsageError("name a new folder to write to with --out")
+    from genzoo.exporting import export
+
+    done = export(weights, out, format_, part=part)  # type: ignore[arg-type]
+    if json:
+        emit_json(done.to_dict())
+        return
+    for about in done.parts.values():
+        hint(f"{about['file']}: {about['bytes']:,} bytes, {', '.join(about['inputs'])} → {', '.join(about['outputs'])}; "
+             f"{about['error']:.1g} from the original at most")  # fmt: skip
+    print(done.folder)
