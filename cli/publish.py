@@ -1,4 +1,4 @@
-"""Commands that publish: push, weights publish."""
+"""Commands that publish: push, weights pack, weights publish."""
 
 from __future__ import annotations
 
@@ -22,9 +22,44 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("push")(push)
     weights = typer.Typer(help="The zoo's own weights.", rich_markup_mode=None, no_args_is_help=True)
-    weights.callback()(lambda: None)  # so that its one command keeps its name
+    weights.command("pack")(pack)
     weights.command("publish")(publish)
     app.add_typer(weights, name="weights")
+
+
+def pack(
+    weights: Annotated[str, typer.Argument(help="A run's folder, or any weights.")],
+    name: Annotated[str, typer.Argument(metavar="RECIPE/DATA", help="What it will be called in the zoo.")],
+    out: Annotated[Path, typer.Option(help="New folder, inside the package that will ship it.")],
+    data: Annotated[str | None, typer.Option(help="Measure on the test split of this data, for the card.")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="What 'genzoo eval --out' wrote, instead of --data.")] = None,
+    license: Annotated[str, typer.Option(help="Of the weights: mit, cc-by-4.0, …")] = "",
+    storage: Annotated[str, typer.Option(help="float32, or float16 or bfloat16 for half the size.")] = "float32",
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Even if training stopped before its end.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Make a run ready to ship inside a package: stored small, measured as stored, with a card.
+
+    Example: genzoo weights pack runs/vae vae/fashion-mnist --data fashion-mnist --license mit --out weights/vae
+    """
+    from genzoo.packing import pack
+
+    folder = pack(
+        weights,
+        name,
+        out,
+        data=data,
+        metrics=metrics,
+        license=license,
+        storage=storage,  # type: ignore[arg-type]
+        unfinished=unfinished,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    if json:
+        emit_json({"out": str(folder)})
+    else:
+        print(folder)
 
 
 def push(

@@ -217,11 +217,11 @@ def pack(
 
     repository = check_repository(repository.removeprefix("hf:"))
     found = resolve(weights)
-    _finished(found.folder)
+    finished(found.folder)
     there = check(found.folder, found.within)
     config, record = read_config(found.folder, within=found.within), _record(found)
     record = _completed(record, data_license, metrics)
-    chosen, problem = _license(license, found)
+    chosen, problem = known_license(license, found)
     problems = [problem, *_missing(weights, config, record, unfinished)]
     if any(problems):
         raise UsageError(f"{weights} is not ready to be pushed: {'; '.join(filter(None, problems))}")
@@ -246,7 +246,7 @@ def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _finished(folder: Path) -> None:
+def finished(folder: Path) -> None:
     """Refuse a run that is no weights folder yet."""
     from genzoo.core.runs import checkpoints
 
@@ -278,15 +278,24 @@ def _completed(
     record: dict[str, Any], data_license: str, metrics: Report | str | os.PathLike[str] | None
 ) -> dict[str, Any]:
     """A record with what was said now, and without what tells about this machine's folders."""
-    from genzoo.core.report import Report
-
     data = dict(record["data"])
     if data_license:
         data["license"] = data_license
-    record = {**record, "data": data}
+    return with_evaluation(without_folders({**record, "data": data}), metrics)
+
+
+def without_folders(record: dict[str, Any]) -> dict[str, Any]:
+    """A training record without what tells about this machine's folders."""
     called = record.get("called with")
-    if isinstance(called, Mapping):
-        record["called with"] = {k: _nameless(v) for k, v in called.items()}
+    if not isinstance(called, Mapping):
+        return record
+    return {**record, "called with": {k: _nameless(v) for k, v in called.items()}}
+
+
+def with_evaluation(record: dict[str, Any], metrics: Report | str | os.PathLike[str] | None) -> dict[str, Any]:
+    """A training record with a report of metrics, or what ``genzoo eval --out`` wrote of one."""
+    from genzoo.core.report import Report
+
     if metrics is not None:
         if not isinstance(metrics, Report):
             path = Path(metrics)
@@ -296,7 +305,7 @@ def _completed(
                 raise UsageError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
             except GenzooError as e:
                 raise UsageError(f"{path} holds no metrics ({e}): give what 'genzoo eval --out' wrote") from None
-        record["evaluation"] = metrics.to_dict()
+        return {**record, "evaluation": metrics.to_dict()}
     return record
 
 
@@ -307,7 +316,7 @@ def _nameless(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and os.path.isabs(os.path.expanduser(value)) else value
 
 
-def _license(given: str, found: Located) -> tuple[str, str]:
+def known_license(given: str, found: Located) -> tuple[str, str]:
     """The license as the Hub calls it; if there is none, what is wrong."""
     import yaml  # type: ignore[import-untyped]
 
