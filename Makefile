@@ -21,6 +21,7 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	@set -e; for file in tests/bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+	$(BIN)/genzoo bench train
 
 wheel: $(VENV)/installed-dev  ## dist/genzoo-*.whl and .tar.gz
 	rm -rf build dist

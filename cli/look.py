@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from genzoo.cli import plugin_state
+from genzoo.cli import plugins as plugin_kit
 from genzoo.cli.output import bold, emit_json, hint, table
 from genzoo.core.options import describe_type, typed
 
@@ -22,6 +24,8 @@ def add_to(app: typer.Typer) -> None:
     )
     plugins.callback()(plugins_default)
     plugins.command("list")(plugins_list)
+    plugin_state.add_to(plugins)
+    plugin_kit.add_to(plugins)
     app.add_typer(plugins, name="plugins")
 
 
@@ -76,7 +80,7 @@ def show_entry(
         emit_json(e)
         return
     print(bold(f"{e['kind']} {e['name']}") + (f": {e['summary']}" if e["summary"] else ""))
-    rows = [["  plugin", f"{e['plugin']} ({e['distribution']} {e['version']})"]]
+    rows = [["  plugin", f"{e['plugin']} ({e['distribution']} {e['version']})"]] if e["plugin"] else []
     rows += [["  paper", e["paper"]]] if e["paper"] else []
     rows += [["  for", ", ".join(e["modalities"])]] if e["modalities"] else []
     rows += [["  tags", ", ".join(e["tags"])]] if e["tags"] else []
@@ -97,7 +101,7 @@ def show_entry(
         print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
     if e["options"]:
         print("\n  options (--set NAME=VALUE):")
-        prefix = {"recipe": "", "dataset": "data.", "metric": f"{e['name']}."}.get(e["kind"], f"{e['kind']}.")
+        prefix = {"recipe": "", "dataset": "data.", "metric": f"{e['name']}.", "tracker": f"{e['name']}."}.get(e["kind"], f"{e['kind']}.")
         table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
     for preset, settings in recipe.get("presets", {}).items():
         print(f"\n  on {preset} data:")
@@ -155,6 +159,9 @@ def plugins_list(json: Json = False) -> None:
             kind, _, name = added.partition(":")
             kinds.setdefault(kind, []).append(name)
         adds = "; ".join(f"{k} {', '.join(v)}" for k, v in kinds.items()) or "nothing"
-        rows.append([r["name"], f"{r['distribution']} {r['version']}", adds])
+        rows.append([r["name"], f"{r['distribution']} {r['version']}", adds if r["status"] == "enabled" else r["status"]])
         rows.extend(["", "", f"error: {f}"] for f in r["errors"])
+        rows.extend(["", "", f"note: {f}"] for f in r["notes"])
     table(rows, ("plugin", "distribution", "adds"))
+    if any(r["errors"] for r in records):
+        hint("\n'genzoo plugins doctor' says what to do, 'genzoo plugins disable NAME' does without one")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import signal
 import sys
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import bench, evaluate, look, make, publish, use, verify, weights
+from genzoo.cli import bench, compare, evaluate, extra, look, make, plot, publish, recipe, use, verify, weights
 from genzoo.core import launched
 from genzoo.core.errors import GenzooError, UsageError
 
@@ -28,10 +27,13 @@ app = typer.Typer(
 )
 look.add_to(app)
 make.add_to(app)
+recipe.add_to(app)
 use.add_to(app)
 publish.add_to(app)
 bench.add_to(app)
 evaluate.add_to(app)
+compare.add_to(app)
+plot.add_to(app)
 weights.add_to(app)
 verify.add_to(app)
 
@@ -71,14 +73,6 @@ def _take_locked(arguments: list[str]) -> None:
         arguments.remove(argument)
 
 
-def _only(full: typer.Typer, name: str) -> typer.Typer:
-    """The program with just the command that is called, where that is plain: the others need no parsing."""
-    app = copy.copy(full)
-    app.registered_commands = [c for c in full.registered_commands if c.name == name]
-    app.registered_groups = [g for g in full.registered_groups if g.name == name]
-    return app if app.registered_commands or app.registered_groups else full
-
-
 def main() -> None:
     """Run, and turn what goes wrong into one sentence and an exit code: 1 failure, 2 usage, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -89,7 +83,7 @@ def main() -> None:
     code: Any = 0
     try:
         with _terminated_as_interrupted():
-            code = _only(app, sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="genzoo", standalone_mode=False) or 0
+            code = extra.with_commands(app, sys.argv[1:])(prog_name="genzoo", standalone_mode=False) or 0
             if code == 130:  # Typer's word for Ctrl-C
                 raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
@@ -137,6 +131,8 @@ def explained(error: Exception) -> tuple[int, str]:
         return 1, "out of memory: a smaller --batch-size needs less"
     if isinstance(error, OSError) and error.strerror:
         return 1, (f"{error.filename}: " if error.filename else "") + error.strerror.lower()
+    for entry in extra.running:
+        return 1, f"command {entry.name!r} of {entry.origin} failed: {type(error).__name__}: {text}"
     return 1, f"unexpected {type(error).__name__}: {text}; please report it with what 'genzoo --debug …' prints"
 
 

@@ -51,7 +51,7 @@ def in_processes(devices: int | None, advice: str = "") -> None:
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them.")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them; or a .toml file.")] = None,
     data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
     out: Annotated[Path | None, typer.Option(help="New folder for weights, log, pictures, checkpoints.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
@@ -70,7 +70,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile every player's turn.")] = False,
     shard: Annotated[
         bool | None, typer.Option("--shard/--no-shard", help="Split the generator over the processes.")
@@ -82,7 +82,10 @@ def train(
     data_workers: Annotated[
         int | None, typer.Option(min=0, max=256, help="Processes that read streamed data; default: the cores but one.")
     ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Short for --tracker tensorboard.")] = False,
+    tracker: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Report to this, e.g. wandb: 'genzoo list tracker'.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -133,6 +136,7 @@ def train(
         data_memory=memory,
         data_workers=data_workers,
         tensorboard=tensorboard,
+        trackers=tracker or (),
         progress=not quiet,
         on_start=_describe if verbose else None,
     )
@@ -160,10 +164,11 @@ def train(
 def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
     """Find unknown names before anything heavy is imported."""
     from genzoo.registry import the_registry
+    from genzoo.registry.recipes import find
     from genzoo.registry.sources import entry_for
 
     registry = the_registry()
-    home = registry.get("recipe", recipe).home if recipe is not None else ()
+    home = find(registry, recipe).home if recipe is not None else ()
     for kind in ("objective", "generator", "encoder", "critic", "likelihood"):
         if given.get(kind):
             registry.get(kind, given[kind], prefer=home)
@@ -183,7 +188,7 @@ def _describe(trainer: Any, config: Any) -> None:
     sizes |= {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.critics.items()}
     hint("parameters: " + ", ".join(f"{k} {v:,}" for k, v in sizes.items() if v))
     held = f", {len(trainer.held_out):,} held out" if trainer.held_out is not None else ""
-    hint(f"data: {trainer.data.name or 'unnamed'}, {len(trainer.data):,} observations{held}; device: {trainer.device}")
+    hint(f"data: {trainer.data.name or 'unnamed'}, {len(trainer.data):,} observations{held}; device: {trainer.device}; precision: {trainer.record.get("precision", "float32")}")
     hint(f"data: {trainer.feed.how}")
     if trainer.runtime.size > 1:
         each = trainer.options.batch_size // trainer.runtime.size

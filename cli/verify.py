@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from genzoo.reproducing import Plan, Reproduction
     from genzoo.verifying import Check, Verification
 
-Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help="A name ('genzoo list weights'), hf:org/name, a folder.")]
+Weights = Annotated[
+    str, typer.Argument(metavar="WEIGHTS", help="A name ('genzoo list weights'), hf:org/name, a folder.")
+]
 Source = Annotated[
     str | None, typer.Option(help="Where its training data is, if that is no data set of the zoo: a folder or file.")
 ]
@@ -39,7 +41,9 @@ def verify(
     metrics: Annotated[bool, typer.Option("--metrics", help="Measure what the card states, and compare.")] = False,
     data: Annotated[bool, typer.Option("--data", help="See that the training data here is the same.")] = False,
     source: Source = None,
-    endpoint: Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     quiet: Quiet = False,
     json: Json = False,
@@ -150,7 +154,7 @@ def _plan(plan: Plan) -> None:
     record = plan.record
     data = record["data"]["name"] or "unnamed data"
     hint(f"{plan.config.recipe} on {data}, seed {record['seed']}, {record['steps']:,} steps; recorded: "
-         f"{record.get('seconds', 0):,.0f} s on {record.get('hardware', {}).get('name', 'an unknown machine')}")  # fmt: skip
+         f"{record.get('seconds', 0):,.0f} s on {record.get('hardware', {}).get('name', 'unknown')}")  # fmt: skip
     if plan.differences:
         hint(f"not as it was: {'; '.join(plan.differences)}: the same bytes are not to be expected")
 
@@ -158,7 +162,9 @@ def _plan(plan: Plan) -> None:
 def _reproduced(done: Reproduction) -> None:
     rows = []
     if done.same_bytes is not None:
-        text = "the same file, byte for byte" if done.same_bytes else f"another file; samples: {done.samples or 'unknown'}"
+        text = (
+            "the same file, byte for byte" if done.same_bytes else f"another file; samples: {done.samples or 'unknown'}"
+        )
         rows.append(["weights", WORDS["good" if done.same_bytes else "unknown"], text])
     if done.curve is not None:
         same = "the same numbers" if done.curve == 0 else f"at most {done.curve:.2%} apart"
@@ -190,6 +196,6 @@ def export(
         emit_json(done.to_dict())
         return
     for about in done.parts.values():
-        hint(f"{about['file']}: {about['bytes']:,} bytes, {', '.join(about['inputs'])} → {', '.join(about['outputs'])}; "
-             f"{about['error']:.1g} from the original at most")  # fmt: skip
+        ports = f"{', '.join(about['inputs'])} → {', '.join(about['outputs'])}"
+        hint(f"{about['file']}: {about['bytes']:,} bytes, {ports}; {about['error']:.1g} from the original at most")
     print(done.folder)

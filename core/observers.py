@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from genzoo.core import pictures
 from genzoo.core.errors import GenzooError
 from genzoo.core.files import write_bytes, writing
+from genzoo.core.landscape import is_plane, landscape
 from genzoo.core.trainer import Observer, Trainer
 
 
@@ -104,7 +103,11 @@ class Pictures(Observer):
         if trainer.step % self.every == 0 or trainer.step == trainer.steps:
             model = trainer.model
             n = self.n if model.spec.modality == "image" else 1000
-            image = pictures.picture(model.spec, model.sample(n), columns_for(model.classes, n))
+            made = model.sample(n)
+            if is_plane(trainer):
+                pictures.save(landscape(trainer, made), self.folder / f"step-{trainer.step:07d}.png")
+                return
+            image = pictures.picture(model.spec, made, columns_for(model.classes, n))
             if image is not None:
                 pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
 
@@ -162,31 +165,3 @@ class HeldOut(Observer):
             self.best = loss
             if self.keep:
                 self.keep(trainer, loss)
-
-
-class TensorBoard(Observer):
-    """Event files for TensorBoard (``pip install genzoo[tensorboard]``)."""
-
-    def __init__(self, folder: Path, trainer: Trainer | None = None) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise GenzooError(
-                "event files need the tensorboard package: pip install 'genzoo[tensorboard]', or leave it out"
-            ) from None
-        # Events of steps from here on, by a run that was killed beyond the checkpoint it resumes from, are void.
-        self._writer: Any = SummaryWriter(str(folder), purge_step=(trainer.step + 1) if trainer else None)
-
-    def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Write the terms as scalars."""
-        for name, value in record.items():
-            if name != "step":
-                self._writer.add_scalar(name, value, int(record["step"]))
-
-    def end(self, trainer: Trainer) -> None:
-        """Add the last samples and close."""
-        spec = trainer.model.spec
-        if spec.modality == "image" and spec.shape[0] in (1, 3):
-            with torch.no_grad():
-                self._writer.add_images("samples", trainer.model.sample(64).clamp(0, 1), trainer.step)
-        self._writer.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from genzoo.core.files import write_bytes
 from genzoo.core.spec import DataSpec
 
 PAPER, INK, QUIET = (255, 255, 255), (31, 99, 196), (205, 208, 214)
+HIGH, LOW = (255, 196, 120), (205, 190, 240)  # ends of a surface under points
 
 
 def to_uint8(x: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -31,7 +33,7 @@ def image_of(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56) -> Image.Image:
+def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56, clear: bool = False) -> Image.Image:
     """Arrange images in rows.
 
     Args:
@@ -39,6 +41,7 @@ def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56
         columns: images per row; default makes the grid about square.
         gap: white pixels between images.
         least: images smaller than this are enlarged by a whole factor, so that they can be seen.
+        clear: leave what is between images transparent, for a page that has a paper of its own.
     """
     if len(x) == 0:
         raise UsageError("there is nothing to draw: no images")
@@ -49,7 +52,7 @@ def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56
     height, width = pixels.shape[1:3]
     rows = math.ceil(len(pixels) / columns)
     size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
-    canvas = Image.new("RGB", size, PAPER)
+    canvas = Image.new("RGBA", size, (0, 0, 0, 0)) if clear else Image.new("RGB", size, PAPER)
     for i, image in enumerate(pixels):
         row, column = divmod(i, columns)
         canvas.paste(image_of(image), (gap + column * (width + gap), gap + row * (height + gap)))
@@ -57,7 +60,13 @@ def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56
 
 
 def scatter(
-    points: Tensor, behind: Tensor | None = None, *, size: int = 420, limit: float | None = None, title: str = ""
+    points: Tensor,
+    behind: Tensor | None = None,
+    *,
+    size: int = 420,
+    limit: float | None = None,
+    title: str = "",
+    under: Tensor | None = None,
 ) -> Image.Image:
     """Points in the plane (the first two coordinates), over reference points in grey.
 
@@ -67,12 +76,15 @@ def scatter(
         size: of the picture, in pixels.
         limit: half the width of the square shown; default fits the reference, or the points.
         title: one line above.
+        under: a surface ``(H, W)`` over the square shown, its first row at the top: low is violet, high is orange.
     """
     frame = points if behind is None else behind
     if limit is None:
-        limit = 1.15 * float(frame[:, :2].abs().max().clamp(min=1e-6)) if len(frame) else 1.0
+        limit = reach(frame)
     scale, top = 3, 22 if title else 0  # drawn larger and reduced, for smooth dots
     canvas = Image.new("RGB", (size * scale, size * scale), PAPER)
+    if under is not None:
+        canvas.paste(_surface(under).resize(canvas.size, Image.Resampling.BICUBIC))
     draw = ImageDraw.Draw(canvas)
     for cloud, colour, radius in ((behind, QUIET, 2.0), (points, INK, 1.6)):
         if cloud is None:
@@ -91,6 +103,27 @@ def scatter(
     if title:
         pen.text((4, 4), title, fill=(40, 40, 40), font_size=13)
     return framed
+
+
+def plane(limit: float, steps: int) -> Tensor:
+    """Points ``(steps * steps, 2)`` over the square that `scatter` shows, row by row from the top left."""
+    line = torch.linspace(-limit, limit, steps)
+    return torch.stack(torch.meshgrid(-line, line, indexing="ij")[::-1], -1).flatten(0, 1)
+
+
+def reach(points: Tensor) -> float:
+    """Half the width of the square that shows all these points, with a margin."""
+    return 1.15 * float(points[:, :2].abs().max().clamp(min=1e-6)) if len(points) else 1.0
+
+
+def _surface(values: Tensor) -> Image.Image:
+    """Numbers as pale colours, from the second to the 98th of a hundred."""
+    z = torch.nan_to_num(values.detach().double().cpu())
+    low, high = (float(torch.quantile(z, q)) for q in (0.02, 0.98))
+    t = ((z - low) / max(high - low, 1e-12) * 2 - 1).clamp(-1, 1)[..., None]
+    paper, up, down = (torch.tensor(c, dtype=torch.float64) for c in (PAPER, HIGH, LOW))
+    colours = paper + t.clamp(min=0) * (up - paper) + (-t).clamp(min=0) * (down - paper)
+    return Image.fromarray(colours.round().byte().numpy())
 
 
 def captioned(image: Image.Image, text: str) -> Image.Image:

@@ -54,7 +54,7 @@ def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> di
         "of": trainer.steps,
         "seen": trainer.seen,
         "seconds": round(trainer.seconds, 1),
-        "hardware": hardware(trainer.device),
+        "hardware": {**hardware(trainer.device), "processes": trainer.runtime.size},
         "python": sys.version.split()[0],
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "about": dict(trainer.about),

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from genzoo.core import launched
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.watch import Watch
 
 _store: Any = dist  # its stores are documented, and not declared
 
@@ -52,6 +53,7 @@ class Runtime:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     host: Any = None  # a gloo group for agreements, which stay off the device
     store: Any = None
+    watch: Watch | None = None
 
     @property
     def first(self) -> bool:
@@ -188,6 +190,8 @@ class Runtime:
         if self.size == 1:
             yield
             return
+        if self.watch is not None:
+            self.watch.waiting += 1
         try:
             yield
         except BaseException as e:
@@ -197,6 +201,9 @@ class Runtime:
                     self._leave_word(e)
                 raise
             raise self._lost() from None
+        finally:
+            if self.watch is not None:
+                self.watch.waiting -= 1
 
     def _leave_word(self, error: BaseException) -> None:
         told = isinstance(error, GenzooError) or not str(error)
@@ -217,6 +224,8 @@ class Runtime:
                         break
                     if self.store.check([f"genzoo/alive/{r}"]):
                         gone.remove(r)
+                if self.watch is not None and self.watch.gone is not None and not why:
+                    gone = [self.watch.gone]
                 time.sleep(0.05)
         except RuntimeError:  # the store was process 0's
             gone = [0]
@@ -322,6 +331,7 @@ def join(device: torch.device | None = None) -> Runtime:
         runtime.store = _meet(runtime)
         atexit.register(_part)
     backend = "gloo" if dist.get_backend() != "gloo" else None
+    runtime.watch = Watch(rank, size, runtime.store)
     runtime.host = dist.new_group(backend=backend) if backend else dist.group.WORLD
     if runtime.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(len(_cores()) // _on_this_machine(size), 1))

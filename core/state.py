@@ -15,6 +15,8 @@ from genzoo.core.terms import ADVICE, BrokeDown
 if TYPE_CHECKING:
     from genzoo.core.trainer import Trainer
 
+_MAY_CHANGE = {"source", "init", "on_nan", "processes"}  # in the middle of a run: the next step does not depend on them
+
 
 def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
     """Critics, the objective's own state, optimizers, and the model that moves where another is kept.
@@ -78,10 +80,14 @@ def restore(
         raise UsageError(f"the run has seed {plain['seed']}, not {trainer.seed}: resume it with the same --seed")
     for key, value in trainer.record.items():
         before = plain["record"].get(key)
-        if before != value:
+        if before != value and key not in _MAY_CHANGE:
             raise UsageError(f"the run was started with {key} {before}, not {value}: resume it as it was")
     if plain["data"] != trainer.data.fingerprint():
         raise UsageError("the run was trained on other data than this: resume it with the same --data")
+    if "init" in trainer.record:  # what it began from is not said again
+        trainer.record["init"] = plain["record"].get("init")
+    if "processes" in trainer.record:  # one that was several for a while is no longer what one would have been
+        trainer.record["processes"] = max(trainer.record["processes"], plain["record"].get("processes", 1))
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,11 +34,17 @@ SKIPS = 10  # turns of a player in a row that may be left out
 class Observer:
     """Watches a run. It may read the trainer and write files; it must not change what is trained."""
 
+    def start(self, trainer: Trainer) -> None:
+        """Called before the first step of a sitting, and again after going back to a checkpoint."""
+
     def step(self, trainer: Trainer) -> None:
         """Called after every step; must be quick and must not wait for the device."""
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Called with the means of the terms since the last record."""
+
+    def checkpoint(self, trainer: Trainer, folder: Path) -> None:
+        """Called when a checkpoint was written, whole, to ``folder``."""
 
     def end(self, trainer: Trainer) -> None:
         """Called when training stops for a reason that is no error."""
@@ -216,6 +223,8 @@ class Trainer:
             ),
         ):  # a resumed run must repeat what the run that never stopped did
             self._distribute()
+            for observer in self.observers:
+                observer.start(self)
             while self.step < self.steps and not (self.stopping if self.runtime.size == 1 else self._agreed):
                 self._one_step()
                 self.step += 1

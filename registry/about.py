@@ -84,9 +84,7 @@ def command(
         words += ["--steps", typed(now["train.steps"])]
     elif now["train.epochs"] != was["train.epochs"] or (was["train.steps"] and not now["train.steps"]):
         words += ["--epochs", typed(now["train.epochs"])]
-    words += ["--seed", str(seed)]
-    if precision != "float32":
-        words += ["--precision", precision]
+    words += ["--seed", str(seed), "--precision", precision]  # which another machine would choose otherwise
     for key, value in {f"data.{k}": v for k, v in (data_options or {}).items()}.items():
         words += ["--set", f"{key}={_plain(value)}"]
     for key, value in now.items():

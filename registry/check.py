@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.registry import static
 from genzoo.registry.entries import PARTS, Entry
-from genzoo.registry.source import locate
+from genzoo.registry.source import locate, parse
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
@@ -23,12 +23,22 @@ def fault(registry: Registry, entry: Entry) -> str:
             for version in entry.data["versions"].values():
                 if version["target"]:
                     _folder(version["target"])
+        elif entry.kind == "command":
+            _bound(entry.target)
         else:
             static.find_class(entry.target)
             registry.options(entry)
     except GenzooError as e:
         return str(e)
     return ""
+
+
+def _bound(target: str) -> None:
+    """A command's target may be anything that its module's top level binds."""
+    module, _, attribute = target.partition(":")
+    found = parse(module)
+    if attribute.partition(".")[0] not in found.names and not found.stars and "__getattr__" not in found.names:
+        raise GenzooError(f"{target}: module {module!r} has no {attribute!r}{did_you_mean(attribute, found.names)}")
 
 
 def _folder(target: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ from genzoo.core.config import KINDS, Config, Part, TrainOptions
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
+from genzoo.registry import loader, state
 from genzoo.registry.entries import Entry
+from genzoo.registry.recipes import find
 from genzoo.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,7 +34,10 @@ def likelihood_for(spec: DataSpec) -> str:
 
 
 def compose(
-    registry: Registry, spec: DataSpec, recipe: str | None = None, given: Mapping[str, Any] | None = None
+    registry: Registry,
+    spec: DataSpec,
+    recipe: str | os.PathLike[str] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Config:
     """Settle every part and every option by value.
 
@@ -42,7 +48,7 @@ def compose(
     Args:
         registry: where names are looked up.
         spec: the data.
-        recipe: a recipe's name, or None to compose from parts (``given`` must then name an objective).
+        recipe: a recipe's name or its TOML file, or None to compose from parts (``given`` must then name an objective).
         given: by dotted name (``objective.gp_weight``, ``latent.size``, ``train.lr``), a part's name under
             its kind (``generator``), or ``conditional``; values may be text.
 
@@ -50,9 +56,9 @@ def compose(
         UsageError: for unknown names and options and values that do not fit; says which, with the nearest.
     """
     given = dict(given or {})
-    entry = registry.get("recipe", recipe) if recipe else None
+    entry = find(registry, recipe) if recipe else None
     layers = _layers(entry, spec)
-    _check_groups(given, registry, entry)
+    check_groups(given, registry, entry)
     layers.append(given)
     home = entry.home if entry else ()
 
@@ -119,10 +125,7 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
             return registry.load(registry.get(kind, name))
         maker = f"plugin {part.plugin!r} of {part.distribution} {part.version}"
         records = [r for r in registry.plugins() if (r.name, r.distribution) == (part.plugin, part.distribution)]
-        absent = GenzooError(
-            f"{kind} {name!r} comes from {maker}, which is not there: install {part.distribution} "
-            "(and do without --no-plugins)"
-        )
+        absent = GenzooError(f"{kind} {name!r} comes from {maker}, which is {_missing(part)}")
         try:
             entry = registry.get(kind, name, prefer=(part.plugin, part.distribution))
         except UsageError as e:
@@ -138,6 +141,17 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
         return registry.load(entry)
 
     return resolve
+
+
+def _missing(part: Part) -> str:
+    """Why a part's plugin is not there, and what to do."""
+    for found in loader.installed(lambda line: None):
+        if (found.name, found.distribution) == (part.plugin, part.distribution):
+            if loader.is_off(found, state.disabled(loader.warn)):
+                return f"disabled: 'genzoo plugins enable {found.address}' loads it again"
+            return "left out: do without --no-plugins, and name it in GENZOO_PLUGINS if that is set"
+    pin = f"'{part.distribution}=={part.version}'" if part.version else part.distribution
+    return f"not there: install {part.distribution} (pip install {pin})"
 
 
 def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
@@ -157,7 +171,7 @@ def _objective(registry: Registry, part: Part) -> Objective:
     return built
 
 
-def _check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | None) -> None:
+def check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | None) -> None:
     """Refuse dotted names of no known group, with the option that was probably meant."""
     for key in given:
         group, dot, _ = key.partition(".")

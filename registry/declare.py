@@ -47,6 +47,7 @@ prior: Decorator = _decorator
 dataset: Decorator = _decorator
 extractor: Decorator = _decorator
 store: Decorator = _decorator
+tracker: Decorator = _decorator
 
 
 def objective(

@@ -23,6 +23,8 @@ KINDS = (
     "extractor",
     "weights",
     "store",
+    "tracker",
+    "command",
 )
 MODALITIES: tuple[str, ...] = get_args(Modality)
 PARTS = ("objective", "generator", "encoder", "critic", "likelihood")
@@ -51,6 +53,7 @@ class Entry:
         data: a recipe's contents: ``objective``, ``generator``, ``encoder``, ``critic``, ``likelihood``,
             ``conditional``, ``options`` and ``presets``; a metric's ``direction``, ``unit`` and ``needs``;
             of weights ``versions`` (number to ``target``, ``files``, ``hub``, ``commit``, …) and ``default``.
+        api: the plugin API that the plugin was written for.
     """
 
     kind: str
@@ -64,6 +67,7 @@ class Entry:
     distribution: str = ""
     version: str = ""
     data: dict[str, Any] = field(default_factory=dict, hash=False)
+    api: int = 1
 
     @property
     def address(self) -> str:
@@ -97,6 +101,8 @@ class PluginRecord:
         entries: what it registered (of a plugin that failed half-way, what was good).
         error: one line if it could not be loaded or not all of it, else None.
         seconds: spent importing it and asking it.
+        api: the plugin API that it was written for.
+        notes: lines on what it did that is no failure, and should not be.
     """
 
     name: str
@@ -106,6 +112,8 @@ class PluginRecord:
     entries: tuple[Entry, ...] = ()
     error: str | None = None
     seconds: float = 0.0
+    api: int = 1
+    notes: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:

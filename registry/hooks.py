@@ -1,4 +1,8 @@
-"""The hooks that a plugin may answer. A later kind of hook is one more function here."""
+"""The hooks that a plugin may answer. A later kind of hook is one more function here.
+
+A plugin says with ``genzoo_api = 1`` at its module's top level which version of all this it was written for. The
+number rises when a plugin that keeps to these pages would have to change; new hooks and kinds alone do not raise it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,11 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from genzoo.core.trainer import Observer
+    from genzoo.core.watched import Watched
     from genzoo.registry.registrar import Registrar
+
+API, OLDEST_API = 1, 1  # the plugin API of this genzoo, and the oldest that it still takes
 
 hookspec = pluggy.HookspecMarker("genzoo")
 hookimpl = pluggy.HookimplMarker("genzoo")
@@ -16,3 +24,13 @@ hookimpl = pluggy.HookimplMarker("genzoo")
 @hookspec
 def genzoo_register(registry: Registrar) -> None:
     """Register what the plugin adds: names and ``"package.module:attribute"`` targets, nothing imported."""
+
+
+@hookspec
+def genzoo_observers(run: Watched) -> Observer | list[Observer] | None:  # type: ignore[empty-body]
+    """Give what watches a run of training: a `genzoo.core.trainer.Observer`, several, or None.
+
+    It is asked once for every run, on process 0, before the first step; torch may be imported by then, and not before.
+    An observer may read and log (``run.log({"name": number})``) and write files of its own. It must not change what is
+    trained; a failure ends its watching with one line, and never the training.
+    """

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
 
 import pluggy
 
 from genzoo.core.errors import GenzooError, did_you_mean
-from genzoo.registry import hooks
-from genzoo.registry.entries import PluginRecord, origin
+from genzoo.registry import guard, hooks, state
+from genzoo.registry.entries import Entry, PluginRecord, origin
 from genzoo.registry.registrar import Registrar
 
 GROUP = "genzoo"
@@ -33,6 +33,36 @@ class Found:
     distribution: str
     version: str
     entry_point: EntryPoint
+
+    def load(self) -> Any:
+        """Import what the entry point names."""
+        if not EntryPoint.pattern.match(self.entry_point.value):
+            raise GenzooError(
+                f"its entry point says {self.entry_point.value!r}, where 'package.module' belongs: tell its authors"
+            )
+        return self.entry_point.load()
+
+    @property
+    def origin(self) -> str:
+        """The plugin in words: ``plugin 'x' (dist 1.0)``."""
+        return origin(self.name, self.distribution, self.version)
+
+    @property
+    def address(self) -> str:
+        """``distribution/plugin``, the distribution as normal: what it is switched off by."""
+        return f"{normal(self.distribution)}/{self.name}"
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the zoo's own."""
+        return normal(self.distribution) == OWN
+
+    def goes_by(self, name: str) -> bool:
+        """Whether a plugin's name, its distribution's, or ``distribution/plugin`` is meant."""
+        distribution, slash, bare = name.rpartition("/")
+        if slash:
+            return self.name == bare and normal(self.distribution) == normal(distribution)
+        return self.name == name or normal(self.distribution) == normal(name)
 
 
 def warn(line: str) -> None:
@@ -56,11 +86,13 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def installed() -> list[Found]:
+def installed(say: Callable[[str], None] = warn) -> list[Found]:
     """List the plugins of all installed distributions: genzoo's own first, then by distribution and name.
 
-    A distribution whose metadata cannot be read costs one warning line. One that is found twice on
-    ``sys.path`` counts once, the first time.
+    A distribution that is found twice on ``sys.path`` counts once, the first time.
+
+    Args:
+        say: told in one line of a distribution whose metadata cannot be read.
     """
     found: dict[str, list[Found]] = {}
     for distribution in distributions():
@@ -69,10 +101,10 @@ def installed() -> list[Found]:
             if f"[{GROUP}]" not in (distribution.read_text("entry_points.txt") or "").replace(" ", ""):
                 continue
             name, version = _name_and_version(distribution)
-            points = distribution.entry_points.select(group=GROUP)
+            points = dict.fromkeys(distribution.entry_points.select(group=GROUP))
             found.setdefault(normal(name), [Found(p.name, name, version, p) for p in points])
         except Exception as e:  # any broken package on this machine, which must not break this one
-            warn(f"the plugins of {name or 'a distribution'} {version or '?'} could not be listed: {one_line(e)}")
+            say(f"the plugins of {name or 'a distribution'} {version or '?'} could not be listed: {one_line(e)}")
     plugins = [plugin for several in found.values() for plugin in several]
     return sorted(plugins, key=lambda p: (normal(p.distribution) != OWN, normal(p.distribution), p.name))
 
@@ -98,24 +130,30 @@ def wanted(found: list[Found], plugins: bool | None, only: Collection[str] | Non
     Args:
         found: all that are installed.
         plugins: whether to load those of other distributions; None asks ``GENZOO_NO_PLUGINS``.
-        only: names of entry points or distributions, to load no other; None asks ``GENZOO_PLUGINS``.
+        only: names of entry points or distributions, to load no other, even if they were disabled; None asks
+            ``GENZOO_PLUGINS``, and without it all are loaded that were not disabled.
     """
     if plugins is None:
         plugins = os.environ.get("GENZOO_NO_PLUGINS", "").lower() in ("", "0", "false", "no")
     if only is None:
         listed = os.environ.get("GENZOO_PLUGINS", "")
         only = [n.strip() for n in listed.split(",") if n.strip()] or None
-    own = [p for p in found if normal(p.distribution) == OWN]
-    others = [p for p in found if normal(p.distribution) != OWN] if plugins else []
+    own = [p for p in found if p.own]
+    others = [p for p in found if not p.own] if plugins else []
     if only is None:
-        return own + others
+        off = state.disabled(warn) if others else ()
+        return own + [p for p in others if not is_off(p, off)]
     if plugins:
         known = {p.name for p in found} | {p.distribution for p in found}
         for name in sorted(set(only)):
-            if name not in known and normal(name) not in map(normal, known):
+            if not any(p.goes_by(name) for p in found):
                 warn(f"there is no plugin or distribution {name!r} to load{did_you_mean(name, known)}")
-    names = {normal(n) for n in only}
-    return own + [p for p in others if p.name in only or normal(p.distribution) in names]
+    return own + [p for p in others if any(p.goes_by(name) for name in only)]
+
+
+def is_off(plugin: Found, off: Collection[str]) -> bool:
+    """Whether a plugin is among those that were disabled."""
+    return not plugin.own and (plugin.address in off or normal(plugin.distribution) in off)
 
 
 def ask(
@@ -123,17 +161,19 @@ def ask(
 ) -> PluginRecord:
     """Load one plugin and let it register; whatever it does wrong becomes its record's ``error`` and one warning.
 
-    What it prints meanwhile goes to stderr. Only Ctrl-C passes through: a plugin that exits has failed.
+    What it prints meanwhile goes to stderr. Only the user's Ctrl-C passes through: a plugin that exits has failed.
     """
     registrar = Registrar(name, distribution, version)
+    who, key, own = origin(name, distribution, version), f"{distribution}/{name}", normal(distribution) == OWN
     fault, error = "could not be loaded", None
-    start = time.perf_counter()
+    notes: list[str] = []
+    heavy, start = "torch" in sys.modules, time.perf_counter()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with guard.contained(notes):
             plugin = load()
-            key = f"{distribution}/{name}"
             if plugin in manager.get_plugins():
                 raise GenzooError(f"{module} is already the plugin {manager.get_name(plugin)}")
+            registrar.api = _api(plugin, module, notes)
             others = manager.get_plugins()
             manager.register(plugin, key)
             fault = "could not register all it has"
@@ -143,9 +183,59 @@ def ask(
         raise
     except BaseException as e:
         error = one_line(e)
-        warn(f"{origin(name, distribution, version)} {fault}: {error}")
+        warn(f"{who} {fault}: {error}")
+        if not registrar.entries and manager.has_plugin(key):
+            manager.unregister(name=key)  # it answers no other hook either
+    finally:
+        registrar.close()
     seconds = time.perf_counter() - start
-    return PluginRecord(name, distribution, version, module, registrar.entries, error, seconds)
+    if not own:
+        notes += _costs(heavy, seconds)
+    for note in notes:
+        warn(f"{who} {note}")
+    return PluginRecord(name, distribution, version, module, _kept(registrar), error, seconds, registrar.api, (*notes,))
+
+
+def _kept(registrar: Registrar) -> tuple[Entry, ...]:
+    """What was registered, out of the plugin's reach."""
+    return tuple(replace(e, data=deepcopy(e.data)) if e.data else e for e in registrar.entries)
+
+
+def _api(plugin: Any, module: str, notes: list[str]) -> int:
+    """The plugin API that a plugin was written for: what its ``genzoo_api`` says, or else the first."""
+    said = getattr(plugin, "genzoo_api", hooks.OLDEST_API)
+    if isinstance(said, bool) or not isinstance(said, int):
+        raise GenzooError(f"{module} has genzoo_api = {said!r}, where the number of a plugin API belongs, such as 1")
+    if said > hooks.API:
+        notes.append(f"was written for plugin API {said}, and this genzoo has {hooks.API}: upgrade genzoo")
+    if said < hooks.OLDEST_API:
+        notes.append(
+            f"was written for plugin API {said}, and this genzoo takes {hooks.OLDEST_API} at least: upgrade the plugin"
+        )
+    return said
+
+
+def _costs(heavy: bool, seconds: float) -> list[str]:
+    """Say what loading a plugin costs every command, where that is much."""
+    if not heavy and "torch" in sys.modules:
+        return [
+            f"imports torch while it is loaded, which costs every command {seconds:.1f} s: "
+            "a plugin's module should name its classes as text and import nothing heavy"
+        ]
+    return [f"took {seconds:.1f} s to load, which every command waits for"] if seconds > guard.SLOW else []
+
+
+def patched(records: Iterable[PluginRecord]) -> dict[tuple[str, str], str]:
+    """Find, and warn of, the plugins of others that have replaced something of torch, which all models share."""
+    packages = [(r, r.module.partition(":")[0].partition(".")[0]) for r in records if normal(r.distribution) != OWN]
+    found, notes = guard.patches({name for _, name in packages}), dict[tuple[str, str], str]()
+    for record, name in packages:
+        if name in found:
+            some = ", ".join(found[name][:3]) + (f" and {len(found[name]) - 3} more" if len(found[name]) > 3 else "")
+            note = f"replaces {some}, for every model: 'genzoo plugins disable {record.name}' does without it"
+            notes[record.name, record.distribution] = note
+            warn(f"{record.origin} {note}")
+    return notes
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> None:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 
+MOST = 10_000  # entries of one plugin
+
+# The program's own commands, which no plugin's can replace: a test compares them with the program.
+COMMANDS = (
+    "list", "show", "plugins", "doctor", "recipe", "train", "sample", "reconstruct", "interpolate", "encode", "push",
+    "pull", "lock", "cache", "weights", "bench", "eval", "verify", "reproduce", "export", "help", "genzoo",
+)  # fmt: skip
+
+
 class About(TypedDict, total=False):
     """What may be said of any entry: all optional.
 
@@ -42,12 +51,18 @@ class Registrar:
 
     def __init__(self, plugin: str, distribution: str = "", version: str = "") -> None:
         self.plugin, self.distribution, self.version = plugin, distribution, version
+        self.api = 1  # the plugin API that it was written for
         self._entries: dict[tuple[str, str], Entry] = {}
+        self._closed = False
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What was registered so far, in order."""
         return tuple(self._entries.values())
+
+    def close(self) -> None:
+        """Take nothing more: who comes after the hook has returned is told so."""
+        self._closed = True
 
     def generator(self, name: str, target: str, **about: Unpack[About]) -> None:
         """Register a `genzoo.core.networks.Generator`."""
@@ -222,6 +237,22 @@ class Registrar:
             raise GenzooError(f"store {name!r} cannot be registered: {name}: always means the same")
         self._add("store", name, target, about)
 
+    def tracker(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a `genzoo.core.trackers.Tracker`: then ``genzoo train --tracker NAME`` reports to it."""
+        self._add("tracker", name, target, about)
+
+    def command(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a command: ``genzoo NAME`` imports the target and runs it.
+
+        Args:
+            name: of the command, none of the program's own.
+            target: ``"my_pkg.cli:app"``, a Typer app, or a function whose typed arguments become the command's.
+            **about: see `About`; the summary stands in ``genzoo --help``.
+        """
+        if name in COMMANDS and self.distribution != "genzoo":
+            raise GenzooError(f"command {name!r} cannot be registered: 'genzoo {name}' is genzoo's own")
+        self._add("command", name, target, about)
+
     def recipe(
         self,
         name: str,
@@ -311,6 +342,10 @@ class Registrar:
             raise GenzooError(f"recipe {keywords.get('name', '?')!r}: {_plain_words(e)}") from None
 
     def _add(self, kind: str, name: str, target: str, about: About, data: dict[str, Any] | None = None) -> Entry:
+        if self._closed:
+            raise GenzooError(f"{kind} {name!r} comes too late: registering is over when genzoo_register returns")
+        if len(self._entries) >= MOST:
+            raise GenzooError(f"it registers more than {MOST:,} entries")
         rules.check_name(kind, name)
         for key in about:
             if key not in About.__annotations__:
@@ -328,6 +363,7 @@ class Registrar:
             self.distribution,
             self.version,
             data or {},
+            self.api,
         )
         if (kind, name) in self._entries:
             other = self._entries[kind, name].target

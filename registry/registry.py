@@ -7,12 +7,17 @@ import importlib
 import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, options_of
-from genzoo.registry import loader
+from genzoo.registry import guard, loader
 from genzoo.registry.entries import KINDS, MODALITIES, PARTS, Entry, PluginRecord, article
+
+if TYPE_CHECKING:
+    from genzoo.core.trainer import Observer
+    from genzoo.core.watched import Watched
 
 
 class Registry:
@@ -41,11 +46,15 @@ class Registry:
                 distribution; None means what the environment's ``GENZOO_PLUGINS=a,b`` says, or all.
         """
         registry = cls()
-        for found in loader.wanted(loader.installed(), plugins, only):
-            point = found.entry_point
-            registry._keep(
-                loader.ask(registry._manager, found.name, found.distribution, found.version, point.value, point.load)
-            )
+        chosen = loader.wanted(loader.installed(), plugins, only)
+        with contextlib.nullcontext() if all(f.own for f in chosen) else guard.quiet_stdout():
+            for found in chosen:
+                who = (found.name, found.distribution, found.version, found.entry_point.value)
+                registry._keep(loader.ask(registry._manager, *who, found.load))
+        notes = loader.patched(registry._records)
+        for i, r in enumerate(registry._records):
+            if (r.name, r.distribution) in notes:
+                registry._records[i] = replace(r, notes=(*r.notes, notes[r.name, r.distribution]))
         return registry
 
     def add(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> PluginRecord:
@@ -72,6 +81,37 @@ class Registry:
     def plugins(self) -> list[PluginRecord]:
         """Return what became of each plugin, genzoo's own first."""
         return list(self._records)
+
+    def observers(self, run: Watched) -> list[tuple[str, list[Observer]]]:
+        """Ask each plugin who shall watch a run: the plugin in words, and its observers.
+
+        A plugin that fails to say costs one line and does not watch.
+        """
+        from genzoo.core.trainer import Observer
+
+        found = []
+        hook = self._manager.hook.genzoo_observers
+        answering = [i.plugin for i in hook.get_hookimpls()]
+        who = {f"{r.distribution}/{r.name}": r.origin for r in self._records}
+        for plugin in answering:
+            key = self._manager.get_name(plugin) or ""
+            others = [p for p in self._manager.get_plugins() if p is not plugin]
+            notes: list[str] = []
+            try:
+                with guard.contained(notes):
+                    answers = self._manager.subset_hook_caller("genzoo_observers", others)(run=run)
+                    given = [o for a in answers for o in (a if isinstance(a, (list, tuple)) else [a])]
+                    odd = next((o for o in given if not isinstance(o, Observer)), None)
+                    if odd is not None:
+                        raise GenzooError(f"{odd!r} is no genzoo.core.trainer.Observer")
+                found.append((who[key], given))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as e:
+                loader.warn(f"{who[key]} could not give its observers: {loader.one_line(e)}")
+            for note in notes:
+                loader.warn(f"{who[key]} {note}")
+        return found
 
     def entries(
         self, kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
@@ -189,9 +229,29 @@ class Registry:
             GenzooError: if it cannot be imported, is not there, or is no such class; names the plugin.
         """
         where = f"{entry.kind} {entry.name!r} of {entry.origin}"
-        module, _, attribute = entry.target.partition(":")
-        if not entry.target or entry.kind == "weights":
+        if not entry.target or entry.kind in ("weights", "command"):
             raise GenzooError(f"{where} is no class to be loaded")
+        found = self._import(entry)
+        if not isinstance(found, type):
+            raise GenzooError(f"{where}: {entry.target} is a {type(found).__name__}, not a class")
+        if expected is not None and not issubclass(found, expected):
+            raise GenzooError(
+                f"{where}: {entry.target} is not a subclass of {expected.__module__}.{expected.__qualname__}"
+            )
+        return found
+
+    def load_command(self, entry: Entry) -> Any:
+        """Import a command's target and return it, whatever it is.
+
+        Raises:
+            GenzooError: if it cannot be imported or is not there; names the plugin.
+        """
+        return self._import(entry)
+
+    def _import(self, entry: Entry) -> Any:
+        """Import what an entry names; whatever goes wrong names the plugin."""
+        where = f"{entry.kind} {entry.name!r} of {entry.origin}"
+        module, _, attribute = entry.target.partition(":")
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 found: Any = importlib.import_module(module)
@@ -201,12 +261,8 @@ class Registry:
             raise
         except BaseException as e:
             raise GenzooError(f"{where} could not be loaded from {entry.target}: {loader.one_line(e)}") from e
-        if not isinstance(found, type):
-            raise GenzooError(f"{where}: {entry.target} is a {type(found).__name__}, not a class")
-        if expected is not None and not issubclass(found, expected):
-            raise GenzooError(
-                f"{where}: {entry.target} is not a subclass of {expected.__module__}.{expected.__qualname__}"
-            )
+        if entry.distribution != loader.OWN:
+            loader.patched([r for r in self._records if (r.name, r.distribution) == (entry.plugin, entry.distribution)])
         return found
 
     def options(self, entry: Entry) -> list[OptionInfo]:
@@ -218,13 +274,11 @@ class Registry:
         Raises:
             GenzooError: if they cannot be read; names the plugin, and where.
         """
-        from dataclasses import replace
-
         from genzoo.core.config import TrainOptions
         from genzoo.core.spec import Latent
         from genzoo.registry import static
 
-        if entry.kind in ("weights", "store"):
+        if entry.kind in ("weights", "store", "command"):
             return []
         if entry.kind != "recipe":
             with _told(entry):
@@ -246,7 +300,7 @@ class Registry:
         """Return the docstring of an entry's class, read from the source; a recipe has none."""
         from genzoo.registry import static
 
-        if not entry.target or entry.kind == "weights":
+        if not entry.target or entry.kind in ("weights", "command"):
             return ""
         with _told(entry):
             return static.docstring(entry.target)

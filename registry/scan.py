@@ -13,7 +13,7 @@ from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.registry.entries import KINDS
 from genzoo.registry.source import locate
 
-DECLARED = tuple(k for k in KINDS if k != "weights")
+DECLARED = tuple(k for k in KINDS if k not in ("weights", "command"))
 
 # A file of the usual form is not parsed whole, which would be nearly all of the time: its declarations are.
 _USUAL = re.compile(rb"^@?declare\.\w", re.MULTILINE)

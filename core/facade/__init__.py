@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genzoo.comparing import compare as compare
     from genzoo.core.data import Data as Data
     from genzoo.core.errors import GenzooError as GenzooError
     from genzoo.core.errors import UsageError as UsageError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from genzoo.pulling import lock as lock
     from genzoo.pulling import pull as pull
     from genzoo.reproducing import reproduce as reproduce
+    from genzoo.recipes import save_recipe as save_recipe
     from genzoo.results import encode as encode
     from genzoo.results import interpolate as interpolate
     from genzoo.results import reconstruct as reconstruct
@@ -53,6 +55,7 @@ _HOME = {
     "Objective": "genzoo.core.objective",
     "Run": "genzoo.training",
     "UsageError": "genzoo.core.errors",
+    "compare": "genzoo.comparing",
     "create": "genzoo.zoo",
     "encode": "genzoo.results",
     "evaluate": "genzoo.evaluation",
@@ -69,6 +72,7 @@ _HOME = {
     "reconstruct": "genzoo.results",
     "reproduce": "genzoo.reproducing",
     "sample": "genzoo.results",
+    "save_recipe": "genzoo.recipes",
     "show": "genzoo.zoo",
     "verify": "genzoo.verifying",
 }

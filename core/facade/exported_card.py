@@ -21,7 +21,8 @@ def readme(about: Mapping[str, Any]) -> str:
         lines.append(f"| `{part['file']}` | {_ports(part['inputs'])} | {_ports(part['outputs'])} |")
     meaning = {
         "code": f"standard normal numbers; the same code gives the same sample (size {about['latent']['size']})",
-        "label": f"class, 0 to {classes - 1}" + (f": {', '.join(about['class_names'])}" if about["class_names"] else ""),
+        "label": f"class, 0 to {classes - 1}"
+        + (f": {', '.join(about['class_names'])}" if about["class_names"] else ""),
         "sample": f"{data['modality']}, {about['units']}",
         "observation": f"{data['modality']}, {about['units']}" + ("; zeros and ones" if data["levels"] == 2 else ""),
         "mean": "of the code's posterior: give it to the generator to reconstruct",
@@ -51,8 +52,9 @@ def _code(about: Mapping[str, Any]) -> list[str]:
                  f'np.random.rand({s}).astype("float32")' for k, s in shown if k == "observation"}  # fmt: skip
         made |= {k: f"np.arange({s}) % {about['classes']}" for k, s in shown if k == "label"}
         given = ", ".join(f'"{k}": {v}' for k, v in made.items())
-        return ["import numpy as np", "import onnxruntime", "", f'run = onnxruntime.InferenceSession("{part["file"]}").run',
-                f"outputs = run(None, {{{given}}})"]  # fmt: skip
+        session = f'onnxruntime.InferenceSession("{part["file"]}")'
+        lines = ["import numpy as np", "import onnxruntime", "", f"session = {session}"]
+        return [*lines, f"outputs = session.run(None, {{{given}}})"]
     made = {k: f"torch.randn({s})" if k == "code" else f"torch.rand({s})" for k, s in shown}
     made |= {k: f"torch.arange({s}) % {about['classes']}" for k, s in shown if k == "label"}
     return ["import torch", "", f'program = torch.export.load("{part["file"]}").module()',

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from genzoo.core.convert import to_model
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.files import creating_folder, given_path, sha256, write_bytes, write_json
 from genzoo.core.model import Model
+from genzoo.core.posterior import Posterior
 from genzoo.core.strict import one_line
 from genzoo.exported_card import readme
 
@@ -100,7 +102,7 @@ def export(
     chosen = [p for p in PARTS if part in (None, p) and (p == "generator" or model.encoder is not None)]
     model = _on_cpu(model)
     with creating_folder(path) as temporary:
-        done = {p: _written(model, p, format, temporary, seed) for p in chosen}
+        done: dict[str, dict[str, Any]] = {p: _written(model, p, format, temporary, seed) for p in chosen}
         about = _about(model, format, done)
         write_json(temporary / "export.json", about)
         write_bytes(temporary / "README.md", readme(about).encode())
@@ -155,7 +157,8 @@ class EncoderProgram(_People):
         assert self.encoder is not None
         assert self.head is not None
         q = self.head(self.encoder((observation - self.shift) / self.scale, label))
-        return (q.mean,) if getattr(q, "log_var", None) is None else (q.mean, torch.exp(0.5 * q.log_var))
+        spread = _deviation(q)
+        return (q.mean,) if spread is None else (q.mean, spread)
 
 
 def _inputs(model: Model, part: Part, n: int, seed: int) -> dict[str, Tensor]:
@@ -182,10 +185,14 @@ def _original(model: Model, part: Part, inputs: Mapping[str, Tensor]) -> list[Te
         return [model.decode(inputs["code"], label)]
     found = [model.encode(inputs["observation"], label)]
     with torch.no_grad():
-        from genzoo.core.convert import to_model
+        spread = _deviation(model.posterior(to_model(model.spec, inputs["observation"]), label))
+    return found if spread is None else [*found, spread]
 
-        q = model.posterior(to_model(model.spec, inputs["observation"]), label)
-    return found if getattr(q, "log_var", None) is None else [*found, torch.exp(0.5 * q.log_var)]
+
+def _deviation(q: Posterior) -> Tensor | None:
+    """Standard deviations of a posterior that has them."""
+    log_var: Tensor | None = getattr(q, "log_var", None)
+    return None if log_var is None else torch.exp(0.5 * log_var)
 
 
 def _written(model: Model, part: Part, format: Format, folder: Path, seed: int) -> dict[str, Any]:
@@ -217,10 +224,16 @@ def _written(model: Model, part: Part, format: Format, folder: Path, seed: int) 
 def _traced(module: nn.Module, examples: Mapping[str, Tensor]) -> ExportedProgram:
     """A module as a program that takes any batch size."""
     batch = torch.export.Dim("batch", min=1, max=2**20)
+    shapes = tuple({0: batch} for _ in examples)
     try:
         with torch.no_grad(), _quietly():
-            return torch.export.export(module, tuple(examples.values()), dynamic_shapes=tuple({0: batch} for _ in examples))
+            return torch.export.export(module, tuple(examples.values()), dynamic_shapes=shapes)
     except Exception as e:  # whatever torch makes of a network that it cannot follow
+        if "specialized it to be a constant" in str(e):
+            raise GenzooError(
+                "this model cannot be exported for batches of any size: one of its networks takes their number for a "
+                "plain one, as len(x) does; in its code, write x.shape[0], flatten and unflatten"
+            ) from e
         raise GenzooError(one_line(f"this model cannot be exported ({type(e).__name__}: {e})", 400)) from e
 
 
@@ -233,6 +246,8 @@ def _save_onnx(program: ExportedProgram, examples: Mapping[str, Tensor], outputs
                 program, input_names=list(examples), output_names=list(outputs), dynamo=True, verbose=False
             )
             assert made is not None
+            for node in made.model.graph.all_nodes():
+                node.metadata_props.clear()  # where in whose files each was made
             made.save(file, external_data=False)
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads, settings.log_severity_level = torch.get_num_threads(), 3
@@ -244,6 +259,9 @@ def _save_onnx(program: ExportedProgram, examples: Mapping[str, Tensor], outputs
 
 def _save_pt2(program: ExportedProgram, file: Path) -> Run:
     program._example_inputs = None  # they would be the one pickle in the file
+    for node in program.graph.nodes:
+        for key in ("stack_trace", "nn_module_stack", "source_fn_stack"):
+            node.meta.pop(key, None)  # where in whose files each was made
     with _quietly():
         torch.export.save(program, file)
     module = program.module()
@@ -262,11 +280,15 @@ def _distance(model: Model, part: Part, run: Run, n: int, seed: int) -> float:
     try:
         made = run(inputs)
     except Exception as e:
-        raise GenzooError(one_line(f"the exported {part} fails on a batch of {n} ({type(e).__name__}: {e})", 400)) from e
+        raise GenzooError(
+            one_line(f"the exported {part} fails on a batch of {n} ({type(e).__name__}: {e})", 400)
+        ) from e
     worst = 0.0
     for ours, theirs in zip(_original(model, part, inputs), made, strict=True):
         if ours.shape != theirs.shape:
-            raise GenzooError(f"the exported {part} gives {tuple(theirs.shape)} where the original gives {tuple(ours.shape)}")
+            raise GenzooError(
+                f"the exported {part} gives {tuple(theirs.shape)} where the original gives {tuple(ours.shape)}"
+            )
         difference = (ours - theirs).abs().max().item() / max(1.0, ours.abs().max().item())
         worst = difference if difference != difference else max(worst, difference)
     return worst

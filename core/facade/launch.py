@@ -107,8 +107,8 @@ class _Group:
     def wait(self) -> list[int]:
         """Wait for all to end; soon after one has failed, end the others."""
         deadline = float("inf")
-        while any(p.poll() is None for p in self.processes):
-            failed = [r for r, p in enumerate(self.processes) if p.returncode not in (None, 0, 130)]
+        while None in (codes := [p.poll() for p in self.processes]):  # all are asked: who is not, stays a zombie
+            failed = [r for r, code in enumerate(codes) if code not in (None, 0, 130)]
             if failed and self.first_failed < 0:
                 self.first_failed, deadline = failed[0], time.monotonic() + _GRACE
             if time.monotonic() > deadline:
@@ -121,10 +121,14 @@ class _Group:
     def send(self, number: int) -> None:
         """Pass a signal on; after the first, end all at once."""
         self.signals += 1
+        self.tell(number if self.signals == 1 else signal.SIGKILL)
+
+    def tell(self, number: int) -> None:
+        """Send a signal to those that are left."""
         for p in self.processes:
             if p.poll() is None:
                 with suppress(ProcessLookupError):
-                    p.send_signal(number if self.signals == 1 else signal.SIGKILL)
+                    p.send_signal(number)
 
     def kill(self) -> None:
         """End those that are left."""
@@ -142,10 +146,17 @@ def _passing_on(group: _Group) -> Iterator[None]:
         return
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        group.send(number)
+        # Without a terminal there is no second Ctrl-C either: they had better save.
+        group.send(number if number == signal.SIGINT else signal.SIGTERM)
 
-    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    def pause(number: int, frame: FrameType | None) -> None:
+        group.tell(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # until somebody says fg
+        group.tell(signal.SIGCONT)
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     before = {s: signal.signal(s, pass_on) for s in numbers if signal.getsignal(s) is not signal.SIG_IGN}
+    before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -241,9 +241,7 @@ def _options(members: list[Result]) -> dict[str, str]:
     return found
 
 
-def _at_the_end(
-    model: Model, config: Config, record: Mapping[str, Any], source: Any
-) -> tuple[dict[str, float], str]:
+def _at_the_end(model: Model, config: Config, record: Mapping[str, Any], source: Any) -> tuple[dict[str, float], str]:
     """What training noted at its end: held-out loss and active units; and why there is nothing, if so."""
     from genzoo.core.trainer import Trainer
     from genzoo.training import initialize

@@ -13,7 +13,7 @@ from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.files import given_path, sha256
 from genzoo.core.fingerprint import KEY, compare, hardware
-from genzoo.core.observers import Observer
+from genzoo.core.trainer import Observer, Trainer
 from genzoo.core.weights import TENSORS, read_config
 from genzoo.measuring import Compared, measure_again, source_of, split_of
 from genzoo.registry import the_registry
@@ -22,7 +22,6 @@ from genzoo.registry.stores import resolve
 from genzoo.verifying import read_record, version_differences
 
 if TYPE_CHECKING:
-    from genzoo.core.trainer import Trainer
     from genzoo.training import Run
 
 

@@ -32,7 +32,7 @@ from genzoo.training import pick_device
 from genzoo.zoo import load
 
 Out = str | os.PathLike[str]
-_BEHIND = 2  # batches that wait to be written while the next one is computed
+_BEHIND = 1  # batches that are written while the next one is computed
 LARGEST_GRID = 10_000  # images in a picture that anyone could look at
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 Batches = Iterator[tuple[Tensor, Tensor | None]]

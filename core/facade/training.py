@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.observers import Progress
+from genzoo.core.precision import choose
 from genzoo.core.runs import (
     checkpoints,
     describe,
@@ -43,10 +44,12 @@ from genzoo.core.sharding import LARGE
 from genzoo.core.terms import BrokeDown
 from genzoo.core.together import apart
 from genzoo.core.trainer import Trainer
+from genzoo.core.watched import Watched
 from genzoo.registry import the_registry
 from genzoo.registry.about import about, named_data
 from genzoo.registry.compose import compose, resolver, with_steps
 from genzoo.registry.sources import open_data
+from genzoo.reporting import Reports, chosen, strangers
 from genzoo.watching import final_metrics, observers, save
 
 _INIT, _SPLIT = 101, 102  # streams of randomness
@@ -101,7 +104,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def fit(
-    recipe: str | None,
+    recipe: str | os.PathLike[str] | None,
     data: Any,
     out: str | os.PathLike[str] | None = None,
     *,
@@ -114,12 +117,13 @@ def fit(
     init: str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
     compile: bool = False,
     shard: bool | None = None,
     on_nan: Literal["stop", "skip", "rollback"] = "stop",
     resume: bool = False,
     tensorboard: bool = False,
+    trackers: Sequence[str] = (),
     data_memory: int | str | None = None,
     data_workers: int | None = None,
     progress: bool | None = None,
@@ -131,7 +135,7 @@ def fit(
     computes its part of every batch, and process 0 writes. A batch has the same gradient on any number of them.
 
     Args:
-        recipe: its name; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
+        recipe: its name, or its TOML file; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
         data: a data set's name, a path (folder of images, .npy, .npz), a tensor or an array, a pair
             (observations, labels), a torch Dataset or DataLoader.
         out: folder for the weights, log, pictures and checkpoints; None writes nothing.
@@ -145,14 +149,17 @@ def fit(
         init: weights to start from, of the same architecture.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; None leaves torch's setting.
-        precision: ``bfloat16`` computes networks in autocast; losses stay in float32.
+        precision: ``bfloat16`` computes networks in autocast, losses stay in float32; ``auto`` takes it where the device
+            has instructions for it and convolutions do most of the work (a resumed run goes on as it began).
         compile: compile every player's turn.
         shard: split the generator, its gradients and its optimizer's state over the processes (FSDP2); None
             does on CUDA from 100 million parameters of the generator on.
         on_nan: what follows a loss that is not finite: ``stop``; ``skip`` that turn's update (waits for the
             device at every turn); or ``rollback`` to the last checkpoint, to go on from there with fresh noise.
         resume: go on from the newest whole checkpoint in ``out``.
-        tensorboard: write event files under ``out``.
+        tensorboard: write event files under ``out``; short for the tracker of that name.
+        trackers: names of what the run is reported to (`genzoo.list("tracker")`); ``options`` may set theirs, such as
+            ``{"wandb.project": "faces"}``.
         data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``,
             ``"512MB"``); more than that is streamed to it by the batch, from files where it comes from files. None
             decides by what is free (`genzoo.core.feed.Feed`). The run is the same, bit for bit.
@@ -180,9 +187,10 @@ def fit(
         raise UsageError(f"data_workers takes a whole number from 0 to 256, not {data_workers!r}")
     if tensorboard and folder is None:
         raise UsageError("tensorboard=True writes event files under out: give it")
-    if precision not in ("float32", "bfloat16"):
-        raise UsageError(f"precision is float32 or bfloat16, not {precision!r}")
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"precision is auto, float32 or bfloat16, not {precision!r}")
     registry, given = the_registry(), dict(options or {})
+    reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
     runtime = join(pick_device(device))
     with runtime.failing_together(), _claimed(folder if runtime.first else None):
@@ -198,6 +206,7 @@ def fit(
         if init is not None:
             _start_from(nets.model, init)
         nets.to(runtime.device)
+        computed = _precision(precision, runtime, nets, None if found is None else found[1][3]["record"])
         trainer = Trainer(
             objective,
             nets,
@@ -205,11 +214,11 @@ def fit(
             config.train,
             held_out=held_out,
             seed=seed,
-            precision=precision,
+            precision=computed,
             compile_turns=compile,
             record={
                 "data": of_data,
-                "precision": precision,
+                "precision": computed,
                 "compile": compile,
                 "source": named_data(registry, data),
                 "init": None if init is None else os.fspath(init),
@@ -222,7 +231,7 @@ def fit(
             data_memory=memory,
             data_workers=data_workers,
         )
-        trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=precision)
+        trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=computed)
         del source, train  # what is not on the device is not needed twice
         if trainer.steps < 1:
             raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
@@ -233,11 +242,20 @@ def fit(
             print(f"genzoo: {folder} was stopped before its first checkpoint; starting over", file=sys.stderr)
         if on_start is not None:
             on_start(trainer, config)
-        metrics = _train(trainer, config, folder, threads=threads, tensorboard=tensorboard, progress=progress)
+        metrics = _train(trainer, config, folder, threads=threads, reports=reports, progress=progress)
     model = trainer.model.requires_grad_(False).eval()
     apart(model)
     finished = trainer.step == trainer.steps
     return Run(model, config, trainer.history, metrics, folder, finished, trainer.step, trainer.seconds)
+
+
+def _precision(asked: str, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> str:
+    """The precision that was asked for, that a resumed run began with, or that process 0 gains by."""
+    if asked != "auto":
+        return asked
+    if before is not None:
+        return str(before["precision"])
+    return str(runtime.tell(choose(runtime.device, nets).precision))
 
 
 def _train(
@@ -246,7 +264,7 @@ def _train(
     folder: Path | None,
     *,
     threads: int | None,
-    tensorboard: bool,
+    reports: Reports,
     progress: bool | None,
 ) -> dict[str, Any]:
     """Train, and write what there is to write, on process 0; returns the metrics of the end."""
@@ -260,10 +278,12 @@ def _train(
         if threads:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
+        if runtime.first:
+            more += strangers(the_registry(), reports, Watched(trainer, config, folder), stack)
         if folder is not None and trainer.on_nan == "rollback":
             save(folder, trainer)  # so that there is something to go back to
         while True:
-            trainer.observers = [*observers(trainer, config, folder, tensorboard=tensorboard), *more]
+            trainer.observers = [*observers(trainer, config, folder), *more]
             if runtime.first and (progress if progress is not None else sys.stderr.isatty()):
                 bar = Progress(trainer, config.recipe)
                 stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own

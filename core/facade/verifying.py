@@ -124,9 +124,7 @@ def _located(found: Located) -> Located:
     return replace(found, folder=newest_checkpoint(found.folder)[0], origin="checkpoint")
 
 
-def _checks(
-    found: Located, metrics: bool, data: bool, source: Any, device: str, progress: bool
-) -> Iterator[Check]:
+def _checks(found: Located, metrics: bool, data: bool, source: Any, device: str, progress: bool) -> Iterator[Check]:
     """The checks one after the other, to the end or to the first that the rest needs."""
     from genzoo.training import pick_device
 
@@ -164,9 +162,7 @@ def _checks(
             yield Check("metrics", "unknown", f"it has no {RECORD} that would state any")
             return
         stated = False
-        for one in measure_again(
-            model, config, record, rule="inside", source=source, device=device, progress=progress
-        ):
+        for one in measure_again(model, config, record, rule="inside", source=source, device=device, progress=progress):
             stated = True
             yield _metric(one)
         if not stated:
@@ -175,7 +171,9 @@ def _checks(
 
 def _files(found: Located) -> Check:
     if found.origin == "checkpoint":  # every file of it was hashed when it was found
-        return Check("files", "good", f"{found.folder.name} of a run that was not finished: every file is its manifest's")
+        return Check(
+            "files", "good", f"{found.folder.name} of a run that was not finished: every file is its manifest's"
+        )
     files = check(found.folder, found.within, trust=False)
     size = sum(f["size"] for f in files.values())
     text = f"{len(files)} files, {size:,} bytes, from {found.origin}: each has the sha256 of the manifest"

@@ -12,7 +12,7 @@ import torch
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.estimates import active_units
-from genzoo.core.observers import Checkpoints, HeldOut, LogFile, Pictures, TensorBoard
+from genzoo.core.observers import Checkpoints, HeldOut, LogFile, Pictures
 from genzoo.core.runs import BEST, describe, save_checkpoint, save_weights
 from genzoo.core.trainer import Observer, Trainer
 
@@ -21,7 +21,9 @@ def save(folder: Path, trainer: Trainer) -> None:
     """Save a checkpoint: all processes bring together what it holds, and process 0 writes."""
     trainer.settle()
     if trainer.runtime.first:
-        save_checkpoint(folder, trainer, trainer.options.keep)
+        written = save_checkpoint(folder, trainer, trainer.options.keep)
+        for observer in trainer.observers:
+            observer.checkpoint(trainer, written)
 
 
 class _Agreed(Observer):
@@ -46,7 +48,7 @@ class _Gathered(Observer):
             trainer.gather()
 
 
-def observers(trainer: Trainer, config: Config, folder: Path | None, *, tensorboard: bool) -> list[Observer]:
+def observers(trainer: Trainer, config: Config, folder: Path | None) -> list[Observer]:
     """Who watches: on process 0 all that write; on the others what needs all of them."""
     options, watching = config.train, list[Observer]()
     first, alone = trainer.runtime.first, trainer.runtime.size == 1
@@ -59,8 +61,6 @@ def observers(trainer: Trainer, config: Config, folder: Path | None, *, tensorbo
     if folder is not None and first:
         watching.append(LogFile(trainer, folder / "log.jsonl"))
         watching.append(Pictures(trainer, folder / "samples", options.sample_every))
-        if tensorboard:
-            watching.append(TensorBoard(folder / "tensorboard", trainer))
     if judge is not None:
         watching.append(judge)
     if trainer.sharded:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
-from genzoo.registry import Entry, the_registry
+from genzoo.registry import Entry, PluginRecord, the_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,15 +38,17 @@ def show(name: str) -> dict[str, Any]:
     """Describe one entry of the zoo as plain data; imports no torch.
 
     Args:
-        name: its name, or ``kind:name`` or ``plugin:name`` where that is ambiguous.
+        name: its name, or ``kind:name`` or ``plugin:name`` where that is ambiguous; or a recipe's TOML file.
 
     Returns:
         What `Entry` holds, and ``doc`` (a recipe's is its objective's), ``options`` (name, type, default, doc,
         range of each) and ``also`` (entries of other kinds with that name). Of weights ``versions`` too: of each its
         recipe, data, license, metrics, size, hashes, and where it is.
     """
+    from genzoo.registry.recipes import is_file, read
+
     registry = the_registry()
-    entry, *others = registry.find(name)  # a recipe comes before the objective of its name
+    entry, *others = [read(registry, name)] if is_file(name) else registry.find(name)  # a recipe comes before the objective of its name
     more: dict[str, Any] = {}
     if entry.kind == "weights":
         from genzoo.registry.stores.bundled import about_weights, version_of
@@ -65,26 +67,40 @@ def show(name: str) -> dict[str, Any]:
 
 
 def list_plugins() -> builtins.list[dict[str, Any]]:
-    """Every plugin as plain data: name, distribution, version, module, what it adds, seconds, errors; no torch.
+    """Every plugin as plain data: name, distribution, version, module, status, what it adds, seconds, errors; no torch.
 
-    Errors are what went wrong while loading, and entries whose targets are not there. The zoo's own entries are
-    checked by its tests instead.
+    Status is ``enabled``, ``disabled`` (`genzoo.switching.disable`) or ``left out`` (by ``GENZOO_PLUGINS``,
+    ``--no-plugins``). Errors are what went wrong while loading, and entries whose targets are not there; the zoo's own
+    entries are checked by its tests instead. Notes are on what works and should be otherwise.
     """
+    from genzoo.registry import loader, state
+
     registry = the_registry()
     faults: dict[tuple[str, str], builtins.list[str]] = {}
     for entry, why in registry.check_targets([e for e in registry.entries() if e.distribution != "genzoo"]):
         faults.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
+    records = registry.plugins()
+    loaded = {(r.name, r.distribution) for r in records}
+    off = state.disabled(loader.warn)
+    status: dict[tuple[str, str], str] = {}
+    for p in loader.installed():
+        if (p.name, p.distribution) not in loaded:
+            records.append(PluginRecord(p.name, p.distribution, p.version, p.entry_point.value))
+            status[p.name, p.distribution] = "disabled" if loader.is_off(p, off) else "left out"
     return [
         {
             "name": r.name,
             "distribution": r.distribution,
             "version": r.version,
             "module": r.module,
+            "status": status.get((r.name, r.distribution), "enabled"),
+            "api": r.api,
             "adds": [f"{e.kind}:{e.name}" for e in r.entries],
             "seconds": round(r.seconds, 4),
             "errors": ([r.error] if r.error else []) + faults.get((r.name, r.distribution), []),
+            "notes": builtins.list(r.notes),
         }
-        for r in registry.plugins()
+        for r in records
     ]
 
 

@@ -59,7 +59,8 @@ def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:
     prefix, colon, rest = text.partition(":")
     if colon and prefix == "dir":
         return Reference(text, "folder", rest)
-    if is_path(text) and prefix != "hf":
+    stored = bool(colon) and any(e.name == prefix for e in registry.entries("store"))
+    if is_path(text) and not stored and prefix != "hf":
         return Reference(text, "folder", text)
     if colon and prefix == "hf":
         if rest.startswith("//"):
@@ -68,7 +69,7 @@ def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:
         return Reference(text, "hf", name, revision)
     if os.path.isdir(text):
         return Reference(text, "folder", text)
-    if colon and any(e.name == prefix for e in registry.entries("store")):
+    if stored:
         name, _, revision = rest.partition("@")
         return Reference(text, prefix, name, revision)
     match = _ZOO.fullmatch(text)

@@ -45,7 +45,7 @@ USAGE = 2
         (["--stpes", "3"], ["--stpes", "--steps"]),
         (["--threads", "0"], ["'--threads'"]),
         (["--device", "warp"], ["no device 'warp'", "auto, cpu"]),
-        (["--precision", "float8"], ["precision is float32 or bfloat16, not 'float8'"]),
+        (["--precision", "float8"], ["precision is auto, float32 or bfloat16, not 'float8'"]),
         (["--critic", "convv"], ["no critic 'convv'", "did you mean 'conv'"]),
         (["--critic", "bernoulli"], ["no critic 'bernoulli'", "a likelihood of that name"]),
         (["--encoder", "mlp"], ["objective 'wgan-gp' has no encoder"]),

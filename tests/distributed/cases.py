@@ -25,6 +25,7 @@ from genzoo.registry.compose import compose
 from genzoo.training import initialize
 
 IMAGE = DataSpec.image(1, 9, 8, classes=3)
+DRAWN = DataSpec.image(1, 9, 8, classes=3, levels=2)
 VECTOR = DataSpec("vector", (5,), classes=3)
 CONV = {"generator": "conv", "generator.width": 8, "latent.size": 3}
 MLP = {"generator": "mlp", "generator.width": 8, "latent.size": 3}
@@ -47,6 +48,7 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "cvae": ("cvae", IMAGE, C_VAE, {}),
     "optimal sigma": ("vae", VECTOR, M_VAE | {"likelihood.sigma": "optimal"}, {}),
     "free bits": ("vae", VECTOR, M_VAE | {"objective.free_bits": 0.02, "objective.kl_warmup": 0.5}, {}),
+    "drawn pixels": ("vae", DRAWN, C_VAE, {}),
     "accumulated": ("vae", VECTOR, M_VAE | {"train.accumulate": 2}, {}),
     "skipping": ("wgan-gp", VECTOR, M_GAN, {"on_nan": "skip"}),
     "sharded gan": ("wgan-gp", IMAGE, C_GAN | {"train.average": 64, "train.clip": 1.0, "train.optimizer": "adam"},
@@ -60,7 +62,8 @@ def toy(spec: DataSpec, n: int = 40) -> Data:
     random = torch.Generator().manual_seed(5)
     y = torch.arange(n) % 3
     if spec.modality == "image":
-        return Data(spec, torch.randint(256, (n, *spec.shape), generator=random, dtype=torch.uint8), y, "toy")
+        x = torch.randint(256, (n, *spec.shape), generator=random, dtype=torch.uint8)
+        return Data(spec, x, y, "toy", dynamic=spec.levels == 2)
     return Data(spec, torch.randn(n, *spec.shape, generator=random) * 0.3 + y[:, None], y, "toy")
 
 

@@ -120,10 +120,10 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds:
     assert ready()
 
 
-def launched(*command: object) -> subprocess.CompletedProcess[str]:
+def launched(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``python COMMAND`` as two processes to their end."""
     code = "import sys; from genzoo.launch import launch; sys.exit(launch(sys.argv[1:], 2))"
-    return python("-c", code, sys.executable, *command)
+    return python("-c", code, sys.executable, *command, **env)
 
 
 @pytest.fixture(scope="session")

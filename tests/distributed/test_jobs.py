@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import signal
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -35,6 +38,31 @@ def records(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+def in_this_process(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    script = str(HERE / "sitting.py")
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    runpy.run_path(script, run_name="__main__")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["vae", "wgan-gp"])
+def test_a_run_that_was_split_goes_on_whole(
+    jobs: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    """With the moving average, held-out losses, pictures, and checkpoints that both processes make by one's clock."""
+    whole, moved = tmp_path / "whole", tmp_path / "moved"
+    in_this_process(monkeypatch, data, whole, recipe, -1, 0)
+    done = jobs.launched(HERE / "sitting.py", data, moved, recipe, 8, 0, SPLIT="1", OFTEN="1")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    steps = sorted(int(p.name[5:]) for p in (moved / "checkpoints").iterdir())
+    assert len(steps) == 2
+    assert steps[0] < steps[1] < 12
+    gz.load(moved).sample(3)
+    in_this_process(monkeypatch, data, moved, recipe, -1, 1)
+    close(whole, moved)
+    assert [r["step"] for r in records(moved)] == [r["step"] for r in records(whole)]
+
+
 @pytest.mark.parametrize("recipe", ["vae", pytest.param("wgan-gp", marks=pytest.mark.slow)])
 def test_a_run_moves_from_one_process_to_two_and_back(
     jobs: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
@@ -43,8 +71,7 @@ def test_a_run_moves_from_one_process_to_two_and_back(
     whole, moved, script = tmp_path / "whole", tmp_path / "moved", HERE / "sitting.py"
 
     def here(out: Path, stop: int, resume: int) -> None:
-        monkeypatch.setattr(sys, "argv", [str(a) for a in (script, data, out, recipe, stop, resume)])
-        runpy.run_path(str(script), run_name="__main__")
+        in_this_process(monkeypatch, data, out, recipe, stop, resume)
 
     here(whole, -1, 0)
     here(moved, 3, 0)
@@ -239,6 +266,20 @@ def test_every_way_to_start_trains_the_same(jobs: Any, data: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_who_is_stuck_notices_too_that_another_is_gone(jobs: Any, data: Path, tmp_path: Path, start: Any) -> None:
+    """With nobody above who would end it, as under srun, and in the middle of what does not return."""
+    env = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": str(os.getpid() + 2), "STUCK": "1"}
+    command = (HERE / "sitting.py", data, tmp_path / "run", "vae", -1, 0)
+    first, second = (start(*command, **env, SLURM_PROCID=str(r), SLURM_LOCALID=str(r)) for r in (0, 1))
+    assert first.stdout.readline() == "stuck\n"
+    second.kill()
+    began = time.monotonic()
+    _, said = first.communicate(timeout=60)
+    assert time.monotonic() - began < 15
+    assert (first.returncode, said) == (1, "genzoo: process 1 of 2 is gone, perhaps killed, so this one stops\n")
+
+
+@pytest.mark.slow
 def test_who_waits_alone_says_so(jobs: Any, data: Path, tmp_path: Path) -> None:
     done = jobs.genzoo(*jobs.train("gan", data, tmp_path / "run"), SLURM_PROCID="0", SLURM_NTASKS="2", GENZOO_WAIT="2",
                        SLURM_JOB_ID=str(os.getpid() + 1))  # fmt: skip
@@ -246,3 +287,51 @@ def test_who_waits_alone_says_so(jobs: Any, data: Path, tmp_path: Path) -> None:
     assert "process 0 of 2 found no others at 127.0.0.1:" in done.stderr
     assert "unset SLURM_PROCID" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+SRUN = """#!/bin/sh
+# As srun would: two tasks of one node, each with its number, in the job that sbatch made.
+for rank in 0 1; do
+  SLURM_PROCID=$rank SLURM_LOCALID=$rank SLURM_NTASKS=2 SLURM_STEP_NUM_TASKS=2 SLURM_STEP_NUM_NODES=1 "$@" \
+    --steps 4 --device cpu &
+done
+wait
+"""
+
+
+@pytest.mark.slow
+def test_the_batch_script_of_the_docs(jobs: Any, data: Path, tmp_path: Path) -> None:
+    """As written, but for the places and for srun, which is played."""
+    (script,) = re.findall(r"```bash\n(.*?)```", (HERE.parents[1] / "docs/cluster.md").read_text(), re.DOTALL)
+    assert script.count("/shared/images") == script.count("/shared/runs/big") == 1
+    script = script.replace("/shared/images", str(data)).replace("/shared/runs/big", str(tmp_path / "run"))
+    for name, text in {
+        "srun": SRUN,
+        "job": script,
+        "genzoo": f'#!/bin/sh\nexec {sys.executable} -m genzoo.cli "$@"\n',
+    }.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    env = jobs.environment(PATH=f"{tmp_path}:{os.environ['PATH']}", SLURM_JOB_ID=str(os.getpid()), SLURM_NTASKS="2")
+    for sitting in (1, 2):  # the second goes on, and has nothing left to do
+        done = subprocess.run(
+            ["bash", tmp_path / "job"], env=env, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.stderr == "", sitting
+        assert f"{tmp_path / 'run'}: wgan-gp, 4 steps" in done.stdout
+    assert json.loads((tmp_path / "run/training.json").read_text())["hardware"]["processes"] == 2
+
+
+@pytest.mark.slow
+def test_two_machines(jobs: Any, data: Path, tmp_path: Path, start: Any) -> None:
+    """Two torchruns that meet, as on two nodes."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    meet = ("--nnodes", 2, "--nproc-per-node", 1, "--rdzv-id", 7, "--rdzv-backend", "c10d")
+    command = ("-m", "torch.distributed.run", *meet, "--rdzv-endpoint", f"localhost:{port}", *CLI)
+    both = [start(*command, *jobs.train("gan", data, tmp_path / "run", "--steps", 4)) for _ in range(2)]
+    said = [p.communicate(timeout=200) for p in both]
+    assert [p.returncode for p in both] == [0, 0], said
+    assert (said[0][0] + said[1][0]).count("gan, 4 steps") == 1
+    assert (tmp_path / "run/manifest.json").is_file()

@@ -58,7 +58,7 @@ def test_what_goes_without_saying_is_not_said() -> None:
     data = genzoo.load_data("ring8", options={"limit": 10})
     config = compose(registry, data.spec, "vae", {})
     assert command(registry, config, "ring8", seed=0) == [
-        "genzoo", "train", "vae", "--data", "ring8", "--out", "runs/vae", "--seed", "0",
+        "genzoo", "train", "vae", "--data", "ring8", "--out", "runs/vae", "--seed", "0", "--precision", "float32",
     ]  # fmt: skip
 
 

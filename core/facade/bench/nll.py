@@ -71,6 +71,7 @@ def likelihood(
         seed=seed,
         options={**LIKELIHOOD, **(options or {})},
         threads=threads,
+        precision="float32",  # the number is compared with published ones
         progress=progress,
     )
     if not run.finished:

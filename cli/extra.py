@@ -1,0 +1,82 @@
+"""Commands that plugins add: imported when they are called, and only then."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from genzoo.registry import Entry
+
+running: list[Entry] = []  # the plugin's command that this process runs, if it does
+
+
+def with_commands(full: typer.Typer, arguments: list[str]) -> typer.Typer:
+    """Return the program with the one command that is called, or for the help with all that plugins add.
+
+    Args:
+        full: the program.
+        arguments: what follows its name on the command line.
+
+    Raises:
+        UsageError: if several plugins claim the command.
+        GenzooError: if it cannot be imported; names the plugin.
+    """
+    before = [a for a in arguments if not a.startswith("-")]
+    name = before[0] if before else ""
+    options = arguments[: arguments.index(name)] if name else arguments
+    if "--no-plugins" in options:
+        os.environ["GENZOO_NO_PLUGINS"] = "1"
+    app = copy.copy(full)
+    if any(i.name == name for i in (*full.registered_commands, *full.registered_groups)):
+        # The others need no parsing.
+        app.registered_commands = [c for c in full.registered_commands if c.name == name]
+        app.registered_groups = [g for g in full.registered_groups if g.name == name]
+        return app
+    if "--version" in options:
+        return full
+    from genzoo.registry import the_registry
+
+    registry = the_registry()
+    app.registered_commands = [*full.registered_commands]
+    app.registered_groups = [*full.registered_groups]
+    entries = registry.entries("command")
+    if not name:
+        for entry in entries:
+            app.command(entry.name, help=f"{entry.summary} ({entry.distribution})".strip())(_stub)
+    elif any(e.name == name.rpartition(":")[2] for e in entries):
+        entry = registry.get("command", name)
+        _add(app, name, entry, registry.load_command(entry))
+        running.append(entry)
+    return app
+
+
+def _stub() -> None:
+    """Stands in the help for a command that is not imported."""
+
+
+def _add(app: typer.Typer, name: str, entry: Entry, target: Any) -> None:
+    from genzoo.core.errors import GenzooError
+
+    if isinstance(target, typer.Typer):
+        commands = target.registered_commands
+        if len(commands) == 1 and not target.registered_groups and target.registered_callback is None:
+            only = copy.copy(commands[0])
+            only.name, only.help = name, only.help or (None if _doc(only.callback) else entry.summary)
+            app.registered_commands.append(only)
+        else:
+            app.add_typer(target, name=name)
+    elif callable(target) and not isinstance(target, type):
+        app.command(name, help=None if _doc(target) else entry.summary)(target)
+    else:
+        raise GenzooError(
+            f"command {entry.name!r} of {entry.origin}: {entry.target} is a {type(target).__name__}, "
+            "neither a Typer app nor a function"
+        )
+
+
+def _doc(function: Any) -> str:
+    return getattr(function, "__doc__", None) or ""

@@ -1,0 +1,146 @@
+"""Commands for authors of plugins: plugins new, plugins check."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genzoo.cli.output import bold, emit_json, hint
+
+if TYPE_CHECKING:
+    from genzoo.testing.report import Finding, Report
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
+
+
+def add_to(group: typer.Typer) -> None:
+    """Add these commands."""
+    group.command("new")(new)
+    group.command("check")(check)
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Of the package, such as genzoo-faces.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Write only this, may be repeated: gan, vae, objective, generator, encoder, critic, "
+            "likelihood, dataset, metric, extractor, recipe; all is most of it."
+        ),
+    ] = None,  # fmt: skip
+    out: Annotated[str | None, typer.Option(help="The folder to make; by default one of that name here.")] = None,
+    license: Annotated[str | None, typer.Option(help="Apache-2.0, MIT, BSD-3-Clause or none.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who holds the copyright; by default git's user.name.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a complete package for a plugin, which installs, passes its own tests and trains at once."""
+    from genzoo.scaffold import LICENSES, new_plugin
+
+    if license is None and not json and sys.stdin.isatty() and sys.stdout.isatty():
+        license = typer.prompt(f"License ({', '.join(LICENSES)})", default=LICENSES[0])
+    written = new_plugin(
+        name,
+        kind or ("all",),
+        out=out,
+        license=license or LICENSES[0],
+        author=_git_user() if author is None else author,
+    )
+    if json:
+        emit_json({"folder": str(written.folder), "name": written.name, "package": written.package,
+                   "files": list(written.files), "next": list(written.commands)})  # fmt: skip
+        return
+    print(f"{bold(written.name)} is in {written.folder}/")
+    print("\n".join(f"  {f}" for f in written.files))
+    if license is None:
+        hint(f"its license is {LICENSES[0]}: --license takes {', '.join(LICENSES)}")
+    print("\nnow\n" + "\n".join(f"  {c}" for c in written.commands))
+
+
+def _git_user() -> str:
+    """What git calls the user, or ""."""
+    if shutil.which("git") is None:
+        return ""
+    asked = subprocess.run(
+        ["git", "config", "--get", "user.name"], capture_output=True, text=True, timeout=10, check=False
+    )
+    return asked.stdout.strip().replace('"', "").replace("\\", "")
+
+
+def check(
+    distribution: Annotated[
+        str | None, typer.Argument(help="A distribution or plugin; by default all but genzoo's own.")
+    ] = None,
+    entry: Annotated[
+        list[str] | None, typer.Option(help="Only this entry, NAME or KIND:NAME; may be repeated.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--check", help="Only this check; may be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Hold all that a plugin registers to what the zoo asks of its parts; exits 1 if something fails."""
+    from genzoo import testing
+
+    shows = not json and sys.stderr.isatty()
+
+    def progress(finding: Finding) -> None:
+        print(f"\r\x1b[K{finding.entry}: {finding.check}", end="", file=sys.stderr, flush=True)
+
+    report = testing.check(distribution, entry, checks=only, on_finding=progress if shows else None)
+    if shows:
+        print("\r\x1b[K", end="", file=sys.stderr)
+    if json:
+        emit_json(report.to_dict())
+    else:
+        _show(report)
+    if not report.ok:
+        sys.exit(1)
+
+
+def _show(report: Report) -> None:
+    """Tables of checks and entries, kind by kind; then every failure; then how the plugins import."""
+    from genzoo.testing.report import counts
+
+    kinds: dict[str, dict[str, dict[str, str]]] = {}
+    for label, outcomes in report.table().items():
+        kind, _, name = label.partition(":")
+        kinds.setdefault(kind, {})[name] = {c: MARKS[o] for c, o in outcomes.items()}
+    for kind, entries in kinds.items():
+        _matrix(kind, entries)
+    for finding in report.failures:
+        print(f"{finding.text()}\n")
+    skipped: dict[str, list[str]] = {}
+    for f in report.findings:
+        if f.outcome == "skipped" and f.found:
+            skipped.setdefault(f"{f.entry}: {f.found}", []).append(f.check)
+    for why, checks in skipped.items():
+        print(f"– {', '.join(checks)} of {why}")
+    if skipped:
+        print()
+    for p in report.plugins:
+        heavy = f", and brings {', '.join(p.heavy)}" if p.heavy else ", without torch"
+        print(f"plugin {p.plugin} ({p.distribution} {p.version}) imports in {1000 * p.seconds:.0f} ms{heavy}")
+        if p.fault:
+            print(f"✗ {p.fault}")
+    n = counts(report.findings)
+    hint(f"{n['passed']} checks passed, {n['failed']} failed, {n['skipped']} had nothing to look at")
+
+
+def _matrix(kind: str, entries: dict[str, dict[str, str]]) -> None:
+    """Entries as columns, as many side by side as fit, and checks as rows."""
+    checks = list(dict.fromkeys(c for outcomes in entries.values() for c in outcomes))
+    left = max(len(kind), *map(len, checks))
+    room = shutil.get_terminal_size((100, 24)).columns
+    names = list(entries)
+    while names:
+        width, some = left, []
+        while names and (not some or width + 2 + len(names[0]) <= room):
+            width += 2 + len(names[0])
+            some.append(names.pop(0))
+        print(bold(kind.ljust(left)) + "".join(f"  {n}" for n in some))
+        for check in checks:
+            print((check.ljust(left) + "".join(f"  {entries[n].get(check, '').center(len(n))}" for n in some)).rstrip())
+        print()

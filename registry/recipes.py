@@ -1,0 +1,209 @@
+"""Recipes as TOML files: read strictly, and refused with file, line and the nearest right word."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from genzoo.core.config import KINDS, TrainOptions
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.files import given_path
+from genzoo.core.options import OptionInfo, describe_type, options_of
+from genzoo.core.spec import Latent
+from genzoo.registry.entries import MODALITIES, Entry, check_name, check_reference
+from genzoo.registry.registry import Registry
+
+FORMAT = 1
+GROUPS = (*KINDS, "latent", "train")
+_TEXT = ("name", "summary", "paper")
+_TOP = ("format", *_TEXT, "modalities", "tags", "needs", "conditional", "parts", "presets", *GROUPS)
+_LARGEST = 1 << 20  # bytes
+
+
+def is_file(name: object) -> bool:
+    """Whether a recipe's name means a file."""
+    return isinstance(name, os.PathLike) or (isinstance(name, str) and name.endswith(".toml"))
+
+
+def find(registry: Registry, recipe: str | os.PathLike[str]) -> Entry:
+    """Return the recipe of a name, or of a file: ``my.toml``.
+
+    Raises:
+        UsageError: if there is none, or the file is wrong; says where and what.
+    """
+    return read(registry, recipe) if is_file(recipe) else registry.get("recipe", str(recipe))
+
+
+def read(registry: Registry, path: str | os.PathLike[str]) -> Entry:
+    """Read a recipe's file; every part must be there and every option be one of that part's.
+
+    Raises:
+        UsageError: for anything else in it, with file and line, and the nearest right word.
+    """
+    file = given_path(path)
+    try:
+        size = os.path.getsize(file)
+        raw = file.read_bytes() if size <= _LARGEST else b""
+    except OSError as e:
+        raise UsageError(f"{file}: {(e.strerror or str(e)).lower()}") from None
+    if size > _LARGEST:
+        raise UsageError(f"{file} has {size:,} bytes: that is no recipe")
+    try:
+        text = raw.decode()
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{file} is no TOML: {' '.join(str(e).split())}") from None
+    return _Reader(registry, str(file), text).entry(content, file.stem)
+
+
+class _Reader:
+    """Turns what a file says into an entry."""
+
+    def __init__(self, registry: Registry, file: str, text: str) -> None:
+        self.registry, self.file, self.lines = registry, file, text.splitlines()
+
+    def fail(self, table: str, key: str, why: str) -> UsageError:
+        """Say what is wrong at a key of a table."""
+        where = f"{self.file}:{self._line(table, key)}" + (f", table [{table}]" if table else "")
+        return UsageError(f"{where}: {why}")
+
+    def _line(self, table: str, key: str) -> int:
+        """The line of a key, as well as a search can tell: in its table, else where the table begins."""
+        here, found = "", 1
+        for number, line in enumerate(self.lines, 1):
+            if header := re.match(r"\s*\[\s*([^\[\]#]+?)\s*\]", line):
+                here = re.sub(r"""["'\s]""", "", header[1])
+                found = number if here in (table, f"{table}.{key}".lstrip(".")) else found
+            if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line) and here == table:
+                return number
+        return found
+
+    def entry(self, content: dict[str, Any], stem: str) -> Entry:
+        self.words("", content, _TOP)
+        if content.get("format", FORMAT) != FORMAT:
+            newer = isinstance(content["format"], int) and content["format"] > FORMAT
+            why = "which a newer genzoo reads" if newer else f"where {FORMAT} belongs"
+            raise self.fail("", "format", f"format is {content['format']!r}, {why}")
+        for key in _TEXT:
+            if not isinstance(content.get(key, ""), str):
+                raise self.fail("", key, f"{key} takes text, not {content[key]!r}")
+        self.needs(content.get("needs", []))
+        parts = self.parts("parts", content.get("parts", {}))
+        if not parts.get("objective"):
+            raise self.fail("parts", "objective", "parts needs an objective: objective = \"…\"; 'genzoo list objective'")
+        conditional = content.get("conditional", False)
+        if not isinstance(conditional, bool):
+            raise self.fail("", "conditional", f"conditional takes true or false, not {conditional!r}")
+        data: dict[str, Any] = {k: parts.get(k) for k in KINDS} | {"conditional": conditional}
+        data["options"] = self.options("", content, data)
+        data["presets"] = {}
+        for name, preset in self.table("presets", "", content.get("presets", {})).items():
+            data["presets"][name] = self.preset(name, preset, data)
+        try:
+            name = check_name("recipe", content.get("name") or name_from(stem))
+        except GenzooError as e:
+            raise self.fail("", "name", str(e)) from None
+        words = {k: self.list("", k, content.get(k, [])) for k in ("modalities", "tags")}
+        for word in words["modalities"]:
+            if word not in MODALITIES:
+                raise self.fail("", "modalities", f"there is no modality {word!r}{did_you_mean(word, MODALITIES)}")
+        return Entry("recipe", name, "", content.get("summary", ""), content.get("paper", ""), data=data, **words)
+
+    def preset(self, name: str, preset: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+        where = f"presets.{name}"
+        self.words(where, self.table(where, "", preset), ("conditional", "parts", *GROUPS))
+        parts = self.parts(f"{where}.parts", preset.get("parts", {}))
+        named = {k: parts.get(k) or data[k] for k in KINDS}
+        found: dict[str, Any] = {**parts, **self.options(f"{where}.", preset, named)}
+        if "conditional" in preset:
+            if not isinstance(preset["conditional"], bool):
+                raise self.fail(where, "conditional", "conditional takes true or false")
+            found["conditional"] = preset["conditional"]
+        return found
+
+    def words(self, table: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+        """Refuse keys that there are not."""
+        known = list(known)
+        for key in given:
+            if key not in known:
+                hint = did_you_mean(key, known) or f"; there are {', '.join(known)}"
+                raise self.fail(table, key, f"there is no {key!r}{hint}")
+
+    def table(self, table: str, key: str, given: Any) -> dict[str, Any]:
+        if not isinstance(given, dict):
+            raise self.fail(table.rpartition(".")[0], table.rpartition(".")[2], f"{table} must be a table, [{table}]")
+        return given
+
+    def list(self, table: str, key: str, given: Any) -> tuple[str, ...]:
+        if not isinstance(given, list) or not all(isinstance(w, str) for w in given):
+            raise self.fail(table, key, f"{key} takes a list of texts, not {given!r}")
+        return tuple(given)
+
+    def parts(self, table: str, given: Any) -> dict[str, str]:
+        self.words(table, self.table(table, "", given), KINDS)
+        for kind, name in given.items():
+            try:
+                check_reference("", kind, name)
+                self.registry.get(kind, name)
+            except GenzooError as e:
+                raise self.fail(table, kind, str(e).removeprefix("recipe '': ")) from None
+        return dict(given)
+
+    def options(self, above: str, content: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of all groups by dotted name, each of its type."""
+        found: dict[str, Any] = {}
+        for group in GROUPS:
+            given = self.table(f"{above}{group}", "", content.get(group, {}))
+            infos = {i.name: i for i in infos_of(self.registry, group, named)} if given else {}
+            if given and group in KINDS and not named.get(group):
+                raise self.fail(f"{above}{group}", "", f"it has options of {group}, and parts names none")
+            for key, value in given.items():
+                if key not in infos:
+                    some = did_you_mean(key, infos) or f"; it has {', '.join(infos) or 'no options'}"
+                    what = f"{group} {named[group]!r}" if group in KINDS else group
+                    raise self.fail(f"{above}{group}", key, f"{what} has no option {key!r}{some}")
+                try:
+                    found[f"{group}.{key}"] = exact(infos[key], value, key)
+                except UsageError as e:
+                    raise self.fail(f"{above}{group}", key, str(e)) from None
+        return found
+
+    def needs(self, given: Any) -> None:
+        """Say which distribution is not there, rather than which of its parts."""
+        for need in self.list("", "needs", given):
+            name, _, wanted = need.partition(" ")
+            try:
+                version(name)
+            except (PackageNotFoundError, ValueError):
+                pin = f"'{name}=={wanted}'" if wanted else name
+                raise self.fail("", "needs", f"it needs {need}, which is not installed: pip install {pin}") from None
+
+
+def infos_of(registry: Registry, group: str, named: Mapping[str, Any]) -> list[OptionInfo]:
+    """The options of a group, given the names of the parts."""
+    if group in ("latent", "train"):
+        return options_of(Latent if group == "latent" else TrainOptions)
+    return registry.options(registry.get(group, named[group])) if named.get(group) else []
+
+
+def exact(info: OptionInfo, value: Any, where: str) -> Any:
+    """A value of a file as its option's: text is no number here, and ``"none"`` is how TOML says that there is none."""
+    text = "str" in info.type or "Literal" in info.type or (value == "none" and "None" in info.type)
+    if isinstance(value, str) and not text:
+        raise UsageError(f"{where} takes {describe_type(info.type)}, not the text {value!r}")
+    return info.coerce(value, where)
+
+
+def name_from(stem: str) -> str:
+    """A recipe's name from its file's."""
+    return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._") or "recipe"
+
+
+def by_value(registry: Registry, entry: Entry) -> Entry:
+    """The same recipe with every option of the parts that it names by value."""
+    return replace(entry, data={**entry.data, "options": {i.name: i.default for i in registry.options(entry)}})
