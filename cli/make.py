@@ -188,7 +188,8 @@ def _describe(trainer: Any, config: Any) -> None:
     sizes |= {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.critics.items()}
     hint("parameters: " + ", ".join(f"{k} {v:,}" for k, v in sizes.items() if v))
     held = f", {len(trainer.held_out):,} held out" if trainer.held_out is not None else ""
-    hint(f"data: {trainer.data.name or 'unnamed'}, {len(trainer.data):,} observations{held}; device: {trainer.device}; precision: {trainer.record.get("precision", "float32")}")
+    hint(f"data: {trainer.data.name or 'unnamed'}, {len(trainer.data):,} observations{held}; device: {trainer.device}")
+    hint(f"precision: {trainer.record['precision']}")
     hint(f"data: {trainer.feed.how}")
     if trainer.runtime.size > 1:
         each = trainer.options.batch_size // trainer.runtime.size
