@@ -11,6 +11,7 @@ import typer
 from genzoo.cli.make import assignments
 from genzoo.cli.output import emit_json, hint, table
 from genzoo.core.errors import UsageError
+from genzoo.core.strict import one_line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -103,14 +104,16 @@ def _print(found: Any) -> None:
     """Metrics down, models across; the winner carries a star."""
     about = found.reports[0].record
     if about:
-        hint(f"against {about.get('data')} ({about.get('split')}), {about.get('fake'):,} samples, seed {found.seed}")
+        hint(
+            f"against {about.get('data')} ({about.get('split')}), {about.get('fake')} samples, seed {about.get('seed')}"
+        )
     rows = []
     for row in found.rows:
         cells = ["absent" if r is None else r.text() for r in row.results]
         if row.best is not None:
             cells[row.best] += " *"
         rows.append([row.title, *cells, row.some.unit])
-    table(rows, ("metric", *found.names, "unit"))
+    table([[one_line(c) for c in r] for r in rows], ("metric", *found.names, "unit"))
     if any(row.best is not None for row in found.rows):
         hint("* better than every other: its interval has no point in common with theirs")
     else:
@@ -120,6 +123,6 @@ def _print(found: Any) -> None:
         for reason, missing in report.absences().items():
             listed = [m for m in missing if m in some]
             if listed:
-                hint(f"absent of {name}: {', '.join(listed)} ({reason})")
+                hint(f"absent of {name}: {', '.join(listed)} ({one_line(reason)})")
     for reason, missing in found.absences().items():
-        hint(f"absent of all: {', '.join(missing)} ({reason})")
+        hint(f"absent of all: {', '.join(missing)} ({one_line(reason)})")

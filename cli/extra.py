@@ -31,7 +31,8 @@ def with_commands(full: typer.Typer, arguments: list[str]) -> typer.Typer:
     if "--no-plugins" in options:
         os.environ["GENZOO_NO_PLUGINS"] = "1"
     app = copy.copy(full)
-    if any(i.name == name for i in (*full.registered_commands, *full.registered_groups)):
+    known = {c.name for c in full.registered_commands} | {g.name for g in full.registered_groups}
+    if name in known:
         # The others need no parsing.
         app.registered_commands = [c for c in full.registered_commands if c.name == name]
         app.registered_groups = [g for g in full.registered_groups if g.name == name]

@@ -101,7 +101,9 @@ def show_entry(
         print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
     if e["options"]:
         print("\n  options (--set NAME=VALUE):")
-        prefix = {"recipe": "", "dataset": "data.", "metric": f"{e['name']}.", "tracker": f"{e['name']}."}.get(e["kind"], f"{e['kind']}.")
+        prefix = {"recipe": "", "dataset": "data.", "metric": f"{e['name']}.", "tracker": f"{e['name']}."}.get(
+            e["kind"], f"{e['kind']}."
+        )
         table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
     for preset, settings in recipe.get("presets", {}).items():
         print(f"\n  on {preset} data:")
@@ -159,7 +161,9 @@ def plugins_list(json: Json = False) -> None:
             kind, _, name = added.partition(":")
             kinds.setdefault(kind, []).append(name)
         adds = "; ".join(f"{k} {', '.join(v)}" for k, v in kinds.items()) or "nothing"
-        rows.append([r["name"], f"{r['distribution']} {r['version']}", adds if r["status"] == "enabled" else r["status"]])
+        rows.append(
+            [r["name"], f"{r['distribution']} {r['version']}", adds if r["status"] == "enabled" else r["status"]]
+        )
         rows.extend(["", "", f"error: {f}"] for f in r["errors"])
         rows.extend(["", "", f"note: {f}"] for f in r["notes"])
     table(rows, ("plugin", "distribution", "adds"))

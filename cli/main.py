@@ -102,10 +102,6 @@ def main() -> None:
             message = ""  # the parent, or process 0, says it for all
         if message:
             print(message if "\n" in message else f"genzoo: {message}", file=sys.stderr)
-        if launched.joined():  # what is left of the communication with the others may wait for them for long
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
     try:
         sys.stdout.flush()
     except OSError as e:
@@ -113,7 +109,19 @@ def main() -> None:
         if not isinstance(e, BrokenPipeError) and not code:
             code = 1
             print(f"genzoo: cannot write the output: {explained(e)[1]}", file=sys.stderr)
+    if launched.joined:
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: Any) -> None:
+    """End a process that works with others without clearing up, which may wait for them, or abort, if they are gone."""
+    if code in (None, 0, 130):
+        from genzoo.core.runtime import part
+
+        part()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def explained(error: Exception) -> tuple[int, str]:

@@ -29,10 +29,10 @@ def new(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="Write only this, may be repeated: gan, vae, objective, generator, encoder, critic, "
-            "likelihood, dataset, metric, extractor, recipe; all is most of it."
+            help="Write only this, may be repeated: gan, vae, objective, generator, encoder, critic, likelihood, "
+            "dataset, metric, extractor, recipe; all is most of it."
         ),
-    ] = None,  # fmt: skip
+    ] = None,
     out: Annotated[str | None, typer.Option(help="The folder to make; by default one of that name here.")] = None,
     license: Annotated[str | None, typer.Option(help="Apache-2.0, MIT, BSD-3-Clause or none.")] = None,
     author: Annotated[str | None, typer.Option(help="Who holds the copyright; by default git's user.name.")] = None,
@@ -136,7 +136,8 @@ def _matrix(kind: str, entries: dict[str, dict[str, str]]) -> None:
     room = shutil.get_terminal_size((100, 24)).columns
     names = list(entries)
     while names:
-        width, some = left, []
+        width = left
+        some: list[str] = []
         while names and (not some or width + 2 + len(names[0]) <= room):
             width += 2 + len(names[0])
             some.append(names.pop(0))

@@ -9,6 +9,7 @@ from typing import Any
 
 from genzoo.core.errors import UsageError
 from genzoo.core.report import ARROWS, Report, Result
+from genzoo.core.strict import one_line
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Comparison:
             raise UsageError("there is nothing to compare: give models, files of samples, or reports")
         metrics = dict.fromkeys(r.metric for report in reports for r in report)
         rows = [_row(metric, reports) for metric in metrics]
-        return cls(tuple(names or distinct([r.subject for r in reports])), tuple(reports), tuple(rows))
+        called = names or distinct([one_line(r.subject) for r in reports])
+        return cls(tuple(called), tuple(reports), tuple(rows))
 
     def absences(self) -> dict[str, list[str]]:
         """Metrics that none of them has, by reason."""

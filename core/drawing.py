@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from genzoo.core.strict import one_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,10 +81,10 @@ class Drawing:
 
         size = f'viewBox="0 0 {self.width:g} {self.height:g}"'
         size += "" if themed else f' width="{self.width:g}" height="{self.height:g}"'
-        named = f' role="img" aria-label="{html.escape(title)}"' if title else ' aria-hidden="true"'
+        named = f' role="img" aria-label="{_text(title)}"' if title else ' aria-hidden="true"'
         lines = [f'<svg xmlns="http://www.w3.org/2000/svg" {size}{named} font-family="system-ui, sans-serif">']
         if not themed:
-            lines += [f"<title>{html.escape(title)}</title>"] * bool(title)
+            lines += [f"<title>{_text(title)}</title>"] * bool(title)
             lines.append(f'<rect width="100%" height="100%" fill="{LIGHT["paper"]}"/>')
         for mark in self.marks:
             tint = colour(mark.colour)
@@ -89,7 +92,7 @@ class Drawing:
                 bold = ' font-weight="600"' if mark.bold else ""
                 lines.append(
                     f'<text x="{mark.at[0]:.1f}" y="{mark.at[1]:.1f}" font-size="{mark.size:g}"{bold} '
-                    f'text-anchor="{mark.anchor}" style="fill:{tint}">{html.escape(mark.text)}</text>'
+                    f'text-anchor="{mark.anchor}" style="fill:{tint}">{_text(mark.text)}</text>'
                 )
                 continue
             if isinstance(mark, Dots):  # one path of lines without length, whose round ends are the dots
@@ -130,13 +133,18 @@ class Drawing:
         return canvas
 
 
+def _text(text: str) -> str:
+    """A stranger's text as it may stand in XML: no control characters, nothing that turns the reading direction."""
+    return html.escape(one_line(text))
+
+
 def _dashed(points: Sequence[Point], dash: Sequence[float]) -> list[list[Point]]:
     """A path's parts that are drawn."""
     if not dash:
         return [list(points)] if len(points) > 1 else []
     pattern = list(dash) * (1 + len(dash) % 2)
     parts, current, at, left, on = list[list[Point]](), list(points[:1]), 0, pattern[0], True
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         length = ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
         done = 0.0
         while length - done > left:

@@ -10,7 +10,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -108,6 +107,8 @@ def _sync(path: Path) -> None:
 
 def _settled(path: Path) -> dict[str, Any]:
     """Make a written file durable; its size and sha256, which are computed while the disk is at work."""
+    from concurrent.futures import ThreadPoolExecutor  # here, since it takes long to import
+
     with ThreadPoolExecutor(1) as aside:
         syncing = aside.submit(_sync, path)
         found = {"size": path.stat().st_size, "sha256": sha256(path)}

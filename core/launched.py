@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 REPORTS = "GENZOO_REPORTS"  # folder where a process leaves its last word
 STORE = "GENZOO_STORE"  # file through which the processes of one machine find each other
 PARENT = "GENZOO_PARENT"  # read end of a pipe that closes when the parent is gone
+joined = False  # whether this process has joined others; `genzoo.core.runtime.join` says so
 _watched = False
 
 
@@ -37,12 +37,6 @@ def world() -> int:
         if os.environ.get(name, "").isdigit():
             return int(os.environ[name])
     return 1
-
-
-def joined() -> bool:
-    """Whether this process has joined others."""
-    distributed = sys.modules.get("torch.distributed")
-    return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
 
 def report(code: int, sentence: str, *, because: int | None = None) -> bool:

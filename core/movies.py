@@ -76,7 +76,8 @@ def _gif(frames: Sequence[Image.Image], path: Path, fps: float, hold: float) -> 
 
 def _mp4(frames: Sequence[Image.Image], path: Path, fps: float, hold: float) -> None:
     ffmpeg = _encoder()
-    size = tuple(n + n % 2 for n in frames[0].size)  # H.264 halves the colour's resolution
+    width, height = frames[0].size
+    size = (width + width % 2, height + height % 2)  # H.264 halves the colour's resolution
     still = max(round(hold * fps) - 1, 0)
     with replacing(path) as temporary:
         try:

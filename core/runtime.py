@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,7 @@ class Runtime:
     host: Any = None  # a gloo group for agreements, which stay off the device
     store: Any = None
     watch: Watch | None = None
+    in_step: bool = True  # whether all that was begun together was ended together
 
     @property
     def first(self) -> bool:
@@ -190,12 +192,13 @@ class Runtime:
         if self.size == 1:
             yield
             return
+        before, self.in_step = self.in_step, False
         if self.watch is not None:
             self.watch.waiting += 1
         try:
             yield
+            self.in_step = before
         except BaseException as e:
-            atexit.unregister(_part)  # the others may be waiting for what will not come: just go
             if not _is_loss(e):
                 if not isinstance(e, PeerLost):
                     self._leave_word(e)
@@ -329,7 +332,8 @@ def join(device: torch.device | None = None) -> Runtime:
         runtime.store = _store.PrefixStore("genzoo", dist.distributed_c10d._get_default_store())
     else:
         runtime.store = _meet(runtime)
-        atexit.register(_part)
+        launched.joined = True
+        atexit.register(part)
     backend = "gloo" if dist.get_backend() != "gloo" else None
     runtime.watch = Watch(rank, size, runtime.store)
     runtime.host = dist.new_group(backend=backend) if backend else dist.group.WORLD
@@ -432,8 +436,14 @@ def _on_this_machine(size: int) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE") or (re.match(r"\d*", tasks) or [""])[0] or size)
 
 
-def _part() -> None:
-    """Leave at the end of the process; those that failed just go, or they would wait for what never comes."""
-    if dist.is_initialized():
-        with suppress(Exception):
-            dist.destroy_process_group()
+def part() -> None:
+    """Leave the others at the end of a process: together, since who goes first may take the ground from under them.
+
+    Who failed just goes, or it would wait for what never comes.
+    """
+    if _joined is None or not _joined.in_step or hasattr(sys, "last_value") or not dist.is_initialized():
+        return
+    with suppress(RuntimeError):
+        _joined.barrier()
+        time.sleep(0.1)  # that is over when the last one has heard of it
+        dist.destroy_process_group()

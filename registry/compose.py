@@ -122,7 +122,7 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
     def resolve(kind: str, name: str) -> type:
         part = config.parts.get(kind) if config else None
         if part is None:
-            return registry.load(registry.get(kind, name))
+            return registry.load(registry.get(kind, name), _base(kind))
         maker = f"plugin {part.plugin!r} of {part.distribution} {part.version}"
         records = [r for r in registry.plugins() if (r.name, r.distribution) == (part.plugin, part.distribution)]
         absent = GenzooError(f"{kind} {name!r} comes from {maker}, which is {_missing(part)}")
@@ -138,9 +138,18 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
             coerce_all(registry.options(entry), part.options, kind)
         except UsageError as e:
             raise GenzooError(f"{kind} {name!r} of {entry.origin} cannot be what {maker} made: {e}") from e
-        return registry.load(entry)
+        return registry.load(entry, _base(kind))
 
     return resolve
+
+
+def _base(kind: str) -> type | None:
+    """What a part of a kind must inherit from; None of a kind that `genzoo.core.build` does not ask for."""
+    from genzoo.core import likelihood, networks, objective
+
+    homes = {"generator": networks, "encoder": networks, "critic": networks, "objective": objective,
+             "likelihood": likelihood}  # fmt: skip
+    return getattr(homes[kind], kind.capitalize()) if kind in homes else None
 
 
 def _missing(part: Part) -> str:

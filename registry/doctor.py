@@ -103,7 +103,7 @@ def _distribution(distribution: Distribution) -> Iterator[Finding]:
         fault = _unmet(text)
         if fault:
             yield Finding("error", about, f"needs {text.partition(';')[0].strip()}, and {fault[0]}", fault[1])
-    needed = distribution.metadata.get("Requires-Python")
+    needed = _header(distribution, "Requires-Python")
     if needed:
         import platform
 
@@ -115,11 +115,17 @@ def _distribution(distribution: Distribution) -> Iterator[Finding]:
                 yield Finding("error", about, said, "install a version of it that supports this Python")
         except InvalidSpecifier:
             yield Finding("warning", about, f"has the Requires-Python {needed!r}, which is none", "tell its authors")
-    missing = [str(f) for f in distribution.files or [] if f.suffix == ".py" and not f.locate().is_file()]
+    missing = [str(f) for f in distribution.files or [] if f.suffix == ".py" and not os.path.isfile(f.locate())]
     if missing:
         some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         advice = f"pip install --force-reinstall --no-deps {distribution.metadata['Name']}"
         yield Finding("error", about, f"lacks files that it was installed with: {some}", advice)
+
+
+def _header(distribution: Distribution, name: str) -> str:
+    """A line of its metadata, empty if there is none."""
+    found = distribution.metadata.get_all(name)
+    return found[0] if found else ""
 
 
 def _unmet(requirement: str) -> tuple[str, str] | None:

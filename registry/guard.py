@@ -50,8 +50,8 @@ def contained(notes: list[str]) -> Iterator[None]:
     """
     shared = {name: getattr(sys, name) for name in _SHARED}
     stdout, limit, own = sys.stdout, sys.getrecursionlimit(), dict(vars(builtins))
-    sys.stdout = _Aside(sys.stderr)  # type: ignore[assignment]
-    sys.stderr = _Aside(sys.stderr)  # type: ignore[assignment]
+    sys.stdout = _Aside(sys.stderr)
+    sys.stderr = _Aside(sys.stderr)
     aside = sys.stderr
     replaced: list[str] = []
     try:
@@ -64,7 +64,8 @@ def contained(notes: list[str]) -> Iterator[None]:
         sys.stdout = stdout
         sys.setrecursionlimit(limit)
         now = vars(builtins)
-        for name in [n for n in {**now, **own} if n != "_" and now.get(n, now) is not own.get(n, now)]:
+        changed = [n for n in {**now, **own} if now.get(n, now) is not own.get(n, now)] if now != own else []
+        for name in changed:
             replaced.append(f"builtins.{name}")
             if name in own:
                 now[name] = own[name]
@@ -117,8 +118,8 @@ def _signals() -> Iterator[None]:
         if timer:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, alarm)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for watched, former in before.items():
+            signal.signal(watched, former)
 
 
 @contextlib.contextmanager

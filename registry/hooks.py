@@ -27,7 +27,7 @@ def genzoo_register(registry: Registrar) -> None:
 
 
 @hookspec
-def genzoo_observers(run: Watched) -> Observer | list[Observer] | None:  # type: ignore[empty-body]
+def genzoo_observers(run: Watched) -> Observer | list[Observer] | None:
     """Give what watches a run of training: a `genzoo.core.trainer.Observer`, several, or None.
 
     It is asked once for every run, on process 0, before the first step; torch may be imported by then, and not before.

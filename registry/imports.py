@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from genzoo.core.errors import GenzooError
 from genzoo.registry.source import locate
 
-HEAVY = frozenset(
-    "torch torchvision torchaudio tensorflow jax flax keras numpy scipy pandas sklearn skimage matplotlib cv2 numba "
-    "transformers diffusers lightning pytorch_lightning accelerate timm onnxruntime wandb mlflow".split()
-)
+HEAVY = frozenset((
+    "torch", "torchvision", "torchaudio", "tensorflow", "jax", "flax", "keras", "numpy", "scipy", "pandas", "sklearn",
+    "skimage", "matplotlib", "cv2", "numba", "transformers", "diffusers", "lightning", "pytorch_lightning",
+    "accelerate", "timm", "onnxruntime", "wandb", "mlflow",
+))  # fmt: skip
 _EXITS = ("sys.exit", "os._exit", "os.abort", "exit", "quit")
 
 

@@ -95,7 +95,9 @@ class _Reader:
         self.needs(content.get("needs", []))
         parts = self.parts("parts", content.get("parts", {}))
         if not parts.get("objective"):
-            raise self.fail("parts", "objective", "parts needs an objective: objective = \"…\"; 'genzoo list objective'")
+            raise self.fail(
+                "parts", "objective", "parts needs an objective: objective = \"…\"; 'genzoo list objective'"
+            )
         conditional = content.get("conditional", False)
         if not isinstance(conditional, bool):
             raise self.fail("", "conditional", f"conditional takes true or false, not {conditional!r}")
@@ -108,11 +110,13 @@ class _Reader:
             name = check_name("recipe", content.get("name") or name_from(stem))
         except GenzooError as e:
             raise self.fail("", "name", str(e)) from None
-        words = {k: self.list("", k, content.get(k, [])) for k in ("modalities", "tags")}
-        for word in words["modalities"]:
+        modalities, tags = (self.list("", k, content.get(k, [])) for k in ("modalities", "tags"))
+        for word in modalities:
             if word not in MODALITIES:
                 raise self.fail("", "modalities", f"there is no modality {word!r}{did_you_mean(word, MODALITIES)}")
-        return Entry("recipe", name, "", content.get("summary", ""), content.get("paper", ""), data=data, **words)
+        return Entry(
+            "recipe", name, "", content.get("summary", ""), content.get("paper", ""), modalities, tags, data=data
+        )
 
     def preset(self, name: str, preset: Any, data: Mapping[str, Any]) -> dict[str, Any]:
         where = f"presets.{name}"

@@ -210,28 +210,32 @@ print(json.dumps(outputs))
 
 
 def test_the_page_for_authors_makes_a_plugin_that_trains(tmp_path):
-    files, (install, *commands) = blocks("docs/write-a-plugin.md")
+    files, (new, cd, install, tests, *commands) = blocks("docs/write-a-plugin.md")
     source, site = tmp_path / "genzoo-hello", tmp_path / "site"
-    for name, text in {**files, "genzoo_hello/__init__.py": ""}.items():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
+    own = [files[f"genzoo_hello/{name}.py"] for name in ("gan", "vae")]
+    assert sum(bool(line.strip()) for text in own for line in text.splitlines()) <= 60
+
+    def python(*arguments, cwd=tmp_path):
+        env = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+        run = [sys.executable, *arguments]
+        done = subprocess.run(run, cwd=cwd, env=env, capture_output=True, text=True, timeout=250, check=False)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+        return done.stdout
+
+    python("-m", "genzoo.cli", *new[1:])
+    assert (cd, install, tests) == (["cd", source.name], ["pip", "install", "-e", ".[test]"], ["pytest"])
+    for name, text in files.items():
         (source / name).write_text(text, encoding="utf-8")
-    assert install == ["pip", "install", "-e", "."]
     offline = ["-q", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(site), str(source)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *offline], check=True, timeout=120)
+    python("-m", "pip", "install", *offline)
+    few = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "described or terms or shapes", cwd=source)
+    assert "8 passed" in few
     assert {c[0] for c in commands} == {"genzoo"}
-    done = subprocess.run(
-        [sys.executable, "-c", ALL_AT_ONCE, json.dumps([quickly(c) for c in commands])],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    outputs = json.loads(done.stdout)
-    assert "generator cppn; objective hello-r1; recipe hello-r1" in " ".join(outputs["plugins"].split())
-    assert "error" not in outputs["plugins"]
-    assert "objective.gamma" in outputs["show"]
-    assert (tmp_path / "hello.png").stat().st_size > 1000
-    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"hello", "vae", "by-class"}
+    more = ["train", "hello-dvae", "--generator", "hello-cppn", "--data", "fashion-mini", "--out", "runs/cppn"]
+    arguments = [*(quickly(c) for c in commands), quickly(["genzoo", *more])]
+    outputs = json.loads(python("-c", ALL_AT_ONCE, json.dumps(arguments)).splitlines()[-1])
+    assert "plugin hello (genzoo-hello 0.1.0) imports in" in outputs["plugins"]
+    assert "✗" not in outputs["plugins"]
+    assert "objective.gamma" in outputs["show"] or "objective.sigma" in outputs["show"]
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("gan.png", "vae.png"))
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"gan", "vae", "by-class", "cppn"}

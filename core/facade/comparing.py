@@ -17,6 +17,7 @@ from genzoo.core.evaluation import Extractor
 from genzoo.core.files import given_path, write_bytes, write_json
 from genzoo.core.model import Model
 from genzoo.core.report import Report
+from genzoo.core.strict import one_line
 from genzoo.evaluation import evaluate, read_report
 from genzoo.histories import History, history_of
 from genzoo.registry import the_registry
@@ -196,7 +197,8 @@ def _report(subject: Any) -> Report | None:
     if not isinstance(subject, (str, os.PathLike)) or not os.fspath(subject):
         return None
     path = given_path(subject)
-    if path.suffix.lower() == ".json" or (path.is_dir() and (path / "report.json").is_file()):
+    weights = (path / "config.json").exists() or (path / "checkpoints").exists()
+    if path.suffix.lower() == ".json" or (path.is_dir() and not weights and (path / "report.json").is_file()):
         return read_report(path)
     return None
 
@@ -205,7 +207,7 @@ def _title(subject: Any, report: Report | None) -> str:
     if isinstance(subject, (str, os.PathLike)):
         return os.fspath(subject)
     if report is not None:
-        return report.subject
+        return one_line(report.subject)
     if isinstance(subject, Model):
         return (subject.config.recipe if subject.config else "") or "model"
     return (subject.name if isinstance(subject, Data) else "") or "samples"

@@ -99,7 +99,8 @@ def neighbours(compared: Compared, side: Side) -> Exhibit:
         f"picture. {len(found.index)} of the samples are copies"
     )
     if found.unseen is not None:
-        caption += f"; of unseen data {round(found.unseen.value * found.unseen.samples[0])} of {found.unseen.samples[0]} would be"
+        held = found.unseen.samples[0]
+        caption += f"; of unseen data {round(found.unseen.value * held)} of {held} would be"
     alt = f"{len(nearest)} samples of {side.name} above their nearest neighbours among {len(known):,} training pictures"
     return Exhibit(pictures.grid(rows, len(nearest), gap=1, least=1, clear=True), alt, caption + ".")
 
@@ -119,15 +120,18 @@ def ways(compared: Compared, side: Side) -> Exhibit:
             for d, a in zip(found.dimensions, found.activity, strict=True)
         )
         caption = (
-            f"Traversals: one number of the code in each row, from −{found.values[-1]:g} to {found.values[-1]:g} standard "
-            f"deviations, the most active first: {order}."
+            f"Traversals: one number of the code in each row, from −{found.values[-1]:g} to {found.values[-1]:g} "
+            f"standard deviations, the most active first: {order}."
         )
         return Exhibit(grid, f"{len(found.x)} traversals of {side.name}, one number of the code in each row", caption)
     rows = 8
     codes = model.codes(0, 2 * rows, seed=compared.seed)
     labels = torch.arange(rows) % model.classes if model.classes else None
     x = model.interpolate(codes[:rows], codes[rows:], ACROSS, labels=labels)
-    caption = "Interpolations: from one random code to another in each row, along the sphere. It has no encoder, so its numbers have no order."
+    caption = (
+        "Interpolations: from one random code to another in each row, along the sphere. The model has no encoder that "
+        "would say what its code's numbers are for."
+    )
     grid = pictures.grid(x.flatten(0, 1), ACROSS, gap=1, least=1, clear=True)
     return Exhibit(grid, f"{rows} interpolations of {side.name} between random codes, one in each row", caption)
 
@@ -189,7 +193,12 @@ def _shares(details: Mapping[str, object]) -> Shares:
     found, real = details.get("shares"), details.get("shares of the data")
     if not isinstance(found, Mapping) or not isinstance(real, Mapping):
         return Shares({}, {}, "")
-    return Shares(dict(found), dict(real), str(details.get("classifier", "")))
+    return Shares(_numbers(found), _numbers(real), str(details.get("classifier", "")))
+
+
+def _numbers(shares: Mapping[object, object]) -> dict[str, float]:
+    """Shares as they should be, whatever a stranger's report holds."""
+    return {str(k): float(v) for k, v in shares.items() if isinstance(v, (int, float)) and 0 <= v <= 1}
 
 
 def _drawn(compared: Compared, side: Side, n: int) -> Tensor | None:

@@ -65,8 +65,8 @@ def history_of(weights: str | os.PathLike[str]) -> History:
         record = {}
     record = record if isinstance(record, dict) else {}
     config = read_config(folder, within=found.within) if (folder / CONFIG).exists() else None
-    log = _log(folder / LOG) or record.get("curves") or []
-    return History(folder, record, config, tuple(r for r in log if isinstance(r, dict) and "step" in r))
+    log = _log(folder / LOG) or _numbers(record.get("curves"))
+    return History(folder, record, config, tuple(r for r in log if "step" in r))
 
 
 def _log(path: Path) -> list[dict[str, float]]:
@@ -82,9 +82,13 @@ def _log(path: Path) -> list[dict[str, float]]:
     records = []
     for line in lines:
         try:
-            found = json.loads(line)
+            records.append(json.loads(line))
         except ValueError:
             continue
-        if isinstance(found, dict):
-            records.append({k: v for k, v in found.items() if isinstance(v, (int, float))})
-    return records
+    return _numbers(records)
+
+
+def _numbers(records: Any) -> list[dict[str, float]]:
+    """Records of a log, less what is no number in them."""
+    listed = records if isinstance(records, list) else []
+    return [{k: v for k, v in r.items() if isinstance(v, (int, float))} for r in listed if isinstance(r, dict)]

@@ -61,11 +61,11 @@ def disabled() -> list[str]:
     return sorted(state.disabled(loader.warn))
 
 
-def _without(meant: list[loader.Found], found: list[loader.Found]) -> Callable[[frozenset[str]], set[str]]:
+def _without(meant: list[loader.Found], found: list[loader.Found]) -> Callable[[frozenset[str]], frozenset[str]]:
     """Take some plugins out of what is off, and leave the others of their distributions as they were."""
     wholes = {loader.normal(p.distribution) for p in meant}
 
-    def edit(off: frozenset[str]) -> set[str]:
+    def edit(off: frozenset[str]) -> frozenset[str]:
         others = {p.address for p in found if p not in meant and loader.normal(p.distribution) in off & wholes}
         return (off | others) - wholes - {p.address for p in meant}
 

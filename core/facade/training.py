@@ -135,7 +135,7 @@ def fit(
     computes its part of every batch, and process 0 writes. A batch has the same gradient on any number of them.
 
     Args:
-        recipe: its name, or its TOML file; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
+        recipe: its name or TOML file; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
         data: a data set's name, a path (folder of images, .npy, .npz), a tensor or an array, a pair
             (observations, labels), a torch Dataset or DataLoader.
         out: folder for the weights, log, pictures and checkpoints; None writes nothing.

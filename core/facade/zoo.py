@@ -48,7 +48,9 @@ def show(name: str) -> dict[str, Any]:
     from genzoo.registry.recipes import is_file, read
 
     registry = the_registry()
-    entry, *others = [read(registry, name)] if is_file(name) else registry.find(name)  # a recipe comes before the objective of its name
+    entry, *others = (
+        [read(registry, name)] if is_file(name) else registry.find(name)
+    )  # a recipe comes before the objective of its name
     more: dict[str, Any] = {}
     if entry.kind == "weights":
         from genzoo.registry.stores.bundled import about_weights, version_of

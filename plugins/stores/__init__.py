@@ -10,4 +10,6 @@ def genzoo_register(registry: Registrar) -> None:
     """Register the two large ones; a plugin registers others of fsspec's by the same class."""
     target = f"{__name__}.buckets:Bucket"
     registry.store("s3", target, summary="Weights in S3, s3:BUCKET/FOLDER@VERSION (pip install s3fs).")
-    registry.store("gs", target, summary="Weights in Google Cloud Storage, gs:BUCKET/FOLDER@VERSION (pip install gcsfs).")
+    registry.store(
+        "gs", target, summary="Weights in Google Cloud Storage, gs:BUCKET/FOLDER@VERSION (pip install gcsfs)."
+    )

@@ -25,11 +25,11 @@ class Bucket(Store):
 
     def listing(self, name: str, revision: str) -> Listing:
         """Read the folder's manifest."""
-        path = f"{name.strip('/')}@{revision}" if revision else name.strip("/")
+        path = f"{name.rstrip('/')}@{revision}" if revision else name.rstrip("/")
         with self._told(path) as system, system.open(f"{path}/{MANIFEST}", "rb") as f:
             text = f.read(_MOST + 1)
         try:
-            listed = json.loads(text) if len(text) <= _MOST else None
+            listed: Any = json.loads(text) if len(text) <= _MOST else None
             files = {str(n): Remote(int(f["size"]), str(f["sha256"])) for n, f in listed["files"].items()}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise GenzooError(f"{self.prefix}:{name} holds no genzoo weights: its {MANIFEST} is damaged") from None
@@ -39,7 +39,7 @@ class Bucket(Store):
     def read(self, name: str, commit: str, file: str) -> Iterator[bytes]:
         """Read one file, a piece at a time."""
         revision = commit.rpartition(":")[0]
-        path = f"{name.strip('/')}@{revision}" if revision else name.strip("/")
+        path = f"{name.rstrip('/')}@{revision}" if revision else name.rstrip("/")
         with self._told(path) as system, system.open(f"{path}/{file}", "rb") as f:
             while piece := f.read(_PIECE):
                 yield piece

@@ -14,7 +14,6 @@ from genzoo.core.strict import read_json, read_plain
 from genzoo.registry.entries import Entry
 from genzoo.registry.source import locate
 from genzoo.registry.stores.base import Located, Say
-from genzoo.registry.stores.hub import Hub
 from genzoo.registry.stores.layout import CARD, CONFIG, LIMITS, RECORD, TENSORS, Damage, check, manifest_of
 
 _LICENSE = re.compile(r"^license: *[\"']?([^\s\"']+)", re.MULTILINE)
@@ -69,6 +68,8 @@ def locate_bundled(
             say(f"{why}: taking {name} from the Hub")
         # The card on the Hub is another text than the one in the package: what makes the model is pinned.
         core = {n: d for n, d in (about["files"] | dict(pins or {})).items() if n in (CONFIG, TENSORS)}
+        from genzoo.registry.stores.hub import Hub  # with its client, which listing the zoo need not wait for
+
         found = Hub().locate(about["hub"], about["commit"] or commit or f"v{version}", pins=core, endpoint=endpoint,
                              progress=progress, say=say, again=again)  # fmt: skip
         return Located(name, found.folder, found.within, found.origin, found.commit, version, found.files)

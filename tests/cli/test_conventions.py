@@ -14,7 +14,20 @@ import pytest
 import torch
 
 Run = Callable[..., Any]  # genzoo(*arguments), train(recipe, data, out, *arguments); see conftest.py
-COMMANDS = ("list", "show", "train", "sample", "reconstruct", "interpolate", "encode", "plugins", "plugins list")
+COMMANDS = (
+    "list",
+    "show",
+    "train",
+    "sample",
+    "reconstruct",
+    "interpolate",
+    "encode",
+    "compare",
+    "plot",
+    "plot traversal",
+    "plugins",
+    "plugins list",
+)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

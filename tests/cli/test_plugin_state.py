@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """plugins disable, enable, doctor: on installed distributions, none of which may be imported."""
 
 from __future__ import annotations
@@ -162,7 +163,9 @@ def test_doctor_sees_without_importing(machine: Machine) -> None:
     once("error", "plugin 'g' (gone 1.0) names the module 'gone_pkg.plugin', which is not there")
     once("error", "plugin 'o' (odd 1.0) has the entry point 'not a module'")
     once("error", "plugin 'm'", "answers the hook 'genzoo_regster', which there is not (did you mean 'genzoo_register'")
-    once("error", "plugin 'w' (wrong 1.0) genzoo_register takes reg, which it is not given", "genzoo_register(registry)")
+    once(
+        "error", "plugin 'w' (wrong 1.0) genzoo_register takes reg, which it is not given", "genzoo_register(registry)"
+    )
     once("warning", "plugin 'v' (new 1.0) was written for plugin API 7, and this genzoo has 1 → upgrade genzoo")
     once("warning", "name 'v' is the name of 2 plugins", "new/v and twin/v")
     once("error", "metadata", "its METADATA has no name")

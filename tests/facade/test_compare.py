@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html.parser
+import io
 import json
 import os
 import re
@@ -14,13 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import genzoo
 from genzoo.comparing import Compared, Side, comparison_path
 from genzoo.core.comparison import Comparison, differing, distinct, protocol_words
 from genzoo.core.report import Absent, Interval, Report, Result
 from genzoo.evaluation import save_report
+from genzoo.histories import History, history_of
 from genzoo.page import page
+from genzoo.page.html import LOSSLESS, picture
 
 
 def result(metric: str, value: float, low: float | None, high: float | None, **more: Any) -> Result:
@@ -113,7 +118,12 @@ def test_nothing_breaks_out_of_the_page() -> None:
     shares = result("classes", 1, 0, 2, details=r.details | {"classifier": NASTY}, extractor=NASTY)
     a = Report(NASTY, (r, shares), (Absent("x", NASTY),), {"data": NASTY, "split": NASTY, "genzoo": NASTY})
     found = Comparison.of([a, a], [NASTY, NASTY + "2"])
-    sides = tuple(Side(n, NASTY) for n in found.names)
+    record = {k: NASTY for k in ("steps", "of", "seconds", "seed", "recipe")} | {
+        "data": {"name": NASTY, "observations": NASTY}
+    }
+    log = ({"step": 1, NASTY: 1.0}, {"step": 2, NASTY: 2.0})
+    made = History(record=record | {"hardware": {"name": NASTY, "threads": NASTY}}, log=log)
+    sides = tuple(Side(n, NASTY, history=made) for n in found.names)
     read = Reader(page(Compared(found.names, found.reports, found.rows, sides), title=NASTY))
     assert read.all("script") == []
     assert [a for _, attributes in read.tags for a in attributes if a.startswith("on")] == []
@@ -242,3 +252,48 @@ def test_a_browser_finds_it_accessible(compared: Compared, tmp_path: Path, schem
     if not AXE:
         pytest.skip("no sideways scroll; set AXE to axe-core's axe.min.js to check the rest")
     assert found["axe"]
+
+
+def test_what_a_strangers_weights_tell_is_taken_for_text(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(json.dumps({"curves": [{"step": "x", "loss": NASTY}, 7, {"step": 1}]}))
+    shutil.copy(_weights(tmp_path / "w") / "config.json", tmp_path)
+    shutil.copy(tmp_path / "w" / "model.safetensors", tmp_path)
+    assert history_of(tmp_path).log == ({"step": 1},)
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.5}\n[1]\n{"step": 2, "lo')
+    found = history_of(tmp_path)
+    assert found.log == ({"step": 1, "loss": 2.5},)
+    assert found.options()["latent.size"] == 3
+    assert found.options()["objective"] == "vae"
+
+
+def _weights(folder: Path) -> Path:
+    parts = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8, "latent.size": 3}
+    genzoo.create("vae", genzoo.DataSpec.image(1, 8, 8), options=parts).save(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("size", "kind"), [(28, "png"), (256, "webp"), (1500, "webp")])
+def test_pictures_stay_small(size: int, kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    markup = picture(Image.fromarray(noise), "noise")
+    found = re.fullmatch(
+        r'<img src="data:image/(\w+);base64,([^"]+)" alt="noise" width="(\d+)" height="(\d+)">', markup
+    )
+    assert found
+    content = base64.b64decode(found[2])
+    assert found[1] == kind
+    assert len(content) <= LOSSLESS
+    assert (found[3], found[4]) == (str(size), str(size))
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == kind.upper()
+        if kind == "png":
+            assert np.array_equal(np.asarray(image), noise)
+
+
+def test_a_run_with_a_report_in_it_is_a_run(tmp_path: Path) -> None:
+    run = _weights(tmp_path / "run")
+    (run / "report.json").write_text("{}")
+    x = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+    found = genzoo.compare([run, run], genzoo.load_data(x), "psnr", cache=False, device="cpu", names=["a", "b"])
+    assert found.rows[0].best is None
+    assert found.sides[0].model is not None

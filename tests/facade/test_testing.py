@@ -62,7 +62,6 @@ class Base(Variational):
         return Loss({"nll": nll, "kl": kl})
 
 """
-SILU = "torch.nn.functional.silu"
 # name: kind, the check that must find it, alone, and the class body
 PLANTED = {
     "random-start": ("generator", "deterministic", """
@@ -110,7 +109,7 @@ PLANTED = {
             return super().forward(x, y).sum(1)"""),
     "double": ("generator", "dtypes", """
         def forward(self, x, y=None):
-            return super().forward(x, y) + torch.sin(x.double().sum(1)).float().view(-1, *[1] * len(self.ports.outputs))"""),
+            return (super().forward(x, y).double() * 1.5).float()"""),
     "double-weights": ("generator", "dtypes", """
         def more(self):
             self.gain = nn.Parameter(torch.ones(1, dtype=torch.float64))
@@ -251,9 +250,9 @@ def test_every_check_exists_and_says_what_it_is_for():
 
 
 def test_a_name_that_is_nothing_is_refused(planted):
-    with pytest.raises(UsageError, match="planted-dits.*did you mean 'planted-dist'"):
+    with pytest.raises(UsageError, match=r"planted-dits.*did you mean 'planted-dist'"):
         check("planted-dits", registry=planted)
-    with pytest.raises(UsageError, match="no check 'shape'.*'shapes'"):
+    with pytest.raises(UsageError, match=r"no check 'shape'.*'shapes'"):
         check("planted-dist", checks=["shape"], registry=planted)
     with pytest.raises(UsageError, match="registers no 'flatt'"):
         check("planted-dist", ["flatt"], registry=planted)
@@ -278,7 +277,8 @@ def test_two_lines_are_a_test_of_an_author(tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "word"),
-    [("import torch", "imports torch"), ("print('hello')", "prints 'hello'"), ("raise OSError('no')", "cannot be imported"),
+    [("import torch", "imports torch"),
+     ("print('hello')", "prints 'hello'"), ("raise OSError('no')", "cannot be imported"),
      ("import os; os._exit(3)", "ended the interpreter"), ("x = 1", "")],
 )  # fmt: skip
 def test_how_a_plugin_imports(tmp_path, monkeypatch, code, word):

@@ -131,6 +131,17 @@ def test_its_parts_go_with_ours(trained, recipe):
     assert trained[f"mixed {recipe}"] is True
 
 
+def test_its_own_tests_are_the_suite(tiny):
+    """Its two lines of tests, on what is cheap; the command, on one of its objectives."""
+    tests = SOURCE / "tests" / "test_conformance.py"
+    few = ("-k", "tiny-wae and (terms or coupled or gradients) or imports or gated-per-observation")
+    done = tiny.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(SOURCE), *few, str(tests))
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout
+    report = tiny.json("plugins", "check", "genzoo-tiny", "--entry", "objective:tiny-wae", "--check", "coupled")
+    assert report["counts"] == {"passed": 1, "failed": 0, "skipped": 0}
+
+
 def test_the_command_line_and_a_missing_plugin(tiny):
     done = tiny.genzoo("train", "tiny-wae", "--data", "ring8", "--out", "w", "--steps", "3", "-q")
     assert done.returncode == 0, done.stderr

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Thirty ways to break a plugin, each installed: the others work, one line names distribution, version and cause."""
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ BROKEN = {
     "api": ("genzoo_api = '1'\n" + HOOK + "    pass", "has genzoo_api = '1', where the number of a plugin API belongs"),
     "imports-torch": ("import torch\n" + HOOK + "    pass", "imports torch while it is loaded, which costs every command"),
     "patches": (
-        "import torch\ntorch.nn.Linear.forward = lambda self, x: x\n" + HOOK + "    pass",
+        "import torch\nold = torch.nn.Linear.forward\ntorch.nn.Linear.forward = lambda self, x: old(self, x)\n" + HOOK + "    pass",
         "replaces torch.nn.Linear.forward, for every model: 'genzoo plugins disable patches' does without it",
     ),
     "late": (
@@ -70,7 +71,7 @@ USED = {
     "gone": ("no_such_pkg:C", "there is no module 'no_such_pkg'"),
     "function": ("used_pkg.parts:function", "used_pkg.parts:function is a function, not a class"),
     "base": ("used_pkg.parts:Base", "used_pkg.parts:Base is not a subclass of genzoo.core.networks.Critic"),
-    "options": ("used_pkg.parts:Options", "has fields but is not a dataclass"),
+    "options": ("used_pkg.parts:Options", "Options.Options is not a dataclass"),
     "exits": ("used_pkg.exits:C", "could not be loaded from used_pkg.exits:C: SystemExit: 4"),
 }
 EXITS = "import sys\nsys.exit(4)\nclass C: pass\n"
@@ -89,9 +90,7 @@ def run(site, *arguments, **env):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("GENZOO_")}
     clean |= {"PYTHONPATH": str(site.folder), "XDG_CONFIG_HOME": str(site.folder / "config")} | env
     command = [sys.executable, "-m", "genzoo.cli", *arguments]
-    return subprocess.run(
-        command, env=clean, cwd=site.folder, capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run(command, env=clean, cwd=site.folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,9 @@ def test_a_warning_is_printed_once_per_process(site):
 
 
 def test_ctrl_c_passes_through(site):
-    site.install("dist-slow", {"slow": "slow_pkg"}, {"slow_pkg.py": "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"})
+    site.install(
+        "dist-slow", {"slow": "slow_pkg"}, {"slow_pkg.py": "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"}
+    )
     done = site.run(
         "from genzoo.registry import Registry\ntry: Registry.discover()\nexcept KeyboardInterrupt: print('interrupted')"
     )

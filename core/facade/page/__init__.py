@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -80,7 +81,7 @@ def _sections(compared: Compared) -> list[tuple[str, str, Html]]:
 
 def _row(sides: Sequence[Side], make: Callable[[Side], Exhibit]) -> Html:
     """One exhibit of each, side by side."""
-    return tag("div", *(_shown(side, attempt(lambda side=side: make(side))) for side in sides), class_="sides")
+    return tag("div", *(_shown(side, attempt(partial(make, side))) for side in sides), class_="sides")
 
 
 def _shown(side: Side, exhibit: Exhibit) -> Html:
@@ -104,7 +105,8 @@ def _lead(compared: Compared) -> str:
     if not about:
         return f"{what}."
     samples = f"{about['fake']:,} samples each" if isinstance(about.get("fake"), int) else "samples"
-    return f"{what}, measured alike: {samples} against {about.get('data')} ({about.get('split')}), seed {about.get('seed')}."
+    against = f"{about.get('data')} ({about.get('split')}), seed {about.get('seed')}"
+    return f"{what}, measured alike: {samples} against {against}."
 
 
 def _verdict(compared: Compared) -> str:
@@ -125,13 +127,14 @@ def _foot(compared: Compared) -> Html:
     """The protocol: what two such numbers must share to be compared."""
     shared, own = protocol_words(compared)
     about: dict[str, Any] = dict(compared.reports[0].record)
+    extractors = [f"{r.extractor} {r.extractor_sha256[:12]}" for each in compared.reports for r in each if r.extractor]
     facts = {
         "Data": f"{about.get('data', 'not known')}, {about.get('split', '')} split".rstrip(", "),
         "Fingerprint of the data": about.get("fingerprint"),
         "Observations": about.get("real"),
         "Samples of each": about.get("fake"),
         "Seed": about.get("seed"),
-        "Extractor": " ".join(filter(None, {f"{r.extractor} {r.extractor_sha256[:12]}".strip() for rep in compared.reports for r in rep})),
+        "Extractor": ", ".join(dict.fromkeys(extractors)),
         "Made with": f"genzoo {about['genzoo']}, torch {about.get('torch', '?')}" if about.get("genzoo") else None,
     }  # fmt: skip
     listed = [part for k, v in facts.items() if v not in (None, "") for part in (tag("dt", k), tag("dd", v))]

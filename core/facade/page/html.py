@@ -45,17 +45,19 @@ def join(*parts: object) -> Html:
 
 
 def picture(image: Image.Image, alt: str) -> Html:
-    """An image inside the page: PNG, or WebP where that would be large."""
-    kind, content = "png", _encoded(image, "PNG", optimize=True)
+    """An image inside the page: PNG; WebP where that would be large; and in fewer pixels where that would be too."""
+    kind, content, smaller = "png", _encoded(image, "PNG", optimize=True), image
     for quality in (88, 70, 45):
-        if len(content) <= LOSSLESS:
-            break
-        kind, content = "webp", _encoded(image, "WEBP", quality=quality, method=4)
+        if len(content) > LOSSLESS:
+            kind, content = "webp", _encoded(image, "WEBP", quality=quality, method=4)
+    while len(content) > LOSSLESS and min(smaller.size) > 1:  # the page's size is promised
+        smaller = smaller.resize((max(smaller.width * 2 // 3, 1), max(smaller.height * 2 // 3, 1)))
+        content = _encoded(smaller, "WEBP", quality=60, method=4)
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return tag("img", src=source, alt=alt, width=image.width, height=image.height)
 
 
 def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     content = io.BytesIO()
-    image.save(content, format=kind, **options)  # type: ignore[arg-type]
+    image.save(content, format=kind, **options)
     return content.getvalue()

@@ -109,7 +109,7 @@ def classes(names: Sequence[str], shares: Sequence[Shares | str]) -> Html:
     rows = [
         [
             tag("th", name, scope="row"),
-            tag("td", _bar(known[0].data[name], largest, data=True)),
+            tag("td", _bar(known[0].data.get(name, 0.0), largest, data=True)),
             *(tag("td", _bar(s.samples.get(name, 0.0), largest, expected=s.data.get(name, 0.0))) for _, s in there),
         ]
         for name in every
@@ -132,10 +132,10 @@ def _facts(side: Side) -> dict[str, str]:
         facts["Parameters"] = f"{sum(p.numel() for p in model.parameters()):,}"
     data = record.get("data")
     if isinstance(data, Mapping):
-        facts["Trained on"] = f"{data.get('name') or 'unnamed data'}, {data.get('observations', '?'):,} observations"
+        facts["Trained on"] = f"{data.get('name') or 'unnamed data'}, {_count(data.get('observations'))} observations"
     if "steps" in record:
         of = record.get("of", record["steps"])
-        facts["Steps"] = f"{record['steps']:,}" + (f" of {of:,}: not finished" if of != record["steps"] else "")
+        facts["Steps"] = _count(record["steps"]) + (f" of {_count(of)}: not finished" if of != record["steps"] else "")
     if isinstance(record.get("seconds"), (int, float)):
         facts["Time"] = _duration(float(record["seconds"]))
     hardware = record.get("hardware")
@@ -148,6 +148,11 @@ def _facts(side: Side) -> dict[str, str]:
     if "seed" in record:
         facts["Seed of training"] = str(record["seed"])
     return facts
+
+
+def _count(number: object) -> str:
+    """A number of things; whatever else a stranger's record holds is shown as it is."""
+    return f"{number:,}" if isinstance(number, int) else "unknown" if number is None else str(number)
 
 
 def _duration(seconds: float) -> str:
@@ -190,12 +195,17 @@ def _range(row: Row, result: Result) -> Html | None:
         return 4 + (min(max(value, low), high) - low) / (high - low) * (WIDTH - 8)
 
     a, b = result.interval.low, result.interval.high
-    ends = f'<path d="M{x(a):.1f} {MIDDLE}H{x(b):.1f}" style="stroke:var(--c1)" stroke-width="3" vector-effect="non-scaling-stroke"/>' if a is not None and b is not None else ""  # fmt: skip
-    return Html(
-        f'<svg class="range" viewBox="0 0 {WIDTH} 14" preserveAspectRatio="none" aria-hidden="true">'
-        f'<path d="M2 {MIDDLE}H{WIDTH - 2}" style="stroke:var(--rule)" stroke-width="2"/>{ends}'
-        f'<path d="M{x(result.value):.1f} 2V12" style="stroke:var(--ink)" stroke-width="2.5" vector-effect="non-scaling-stroke"/></svg>'
-    )
+
+    def stroke(path: str, colour: str, width: float) -> str:
+        how = f'stroke-width="{width:g}" vector-effect="non-scaling-stroke"'
+        return f'<path d="{path}" style="stroke:var(--{colour})" {how}/>'
+
+    marks = stroke(f"M2 {MIDDLE}H{WIDTH - 2}", "rule", 2)
+    if a is not None and b is not None:
+        marks += stroke(f"M{x(a):.1f} {MIDDLE}H{x(b):.1f}", "c1", 3)
+    marks += stroke(f"M{x(result.value):.1f} 2V12", "ink", 2.5)
+    size = f'viewBox="0 0 {WIDTH} 14" preserveAspectRatio="none"'
+    return Html(f'<svg class="range" {size} aria-hidden="true">{marks}</svg>')
 
 
 def _bar(share: float, largest: float, *, data: bool = False, expected: float = 0.0) -> Html:

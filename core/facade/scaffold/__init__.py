@@ -154,7 +154,7 @@ def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) 
     fill = names | {
         "author": author,
         "year": str(date.today().year),
-        "description": "A plugin for genzoo: " + ", ".join(wanted) + ".",
+        "description": f"A plugin for genzoo: {', '.join(wanted) if len(wanted) < 4 else 'models and their parts'}.",
         "license_lines": "" if license == "none" else f'license = "{license}"\nlicense-files = ["LICENSE"]\n',
         "license_text": "" if license == "none" else f"\n{license}, see LICENSE.",
         "adds": "\n".join(f"- {FILES[k][0].format(**names)}" for k in wanted),

@@ -53,4 +53,5 @@ def conformance(
         if finding.outcome == "failed":
             pytest.fail(finding.text(), pytrace=False)
 
-    return test_conformance
+    made: Callable[..., None] = test_conformance
+    return made

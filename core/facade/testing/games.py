@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -121,8 +122,8 @@ def plays(case: Case) -> None:
         moved: set[int] = set()
         for player in players:
             for part in player.moves:
-                module = attempt(lambda p=part, g=game: g.nets.part(p), game.setting,  # type: ignore[misc]
-                                 f"Player.moves={player.moves} to name parts of the model or critics of the plan")  # fmt: skip
+                what = f"Player.moves={player.moves} to name parts of the model or critics of the plan"
+                module = attempt(partial(game.nets.part, part), game.setting, what)
                 moved |= {id(p) for p in module.parameters()}
         idle = [n for n, p in game.nets.named_parameters() if id(p) not in moved]
         if idle:

@@ -70,7 +70,7 @@ def shapes(case: Case) -> None:
                 x = x.clamp(-1, 1)
             log_p = attempt(lambda p=p, n=numbers, x=x: p.log_prob(n, x), where, "log_prob")  # type: ignore[misc]
             if tuple(log_p.shape) != (5,) or not torch.isfinite(log_p).all():
-                raise Fault("finite log-probabilities of shape (B,)", f"{shape_text(log_p.shape)}: {log_p.tolist()[:2]}",
+                raise Fault("finite log-probabilities of shape (B,)", f"{shape_text(log_p.shape)} {log_p.tolist()[:2]}",
                             "sum over the dimensions of the data, and stay in logarithms", where)  # fmt: skip
         for name, made in (("mean", p.mean(numbers)), ("sample", p.sample(numbers))):
             if tuple(made.shape) != (5, *spec.shape) or not torch.isfinite(made).all():
@@ -95,8 +95,12 @@ def normalized(case: Case) -> None:
             total = float(log_p.double().exp().sum()) * weight
             if not total <= 1.01:
                 kind = "sum" if weight == 1.0 else "integral"
-                raise Fault(f"a {kind} of at most 1", f"{total:.4g}",
-                            "add the normalizer (and for densities self.log_volume, which brings people's units)", where)  # fmt: skip
+                raise Fault(
+                    f"a {kind} of at most 1",
+                    f"{total:.4g}",
+                    "add the normalizer (and for densities self.log_volume, which brings people's units)",
+                    where,
+                )
 
 
 def _bounded(p: Likelihood, numbers: Tensor, spec: DataSpec) -> bool:
@@ -127,7 +131,7 @@ def gradients(case: Case) -> None:
             kink = (right - 2 * here + left).abs() / step > 0.1 * (1 + given.abs())  # no slope to compare with
             off = ((slope - given).abs() / (1 + given.abs())).masked_fill(kink, 0).max()
             if not off < 0.05:
-                raise Fault("the slope of log_prob as its gradient", f"{given.tolist()[:2]} against {slope.tolist()[:2]}",
+                raise Fault("log_prob's slope as its gradient", f"{given.tolist()[:2]} against {slope.tolist()[:2]}",
                             "mend the formula, or a detach() in it", where)  # fmt: skip
 
 
@@ -141,8 +145,12 @@ def mean_of_samples(case: Case) -> None:
         error = drawn.std(1) / math.sqrt(4000)
         off = ((drawn.mean(1) - mean).abs() - 1 / max((spec.levels or 1000) - 1, 1)) / (error + 1e-9)
         if off.max() > 5 and (drawn.mean(1) - mean).abs().max() > 0.1:
-            raise Fault("mean(params) to be the mean of sample(params)",
-                        f"{mean.tolist()} against {[round(v, 4) for v in drawn.mean(1).tolist()]}", "mend one of the two", where)  # fmt: skip
+            raise Fault(
+                "mean(params) to be the mean of sample(params)",
+                f"{mean.tolist()} against {[round(v, 4) for v in drawn.mean(1).tolist()]}",
+                "mend one of the two",
+                where,
+            )
 
 
 def deterministic(case: Case) -> None:
@@ -212,7 +220,7 @@ def round_trip(case: Case) -> None:
         for _ in range(2):
             loss = -p.train().log_prob(numbers.clone().requires_grad_(), x).mean()
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         other = case.cls(spec, p.options)
         mend = "keep what it learns in parameters and buffers"

@@ -35,8 +35,10 @@ def ports(kind: str, spec: DataSpec, classes: int, *, wide: bool = False, apart:
 def built(case: Case, to: Ports, options: Any = None, seed: int = 0) -> Network:
     """A network with fresh parameters; what it refuses is a `UsageError`."""
     with seeded(seed):
+        net: Network
         options = case.cls.Options() if options is None else options
-        return attempt(lambda: case.cls(to, options), to, "it to be built from its ports and options")
+        net = attempt(lambda: case.cls(to, options), to, "it to be built from its ports and options")
+    return net
 
 
 def settings(case: Case, *, all_sizes: bool = False, both: bool = False) -> Iterator[tuple[Setting, Ports]]:
@@ -147,7 +149,7 @@ def dtypes(case: Case) -> None:
                 with torch.autocast("cpu", torch.bfloat16, enabled=half):
                     out: Tensor = net(x.clone(), y)
                 if out.requires_grad:
-                    out.float().square().mean().backward()
+                    torch.autograd.backward(out.float().square().mean())
                 return out
 
             with no_doubles(where):
@@ -225,8 +227,12 @@ def inputs_kept(case: Case) -> None:
             with torch.no_grad(), seeded():
                 net.train(mode)(x, y)
             if not torch.equal(x, before) or x._version != version:
-                raise Fault("its input unchanged", "it changed in place",
-                            "do without x.mul_(…), x += … and inplace=True on the input itself", str(setting))  # fmt: skip
+                raise Fault(
+                    "its input unchanged",
+                    "it changed in place",
+                    "do without x.mul_(…), x += … and inplace=True on the input itself",
+                    str(setting),
+                )
 
 
 def batch_independent(case: Case) -> None:

@@ -46,8 +46,12 @@ def compositions(case: Case) -> Iterator[tuple[Setting, Config]]:
             made += 1
             yield setting, with_steps(config, steps=STEPS, epochs=None, batch_size=BATCH)
         if not made:
-            raise Fault(f"to be built for {modality} data", f"a refusal: {refused}",
-                        f"name parts that work there in presets={{{modality!r}: …}}, or give modalities=(…)", modality)  # fmt: skip
+            raise Fault(
+                f"to be built for {modality} data",
+                f"a refusal: {refused}",
+                f"name parts that work there in presets={{{modality!r}: …}}, or give modalities=(…)",
+                modality,
+            )
 
 
 def trained(case: Case, config: Config, precision: str = "float32") -> Trainer:
@@ -155,8 +159,12 @@ def deterministic(case: Case) -> None:
         other = attempt(lambda c=config: trained(case, c), setting, "training")  # type: ignore[misc]
         for (name, a), b in zip(run.nets.state_dict().items(), other.nets.state_dict().values(), strict=True):
             if not torch.equal(a, b):
-                raise Fault("the same run for the same seed", f"another {name}",
-                            "draw noise from Draws (objectives) or torch's generator (dropout) only", str(setting))  # fmt: skip
+                raise Fault(
+                    "the same run for the same seed",
+                    f"another {name}",
+                    "draw noise from Draws (objectives) or torch's generator (dropout) only",
+                    str(setting),
+                )
         break  # one setting will do: each part is checked on all
 
 

@@ -90,7 +90,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "deterministic": "recipes:deterministic",
         "bfloat16": "recipes:precision",
     },
-    **dict.fromkeys(("store", "tracker", "command"), {**_ALL, "safe": "statics:safe"}),
+    **{kind: {**_ALL, "safe": "statics:safe"} for kind in ("store", "tracker", "command")},
     "weights": _ALL,
 }
 
@@ -98,7 +98,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
 # What a check cannot tell while another fails: it would only repeat that failure in other words.
 AFTER: Mapping[str, tuple[str, ...]] = {
     "shapes": ("builds",),
-    "dtypes": ("builds", "shapes"),
+    "dtypes": ("builds", "shapes", "terms"),
     "devices": ("builds", "terms"),
     "deterministic": ("builds", "shapes", "terms", "trains"),
     "gradients": ("builds", "shapes", "terms", "dtypes"),

@@ -17,7 +17,7 @@ NO_DOUBLES = "make it of the input's dtype (x.new_zeros, dtype=x.dtype): float64
 ON_INPUTS = "make tensors on the inputs' device (x.new_zeros, device=x.device), and keep constants in buffers"
 
 
-class Doubles(TorchDispatchMode):
+class Doubles(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raises a `Fault` at the first operation that gives float64."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -33,7 +33,7 @@ class Doubles(TorchDispatchMode):
 def no_doubles(where: object) -> Iterator[None]:
     """Refuse float64 in all that is computed here."""
     try:
-        with Doubles():
+        with Doubles():  # type: ignore[no-untyped-call]
             yield
     except Fault as e:
         e.where = e.where or str(where)

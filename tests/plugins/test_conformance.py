@@ -1,0 +1,46 @@
+"""The zoo's own plugins pass the suite that strangers' do, and every recipe runs on every architecture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genzoo.core.spec import DataSpec
+from genzoo.registry import the_registry
+from genzoo.registry.compose import compose, with_steps
+from genzoo.testing import check, conformance
+from genzoo.testing.cases import CLASSES, Case
+from genzoo.testing.recipes import trained
+
+PARTS = ("objective", "generator", "encoder", "critic", "likelihood")
+OWN = [e for e in the_registry().entries() if e.distribution == "genzoo"]
+test_own_parts = conformance("genzoo", [f"{e.kind}:{e.name}" for e in OWN if e.kind in PARTS])
+test_the_rest_of_our_own = pytest.mark.slow(conformance("genzoo"))
+RECIPES = [e.name for e in OWN if e.kind == "recipe"]
+SPECS = {"image": DataSpec.image(1, 9, 9, classes=CLASSES), "vector": DataSpec("vector", (2,), classes=CLASSES)}
+
+
+@pytest.mark.parametrize("conditional", [False, True], ids=["plain", "conditional"])
+@pytest.mark.parametrize(("net", "modality"), [("mlp", "vector"), ("mlp", "image"), ("conv", "image")])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_on_every_architecture(recipe, net, modality, conditional):
+    registry = the_registry()
+    entry = registry.get("recipe", f"{recipe}", prefer=("genzoo",))
+    parts = {k: net for k in ("generator", "encoder", "critic") if entry.data[k]}
+    config = compose(registry, SPECS[modality], entry.address, {**parts, "conditional": conditional})
+    run = trained(Case(registry, entry), with_steps(config, steps=2, epochs=None, batch_size=8))
+    model = run.model.eval()
+    a, b = (model.sample(4, labels=k if conditional else None) for k in (0, 1))
+    assert a.shape == (4, *SPECS[modality].shape)
+    assert torch.isfinite(a).all()
+    assert torch.equal(a, b) is not conditional
+
+
+def test_the_command_says_so(capsys):
+    report = check("genzoo", ["generator:mlp", "objective:vae"], checks=["described", "terms"])
+    assert report.ok
+    assert report.table() == {
+        "objective:vae": {"described": "passed", "terms": "passed"},
+        "generator:mlp": {"described": "passed"},
+    }
+    assert report.to_dict()["counts"] == {"passed": 3, "failed": 0, "skipped": 0}
