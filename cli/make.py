@@ -51,7 +51,9 @@ def in_processes(devices: int | None, advice: str = "") -> None:
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them; or a .toml file.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them; or a .toml file.")
+    ] = None,
     data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
     out: Annotated[Path | None, typer.Option(help="New folder for weights, log, pictures, checkpoints.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,

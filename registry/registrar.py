@@ -19,7 +19,8 @@ MOST = 10_000  # entries of one plugin
 # The program's own commands, which no plugin's can replace: a test compares them with the program.
 COMMANDS = (
     "list", "show", "plugins", "doctor", "recipe", "train", "sample", "reconstruct", "interpolate", "encode", "push",
-    "pull", "lock", "cache", "weights", "bench", "eval", "verify", "reproduce", "export", "help", "genzoo",
+    "pull", "lock", "cache", "weights", "bench", "eval", "compare", "plot", "verify", "reproduce", "export",
+    "help", "genzoo",
 )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from genzoo.publishing import push as push
     from genzoo.pulling import lock as lock
     from genzoo.pulling import pull as pull
-    from genzoo.reproducing import reproduce as reproduce
     from genzoo.recipes import save_recipe as save_recipe
+    from genzoo.reproducing import reproduce as reproduce
     from genzoo.results import encode as encode
     from genzoo.results import interpolate as interpolate
     from genzoo.results import reconstruct as reconstruct

@@ -149,7 +149,7 @@ def fit(
         init: weights to start from, of the same architecture.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; None leaves torch's setting.
-        precision: ``bfloat16`` computes networks in autocast, losses stay in float32; ``auto`` takes it where the device
+        precision: ``bfloat16`` computes networks in autocast, losses in float32; ``auto`` takes it where the device
             has instructions for it and convolutions do most of the work (a resumed run goes on as it began).
         compile: compile every player's turn.
         shard: split the generator, its gradients and its optimizer's state over the processes (FSDP2); None

@@ -90,7 +90,7 @@ def with_label(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
 
 def shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Give ``(B, N)`` numbers the shape ``(B, *shape)``."""
-    return numbers.unflatten(1, shape)  # len() would fix the batch of an exported program
+    return torch.unflatten(numbers, 1, shape)  # len() would fix the batch of an exported program
 
 
 def variance_preserving(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, gain: float) -> None:

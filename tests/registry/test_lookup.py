@@ -67,7 +67,7 @@ def test_a_name_claimed_twice_names_both(registry):
         ("generator", "conf", "there is no generator 'conf' (did you mean 'conv'?)"),
         ("recipe", "zzz", "there is no recipe 'zzz'; see 'genzoo list recipe'"),
         ("recipe", "mlp", "there is no recipe 'mlp', but a generator and an encoder and a critic of that name"),
-        ("sotre", "mlp", "there is no kind 'sotre' (did you mean 'store'?)"),
+        ("sotre", "mlp", "there is no kind 'sotre' (did you mean 'store' or 'tracker'?)"),
         ("critic", "netss:mlp", "there is no critic 'netss:mlp', and no plugin 'netss' (did you mean 'nets'?)"),
         ("critic", "extra:mpl", "there is no critic 'extra:mpl' (did you mean 'mlp'?)"),
     ],

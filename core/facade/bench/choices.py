@@ -122,8 +122,7 @@ def defaults(
         for name in cases:
             bar.set_description(CASES[name].title)
             lines += _measured(CASES[name], chosen, pairs, where, piece, lambda: bar.update(1))
-        about = machine(where)
-    write(folder, "defaults", [asdict(line) for line in lines], defaults_table(lines), about)
+            write(folder, "defaults", [asdict(line) for line in lines], defaults_table(lines), machine(where))
     return lines
 
 

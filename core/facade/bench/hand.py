@@ -122,7 +122,7 @@ class PixelVAE(VAE):
 
     def nll(self, x: Tensor, out: Tensor) -> Tensor:
         """Log-probability of the levels."""
-        inverse = torch.exp(-self.model.likelihood.log_scale.clamp(min=-7))
+        inverse = torch.exp(-self.model.likelihood.log_scale.clamp(min=-7))  # type: ignore[operator]
         centred, step = (x - out) * inverse, inverse / 255
         above, below = F.logsigmoid(centred + step), F.logsigmoid(step - centred)
         inside = above + below + torch.log(-torch.expm1(-2 * step))

@@ -79,8 +79,7 @@ def precision(
         for name, seed, kind in bar:
             bar.set_description(f"{CASES[name].title}, {kind}")
             lines.append(_judged(name, kind, seed, steps, device))
-        about = machine(where)
-    write(folder, "precision", [asdict(line) for line in lines], quality_table(lines), about)
+            write(folder, "precision", [asdict(line) for line in lines], quality_table(lines), machine(where))
     return lines
 
 

@@ -88,7 +88,7 @@ def folder_for(out: str | os.PathLike[str] | None) -> Path | None:
 def write(
     folder: Path | None, name: str, lines: Sequence[Mapping[str, Any]], table: Table, about: Mapping[str, Any]
 ) -> None:
-    """Write ``NAME.json`` and ``NAME.md`` into a folder, if there is one."""
+    """Write ``NAME.json`` and ``NAME.md`` into a folder, if there is one: after each case, so that none is lost."""
     if folder is None:
         return
     write_json(folder / f"{name}.json", {"machine": about, "lines": lines})

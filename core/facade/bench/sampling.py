@@ -84,8 +84,7 @@ def sample(
             ratio = _ratio(prepare(CASES[name], where).nets.model.eval(), n, pairs, where, lambda: bar.update(1))
             peaks = [_peak_apart(name, count, str(where), torch.get_num_threads()) for count in (n, n // FEW)]
             lines.append(Sampling(CASES[name].title, n, ratio, *peaks))
-        about = machine(where)
-    write(folder, "sample", [asdict(line) for line in lines], sampling_table(lines), about)
+            write(folder, "sample", [asdict(line) for line in lines], sampling_table(lines), machine(where))
     return lines
 
 

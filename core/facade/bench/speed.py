@@ -99,8 +99,7 @@ def train(
         for name in cases:
             bar.set_description(CASES[name].title)
             lines += _measured(CASES[name], pairs, against, where, batch_size, piece, lambda: bar.update(1))
-        about = machine(where)
-    write(folder, "train", [asdict(line) for line in lines], speed_table(lines), about)
+            write(folder, "train", [asdict(line) for line in lines], speed_table(lines), machine(where))
     return lines
 
 
