@@ -28,10 +28,15 @@ def numbers(x: Any, what: str) -> Array:
         array = np.asarray(x)
     except ValueError:
         raise UsageError(f"{what} is a list of things of different lengths: give one array of numbers") from None
-    if array.dtype.kind not in "biuf":
-        words = {"O": "Python objects", "U": "text", "S": "text", "c": "complex numbers"}
-        raise UsageError(f"{what} consists of {words.get(array.dtype.kind, str(array.dtype))}, not of numbers")
+    refuse_no_numbers(array.dtype, what)
     return array
+
+
+def refuse_no_numbers(dtype: Any, what: str) -> None:
+    """Raise `UsageError` for a NumPy type that is none of numbers."""
+    if dtype.kind not in "biuf":
+        words = {"O": "Python objects", "U": "text", "S": "text", "c": "complex numbers"}
+        raise UsageError(f"{what} consists of {words.get(dtype.kind, str(dtype))}, not of numbers")
 
 
 def labels(y: Any, n: int, class_names: Sequence[str], what: str) -> tuple[Tensor | None, int]:

@@ -56,8 +56,7 @@ def from_arrays(
     """
     what = name or "the data"
     array: Any = x if is_lazy(x) else arrays.numbers(x, what)
-    if array.dtype.kind not in "biuf":
-        raise UsageError(f"{what} consists of {array.dtype}, not of numbers")
+    arrays.refuse_no_numbers(array.dtype, what)
     if modality not in (None, "image", "vector"):
         raise UsageError(f"arrays are of modality 'image' or 'vector', not {modality!r}")
     shape = tuple(map(int, array.shape))

@@ -90,7 +90,8 @@ def with_label(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
 
 def shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Give ``(B, N)`` numbers the shape ``(B, *shape)``."""
-    return torch.unflatten(numbers, 1, shape)  # len() would fix the batch of an exported program
+    # Not reshape with len(), which would fix the batch of an exported program.
+    return torch.unflatten(numbers, 1, shape) if shape else numbers.flatten()
 
 
 def variance_preserving(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, gain: float) -> None:

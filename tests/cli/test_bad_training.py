@@ -53,7 +53,7 @@ USAGE = 2
         (["--likelihood", "gaussian"], ["objective 'wgan-gp' has no likelihood"]),
         (["--critic", "mlp", "--set", "critic.norm=batch"], ["batch", "penalty"]),
         (["--resume"], ["holds no checkpoint to resume from"]),
-        (["--init", "nowhere"], ["no weights folder 'nowhere'"]),
+        (["--init", "nowhere"], ["no weights folder", "'nowhere'"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("-") else "",
 )
