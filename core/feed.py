@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -251,6 +252,7 @@ def _as_it_is(piece: Any) -> Any:
 
 def _begin(_: int) -> None:
     """Let a worker live until the run ends it, whatever signal its whole process group gets."""
+    gc.freeze()  # collecting would touch, and so copy, every object that came with the fork
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def later(number: int, frame: FrameType | None) -> None:
