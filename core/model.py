@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.ahead import ahead
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.estimates import LogLikelihood, active_units, spherical
@@ -161,14 +160,10 @@ class Model(nn.Module):
         chosen = self._labels(labels, n)
         size = max(batch_size // _BLOCK, 1) * _BLOCK
         starts = range(share[0] * size, n, share[1] * size)
-
-        @torch.no_grad()
-        def codes(start: int) -> Tensor:
-            return self.codes(start, min(size, n - start), seed=seed, truncation=truncation)
-
         with _evaluating(self):
-            for start, z in zip(starts, ahead(codes, starts), strict=True):
-                count, y = len(z), None
+            for start in starts:
+                count, y = min(size, n - start), None
+                z = self.codes(start, count, seed=seed, truncation=truncation)
                 if self.classes:
                     index = torch.arange(start, start + count)
                     y = (index % self.classes if chosen is None else chosen[index]).to(self.device)

@@ -8,7 +8,6 @@ import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +31,6 @@ from genzoo.training import pick_device
 from genzoo.zoo import load
 
 Out = str | os.PathLike[str]
-_BEHIND = 1  # batches that are written while the next one is computed
 LARGEST_GRID = 10_000  # images in a picture that anyone could look at
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 Batches = Iterator[tuple[Tensor, Tensor | None]]
@@ -291,16 +289,8 @@ def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
     return (to_pixels(spec, x) if _dtype(spec) == np.uint8 else x.float()).cpu().numpy()
 
 
-def _stored(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
-    """What `_storage` gives, by NumPy: beside the next forward pass, which has all of torch's threads."""
-    if _dtype(spec) != np.uint8:
-        return x.float().cpu().numpy()
-    pixels = x.float().cpu().numpy()
-    return np.rint(pixels * np.float32(255)).astype(np.uint8)  # in [0, 1] already, as all people's images are
-
-
 def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
-    """Stream arrays into an uncompressed ``.npz``, beside what makes them; labels wait in a file of their own."""
+    """Stream arrays into an uncompressed ``.npz``; labels wait in a file of their own."""
     conditional = False
     with (
         replacing(path) as temporary,
@@ -309,21 +299,11 @@ def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
     ):
         with archive.open("samples.npy", "w", force_zip64=True) as f:
             _npy_header(f, (n, *spec.shape), _dtype(spec))
-
-            def write(x: Tensor, y: Tensor | None) -> None:
-                f.write(np.ascontiguousarray(_stored(spec, x)).data)
+            for x, y in batches:
+                f.write(np.ascontiguousarray(_storage(spec, x)).data)
                 if y is not None:
+                    conditional = True
                     labels.write(y.cpu().numpy().data)
-
-            with ThreadPoolExecutor(1, "writing") as writer:
-                waiting = deque[Future[None]]()
-                for x, y in batches:
-                    conditional = conditional or y is not None
-                    waiting.append(writer.submit(write, x, y))
-                    if len(waiting) > _BEHIND:
-                        waiting.popleft().result()
-                for written in waiting:
-                    written.result()
         if conditional:
             labels.seek(0)
             with archive.open("labels.npy", "w", force_zip64=True) as f:

@@ -257,6 +257,7 @@ def script(tmp_path, text):
     return [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(text)]
 
 
+@pytest.mark.slow  # what the system swaps and shares meanwhile shows in it
 def test_memory_stays_near_the_limit(tmp_path):
     # Of this process and its worker, every page counted once; what the kernel caches of the file belongs to nobody.
     done = subprocess.run(

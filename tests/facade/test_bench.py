@@ -241,7 +241,8 @@ def test_sampling_is_measured_against_the_forward_pass(tmp_path):
     (line,) = bench.sample(["gan-mlp"], n=5120, pairs=1, threads=1, out=tmp_path)
     assert line.ratio.pairs == 1
     assert 0 < line.ratio.median < 2
-    assert line.peak >= 0
+    assert 2**26 < line.peak_few < line.peak + 2**24  # torch alone takes that much
+    assert line.peak < 1.2 * line.peak_few
     assert json.loads((tmp_path / "sample.json").read_text())["lines"][0]["n"] == 5120
 
 

@@ -36,7 +36,7 @@ class Sampling:
         case: whose generator.
         n: samples.
         ratio: speed of sampling to ``.npz`` as a factor of the bare forward pass over the same batches.
-        peak: largest resident memory of a process that samples ``n``, in bytes, over that before it began.
+        peak: largest resident memory of a fresh process that samples ``n``, in bytes, torch included.
         peak_few: the same for a tenth of them: as much, if memory is constant.
     """
 
@@ -116,17 +116,14 @@ def _peak(name: str, n: int, device: str, threads: int) -> int:
 
     torch.set_num_threads(threads)
     model = prepare(CASES[name], torch.device(device)).nets.model.eval()
-    model.sample(2 * BATCH, batch_size=BATCH)  # what torch sets up once is not counted
-    unit = 1 if sys.platform == "darwin" else 1024
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
         sample_to(model, Path(folder) / "samples.npz", n, batch_size=BATCH)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def sampling_table(lines: Sequence[Sampling]) -> Table:
     """As people read it."""
-    header = ("generator", "samples", "times as fast", "samples a second", "memory", f"memory for {1 / FEW:g} of them")
+    header = ("generator", "samples", "times as fast", "samples a second", "peak memory", f"for {1 / FEW:g} of them")
     return Table(
         header,
         [
@@ -137,4 +134,4 @@ def sampling_table(lines: Sequence[Sampling]) -> Table:
 
 
 def _mega(size: int) -> str:
-    return f"{size / 2**20:.1f} MB"
+    return f"{size / 2**20:.0f} MB"
