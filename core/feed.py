@@ -23,7 +23,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.memory import free_bytes, size_text
 from genzoo.core.noise import Draws, Order, stream_seed
 from genzoo.core.observations import Data
-from genzoo.core.rows import row_bytes
+from genzoo.core.rows import pick, row_bytes
 
 SHUFFLE, BINARIZE = 2, 3  # streams of randomness
 _AHEAD = 2  # pieces that each worker reads ahead
@@ -47,6 +47,7 @@ class Feed:
         batch: observations in one, over all processes.
         seed: of the run.
         part: this process's part of every batch; None is the whole.
+        labels: whether batches come with them, where the data have some.
         memory: bytes that resident data may take on the device. None is half of what is free there, and no limit
             for data that are in its memory already.
         workers: processes that read what is streamed; 0 reads in this one. None is the number of cores (of this
@@ -66,12 +67,13 @@ class Feed:
         *,
         seed: int = 0,
         part: slice | None = None,
+        labels: bool = True,
         memory: int | None = None,
         workers: int | None = None,
     ) -> None:
         self.device = torch.device(device)
         self._seed, self._batch, self._part = seed, batch, part or slice(0, batch)
-        self._count = self._part.stop - self._part.start
+        self._count, self._labels = self._part.stop - self._part.start, labels
         limit = _limit(data, self.device, memory)
         self.resident = limit is None or data.nbytes <= limit
         size = size_text(data.nbytes)
@@ -103,13 +105,13 @@ class Feed:
         """
         if self.resident:
             index = self._order.take(number * self._batch, self._batch)[self._part]
-            x, y = self.data.stored(index)
+            x, y = self.data.stored(index) if self._labels else (pick(self.data.rows, index), None)
         else:
             x, y = self._streamed(number)
         uniform = None
         if self.data.dynamic:
             uniform = self._draws.at(self._seed, number, BINARIZE).uniform(*self.data.spec.shape)
-        return self.data.convert(x, uniform), y
+        return self.data.convert(x, uniform), y if self._labels else None
 
     def close(self) -> None:
         """End the workers; the next batch starts new ones."""

@@ -19,6 +19,7 @@ from genzoo.core.config import TrainOptions
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
 from genzoo.core.feed import BINARIZE, Feed
+from genzoo.core.fused import Stepper
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws, stream_seed
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
@@ -74,6 +75,10 @@ class Seat:
     lr: float
     skipped: int = 0  # turns left out in a row
     apart: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)  # in it, gradients stay one's own
+    move: Stepper = field(init=False)  # the optimizer's step, and its gradients forgotten
+
+    def __post_init__(self) -> None:
+        self.move = Stepper(self.optimizer)
 
 
 class Trainer:
@@ -143,7 +148,14 @@ class Trainer:
         self._share = self.runtime.share(batch)  # of every global batch, what this process computes
         own = self._share.stop - self._share.start
         self.feed = Feed(
-            data, self.device, batch, seed=seed, part=self._share, memory=data_memory, workers=data_workers
+            data,
+            self.device,
+            batch,
+            seed=seed,
+            part=self._share,
+            labels=self.conditional,
+            memory=data_memory,
+            workers=data_workers,
         )
         self.data = self.feed.data
         if own % options.accumulate:
@@ -335,8 +347,7 @@ class Trainer:
             self._skip(seat, self.terms.take_back(n))
             return
         seat.skipped = 0
-        seat.optimizer.step()
-        seat.optimizer.zero_grad(set_to_none=True)
+        seat.move()
         self.objective.after_step(seat.player.name, self.nets)
 
     def _refuse_coupled(self, loss: Loss) -> None:
@@ -381,8 +392,7 @@ class Trainer:
     def batch_at(self, number: int, size: int) -> tuple[Tensor, Tensor | None]:
         """This process's part of batch ``number`` of the run: observations in model space and labels, on the device."""
         assert size == self.options.batch_size
-        x, y = self.feed.at(number)
-        return x, y if self.conditional else None
+        return self.feed.at(number)
 
     def flush(self) -> None:
         """Read the terms that have gathered on the device, check that they are finite, and tell observers."""

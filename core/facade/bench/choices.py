@@ -15,6 +15,7 @@ from genzoo.bench.cases import CASES, Case, Prepared, prepare
 from genzoo.bench.pairs import Ratio, Work, interleaved, ratio_of
 from genzoo.bench.report import Table, folder_for, machine, threads_set, write
 from genzoo.bench.speed import known, ours, steps_for
+from genzoo.core.fused import Stepper
 from genzoo.core.trainer import Trainer
 
 MEASURED = ("vae-mlp", "vae-conv", "wgan-gp-conv", "gan-mlp", "dcgan")
@@ -37,6 +38,7 @@ def plain_adam(prepared: Prepared, *, foreach: bool) -> Trainer:
         seat.optimizer = torch.optim.Adam(
             seat.parameters, lr=group["lr"], betas=group["betas"], foreach=foreach, fused=False
         )
+        seat.move = Stepper(seat.optimizer)
     return trainer
 
 
