@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genzoo.cli.output import bold, emit_json, hint
+from genzoo.core.errors import did_you_mean
 
 if TYPE_CHECKING:
     from genzoo.testing.report import Finding, Report
@@ -42,7 +44,7 @@ def new(
     from genzoo.scaffold import LICENSES, new_plugin
 
     if license is None and not json and sys.stdin.isatty() and sys.stdout.isatty():
-        license = typer.prompt(f"License ({', '.join(LICENSES)})", default=LICENSES[0])
+        license = _asked(LICENSES)
     written = new_plugin(
         name,
         kind or ("all",),
@@ -59,6 +61,15 @@ def new(
     if license is None:
         hint(f"its license is {LICENSES[0]}: --license takes {', '.join(LICENSES)}")
     print("\nnow\n" + "\n".join(f"  {c}" for c in written.commands))
+
+
+def _asked(licenses: Sequence[str]) -> str:
+    """The license that a person chooses, asked until it is one."""
+    while True:
+        given = str(typer.prompt(f"License ({', '.join(licenses)})", default=licenses[0], err=True)).strip()
+        if given.lower() in {name.lower() for name in licenses}:
+            return given
+        hint(f"there is no text for the license {given!r}{did_you_mean(given, licenses)}")
 
 
 def _git_user() -> str:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions
+from importlib.metadata import Distribution, PackageNotFoundError, distributions
 from typing import Any, Literal
 
 from genzoo.core.errors import GenzooError, did_you_mean
@@ -151,10 +151,10 @@ def _unmet(requirement: str) -> tuple[str, str] | None:
 
 def _plugin(plugin: Found) -> Iterator[tuple[Level, str, str]]:
     """What can be seen of one plugin without importing it: level, what is wrong, what to do."""
-    value = plugin.entry_point.value
+    value = plugin.value
     if not re.fullmatch(r"[\w.-]+", plugin.name):
         yield "warning", "has a name that cannot be written as 'plugin:name'", "letters, digits, '-', '_' and '.'"
-    if not EntryPoint.pattern.match(value):
+    if not loader.VALUE.fullmatch(value):
         advice = "its pyproject.toml should say: name = 'package.module'"
         yield "error", f"has the entry point {value!r}, which is not of the form 'package.module'", advice
         return

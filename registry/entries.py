@@ -29,8 +29,10 @@ KINDS = (
 MODALITIES: tuple[str, ...] = get_args(Modality)
 PARTS = ("objective", "generator", "encoder", "critic", "likelihood")
 
+LONGEST = 1000  # characters of a line of text
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_REFERENCE = re.compile(r"([A-Za-z0-9._/-]+:)?[a-z0-9][a-z0-9._-]*")
+_REFERENCE = re.compile(r"([A-Za-z0-9._/-]+[:/])?[a-z0-9][a-z0-9._-]*")
 _OPTION = re.compile(r"[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -185,9 +187,11 @@ def check_metrics(name: str, metrics: object) -> dict[str, Any]:
 
 
 def check_text(kind: str, name: str, what: str, value: object) -> str:
-    """Return one line of text, or raise GenzooError."""
-    if not isinstance(value, str) or "\n" in value:
-        raise GenzooError(f"{kind} {name!r}: {what} must be one line of text, not {value!r}")
+    """Return one line of text, free of what a terminal obeys, or raise GenzooError."""
+    if not isinstance(value, str) or len(value) > LONGEST or re.search(r"[\x00-\x1f\x7f-\x9f]", value):
+        long = isinstance(value, str) and len(value) > LONGEST
+        said = f", of {LONGEST} characters at most, not {value[:80] + '…'!r}" if long else f", not {value!r}"  # type: ignore[index]
+        raise GenzooError(f"{kind} {name!r}: {what} must be one line of text{said}")
     return value
 
 

@@ -50,6 +50,7 @@ def contained(notes: list[str]) -> Iterator[None]:
     """
     shared = {name: getattr(sys, name) for name in _SHARED}
     stdout, limit, own = sys.stdout, sys.getrecursionlimit(), dict(vars(builtins))
+    finding, here = _Finding(), _folder()
     sys.stdout = _Aside(sys.stderr)
     sys.stderr = _Aside(sys.stderr)
     aside = sys.stderr
@@ -61,6 +62,10 @@ def contained(notes: list[str]) -> Iterator[None]:
         replaced += [f"sys.{n}" for n in _SHARED if getattr(sys, n) is not (aside if n == "stderr" else shared[n])]
         for name, value in shared.items():
             setattr(sys, name, value)
+        replaced += finding.put_back()
+        if here and _folder() != here:
+            os.chdir(here)
+            replaced.append("the working folder")
         sys.stdout = stdout
         sys.setrecursionlimit(limit)
         now = vars(builtins)
@@ -75,6 +80,33 @@ def contained(notes: list[str]) -> Iterator[None]:
         notes.append(f"replaced {', '.join(sorted(replaced))} while loading, which was put back")
     said = dict.fromkeys(" ".join(str(w.message).split())[:300] for w in caught)
     notes.extend(f"warns: {text}" for text in list(said)[:3])
+
+
+class _Finding:
+    """Where modules are looked for: a plugin may add to it, and take nothing away."""
+
+    def __init__(self) -> None:
+        self.lists = {name: getattr(sys, name) for name in ("path", "meta_path")}
+        self.contents = {name: list(found) for name, found in self.lists.items()}
+
+    def put_back(self) -> list[str]:
+        """Put back what is missing, and name the lists that it was missing from."""
+        replaced = []
+        for name, found in self.lists.items():
+            before, now = self.contents[name], getattr(sys, name)
+            if now is not found or (found != before and any(entry not in found for entry in before)):
+                replaced.append(f"sys.{name}")
+                found[:] = before
+                setattr(sys, name, found)
+        return replaced
+
+
+def _folder() -> str:
+    """The working folder; "" if there is none any more."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager

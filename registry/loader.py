@@ -10,38 +10,39 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from importlib.metadata import Distribution, EntryPoint, distributions
+from functools import reduce
+from importlib import import_module
 from typing import Any
 
 import pluggy
 
 from genzoo.core.errors import GenzooError, did_you_mean
-from genzoo.registry import guard, hooks, state
+from genzoo.registry import distributions, guard, hooks, state
 from genzoo.registry.entries import Entry, PluginRecord, origin
 from genzoo.registry.registrar import Registrar
 
 GROUP = "genzoo"
 OWN = "genzoo"  # the distribution whose plugins always load
+VALUE = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(\[.*\])?\s*")  # of an entry point: module, attribute, extras
 
 _warned: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Found:
-    """An installed plugin, not yet loaded."""
+    """An installed plugin, not yet loaded: an entry point ``name = value`` of a distribution."""
 
     name: str
     distribution: str
     version: str
-    entry_point: EntryPoint
+    value: str
 
     def load(self) -> Any:
         """Import what the entry point names."""
-        if not EntryPoint.pattern.match(self.entry_point.value):
-            raise GenzooError(
-                f"its entry point says {self.entry_point.value!r}, where 'package.module' belongs: tell its authors"
-            )
-        return self.entry_point.load()
+        match = VALUE.fullmatch(self.value)
+        if not match:
+            raise GenzooError(f"its entry point says {self.value!r}, where 'package.module' belongs: tell its authors")
+        return reduce(getattr, filter(None, (match[2] or "").split(".")), import_module(match[1]))
 
     @property
     def origin(self) -> str:
@@ -75,7 +76,10 @@ def warn(line: str) -> None:
 
 def one_line(error: BaseException) -> str:
     """Say an exception in one line, with its type unless genzoo raised it."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception of a plugin's own, with a fault of its own
+        text = ""
     text = text if len(text) <= 300 else text[:299] + "…"
     if isinstance(error, GenzooError):
         return text
@@ -96,33 +100,12 @@ def installed(say: Callable[[str], None] = warn) -> list[Found]:
         say: told in one line of a distribution whose metadata cannot be read.
     """
     found: dict[str, list[Found]] = {}
-    for distribution in distributions():
-        name = version = ""
-        try:
-            if f"[{GROUP}]" not in (distribution.read_text("entry_points.txt") or "").replace(" ", ""):
-                continue
-            name, version = _name_and_version(distribution)
-            points = dict.fromkeys(distribution.entry_points.select(group=GROUP))
-            found.setdefault(normal(name), [Found(p.name, name, version, p) for p in points])
-        except Exception as e:  # any broken package on this machine, which must not break this one
-            say(f"the plugins of {name or 'a distribution'} {version or '?'} could not be listed: {one_line(e)}")
+    for of in distributions.installed(
+        GROUP, lambda who, e: say(f"the plugins of {who} could not be listed: {one_line(e)}")
+    ):
+        found.setdefault(normal(of.name), [Found(name, of.name, of.version, value) for name, value in of.points])
     plugins = [plugin for several in found.values() for plugin in several]
     return sorted(plugins, key=lambda p: (normal(p.distribution) != OWN, normal(p.distribution), p.name))
-
-
-def _name_and_version(distribution: Distribution) -> tuple[str, str]:
-    """Read the two headers alone: the whole metadata, README included, takes 20 times longer to parse."""
-    headers: dict[str, str] = {}
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    for line in text.splitlines():
-        key, colon, value = line.partition(": ")
-        if not line or ("version" in headers and "name" in headers):
-            break
-        if colon:
-            headers.setdefault(key.lower(), value.strip())
-    if "name" not in headers:
-        raise GenzooError("its METADATA has no name")
-    return headers["name"], headers.get("version", "")
 
 
 def wanted(found: list[Found], plugins: bool | None, only: Collection[str] | None) -> list[Found]:
@@ -257,8 +240,14 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> Non
         raise GenzooError(f"{module} answers no hook: {cause}")
 
 
+class _Manager(pluggy.PluginManager):
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        """No hook of anybody's is called ``__…__``: most names of a module are, and looking at each takes its time."""
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+
 def new_manager() -> pluggy.PluginManager:
     """Return a plugin manager that knows genzoo's hooks."""
-    manager = pluggy.PluginManager("genzoo")
+    manager = _Manager("genzoo")
     manager.add_hookspecs(hooks)
     return manager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, options_of
-from genzoo.registry import guard, loader
+from genzoo.registry import guard, kept, loader
 from genzoo.registry.entries import KINDS, MODALITIES, PARTS, Entry, PluginRecord, article
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ class Registry:
         chosen = loader.wanted(loader.installed(), plugins, only)
         with contextlib.nullcontext() if all(f.own for f in chosen) else guard.quiet_stdout():
             for found in chosen:
-                who = (found.name, found.distribution, found.version, found.entry_point.value)
+                who = (found.name, found.distribution, found.version, found.value)
                 registry._keep(loader.ask(registry._manager, *who, found.load))
+        kept.save()
         notes = loader.patched(registry._records)
         for i, r in enumerate(registry._records):
             if (r.name, r.distribution) in notes:
@@ -150,7 +151,8 @@ class Registry:
 
         Args:
             kind: one of `KINDS`.
-            name: the name; ``plugin:name`` (or ``dist/plugin:name``) where several plugins claim it.
+            name: the name; ``plugin:name`` or ``plugin/name`` (or ``dist/plugin:name``) where several plugins claim
+                it. A plugin may be called by its distribution's name.
             prefer: plugins and distributions whose entry wins over others of the same name, the first that
                 has one: a recipe's own plugin, then its distribution, for its parts.
 
@@ -161,7 +163,7 @@ class Registry:
         _check_kind(kind)
         if kind == "weights":
             name = name.partition("@")[0]  # the version
-        who, _, bare = name.rpartition(":")
+        who, bare = _split(name, kind)
         found = self._index.get((kind, bare), [])
         if who:
             found = [e for e in found if _goes_by(e, who)]
@@ -194,15 +196,19 @@ class Registry:
         if colon and kind in KINDS:
             return [self.get(kind, rest)]
         name = name.partition("@")[0]  # the version of weights
-        who, _, bare = name.rpartition(":")
-        found = [k for k in KINDS if any(not who or _goes_by(e, who) for e in self._index.get((k, bare), []))]
+        split = {k: _split(name, k) for k in KINDS}
+        found = [
+            k
+            for k, (who, bare) in split.items()
+            if any(not who or _goes_by(e, who) for e in self._index.get((k, bare), []))
+        ]
         if not found:
             raise UsageError(self._unknown(None, name))
         return [self.get(k, name) for k in found]
 
     def _unknown(self, kind: str | None, name: str) -> str:
         """Say that there is no such entry, and what may have been meant."""
-        who, _, bare = name.rpartition(":")
+        who, bare = _split(name, kind or "weights")
         said = f"there is no {kind} {name!r}" if kind else f"nothing in the zoo is called {name!r}"
         if who:
             records = [r for r in self._records if _goes_by(r, who)]
@@ -322,6 +328,13 @@ def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS) or f"; there are {', '.join(KINDS)}"
         raise UsageError(f"there is no kind {kind!r}{hint}")
+
+
+def _split(name: str, kind: str) -> tuple[str, str]:
+    """The plugin that a name says, or "", and the rest; in names of weights a slash is no plugin's."""
+    mark = "/" if ":" not in name and kind != "weights" else ":"
+    who, _, bare = name.rpartition(mark)
+    return who, bare
 
 
 def _goes_by(of: Entry | PluginRecord, who: str) -> bool:

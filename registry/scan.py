@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.registry import kept
 from genzoo.registry.entries import KINDS
 from genzoo.registry.source import locate
 
@@ -46,14 +49,54 @@ def declarations(package: str) -> Iterator[Declared]:
     if found is None or not (found.file or found.folders):
         raise GenzooError(f"scan found no package {package!r}")
     if not found.folders:
-        yield from _file(Path(found.file), package)
+        yield from _kept(found.file, package)
     for folder in found.folders:
-        for path in sorted(Path(folder).glob("*.py")):
-            yield from _file(path, package if path.stem == "__init__" else f"{package}.{path.stem}")
+        for name in sorted(n for n in os.listdir(folder) if n.endswith(".py") and not n.startswith(".")):
+            stem = name.removesuffix(".py")
+            yield from _kept(os.path.join(folder, name), package if stem == "__init__" else f"{package}.{stem}")
 
 
-def _file(path: Path, module: str) -> Iterator[Declared]:
-    source = path.read_bytes()
+def _kept(path: str, module: str) -> list[Declared]:
+    """The declarations of a file: what was kept of it, if it has not changed since."""
+    what = f"declared:{module}"
+    try:
+        status = os.stat(path)
+    except OSError:  # a link to nowhere
+        return list(_file(path, module))
+    known = kept.recall(path, what, status)
+    if isinstance(known, list) and all(map(_makes_sense, known)):
+        return [Declared(f"{path}:{line}", kind, _tuples(keywords)) for line, kind, keywords in known]
+    found = list(_file(path, module))
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
+        # Only what comes back as it was: JSON has no tuples, which stand for all that is in order, and no sets.
+        same = [d.keywords for d in found] == [
+            _tuples(json.loads(json.dumps(d.keywords, allow_nan=False))) for d in found
+        ]
+        if same and not any(d.fault for d in found):
+            plain = [[int(d.place.rpartition(":")[2]), d.kind, d.keywords] for d in found]
+            kept.remember(path, what, status, plain)
+    return found
+
+
+def _makes_sense(known: Any) -> bool:
+    """Whether it is a line, a kind and keywords."""
+    shape = isinstance(known, list) and [type(v) for v in known] == [int, str, dict]
+    return shape and known[1] in DECLARED
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _file(path: str, module: str) -> Iterator[Declared]:
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as e:
+        yield Declared(f"{path}:1", fault=f"it cannot be read: {(e.strerror or str(e)).lower()}")
+        return
     if b"declare" not in source:
         return
     statements = None if _UNUSUAL.search(source) else _excerpts(source)
@@ -154,7 +197,7 @@ def _read_arguments(call: ast.Call, declared: Declared) -> None:
             return
 
 
-def _overlooked(tree: ast.Module, path: Path) -> Iterator[Declared]:
+def _overlooked(tree: ast.Module, path: str) -> Iterator[Declared]:
     """Name the declarations that would be missed in silence."""
     read = {id(call) for node in tree.body for call in _calls(node)}
     for node in ast.walk(tree):

@@ -66,8 +66,7 @@ def _from(registry: Registry, source: str | os.PathLike[str] | None, given: dict
             raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
         name = str(given["objective"])
         data = {k: given.get(k) for k in KINDS} | {"conditional": False, "options": {}, "presets": {}}
-        registry.get("objective", name)
-        return Entry("recipe", name.rpartition(":")[2], data=data), "Composed from parts"
+        return Entry("recipe", registry.get("objective", name).name, data=data), "Composed from parts"
     if (is_file(source) and not os.path.isdir(source)) or not _is_weights(registry, source):
         return find(registry, source), f"From the recipe {os.fspath(source)}"
     from genzoo.core.runs import checkpoints

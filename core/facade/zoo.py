@@ -87,7 +87,7 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
     status: dict[tuple[str, str], str] = {}
     for p in loader.installed():
         if (p.name, p.distribution) not in loaded:
-            records.append(PluginRecord(p.name, p.distribution, p.version, p.entry_point.value))
+            records.append(PluginRecord(p.name, p.distribution, p.version, p.value))
             status[p.name, p.distribution] = "disabled" if loader.is_off(p, off) else "left out"
     return [
         {

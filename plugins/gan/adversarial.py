@@ -25,10 +25,13 @@ class Adversarial(Objective):
     Attributes:
         penalized: whether input gradients of the critic are penalized, so that it may not mix observations.
         paired: whether the generator's loss compares with real observations.
+        coupled: whether the two losses compare with the rest of the batch, which then must be the whole of it on
+            every process: `genzoo.core.together.whole`.
     """
 
     penalized: bool = False
     paired: bool = False
+    coupled: bool = False
 
     @dataclass(frozen=True)
     class Options(Objective.Options):
@@ -75,14 +78,16 @@ class Adversarial(Objective):
             return self.judge(nets.critic, batch, fake, noise)
         score = nets.critic(nets.model.mean(noise["z"], batch.y), batch.y).squeeze(1).float()
         real = nets.critic(batch.x, batch.y).squeeze(1).float() if self.paired else None
-        return Loss({"adversarial": self.generator_loss(score, real)})
+        coupled = ("adversarial",) if self.coupled else ()
+        return Loss({"adversarial": self.generator_loss(score, real)}, coupled=coupled, gathered=coupled)
 
     def judge(self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> Loss:
         """The critic's turn."""
         real_score, fake_score = both_scores(critic, batch, fake)
         terms = {"adversarial": self.critic_loss(real_score, fake_score)}
         terms |= self.penalty(critic, batch, fake, noise)
-        return Loss(terms, shown={"real": real_score, "fake": fake_score})
+        coupled = ("adversarial",) if self.coupled else ()
+        return Loss(terms, coupled=coupled, shown={"real": real_score, "fake": fake_score}, gathered=coupled)
 
 
 def both_scores(critic: Critic, real: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:

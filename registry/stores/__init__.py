@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from genzoo.registry.stores.base import Listing, Located, Remote, Store
-from genzoo.registry.stores.names import resolve
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genzoo.registry.stores.base import Listing, Located, Remote, Store
+    from genzoo.registry.stores.names import resolve
 
 __all__ = ["Listing", "Located", "Remote", "Store", "resolve"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for then: listing the zoo comes by here, and needs none of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from genzoo.registry.stores import base, names
+
+    value = globals()[name] = getattr(names if name == "resolve" else base, name)
+    return value

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import MANIFEST
 from genzoo.core.strict import read_json
+from genzoo.registry import kept
 from genzoo.registry.source import locate
-from genzoo.registry.stores.bundled import manifest_pins
 
 INDEX = "index.json"
+MANIFEST = "manifest.json"  # as genzoo.core.files has it, which listing the zoo need not import
 
 
 def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
@@ -52,8 +52,21 @@ def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
         recipe, _, data = name.partition("/")
         said = {"summary": f"{recipe} trained on {data}" if data else ""} | index.get(path, index.get(name, {}))
         try:
-            found = {"files": manifest_pins(manifest.parent), "version": int(version or 1)}
+            found = {"files": _pins(manifest), "version": int(version or 1)}
         except GenzooError as e:
             yield e
             continue
         yield {"name": name, "target": f"{module}:{shelf}/{path}", **found, **said}
+
+
+def _pins(manifest: Path) -> dict[str, str]:
+    """The sha256 of every file that a manifest lists: what was kept of it, if it has not changed since."""
+    status = os.lstat(manifest)
+    known = kept.recall(str(manifest), "pins", status)
+    if isinstance(known, dict):
+        return dict(known)
+    from genzoo.registry.stores.bundled import manifest_pins
+
+    found = manifest_pins(manifest.parent)
+    kept.remember(str(manifest), "pins", status, found)
+    return found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 SOURCE = Path(__file__).parent / "genzoo-tiny"
 TOGETHER = """
@@ -152,6 +153,42 @@ def test_the_command_line_and_a_missing_plugin(tiny):
     assert "genzoo-tiny" in without.stderr  # what to install
     assert "install" in without.stderr
     assert not (tiny.home / "t.npz").exists()
+
+
+def test_its_parts_train_without_any_recipe_on_a_folder_of_pictures(tiny, tmp_path):
+    home = tmp_path
+    (home / "folder").mkdir()
+    for i in range(12):
+        noise = torch.randint(0, 256, (8, 8, 3), generator=torch.Generator().manual_seed(i), dtype=torch.uint8)
+        Image.fromarray(noise.numpy()).save(home / "folder" / f"{i}.png")
+    parts = ("--objective", "wgan-gp", "--generator", "tiny/gated", "--critic", "genzoo-tiny/gated")
+    few = ("--steps", "2", "--batch-size", "4", "--device", "cpu", "-q", "--set", "generator.width=16")
+    out = str(home / "w")
+    done = tiny.genzoo("train", *parts, "--data", str(home / "folder"), "--out", out, *few)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((home / "w" / "config.json").read_text())
+    for kind, (name, distribution, version) in {
+        "objective": ("wgan-gp", "genzoo", config["objective"]["version"]),
+        "generator": ("gated", "genzoo-tiny", "1.2.0"),
+        "critic": ("gated", "genzoo-tiny", "1.2.0"),
+    }.items():
+        part = config[kind]
+        assert (part["name"], part["distribution"], part["version"]) == (name, distribution, version)
+    assert tiny.genzoo("sample", out, "-n", "4", "--seed", "3", "--out", str(home / "a.npz")).returncode == 0
+    loaded = "import sys, genzoo; print(genzoo.load(sys.argv[1]).sample(4, seed=3).shape)"
+    assert tiny.python("-c", loaded, out).stdout == "torch.Size([4, 3, 8, 8])\n"
+
+    saved = home / "mine.toml"  # the same, as a recipe's file
+    assert tiny.genzoo("recipe", "save", out, "--out", str(saved)).returncode == 0
+    again = tiny.genzoo("train", str(saved), "--data", str(home / "folder"), "--out", f"{out}2", *few)
+    assert again.returncode == 0, again.stderr
+
+    sampled = tiny.genzoo("sample", out, "-n", "4", "--out", str(home / "b.npz"), path=False)
+    assert sampled.returncode == 1
+    assert sampled.stderr.count("\n") == 1
+    assert "plugin 'tiny' of genzoo-tiny 1.2.0, which is not there" in sampled.stderr
+    assert "pip install 'genzoo-tiny==1.2.0'" in sampled.stderr
+    assert not (home / "b.npz").exists()
 
 
 def test_mmd_is_an_unbiased_estimate(monkeypatch):

@@ -46,6 +46,14 @@ BROKEN = {
     "endless": (HOOK + "    for i in range(10**9): registry.critic(f'x{i}', 'a:B')", "more than 10,000 entries"),
     "replaces": (HOOK + "    registry.store('hf', 'a:B')", "store 'hf' cannot be registered"),
     "command": (HOOK + "    registry.command('train', 'a:B')", "'genzoo train' is genzoo's own"),
+    "speechless": (
+        "class E(Exception):\n    def __str__(self): raise RuntimeError('no words')\nraise E", "could not be loaded: E"
+    ),
+    "forgets": ("import sys; sys.path.clear(); sys.meta_path[:] = []\n" + HOOK + "    pass", "replaced sys.meta_path, sys.path"),
+    "wanders": ("import os; os.chdir('/')\n" + HOOK + "    pass", "replaced the working folder while loading"),
+    "escapes": (HOOK + "    registry.critic('x', 'a:B', summary='\\x1b[2J')", "summary must be one line of text, not "),
+    "long": (HOOK + "    registry.critic('x', 'a:B', summary='s' * 10**6)", "sss…'"),
+    "dangling": (HOOK + "    registry.scan('dangling_pkg')", "gone.py:1: it cannot be read: no such file or directory"),
     "newer": ("genzoo_api = 99\n" + HOOK + "    pass", "was written for plugin API 99, and this genzoo has 1: upgrade gen"),
     "older": ("genzoo_api = 0\n" + HOOK + "    pass", "was written for plugin API 0, and this genzoo takes 1 at least"),
     "api": ("genzoo_api = '1'\n" + HOOK + "    pass", "has genzoo_api = '1', where the number of a plugin API belongs"),
@@ -101,6 +109,7 @@ def site(new_site):
         package = f"{name.replace('-', '_')}_pkg"
         site.install(f"dist-{name}", {name: f"{package}.plugin"}, {f"{package}/__init__.py": ""}, version="3.2")
         (site.folder / package / "plugin.py").write_text(code)
+    (site.folder / "dangling_pkg" / "gone.py").symlink_to("/no/where")
     site.files({"cyclic_pkg/other.py": "from cyclic_pkg.plugin import late"})
     for name, (value, _) in ENTRY_POINTS.items():
         site.install(f"dist-{name}", {name: value}, {}, version="3.2")

@@ -239,3 +239,16 @@ def test_check_targets_imports_nothing(write):
         "swap": "there is no generator 'h'; see 'genzoo list generator'",
     }
     assert "zoo_pkg" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["one/net", "one:net", "dist-one/net", "Dist_One:net", "dist-one/one:net"])
+def test_a_part_is_named_by_its_plugin_with_a_slash_too(name):
+    registry = Registry()
+    for plugin in ("one", "two"):
+        registry.add(Plugin(lambda r: r.critic("net", "x.y:Z")), plugin, f"dist-{plugin}", "1.0")
+    assert registry.get("critic", name).plugin == "one"
+    assert [e.plugin for e in registry.find(name)] == ["one"]
+    with pytest.raises(UsageError, match="no plugin 'tow'"):
+        registry.get("critic", "tow/net")
+    with pytest.raises(UsageError, match="did you mean 'net'"):
+        registry.get("critic", "one/nte")

@@ -195,7 +195,7 @@ def coupled(case: Case) -> None:
                 if gap(value, both) > 1e-3:
                     raise Fault(f"term {name!r} of an observation to be the same in every batch",
                                 f"values that change by {gap(value, both):.2g} where the batch is halved",
-                                f"return Loss(…, coupled=({name!r},)), or compute it per observation",
+                                f"return Loss(…, coupled=({name!r},)), or compute it alone (a GAN says coupled = True)",
                                 f"{game.setting}, player {player.name!r}")  # fmt: skip
 
 

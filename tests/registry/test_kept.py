@@ -1,0 +1,244 @@
+"""What is kept of source files is used while they are the same, and never costs more than time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from genzoo.registry import Registrar, kept, scan
+
+LONG_AGO = 1_600_000_000
+NETS = """
+from genzoo.registry import declare
+
+@declare.critic("{name}", modalities=("image",), summary="{summary}")
+class Net:
+    pass
+"""
+RECIPE = """
+from genzoo.registry import declare
+
+@declare.objective("keeps", recipe={"generator": "conv", "options": {"train.betas": (0.0, 0.99), "train.lr": 1},
+                                    "presets": {"vector": {"latent.size": 2}}})
+class Keeps:
+    "A loss."
+"""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of this test's own; returns a function that begins a new process, as far as that goes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("GENZOO_ALWAYS_READ", raising=False)
+
+    def forget():
+        monkeypatch.setattr(kept, "_known", None)
+        monkeypatch.setattr(kept, "_new", {})
+
+    forget()
+    return forget
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Paths that are read, not recalled."""
+    paths: list[str] = []
+    really = scan._file
+    monkeypatch.setattr(scan, "_file", lambda path, module: [paths.append(path), *really(path, module)][1:])
+    return paths
+
+
+@pytest.fixture
+def package(write):
+    """Write a package of old files, and return what a scan of it registers."""
+
+    def scanned(**files):
+        folder = write({f"kept_pkg/{n}.py": text for n, text in ({"__init__": ""} | files).items()}) / "kept_pkg"
+        wait_until_old(*folder.glob("*.py"))
+        return entries()
+
+    return scanned
+
+
+def wait_until_old(*files):
+    """Set modification times back; the change time, which nobody can set, is made old by `tomorrow`."""
+    for file in files:
+        os.utime(file, (LONG_AGO, LONG_AGO))
+
+
+@pytest.fixture(autouse=True)
+def tomorrow(monkeypatch):
+    now = kept.time.time
+    monkeypatch.setattr(kept.time, "time", lambda: now() + 86_400)
+
+
+def entries():
+    registrar = Registrar("plug", "dist", "1.0")
+    registrar.scan("kept_pkg")
+    return registrar.entries
+
+
+def the_file(tmp_path) -> Path:
+    [file] = (tmp_path / "cache" / "genzoo").iterdir()
+    return file
+
+
+def test_nothing_is_read_twice_and_all_comes_back_as_it_was(package, read, cache):
+    first = package(nets=NETS.format(name="one", summary="One."), loss=RECIPE)
+    assert len(read) == 3
+    assert {(e.kind, e.name) for e in first} == {("critic", "one"), ("objective", "keeps"), ("recipe", "keeps")}
+    kept.save()
+    cache()
+    assert entries() == first
+    assert len(read) == 3
+    [recipe] = [e for e in entries() if e.kind == "recipe"]
+    assert recipe.data["options"] == {"train.betas": (0.0, 0.99), "train.lr": 1}
+    assert type(recipe.data["options"]["train.lr"]) is int
+
+
+def test_a_file_that_was_edited_is_read_again(package, read, cache, tmp_path):
+    package(nets=NETS.format(name="one", summary="One."))
+    kept.save()
+    cache()
+    del read[:]
+    nets = tmp_path / "kept_pkg" / "nets.py"
+    nets.write_text(NETS.format(name="two", summary="One."))
+    wait_until_old(nets)  # size and modification time are what they were
+    assert [e.name for e in entries()] == ["two"]
+    assert read == [str(nets)]
+
+
+def test_an_upgrade_that_replaces_files_is_seen(package, cache, tmp_path):
+    package(nets=NETS.format(name="one", summary="One."))
+    kept.save()
+    cache()
+    new = tmp_path / "kept_pkg" / "new"
+    new.write_text(NETS.format(name="two", summary="Two."))
+    os.replace(new, tmp_path / "kept_pkg" / "nets.py")
+    (tmp_path / "kept_pkg" / "more.py").write_text(NETS.format(name="three", summary="Three."))
+    assert [e.name for e in entries()] == ["three", "two"]
+
+
+def test_a_file_that_was_written_just_now_is_not_kept(cache, tmp_path, monkeypatch):
+    file = tmp_path / "new.py"
+    file.write_text("")
+    os.utime(file, (LONG_AGO, LONG_AGO))  # as pip's wheels may say; the change time tells better
+    status = os.stat(file)
+    for later, kept_now in ((0.05, 0), (3.0, 1)):
+        monkeypatch.setattr(kept.time, "time", lambda later=later: status.st_ctime + later)
+        kept.remember(str(file), "declared:a", status, [])
+        assert len(kept._new) == kept_now
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"by": 1, "files": {}}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        "SHAPE",
+        "KIND",
+        "KEYWORDS",
+    ],
+)  # fmt: skip
+def test_a_damaged_cache_is_as_good_as_none(package, cache, tmp_path, damage):
+    first = package(nets=NETS.format(name="one", summary="One."))
+    kept.save()
+    file = the_file(tmp_path)
+    if isinstance(damage, str):
+        content = json.loads(file.read_text())
+        [key] = [k for k in content["files"] if k.endswith("nets.py")]
+        line, kind, keywords = content["files"][key][1][0]
+        odd = {"SHAPE": 7, "KIND": [line, "scan", keywords], "KEYWORDS": [line, kind, ["x"]]}[damage]
+        content["files"][key][1] = [odd]
+        damage = json.dumps(content).encode()
+    file.write_bytes(damage)
+    cache()
+    assert entries() == first
+    kept.save()
+    cache()
+    assert entries() == first
+
+
+def test_another_genzoo_reads_for_itself(package, read, cache, monkeypatch):
+    package(nets=NETS.format(name="one", summary="One."))
+    kept.save()
+    cache()
+    monkeypatch.setattr(kept, "_by", lambda: ["another"])
+    del read[:]
+    entries()
+    assert len(read) == 2
+
+
+def test_what_json_would_change_or_is_wrong_is_read_every_time(package, read, cache):
+    package(nets='from genzoo.registry import declare\n@declare.critic("one", tags=["list"])\nclass Net: pass\n')
+    kept.save()
+    cache()
+    assert [e.tags for e in entries()] == [("list",)]
+    assert [os.path.basename(p) for p in read].count("nets.py") == 2
+
+
+@pytest.mark.parametrize("link", ["fifo", "folder", "link"])
+def test_what_is_no_plain_file_is_not_opened(package, cache, tmp_path, link):
+    first = package(nets=NETS.format(name="one", summary="One."))
+    kept.save()
+    file = the_file(tmp_path)
+    file.unlink()
+    {"fifo": lambda: os.mkfifo(file), "folder": file.mkdir, "link": lambda: file.symlink_to("/dev/zero")}[link]()
+    cache()
+    assert entries() == first
+    kept.save()
+
+
+def test_a_home_that_cannot_be_written_costs_nothing_else(package, cache, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file, where a folder belongs")
+    first = package(nets=NETS.format(name="one", summary="One."))
+    kept.save()
+    cache()
+    assert entries() == first
+    monkeypatch.setenv("GENZOO_ALWAYS_READ", "1")
+    kept.save()
+
+
+def test_many_processes_at_once(site, tmp_path):
+    for letter in "abcd":
+        code = "from genzoo.registry import hookimpl\n@hookimpl\ndef genzoo_register(registry):\n"
+        code += f"    registry.scan('{letter}_pkg')\n"
+        nets = {f"{letter}_pkg/n{i}.py": NETS.format(name=f"{letter}-{i}", summary="One.") for i in range(20)}
+        site.install(f"dist-{letter}", {letter: f"{letter}_pkg"}, {f"{letter}_pkg/__init__.py": code} | nets)
+
+    shown = "import genzoo; print(*(e.name for e in genzoo.list('critic') if e.plugin != 'nets'))"
+
+    def listed(_):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("GENZOO_")}
+        done = subprocess.run(
+            [sys.executable, "-c", shown],
+            env=env | {"PYTHONPATH": str(site.folder)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return done.stdout, done.stderr
+
+    expected = " ".join(sorted(f"{x}-{i}" for x in "abcd" for i in range(20))) + "\n"
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(listed, range(8))) == {(expected, "")}
+    assert json.loads(the_file(tmp_path).read_text())["files"]
+    assert listed(0) == (expected, "")
+
+
+def test_the_name_of_a_manifest_is_the_one_of_core():
+    from genzoo.core import files
+    from genzoo.registry.stores import shelf
+
+    assert shelf.MANIFEST == files.MANIFEST
