@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.make import assignments
+from genzoo.cli.make import assignments, in_processes
 from genzoo.cli.output import emit_json, hint, table
+from genzoo.core import launched
 from genzoo.core.errors import UsageError
 
 
@@ -40,6 +41,7 @@ def evaluate(
     truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
     out: Annotated[Path | None, typer.Option(help="A .json file; or a folder, for pictures too.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Observations at a time.")] = 256,
+    devices: Annotated[int | None, typer.Option(help="Processes on this machine that share the work.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -57,6 +59,7 @@ def evaluate(
     from genzoo.registry.metrics import choose
 
     choose(the_registry(), metrics)  # a name that is wrong should not take torch's time to be told
+    in_processes(devices)
     given: dict[str, dict[str, Any]] = {"data": {}, "metric": {}}
     for name, value in assignments(set_).items():
         group, _, option = name.partition(".")
@@ -82,6 +85,8 @@ def evaluate(
         cache=not no_cache,
         progress=not quiet and sys.stderr.isatty(),
     )
+    if launched.rank():  # process 0 speaks for all
+        return
     written = evaluation.save_report(report, out) if out is not None else None
     if json:
         emit_json(report.to_dict())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from genzoo.core.feature_cache import FeatureCache
 from genzoo.core.intervals import Estimate
 from genzoo.core.likelihood import Implicit
 from genzoo.core.model import Model
+from genzoo.core.runtime import Runtime
 from genzoo.core.spec import DataSpec
 
 T = TypeVar("T")
@@ -170,12 +171,14 @@ class Evidence:
         seed: int = 0,
         device: torch.device | str = "cpu",
         batch_size: int = 256,
+        runtime: Runtime | None = None,
     ) -> None:
         self.spec, self.data, self.model, self.seed = data.spec, data, model, seed
         self.device, self.batch_size, self.n_fake = torch.device(device), batch_size, n_fake
         self.extractor, self.why_no_extractor = extractor, why_no_extractor
         self.has_training, self.has_asked = has_training, asked
         self._draw, self._training, self._cache = draw, training, cache
+        self._runtime = runtime or Runtime()
         self._kept: dict[Any, Any] = {}
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:
@@ -184,6 +187,17 @@ class Evidence:
             self._kept[key] = compute()
         found: T = self._kept[key]
         return found
+
+    def share_out(self, needs: Collection[str]) -> None:
+        """Make with all processes what metrics of these needs share; what comes after, each makes alone.
+
+        Process 0 then has it all, and is the one to measure.
+        """
+        if self._runtime.size > 1 and "samples" in needs:
+            _ = self._drawn
+        if self._runtime.size > 1 and "features" in needs:
+            _ = self.fake_features, self.real_features
+        self._runtime = Runtime()
 
     # Observations, in people's units.
 
@@ -241,25 +255,33 @@ class Evidence:
         if self._cache is None:
             return self._extract(people(data, whole=False))
         key = f"{data.fingerprint()} {data.spec.levels} {data.dynamic} {self.extractor.name} {self.extractor.sha256()}"
-        found = self._cache.get(key)
-        if found is None:
+        first = self._runtime.first
+        found = self._cache.get(key) if first else None
+        if not self._runtime.tell(found is not None):  # of process 0, which alone needs them
             features = self._extract(people(data, whole=False))
             found = {"features": features.features}
             found |= {} if features.logits is None else {"logits": features.logits}
-            self._cache.put(key, found)
-        return Features(found["features"], found.get("logits"))
+            if first:
+                self._cache.put(key, found)
+        return Features(torch.empty(0)) if found is None else Features(found["features"], found.get("logits"))
 
     @torch.no_grad()
     def _extract(self, x: Tensor) -> Features:
         assert self.extractor is not None
         self.extractor.to(self.device)
         features, logits = [], []
-        for part in torch.split(x, self.batch_size):
-            found = self.extractor.extract(shown(self.spec, part).to(self.device))
-            features.append(found.features.flatten(1).float().cpu())
-            if found.logits is not None:
-                logits.append(found.logits.float().cpu())
-        return Features(torch.cat(features), torch.cat(logits) if logits else None)
+        parts = torch.split(x, self.batch_size)
+        own = (self._extracted(parts[i]) for i in self._runtime.mine(len(parts)))
+        for found, scores in self._runtime.in_order(own, len(parts)):
+            features.append(found)
+            logits += [] if scores is None else [scores]
+        return Features(torch.cat(features or [torch.empty(0)]), torch.cat(logits) if logits else None)
+
+    @torch.no_grad()
+    def _extracted(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        assert self.extractor is not None
+        found = self.extractor.extract(shown(self.spec, x).to(self.device))
+        return found.features.flatten(1).float().cpu(), None if found.logits is None else found.logits.float().cpu()
 
     # Codes.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from genzoo.core.config import Config
     from genzoo.core.likelihood import Likelihood
 
+_AHEAD = 2**17  # numbers of codes that are drawn at a time
 _BLOCK = 64  # codes are drawn in blocks of this many, so that sample i is the same for every batch size
 _CODES, _PIXELS, _POSTERIOR = -1, -2, -3  # streams of randomness: negative, since training counts steps there
 
@@ -161,9 +162,8 @@ class Model(nn.Module):
         size = max(batch_size // _BLOCK, 1) * _BLOCK
         starts = range(share[0] * size, n, share[1] * size)
         with _evaluating(self):
-            for start in starts:
-                count, y = min(size, n - start), None
-                z = self.codes(start, count, seed=seed, truncation=truncation)
+            for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation), strict=True):
+                count, y = len(z), None
                 if self.classes:
                     index = torch.arange(start, start + count)
                     y = (index % self.classes if chosen is None else chosen[index]).to(self.device)
@@ -199,6 +199,16 @@ class Model(nn.Module):
         ]
         u = torch.cat(parts)[start - first * _BLOCK :][:count] if parts else torch.empty(0, *self.latent.shape)
         return self.prior.sample(u, truncation).to(self.device)
+
+    def _codes_of(self, starts: range, size: int, n: int, seed: int, truncation: float | None) -> Iterator[Tensor]:
+        """Codes of each batch, several drawn at once where they follow each other.
+
+        It is what a forward pass drives from the processor's caches that makes drawing slow, so it is done seldom.
+        """
+        several = max(_AHEAD // (size * self.latent.size), 1) if starts.step == size else 1
+        for first in starts[::several]:
+            codes = self.codes(first, min(several * size, n - first), seed=seed, truncation=truncation)
+            yield from torch.split(codes, size)
 
     @torch.no_grad()
     def encode(

@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from genzoo.core import pictures
@@ -23,12 +21,15 @@ from genzoo.core.files import ASIDE, Writer, discard, text_file, tidy, update_fo
 from genzoo.core.fingerprint import KEY, hardware, take
 from genzoo.core.model import Model
 from genzoo.core.observers import columns_for
+from genzoo.core.strict import read_json
+from genzoo.core.tensors import read_tensors
 from genzoo.core.trainer import Trainer
 from genzoo.core.weights import CONFIG, TENSORS, model_files, read_config, write_tensors
 
 CHECKPOINTS, BEST = "checkpoints", "best"
 RECORD, CARD, PICTURE = "training.json", "README.md", "samples.png"
 _STATE, _PLAIN = "trainer.safetensors", "trainer.json"
+_LARGEST = 2**27  # bytes of a checkpoint's plain data that are read
 _HISTORY = 20_000  # records of the loss in a checkpoint, about 3 MB
 
 T = TypeVar("T")
@@ -176,10 +177,29 @@ def read_checkpoint(folder: Path) -> tuple[Config, dict[str, Tensor], dict[str, 
     """
     verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
     try:
-        plain = json.loads((folder / _PLAIN).read_bytes())
-        return read_config(folder), load_file(folder / TENSORS), load_file(folder / _STATE), plain
-    except (OSError, ValueError, SafetensorError) as e:
+        plain = read_json(folder / _PLAIN, limit=_LARGEST, nan=True)  # a held-out loss may be infinite
+        _check_plain(plain)
+        return read_config(folder), read_tensors(folder / TENSORS), read_tensors(folder / _STATE), plain
+    except (OSError, ValueError) as e:
         raise GenzooError(f"{folder} is damaged: {e}") from None
+
+
+_PLAIN_HOLDS: Mapping[str, type | tuple[type, ...]] = {
+    "step": int, "steps": int, "seed": int, "seconds": (int, float), "record": dict, "data": str, "history": list,
+}  # fmt: skip
+
+
+def _check_plain(plain: Any) -> None:
+    """Raise `ValueError` unless a checkpoint's plain data has the form that this module writes."""
+    if not isinstance(plain, dict):
+        raise ValueError(f"{_PLAIN} holds no object")
+    for key, kind in _PLAIN_HOLDS.items():
+        if not isinstance(plain.get(key), kind) or isinstance(plain[key], bool):
+            raise ValueError(f"{_PLAIN} has no {key!r} that makes sense")
+    if not 0 <= plain["step"] <= plain["steps"]:
+        raise ValueError(f"{_PLAIN} says that step {plain['step']} of {plain['steps']} was reached")
+    if not all(isinstance(r, dict) and isinstance(r.get("step"), int) for r in plain["history"]):
+        raise ValueError(f"{_PLAIN} has a history that makes no sense")
 
 
 def from_newest(run: Path, read: Callable[[Path], T]) -> tuple[Path, T, list[str]]:

@@ -56,6 +56,7 @@ class Runtime:
     store: Any = None
     watch: Watch | None = None
     in_step: bool = True  # whether all that was begun together was ended together
+    turns: int = 0  # how often the others waited for process 0, however long it took
 
     @property
     def first(self) -> bool:
@@ -116,8 +117,11 @@ class Runtime:
         dist.broadcast(buffer, 0, group=self.host)
         return json.loads(bytes(buffer.numpy()))
 
-    def on_first(self, work: Callable[[], Any]) -> Any:
-        """What process 0 gets from ``work`` (plain data), for all; what it raises on purpose, all raise."""
+    def on_first(self, work: Callable[[], Any], *, long: bool = False) -> Any:
+        """What process 0 gets from ``work`` (plain data), for all; what it raises on purpose, all raise.
+
+        Work that may be long is waited for beyond the time in which processes must answer each other.
+        """
         if self.size == 1:
             return work()
         answer: dict[str, Any] = {}
@@ -126,6 +130,13 @@ class Runtime:
                 answer = {"value": work()}
             except GenzooError as e:
                 answer = {"error": str(e), "usage": isinstance(e, UsageError)}
+        if long:
+            self.turns += 1
+            name = f"genzoo/turn/{self.turns}"
+            if self.first:
+                self.store.set(name, "1")
+            while not self.store.check([name]):
+                time.sleep(0.05)
         answer = self.tell(answer)
         if "error" in answer:
             error = (UsageError if answer["usage"] else GenzooError)(answer["error"])
@@ -166,12 +177,29 @@ class Runtime:
                 assert x is not None
                 yield x, y
 
-    def _send(self, tensor: Tensor | None) -> None:
-        kinds = list(_KINDS)
-        head = torch.full((10,), -1)
+    def to_all(self, own: Iterator[tuple[Tensor, Tensor | None]], n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """As `in_order`, but every process gets all batches."""
+        for i in range(n):
+            owner = i % self.size
+            batch = next(own) if owner == self.rank else (None, None)
+            x, y = batch if self.size == 1 else (self._spread(tensor, owner) for tensor in batch)
+            assert x is not None
+            yield x, y
+
+    def _spread(self, tensor: Tensor | None, owner: int) -> Tensor | None:
+        """Broadcast what one process has, perhaps nothing."""
+        head = torch.empty(10, dtype=torch.int64)
+        if owner == self.rank:
+            tensor, head = _packed(tensor)
+        dist.broadcast(head, owner, group=self.host)
+        if owner != self.rank:
+            tensor = _room(head)
         if tensor is not None:
-            tensor = tensor.detach().cpu().contiguous()
-            head[: 1 + tensor.dim()] = torch.tensor([kinds.index(tensor.dtype), *tensor.shape])
+            dist.broadcast(tensor, owner, group=self.host)
+        return tensor
+
+    def _send(self, tensor: Tensor | None) -> None:
+        tensor, head = _packed(tensor)
         dist.send(head, 0, group=self.host)
         if tensor is not None:
             dist.send(tensor, 0, group=self.host)
@@ -179,11 +207,9 @@ class Runtime:
     def _receive(self, source: int) -> Tensor | None:
         head = torch.empty(10, dtype=torch.int64)
         dist.recv(head, source, group=self.host)
-        kind, *shape = (v for v in head.tolist() if v >= 0) if head[0] >= 0 else (-1,)
-        if kind < 0:
-            return None
-        tensor = torch.empty(shape, dtype=_KINDS[kind])
-        dist.recv(tensor, source, group=self.host)
+        tensor = _room(head)
+        if tensor is not None:
+            dist.recv(tensor, source, group=self.host)
         return tensor
 
     @contextmanager
@@ -241,6 +267,21 @@ class Runtime:
 
 _KINDS = (torch.uint8, torch.int64, torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int32)
 _LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket (timeout|error)|timed out", re.I)
+
+
+def _packed(tensor: Tensor | None) -> tuple[Tensor | None, Tensor]:
+    """A tensor as it is sent, and what is sent before it: its kind and shape."""
+    head = torch.full((10,), -1)
+    if tensor is not None:
+        tensor = tensor.detach().cpu().contiguous()
+        head[: 1 + tensor.dim()] = torch.tensor([_KINDS.index(tensor.dtype), *tensor.shape])
+    return tensor, head
+
+
+def _room(head: Tensor) -> Tensor | None:
+    """A tensor to receive what a head announces."""
+    kind, *shape = head.tolist()
+    return None if kind < 0 else torch.empty([v for v in shape if v >= 0], dtype=_KINDS[kind])
 
 
 def _is_loss(error: BaseException) -> bool:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core import sharding
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.strict import one_line
 from genzoo.core.terms import ADVICE, BrokeDown
 
 if TYPE_CHECKING:
@@ -75,7 +76,18 @@ def restore(
 
     Raises:
         UsageError: if it is of another run.
+        GenzooError: if it says that it is of this run, and does not fit it.
     """
+    _check_same(trainer, plain)
+    try:
+        _bring(trainer, kept, tensors, plain)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
+        if trainer.runtime.size > 1:  # it may be the others' loss
+            raise
+        raise GenzooError(f"the checkpoint does not fit its run: {one_line(str(e), 200) or type(e).__name__}") from e
+
+
+def _check_same(trainer: Trainer, plain: Mapping[str, Any]) -> None:
     if plain["seed"] != trainer.seed:
         raise UsageError(f"the run has seed {plain['seed']}, not {trainer.seed}: resume it with the same --seed")
     for key, value in trainer.record.items():
@@ -84,6 +96,11 @@ def restore(
             raise UsageError(f"the run was started with {key} {before}, not {value}: resume it as it was")
     if plain["data"] != trainer.data.fingerprint():
         raise UsageError("the run was trained on other data than this: resume it with the same --data")
+
+
+def _bring(
+    trainer: Trainer, kept: Mapping[str, Tensor], tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
+) -> None:
     if "init" in trainer.record:  # what it began from is not said again
         trainer.record["init"] = plain["record"].get("init")
     if "processes" in trainer.record:  # one that was several for a while is no longer what one would have been

@@ -62,11 +62,11 @@ def read_plain(path: Path, limit: int = LARGEST, within: Path | None = None) -> 
     return content
 
 
-def parse_json(content: bytes, *, deepest: int = DEEPEST) -> Any:
+def parse_json(content: bytes, *, deepest: int = DEEPEST, nan: bool = False) -> Any:
     """Parse JSON that can mean only one thing, in time and memory proportional to its length.
 
     Refused beside what is no JSON: a repeated key, NaN and infinities, whole numbers beyond 64 bits, nesting
-    beyond ``deepest``, text that is not UTF-8 or holds half a character.
+    beyond ``deepest``, text that is not UTF-8 or holds half a character. NaN and infinities pass with ``nan``.
 
     Raises:
         ValueError: saying which.
@@ -76,8 +76,9 @@ def parse_json(content: bytes, *, deepest: int = DEEPEST) -> Any:
     try:
         text = content.decode()
         value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_whole, parse_float=_finite
-        )
+            text, object_pairs_hook=_unique, parse_constant=float if nan else _constant, parse_int=_whole,
+            parse_float=_finite,
+        )  # fmt: skip
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError:
@@ -87,7 +88,7 @@ def parse_json(content: bytes, *, deepest: int = DEEPEST) -> Any:
     return value
 
 
-def read_json(path: Path, *, limit: int = LARGEST, within: Path | None = None) -> Any:
+def read_json(path: Path, *, limit: int = LARGEST, within: Path | None = None, nan: bool = False) -> Any:
     """Read and parse a JSON file, see `read_plain` and `parse_json`.
 
     Raises:
@@ -95,7 +96,7 @@ def read_json(path: Path, *, limit: int = LARGEST, within: Path | None = None) -
         FileNotFoundError: if there is none.
     """
     try:
-        return parse_json(read_plain(path, limit, within))
+        return parse_json(read_plain(path, limit, within), nan=nan)
     except FileNotFoundError:
         raise
     except OSError as e:

@@ -21,6 +21,7 @@ from genzoo.core.files import given_path, write_json
 from genzoo.core.intervals import Estimate
 from genzoo.core.options import coerce_all
 from genzoo.core.report import Absent, Interval, Report, Result
+from genzoo.core.runtime import join
 from genzoo.core.spec import DataSpec
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.metrics import choose
@@ -54,6 +55,9 @@ def evaluate(
     progress: bool = False,
 ) -> Report:
     """Measure what a model makes against data, every metric from the same samples and features.
+
+    In processes that torchrun, srun or `genzoo.launch` started, all of them sample and extract features, process 0
+    measures, and every one gets the report (its pictures only process 0); the numbers are those of one process.
 
     Args:
         subject: a model; what `genzoo.load` takes; or samples in its place: an ``.npz`` or ``.npy`` file, a folder of
@@ -89,7 +93,8 @@ def evaluate(
     registry = the_registry()
     entries, named = choose(registry, metrics)
     measures = _metrics(registry, entries, options or {})
-    where = pick_device(device)
+    runtime = join(pick_device(device))
+    where, progress = runtime.device, progress and runtime.first
     opened, trained = open_reference(registry, data, split, training, data_options)
     model, samples, asked, title = open_subject(subject, opened.spec, where)
     if model is not None:
@@ -106,43 +111,57 @@ def evaluate(
         if samples is not None:
             return samples[:count], None if asked is None else asked[:count]
         assert model is not None
-        return draw_samples(model, count, seed, noise, truncation, batch_size, progress)
+        return draw_samples(model, count, seed, noise, truncation, batch_size, progress, runtime)
 
     evidence = Evidence(
         chosen, draw, n_fake=count, model=model, asked=asked is not None or (model is not None and model.classes > 0),
         training=trained, has_training=trained is not no_data, extractor=ready, why_no_extractor=why,
-        cache=FeatureCache() if cache else None, seed=seed, device=where, batch_size=batch_size,
+        cache=FeatureCache() if cache else None, seed=seed, device=where, batch_size=batch_size, runtime=runtime,
     )  # fmt: skip
     how = ["draw=noise"] if noise else []
     how += [f"truncation={truncation:g}"] if truncation is not None else []
     absent = _absences(entries, measures, evidence, named if strict else set(), everything=metrics is not None)
     start = time.perf_counter()
-    results = []
     missing = {a.metric for a in absent}
     todo = [(e, m) for e, m in zip(entries, measures, strict=True) if e.name not in missing]
-    bar = tqdm(todo, desc="measuring", unit="metric", disable=not progress, leave=False)
-    for entry, metric in bar:
-        bar.set_postfix_str(entry.name)
-        try:
-            results.append(_measured(entry, metric, evidence, opened, how))
-        except GenzooError as e:  # what only shows in the numbers costs that metric, not all of them
-            if strict and entry.name in named:
-                raise
-            absent.append(Absent(entry.name, str(e)))
-    record = {
-        "data": opened.name or "data",
-        "split": opened.split,
-        "fingerprint": opened.fingerprint(),
-        "real": len(chosen),
-        "fake": count,
-        "seed": seed,
-        "extractor": ready.name if ready is not None else "",
-        "seconds": round(time.perf_counter() - start, 3),
-        "genzoo": _version(),
-        "torch": torch.__version__,
-    }
-    listed = tuple(a for a in absent if a.reason)
-    return Report(name or title, tuple(results), listed, record)
+
+    def judge() -> Report:
+        results = []
+        bar = tqdm(todo, desc="measuring", unit="metric", disable=not progress, leave=False)
+        for entry, metric in bar:
+            bar.set_postfix_str(entry.name)
+            try:
+                results.append(_measured(entry, metric, evidence, opened, how))
+            except GenzooError as e:  # what only shows in the numbers costs that metric, not all of them
+                if strict and entry.name in named:
+                    raise
+                absent.append(Absent(entry.name, str(e)))
+        record = {
+            "data": opened.name or "data",
+            "split": opened.split,
+            "fingerprint": opened.fingerprint(),
+            "real": len(chosen),
+            "fake": count,
+            "seed": seed,
+            "extractor": ready.name if ready is not None else "",
+            "seconds": round(time.perf_counter() - start, 3),
+            "genzoo": _version(),
+            "torch": torch.__version__,
+        }
+        return Report(name or title, tuple(results), tuple(a for a in absent if a.reason), record)
+
+    if runtime.size == 1:
+        return judge()
+    reports: list[Report] = []
+
+    def told() -> dict[str, Any]:
+        reports.append(judge())
+        return reports[0].to_dict()
+
+    with runtime.failing_together():
+        evidence.share_out({need for entry, _ in todo for need in entry.data["needs"]})
+        plain = runtime.on_first(told, long=True)
+    return reports[0] if reports else Report.from_dict(plain)
 
 
 def _metrics(registry: Registry, entries: Sequence[Entry], given: Mapping[str, Any]) -> list[Metric]:
@@ -171,11 +190,12 @@ def _count(n: int | None, samples: Tensor | None, data: Data) -> int:
         return n or len(samples)
     if n is not None:
         return n
+    from genzoo.plugins.datasets.stacked import STACKS
     from genzoo.plugins.metrics.modes import mixture_of
 
     if mixture_of(data.spec.name):
         return MIXTURE
-    return max(len(data) if data.spec.name == "stacked-fashion" else min(len(data), MOST), 2)
+    return max(len(data) if data.spec.name in STACKS else min(len(data), MOST), 2)
 
 
 def _extractor(
@@ -186,19 +206,16 @@ def _extractor(
         return wanted, ""
     if wanted is None and not needed:
         return None, "no extractor is needed"
-    if wanted is None:
-        name = (
-            "raw" if spec.modality != "image" else "fashion-classifier" if spec.shape == (1, 28, 28) else "scattering"
-        )
-        return open_extractor(registry, name, spec), ""
-    return open_extractor(registry, wanted, spec), ""
+    return open_extractor(registry, default_extractor(spec) if wanted is None else wanted, spec), ""
 
 
 def default_extractor(spec: DataSpec) -> str:
     """The extractor that fits data and needs nothing that does not ship."""
     if spec.modality != "image":
         return "raw"
-    return "fashion-classifier" if spec.shape == (1, 28, 28) else "scattering"
+    if spec.shape != (1, 28, 28):
+        return "scattering"
+    return "digit-classifier" if spec.name == "digits" else "fashion-classifier"
 
 
 def open_extractor(registry: Registry, wanted: str | os.PathLike[str], spec: DataSpec) -> Extractor:

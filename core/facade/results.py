@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from genzoo.zoo import load
 Out = str | os.PathLike[str]
 LARGEST_GRID = 10_000  # images in a picture that anyone could look at
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_DUE = 2**23  # bytes that are given to the disk at a time
 Batches = Iterator[tuple[Tensor, Tensor | None]]
 
 
@@ -289,18 +290,29 @@ def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
     return (to_pixels(spec, x) if _dtype(spec) == np.uint8 else x.float()).cpu().numpy()
 
 
+def _spent(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
+    """What `_storage` gives of float32 that is in no other use: it is overwritten, which takes half the time."""
+    if _dtype(spec) != np.uint8 or x.device.type != "cpu":
+        return _storage(spec, x)
+    with np.errstate(invalid="ignore"):  # NaN is 0
+        return x.mul_(255).round_().numpy().astype(np.uint8)  # in [0, 1] already, as all images for people are
+
+
 def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
     """Stream arrays into an uncompressed ``.npz``; labels wait in a file of their own."""
     conditional = False
     with (
         replacing(path) as temporary,
         tempfile.TemporaryFile() as labels,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+        open(temporary, "wb") as raw,
+        zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive,
     ):
         with archive.open("samples.npy", "w", force_zip64=True) as f:
             _npy_header(f, (n, *spec.shape), _dtype(spec))
+            begun = 0
             for x, y in batches:
-                f.write(np.ascontiguousarray(_storage(spec, x)).data)
+                f.write(np.ascontiguousarray(_spent(spec, x)).data)
+                begun = _on_its_way(raw, begun)
                 if y is not None:
                     conditional = True
                     labels.write(y.cpu().numpy().data)
@@ -309,6 +321,23 @@ def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
             with archive.open("labels.npy", "w", force_zip64=True) as f:
                 _npy_header(f, (n,), np.dtype("int64"))
                 shutil.copyfileobj(labels, f)
+
+
+def _on_its_way(file: BinaryIO, begun: int) -> int:
+    """Let the system write to the disk while more is computed, or all of it would be waited for at the end.
+
+    Args:
+        file: what is being written.
+        begun: bytes at its start that are on their way.
+
+    Returns:
+        Bytes that are on their way now.
+    """
+    here = file.tell()
+    if here - begun < _DUE or not hasattr(os, "posix_fadvise"):
+        return begun
+    os.posix_fadvise(file.fileno(), begun, here - begun, os.POSIX_FADV_DONTNEED)  # which begins to write them
+    return here
 
 
 def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

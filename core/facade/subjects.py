@@ -18,6 +18,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation import people, stored
 from genzoo.core.files import given_path
 from genzoo.core.model import Model
+from genzoo.core.runtime import Runtime
 from genzoo.core.spec import DataSpec
 from genzoo.registry import Registry, the_registry
 from genzoo.registry.sources import open_data
@@ -143,13 +144,28 @@ def _read_folder(path: Path) -> Data:
 
 
 def draw_samples(
-    model: Model, n: int, seed: int, noise: bool, truncation: float | None, batch_size: int, progress: bool
+    model: Model,
+    n: int,
+    seed: int,
+    noise: bool,
+    truncation: float | None,
+    batch_size: int,
+    progress: bool,
+    runtime: Runtime | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Samples as they are kept, 8-bit for images, and the labels that they were asked to have."""
+    """Samples as they are kept, 8-bit for images, and the labels that they were asked to have.
+
+    All processes make them, and every one gets all.
+    """
+    runtime = runtime or Runtime()
+    own = model.sample_batches(
+        n, seed=seed, noise=noise, truncation=truncation, batch_size=batch_size, share=(runtime.rank, runtime.size)
+    )
+    kept = ((stored(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
     parts, labels = [], []
     with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1, leave=False) as bar:
-        for x, y in model.sample_batches(n, seed=seed, noise=noise, truncation=truncation, batch_size=batch_size):
-            parts.append(stored(model.spec, x))  # 8-bit at once: a quarter of the memory
+        for x, y in runtime.to_all(kept, model.batches_of(n, batch_size)):
+            parts.append(x)
             labels += [] if y is None else [y.cpu()]
             bar.update(len(x))
     return torch.cat(parts), torch.cat(labels) if labels else None
