@@ -11,7 +11,6 @@ import typer
 
 from genzoo.cli.make import Set, assignments
 from genzoo.cli.output import emit_json, hint, table
-from genzoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from genzoo.bench import Table
@@ -32,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
         rich_markup_mode=None,
         no_args_is_help=True,
     )
-    for command in (train, sample, defaults, precision, modes, likelihood):
+    for command in (train, sample, defaults, precision, zoo, modes, sensitivity, likelihood):
         bench.command()(command)
     app.add_typer(bench, name="bench")
 
@@ -147,33 +146,126 @@ def _tell(
         hint(f"table and numbers in {out / name}.md and .json")
 
 
-def modes(
-    data: Annotated[str, typer.Option(help="grid25 or ring8.")] = "grid25",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe.")] = 3,
-    only: Annotated[list[str] | None, typer.Option(help="Only contenders whose label starts like this.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; default one per core.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the picture and the numbers.")] = None,
+def zoo(
+    data: Annotated[str, typer.Option(help="Name of a data set.")] = "fashion-mnist",
+    budget: Annotated[str, typer.Option(help="Training time of each recipe, as 90s, 10min or 1h.")] = "10min",
+    recipes: Annotated[str, typer.Option(help="Names, as a,b; default all that fit the data.")] = "",
+    metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; the first one ranks.")] = "",
+    n: Annotated[
+        int | None, typer.Option("-n", min=2, help="Samples of each; default as many as there are data.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of a time.")] = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    extractor: Annotated[str | None, typer.Option(help="Of features, as for genzoo eval.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for table, page, numbers and runs; what is in it is not done again.")
+    ] = Path("leaderboard"),
+    set_: Set = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Train GANs on a mixture with known modes and count the modes they cover."""
+    """Train recipes under one budget, judge all by one protocol, and rank them."""
     from genzoo import bench
 
-    if data not in bench.MIXTURES:
-        raise UsageError(f"mode coverage is measured on {' or '.join(bench.MIXTURES)}, not on {data!r}")
-    chosen = [c for c in bench.CONTENDERS if not only or any(c.label.startswith(o) for o in only)]
-    if not chosen:
-        raise UsageError(f"no contender starts with {' or '.join(map(repr, only or []))}: "
-                         f"there are {', '.join(c.label for c in bench.CONTENDERS)}")  # fmt: skip
-    results = bench.modes(data, seeds=seeds, contenders=chosen, jobs=jobs, out=out, progress=not quiet)  # type: ignore[arg-type]
+    board = bench.zoo(
+        data, budget=budget, recipes=_several(recipes) or None, metrics=_several(metrics) or None, n=n, seed=seed,
+        steps=steps, options=assignments(set_), threads=threads, device=device, extractor=extractor, out=out,
+        progress=_shown(quiet),
+    )  # fmt: skip
     if json:
-        lines = {name: c.to_dict() for name, (_, c) in bench.reference_lines(data).items()}
-        rows = [{"label": r.label, "seed": r.seed, "seconds": r.seconds, **r.coverage.to_dict()} for r in results]
-        emit_json({"data": data, "reference": lines, "results": rows})
+        emit_json(board.to_dict())
         return
-    table(list(bench.mode_rows(data, results)), (data, "seed", "modes", "good", "KL", "seconds"))
+    lines = bench.board_table(board, brief=True)
+    table(lines.rows, lines.header)
+    if any(cell.endswith("*") for row in lines.rows for cell in row):
+        hint("* better than every other: its interval has no point in common with theirs")
+    for line in board.lines:
+        if line.why:
+            hint(f"{line.recipe} broke down: {line.why}")
+    for name, why in board.left_out.items():
+        hint(f"{name} is left out: {why}")
+    before = sum(line.was_there for line in board.lines)
+    hint(f"table, page and numbers in {out / 'leaderboard'}.md, .html and .json"
+         + (f"; {before} of {len(board.lines)} trainings were there before" if before else ""))  # fmt: skip
+
+
+def modes(
+    data: Annotated[
+        str, typer.Option(help="Of grid25, ring8, stacked-digits and stacked-fashion, as a,b; default all.")
+    ] = "",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each; default 3, and 1 on stacked pictures.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only GANs whose label starts like this.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Training time of each run, as 90s or 10min; default 4min on stacked pictures.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each run, in place of a time.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; default one per core, and one on stacked pictures.")
+    ] = None,
+    threads: Threads = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the table, numbers and pictures; what is in it is not measured again.")
+    ] = Path("modes"),
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train GANs on data with known modes, mixtures and stacked pictures, and count the modes they cover."""
+    from genzoo import bench
+
+    chosen = bench.contenders(only or ())
+    results = bench.modes(
+        _several(data) or bench.KNOWN, seeds=seeds, contenders=chosen, budget=budget, steps=steps, jobs=jobs,
+        threads=threads, out=out, progress=_shown(quiet),
+    )  # fmt: skip
+    found = bench.mode_table(results)
+    if json:
+        names = dict.fromkeys(r.data for r in results)
+        lines = {d: {name: c.to_dict() for name, (_, c) in bench.reference_lines(d).items()} for d in names}
+        emit_json({"reference": lines, "results": [r.to_dict() for r in results]})
+        return
+    table(found.rows, found.header)
+    before = sum(r.was_there for r in results)
+    hint(
+        f"table, numbers and pictures in {out}" + (f"; {before} of {len(results)} were there before" if before else "")
+    )
+
+
+def sensitivity(
+    data: Annotated[str, typer.Option(help="A data set of labelled 8-bit images.")] = "fashion-mini",
+    metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; default all that judge samples.")] = "",
+    damages: Annotated[
+        str, typer.Option(help="Of blur, noise, dropped, repeated, copies and labels, as a,b; default all.")
+    ] = "",
+    n: Annotated[int, typer.Option("-n", min=2, help="Pictures in each set.")] = 500,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of each set.")] = 3,
+    extractor: Annotated[str | None, typer.Option(help="Of features, as for genzoo eval.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page (.md) and the numbers (.json); makes it resumable.")
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Spoil real pictures and say which metrics see it: blur, noise, dropped classes, duplicates, copies, labels."""
+    from genzoo import bench
+
+    found = bench.sensitivity(
+        data, metrics=_several(metrics) or None, damages=_several(damages) or tuple(bench.DAMAGES), n=n, seeds=seeds,
+        extractor=extractor, out=out, progress=_shown(quiet),
+    )  # fmt: skip
+    if json:
+        emit_json(found.to_dict())
+        return
+    lines = bench.sensitivity_table(found)
+    table(lines.rows, lines.header)
+    hint("✓ orders clean, slight, heavy; (✓) sees heavy damage only; – is blind to it; ✗ is fooled by it")
+    for metric, why in found.absent.items():
+        hint(f"{metric} is absent: {why}")
     if out:
-        hint(f"picture and numbers in {out}")
+        hint(f"page and numbers in {out / 'sensitivity'}.md and .json")
 
 
 def likelihood(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genzoo.core.networks import Generator as Generator
     from genzoo.core.objective import Objective as Objective
     from genzoo.core.spec import DataSpec as DataSpec
+    from genzoo.diagnosing import diagnose as diagnose
     from genzoo.evaluation import evaluate as evaluate
     from genzoo.exporting import export as export
     from genzoo.publishing import push as push
@@ -57,6 +58,7 @@ _HOME = {
     "UsageError": "genzoo.core.errors",
     "compare": "genzoo.comparing",
     "create": "genzoo.zoo",
+    "diagnose": "genzoo.diagnosing",
     "encode": "genzoo.results",
     "evaluate": "genzoo.evaluation",
     "export": "genzoo.exporting",

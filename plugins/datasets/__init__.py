@@ -1,4 +1,4 @@
-"""Data sets: Fashion-MNIST, whole and small, emoji, toy densities in the plane, and a user's own files."""
+"""Data sets: Fashion-MNIST, whole and small, digits, emoji, toy densities in the plane, and a user's own files."""
 
 from __future__ import annotations
 
@@ -59,6 +59,21 @@ def genzoo_register(registry: Registrar) -> None:
         summary="one shape of known kind, size, rotation, position and colour, drawn on demand",
         modalities=("image",),
         tags=("toy", "bundled", "factors"),
+    )
+    registry.dataset(
+        "digits",
+        f"{HERE}.digits:Digits",
+        summary="10,000 grey 28×28 handwritten digits of MNIST that come with genzoo",
+        modalities=("image",),
+        tags=("bundled",),
+    )
+    registry.dataset(
+        "stacked-digits",
+        f"{HERE}.stacked:StackedDigits",
+        summary="three handwritten digits as colour channels: 1,000 modes",
+        paper="arXiv:1611.02163",
+        modalities=("image",),
+        tags=("toy", "bundled"),
     )
     registry.dataset(
         "stacked-fashion",

@@ -10,35 +10,83 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
+from genzoo.plugins.datasets.digits import Digits
 from genzoo.plugins.datasets.fashion_mini import FashionMini
 from genzoo.plugins.datasets.fashion_mnist import FashionMNIST
 
+TESTED = 26_000  # stacks of the test split, as the protocol takes
 
-class StackedFashion(DataSource):
-    """Three pictures of clothes, drawn independently, as the channels of one: 10³ combinations of classes.
 
-    The protocol of stacked MNIST (L. Metz et al., arXiv:1611.02163) on Fashion-MNIST: 26,000 samples, modes and
-    reverse KL by a classifier of each channel (the metrics ``stacked-modes`` and ``stacked-kl``). There are no
-    labels: a thousand classes would tell a model what it is to find.
-    """
+class Stacked(DataSource):
+    """Three pictures, drawn independently, as the channels of one."""
+
+    name: str
+    """Of the data."""
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
-        """How many, and of what."""
+        """How many."""
 
         samples: int = option(60_000, "stacks of the train split; the test split has 26,000 at most", low=1)
-        whole: bool = option(False, "of the whole Fashion-MNIST, which has to be there, instead of the part that ships")
         seed: int = option(0, "seed of the draw")
 
     options: Options
 
+    def base(self, split: Split) -> Data:
+        """The grey pictures to draw from."""
+        raise NotImplementedError
+
     def read(self, split: Split) -> Data:
-        """Draw a split out of the same split of Fashion-MNIST."""
-        o = self.options
-        source: DataSource = FashionMNIST() if o.whole else FashionMini()
-        base = source.read(split)
-        n = o.samples if split == "train" else min(o.samples, 26_000)
+        """Draw a split out of the same split of the grey pictures."""
+        o, base = self.options, self.base(split)
+        n = o.samples if split == "train" else min(o.samples, TESTED)
         chosen = torch.randint(len(base), (n, 3), generator=generator(o.seed, 0 if split == "train" else 1))
         x = base.x[:, 0][chosen]
-        spec = DataSpec.image(3, *base.spec.shape[1:], name="stacked-fashion")
-        return replace(base, spec=spec, rows=x, y=None, name="stacked-fashion")
+        spec = DataSpec.image(3, *base.spec.shape[1:], name=self.name)
+        return replace(base, spec=spec, rows=x, y=None, name=self.name)
+
+
+class StackedDigits(Stacked):
+    """Three handwritten digits, drawn independently, as the channels of one: the numbers from 0 to 999.
+
+    The protocol of stacked MNIST (L. Metz et al., arXiv:1611.02163): 26,000 samples, modes and reverse KL by a
+    classifier of each channel (the metrics ``stacked-modes`` and ``stacked-kl``). There are no labels: a thousand
+    classes would tell a model what it is to find.
+    """
+
+    name = "stacked-digits"
+
+    @dataclass(frozen=True)
+    class Options(Stacked.Options):
+        """How many."""
+
+    options: Options
+
+    def base(self, split: Split) -> Data:
+        """The digits that ship."""
+        return Digits().read(split)
+
+
+class StackedFashion(Stacked):
+    """Three pictures of clothes, drawn independently, as the channels of one: 10³ combinations of classes.
+
+    The protocol of stacked MNIST (see ``stacked-digits``) on Fashion-MNIST, whose classes are harder to tell apart.
+    """
+
+    name = "stacked-fashion"
+
+    @dataclass(frozen=True)
+    class Options(Stacked.Options):
+        """How many, and of what."""
+
+        whole: bool = option(False, "of the whole Fashion-MNIST, which has to be there, instead of the part that ships")
+
+    options: Options
+
+    def base(self, split: Split) -> Data:
+        """Fashion-MNIST, or the part that ships."""
+        source: DataSource = FashionMNIST() if self.options.whole else FashionMini()
+        return source.read(split)
+
+
+STACKS = (StackedDigits.name, StackedFashion.name)

@@ -45,7 +45,9 @@ from genzoo.registry import declare
                 "train.betas": (0.0, 0.99),
                 "train.schedule": "cosine",
                 "train.average": 0,
-            }
+            },
+            "stacked-digits": {"train.lr": 5e-4, "train.schedule": "cosine", "objective.gamma": 0.5},
+            "stacked-fashion": {"train.lr": 5e-4, "train.schedule": "cosine", "objective.gamma": 0.5},
         },
     },
 )

@@ -1,4 +1,4 @@
-"""Judges of samples. So far: a classifier of Fashion-MNIST's ten classes that ships with genzoo."""
+"""Judges of samples: metrics, and extractors of the features that they rest on."""
 
 from genzoo.registry import Registrar, hookimpl
 

@@ -9,22 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from genzoo.core.data import Split
-from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Extractor, Features, hash_of
-from genzoo.core.noise import Order, stream_seed
-from genzoo.core.spec import DataSpec
 from genzoo.plugins.datasets.fashion_mnist import CLASSES
-from genzoo.registry import declare, the_registry
-from genzoo.registry.sources import open_data
-
-SPLITS: tuple[Split, Split] = ("train", "test")
-WEIGHTS = Path(__file__).with_name("fashion_classifier.safetensors")
+from genzoo.plugins.metrics.grey_classifier import GreyClassifier
+from genzoo.registry import declare
 
 
 @declare.extractor(
@@ -32,100 +19,16 @@ WEIGHTS = Path(__file__).with_name("fashion_classifier.safetensors")
     summary="classifies 28×28 grey clothes into Fashion-MNIST's ten classes",
     modalities=("image",),
 )
-class FashionClassifier(nn.Module, Extractor):
+class FashionClassifier(GreyClassifier):
     """Three convolutions and two linear layers on images in [0, 1].
 
     Trained on Fashion-MNIST with shifts and mirroring; 92 % of the test set are classified right.
     """
 
     name = "fashion-classifier"
-    classes = 10
     class_names = CLASSES
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            *(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(64, 96, 3, padding=1), nn.BatchNorm2d(96), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Flatten(), nn.Linear(96 * 9, 128), nn.ReLU()),
-        )
-        self.head = nn.Linear(128, self.classes)
-
-    @classmethod
-    def pretrained(cls) -> FashionClassifier:
-        """The classifier with the weights that ship with genzoo, in eval mode."""
-        model = cls()
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(WEIGHTS).items()})
-        return model.requires_grad_(False).eval()
-
-    @classmethod
-    def open(cls, spec: DataSpec, path: Path | None = None) -> FashionClassifier:
-        """See `Extractor.open`."""
-        if spec.modality != "image" or spec.shape != (1, 28, 28):
-            what = f"{spec.modality}s of {'×'.join(map(str, spec.shape))}"
-            raise UsageError(f"the extractor 'fashion-classifier' takes grey images of 28×28, not {what}")
-        return cls.pretrained()
-
-    def extract(self, x: Tensor) -> Features:
-        """Features before the last layer ``(B, 128)``, and logits ``(B, 10)``."""
-        features = self.features(x)
-        logits: Tensor = self.head(features)
-        return Features(features, logits)
-
-    def sha256(self) -> str:
-        """See `Extractor.sha256`."""
-        return hash_of(self, self.version)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Features before the last layer, ``(B, 128)``."""
-        features: Tensor = self.body(x * 2 - 1)
-        return features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, 10)`` of images ``(B, 1, 28, 28)`` in [0, 1]."""
-        if x.shape[1:] != (1, 28, 28):
-            raise UsageError(f"fashion-classifier takes grey images of 28×28, not of shape {tuple(x.shape[1:])}")
-        logits: Tensor = self.head(self.features(x))
-        return logits
-
-    @torch.no_grad()
-    def shares(self, x: Tensor, batch_size: int = 500) -> Tensor:
-        """Share of images that fall into each class, ``(10,)``."""
-        labels = torch.cat([self(part).argmax(1) for part in torch.split(x, batch_size)])
-        return torch.bincount(labels, minlength=self.classes).double() / len(x)
-
-
-def train(epochs: int = 8, batch: int = 128) -> FashionClassifier:
-    """Train on the full data set, with images mirrored and shifted by up to two pixels."""
-    data, test = (open_data(the_registry(), "fashion-mnist", split=split) for split in SPLITS)
-    assert data.y is not None
-    assert test.y is not None
-    torch.manual_seed(stream_seed(0, 1))
-    model = FashionClassifier()
-    steps = epochs * (len(data) // batch)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
-    order = Order(len(data), stream_seed(0, 2))
-    for step in range(steps):
-        index = order.take(step * batch, batch)
-        x = data.x[index].float() / 255
-        x = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, x.flip(3), x)
-        dx, dy = torch.randint(-2, 3, (2,)).tolist()
-        x = torch.roll(F.pad(x, (2, 2, 2, 2)), (dy, dx), (2, 3))[:, :, 2:-2, 2:-2]
-        loss = F.cross_entropy(model(x), data.y[index], label_smoothing=0.05)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        schedule.step()
-        if step % 200 == 0:
-            print(f"step {step} of {steps}: loss {loss.item():.3f}")
-    model.eval()
-    with torch.no_grad():
-        guesses = torch.cat([model(part.float() / 255).argmax(1) for part in torch.split(test.x, 500)])
-    print(f"test accuracy {(guesses == test.y).float().mean().item():.4f}")
-    return model
+    file = Path(__file__).with_suffix(".safetensors")
 
 
 if __name__ == "__main__":
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in train().state_dict().items()}, WEIGHTS)
+    FashionClassifier.train_on("fashion-mnist", epochs=8, mirror=True).write()

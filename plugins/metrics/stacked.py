@@ -5,28 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genzoo.core.evaluation import Evidence, Measured, Metric
 from genzoo.core.intervals import Estimate, bootstrap
 from genzoo.core.options import option
+from genzoo.plugins.datasets.stacked import StackedDigits, StackedFashion
+from genzoo.plugins.metrics.digit_classifier import DigitClassifier
 from genzoo.plugins.metrics.fashion_classifier import FashionClassifier
+from genzoo.plugins.metrics.grey_classifier import GreyClassifier
 from genzoo.plugins.metrics.labels import ClassCoverage, class_coverage, stacked
 from genzoo.registry import declare
 
-NAME = "stacked-fashion"
+JUDGES: dict[str, type[GreyClassifier]] = {StackedDigits.name: DigitClassifier, StackedFashion.name: FashionClassifier}
 MODES = 1000
 
 
 class _Stacked(Metric):
-    """The protocol of stacked MNIST on Fashion-MNIST: 26,000 samples."""
+    """The protocol of stacked MNIST: 26,000 samples, each channel judged by the bundled classifier of its pictures."""
 
     niche = True
 
     def predicted(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Modes of the samples and of the data, ``(N,)`` and ``(M,)``, numbers from 0 to 999."""
-        return evidence.once("stacked", lambda: (modes_of(evidence.samples), modes_of(evidence.real)))
+        name = evidence.spec.name
+
+        def judged() -> tuple[Tensor, Tensor]:
+            real, back = distinct(evidence.real)
+            judge = JUDGES[name].pretrained()
+            return modes_of(evidence.samples, name), stacked(judge.predict(real)[back].view(len(evidence.real), -1))
+
+        return evidence.once("stacked", judged)
 
     def coverage(self, evidence: Evidence) -> ClassCoverage:
         """Against uniform shares."""
@@ -44,8 +55,8 @@ class _Stacked(Metric):
         }
 
     def refuses(self, evidence: Evidence) -> str:
-        """The judge knows clothes."""
-        return "" if evidence.spec.name == NAME else f"it is of the data set {NAME}"
+        """The judges know digits and clothes."""
+        return "" if evidence.spec.name in JUDGES else f"it is of the data sets {' and '.join(JUDGES)}"
 
 
 @declare.metric(
@@ -98,10 +109,18 @@ class StackedKL(_Stacked):
         return Measured(found, self.details(evidence))
 
 
-@torch.no_grad()
-def modes_of(x: Tensor) -> Tensor:
-    """Modes ``(N,)`` of stacked pictures ``(N, 3, 28, 28)`` in [0, 1]."""
-    judge = FashionClassifier.pretrained()
-    channels = x.flatten(0, 1)[:, None]
-    classes = torch.cat([judge(part).argmax(1) for part in torch.split(channels, 500)])
-    return stacked(classes.view(len(x), -1))
+def modes_of(x: Tensor, name: str) -> Tensor:
+    """Modes ``(N,)``, from 0 to 999, of stacked pictures ``(N, 3, 28, 28)`` in [0, 1] of the data set of that name."""
+    judge = JUDGES[name].pretrained()
+    return stacked(judge.predict(x.flatten(0, 1)[:, None]).view(len(x), -1))
+
+
+def distinct(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The different channels ``(K, 1, H, W)`` of stacks ``(N, C, H, W)`` and which one each is, ``(N · C,)``.
+
+    Real stacks are made of few pictures, which need not be judged again and again.
+    """
+    channels = x.cpu().flatten(0, 1)
+    rows = np.ascontiguousarray((channels * 255).round().to(torch.uint8).flatten(1).numpy())
+    _, first, back = np.unique(rows.view(f"V{rows.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    return channels[torch.from_numpy(first)][:, None], torch.from_numpy(back)
