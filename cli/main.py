@@ -13,7 +13,21 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import bench, compare, evaluate, extra, look, make, plot, publish, recipe, use, verify, weights
+from genzoo.cli import (
+    bench,
+    compare,
+    diagnose,
+    evaluate,
+    extra,
+    look,
+    make,
+    plot,
+    publish,
+    recipe,
+    use,
+    verify,
+    weights,
+)
 from genzoo.core import launched
 from genzoo.core.errors import GenzooError, UsageError
 
@@ -33,6 +47,7 @@ publish.add_to(app)
 bench.add_to(app)
 evaluate.add_to(app)
 compare.add_to(app)
+diagnose.add_to(app)
 plot.add_to(app)
 weights.add_to(app)
 verify.add_to(app)

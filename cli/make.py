@@ -88,6 +88,7 @@ def train(
     tracker: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Report to this, e.g. wandb: 'genzoo list tracker'.")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Warn of what goes wrong on the way.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -139,6 +140,7 @@ def train(
         data_workers=data_workers,
         tensorboard=tensorboard,
         trackers=tracker or (),
+        watch=watch,
         progress=not quiet,
         on_start=_describe if verbose else None,
     )

@@ -12,6 +12,7 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.runtime import Runtime
 
 ADVICE = "a lower train.lr, train.clip=1 or float32 often cures it"
+GRAD = "grad"  # the norm of a player's gradient, in the steps that are logged
 
 
 class BrokeDown(GenzooError):
@@ -76,7 +77,7 @@ class Terms:
             # A term is told before the sum it spoils.
             name, numbers = next(((n, v) for n, v in bad if not n.endswith("loss")), bad[0])
             player, _, term = name.rpartition("/")
-            steps = [s for s, p, _ in waiting if alone or p == player]
+            steps = [s for s, p, terms in waiting if (alone or p == player) and term in terms]
             first = steps[int((~torch.isfinite(numbers)).nonzero()[0])]
             who, what = player or self._players[0], numbers[~torch.isfinite(numbers)][0].item()
             raise BrokeDown(f"training broke down at step {first + 1}: {term} of player {who!r} is {what}; {ADVICE}")

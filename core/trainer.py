@@ -25,7 +25,7 @@ from genzoo.core.noise import Draws, stream_seed
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
 from genzoo.core.optimizers import clip_gradients, lr_factor, make_optimizer
 from genzoo.core.runtime import Ballot, Runtime
-from genzoo.core.terms import ADVICE, BrokeDown, Terms
+from genzoo.core.terms import ADVICE, GRAD, BrokeDown, Terms
 from genzoo.core.together import distributed, playing_together, synchronized
 
 _NOISE, _HELD_OUT, _ATTEMPT = 1, 4, 5  # streams of randomness, beside those of `genzoo.core.feed`
@@ -341,12 +341,16 @@ class Trainer:
             terms["loss"] = total.detach() * n if n > 1 else total.detach()
             losses.append(terms["loss"])
             self.terms.add(self.step, seat.player.name, terms)
-        norm = clip_gradients(seat.parameters, self.options.clip) if self.options.clip or skips else None
+        logged = (self.step + 1) % self.options.log_every == 0 or self.step + 1 == self.steps
+        clips = self.options.clip or skips or logged
+        norm = clip_gradients(seat.parameters, self.options.clip) if clips else None
         if skips and norm is not None and not self._finite(norm, *losses):
             self._restore(before)
             self._skip(seat, self.terms.take_back(n))
             return
         seat.skipped = 0
+        if logged and norm is not None and GRAD not in terms:  # its size before clipping, of the steps that are logged
+            self.terms.add(self.step, seat.player.name, {GRAD: norm.detach()})
         seat.move()
         self.objective.after_step(seat.player.name, self.nets)
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 
+from genzoo.core.alarm import Alarm
 from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.data import Data
@@ -124,6 +125,7 @@ def fit(
     resume: bool = False,
     tensorboard: bool = False,
     trackers: Sequence[str] = (),
+    watch: bool = False,
     data_memory: int | str | None = None,
     data_workers: int | None = None,
     progress: bool | None = None,
@@ -160,6 +162,7 @@ def fit(
         tensorboard: write event files under ``out``; short for the tracker of that name.
         trackers: names of what the run is reported to (`genzoo.list("tracker")`); ``options`` may set theirs, such as
             ``{"wandb.project": "faces"}``.
+        watch: warn once, on stderr and in the log, of each thing that goes wrong: see `genzoo.core.alarm`.
         data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``,
             ``"512MB"``); more than that is streamed to it by the batch, from files where it comes from files. None
             decides by what is free (`genzoo.core.feed.Feed`). The run is the same, bit for bit.
@@ -242,7 +245,7 @@ def fit(
             print(f"genzoo: {folder} was stopped before its first checkpoint; starting over", file=sys.stderr)
         if on_start is not None:
             on_start(trainer, config)
-        metrics = _train(trainer, config, folder, threads=threads, reports=reports, progress=progress)
+        metrics = _train(trainer, config, folder, threads=threads, reports=reports, watch=watch, progress=progress)
     model = trainer.model.requires_grad_(False).eval()
     apart(model)
     finished = trainer.step == trainer.steps
@@ -265,6 +268,7 @@ def _train(
     *,
     threads: int | None,
     reports: Reports,
+    watch: bool,
     progress: bool | None,
 ) -> dict[str, Any]:
     """Train, and write what there is to write, on process 0; returns the metrics of the end."""
@@ -280,6 +284,7 @@ def _train(
             torch.set_num_threads(threads)
         if runtime.first:
             more += strangers(the_registry(), reports, Watched(trainer, config, folder), stack)
+            more += [Alarm(trainer)] * watch
         if folder is not None and trainer.on_nan == "rollback":
             save(folder, trainer)  # so that there is something to go back to
         while True:
