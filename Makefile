@@ -12,7 +12,7 @@ quickstart: $(VENV)/installed  ## train a small VAE and a small WGAN-GP, picture
 	$(BIN)/python -m genzoo.quickstart quickstart $(ARGS)
 
 test: $(VENV)/installed-dev  ## make test ARGS="-k vae -x"
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

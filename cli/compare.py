@@ -8,10 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.make import assignments
+from genzoo.cli.evaluate import (
+    BatchSize,
+    Count,
+    Data,
+    Device,
+    Extractor,
+    Metrics,
+    NoCache,
+    Noise,
+    Options,
+    Quiet,
+    Seed,
+    Split,
+    Truncation,
+    checked,
+)  # fmt: skip
 from genzoo.cli.output import emit_json, hint, table
 from genzoo.core.errors import UsageError
-from genzoo.core.strict import one_line
+from genzoo.core.storage.strict import one_line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,50 +38,34 @@ def compare(
     subjects: Annotated[
         list[str], typer.Argument(metavar="WEIGHTS...", help="Weights, runs, files of samples; or report.json files.")
     ],
-    data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
+    data: Data = "",
     html: Annotated[Path | None, typer.Option(help="Write a page of its own, .html.")] = None,
-    metrics: Annotated[
-        str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")
-    ] = None,
+    metrics: Metrics = None,
     names: Annotated[str | None, typer.Option(help="What to call each, comma-separated.")] = None,
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
-    n: Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")] = None,
-    seed: Annotated[int, typer.Option(help="Of samples and resampling.")] = 0,
-    split: Annotated[str, typer.Option(help="Which split of the data: test or train.")] = "test",
-    extractor: Annotated[
-        str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
-    ] = None,
-    noise: Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")] = False,
-    truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
+    n: Count = None,
+    seed: Seed = 0,
+    split: Split = "test",
+    extractor: Extractor = None,
+    set_: Options = None,
+    noise: Noise = False,
+    truncation: Truncation = None,
     out: Annotated[Path | None, typer.Option(help="Write all numbers, .json.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Observations at a time.")] = 256,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+    no_cache: NoCache = False,
+    quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print all as JSON and nothing else on stdout.")] = False,
 ) -> None:
     """Measure models alike and put them side by side.
 
     Example: genzoo compare runs/vae runs/gan --data fashion-mini --html report.html
     """
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is test or train, not {split!r}")
     if html is not None and html.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--html takes the name of an .html file, not {html.name!r}")
     if out is not None and out.suffix.lower() != ".json":
         raise UsageError(f"--out takes the name of a .json file, not {out.name!r}; a page is written by --html")
-    from genzoo.registry import the_registry
-    from genzoo.registry.metrics import choose
-
-    choose(the_registry(), metrics)  # a name that is wrong should not take torch's time to be told
-    given: dict[str, dict[str, Any]] = {"data": {}, "metric": {}}
-    for name, value in assignments(set_).items():
-        group, _, option = name.partition(".")
-        given["data" if group == "data" else "metric"][option if group == "data" else name] = value
+    options, data_options = checked(split, metrics, set_)
     from genzoo import comparing
 
     for path in filter(None, (html, out)):
@@ -80,8 +79,8 @@ def compare(
         seed=seed,
         split=split,  # type: ignore[arg-type]
         extractor=extractor,
-        options=given["metric"],
-        data_options=given["data"],
+        options=options,
+        data_options=data_options,
         noise=noise,
         truncation=truncation,
         batch_size=batch_size,

@@ -10,8 +10,42 @@ import typer
 
 from genzoo.cli.make import assignments, in_processes
 from genzoo.cli.output import emit_json, hint, table
-from genzoo.core import launched
 from genzoo.core.errors import UsageError
+from genzoo.core.training import launched
+
+Data = Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")]
+Metrics = Annotated[str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")]
+Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
+Seed = Annotated[int, typer.Option(help="Of samples and resampling.")]
+Split = Annotated[str, typer.Option(help="Which split of the data: test or train.")]
+Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
+]
+Noise = Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")]
+Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def checked(split: str, metrics: str | None, set_: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Refuse what is wrong before it takes torch's time to be told.
+
+    Returns:
+        The options of metrics, and those of the data set.
+    """
+    if split not in ("train", "test"):
+        raise UsageError(f"--split is test or train, not {split!r}")
+    from genzoo.registry import the_registry
+    from genzoo.registry.metrics import choose
+
+    choose(the_registry(), metrics)
+    given = assignments(set_)
+    data = {name.removeprefix("data."): v for name, v in given.items() if name.startswith("data.")}
+    return {name: v for name, v in given.items() if not name.startswith("data.")}, data
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,28 +57,21 @@ def evaluate(
     subject: Annotated[
         str, typer.Argument(metavar="WEIGHTS", help="A weights folder or a run's; or samples: .npz, .npy, images.")
     ],
-    data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
-    metrics: Annotated[
-        str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")
-    ] = None,
-    n: Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")] = None,
-    seed: Annotated[int, typer.Option(help="Of samples and resampling.")] = 0,
-    split: Annotated[str, typer.Option(help="Which split of the data: test or train.")] = "test",
-    extractor: Annotated[
-        str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
-    ] = None,
-    noise: Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")] = False,
-    truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
+    data: Data = "",
+    metrics: Metrics = None,
+    n: Count = None,
+    seed: Seed = 0,
+    split: Split = "test",
+    extractor: Extractor = None,
+    set_: Options = None,
+    noise: Noise = False,
+    truncation: Truncation = None,
     out: Annotated[Path | None, typer.Option(help="A .json file; or a folder, for pictures too.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Observations at a time.")] = 256,
+    batch_size: BatchSize = 256,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share the work.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    device: Device = "auto",
+    no_cache: NoCache = False,
+    quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else on stdout.")] = False,
 ) -> None:
     """Measure a model, or samples, against data.
@@ -53,17 +80,8 @@ def evaluate(
     """
     if not data:
         raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is test or train, not {split!r}")
-    from genzoo.registry import the_registry
-    from genzoo.registry.metrics import choose
-
-    choose(the_registry(), metrics)  # a name that is wrong should not take torch's time to be told
+    options, data_options = checked(split, metrics, set_)
     in_processes(devices)
-    given: dict[str, dict[str, Any]] = {"data": {}, "metric": {}}
-    for name, value in assignments(set_).items():
-        group, _, option = name.partition(".")
-        given["data" if group == "data" else "metric"][option if group == "data" else name] = value
     from genzoo import evaluation
 
     if out is not None:
@@ -76,8 +94,8 @@ def evaluate(
         seed=seed,
         split=split,  # type: ignore[arg-type]
         extractor=extractor,
-        options=given["metric"],
-        data_options=given["data"],
+        options=options,
+        data_options=data_options,
         noise=noise,
         truncation=truncation,
         batch_size=batch_size,

@@ -28,8 +28,8 @@ from genzoo.cli import (
     verify,
     weights,
 )
-from genzoo.core import launched
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.training import launched
 
 app = typer.Typer(
     name="genzoo",
@@ -132,7 +132,7 @@ def main() -> None:
 def _leave(code: Any) -> None:
     """End a process that works with others without clearing up, which may wait for them, or abort, if they are gone."""
     if code in (None, 0, 130):
-        from genzoo.core.runtime import part
+        from genzoo.core.training.runtime import part
 
         part()
     sys.stderr.flush()

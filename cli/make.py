@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.cli.output import emit_json, hint
-from genzoo.core import launched
 from genzoo.core.errors import UsageError
 from genzoo.core.memory import parse_size
+from genzoo.core.training import launched
 
 Set = Annotated[
     list[str] | None,

@@ -10,8 +10,8 @@ import typer
 
 from genzoo.cli.make import Set, assignments, in_processes
 from genzoo.cli.output import emit_json
-from genzoo.core import launched
 from genzoo.core.errors import UsageError
+from genzoo.core.training import launched
 
 Weights = Annotated[
     str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from genzoo.core import schema
 from genzoo.core.errors import UsageError
 from genzoo.core.options import option, options_of
 from genzoo.core.spec import DataSpec, Latent
+from genzoo.core.storage import schema
 
 FORMAT = 1  # of config.json; every format ever released loads for ever
 
@@ -34,7 +34,7 @@ class Part:
         """Rebuild from `to_dict`'s output; raises UsageError if it is none.
 
         Whether the part has these options, and they these values, is seen when its class is known: see
-        `genzoo.core.schema.exact`.
+        `genzoo.core.storage.schema.exact`.
         """
         text = {k: v for k, v in schema.table(data, kind, cls, needed=("name", "options")).items() if k != "options"}
         for key, value in text.items():

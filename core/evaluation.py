@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from genzoo.core.data import Data, to_model, to_people, to_pixels
 from genzoo.core.errors import GenzooError
-from genzoo.core.feature_cache import FeatureCache
 from genzoo.core.intervals import Estimate
 from genzoo.core.likelihood import Implicit
 from genzoo.core.model import Model
-from genzoo.core.runtime import Runtime
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.feature_cache import FeatureCache
+from genzoo.core.training.runtime import Runtime
 
 T = TypeVar("T")
 

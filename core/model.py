@@ -363,8 +363,8 @@ class Model(nn.Module):
         Raises:
             GenzooError: if it was made by hand and has no config, or cannot be written.
         """
-        from genzoo.core.files import write_folder
-        from genzoo.core.weights import model_files
+        from genzoo.core.storage.files import write_folder
+        from genzoo.core.storage.weights import model_files
 
         path = Path(folder).expanduser()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):

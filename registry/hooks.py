@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from genzoo.core.trainer import Observer
-    from genzoo.core.watched import Watched
+    from genzoo.core.training.trainer import Observer
+    from genzoo.core.training.watched import Watched
     from genzoo.registry.registrar import Registrar
 
 API, OLDEST_API = 1, 1  # the plugin API of this genzoo, and the oldest that it still takes
@@ -28,7 +28,7 @@ def genzoo_register(registry: Registrar) -> None:
 
 @hookspec
 def genzoo_observers(run: Watched) -> Observer | list[Observer] | None:
-    """Give what watches a run of training: a `genzoo.core.trainer.Observer`, several, or None.
+    """Give what watches a run of training: a `genzoo.core.training.trainer.Observer`, several, or None.
 
     It is asked once for every run, on process 0, before the first step; torch may be imported by then, and not before.
     An observer may read and log (``run.log({"name": number})``) and write files of its own. It must not change what is

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.strict import one_line
+from genzoo.core.storage.strict import one_line
 from genzoo.registry.stores.client import (
     HUGGING_FACE,
     LOGIN,

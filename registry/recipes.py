@@ -12,9 +12,9 @@ from typing import Any
 
 from genzoo.core.config import KINDS, TrainOptions
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.files import given_path
 from genzoo.core.options import OptionInfo, describe_type, options_of
 from genzoo.core.spec import Latent
+from genzoo.core.storage.files import given_path
 from genzoo.registry.entries import MODALITIES, Entry, check_name, check_reference
 from genzoo.registry.registry import Registry
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from genzoo.core.errors import GenzooError, did_you_mean
-from genzoo.core.report import DIRECTIONS, NEEDS
+from genzoo.core.pictures.report import DIRECTIONS, NEEDS
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
 
@@ -19,8 +19,8 @@ MOST = 10_000  # entries of one plugin
 # The program's own commands, which no plugin's can replace: a test compares them with the program.
 COMMANDS = (
     "list", "show", "plugins", "doctor", "recipe", "train", "sample", "reconstruct", "interpolate", "encode", "push",
-    "pull", "lock", "cache", "weights", "bench", "eval", "compare", "plot", "verify", "reproduce", "export",
-    "help", "genzoo",
+    "pull", "lock", "cache", "weights", "bench", "eval", "compare", "diagnose", "plot", "verify", "reproduce",
+    "export", "help", "genzoo",
 )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ class Registrar:
             target: its class.
             direction: whether ``higher`` or ``lower`` is better, or ``none``.
             unit: of the number, as text.
-            needs: what must be there for it to be measured: `genzoo.core.report.NEEDS`.
+            needs: what must be there for it to be measured: `genzoo.core.pictures.report.NEEDS`.
             **about: see `About`; the tag ``default`` makes it part of every evaluation that names no metrics.
         """
         rules.check_words("metric", name, "direction", (direction,), DIRECTIONS)
@@ -239,7 +239,7 @@ class Registrar:
         self._add("store", name, target, about)
 
     def tracker(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a `genzoo.core.trackers.Tracker`: then ``genzoo train --tracker NAME`` reports to it."""
+        """Register a `genzoo.core.training.trackers.Tracker`: then ``genzoo train --tracker NAME`` reports to it."""
         self._add("tracker", name, target, about)
 
     def command(self, name: str, target: str, **about: Unpack[About]) -> None:

@@ -16,8 +16,8 @@ from genzoo.registry import guard, kept, loader
 from genzoo.registry.entries import KINDS, MODALITIES, PARTS, Entry, PluginRecord, article
 
 if TYPE_CHECKING:
-    from genzoo.core.trainer import Observer
-    from genzoo.core.watched import Watched
+    from genzoo.core.training.trainer import Observer
+    from genzoo.core.training.watched import Watched
 
 
 class Registry:
@@ -88,7 +88,7 @@ class Registry:
 
         A plugin that fails to say costs one line and does not watch.
         """
-        from genzoo.core.trainer import Observer
+        from genzoo.core.training.trainer import Observer
 
         found = []
         hook = self._manager.hook.genzoo_observers
@@ -104,7 +104,7 @@ class Registry:
                     given = [o for a in answers for o in (a if isinstance(a, (list, tuple)) else [a])]
                     odd = next((o for o in given if not isinstance(o, Observer)), None)
                     if odd is not None:
-                        raise GenzooError(f"{odd!r} is no genzoo.core.trainer.Observer")
+                        raise GenzooError(f"{odd!r} is no genzoo.core.training.trainer.Observer")
                 found.append((who[key], given))
             except KeyboardInterrupt:
                 raise

@@ -52,7 +52,7 @@ def change(edit: Callable[[frozenset[str]], Iterable[str]]) -> None:
     Raises:
         GenzooError: if it cannot be written; then it is as it was.
     """
-    from genzoo.core.files import write_json, writing
+    from genzoo.core.storage.files import write_json, writing
 
     file = path()
     with writing(file):
@@ -68,7 +68,7 @@ def change(edit: Callable[[frozenset[str]], Iterable[str]]) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Wait for whoever is writing there, which takes no time."""
-    from genzoo.core.claims import claimed
+    from genzoo.core.storage.claims import claimed
 
     with ExitStack() as stack:
         for attempt in range(100):

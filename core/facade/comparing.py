@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from genzoo.core.comparison import Comparison, distinct
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation import Extractor
-from genzoo.core.files import given_path, write_bytes, write_json
 from genzoo.core.model import Model
-from genzoo.core.report import Report
-from genzoo.core.strict import one_line
+from genzoo.core.pictures.comparison import Comparison, distinct
+from genzoo.core.pictures.report import Report
+from genzoo.core.storage.files import given_path, write_bytes, write_json
+from genzoo.core.storage.strict import one_line
 from genzoo.evaluation import evaluate, read_report
 from genzoo.histories import History, history_of
 from genzoo.registry import the_registry

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 
 from genzoo.core import symptoms
-from genzoo.core.charts import curves
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.diagnosis import NAMES, Diagnosis, Fact, Remedy, Verdict
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation import Extractor, shown, stored
-from genzoo.core.files import MANIFEST, given_path, write_json
 from genzoo.core.model import Model
-from genzoo.core.pictures import save
-from genzoo.core.runs import checkpoints, from_newest, read_checkpoint
-from genzoo.core.strict import one_line
+from genzoo.core.pictures.charts import curves
+from genzoo.core.pictures.grids import save
+from genzoo.core.storage.files import MANIFEST, given_path, write_json
+from genzoo.core.storage.runs import checkpoints, from_newest, read_checkpoint
+from genzoo.core.storage.strict import one_line
 from genzoo.evaluation import MIXTURE, default_extractor, evaluate, open_extractor
 from genzoo.histories import LOG, History, history_of
 from genzoo.measuring import split_of

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from genzoo.core import pictures
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation import Evidence, Extractor, Measured, Metric, why_absent
-from genzoo.core.feature_cache import FeatureCache
-from genzoo.core.files import given_path, write_json
 from genzoo.core.intervals import Estimate
 from genzoo.core.options import coerce_all
-from genzoo.core.report import Absent, Interval, Report, Result
-from genzoo.core.runtime import join
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.pictures.report import Absent, Interval, Report, Result
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.feature_cache import FeatureCache
+from genzoo.core.storage.files import given_path, write_json
+from genzoo.core.training.runtime import join
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.metrics import choose
 from genzoo.registry.sources import looks_like_path

@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from genzoo.comparing import Compared, Side
-from genzoo.core import pictures
-from genzoo.core.charts import curves, losses
 from genzoo.core.data import Data
-from genzoo.core.drawing import Dots, Drawing, Line
 from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation import people, shown, stored
-from genzoo.core.observers import columns_for
-from genzoo.core.strict import one_line
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.pictures.charts import curves, losses
+from genzoo.core.pictures.drawing import Dots, Drawing, Line
+from genzoo.core.storage.strict import one_line
+from genzoo.core.training.observers import columns_for
 from genzoo.evaluation import evaluate
 from genzoo.plugins.metrics.memorization import memorization
 from genzoo.walks import traverse

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.convert import to_model
+from genzoo.core.data.convert import to_model
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import creating_folder, given_path, sha256, write_bytes, write_json
 from genzoo.core.model import Model
 from genzoo.core.posterior import Posterior
-from genzoo.core.strict import one_line
+from genzoo.core.storage.files import creating_folder, given_path, sha256, write_bytes, write_json
+from genzoo.core.storage.strict import one_line
 from genzoo.exported_card import readme
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 from genzoo.core.config import KINDS, Config
 from genzoo.core.errors import GenzooError
-from genzoo.core.strict import read_json
+from genzoo.core.storage.strict import read_json
 from genzoo.registry.stores import resolve
 from genzoo.registry.stores.layout import CONFIG, LIMITS, RECORD
 
@@ -55,7 +55,7 @@ def history_of(weights: str | os.PathLike[str]) -> History:
     Raises:
         GenzooError: if they are not there, or what they tell is damaged.
     """
-    from genzoo.core.weights import read_config
+    from genzoo.core.storage.weights import read_config
 
     found = resolve(weights)
     folder = found.folder

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from genzoo.core import launched
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.training import launched
 
 _GRACE = 6.0  # seconds that the others have to end by themselves once one has failed
 _TAIL = 20_000  # bytes of a process's complaints that are looked at

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from genzoo.core.card import results
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.report import Report, Result, differences
+from genzoo.core.pictures.report import Report, Result, differences
+from genzoo.core.storage.card import results
 from genzoo.registry import the_registry
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _options(members: list[Result]) -> dict[str, str]:
 
 def _at_the_end(model: Model, config: Config, record: Mapping[str, Any], source: Any) -> tuple[dict[str, float], str]:
     """What training noted at its end: held-out loss and active units; and why there is nothing, if so."""
-    from genzoo.core.trainer import Trainer
+    from genzoo.core.training.trainer import Trainer
     from genzoo.training import initialize
     from genzoo.watching import final_metrics
 

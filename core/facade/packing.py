@@ -9,13 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from genzoo.core import card, fingerprint, pictures
 from genzoo.core.errors import UsageError
-from genzoo.core.files import MANIFEST, given_path, text_file, write_folder
-from genzoo.core.observers import columns_for
-from genzoo.core.report import Report
-from genzoo.core.runs import CARD, PICTURE, RECORD
-from genzoo.core.weights import model_files
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.pictures.report import Report
+from genzoo.core.storage import card, fingerprint
+from genzoo.core.storage.files import MANIFEST, given_path, text_file, write_folder
+from genzoo.core.storage.runs import CARD, PICTURE, RECORD
+from genzoo.core.storage.weights import model_files
+from genzoo.core.training.observers import columns_for
 from genzoo.publishing import finished, known_license, with_evaluation, without_folders
 from genzoo.registry.stores import resolve
 from genzoo.verifying import read_record

@@ -12,15 +12,15 @@ import torch
 from PIL import Image, ImageDraw
 
 from genzoo import results
-from genzoo.core import pictures
-from genzoo.core.charts import curves as chart
-from genzoo.core.charts import losses, stacked
-from genzoo.core.comparison import distinct
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import given_path, write_bytes
 from genzoo.core.model import Model
-from genzoo.core.movies import check_movie, is_movie, save_movie
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.pictures.charts import curves as chart
+from genzoo.core.pictures.charts import losses, stacked
+from genzoo.core.pictures.comparison import distinct
+from genzoo.core.pictures.movies import check_movie, is_movie, save_movie
+from genzoo.core.storage.files import given_path, write_bytes
 from genzoo.histories import history_of
 from genzoo.training import pick_device
 from genzoo.walks import Traversal, traverse

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.files import MANIFEST
-from genzoo.core.strict import parse_json, read_plain
+from genzoo.core.storage.files import MANIFEST
+from genzoo.core.storage.strict import parse_json, read_plain
 from genzoo.registry import the_registry
 from genzoo.registry.licenses import LICENSES
 from genzoo.registry.stores import Located, resolve
@@ -20,7 +20,7 @@ from genzoo.registry.stores.layout import CARD, LIMITS, RECORD, SAMPLES, check
 
 if TYPE_CHECKING:
     from genzoo.core.config import Config
-    from genzoo.core.report import Report
+    from genzoo.core.pictures.report import Report
     from genzoo.registry.publish import File
 
 
@@ -209,8 +209,8 @@ def pack(
         UsageError: if something is missing, all of it at once.
         GenzooError: if files are damaged, or the model cannot be loaded.
     """
-    from genzoo.core import card
-    from genzoo.core.weights import read_config
+    from genzoo.core.storage import card
+    from genzoo.core.storage.weights import read_config
     from genzoo.registry.publish import File
     from genzoo.registry.stores.hub import check_repository
     from genzoo.zoo import load
@@ -248,7 +248,7 @@ def _json(content: Any) -> bytes:
 
 def finished(folder: Path) -> None:
     """Refuse a run that is no weights folder yet."""
-    from genzoo.core.runs import checkpoints
+    from genzoo.core.storage.runs import checkpoints
 
     if not (folder / MANIFEST).exists() and checkpoints(folder):
         raise UsageError(f"the run in {folder} was interrupted: finish it with --resume, then push it")
@@ -294,7 +294,7 @@ def without_folders(record: dict[str, Any]) -> dict[str, Any]:
 
 def with_evaluation(record: dict[str, Any], metrics: Report | str | os.PathLike[str] | None) -> dict[str, Any]:
     """A training record with a report of metrics, or what ``genzoo eval --out`` wrote of one."""
-    from genzoo.core.report import Report
+    from genzoo.core.pictures.report import Report
 
     if metrics is not None:
         if not isinstance(metrics, Report):
@@ -336,7 +336,7 @@ def known_license(given: str, found: Located) -> tuple[str, str]:
 
 def _missing(weights: object, config: Config, record: Mapping[str, Any], unfinished: bool) -> builtins.list[str]:
     """What a card must say and cannot."""
-    from genzoo.core.card import results
+    from genzoo.core.storage.card import results
 
     data = record["data"]
     name, found = data["name"] or "unnamed", []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import MANIFEST, creating_folder, given_path, write_json
+from genzoo.core.storage.files import MANIFEST, creating_folder, given_path, write_json
 from genzoo.registry import the_registry
 from genzoo.registry.stores import resolve
 from genzoo.registry.stores.lock import FILE, Lock, pin_of, used_in

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from genzoo.core import pictures
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import creating_folder
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.storage.files import creating_folder
 
 DATA = "fashion-mini"
 # Small enough for two minutes of two cores, chosen by what their samples look like then. A wide σ makes the VAE spend

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import UsageError
-from genzoo.core.files import MANIFEST, given_path, write_bytes
+from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
 
 
@@ -69,8 +69,8 @@ def _from(registry: Registry, source: str | os.PathLike[str] | None, given: dict
         return Entry("recipe", registry.get("objective", name).name, data=data), "Composed from parts"
     if (is_file(source) and not os.path.isdir(source)) or not _is_weights(registry, source):
         return find(registry, source), f"From the recipe {os.fspath(source)}"
-    from genzoo.core.runs import checkpoints
-    from genzoo.core.weights import read_config
+    from genzoo.core.storage.runs import checkpoints
+    from genzoo.core.storage.weights import read_config
     from genzoo.registry.recipe_text import from_config
     from genzoo.registry.stores import resolve
 

@@ -24,7 +24,7 @@ BASES = {
     "critic": ("genzoo.core.networks", "Critic", ("forward",)),
     "likelihood": ("genzoo.core.likelihood", "Likelihood", ("check", "log_prob", "mean", "sample")),
     "prior": ("genzoo.core.posterior", "Prior", ("log_prob", "draw", "sample")),
-    "dataset": ("genzoo.core.source", "DataSource", ("read",)),
+    "dataset": ("genzoo.core.data.source", "DataSource", ("read",)),
     "metric": ("genzoo.core.evaluation", "Metric", ("measure", "refuses", "title")),
     "extractor": ("genzoo.core.evaluation", "Extractor", ("open", "extract", "sha256")),
     "store": ("genzoo.registry.stores.base", "Store", ()),

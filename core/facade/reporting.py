@@ -8,9 +8,9 @@ from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import coerce_all
-from genzoo.core.trackers import Tracker
-from genzoo.core.trainer import Observer
-from genzoo.core.watched import Guarded, Watched, tell
+from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.trainer import Observer
+from genzoo.core.training.watched import Guarded, Watched, tell
 from genzoo.registry import Entry, Registry
 from genzoo.registry.loader import one_line
 

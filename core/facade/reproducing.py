@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import given_path, sha256
-from genzoo.core.fingerprint import KEY, compare, hardware
-from genzoo.core.trainer import Observer, Trainer
-from genzoo.core.weights import TENSORS, read_config
+from genzoo.core.storage.files import given_path, sha256
+from genzoo.core.storage.fingerprint import KEY, compare, hardware
+from genzoo.core.storage.weights import TENSORS, read_config
+from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.measuring import Compared, measure_again, source_of, split_of
 from genzoo.registry import the_registry
 from genzoo.registry.compose import compose

@@ -18,15 +18,15 @@ from numpy.lib import format as npy
 from torch import Tensor
 from tqdm import tqdm
 
-from genzoo.core import pictures
 from genzoo.core.data import Data, to_model, to_people, to_pixels
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import creating_folder, given_path, replacing
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
-from genzoo.core.observers import columns_for
-from genzoo.core.runtime import join
+from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import creating_folder, given_path, replacing
+from genzoo.core.training.observers import columns_for
+from genzoo.core.training.runtime import join
 from genzoo.training import pick_device
 from genzoo.zoo import load
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core import pictures
 from genzoo.core.data import Data
 from genzoo.core.diagnosis import Fact, Remedy, Verdict
 from genzoo.core.evaluation import Extractor, people
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
-from genzoo.core.report import Report
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.pictures.report import Report
 from genzoo.plugins.metrics.memorization import memorization as ratios
 from genzoo.plugins.metrics.modes import mixture_of
 from genzoo.plugins.metrics.neighbours import nearest

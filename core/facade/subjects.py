@@ -16,10 +16,10 @@ from tqdm import tqdm
 from genzoo.core.data import Data, from_arrays
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation import people, stored
-from genzoo.core.files import given_path
 from genzoo.core.model import Model
-from genzoo.core.runtime import Runtime
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import given_path
+from genzoo.core.training.runtime import Runtime
 from genzoo.registry import Registry, the_registry
 from genzoo.registry.sources import open_data
 from genzoo.zoo import load

@@ -18,20 +18,16 @@ from typing import Any, Literal
 
 import torch
 
-from genzoo.core.alarm import Alarm
 from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
-from genzoo.core.files import MANIFEST, given_path, writing
-from genzoo.core.launched import world
 from genzoo.core.memory import parse_size
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks, Objective
-from genzoo.core.observers import Progress
-from genzoo.core.precision import choose
-from genzoo.core.runs import (
+from genzoo.core.storage.files import MANIFEST, given_path, writing
+from genzoo.core.storage.runs import (
     checkpoints,
     describe,
     from_newest,
@@ -40,12 +36,16 @@ from genzoo.core.runs import (
     save_weights,
     working_on,
 )
-from genzoo.core.runtime import Runtime, join
-from genzoo.core.sharding import LARGE
-from genzoo.core.terms import BrokeDown
-from genzoo.core.together import apart
-from genzoo.core.trainer import Trainer
-from genzoo.core.watched import Watched
+from genzoo.core.training.alarm import Alarm
+from genzoo.core.training.launched import world
+from genzoo.core.training.observers import Progress
+from genzoo.core.training.precision import choose
+from genzoo.core.training.runtime import Runtime, join
+from genzoo.core.training.sharding import LARGE
+from genzoo.core.training.terms import BrokeDown
+from genzoo.core.training.together import apart
+from genzoo.core.training.trainer import Trainer
+from genzoo.core.training.watched import Watched
 from genzoo.registry import the_registry
 from genzoo.registry.about import about, named_data
 from genzoo.registry.compose import compose, resolver, with_steps
@@ -162,10 +162,10 @@ def fit(
         tensorboard: write event files under ``out``; short for the tracker of that name.
         trackers: names of what the run is reported to (`genzoo.list("tracker")`); ``options`` may set theirs, such as
             ``{"wandb.project": "faces"}``.
-        watch: warn once, on stderr and in the log, of each thing that goes wrong: see `genzoo.core.alarm`.
+        watch: warn once, on stderr and in the log, of each thing that goes wrong: see `genzoo.core.training.alarm`.
         data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``,
             ``"512MB"``); more than that is streamed to it by the batch, from files where it comes from files. None
-            decides by what is free (`genzoo.core.feed.Feed`). The run is the same, bit for bit.
+            decides by what is free (`genzoo.core.data.feed.Feed`). The run is the same, bit for bit.
         data_workers: processes that read what is streamed, 0 for none; None goes by the cores.
         progress: show a bar on stderr; None shows it on a terminal.
         on_start: called with the trainer and the config before the first step.

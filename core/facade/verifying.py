@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import MANIFEST
-from genzoo.core.strict import one_line, parse_json, read_plain
+from genzoo.core.storage.files import MANIFEST
+from genzoo.core.storage.strict import one_line, parse_json, read_plain
 from genzoo.registry import the_registry
 from genzoo.registry.stores import Located, resolve
 from genzoo.registry.stores.layout import LIMITS, RECORD, check
@@ -117,7 +117,7 @@ def _located(found: Located) -> Located:
     """The weights folder itself: of a run that was not finished, its newest whole checkpoint."""
     from dataclasses import replace
 
-    from genzoo.core.runs import checkpoints, newest_checkpoint
+    from genzoo.core.storage.runs import checkpoints, newest_checkpoint
 
     if (found.folder / MANIFEST).exists() or not checkpoints(found.folder):
         return found
@@ -181,8 +181,8 @@ def _files(found: Located) -> Check:
 
 
 def _config(found: Located) -> tuple[Config, Check]:
-    from genzoo.core.schema import check_options
-    from genzoo.core.weights import read_config
+    from genzoo.core.storage.schema import check_options
+    from genzoo.core.storage.weights import read_config
     from genzoo.registry.compose import resolver
 
     config = read_config(found.folder, within=found.within)
@@ -214,8 +214,8 @@ def version_differences(config: Config) -> list[str]:
 
 
 def _tensors(found: Located, config: Config) -> tuple[Model, Check]:
-    from genzoo.core.tensors import TensorFile
-    from genzoo.core.weights import TENSORS, load_model
+    from genzoo.core.storage.tensors import TensorFile
+    from genzoo.core.storage.weights import TENSORS, load_model
     from genzoo.registry.compose import resolver
 
     model = load_model(found.folder, resolver(the_registry(), config), within=found.within)
@@ -259,7 +259,7 @@ def read_record(folder: Path, within: Path | None = None) -> dict[str, Any] | No
 
 
 def _fingerprint(model: Model, record: Mapping[str, Any] | None) -> Iterator[Check]:
-    from genzoo.core.fingerprint import KEY, NEAR, compare, hardware
+    from genzoo.core.storage.fingerprint import KEY, NEAR, compare, hardware
 
     recorded = (record or {}).get(KEY)
     if recorded is None:

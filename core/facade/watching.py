@@ -12,9 +12,9 @@ import torch
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.estimates import active_units
-from genzoo.core.observers import Checkpoints, HeldOut, LogFile, Pictures
-from genzoo.core.runs import BEST, describe, save_checkpoint, save_weights
-from genzoo.core.trainer import Observer, Trainer
+from genzoo.core.storage.runs import BEST, describe, save_checkpoint, save_weights
+from genzoo.core.training.observers import Checkpoints, HeldOut, LogFile, Pictures
+from genzoo.core.training.trainer import Observer, Trainer
 
 
 def save(folder: Path, trainer: Trainer) -> None:

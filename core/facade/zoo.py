@@ -137,9 +137,9 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
     Raises:
         GenzooError: if it is not there, damaged, or made by a plugin that is not installed.
     """
-    from genzoo.core.files import MANIFEST
-    from genzoo.core.runs import checkpoints, from_newest
-    from genzoo.core.weights import CONFIG, load_model, read_config
+    from genzoo.core.storage.files import MANIFEST
+    from genzoo.core.storage.runs import checkpoints, from_newest
+    from genzoo.core.storage.weights import CONFIG, load_model, read_config
     from genzoo.registry.compose import resolver
     from genzoo.registry.stores import resolve
     from genzoo.registry.stores.names import tell

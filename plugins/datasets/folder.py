@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genzoo.core.arrays import progress, stack
 from genzoo.core.data import Data, DataSource, Split, from_arrays
+from genzoo.core.data.arrays import progress, stack
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.memory import free_bytes
 from genzoo.core.options import option

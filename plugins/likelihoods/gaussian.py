@@ -13,7 +13,7 @@ from genzoo.core.likelihood import Likelihood
 from genzoo.core.options import option
 from genzoo.core.posterior import LOG_2PI
 from genzoo.core.spec import DataSpec
-from genzoo.core.together import whole
+from genzoo.core.training.together import whole
 from genzoo.registry import declare
 
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation import Extractor, Features
-from genzoo.core.files import sha256
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import sha256
 from genzoo.plugins.metrics.onnx_model import OnnxModel
 from genzoo.registry import declare
 

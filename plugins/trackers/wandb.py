@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.options import option
-from genzoo.core.trackers import Tracker
-from genzoo.core.trainer import Trainer
-from genzoo.core.watched import Watched
+from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.trainer import Trainer
+from genzoo.core.training.watched import Watched
 from genzoo.registry import declare
 
 
@@ -66,7 +66,7 @@ class WeightsAndBiases(Tracker):
 
     def end(self, trainer: Trainer) -> None:
         """Report a picture of the last samples."""
-        from genzoo.core import pictures
+        from genzoo.core.pictures import grids as pictures
 
         model = trainer.model
         image = pictures.picture(model.spec, model.sample(64), None)

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import MANIFEST, creating_folder, discard
-from genzoo.core.strict import one_line
+from genzoo.core.storage.files import MANIFEST, creating_folder, discard
+from genzoo.core.storage.strict import one_line
 from genzoo.registry.stores.layout import CONFIG, LIMITS, TENSORS, Damage, Files, cache_home, check
 
 Say = Callable[[str], None]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import MANIFEST
-from genzoo.core.strict import read_json, read_plain
+from genzoo.core.storage.files import MANIFEST
+from genzoo.core.storage.strict import read_json, read_plain
 from genzoo.registry.entries import Entry
 from genzoo.registry.source import locate
 from genzoo.registry.stores.base import Located, Say

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.files import MANIFEST, discard
-from genzoo.core.strict import read_json
+from genzoo.core.storage.files import MANIFEST, discard
+from genzoo.core.storage.strict import read_json
 from genzoo.registry.stores.client import hub_cache
 from genzoo.registry.stores.download import PARTIAL
 from genzoo.registry.stores.layout import CONFIG, LIMITS, TENSORS, blob_names, cache_home, check

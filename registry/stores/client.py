@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.strict import one_line
+from genzoo.core.storage.strict import one_line
 from genzoo.registry.stores.layout import LIMITS
 
 HUGGING_FACE = "https://huggingface.co"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from genzoo.core.errors import GenzooError, did_you_mean
-from genzoo.core.files import given_path
+from genzoo.core.storage.files import given_path
 from genzoo.registry.stores.base import Located
 from genzoo.registry.stores.layout import check
 

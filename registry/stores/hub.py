@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import MANIFEST
+from genzoo.core.storage.files import MANIFEST
 from genzoo.registry.stores.base import Listing, Located, Remote, Say, Store, check_listing, refusal
 from genzoo.registry.stores.client import Client, OutOfReach, endpoint_of, hub_cache, offline
 from genzoo.registry.stores.download import Blobs

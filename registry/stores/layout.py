@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import MANIFEST
-from genzoo.core.memo import Seen, recall, remember, same_file
-from genzoo.core.strict import open_plain, read_json
+from genzoo.core.storage.files import MANIFEST
+from genzoo.core.storage.memo import Seen, recall, remember, same_file
+from genzoo.core.storage.strict import open_plain, read_json
 
 MIB = 2**20
 CONFIG, TENSORS, RECORD, CARD = "config.json", "model.safetensors", "training.json", "README.md"
@@ -56,7 +56,7 @@ def sha256_of(path: Path, within: Path | None = None, *, trust: bool = True) -> 
 
     Args:
         path: of the file.
-        within: see `genzoo.core.strict.open_plain`.
+        within: see `genzoo.core.storage.strict.open_plain`.
         trust: whether to believe what is remembered.
 
     Raises:

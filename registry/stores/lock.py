@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.files import write_bytes
-from genzoo.core.strict import read_plain
+from genzoo.core.storage.files import write_bytes
+from genzoo.core.storage.strict import read_plain
 from genzoo.registry.stores.base import Located, Say
 from genzoo.registry.stores.layout import CONFIG, LIMITS, TENSORS, check, check_pins
 

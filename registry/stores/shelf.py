@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.strict import read_json
+from genzoo.core.storage.strict import read_json
 from genzoo.registry import kept
 from genzoo.registry.source import locate
 
 INDEX = "index.json"
-MANIFEST = "manifest.json"  # as genzoo.core.files has it, which listing the zoo need not import
+MANIFEST = "manifest.json"  # as genzoo.core.storage.files has it, which listing the zoo need not import
 
 
 def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _pairs import line, ratios
 
 import genzoo
-from genzoo.core.runs import save_checkpoint
-from genzoo.core.trainer import Trainer
+from genzoo.core.storage.runs import save_checkpoint
+from genzoo.core.training.trainer import Trainer
 
 
 def trained(megabytes: float) -> Trainer:

@@ -24,8 +24,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from _pairs import line, ratios
 
-from genzoo.core.observations import Data
-from genzoo.core.trainer import Trainer
+from genzoo.core.data.observations import Data
+from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.compose import compose
 from genzoo.registry.sources import open_data

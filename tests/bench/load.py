@@ -26,7 +26,7 @@ import genzoo
 from genzoo.core.build import build
 from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
-from genzoo.core.weights import read_config
+from genzoo.core.storage.weights import read_config
 from genzoo.registry import the_registry
 from genzoo.registry.compose import resolver
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.trainer import Trainer
+from genzoo.core.training.trainer import Trainer
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "VAE-MLP": ("vae", {"generator": "mlp", "encoder": "mlp", "train.validation": 0.1}),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from genzoo.core.files import manifest_of
+from genzoo.core.storage.files import manifest_of
 
 Run = Callable[..., Any]  # genzoo(*arguments); see conftest.py
 

@@ -27,7 +27,7 @@ from genzoo.core.noise import Draws
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.posterior import NormalHead
 from genzoo.core.spec import DataSpec, Latent
-from genzoo.core.trainer import Trainer
+from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.registry import the_registry
 from genzoo.registry.compose import compose
@@ -273,7 +273,7 @@ def failing_at(monkeypatch: pytest.MonkeyPatch) -> Any:
         with monkeypatch.context() as m:
             for name in ("replace", "rename", "fsync", "unlink", "mkdir", "rmdir", "chmod", "truncate"):
                 m.setattr(os, name, counted(name, getattr(os, name)))
-            from genzoo.core import tensors
+            from genzoo.core.storage import tensors
 
             m.setattr(builtins, "open", opened(builtins.open))
             m.setattr(io, "open", opened(io.open))

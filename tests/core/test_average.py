@@ -2,7 +2,7 @@
 
 import torch
 
-from genzoo.core.average import Average
+from genzoo.core.training.average import Average
 
 
 def randn(*shape, seed=0):

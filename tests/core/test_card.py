@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 import genzoo
-from genzoo.core.card import card, metadata, results
-from genzoo.core.report import Absent, Interval, Report, Result
+from genzoo.core.pictures.report import Absent, Interval, Report, Result
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.card import card, metadata, results
 
 
 def config(recipe: str = "wgan-gp", **options: Any):

@@ -14,9 +14,9 @@ import genzoo
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import OptionInfo
-from genzoo.core.schema import exact
 from genzoo.core.spec import DataSpec
-from genzoo.core.weights import model_files, read_config
+from genzoo.core.storage.schema import exact
+from genzoo.core.storage.weights import model_files, read_config
 
 SPECS = [
     DataSpec.image(3, 32, 31, classes=2, class_names=("Bär", "T-Shirt / top"), name="fashion-mini"),

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from genzoo.core.binary import uniform_at
 from genzoo.core.data import Data, binarize, from_arrays, from_torch, standardized
+from genzoo.core.data.binary import uniform_at
+from genzoo.core.data.rows import Picked
+from genzoo.core.data.stored import npy_array, npz_array
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.memory import free_bytes, parse_size, size_text
-from genzoo.core.rows import Picked
 from genzoo.core.spec import DataSpec
-from genzoo.core.stored import npy_array, npz_array
 from genzoo.registry import the_registry
 from genzoo.registry.sources import open_data
 
@@ -41,8 +41,8 @@ KINDS = {
 @pytest.fixture(params=KINDS)
 def both(request, tmp_path, monkeypatch):
     """The same data in memory, and in a file read in pieces of a few rows."""
-    monkeypatch.setattr("genzoo.core.rows.CHUNK_BYTES", 2000)
-    monkeypatch.setattr("genzoo.core.forms.CHUNK_BYTES", 2000)
+    monkeypatch.setattr("genzoo.core.data.rows.CHUNK_BYTES", 2000)
+    monkeypatch.setattr("genzoo.core.data.forms.CHUNK_BYTES", 2000)
     x, y = KINDS[request.param], np.arange(40) % 3
     np.save(tmp_path / "x.npy", x)
     lazy = from_arrays(npy_array(tmp_path / "x.npy"), y, memory=0, name="d")
@@ -133,7 +133,7 @@ def test_arrays_that_fit_are_read_and_others_are_not(tmp_path):
 
 
 def test_nan_is_found_wherever_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("genzoo.core.forms.CHUNK_BYTES", 64)
+    monkeypatch.setattr("genzoo.core.data.forms.CHUNK_BYTES", 64)
     x = np.ones((50, 2), np.float32)
     x[33, 1] = np.nan
     np.save(tmp_path / "x.npy", x)
@@ -317,7 +317,7 @@ def test_sizes_as_people_write_them():
 
 def test_too_much_for_memory_is_refused_in_a_sentence(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", BYTES)
-    monkeypatch.setattr("genzoo.core.observations.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("genzoo.core.data.observations.free_bytes", lambda _: 1000)
     with pytest.raises(UsageError, match=r"needs 1.26 kB of memory, more than is free: take a part"):
         opened(tmp_path / "x.npy").x  # noqa: B018
 

@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 
 import genzoo
 from genzoo.core.data import Data, binarize, from_arrays, from_torch
+from genzoo.core.data.feed import Feed, default_workers
+from genzoo.core.data.stored import npy_array
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.feed import Feed, default_workers
 from genzoo.core.noise import Order, stream_seed
-from genzoo.core.stored import npy_array
 
 RANDOM = np.random.default_rng(0)
 NUMBERS = [0, 1, 2, 3, 3, 500, 501, 7]  # in order, again, far ahead, back
@@ -98,12 +98,12 @@ def test_the_choice_is_told(pair):
 
 
 def test_memory_decides_by_itself(pair, monkeypatch):
-    monkeypatch.setattr("genzoo.core.feed.free_bytes", lambda device: 5000)
+    monkeypatch.setattr("genzoo.core.data.feed.free_bytes", lambda device: 5000)
     memory, lazy = pair
     feed = Feed(lazy, "cpu", 8, workers=1)
     assert feed.how == "streamed by 1 worker (2.8 kB; half of what is free on cpu is 2.5 kB)"
     assert Feed(memory, "cpu", 8).resident  # it costs nothing: it is there already
-    monkeypatch.setattr("genzoo.core.feed.free_bytes", lambda device: 6000)
+    monkeypatch.setattr("genzoo.core.data.feed.free_bytes", lambda device: 6000)
     assert Feed(lazy, "cpu", 8).resident
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # which share the memory
     assert not Feed(lazy, "cpu", 8).resident
@@ -247,8 +247,8 @@ def script(tmp_path, text):
         import torch
         torch.set_num_threads(1)
         from genzoo.core.data import from_arrays
-        from genzoo.core.feed import Feed
-        from genzoo.core.stored import npy_array
+        from genzoo.core.data.feed import Feed
+        from genzoo.core.data.stored import npy_array
         def data():
             return from_arrays(npy_array({str(path)!r}), memory=0)
         def feed(**how):

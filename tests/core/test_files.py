@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genzoo.core import files
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import (
+from genzoo.core.storage import files
+from genzoo.core.storage.files import (
     MANIFEST,
     creating_folder,
     read_manifest,
@@ -31,7 +31,7 @@ from genzoo.core.files import (
     write_json,
     writing,
 )
-from genzoo.core.weights import write_tensors
+from genzoo.core.storage.weights import write_tensors
 
 OLD, NEW = {"a.txt": b"old a", "b.txt": b"old b"}, {"a.txt": b"new a", "b.txt": b"new b"}
 

@@ -6,9 +6,9 @@ import torch
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.objective import Loss
-from genzoo.core.runs import checkpoints
-from genzoo.core.terms import BrokeDown
-from genzoo.core.trainer import SKIPS, Trainer
+from genzoo.core.storage.runs import checkpoints
+from genzoo.core.training.terms import BrokeDown
+from genzoo.core.training.trainer import SKIPS, Trainer
 from genzoo.training import ROLLBACKS
 
 

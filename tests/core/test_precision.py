@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from genzoo.core import precision
-from genzoo.core.precision import choose, convolution_share
+from genzoo.core.training import precision
+from genzoo.core.training.precision import choose, convolution_share
 
 CONV = nn.Sequential(nn.Conv2d(3, 32, 4, 2, 1), nn.Conv2d(32, 64, 4, 2, 1), nn.Flatten(), nn.Linear(64 * 49, 1))
 DENSE = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))

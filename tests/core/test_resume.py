@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 import genzoo
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import read_manifest
-from genzoo.core.runs import checkpoints, read_checkpoint, save_checkpoint
-from genzoo.core.trainer import Trainer
+from genzoo.core.storage.files import read_manifest
+from genzoo.core.storage.runs import checkpoints, read_checkpoint, save_checkpoint
+from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.vae.vae import VAE
 
 

@@ -13,9 +13,16 @@ import pytest
 
 import genzoo
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import ASIDE, MANIFEST
-from genzoo.core.observers import LogFile
-from genzoo.core.runs import checkpoints, from_newest, newest_checkpoint, read_checkpoint, save_checkpoint, thinned
+from genzoo.core.storage.files import ASIDE, MANIFEST
+from genzoo.core.storage.runs import (
+    checkpoints,
+    from_newest,
+    newest_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+    thinned,
+)
+from genzoo.core.training.observers import LogFile
 
 FILES = ["config.json", "model.safetensors", "trainer.safetensors", "trainer.json", MANIFEST]
 
@@ -217,7 +224,7 @@ def test_reading_while_checkpoints_come_and_go(interrupted: tuple[Path, bytes], 
 def test_each_hash_is_computed_once(
     interrupted: tuple[Path, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from genzoo.core import files
+    from genzoo.core.storage import files
 
     hashed: list[str] = []
     real = files.sha256

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.core import launched, runtime
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Loss
-from genzoo.core.runtime import Ballot, Runtime, first_host, join
-from genzoo.core.sharding import split_like, whole_tensor
-from genzoo.core.together import apart, playing_together, synchronized, whole
+from genzoo.core.training import launched, runtime
+from genzoo.core.training.runtime import Ballot, Runtime, first_host, join
+from genzoo.core.training.sharding import split_like, whole_tensor
+from genzoo.core.training.together import apart, playing_together, synchronized, whole
 from genzoo.launch import launch
 
 

@@ -19,15 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import genzoo
-from genzoo.core import memo, tensors, weights
-from genzoo.core.budget import SmallTensors, limited
 from genzoo.core.build import build
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import manifest_of, verify, write_folder
 from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import DataSpec
-from genzoo.core.weights import load_model, model_files, read_config
+from genzoo.core.storage import memo, tensors, weights
+from genzoo.core.storage.budget import SmallTensors, limited
+from genzoo.core.storage.files import manifest_of, verify, write_folder
+from genzoo.core.storage.weights import load_model, model_files, read_config
 from genzoo.registry import the_registry
 from genzoo.registry.compose import resolver
 
@@ -129,7 +129,7 @@ def test_initial_weights_are_never_drawn(folder: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from genzoo.core.weights import load_model
+from genzoo.core.storage.weights import load_model
 from genzoo.registry import the_registry
 from genzoo.registry.compose import resolver
 load_model(Path({str(folder)!r}), resolver(the_registry()))

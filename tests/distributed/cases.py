@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genzoo.core import state
 from genzoo.core.data import Data
-from genzoo.core.runtime import join
-from genzoo.core.sharding import whole_tensor
 from genzoo.core.spec import DataSpec
-from genzoo.core.trainer import Trainer
+from genzoo.core.training import state
+from genzoo.core.training.runtime import join
+from genzoo.core.training.sharding import whole_tensor
+from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.compose import compose
 from genzoo.training import initialize

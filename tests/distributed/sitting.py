@@ -5,7 +5,7 @@ import sys
 import time
 
 import genzoo
-from genzoo.core.observers import Checkpoints
+from genzoo.core.training.observers import Checkpoints
 
 
 def stop(trainer, config):

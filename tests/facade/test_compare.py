@@ -20,8 +20,8 @@ from PIL import Image
 
 import genzoo
 from genzoo.comparing import Compared, Side, comparison_path
-from genzoo.core.comparison import Comparison, differing, distinct, protocol_words
-from genzoo.core.report import Absent, Interval, Report, Result
+from genzoo.core.pictures.comparison import Comparison, differing, distinct, protocol_words
+from genzoo.core.pictures.report import Absent, Interval, Report, Result
 from genzoo.evaluation import save_report
 from genzoo.histories import History, history_of
 from genzoo.page import page

@@ -189,13 +189,13 @@ def test_data_that_cannot_be_found_again(clothes, tmp_path):
 
 def test_a_run_that_stopped_half_way_and_a_run_in_memory(clothes, tmp_path):
     def stop(trainer, config):
-        class Stop(genzoo.core.trainer.Observer):
+        class Stop(genzoo.core.training.trainer.Observer):
             def step(self, trainer):
                 trainer.stopping = trainer.step == 6
 
         trainer.observers.append(Stop())
 
-    import genzoo.core.trainer
+    import genzoo.core.training.trainer
 
     run = genzoo.fit("vae", "fashion-mini", tmp_path / "run", steps=12, progress=False, device="cpu",
                      options=TINY | {"train.log_every": 1}, on_start=stop)  # fmt: skip

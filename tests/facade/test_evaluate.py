@@ -17,8 +17,8 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation import Extractor, Features
 from genzoo.core.model import Model
 from genzoo.core.networks import Encoder, Generator, Ports
+from genzoo.core.pictures.report import Report
 from genzoo.core.posterior import NormalHead
-from genzoo.core.report import Report
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.datasets.toys import Ring8
 from genzoo.plugins.likelihoods.gaussian import Gaussian

@@ -13,8 +13,8 @@ import torch
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.trackers import Tracker
-from genzoo.core.trainer import Observer
+from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.trainer import Observer
 from genzoo.registry import Registry, hookimpl
 
 FEW = {"steps": 4, "batch_size": 8, "device": "cpu", "progress": False}
@@ -149,7 +149,7 @@ def test_a_hook_that_fails_is_one_line(add, tmp_path: Path, capsys, monkeypatch,
 
 
 def test_changing_the_model_and_dawdling_are_told(add, tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setattr("genzoo.core.watched._SLOW", 0.05)
+    monkeypatch.setattr("genzoo.core.training.watched._SLOW", 0.05)
 
     class Mover(Observer):
         def log(self, trainer, record):

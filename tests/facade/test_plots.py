@@ -15,10 +15,10 @@ from PIL import Image
 
 import genzoo
 from genzoo import plots
-from genzoo.core import pictures
-from genzoo.core.charts import curves, losses, nice, thin
-from genzoo.core.drawing import DARK, LIGHT, Drawing, Line, Words
-from genzoo.core.movies import save_movie
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.pictures.charts import curves, losses, nice, thin
+from genzoo.core.pictures.drawing import DARK, LIGHT, Drawing, Line, Words
+from genzoo.core.pictures.movies import save_movie
 from genzoo.walks import traverse
 
 

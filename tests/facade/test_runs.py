@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import read_manifest, verify
+from genzoo.core.storage.files import read_manifest, verify
 
 SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8, "latent.size": 2,
          "train.batch_size": 4, "train.log_every": 2}  # fmt: skip
@@ -57,7 +57,7 @@ def test_what_a_run_leaves(pictures: Callable[..., Any], tmp_path: Path) -> None
 def test_the_best_model_is_kept_beside_the_last(
     pictures: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genzoo.core.trainer import Trainer
+    from genzoo.core.training.trainer import Trainer
 
     losses = iter([3.0, 1.0, 2.0])
     monkeypatch.setattr(Trainer, "validate", lambda self: next(losses))

@@ -13,8 +13,8 @@ import pytest
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import sha256
-from genzoo.core.report import Interval, Result
+from genzoo.core.pictures.report import Interval, Result
+from genzoo.core.storage.files import sha256
 from genzoo.measuring import compared
 from genzoo.reproducing import plan
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core.fingerprint import KEY, compare
+from genzoo.core.storage.fingerprint import KEY, compare
 from genzoo.packing import pack
 from genzoo.verifying import verify
 

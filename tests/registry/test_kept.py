@@ -238,7 +238,7 @@ def test_many_processes_at_once(site, tmp_path):
 
 
 def test_the_name_of_a_manifest_is_the_one_of_core():
-    from genzoo.core import files
+    from genzoo.core.storage import files
     from genzoo.registry.stores import shelf
 
     assert shelf.MANIFEST == files.MANIFEST

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import genzoo
-from genzoo.core.files import MANIFEST
+from genzoo.core.storage.files import MANIFEST
 
 Refuse, Edit = Callable[..., str], Callable[..., None]
 EVIL = [

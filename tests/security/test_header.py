@@ -17,8 +17,8 @@ from safetensors.torch import load as library_load
 from safetensors.torch import save as library_save
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.header import SIZES, TensorInfo, largest_header, read_header
-from genzoo.core.tensors import DTYPES, read_tensors
+from genzoo.core.storage.header import SIZES, TensorInfo, largest_header, read_header
+from genzoo.core.storage.tensors import DTYPES, read_tensors
 
 Pack = Callable[..., bytes]
 

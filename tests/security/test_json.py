@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.strict import one_line, open_plain, parse_json, read_json, read_plain
+from genzoo.core.storage.strict import one_line, open_plain, parse_json, read_json, read_plain
 
 
 @pytest.mark.parametrize(

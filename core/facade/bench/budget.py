@@ -12,10 +12,10 @@ from typing import Any
 
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import MANIFEST, write_json
-from genzoo.core.runs import checkpoints, is_stillborn
-from genzoo.core.strict import read_json
-from genzoo.core.trainer import Observer, Trainer
+from genzoo.core.storage.files import MANIFEST, write_json
+from genzoo.core.storage.runs import checkpoints, is_stillborn
+from genzoo.core.storage.strict import read_json
+from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.training import Run, fit
 
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}

@@ -15,7 +15,7 @@ from genzoo.bench.wae import WAE
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.objective import Networks, Objective
-from genzoo.core.trainer import Trainer
+from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.compose import compose
 from genzoo.training import initialize

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.files import write_json
-from genzoo.core.strict import read_json
+from genzoo.core.storage.files import write_json
+from genzoo.core.storage.strict import read_json
 
 _LIMIT = 2**26  # bytes of a cell
 

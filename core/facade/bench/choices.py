@@ -15,8 +15,8 @@ from genzoo.bench.cases import CASES, Case, Prepared, prepare
 from genzoo.bench.pairs import Ratio, Work, interleaved, ratio_of
 from genzoo.bench.report import Table, folder_for, machine, threads_set, write
 from genzoo.bench.speed import known, ours, steps_for
-from genzoo.core.fused import Stepper
-from genzoo.core.trainer import Trainer
+from genzoo.core.training.fused import Stepper
+from genzoo.core.training.trainer import Trainer
 
 MEASURED = ("vae-mlp", "vae-conv", "wgan-gp-conv", "gan-mlp", "dcgan")
 

@@ -10,8 +10,8 @@ import torch
 
 from genzoo.bench.coverage import MIXTURES, SAMPLES, ModeResult, limit_of, mode_table, reference_lines
 from genzoo.bench.report import sentence
-from genzoo.core import pictures
-from genzoo.core.files import write_bytes, write_json
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.storage.files import write_bytes, write_json
 
 
 def write_modes(out: Path, results: Sequence[ModeResult], about: Mapping[str, Any]) -> None:

@@ -15,12 +15,12 @@ from genzoo.bench.budget import Effort, duration_text, parse_duration, train_for
 from genzoo.bench.cells import Cell, Cells
 from genzoo.bench.report import Table, folder_for, machine_named, sentence
 from genzoo.comparing import Compared, Side
-from genzoo.core.comparison import Comparison, Row
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.files import write_bytes, write_json
-from genzoo.core.report import Report, Result
+from genzoo.core.pictures.comparison import Comparison, Row
+from genzoo.core.pictures.report import Report, Result
+from genzoo.core.storage.files import write_bytes, write_json
 from genzoo.evaluation import MOST, evaluate
 from genzoo.histories import history_of
 from genzoo.registry import the_registry

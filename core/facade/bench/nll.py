@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.estimates import LogLikelihood
-from genzoo.core.files import write_json
+from genzoo.core.storage.files import write_json
 
 # What the likelihood benchmark trains: pythae's protocol, for a comparison of equals.
 LIKELIHOOD = {

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from genzoo.bench.cases import CASES
 from genzoo.bench.report import Table, folder_for, machine, threads_set, write
 from genzoo.bench.speed import known
-from genzoo.core.precision import Precision
+from genzoo.core.training.precision import Precision
 from genzoo.plugins.metrics.fashion_classifier import FashionClassifier
 from genzoo.plugins.metrics.frechet import frechet
 

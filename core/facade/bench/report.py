@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from genzoo.core.errors import UsageError
-from genzoo.core.files import given_path, write_bytes, write_json, writing
+from genzoo.core.storage.files import given_path, write_bytes, write_json, writing
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from genzoo.bench.damages import DAMAGES
 from genzoo.bench.report import sentence
 from genzoo.bench.sensing import Sensitivity, sensitivity_table
-from genzoo.core.files import write_bytes, write_json
+from genzoo.core.storage.files import write_bytes, write_json
 
 _HOW = """# What the metrics see, and what they are blind to
 

@@ -19,7 +19,7 @@ from genzoo.bench.hand import Source
 from genzoo.bench.pairs import Ratio, Work, interleaved, ratio_of, seconds
 from genzoo.bench.report import Table, folder_for, machine, threads_set, write
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.trainer import Trainer
+from genzoo.core.training.trainer import Trainer
 
 AGAINST = ("hand", "pythae", "torchgan", "mimicry", "recorded")
 EQUAL = 1e-2  # largest share of the way by which updates of equal work may differ; rounding makes about 1e-4

@@ -9,8 +9,8 @@ from typing import Any
 
 from genzoo import exhibits
 from genzoo.comparing import Compared, Side
-from genzoo.core.comparison import protocol_words
-from genzoo.core.drawing import Drawing
+from genzoo.core.pictures.comparison import protocol_words
+from genzoo.core.pictures.drawing import Drawing
 from genzoo.exhibits import Exhibit, attempt
 from genzoo.page import tables
 from genzoo.page.html import Html, join, picture, tag

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genzoo.comparing import Compared, Side
-from genzoo.core.comparison import Row, differing
 from genzoo.core.options import typed
-from genzoo.core.report import Result
+from genzoo.core.pictures.comparison import Row, differing
+from genzoo.core.pictures.report import Result
 from genzoo.exhibits import Shares
 from genzoo.page.html import Html, escape, join, tag
 

@@ -17,7 +17,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
 from genzoo.core.spec import DataSpec
-from genzoo.core.trainer import Observer, Trainer
+from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry.compose import compose, resolver, with_steps
 from genzoo.testing import cases
 from genzoo.testing.cases import CLASSES, Case, Setting, attempt, gap, labels, seeded, shape_text, small_data

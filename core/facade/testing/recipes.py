@@ -12,11 +12,11 @@ import torch
 from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.files import update_folder
 from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
-from genzoo.core.trainer import Trainer
-from genzoo.core.weights import load_model, model_files
+from genzoo.core.storage.files import update_folder
+from genzoo.core.storage.weights import load_model, model_files
+from genzoo.core.training.trainer import Trainer
 from genzoo.registry.compose import compose, resolver, with_steps
 from genzoo.testing.cases import CLASSES, Case, Setting, attempt, gap, said, seeded, shape_text, small_data
 from genzoo.testing.report import Fault, Skip

@@ -1,0 +1,174 @@
+"""A data set: how its observations are stored, chosen among, and brought to model space."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor
+
+from genzoo.core.data.convert import affine
+from genzoo.core.data.rows import Picked, Rows, chunks, device_of, in_memory, pick, read, row_bytes
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.memory import free_bytes, size_text
+from genzoo.core.spec import DataSpec
+
+_affine = lru_cache(maxsize=64)(affine)  # not a new tensor, and a wait for its copy, in every batch
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, with what it is.
+
+    Attributes:
+        spec: what one observation is.
+        rows: observations ``(N, *spec.shape)`` in storage form: uint8 holding 0 … levels − 1 where
+            ``spec.levels`` is set, float32 in people's units otherwise. A tensor, or rows that are read as they
+            are needed (`genzoo.core.data.rows.Rows`).
+        y: class labels, int64 ``(N,)``, or None.
+        name: for people and records.
+        license: of the data.
+        split: ``train``, ``test`` or ``held-out``.
+        dynamic: the rows are grey values (uint8 0 … 255, or floats in [0, 1]) and every batch draws its
+            0/1 pixels anew; ``spec.levels`` is 2.
+        factors: what made each observation, whole numbers from 0, int64 ``(N, K)``, where that is known.
+        factor_names: what they are called; those that end in ``*`` are names without an order.
+    """
+
+    spec: DataSpec
+    rows: Tensor | Rows
+    y: Tensor | None = None
+    name: str = ""
+    license: str = ""
+    split: str = "train"
+    dynamic: bool = False
+    factors: Tensor | None = None
+    factor_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+    @cached_property
+    def x(self) -> Tensor:
+        """All observations in storage form as one tensor; read into memory if they are not there.
+
+        Raises:
+            UsageError: if that would take more memory than is free.
+        """
+        size = len(self) * row_bytes(self.rows)
+        if not isinstance(self.rows, Tensor) and size > free_bytes(self.device):
+            raise UsageError(
+                f"{self.name or 'the data set'} needs {size_text(size)} of memory, more than is free: take a part of it"
+            )
+        return read(self.rows, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where rows are indexed and where batches come out: the CPU for what is read as needed."""
+        return device_of(self.rows)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the observations are in memory, of whatever device, rather than read as needed."""
+        return in_memory(self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of observations and labels, in memory or not."""
+        return len(self) * row_bytes(self.rows) + (0 if self.y is None else self.y.nbytes)
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of shapes, types and bytes of observations and labels in hexadecimal; computed once.
+
+        It does not depend on whether they are in memory.
+        """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for rows in (self.rows,) if self.y is None else (self.rows, self.y):
+            digest.update(f"{tuple(rows.shape)} {rows.dtype} ".encode())
+            for part in chunks(rows):
+                digest.update(part.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def take(self, indices: Tensor | Sequence[int] | slice) -> Data:
+        """Return the observations at ``indices``, in that order.
+
+        Most of a tensor's rows, or any that are read as needed, are not copied, only remembered.
+        """
+        if isinstance(indices, slice):
+            if isinstance(self.rows, Tensor):
+                return self._with(self.rows[indices], indices)
+            indices = torch.arange(len(self))[indices]
+        index = torch.as_tensor(indices, dtype=torch.int64, device=self.device)
+        index = torch.where(index < 0, index + len(self), index)
+        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+            raise IndexError(f"observations are numbered 0 to {len(self) - 1}")
+        few = 2 * len(index) <= len(self)
+        rows = pick(self.rows, index) if few and self.in_memory else Picked(self.rows, index)
+        return self._with(rows, index)
+
+    def _with(self, rows: Tensor | Rows, chosen: Tensor | slice) -> Data:
+        y, factors = (None if t is None else t[chosen] for t in (self.y, self.factors))
+        return replace(self, rows=rows, y=y, factors=factors)
+
+    def hold_out(self, n: int, seed: int) -> tuple[Data, Data]:
+        """Split into what remains and ``n`` observations held out, by a seeded permutation.
+
+        Raises:
+            UsageError: unless at least one observation is on either side.
+        """
+        if not 0 < n < len(self):
+            raise UsageError(f"cannot hold out {n} of {len(self)} observations: one must be left on either side")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        held, rest = (
+            self._with(Picked(self.rows, o), o) for o in (order[:n].to(self.device), order[n:].to(self.device))
+        )
+        return rest, replace(held, split="held-out")  # both look into the same memory
+
+    def to(self, device: torch.device | str) -> Data:
+        """Return the data in the memory of ``device``, in storage form."""
+        y = None if self.y is None else self.y.to(device)
+        rows = self.rows
+        if isinstance(rows, Picked) and isinstance(rows.base, Tensor):  # most of a tensor: no second copy
+            return replace(self, rows=Picked(rows.base.to(device), rows.index.to(device)), y=y)
+        return replace(self, rows=read(rows, device), y=y)
+
+    def stored(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return observations ``index`` in storage form, as a tensor of their own, and their labels."""
+        return pick(self.rows, index), None if self.y is None else self.y.index_select(0, index)
+
+    def convert(self, x: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Bring stored observations to model space; ``x`` may be changed on the way.
+
+        Args:
+            x: ``(B, *spec.shape)`` in storage form, on any device.
+            uniform: numbers in [0, 1) of the same shape and device, that decide the pixels if ``dynamic``.
+
+        Returns:
+            float32 ``(B, *spec.shape)``.
+        """
+        if self.dynamic:
+            if uniform is None:
+                raise GenzooError("dynamically binarized data need uniform numbers for every batch")
+            x = torch.lt(uniform * 255 if x.dtype == torch.uint8 else uniform, x)
+        middle, factor = _affine(self.spec, x.device, self.spec.levels)
+        return x.to(torch.float32).sub_(middle).mul_(factor)
+
+    def batch(self, index: Tensor, uniform: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return observations in model space, and their labels. The trainer's hot path.
+
+        Args:
+            index: int64 ``(B,)`` on the data's `device`.
+            uniform: numbers in [0, 1), ``(B, *spec.shape)``, that decide the pixels if ``dynamic``.
+
+        Returns:
+            ``x`` float32 ``(B, *spec.shape)`` and ``y`` int64 ``(B,)`` or None.
+        """
+        x, y = self.stored(index)
+        return self.convert(x, uniform), y

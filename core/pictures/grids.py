@@ -1,0 +1,166 @@
+"""Results as pictures: grids of images, and points in the plane."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from genzoo.core.errors import UsageError
+from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import write_bytes
+
+PAPER, INK, QUIET = (255, 255, 255), (31, 99, 196), (205, 208, 214)
+HIGH, LOW = (255, 196, 120), (205, 190, 240)  # ends of a surface under points
+
+
+def to_uint8(x: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Images in [0, 1], ``(N, C, H, W)``, to 8-bit ``(N, H, W, C)``."""
+    return x.detach().float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def image_of(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
+    """8-bit ``(H, W, C)`` to a picture; two or more than four channels are shown as their mean."""
+    channels = pixels.shape[2]
+    if channels not in (1, 3, 4):
+        pixels = pixels.mean(axis=2, keepdims=True).round().astype(np.uint8)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56, clear: bool = False) -> Image.Image:
+    """Arrange images in rows.
+
+    Args:
+        x: ``(N, C, H, W)`` in [0, 1].
+        columns: images per row; default makes the grid about square.
+        gap: white pixels between images.
+        least: images smaller than this are enlarged by a whole factor, so that they can be seen.
+        clear: leave what is between images transparent, for a page that has a paper of its own.
+    """
+    if len(x) == 0:
+        raise UsageError("there is nothing to draw: no images")
+    columns = columns or math.ceil(math.sqrt(len(x)))
+    pixels = to_uint8(x)
+    factor = max(1, round(least / max(pixels.shape[1:3])))
+    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    height, width = pixels.shape[1:3]
+    rows = math.ceil(len(pixels) / columns)
+    size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
+    canvas = Image.new("RGBA", size, (0, 0, 0, 0)) if clear else Image.new("RGB", size, PAPER)
+    for i, image in enumerate(pixels):
+        row, column = divmod(i, columns)
+        canvas.paste(image_of(image), (gap + column * (width + gap), gap + row * (height + gap)))
+    return canvas
+
+
+def scatter(
+    points: Tensor,
+    behind: Tensor | None = None,
+    *,
+    size: int = 420,
+    limit: float | None = None,
+    title: str = "",
+    under: Tensor | None = None,
+) -> Image.Image:
+    """Points in the plane (the first two coordinates), over reference points in grey.
+
+    Args:
+        points: ``(N, D)``, D ≥ 2.
+        behind: reference points, or None.
+        size: of the picture, in pixels.
+        limit: half the width of the square shown; default fits the reference, or the points.
+        title: one line above.
+        under: a surface ``(H, W)`` over the square shown, its first row at the top: low is violet, high is orange.
+    """
+    frame = points if behind is None else behind
+    if limit is None:
+        limit = reach(frame)
+    scale, top = 3, 22 if title else 0  # drawn larger and reduced, for smooth dots
+    canvas = Image.new("RGB", (size * scale, size * scale), PAPER)
+    if under is not None:
+        canvas.paste(_surface(under).resize(canvas.size, Image.Resampling.BICUBIC))
+    draw = ImageDraw.Draw(canvas)
+    for cloud, colour, radius in ((behind, QUIET, 2.0), (points, INK, 1.6)):
+        if cloud is None:
+            continue
+        places = (cloud[:, :2].detach().cpu().double().numpy() / limit + 1) / 2 * size * scale
+        r = radius * scale / 2
+        for a, b in places[np.isfinite(places).all(axis=1)]:
+            b = size * scale - b
+            if -r <= a <= size * scale + r and -r <= b <= size * scale + r:
+                draw.ellipse((a - r, b - r, a + r, b + r), fill=colour)
+    canvas = canvas.resize((size, size), Image.Resampling.LANCZOS)
+    framed = Image.new("RGB", (size, size + top), PAPER)
+    framed.paste(canvas, (0, top))
+    pen = ImageDraw.Draw(framed)
+    pen.rectangle((0, top, size - 1, size + top - 1), outline=QUIET)
+    if title:
+        pen.text((4, 4), title, fill=(40, 40, 40), font_size=13)
+    return framed
+
+
+def plane(limit: float, steps: int) -> Tensor:
+    """Points ``(steps * steps, 2)`` over the square that `scatter` shows, row by row from the top left."""
+    line = torch.linspace(-limit, limit, steps)
+    return torch.stack(torch.meshgrid(-line, line, indexing="ij")[::-1], -1).flatten(0, 1)
+
+
+def reach(points: Tensor) -> float:
+    """Half the width of the square that shows all these points, with a margin."""
+    return 1.15 * float(points[:, :2].abs().max().clamp(min=1e-6)) if len(points) else 1.0
+
+
+def _surface(values: Tensor) -> Image.Image:
+    """Numbers as pale colours, from the second to the 98th of a hundred."""
+    z = torch.nan_to_num(values.detach().double().cpu())
+    low, high = (float(torch.quantile(z, q)) for q in (0.02, 0.98))
+    t = ((z - low) / max(high - low, 1e-12) * 2 - 1).clamp(-1, 1)[..., None]
+    paper, up, down = (torch.tensor(c, dtype=torch.float64) for c in (PAPER, HIGH, LOW))
+    colours = paper + t.clamp(min=0) * (up - paper) + (-t).clamp(min=0) * (down - paper)
+    return Image.fromarray(colours.round().byte().numpy())
+
+
+def captioned(image: Image.Image, text: str) -> Image.Image:
+    """Put a line of text above a picture."""
+    top = 22
+    canvas = Image.new("RGB", (image.width, image.height + top), PAPER)
+    canvas.paste(image, (0, top))
+    ImageDraw.Draw(canvas).text((4, 3), text, fill=(40, 40, 40), font_size=13)
+    return canvas
+
+
+def beside(pictures: list[Image.Image], *, columns: int | None = None, gap: int = 8) -> Image.Image:
+    """Put pictures of one size next to each other."""
+    columns = columns or len(pictures)
+    width, height = (max(p.size[i] for p in pictures) for i in (0, 1))
+    rows = math.ceil(len(pictures) / columns)
+    canvas = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), PAPER)
+    for i, picture in enumerate(pictures):
+        row, column = divmod(i, columns)
+        canvas.paste(picture, (column * (width + gap), row * (height + gap)))
+    return canvas
+
+
+def picture(spec: DataSpec, x: Tensor, columns: int | None = None) -> Image.Image | None:
+    """Show observations as people would look at them, or None where there is no picture of such data."""
+    if spec.modality == "image":
+        return grid(x, columns)
+    if spec.modality == "vector" and spec.size >= 2:
+        return scatter(x.flatten(1))
+    return None
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write a picture whole, in the format that its name ends in; raises `GenzooError` if it cannot."""
+    known = Image.registered_extensions()
+    if path.suffix.lower() not in known:
+        raise UsageError(f"{path} does not end like a picture: use .png")
+    content = io.BytesIO()  # in memory first: Pillow is silent about some files that a full disk cut short
+    image.save(content, format=known[path.suffix.lower()])
+    write_bytes(path, content.getvalue())

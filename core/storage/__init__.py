@@ -1,0 +1,1 @@
+"""Files: strict reading, whole writing, weights folders, runs and their checkpoints."""

@@ -1,0 +1,332 @@
+"""Files that are whole or not there: written aside, synced, renamed, and listed with their sha256."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.storage.strict import open_plain, read_json
+
+MANIFEST = "manifest.json"
+_FORMAT = 1  # of the manifest
+ASIDE = ".writing-"  # begins the name of everything that is not finished
+
+
+def given_path(path: str | os.PathLike[str]) -> Path:
+    """A path as a user gave it, with ``~`` expanded; raises `UsageError` if it is empty."""
+    if not os.fspath(path):
+        raise UsageError("an empty path was given: say where")
+    return Path(path).expanduser()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write to ``path`` into one sentence."""
+    path = next((p.parent for p in (path, *path.parents) if p.name.startswith(ASIDE)), path)  # what people know
+    try:
+        yield
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise GenzooError(
+                f"no space left to write {path}: free some and run again; what was there before is untouched"
+            ) from e
+        why = (e.strerror or str(e)).lower()
+        for above in path.parents:
+            if os.path.exists(above) and not os.path.isdir(above):
+                why = f"{above} is a file, not a folder"
+        raise GenzooError(f"cannot write {path}: {why}; choose another place") from e
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Make a folder and what is missing above it; if something goes wrong, take away again what was made."""
+    missing = [p for p in (folder, *folder.parents) if not os.path.exists(p)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync_folder(made.parent)
+        yield
+    except BaseException:
+        for made in missing:
+            with suppress(OSError):  # never made, or by now somebody else's files are in it
+                made.rmdir()
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder durable, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # to read it, or a system that opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # it knows no such thing; others are failures
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to; rename it into place if nothing went wrong.
+
+    Raises:
+        GenzooError: if it cannot be written; the old file is untouched and nothing is left behind.
+    """
+    with writing(path), _inside(path.parent):
+        # The name keeps its ending, since writers of pictures choose their format by it.
+        handle, name = tempfile.mkstemp(prefix=ASIDE, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())
+
+
+def _settled(path: Path) -> dict[str, Any]:
+    """Make a written file durable; its size and sha256, which are computed while the disk is at work."""
+    from concurrent.futures import ThreadPoolExecutor  # here, since it takes long to import
+
+    with ThreadPoolExecutor(1) as aside:
+        syncing = aside.submit(_sync, path)
+        found = {"size": path.stat().st_size, "sha256": sha256(path)}
+        syncing.result()
+    return found
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a whole JSON file, readable and with sorted-as-given keys."""
+    write_bytes(path, _json(content))
+
+
+def sha256(path: Path) -> str:
+    """Hash a file."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def manifest_of(folder: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Size and sha256 of files in a folder."""
+    return _manifest({n: {"size": (folder / n).stat().st_size, "sha256": sha256(folder / n)} for n in names})
+
+
+def _manifest(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"format": _FORMAT, "files": dict(sorted(files.items()))}
+
+
+def _list(temporary: Path, files: Mapping[str, dict[str, Any]]) -> None:
+    """Write the manifest of a temporary folder."""
+    (temporary / MANIFEST).write_bytes(_json(_manifest(files)))
+    _sync(temporary / MANIFEST)
+
+
+Writer = Callable[[Path], None]
+
+
+def text_file(content: str) -> Writer:
+    """A writer of text."""
+
+    def write(path: Path) -> None:
+        path.write_text(content, encoding="utf-8")
+
+    return write
+
+
+@contextmanager
+def creating_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; rename it to ``folder`` if nothing went wrong, as one instant.
+
+    Args:
+        folder: must not exist, or be empty.
+    """
+    with writing(folder), _inside(folder.parent):
+        temporary = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder.parent))
+        try:
+            yield temporary
+            os.chmod(temporary, 0o777 & ~_umask())
+            sync_folder(temporary)
+            os.rename(temporary, folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(temporary: Path, files: Mapping[str, Writer]) -> dict[str, dict[str, Any]]:
+    """Write files into a temporary folder; what a manifest says of them."""
+    written = {}
+    for name, write in files.items():
+        write(temporary / name)
+        written[name] = _settled(temporary / name)
+    return written
+
+
+def write_folder(folder: Path, files: Mapping[str, Writer]) -> None:
+    """Write a new folder with its manifest, as one instant.
+
+    Args:
+        folder: must not exist.
+        files: name to a function that writes the file at the path it is given.
+    """
+    with creating_folder(folder) as temporary:
+        _list(temporary, _fill(temporary, files))
+
+
+def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
+    """Write files into a folder that may hold an earlier version of them.
+
+    Everything, the new manifest too, is written aside first: where that fails, the earlier version stands. The
+    old manifest, which is what makes the folder valid, goes before the first file is replaced and the new one
+    comes after the last: in between the folder is plainly incomplete, never a mixture. If even a rename fails,
+    the earlier version is put back.
+    """
+    with writing(folder), _inside(folder):
+        tidy(folder)
+        temporary = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder))
+        try:
+            written = _fill(temporary, files)
+            with suppress(GenzooError):  # there is none yet, or it is damaged
+                kept = {n: v for n, v in read_manifest(folder).items() if n not in files and (folder / n).is_file()}
+                written |= kept
+            _list(temporary, written)
+            old = temporary / "old"
+            old.mkdir()
+            try:
+                _move_aside(folder / MANIFEST, old)
+                sync_folder(folder)
+                for name in files:
+                    _move_aside(folder / name, old)
+                    os.replace(temporary / name, folder / name)
+                sync_folder(folder)
+                os.replace(temporary / MANIFEST, folder / MANIFEST)
+            except BaseException:
+                for name in (*files, MANIFEST):
+                    with suppress(OSError):
+                        if not (temporary / name).exists():
+                            (folder / name).unlink()
+                        os.replace(old / name, folder / name)
+                raise
+            sync_folder(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_aside(path: Path, to: Path) -> None:
+    with suppress(FileNotFoundError):
+        os.rename(path, to / path.name)
+
+
+def discard(folder: Path) -> None:
+    """Take a folder away as one instant: who lists or reads it finds all of it or nothing.
+
+    Raises:
+        OSError: if it cannot be renamed.
+    """
+    aside = folder.with_name(f"{ASIDE}{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        os.rename(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what processes that were killed had begun to write in a folder; none may be writing there now."""
+    for left in folder.glob(f"{ASIDE}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                left.unlink()
+
+
+def read_manifest(folder: Path, *, within: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Names of a folder's files with their size and sha256.
+
+    Args:
+        folder: where.
+        within: a folder that links may lead into, see `genzoo.core.storage.strict.open_plain`.
+
+    Raises:
+        GenzooError: if there is no manifest or it makes no sense.
+    """
+    path = folder / MANIFEST
+    try:
+        raw = read_json(path, within=within)
+        if raw["format"] > _FORMAT:
+            raise GenzooError(f"{path} has format {raw['format']}, and this genzoo reads up to {_FORMAT}: upgrade it")
+        files = raw["files"]
+        if set(raw) != {"format", "files"} or type(raw["format"]) is not int or not isinstance(files, dict):
+            raise TypeError
+        for name, about in files.items():
+            # A name that means a place elsewhere, here or on another system.
+            if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:") or len(name) > 255:
+                raise ValueError
+            if set(about) != {"size", "sha256"} or type(about["size"]) is not int or about["size"] < 0:
+                raise TypeError
+            if not re.fullmatch("[0-9a-f]{64}", about["sha256"]):
+                raise ValueError
+    except FileNotFoundError:
+        raise GenzooError(f"{folder} holds no finished weights: it has no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise GenzooError(f"{path} is damaged: it is no list of files; get the folder anew") from None
+    return dict(files)
+
+
+def verify(folder: Path, names: Iterable[str], *, within: Path | None = None) -> None:
+    """Check files against the manifest's sizes and hashes.
+
+    Raises:
+        GenzooError: naming the first file that is missing or differs.
+    """
+    files = read_manifest(folder, within=within)
+    for name in names:
+        path = folder / name
+        if name not in files:
+            raise GenzooError(f"{folder} holds no {name}")
+        try:
+            open_plain(path, within).close()
+        except (OSError, GenzooError):
+            raise GenzooError(f"{path} is missing, or no plain file: get the folder anew") from None
+        try:
+            whole = path.stat().st_size == files[name]["size"] and sha256(path) == files[name]["sha256"]
+        except OSError as e:
+            raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
+        if not whole:
+            raise GenzooError(f"{path} is damaged: its content does not match {MANIFEST}; get the folder anew")

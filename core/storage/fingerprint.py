@@ -1,0 +1,156 @@
+"""What a model makes from a fixed seed, as a few numbers: whether it still is that model, here and on other hardware.
+
+A hash tells that nothing changed, and breaks with the last bit of a sum; so beside the hash of what is made there
+are projections of it, which tell how far two models that are not the same to the bit are apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.core.data.convert import to_model, to_pixels
+from genzoo.core.errors import GenzooError
+from genzoo.core.model import Model
+
+KEY = "fingerprint"  # in training.json
+VERSION, COUNT, PROJECTIONS = 1, 16, 16
+# Half a grey level of 8 bits, in model space, where an image spans 2 and a vector's numbers have deviation 1: what
+# nobody sees. Chosen, not measured: rounding on other processors is expected to stay far below it.
+NEAR = 0.004
+
+Verdict = Literal["same bytes", "within tolerance", "different"]
+Numbers = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model against what was recorded of it.
+
+    Attributes:
+        what: ``samples`` or ``reconstructions``.
+        verdict: ``within tolerance`` is up to `NEAR`.
+        distance: estimated root mean square difference in model space; 0 for the same bytes.
+    """
+
+    what: str
+    verdict: Verdict
+    distance: float
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What computes: device, its name, threads of the CPU, version of torch."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def take(model: Model, seed: int = 0) -> dict[str, Any]:
+    """A model's fingerprint, as plain data for ``training.json``.
+
+    Args:
+        model: as it will be loaded; of weights that are stored in half precision, after that.
+        seed: of its samples.
+
+    Returns:
+        ``samples`` and, of a model with an encoder, ``reconstructions`` (of those samples): each the ``sha256`` of
+        what was made, rounded (8-bit images; other numbers to 1/4096 of model space), and ``projections``, 16 of
+        each of 16 observations, as base64 of float32.
+    """
+    made = {what: _printed(model, x) for what, x in _made(model, seed).items()}
+    return {"version": VERSION, "seed": seed, "n": COUNT, **made, "made on": hardware(model.device)}
+
+
+def compare(recorded: Any, model: Model) -> list[Comparison]:
+    """Make again what a fingerprint was taken of, and compare.
+
+    Args:
+        recorded: what `take` gave, perhaps from a stranger.
+        model: which is said to be the same.
+
+    Raises:
+        GenzooError: if ``recorded`` is no fingerprint of such a model.
+    """
+    if not isinstance(recorded, Mapping) or type(recorded.get("version")) is not int:
+        raise GenzooError("its recorded fingerprint makes no sense")
+    if recorded["version"] > VERSION:
+        raise GenzooError(f"its fingerprint has version {recorded['version']}, and this genzoo knows {VERSION}")
+    seed = recorded.get("seed")
+    if type(seed) is not int or not 0 <= seed < 2**63 or recorded.get("n") != COUNT:
+        raise GenzooError("its recorded fingerprint makes no sense")
+    found = []
+    for what, x in _made(model, seed).items():
+        digest, before = _parsed(recorded.get(what))
+        if hashlib.sha256(_rounded(model, x)).hexdigest() == digest:
+            found.append(Comparison(what, "same bytes", 0.0))
+            continue
+        distance = float(np.sqrt(np.mean((_projections(_numbers(model, x)).astype(np.float64) - before) ** 2)))
+        found.append(Comparison(what, "within tolerance" if distance <= NEAR else "different", distance))
+    return found
+
+
+def _made(model: Model, seed: int) -> dict[str, Tensor]:
+    """What a fingerprint is taken of, in people's units on the CPU."""
+    x = model.sample(COUNT, seed=seed)
+    made = {"samples": x.cpu()}
+    if model.encoder is not None:
+        labels = torch.arange(COUNT) % model.classes if model.classes else None
+        given = x
+        if model.spec.modality == "image":  # as they would be saved; of binary pixels, the likelier value
+            given = (x >= 0.5).float() if model.spec.levels == 2 else to_pixels(model.spec, x).float() / 255
+        made["reconstructions"] = model.reconstruct(given, labels).cpu()
+    return made
+
+
+def _numbers(model: Model, x: Tensor) -> Numbers:
+    """Observations in model space, ``(N, numbers)``."""
+    found: Numbers = np.nan_to_num(to_model(model.spec, x).flatten(1).numpy(), nan=0.0, posinf=1e6, neginf=-1e6)
+    return found
+
+
+def _rounded(model: Model, x: Tensor) -> bytes:
+    if model.spec.modality == "image":
+        return to_pixels(model.spec, x).numpy().tobytes()
+    return np.rint(_numbers(model, x).astype(np.float64) * 4096).clip(-(2**62), 2**62).astype("<i8").tobytes()
+
+
+def _projections(x: Numbers) -> Numbers:
+    """Each row on `PROJECTIONS` directions of its own of random signs, which no library's version changes.
+
+    The mean square over all of them of a difference is the mean square of its numbers, whatever its direction.
+    """
+    size = x.shape[1]
+    found = np.empty((len(x), PROJECTIONS), np.float32)
+    for i, row in enumerate(x.astype(np.float64)):
+        bits = hashlib.shake_256(b"genzoo %d" % i).digest(math.ceil(PROJECTIONS * size / 8))
+        signs = np.unpackbits(np.frombuffer(bits, np.uint8), count=PROJECTIONS * size).reshape(PROJECTIONS, size)
+        found[i] = (2 * (signs.astype(np.float32) @ row) - row.sum()) / math.sqrt(size)
+    return found
+
+
+def _printed(model: Model, x: Tensor) -> dict[str, str]:
+    packed = base64.b64encode(_projections(_numbers(model, x)).astype("<f4").tobytes()).decode()
+    return {"sha256": hashlib.sha256(_rounded(model, x)).hexdigest(), "projections": packed}
+
+
+def _parsed(said: Any) -> tuple[str, Numbers]:
+    """Hash and projections that a stranger wrote down."""
+    try:
+        if not re.fullmatch("[0-9a-f]{64}", said["sha256"]):
+            raise ValueError
+        numbers = np.frombuffer(base64.b64decode(said["projections"], validate=True), "<f4")
+        if numbers.shape != (COUNT * PROJECTIONS,) or not np.isfinite(numbers).all():
+            raise ValueError
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        raise GenzooError("its recorded fingerprint makes no sense") from None
+    return said["sha256"], numbers.reshape(COUNT, PROJECTIONS).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The trainer, the processes it may run on, and what watches a run."""

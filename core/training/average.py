@@ -1,0 +1,44 @@
+"""Moving averages of a model, with a half-life counted in observations."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from genzoo.core.model import Model
+from genzoo.core.training.sharding import own_part
+
+
+class Average:
+    """An exponential moving average of all of a model; buffers (batch norm's statistics) are copied.
+
+    The half-life grows from zero to its value over the first observations (it is at most a twentieth of
+    those seen), so that the average forgets the random initialization.
+
+    Args:
+        model: the source.
+        half_life: in observations.
+        ramp: largest half-life as a share of the observations seen.
+    """
+
+    def __init__(self, model: Model, half_life: float, ramp: float = 0.05) -> None:
+        self.half_life, self.ramp = half_life, ramp
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.follow(model)
+
+    def follow(self, model: Model) -> None:
+        """Follow a model from here on; again after both were split over processes (each averages its part)."""
+        self._sources = [own_part(p.detach()) for p in model.parameters()]
+        self._targets: list[Tensor] = [own_part(p) for p in self.model.parameters()]
+        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
+
+    @torch.no_grad()
+    def update(self, seen: int, batch: int) -> None:
+        """Move towards the source after a step on ``batch`` observations, ``seen`` so far."""
+        half_life = min(self.half_life, self.ramp * seen)
+        decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+        torch._foreach_lerp_(self._targets, self._sources, 1 - decay)
+        for target, source in self._buffers:  # of several types, so not in one call
+            target.copy_(source)
