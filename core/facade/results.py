@@ -7,10 +7,10 @@ import shutil
 import tempfile
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -34,7 +34,9 @@ Out = str | os.PathLike[str]
 LARGEST_GRID = 10_000  # images in a picture that anyone could look at
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _DUE = 2**23  # bytes that are given to the disk at a time
+_WAITING = 2  # batches that are written while more are made
 Batches = Iterator[tuple[Tensor, Tensor | None]]
+Done = TypeVar("Done")
 
 
 def sample(
@@ -294,8 +296,11 @@ def _spent(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
     """What `_storage` gives of float32 that is in no other use: it is overwritten, which takes half the time."""
     if _dtype(spec) != np.uint8 or x.device.type != "cpu":
         return _storage(spec, x)
+    numbers: np.ndarray[Any, Any] = x.numpy()  # NumPy, since torch would start threads beside the forward pass's
     with np.errstate(invalid="ignore"):  # NaN is 0
-        return x.mul_(255).round_().numpy().astype(np.uint8)  # in [0, 1] already, as all images for people are
+        np.multiply(numbers, 255, out=numbers)  # in [0, 1] already, as all images for people are
+        np.rint(numbers, out=numbers)
+        return numbers.astype(np.uint8)
 
 
 def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
@@ -310,17 +315,36 @@ def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
         with archive.open("samples.npy", "w", force_zip64=True) as f:
             _npy_header(f, (n, *spec.shape), _dtype(spec))
             begun = 0
-            for x, y in batches:
+
+            def put(x: Tensor, y: Tensor | None) -> bool:
+                nonlocal begun
                 f.write(np.ascontiguousarray(_spent(spec, x)).data)
                 begun = _on_its_way(raw, begun)
                 if y is not None:
-                    conditional = True
                     labels.write(y.cpu().numpy().data)
+                return y is not None
+
+            for had_labels in _aside(put, batches):
+                conditional = conditional or had_labels
         if conditional:
             labels.seek(0)
             with archive.open("labels.npy", "w", force_zip64=True) as f:
                 _npy_header(f, (n,), np.dtype("int64"))
                 shutil.copyfileobj(labels, f)
+
+
+def _aside(work: Callable[..., Done], items: Iterable[tuple[Any, ...]]) -> Iterator[Done]:
+    """Do ``work(*item)`` for each item in turn, in a thread, while the next ones are made; yield what it returns."""
+    from concurrent.futures import Future, ThreadPoolExecutor  # here, since it takes long to import
+
+    waiting: deque[Future[Done]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for item in items:
+            waiting.append(thread.submit(work, *item))
+            if len(waiting) > _WAITING:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _on_its_way(file: BinaryIO, begun: int) -> int:
