@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,16 +10,13 @@ import typer
 
 from genzoo.cli.make import Set, assignments
 from genzoo.cli.output import emit_json, hint, table
+from genzoo.cli.shared import Device, Json, Quiet, Threads, shown
 
 if TYPE_CHECKING:
     from genzoo.bench import Table
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Cases = Annotated[str, typer.Option(help="Which trainings, as a,b,c; default all that are measured.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Rounds of A, B, A, B, …: 15 or more for an interval of 95 %.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the table (.md) and the numbers (.json).")]
 
 
@@ -54,7 +50,7 @@ def train(
 
     lines = bench.train(
         _several(cases) or tuple(bench.CASES), pairs=pairs, against=_several(against) or bench.AGAINST,
-        threads=threads, device=device, batch_size=batch_size, out=out, progress=_shown(quiet),
+        threads=threads, device=device, batch_size=batch_size, out=out, progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.speed_table(lines), [asdict(line) for line in lines], "train", out, json, threads, device)
 
@@ -74,7 +70,7 @@ def sample(
 
     lines = bench.sample(
         _several(cases) or bench.SAMPLED, n=n, pairs=pairs, threads=threads, device=device, out=out,
-        progress=_shown(quiet),
+        progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.sampling_table(lines), [asdict(line) for line in lines], "sample", out, json, threads, device)
 
@@ -96,7 +92,7 @@ def defaults(
 
     lines = bench.defaults(
         _several(cases) or bench.MEASURED, changes=tuple(bench.CHANGES) if compile else None, pairs=pairs,
-        threads=threads, device=device, out=out, progress=_shown(quiet),
+        threads=threads, device=device, out=out, progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.defaults_table(lines), [asdict(line) for line in lines], "defaults", out, json, threads, device)
 
@@ -116,7 +112,7 @@ def precision(
 
     lines = bench.precision(
         _several(cases) or bench.JUDGED, steps=steps, seeds=seeds, threads=threads, device=device, out=out,
-        progress=_shown(quiet),
+        progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.quality_table(lines), [asdict(line) for line in lines], "precision", out, json, threads, device)
 
@@ -124,10 +120,6 @@ def precision(
 def _several(text: str) -> tuple[str, ...]:
     """The names in ``a,b,c``."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _shown(quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty()
 
 
 def _tell(
@@ -172,7 +164,7 @@ def zoo(
     board = bench.zoo(
         data, budget=budget, recipes=_several(recipes) or None, metrics=_several(metrics) or None, n=n, seed=seed,
         steps=steps, options=assignments(set_), threads=threads, device=device, extractor=extractor, out=out,
-        progress=_shown(quiet),
+        progress=shown(quiet),
     )  # fmt: skip
     if json:
         emit_json(board.to_dict())
@@ -219,7 +211,7 @@ def modes(
     chosen = bench.contenders(only or ())
     results = bench.modes(
         _several(data) or bench.KNOWN, seeds=seeds, contenders=chosen, budget=budget, steps=steps, jobs=jobs,
-        threads=threads, out=out, progress=_shown(quiet),
+        threads=threads, out=out, progress=shown(quiet),
     )  # fmt: skip
     found = bench.mode_table(results)
     if json:
@@ -254,7 +246,7 @@ def sensitivity(
 
     found = bench.sensitivity(
         data, metrics=_several(metrics) or None, damages=_several(damages) or tuple(bench.DAMAGES), n=n, seeds=seeds,
-        extractor=extractor, out=out, progress=_shown(quiet),
+        extractor=extractor, out=out, progress=shown(quiet),
     )  # fmt: skip
     if json:
         emit_json(found.to_dict())
@@ -273,7 +265,7 @@ def likelihood(
     epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 10,
     images: Annotated[int, typer.Option(min=2, help="How many of the first test images.")] = 1000,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples for each.")] = 500,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Threads = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the run.")] = None,
     set_: Set = None,
     quiet: Quiet = False,
@@ -284,7 +276,7 @@ def likelihood(
 
     estimate = bench.likelihood(
         seed=seed, epochs=epochs, images=images, samples=samples, threads=threads, out=out,
-        options=assignments(set_), progress=not quiet and sys.stderr.isatty(),
+        options=assignments(set_), progress=shown(quiet),
     )  # fmt: skip
     nll, error, ess = -estimate.mean, estimate.mean_standard_error, estimate.effective_samples.mean().item()
     if json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,20 +10,17 @@ import typer
 from genzoo.cli.evaluate import (
     BatchSize,
     Count,
-    Data,
-    Device,
     Extractor,
     Metrics,
     NoCache,
     Noise,
     Options,
-    Quiet,
     Seed,
-    Split,
     Truncation,
     checked,
 )  # fmt: skip
 from genzoo.cli.output import emit_json, hint, table
+from genzoo.cli.shared import Data, Device, Json, Quiet, Split, shown
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.strict import one_line
 
@@ -55,7 +51,7 @@ def compare(
     device: Device = "auto",
     no_cache: NoCache = False,
     quiet: Quiet = False,
-    json: Annotated[bool, typer.Option("--json", help="Print all as JSON and nothing else on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Measure models alike and put them side by side.
 
@@ -86,7 +82,7 @@ def compare(
         batch_size=batch_size,
         device=device,
         cache=not no_cache,
-        progress=not quiet and sys.stderr.isatty(),
+        progress=shown(quiet),
     )
     written = [found.save(out)] if out is not None else []
     if html is not None:

@@ -11,6 +11,7 @@ import typer
 
 from genzoo.cli.make import assignments
 from genzoo.cli.output import bold, emit_json, hint
+from genzoo.cli.shared import Device, Json, Quiet, shown
 from genzoo.core.errors import UsageError
 
 MARKS = {"problem": "✗", "hint": "!", "healthy": "✓", "unknown": "?"}
@@ -36,12 +37,12 @@ def diagnose(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder, for diagnosis.json and the pictures.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Observations at a time.")] = 256,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if something is wrong.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The evidence of what is healthy too.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print all as JSON and nothing else on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Say what is wrong with a run, on what evidence, and what to try.
 
@@ -70,7 +71,7 @@ def diagnose(
         batch_size=batch_size,
         device=device,
         cache=not no_cache,
-        progress=not quiet and sys.stderr.isatty(),
+        progress=shown(quiet),
     )
     written = diagnosing.save_diagnosis(found, out) if out is not None else None
     if json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +9,13 @@ import typer
 
 from genzoo.cli.make import assignments, in_processes
 from genzoo.cli.output import emit_json, hint, table
+from genzoo.cli.shared import Data, Device, Json, Quiet, Split, shown
 from genzoo.core.errors import UsageError
 from genzoo.core.training import launched
 
-Data = Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")]
 Metrics = Annotated[str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")]
 Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
 Seed = Annotated[int, typer.Option(help="Of samples and resampling.")]
-Split = Annotated[str, typer.Option(help="Which split of the data: test or train.")]
 Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
 Options = Annotated[
     list[str] | None,
@@ -26,9 +24,7 @@ Options = Annotated[
 Noise = Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")]
 Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
 def checked(split: str, metrics: str | None, set_: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -72,7 +68,7 @@ def evaluate(
     device: Device = "auto",
     no_cache: NoCache = False,
     quiet: Quiet = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Measure a model, or samples, against data.
 
@@ -101,7 +97,7 @@ def evaluate(
         batch_size=batch_size,
         device=device,
         cache=not no_cache,
-        progress=not quiet and sys.stderr.isatty(),
+        progress=shown(quiet),
     )
     if launched.rank():  # process 0 speaks for all
         return

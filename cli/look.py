@@ -10,9 +10,8 @@ import typer
 from genzoo.cli import plugin_state
 from genzoo.cli import plugins as plugin_kit
 from genzoo.cli.output import bold, emit_json, hint, table
+from genzoo.cli.shared import Json
 from genzoo.core.options import describe_type, typed
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.cli.output import emit_json, hint
+from genzoo.cli.shared import Data, Device, Json, Quiet, Threads
 from genzoo.core.errors import UsageError
 from genzoo.core.memory import parse_size
 from genzoo.core.training import launched
@@ -54,7 +55,7 @@ def train(
     recipe: Annotated[
         str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them; or a .toml file.")
     ] = None,
-    data: Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")] = "",
+    data: Data = "",
     out: Annotated[Path | None, typer.Option(help="New folder for weights, log, pictures, checkpoints.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of steps.")] = None,
@@ -70,8 +71,8 @@ def train(
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile every player's turn.")] = False,
     shard: Annotated[
@@ -89,9 +90,9 @@ def train(
         list[str] | None, typer.Option(metavar="NAME", help="Report to this, e.g. wandb: 'genzoo list tracker'.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Warn of what goes wrong on the way.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Train a recipe on data.
 

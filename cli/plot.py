@@ -9,7 +9,8 @@ import typer
 
 from genzoo.cli.make import Set
 from genzoo.cli.output import emit_json
-from genzoo.cli.use import DataName, Device, Json, Split, Weights, _opened
+from genzoo.cli.shared import Data, Device, Json, Split
+from genzoo.cli.use import Weights, opened
 from genzoo.core.errors import UsageError
 
 Out = Annotated[Path, typer.Option(help="A .png, .gif or .mp4 file.")]
@@ -124,7 +125,7 @@ def training(run: Run, out: Out, fps: Rate = 6, json: Json = False) -> None:
     _done(plots.training(run, out, fps=fps), json)
 
 
-def _with_data(weights: str, data: DataName | None, split: str, set_: list[str] | None, device: str) -> tuple[Any, Any]:
+def _with_data(weights: str, data: Data | None, split: str, set_: list[str] | None, device: str) -> tuple[Any, Any]:
     """The model, refused without an encoder where data are to be encoded; and the data."""
     if not data:
         if set_:
@@ -132,7 +133,7 @@ def _with_data(weights: str, data: DataName | None, split: str, set_: list[str] 
         return weights, None
     from genzoo.results import needs_encoder
 
-    return needs_encoder(weights, device), _opened(data, split, set_)
+    return needs_encoder(weights, device), opened(data, split, set_)
 
 
 def _done(path: Path, json: bool) -> None:

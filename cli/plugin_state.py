@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from genzoo.cli.output import emit_json, hint
+from genzoo.cli.shared import Json
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 Name = Annotated[str, typer.Argument(help="A plugin, a distribution for all of its plugins, or DISTRIBUTION/PLUGIN.")]
 
 

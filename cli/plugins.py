@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genzoo.cli.output import bold, emit_json, hint
+from genzoo.cli.shared import Json
 from genzoo.core.errors import did_you_mean
 
 if TYPE_CHECKING:
     from genzoo.testing.report import Finding, Report
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from genzoo.cli.output import emit_json, hint, table
+from genzoo.cli.shared import Endpoint, Json, Quiet, shown
 from genzoo.core.errors import UsageError
 
-Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be pushed; the Hub is not asked.")]
 Private = Annotated[bool, typer.Option("--private", help="A repository that is made is private.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,7 +51,7 @@ def pack(
         license=license,
         storage=storage,  # type: ignore[arg-type]
         unfinished=unfinished,
-        progress=not quiet and sys.stderr.isatty(),
+        progress=shown(quiet),
     )
     if json:
         emit_json({"out": str(folder)})
@@ -95,7 +92,7 @@ def push(
         endpoint=endpoint,
         message=message,
         dry_run=dry_run,
-        progress=not quiet and sys.stderr.isatty(),
+        progress=shown(quiet),
     )
     if json:
         emit_json({**done.to_dict(), "dry_run": dry_run})
@@ -131,7 +128,7 @@ def publish(
         private=private,
         endpoint=endpoint,
         dry_run=dry_run,
-        progress=not quiet and sys.stderr.isatty(),
+        progress=shown(quiet),
     )
     if json:
         emit_json([{"error": str(d)} if isinstance(d, GenzooError) else {**d.to_dict(), "dry_run": dry_run}

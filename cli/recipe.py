@@ -9,6 +9,7 @@ import typer
 
 from genzoo.cli.make import Set, assignments
 from genzoo.cli.output import emit_json, hint
+from genzoo.cli.shared import Json
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +33,7 @@ def save(
     likelihood: Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")] = None,
     conditional: Annotated[bool | None, typer.Option(help="Condition on the class label.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Write a recipe as a file, every option by value with its meaning; 'genzoo train FILE' trains it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,17 +9,14 @@ import typer
 
 from genzoo.cli.make import Set, assignments, in_processes
 from genzoo.cli.output import emit_json
+from genzoo.cli.shared import Data, Device, Json, Quiet, Split, shown
 from genzoo.core.errors import UsageError
 from genzoo.core.training import launched
 
 Weights = Annotated[
     str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 OutPicture = Annotated[Path, typer.Option(help="A .png or .npz file.")]
-DataName = Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")]
-Split = Annotated[str, typer.Option(help="Which split of it: test or train.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,7 +47,7 @@ def sample(
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share the work.")] = None,
     device: Device = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Draw samples from a model."""
@@ -68,12 +64,12 @@ def sample(
         noise=noise,
         batch_size=batch_size,
         device=device,
-        progress=not quiet and sys.stderr.isatty(),
+        progress=shown(quiet),
     )
     _done(path, json)
 
 
-def _opened(data: str, split: str, pairs: list[str] | None) -> Any:
+def opened(data: str, split: str, pairs: list[str] | None) -> Any:
     """Open the data that an option names."""
     from genzoo.zoo import load_data
 
@@ -89,7 +85,7 @@ def _opened(data: str, split: str, pairs: list[str] | None) -> Any:
 
 def reconstruct(
     weights: Weights,
-    data: DataName,
+    data: Data,
     out: OutPicture,
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 16,
     split: Split = "test",
@@ -102,7 +98,7 @@ def reconstruct(
     from genzoo import results
 
     model = results.needs_encoder(weights, device)
-    _done(results.reconstruct(model, _opened(data, split, set_), out, n, seed=seed), json)
+    _done(results.reconstruct(model, opened(data, split, set_), out, n, seed=seed), json)
 
 
 def interpolate(
@@ -123,7 +119,7 @@ def interpolate(
     from genzoo import results
 
     model = results.needs_encoder(weights, device) if data else weights
-    ends = _opened(data, split, set_) if data else None
+    ends = opened(data, split, set_) if data else None
     path = results.interpolate(
         model, out, n, steps=steps, path="straight" if straight else "spherical", seed=seed, data=ends, label=label,
         device=device,
@@ -133,7 +129,7 @@ def interpolate(
 
 def encode(
     weights: Weights,
-    data: DataName,
+    data: Data,
     out: Annotated[Path, typer.Option(help="An .npz file: codes, and labels where the data has them.")],
     n: Annotated[int, typer.Option("-n", "--number", help="How many; 0 for all.")] = 0,
     split: Split = "test",
@@ -146,4 +142,4 @@ def encode(
     from genzoo import results
 
     model = results.needs_encoder(weights, device)
-    _done(results.encode(model, _opened(data, split, set_), out, n, seed=seed), json)
+    _done(results.encode(model, opened(data, split, set_), out, n, seed=seed), json)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genzoo.cli.output import emit_json, hint, table
+from genzoo.cli.shared import Device, Json, Quiet, shown
 from genzoo.core.errors import GenzooError, UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ Weights = Annotated[
 Source = Annotated[
     str | None, typer.Option(help="Where its training data is, if that is no data set of the zoo: a folder or file.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 WORDS = {"good": "ok", "bad": "FAILED", "unknown": "-"}
 
 
@@ -44,7 +42,7 @@ def verify(
     endpoint: Annotated[
         str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    device: Device = "cpu",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -70,7 +68,7 @@ def verify(
             print(f"{'' if number == 0 else chr(10)}{name}", flush=True)
         try:
             done = check(name, metrics=metrics, data=data, source=source, endpoint=endpoint, device=device,
-                         progress=not quiet and sys.stderr.isatty(), on_check=None if json else _tell)  # fmt: skip
+                         progress=shown(quiet), on_check=None if json else _tell)  # fmt: skip
         except UsageError:
             raise
         except GenzooError as e:
@@ -136,7 +134,7 @@ def reproduce(
 
     done = reproduce(
         weights, out, steps=steps, resume=resume, source=source, init=init, threads=threads, device=device,
-        metrics=not no_metrics, progress=not quiet and sys.stderr.isatty(), on_plan=None if json else _plan,
+        metrics=not no_metrics, progress=shown(quiet), on_plan=None if json else _plan,
     )  # fmt: skip
     if json:
         emit_json(done.to_dict())

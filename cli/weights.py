@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genzoo.cli.output import emit_json, hint, table
+from genzoo.cli.shared import Endpoint, Json, Quiet
 from genzoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from genzoo.registry.stores.cached import Cached
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
 Copies = Annotated[list[str] | None, typer.Argument(help="hf:org/name or hf:org/name@REVISION; default all.")]
 
 
