@@ -132,7 +132,7 @@ def main() -> None:
 def _leave(code: Any) -> None:
     """End a process that works with others without clearing up, which may wait for them, or abort, if they are gone."""
     if code in (None, 0, 130):
-        from genzoo.core.training.runtime import part
+        from genzoo.core.training.joining import part
 
         part()
     sys.stderr.flush()

@@ -22,7 +22,7 @@ from genzoo.core.pictures.report import Absent, Interval, Report, Result
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.feature_cache import FeatureCache
 from genzoo.core.storage.files import given_path, write_json
-from genzoo.core.training.runtime import join
+from genzoo.core.training.joining import join
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.metrics import choose
 from genzoo.registry.sources import looks_like_path

@@ -25,8 +25,8 @@ from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import creating_folder, given_path, replacing
+from genzoo.core.training.joining import join
 from genzoo.core.training.observers import columns_for
-from genzoo.core.training.runtime import join
 from genzoo.training import pick_device
 from genzoo.zoo import load
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import operator
 import os
-import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
 import torch
+from genzoo.resuming import check_folder, claimed, go_on, new_folder, roll_back
 
 from genzoo.core.build import build
 from genzoo.core.config import Config
@@ -26,21 +26,20 @@ from genzoo.core.memory import parse_size
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks, Objective
-from genzoo.core.storage.files import MANIFEST, given_path, writing
+from genzoo.core.storage.files import MANIFEST, given_path
 from genzoo.core.storage.runs import (
-    checkpoints,
     describe,
     from_newest,
     is_stillborn,
     read_checkpoint,
     save_weights,
-    working_on,
 )
 from genzoo.core.training.alarm import Alarm
+from genzoo.core.training.joining import join
 from genzoo.core.training.launched import world
 from genzoo.core.training.observers import Progress
 from genzoo.core.training.precision import choose
-from genzoo.core.training.runtime import Runtime, join
+from genzoo.core.training.runtime import Runtime
 from genzoo.core.training.sharding import LARGE
 from genzoo.core.training.terms import BrokeDown
 from genzoo.core.training.together import apart
@@ -54,7 +53,6 @@ from genzoo.reporting import Reports, chosen, strangers
 from genzoo.watching import final_metrics, observers, save
 
 _INIT, _SPLIT = 101, 102  # streams of randomness
-ROLLBACKS = 5  # times that a run may go back to its last checkpoint
 
 
 @dataclass(frozen=True)
@@ -196,8 +194,8 @@ def fit(
     reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
     runtime = join(pick_device(device))
-    with runtime.failing_together(), _claimed(folder if runtime.first else None):
-        runtime.on_first(lambda: _check_folder(folder, resume))
+    with runtime.failing_together(), claimed(folder if runtime.first else None):
+        runtime.on_first(lambda: check_folder(folder, resume))
         source = open_data(registry, data, of_data, labels=labels, memory=memory)
         config = with_steps(
             compose(registry, source.spec, recipe, given), steps=steps, epochs=epochs, batch_size=batch_size
@@ -239,7 +237,7 @@ def fit(
         if trainer.steps < 1:
             raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
         if found is not None:
-            _resume(trainer, config, *found)
+            go_on(trainer, config, *found)
             del found
         elif resume and runtime.first:
             print(f"genzoo: {folder} was stopped before its first checkpoint; starting over", file=sys.stderr)
@@ -277,7 +275,7 @@ def _train(
     bar: Progress | None = None
     more = list(trainer.observers)  # of whoever was told of the start
     # Innermost what finds out who is gone, while a signal, which may well follow, is still waited with.
-    with _new_folder(writes, trainer), _stops_cleanly(trainer), ExitStack() as stack, runtime.failing_together():
+    with new_folder(writes, trainer), _stops_cleanly(trainer), ExitStack() as stack, runtime.failing_together():
         stack.enter_context(trainer.feed)
         if threads:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
@@ -305,7 +303,7 @@ def _train(
                     bar.end(trainer)
                 if folder is None or trainer.on_nan != "rollback":
                     raise
-                _roll_back(trainer, config, folder, e)
+                roll_back(trainer, config, folder, e)
         if runtime.first:
             metrics = final_metrics(trainer)
             if writes is not None:
@@ -324,41 +322,6 @@ def _whether_to_shard(wanted: bool | None, model: Model, runtime: Runtime, compi
     if wanted and compile:
         raise UsageError("a generator that is split over processes is not compiled: leave out shard or compile")
     return wanted
-
-
-def _roll_back(trainer: Trainer, config: Config, folder: Path, why: BrokeDown) -> None:
-    """Go back to the newest checkpoint, for another attempt from there; raises ``why`` after too many."""
-    attempt = trainer.attempt + 1
-    if attempt > ROLLBACKS:
-        raise BrokeDown(f"{why} (after going back to a checkpoint {ROLLBACKS} times)")
-    trainer.runtime.barrier()  # what process 0 was writing is there
-    checkpoint, saved, problems = from_newest(folder, read_checkpoint)
-    _resume(trainer, config, checkpoint, saved, problems)
-    trainer.attempt = attempt
-    if trainer.runtime.first:
-        cause = str(why).partition(";")[0]
-        print(f"genzoo: {cause}; going back to step {trainer.step} with fresh noise", file=sys.stderr)
-
-
-def _check_folder(folder: Path | None, resume: bool) -> None:
-    """Refuse to overwrite anything, and to resume what is not there."""
-    if folder is None:
-        if resume:
-            raise UsageError("resuming needs the run's folder: give out")
-        return
-    there = folder.exists()
-    if there and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: give a folder to write to")
-    if resume:
-        if not there or not (checkpoints(folder) or is_stillborn(folder)):
-            raise UsageError(f"{folder} holds no checkpoint to resume from")
-        return
-    if there and (checkpoints(folder) or is_stillborn(folder)) and not (folder / MANIFEST).exists():
-        raise UsageError(f"{folder} holds a run that was interrupted: go on with --resume, or give another folder")
-    if there and ((folder / MANIFEST).exists() or checkpoints(folder)):
-        raise UsageError(f"{folder} already holds a run: go on with --resume, or give another folder")
-    if there and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: give a new folder, so that nothing is overwritten")
 
 
 def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:
@@ -381,59 +344,6 @@ def _start_from(model: Model, init: str | os.PathLike[str]) -> None:
             raise UsageError(f"{init} does not fit this model: tensor {name!r} has shape {b} there and {a} here "
                              "(start from weights of the same architecture, data shape and latent size)")  # fmt: skip
     model.load_state_dict(theirs)
-
-
-def _resume(trainer: Trainer, config: Config, checkpoint: Path, read: Any, problems: list[str]) -> None:
-    """Go on from a checkpoint that was read."""
-    if trainer.runtime.first:
-        for problem in problems:
-            print(f"genzoo: {problem}; falling back to {checkpoint}", file=sys.stderr)
-    saved, kept, tensors, plain = read
-    trainer.runtime.same("the checkpoint they go on from", str(plain["step"]))
-    difference = _difference(saved.to_dict(), config.to_dict())
-    if difference:
-        raise UsageError(f"the run in {checkpoint.parent.parent} was started with {difference}: resume it as it was")
-    trainer.load_state(kept, tensors, plain)
-
-
-def _difference(before: Any, now: Any, where: str = "") -> str:
-    """The first place where two configs differ, in words; versions of plugins may differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in {**before, **now}:
-            inner = where if key == "options" else f"{where}.{key}".lstrip(".")
-            found = "" if key == "version" else _difference(before.get(key), now.get(key), inner)
-            if found:
-                return found
-        return ""
-    return "" if before == now else f"{where} = {before}, not {now}"
-
-
-@contextmanager
-def _claimed(folder: Path | None) -> Iterator[None]:
-    """Let nobody else train in a folder that is there while its checkpoints are read and gone on from."""
-    with working_on(folder) if folder is not None and folder.is_dir() else nullcontext():
-        yield
-
-
-@contextmanager
-def _new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
-    """Make a run's folder; if it fails with nothing to go on from, leave nothing behind."""
-    if folder is None:
-        yield
-        return
-    there, begun = folder.exists(), trainer.step
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        empty = not any(folder.iterdir()) or is_stillborn(folder)
-    with working_on(folder):  # only who holds the folder may take it away
-        try:
-            yield
-        except BaseException:
-            if empty and (trainer.step == begun or not checkpoints(folder)):
-                shutil.rmtree(folder, ignore_errors=True)
-                if there:
-                    folder.mkdir(exist_ok=True)
-            raise
 
 
 @contextmanager

@@ -27,7 +27,8 @@ def work(name: str, pairs: int, out: Path) -> None:
     import torch
 
     import genzoo
-    from genzoo.core.training.runtime import Ballot, join
+    from genzoo.core.training.joining import join
+    from genzoo.core.training.runtime import Ballot
     from genzoo.core.training.trainer import Trainer
     from genzoo.registry import the_registry
     from genzoo.registry.compose import compose

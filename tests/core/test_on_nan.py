@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from genzoo.resuming import ROLLBACKS
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
@@ -9,7 +10,6 @@ from genzoo.core.objective import Loss
 from genzoo.core.storage.runs import checkpoints
 from genzoo.core.training.terms import BrokeDown
 from genzoo.core.training.trainer import SKIPS, Trainer
-from genzoo.training import ROLLBACKS
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from torch import Tensor
 from genzoo.core.data import Data
 from genzoo.core.spec import DataSpec
 from genzoo.core.training import state
-from genzoo.core.training.runtime import join
+from genzoo.core.training.joining import join
 from genzoo.core.training.sharding import whole_tensor
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry

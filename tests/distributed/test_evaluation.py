@@ -54,7 +54,7 @@ import sys, torch
 import genzoo
 from genzoo.core.evaluation import Evidence
 from genzoo.core.model import Model
-from genzoo.core.training.runtime import join
+from genzoo.core.training.joining import join
 
 made, seen = [], []
 mean, extracted = Model.mean, Evidence._extracted
