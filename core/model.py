@@ -6,6 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,8 +68,8 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
+        """Where the parameters are; the CPU, if there are none."""
+        return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device
 
     # In model space, differentiable: what objectives call.
 

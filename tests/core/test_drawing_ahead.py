@@ -13,6 +13,9 @@ import torch
 import genzoo
 import genzoo.results
 from genzoo.core import model as models
+from genzoo.core.likelihood import Implicit
+from genzoo.core.model import Model
+from genzoo.core.networks import Generator, Ports
 from genzoo.core.posterior import Prior
 from genzoo.core.spec import DataSpec, Latent
 
@@ -66,3 +69,13 @@ def test_what_is_on_its_way_to_the_disk_is_all_of_it(
     path = genzoo.sample(model, tmp_path / "x.npz", 1000, batch_size=64)
     again = [x for x, _ in model.sample_batches(1000, batch_size=64)]
     assert (np.load(path)["samples"] == (torch.cat(again) * 255).round().to(torch.uint8).numpy()).all()
+
+
+def test_a_model_without_parameters_samples() -> None:
+    class Zeros(Generator):
+        def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+            return torch.zeros(len(z), 1, 9, 8)
+
+    spec = DataSpec.image(1, 9, 8)
+    model = Model(spec, Latent(2), Zeros(Ports((2,), spec.shape)), Implicit(spec))
+    assert model.sample(3).eq(0.5).all()
