@@ -42,7 +42,36 @@ FILES: Mapping[str, tuple[str, str]] = {
         "genzoo eval runs/first --data fashion-mini --metrics frechet --extractor {short}-pooled",
     ),
     "recipe": ("recipe `{short}`", "genzoo train {short} --data fashion-mini"),
+    "tracker": (
+        "tracker `{short}-table`: the run's numbers in a file",
+        "genzoo train vae --data fashion-mini --tracker {short}-table",
+    ),
+    "observer": ("an observer: logs the norm of the generator's parameters", "genzoo train gan --data fashion-mini"),
+    "command": ("command `{short}-look`: how bright samples are", "genzoo {short}-look runs/first"),
 }
+# What the plugin's module says of what is not declared in its own file.
+_COMMAND = """
+    registry.command("{short}-look", "{package}.command:look", summary="How bright a model's samples are.")"""
+_OBSERVERS = """
+
+
+@hookimpl
+def genzoo_observers(run: Watched) -> Norm:
+    \"\"\"Watch a run of training.\"\"\"
+    from {package}.observer import Norm  # not before it is needed: it imports torch
+
+    return Norm(run)"""
+_FUTURE = """from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+"""
+_TYPED = """
+
+if TYPE_CHECKING:
+    from genzoo.core.training.watched import Watched
+
+    from {package}.observer import Norm"""
 TRAIN = "genzoo train vae --data fashion-mini"
 KINDS = (*FILES, "all")
 ALL = ("generator", "encoder", "critic", "gan", "vae", "objective", "likelihood", "dataset", "metric", "recipe")
@@ -159,6 +188,10 @@ def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) 
         "license_text": "" if license == "none" else f"\n{license}, see LICENSE.",
         "adds": "\n".join(f"- {FILES[k][0].format(**names)}" for k in wanted),
         "commands": "\n".join(_commands(names, wanted)),
+        "future": _FUTURE if "observer" in wanted else "",
+        "typed": _TYPED.format(**names) if "observer" in wanted else "",
+        "command": _COMMAND.format(**names) if "command" in wanted else "",
+        "observers": _OBSERVERS.format(**names) if "observer" in wanted else "",
         "recipe_summary": "Least-squares GAN on perceptrons" if own else "WGAN-GP with settings of its own",
         "recipe_objective": f"{short}-gan" if own else "wgan-gp",
         "recipe_generator": short if own else "conv",
@@ -182,7 +215,7 @@ def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) 
 
 def _commands(names: Mapping[str, str], wanted: list[str]) -> list[str]:
     """What shows each of the things that were written."""
-    commands = [f"{TRAIN} --out runs/first"] if {"metric", "extractor"} & set(wanted) else []
+    commands = [f"{TRAIN} --out runs/first"] if {"metric", "extractor", "command"} & set(wanted) else []
     for kind in wanted:
         command = FILES[kind][1].format(**names)
         commands.append(f"{command} --out runs/{kind}" if command.startswith("genzoo train") else command)
