@@ -44,7 +44,6 @@ from genzoo.training import Run, pick_device
 from genzoo.zoo import load
 
 SAMPLES = 2000
-MOST = 0.55  # share of the data that copies leave out, from which on that is a problem of its own
 UNREAL = 0.25  # density of samples that do not lie among the data at all
 OF_SAMPLES = ("mode-collapse", "memorization")
 CURVES = {
@@ -304,15 +303,7 @@ def _causes(found: dict[str, Verdict]) -> dict[str, Verdict]:
         """Whether samples are only near to the data, which those of a few easy things are, and no copies."""
         return not any(f.wrong for f in found["memorization"].facts if not f.what.startswith("chance"))
 
-    def some() -> bool:
-        """Whether copies of a part of the data are why another part is left out, and most of it is not."""
-        facts = found["mode-collapse"].facts
-        left_out = [f.value for f in facts if f.what.startswith("share of the data")]
-        alike = any(f.wrong for f in facts if f.what.startswith("variance"))
-        return not few() and not alike and max(left_out, default=1.0) < MOST
-
     follows("mode-collapse", "posterior-collapse")
-    follows("mode-collapse", "memorization", some)
     follows("vanishing-gradients", "saturated-critic")
     follows("mode-collapse", "saturated-critic", unreal)
     follows("mode-collapse", "divergence", unreal)

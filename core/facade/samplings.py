@@ -22,7 +22,8 @@ from genzoo.plugins.metrics.neighbours import nearest
 
 # Limits. docs/diagnose.md has what healthy models and models that were broken on purpose gave.
 RARE = 0.1  # of its share among the data, below which a class (or a mode) is missing
-LEFT_OUT = 0.45  # share of the data in classes that are missing; less is worth a hint
+GONE = 0.03  # likewise, below which a class is: blurred samples of an early model are of most classes now and then
+LEFT_OUT = 0.35  # share of the data in classes that are gone; less is worth a hint
 TRUSTED = 0.8  # accuracy that a classifier of blurred samples needs to be believed
 GROUPS, LEFT_OUT_GROUPS = 10, 0.5  # likewise without labels, for clusters of the data's features
 ALIKE = 0.12  # variance of the samples' features, as a multiple of the data's
@@ -101,7 +102,12 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
         missing, mass, some = _classes(details)
         left_out = mass >= LEFT_OUT
         facts += [
-            Fact("share of the data in classes that are missing", mass, f"trouble from {LEFT_OUT:g}", left_out),
+            Fact(
+                f"share of the data in classes with under {GONE:g} of theirs",
+                mass,
+                f"trouble from {LEFT_OUT:g}",
+                left_out,
+            ),
             *some,
             Fact("accuracy of the classifier", details["accuracy of the classifier"], f"believed from {TRUSTED:g}"),
         ]
@@ -139,7 +145,7 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
 
 
 def _classes(details: Mapping[str, Any]) -> tuple[list[str], float, list[Fact]]:
-    """Missing classes, their share of the data, and the shares of the rarest classes as facts."""
+    """Missing classes, the share of the data in those that are gone, and the shares of the rarest ones as facts."""
     data, ours = details["shares of the data"], details["corrected shares"]
     part = {c: round(ours[c] / data[c], 4) for c in data if data[c] > 0}
     missing = [c for c, p in part.items() if p < RARE]
@@ -149,7 +155,7 @@ def _classes(details: Mapping[str, Any]) -> tuple[list[str], float, list[Fact]]:
         Fact(f"{c} among the samples, as a multiple of its share of the data", part[c], limit, part[c] < RARE)
         for c in rarest
     ]
-    return missing, sum(data[c] for c in missing), facts
+    return missing, sum(data[c] for c in part if part[c] < GONE), facts
 
 
 def _modes(looked: Looked) -> Verdict:

@@ -114,16 +114,6 @@ def test_copies(clothes, known, noise):
     assert {"nearest", "copies"} <= set(copies.pictures)
 
 
-@pytest.mark.parametrize(
-    ("classes", "problems"), [([1, 4, 5, 8], ("memorization",)), ([1, 5, 8], ("mode-collapse", "memorization"))]
-)
-def test_copies_of_a_part_leave_out_the_rest(clothes, known, classes, problems):
-    kept = torch.isin(clothes.y[:3000], torch.tensor(classes)).nonzero().flatten()[:200]
-    found = diagnose(shows(clothes.take(kept)), known)
-    assert found["mode-collapse"].status == "problem"
-    assert found.problems == problems
-
-
 def test_modes_of_a_mixture():
     spec = genzoo.load_data("ring8", options={"samples": 10}).spec
 
