@@ -16,7 +16,6 @@ from types import FrameType
 from typing import Any, Literal
 
 import torch
-from genzoo.resuming import check_folder, claimed, go_on, new_folder, roll_back
 
 from genzoo.core.build import build
 from genzoo.core.config import Config
@@ -50,6 +49,7 @@ from genzoo.registry.about import about, named_data
 from genzoo.registry.compose import compose, resolver, with_steps
 from genzoo.registry.sources import open_data
 from genzoo.reporting import Reports, chosen, strangers
+from genzoo.resuming import check_folder, claimed, go_on, new_folder, roll_back
 from genzoo.watching import final_metrics, observers, save
 
 _INIT, _SPLIT = 101, 102  # streams of randomness

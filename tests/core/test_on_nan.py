@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from genzoo.resuming import ROLLBACKS
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
@@ -10,6 +9,7 @@ from genzoo.core.objective import Loss
 from genzoo.core.storage.runs import checkpoints
 from genzoo.core.training.terms import BrokeDown
 from genzoo.core.training.trainer import SKIPS, Trainer
+from genzoo.resuming import ROLLBACKS
 
 
 @pytest.fixture
