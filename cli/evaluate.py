@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.make import assignments, in_processes
-from genzoo.cli.output import emit_json, hint, table
-from genzoo.cli.shared import Data, Device, Json, Quiet, Split, shown
+from genzoo.cli.train import assignments, in_processes
+from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
-from genzoo.core.training import launched
+from genzoo.registry.console.options import Data, Device, Json, Quiet, Split, shown
+from genzoo.registry.console.output import emit_json, hint, table
 
 Metrics = Annotated[str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")]
 Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
@@ -36,7 +36,7 @@ def checked(split: str, metrics: str | None, set_: list[str] | None) -> tuple[di
     if split not in ("train", "test"):
         raise UsageError(f"--split is test or train, not {split!r}")
     from genzoo.registry import the_registry
-    from genzoo.registry.metrics import choose
+    from genzoo.registry.defaults import choose
 
     choose(the_registry(), metrics)
     given = assignments(set_)
@@ -78,7 +78,7 @@ def evaluate(
         raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
     options, data_options = checked(split, metrics, set_)
     in_processes(devices)
-    from genzoo import evaluation
+    from genzoo.registry.verbs import evaluate as evaluation
 
     if out is not None:
         evaluation.report_path(out)
@@ -99,7 +99,7 @@ def evaluate(
         cache=not no_cache,
         progress=shown(quiet),
     )
-    if launched.rank():  # process 0 speaks for all
+    if env.rank():  # process 0 speaks for all
         return
     written = evaluation.save_report(report, out) if out is not None else None
     if json:

@@ -9,9 +9,9 @@ import typer
 
 from genzoo.cli import plugin_state
 from genzoo.cli import plugins as plugin_kit
-from genzoo.cli.output import bold, emit_json, hint, table
-from genzoo.cli.shared import Json
 from genzoo.core.options import describe_type, typed
+from genzoo.registry.console.options import Json
+from genzoo.registry.console.output import bold, emit_json, hint, table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -72,7 +72,7 @@ def show_entry(
 ) -> None:
     """Describe one entry: summary, paper, plugin, options with types and defaults."""
     from genzoo.registry.entries import PARTS
-    from genzoo.zoo import show
+    from genzoo.registry.verbs.load import show
 
     e = show(name)
     if json:
@@ -147,7 +147,7 @@ def plugins_default(ctx: typer.Context, json: Json = False) -> None:
 
 def plugins_list(json: Json = False) -> None:
     """Show every plugin, its version, what it adds, and its error."""
-    from genzoo.zoo import list_plugins
+    from genzoo.registry.verbs.load import list_plugins
 
     records = list_plugins()
     if json:

@@ -13,23 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import (
-    bench,
-    compare,
-    diagnose,
-    evaluate,
-    extra,
-    look,
-    make,
-    plot,
-    publish,
-    recipe,
-    use,
-    verify,
-    weights,
-)
+from genzoo.cli import evaluate, extra, look, publish, recipe, use, verify, weights
+from genzoo.cli import train as make
+from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.training import launched
+from genzoo.plugins.apps.bench import bench_cli
+from genzoo.plugins.apps.compare import compare_cli
+from genzoo.plugins.apps.diagnose import diagnose_cli
+from genzoo.plugins.apps.draw import draw_cli
 
 app = typer.Typer(
     name="genzoo",
@@ -44,11 +35,11 @@ make.add_to(app)
 recipe.add_to(app)
 use.add_to(app)
 publish.add_to(app)
-bench.add_to(app)
+bench_cli.add_to(app)
 evaluate.add_to(app)
-compare.add_to(app)
-diagnose.add_to(app)
-plot.add_to(app)
+compare_cli.add_to(app)
+diagnose_cli.add_to(app)
+draw_cli.add_to(app)
 weights.add_to(app)
 verify.add_to(app)
 
@@ -103,7 +94,7 @@ def main() -> None:
                 raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-        if launched.rank() == 0:
+        if env.rank() == 0:
             print("genzoo: interrupted", file=sys.stderr)
     except SystemExit as e:
         code = 0 if isinstance(e.__context__, BrokenPipeError) else e.code  # `genzoo list | head`
@@ -113,7 +104,7 @@ def main() -> None:
         if "--debug" in sys.argv or os.environ.get("GENZOO_DEBUG"):
             raise
         code, message = explained(e)
-        if launched.report(code, message, because=getattr(e, "because", None)) or getattr(e, "told", False):
+        if env.report(code, message, because=getattr(e, "because", None)) or getattr(e, "told", False):
             message = ""  # the parent, or process 0, says it for all
         if message:
             print(message if "\n" in message else f"genzoo: {message}", file=sys.stderr)
@@ -124,7 +115,7 @@ def main() -> None:
         if not isinstance(e, BrokenPipeError) and not code:
             code = 1
             print(f"genzoo: cannot write the output: {explained(e)[1]}", file=sys.stderr)
-    if launched.joined:
+    if env.joined:
         _leave(code)
     sys.exit(code)
 
@@ -132,7 +123,7 @@ def main() -> None:
 def _leave(code: Any) -> None:
     """End a process that works with others without clearing up, which may wait for them, or abort, if they are gone."""
     if code in (None, 0, 130):
-        from genzoo.core.training.joining import part
+        from genzoo.core.distributed.init import part
 
         part()
     sys.stderr.flush()

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.output import emit_json, hint
-from genzoo.cli.shared import Json
+from genzoo.registry.console.options import Json
+from genzoo.registry.console.output import emit_json, hint
 
 Name = Annotated[str, typer.Argument(help="A plugin, a distribution for all of its plugins, or DISTRIBUTION/PLUGIN.")]
 
@@ -22,22 +22,22 @@ def add_to(plugins: typer.Typer) -> None:
 
 def disable(name: Name, json: Json = False) -> None:
     """Load a plugin no more in this environment; works whatever state it is in."""
-    from genzoo import switching
+    from genzoo.registry.discovery import switch
 
-    changed = switching.disable(name)
+    changed = switch.disable(name)
     if json:
-        emit_json({"changed": changed, "disabled": switching.disabled()})
+        emit_json({"changed": changed, "disabled": switch.disabled()})
         return
     print("\n".join(f"disabled {c}" for c in changed) or f"{name} was disabled before")
 
 
 def enable(name: Name, json: Json = False) -> None:
     """Load a plugin again that was disabled."""
-    from genzoo import switching
+    from genzoo.registry.discovery import switch
 
-    changed = switching.enable(name)
+    changed = switch.enable(name)
     if json:
-        emit_json({"changed": changed, "disabled": switching.disabled()})
+        emit_json({"changed": changed, "disabled": switch.disabled()})
         return
     print("\n".join(f"enabled {c}" for c in changed) or f"{name} was enabled before")
 
@@ -50,8 +50,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Say what is wrong with the installed plugins and what to do; exits 1 if something is."""
-    from genzoo.registry import loader
-    from genzoo.switching import doctor
+    from genzoo.registry.discovery import loader
+    from genzoo.registry.discovery.switch import doctor
 
     findings = doctor(load=load, seconds=seconds)
     wrong = [f for f in findings if f.level != "note"]

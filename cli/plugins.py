@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genzoo.cli.output import bold, emit_json, hint
-from genzoo.cli.shared import Json
 from genzoo.core.errors import did_you_mean
+from genzoo.registry.console.options import Json
+from genzoo.registry.console.output import bold, emit_json, hint
 
 if TYPE_CHECKING:
-    from genzoo.testing.report import Finding, Report
+    from genzoo.plugins.apps.kit.findings import Finding, Report
 
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
@@ -41,7 +41,7 @@ def new(
     json: Json = False,
 ) -> None:
     """Write a complete package for a plugin, which installs, passes its own tests and trains at once."""
-    from genzoo.scaffold import LICENSES, new_plugin
+    from genzoo.plugins.apps.kit.new_plugin import LICENSES, new_plugin
 
     if license is None and not json and sys.stdin.isatty() and sys.stdout.isatty():
         license = _asked(LICENSES)
@@ -113,7 +113,7 @@ def check(
 
 def _show(report: Report) -> None:
     """Tables of checks and entries, kind by kind; then every failure; then how the plugins import."""
-    from genzoo.testing.report import counts
+    from genzoo.plugins.apps.kit.findings import counts
 
     kinds: dict[str, dict[str, dict[str, str]]] = {}
     for label, outcomes in report.table().items():

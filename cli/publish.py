@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.output import emit_json, hint, table
-from genzoo.cli.shared import Endpoint, Json, Quiet, shown
 from genzoo.core.errors import UsageError
+from genzoo.registry.console.options import Endpoint, Json, Quiet, shown
+from genzoo.registry.console.output import emit_json, hint, table
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be pushed; the Hub is not asked.")]
 Private = Annotated[bool, typer.Option("--private", help="A repository that is made is private.")]
@@ -40,7 +40,7 @@ def pack(
 
     Example: genzoo weights pack runs/vae vae/fashion-mnist --data fashion-mnist --license mit --out weights/vae
     """
-    from genzoo.packing import pack
+    from genzoo.registry.weights.pack import pack
 
     folder = pack(
         weights,
@@ -78,7 +78,7 @@ def push(
 
     Example: genzoo push runs/vae me/vae-fashion --license mit --dry-run
     """
-    from genzoo.publishing import push
+    from genzoo.registry.weights.push import push
 
     done = push(
         weights,
@@ -117,7 +117,7 @@ def publish(
     Example: genzoo weights publish --all my-org --dry-run
     """
     from genzoo.core.errors import GenzooError
-    from genzoo.publishing import publish_all
+    from genzoo.registry.weights.push import publish_all
 
     if not organization:
         raise UsageError("say where to publish all of them: --all ORG")

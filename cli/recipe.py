@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.make import Set, assignments
-from genzoo.cli.output import emit_json, hint
-from genzoo.cli.shared import Json
+from genzoo.cli.train import Set, assignments
+from genzoo.registry.console.options import Json
+from genzoo.registry.console.output import emit_json, hint
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def save(
 
     Example: genzoo recipe save wgan-gp --set objective.gp_weight=5 --out mine.toml
     """
-    from genzoo.recipes import recipe_text, save_recipe
+    from genzoo.registry.recipes.save import recipe_text, save_recipe
 
     parts = {
         "objective": objective,

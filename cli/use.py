@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.make import Set, assignments, in_processes
-from genzoo.cli.output import emit_json
-from genzoo.cli.shared import Data, Device, Json, Quiet, Split, shown
+from genzoo.cli.train import Set, assignments, in_processes
+from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
-from genzoo.core.training import launched
+from genzoo.registry.console.options import Data, Device, Json, Quiet, Split, shown
+from genzoo.registry.console.output import emit_json
 
 Weights = Annotated[
     str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _done(path: Path, json: bool) -> None:
-    if launched.rank():  # process 0 speaks for all
+    if env.rank():  # process 0 speaks for all
         return
     if json:
         emit_json({"out": str(path)})
@@ -52,7 +52,7 @@ def sample(
 ) -> None:
     """Draw samples from a model."""
     in_processes(devices)
-    from genzoo import results
+    from genzoo.registry.verbs import sample as results
 
     path = results.sample(
         weights,
@@ -71,7 +71,7 @@ def sample(
 
 def opened(data: str, split: str, pairs: list[str] | None) -> Any:
     """Open the data that an option names."""
-    from genzoo.zoo import load_data
+    from genzoo.registry.verbs.load import load_data
 
     if split not in ("train", "test"):
         raise UsageError(f"--split is test or train, not {split!r}")
@@ -95,7 +95,7 @@ def reconstruct(
     json: Json = False,
 ) -> None:
     """Show data above what a model makes of it."""
-    from genzoo import results
+    from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
     _done(results.reconstruct(model, opened(data, split, set_), out, n, seed=seed), json)
@@ -116,7 +116,7 @@ def interpolate(
     json: Json = False,
 ) -> None:
     """Show paths between codes, one per row."""
-    from genzoo import results
+    from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device) if data else weights
     ends = opened(data, split, set_) if data else None
@@ -139,7 +139,7 @@ def encode(
     json: Json = False,
 ) -> None:
     """Turn data into latent codes."""
-    from genzoo import results
+    from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
     _done(results.encode(model, opened(data, split, set_), out, n, seed=seed), json)

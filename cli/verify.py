@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genzoo.cli.output import emit_json, hint, table
-from genzoo.cli.shared import Device, Json, Quiet, shown
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.registry.console.options import Device, Json, Quiet, shown
+from genzoo.registry.console.output import emit_json, hint, table
 
 if TYPE_CHECKING:
-    from genzoo.reproducing import Plan, Reproduction
-    from genzoo.verifying import Check, Verification
+    from genzoo.registry.weights.reproduce import Plan, Reproduction
+    from genzoo.registry.weights.verify import Check, Verification
 
 Weights = Annotated[
     str, typer.Argument(metavar="WEIGHTS", help="A name ('genzoo list weights'), hf:org/name, a folder.")
@@ -60,7 +60,7 @@ def verify(
         names = [f"{e.name}@{version}" for e in entries for version in e.data["versions"]]
         if not names:
             raise UsageError("there are no weights with a name in the zoo here")
-    from genzoo.verifying import verify as check
+    from genzoo.registry.weights.verify import verify as check
 
     results = list[tuple[str, Any]]()
     for number, name in enumerate(names):
@@ -130,7 +130,7 @@ def reproduce(
 
     Example: genzoo reproduce vae/fashion-mnist --out runs/again
     """
-    from genzoo.reproducing import reproduce
+    from genzoo.registry.weights.reproduce import reproduce
 
     done = reproduce(
         weights, out, steps=steps, resume=resume, source=source, init=init, threads=threads, device=device,
@@ -187,7 +187,7 @@ def export(
     """
     if out is None:
         raise UsageError("name a new folder to write to with --out")
-    from genzoo.exporting import export
+    from genzoo.plugins.apps.export.export import export
 
     done = export(weights, out, format_, part=part)  # type: ignore[arg-type]
     if json:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genzoo.cli.output import emit_json, hint, table
-from genzoo.cli.shared import Endpoint, Json, Quiet
 from genzoo.core.errors import UsageError
+from genzoo.registry.console.options import Endpoint, Json, Quiet
+from genzoo.registry.console.output import emit_json, hint, table
 
 if TYPE_CHECKING:
-    from genzoo.registry.stores.cached import Cached
+    from genzoo.registry.weights.cache import Cached
 
 Copies = Annotated[list[str] | None, typer.Argument(help="hf:org/name or hf:org/name@REVISION; default all.")]
 
@@ -41,7 +41,7 @@ def pull(
 
     Example: genzoo pull hf:org/name@v1
     """
-    from genzoo import pulling
+    from genzoo.registry.weights import pull as pulling
 
     if out is not None and len(weights) > 1:
         raise UsageError("--out takes one model's files: pull one at a time")
@@ -60,7 +60,7 @@ def pull(
 
 def cache_ls(json: Json = False) -> None:
     """Show what was pulled: name, revisions, commit, size, last use."""
-    from genzoo import pulling
+    from genzoo.registry.weights import pull as pulling
 
     copies = pulling.list_cached()
     if json:
@@ -76,7 +76,7 @@ def cache_ls(json: Json = False) -> None:
 
 def cache_verify(weights: Copies = None, json: Json = False) -> None:
     """Hash every file that was pulled again; exit 1 if one is damaged."""
-    from genzoo import pulling
+    from genzoo.registry.weights import pull as pulling
 
     results = pulling.verify_cached(weights or [])
     if json:
@@ -99,8 +99,8 @@ def cache_rm(
     json: Json = False,
 ) -> None:
     """Remove what was pulled; models in the cache that are not genzoo's are never touched."""
-    from genzoo import pulling
-    from genzoo.registry.stores.cached import chosen, remove
+    from genzoo.registry.weights import pull as pulling
+    from genzoo.registry.weights.cache import chosen, remove
 
     if bool(weights) == all_:
         raise UsageError("say which copies to remove, or --all; 'genzoo cache ls' shows them")
@@ -129,7 +129,7 @@ def lock(
 
     Example: genzoo lock hf:org/name@v1 wgan-gp/fashion-mnist
     """
-    from genzoo import pulling
+    from genzoo.registry.weights import pull as pulling
 
     states = pulling.lock(weights or [], file, endpoint=endpoint, progress=not quiet)
     if json:

@@ -23,7 +23,7 @@ class Likelihood(nn.Module, ABC):
     Attributes:
         discrete: whether `log_prob` gives a probability (True) or a density (False).
         coupled: whether one observation's term depends on the rest of the batch.
-        gathered: whether it then goes by the whole batch of all processes (`genzoo.core.training.together.whole`).
+        gathered: whether it then goes by the whole batch of all processes (`genzoo.core.distributed.gather.whole`).
     """
 
     discrete: bool = True

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.estimates import LogLikelihood, active_units, spherical
+from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.networks import Encoder, Generator
 from genzoo.core.noise import generator as seeded
 from genzoo.core.posterior import Posterior, PosteriorHead, Prior

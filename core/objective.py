@@ -87,7 +87,7 @@ class Loss:
         weights: name to factor, 1 where not given.
         coupled: names of terms in which an observation's value depends on the rest of the batch.
         gathered: those among them that are computed from the whole batch on every process that shares it
-            (`genzoo.core.training.together.whole`); the others are refused on more than one.
+            (`genzoo.core.distributed.gather.whole`); the others are refused on more than one.
         shown: further numbers to log, ``(B,)`` or 0-d, not minimized.
     """
 

@@ -7,7 +7,7 @@ A component keeps its configuration in a nested dataclass called ``Options``::
         class Options(Adversarial.Options):
             gp_weight: float = option(10.0, "weight λ of the gradient penalty", low=0)
 
-The registry reads such a class from its source (see `genzoo.registry.static`), so that listing and
+The registry reads such a class from its source (see `genzoo.registry.discovery.static`), so that listing and
 describing never import torch; both readings give the same `OptionInfo`. This module is torch-free.
 """
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from genzoo.core.training.run_view import Watched
     from genzoo.core.training.trainer import Observer
-    from genzoo.core.training.watched import Watched
     from genzoo.registry.registrar import Registrar
 
 API, OLDEST_API = 1, 1  # the plugin API of this genzoo, and the oldest that it still takes

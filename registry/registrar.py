@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from genzoo.core.errors import GenzooError, did_you_mean
-from genzoo.core.pictures.report import DIRECTIONS, NEEDS
+from genzoo.core.evaluation.report import DIRECTIONS, NEEDS
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
 
@@ -123,14 +123,14 @@ class Registrar:
         needs: Sequence[str] = ("samples", "data"),
         **about: Unpack[About],
     ) -> None:
-        """Register a `genzoo.core.evaluation.Metric`.
+        """Register a `genzoo.core.evaluation.evidence.Metric`.
 
         Args:
             name: what ``genzoo eval --metrics`` calls it.
             target: its class.
             direction: whether ``higher`` or ``lower`` is better, or ``none``.
             unit: of the number, as text.
-            needs: what must be there for it to be measured: `genzoo.core.pictures.report.NEEDS`.
+            needs: what must be there for it to be measured: `genzoo.core.evaluation.report.NEEDS`.
             **about: see `About`; the tag ``default`` makes it part of every evaluation that names no metrics.
         """
         rules.check_words("metric", name, "direction", (direction,), DIRECTIONS)
@@ -197,7 +197,7 @@ class Registrar:
         Raises:
             GenzooError: if one of them is no weights folder; the others are registered.
         """
-        from genzoo.registry.stores.shelf import shelved
+        from genzoo.registry.weights.shelf import shelved
 
         faults = []
         for found in shelved(rules.check_target("weights", "folder", target)):
@@ -233,7 +233,7 @@ class Registrar:
             raise
 
     def store(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a place where weights live, a `genzoo.registry.stores.Store`: then ``name:…`` is looked up there."""
+        """Register a place for weights, a `genzoo.registry.weights.Store`: ``name:…`` is then looked up there."""
         if name in ("hf", "dir") and self.distribution != "genzoo":
             raise GenzooError(f"store {name!r} cannot be registered: {name}: always means the same")
         self._add("store", name, target, about)
@@ -316,7 +316,7 @@ class Registrar:
         Raises:
             GenzooError: if there is no such package, or for a bad declaration, with its file and line.
         """
-        from genzoo.registry.scan import declarations
+        from genzoo.registry.discovery.scan import declarations
 
         before, faults = len(self._entries), []
         for declared in declarations(package):

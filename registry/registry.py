@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, options_of
-from genzoo.registry import guard, kept, loader
+from genzoo.registry.discovery import guard, loader, scan_cache
 from genzoo.registry.entries import KINDS, MODALITIES, PARTS, Entry, PluginRecord, article
 
 if TYPE_CHECKING:
+    from genzoo.core.training.run_view import Watched
     from genzoo.core.training.trainer import Observer
-    from genzoo.core.training.watched import Watched
 
 
 class Registry:
@@ -51,7 +51,7 @@ class Registry:
             for found in chosen:
                 who = (found.name, found.distribution, found.version, found.value)
                 registry._keep(loader.ask(registry._manager, *who, found.load))
-        kept.save()
+        scan_cache.save()
         notes = loader.patched(registry._records)
         for i, r in enumerate(registry._records):
             if (r.name, r.distribution) in notes:
@@ -282,7 +282,7 @@ class Registry:
         """
         from genzoo.core.config import TrainOptions
         from genzoo.core.spec import Latent
-        from genzoo.registry import static
+        from genzoo.registry.discovery import static
 
         if entry.kind in ("weights", "store", "command"):
             return []
@@ -304,7 +304,7 @@ class Registry:
 
     def docstring(self, entry: Entry) -> str:
         """Return the docstring of an entry's class, read from the source; a recipe has none."""
-        from genzoo.registry import static
+        from genzoo.registry.discovery import static
 
         if not entry.target or entry.kind in ("weights", "command"):
             return ""
@@ -318,7 +318,7 @@ class Registry:
             entries: which; None means all. Of each the class must exist and its options be readable; of a
                 recipe every part must exist and every option it sets must be one of that part's.
         """
-        from genzoo.registry.check import fault
+        from genzoo.registry.discovery.check import fault
 
         checked = ((e, fault(self, e)) for e in (self.entries() if entries is None else entries))
         return [(entry, why) for entry, why in checked if why]

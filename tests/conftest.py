@@ -6,13 +6,23 @@ import signal
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, and for processes that tests start
 # A shell ignores SIGINT for what it starts in the background, and so would all that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode adds no folder
+from oracles import *  # noqa: E402, F403
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -57,10 +67,36 @@ def hub(tmp_path, monkeypatch):
     for module in (
         "huggingface_hub.utils._http",
         "huggingface_hub.file_download",
-        "genzoo.registry.publish",
-        "genzoo.registry.stores.client",
-        "genzoo.registry.stores.download",
+        "genzoo.registry.weights.upload",
+        "genzoo.registry.weights.client",
+        "genzoo.registry.weights.download",
     ):
         monkeypatch.setattr(importlib.import_module(module), "time", hurried)
     yield server
     server.refuse()
+
+
+@pytest.fixture
+def pictures() -> Callable[..., Images]:
+    """``pictures(N, HEIGHT, WIDTH, CHANNELS)``: 8-bit noise, channels last, none of them if 0."""
+
+    def make(n: int = 12, height: int = 9, width: int = 8, channels: int = 0) -> Images:
+        shape = (n, height, width, channels) if channels else (n, height, width)
+        return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """``folder(ARRAY, CLASSES)``: a folder of .png files, in sub-folders if there are classes."""
+
+    def make(x: Images, classes: int = 0) -> Path:
+        root = tmp_path / "pictures"
+        for i, image in enumerate(x):
+            place = root / f"class{i % classes}" if classes else root
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{i:03d}.png")
+        return root
+
+    return make

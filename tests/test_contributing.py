@@ -20,8 +20,8 @@ from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.registry import Registry
-from genzoo.registry.compose import compose
-from genzoo.training import fit, initialize
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.fit import fit, initialize
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)

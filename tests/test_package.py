@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 LAYERS = ("core", "registry", "plugins", "cli")
 PATTERNS = {p for several in SETUPTOOLS["package-data"].values() for p in several} | {"*.py"}
-NOT_SOURCE = (".*", "build", "dist", "*.egg-info", "__pycache__", "runs", "quickstart", "shared")
+NOT_SOURCE = (".*", "build", "dist", "*.egg-info", "__pycache__", "runs", "shared")
 
 
 def installed_name(path: Path) -> str:
@@ -89,7 +89,7 @@ def test_the_wheel_says_what_it_is(wheel):
     assert dict(points["console_scripts"]) == {"genzoo": "genzoo.cli:main"}
     modules = {n.removesuffix("/__init__.py").replace("/", ".") for n in wheel.namelist()}
     assert set(points["genzoo"].values()) <= modules
-    plugins = {p for p in SETUPTOOLS["packages"] if p.startswith("genzoo.plugins.")}
+    plugins = {p for p in SETUPTOOLS["packages"] if p.startswith("genzoo.plugins.") and ".apps" not in p}
     assert set(points["genzoo"].values()) == plugins  # every folder under plugins/ is a plugin
 
 

@@ -1,12 +1,12 @@
 """Data: the public names of what `genzoo.core` knows about them."""
 
-from genzoo.core.data.binary import Binarize, binarize, standardized
+from genzoo.core.data.binarize import Binarize, binarize, standardized
 from genzoo.core.data.convert import to_model, to_people, to_pixels
+from genzoo.core.data.dataset import DataSource, Split
 from genzoo.core.data.intake import from_arrays
-from genzoo.core.data.items import LIMIT_BYTES, from_torch
 from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import ArrayLike, Rows
-from genzoo.core.data.source import DataSource, Split
+from genzoo.core.data.torch_datasets import LIMIT_BYTES, from_torch
 
 __all__ = [
     "LIMIT_BYTES",

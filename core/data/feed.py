@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import pick, row_bytes
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.memory import free_bytes, size_text
 from genzoo.core.noise import Draws, Order, stream_seed
+from genzoo.core.units import free_bytes, size_text
 
 SHUFFLE, BINARIZE = 2, 3  # streams of randomness
 _AHEAD = 2  # pieces that each worker reads ahead

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from genzoo.core.data import arrays
-from genzoo.core.data.binary import standardized
+from genzoo.core.data.binarize import standardized
 from genzoo.core.data.forms import Form, Look, raw_parts
 from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import ArrayLike, Rows, Stored, row_bytes
 from genzoo.core.errors import UsageError
-from genzoo.core.memory import free_bytes
 from genzoo.core.spec import DataSpec
+from genzoo.core.units import free_bytes
 
 
 def from_arrays(

@@ -13,8 +13,8 @@ from torch import Tensor
 from genzoo.core.data.convert import affine
 from genzoo.core.data.rows import Picked, Rows, chunks, device_of, in_memory, pick, read, row_bytes
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.memory import free_bytes, size_text
 from genzoo.core.spec import DataSpec
+from genzoo.core.units import free_bytes, size_text
 
 _affine = lru_cache(maxsize=64)(affine)  # not a new tensor, and a wait for its copy, in every batch
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genzoo.comparing import compare as compare
     from genzoo.core.data import Data as Data
     from genzoo.core.errors import GenzooError as GenzooError
     from genzoo.core.errors import UsageError as UsageError
@@ -23,27 +22,28 @@ if TYPE_CHECKING:
     from genzoo.core.networks import Generator as Generator
     from genzoo.core.objective import Objective as Objective
     from genzoo.core.spec import DataSpec as DataSpec
-    from genzoo.diagnosing import diagnose as diagnose
-    from genzoo.evaluation import evaluate as evaluate
-    from genzoo.exporting import export as export
-    from genzoo.publishing import push as push
-    from genzoo.pulling import lock as lock
-    from genzoo.pulling import pull as pull
-    from genzoo.recipes import save_recipe as save_recipe
-    from genzoo.reproducing import reproduce as reproduce
-    from genzoo.results import encode as encode
-    from genzoo.results import interpolate as interpolate
-    from genzoo.results import reconstruct as reconstruct
-    from genzoo.results import sample as sample
-    from genzoo.training import Run as Run
-    from genzoo.training import fit as fit
-    from genzoo.verifying import verify as verify
-    from genzoo.zoo import create as create
-    from genzoo.zoo import list as list
-    from genzoo.zoo import list_plugins as list_plugins
-    from genzoo.zoo import load as load
-    from genzoo.zoo import load_data as load_data
-    from genzoo.zoo import show as show
+    from genzoo.plugins.apps.compare.compare import compare as compare
+    from genzoo.plugins.apps.diagnose.diagnose import diagnose as diagnose
+    from genzoo.plugins.apps.export.export import export as export
+    from genzoo.registry.recipes.save import save_recipe as save_recipe
+    from genzoo.registry.verbs.evaluate import evaluate as evaluate
+    from genzoo.registry.verbs.fit import Run as Run
+    from genzoo.registry.verbs.fit import fit as fit
+    from genzoo.registry.verbs.load import create as create
+    from genzoo.registry.verbs.load import list as list
+    from genzoo.registry.verbs.load import list_plugins as list_plugins
+    from genzoo.registry.verbs.load import load as load
+    from genzoo.registry.verbs.load import load_data as load_data
+    from genzoo.registry.verbs.load import show as show
+    from genzoo.registry.verbs.sample import encode as encode
+    from genzoo.registry.verbs.sample import interpolate as interpolate
+    from genzoo.registry.verbs.sample import reconstruct as reconstruct
+    from genzoo.registry.verbs.sample import sample as sample
+    from genzoo.registry.weights.pull import lock as lock
+    from genzoo.registry.weights.pull import pull as pull
+    from genzoo.registry.weights.push import push as push
+    from genzoo.registry.weights.reproduce import reproduce as reproduce
+    from genzoo.registry.weights.verify import verify as verify
 
 _HOME = {
     "Critic": "genzoo.core.networks",
@@ -54,29 +54,29 @@ _HOME = {
     "GenzooError": "genzoo.core.errors",
     "Model": "genzoo.core.model",
     "Objective": "genzoo.core.objective",
-    "Run": "genzoo.training",
+    "Run": "genzoo.registry.verbs.fit",
     "UsageError": "genzoo.core.errors",
-    "compare": "genzoo.comparing",
-    "create": "genzoo.zoo",
-    "diagnose": "genzoo.diagnosing",
-    "encode": "genzoo.results",
-    "evaluate": "genzoo.evaluation",
-    "export": "genzoo.exporting",
-    "fit": "genzoo.training",
-    "interpolate": "genzoo.results",
-    "list": "genzoo.zoo",
-    "list_plugins": "genzoo.zoo",
-    "load": "genzoo.zoo",
-    "load_data": "genzoo.zoo",
-    "lock": "genzoo.pulling",
-    "pull": "genzoo.pulling",
-    "push": "genzoo.publishing",
-    "reconstruct": "genzoo.results",
-    "reproduce": "genzoo.reproducing",
-    "sample": "genzoo.results",
-    "save_recipe": "genzoo.recipes",
-    "show": "genzoo.zoo",
-    "verify": "genzoo.verifying",
+    "compare": "genzoo.plugins.apps.compare.compare",
+    "create": "genzoo.registry.verbs.load",
+    "diagnose": "genzoo.plugins.apps.diagnose.diagnose",
+    "encode": "genzoo.registry.verbs.sample",
+    "evaluate": "genzoo.registry.verbs.evaluate",
+    "export": "genzoo.plugins.apps.export.export",
+    "fit": "genzoo.registry.verbs.fit",
+    "interpolate": "genzoo.registry.verbs.sample",
+    "list": "genzoo.registry.verbs.load",
+    "list_plugins": "genzoo.registry.verbs.load",
+    "load": "genzoo.registry.verbs.load",
+    "load_data": "genzoo.registry.verbs.load",
+    "lock": "genzoo.registry.weights.pull",
+    "pull": "genzoo.registry.weights.pull",
+    "push": "genzoo.registry.weights.push",
+    "reconstruct": "genzoo.registry.verbs.sample",
+    "reproduce": "genzoo.registry.weights.reproduce",
+    "sample": "genzoo.registry.verbs.sample",
+    "save_recipe": "genzoo.registry.recipes.save",
+    "show": "genzoo.registry.verbs.load",
+    "verify": "genzoo.registry.weights.verify",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from genzoo.core.config import Config
-from genzoo.core.pictures.report import Report, Result
+from genzoo.core.evaluation.report import Report, Result
 
 # What the Hub calls the task; other modalities have no task there that fits.
 TASKS = {"image": "unconditional-image-generation", "text": "text-generation"}
@@ -28,7 +28,7 @@ def card(config: Config, record: Mapping[str, Any], *, picture: str = "", name: 
 
     Args:
         config: what was built, and how it was trained.
-        record: what ``training.json`` holds; ``about`` (`genzoo.registry.about`) and ``evaluation`` (a `Report` as
+        record: what ``training.json`` holds; ``about`` and ``evaluation`` (a `Report` as
             plain data) are told where they are there.
         picture: file name of the samples beside the card, or "".
         name: what the model is loaded by, such as ``hf:org/name``; by default a path is asked for.

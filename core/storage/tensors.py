@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.storage import memo
+from genzoo.core.storage import verified_cache
 from genzoo.core.storage.header import TensorInfo, read_header
 from genzoo.core.storage.strict import open_plain
 
@@ -92,7 +92,7 @@ class TensorFile:
             raise
         except OSError as e:
             raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
-        self._seen = memo.recall(self.stat)
+        self._seen = verified_cache.recall(self.stat)
         self._sha256 = self._seen.sha256 if self._seen else ""
         self._infos: dict[str, TensorInfo] | None = None
 
@@ -109,7 +109,7 @@ class TensorFile:
 
     @property
     def sha256(self) -> str:
-        """Hash of the whole file; computed once for a file, see `genzoo.core.storage.memo`."""
+        """Hash of the whole file; computed once for a file, see `genzoo.core.storage.verified_cache`."""
         if not self._sha256:
             self._sha256 = hashlib.sha256(self._map).hexdigest()
             self._keep(finite=False)
@@ -162,10 +162,10 @@ class TensorFile:
         now = os.fstat(self._file.fileno())
         if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
             raise GenzooError(f"{self.path} was changed while it was read: try again when nothing writes to it")
-        if not self._sha256 or not memo.same_file(now, self.stat):
+        if not self._sha256 or not verified_cache.same_file(now, self.stat):
             return
-        self._seen = memo.Seen(self._sha256, finite)
-        memo.remember(self.stat, self._seen)
+        self._seen = verified_cache.Seen(self._sha256, finite)
+        verified_cache.remember(self.stat, self._seen)
 
 
 def read_tensors(path: Path, within: Path | None = None) -> dict[str, Tensor]:

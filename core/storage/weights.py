@@ -19,8 +19,8 @@ from genzoo.core.build import Resolve, build
 from genzoo.core.config import FORMAT, Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
-from genzoo.core.storage.budget import Blank, SmallTensors, limited
 from genzoo.core.storage.files import MANIFEST, Writer, read_manifest, text_file
+from genzoo.core.storage.guarded_build import Blank, SmallTensors, limited
 from genzoo.core.storage.header import TensorInfo
 from genzoo.core.storage.schema import check_options
 from genzoo.core.storage.strict import one_line, parse_json, read_plain

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
+from genzoo.core.distributed.sharding import own_part
 from genzoo.core.model import Model
-from genzoo.core.training.sharding import own_part
 
 
 class Average:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.config import TrainOptions
-from genzoo.core.training.sharding import is_sharded, whole_tensor
+from genzoo.core.distributed.sharding import is_sharded, whole_tensor
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], options: TrainOptions, lr: float) -> torch.optim.Optimizer:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from genzoo.core.distributed import sharding
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.strict import one_line
-from genzoo.core.training import sharding
 from genzoo.core.training.terms import ADVICE, BrokeDown
 
 if TYPE_CHECKING:

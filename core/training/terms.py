@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError
-from genzoo.core.training.runtime import Runtime
 
 ADVICE = "a lower train.lr, train.clip=1 or float32 often cures it"
 GRAD = "grad"  # the norm of a player's gradient, in the steps that are logged

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genzoo.core.training.run_view import Watched
 from genzoo.core.training.trainer import Observer
-from genzoo.core.training.watched import Watched
 
 
 class Tracker(Observer):

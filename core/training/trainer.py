@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from genzoo.core.config import TrainOptions
 from genzoo.core.data import Data
 from genzoo.core.data.feed import BINARIZE, Feed
+from genzoo.core.distributed import sharding
+from genzoo.core.distributed.gather import distributed, playing_together, synchronized
+from genzoo.core.distributed.runtime import Ballot, Runtime
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws, stream_seed
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
-from genzoo.core.training import sharding, state
+from genzoo.core.training import state
 from genzoo.core.training.average import Average
-from genzoo.core.training.fused import Stepper
+from genzoo.core.training.fused_adam import Stepper
 from genzoo.core.training.optimizers import clip_gradients, lr_factor, make_optimizer
-from genzoo.core.training.runtime import Ballot, Runtime
 from genzoo.core.training.terms import ADVICE, GRAD, BrokeDown, Terms
-from genzoo.core.training.together import distributed, playing_together, synchronized
 
 _NOISE, _HELD_OUT, _ATTEMPT = 1, 4, 5  # streams of randomness, beside those of `genzoo.core.data.feed`
 SKIPS = 10  # turns of a player in a row that may be left out
@@ -365,7 +366,7 @@ class Trainer:
         if apart and self.runtime.size > 1:
             raise UsageError(
                 f"the terms {', '.join(apart)} depend on the whole batch, and this objective computes them from each "
-                "process's part: train it on one process, or gather them with genzoo.core.training.together.whole"
+                "process's part: train it on one process, or gather them with genzoo.core.distributed.gather.whole"
             )
 
     def _finite(self, *numbers: Tensor) -> bool:

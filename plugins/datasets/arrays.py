@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genzoo.core.data import ArrayLike, Data, DataSource, Split, from_arrays, standardized
-from genzoo.core.data.stored import npy_array, npz_array
+from genzoo.core.data.npy import npy_array, npz_array
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.memory import free_bytes
 from genzoo.core.options import option
+from genzoo.core.units import free_bytes
 
 OBSERVATIONS = ("x", "x_train", "images", "data", "arr_0")
 LABELS = ("y", "y_train", "labels")

@@ -17,8 +17,8 @@ import torch
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.data.arrays import progress, stack
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.memory import free_bytes
 from genzoo.core.options import option
+from genzoo.core.units import free_bytes
 from genzoo.plugins.datasets.images import BadImage, Image8, ImageFiles, read_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")

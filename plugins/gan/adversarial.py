@@ -26,7 +26,7 @@ class Adversarial(Objective):
         penalized: whether input gradients of the critic are penalized, so that it may not mix observations.
         paired: whether the generator's loss compares with real observations.
         coupled: whether the two losses compare with the rest of the batch, which then must be the whole of it on
-            every process: `genzoo.core.training.together.whole`.
+            every process: `genzoo.core.distributed.gather.whole`.
     """
 
     penalized: bool = False

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from genzoo.core.math.penalties import input_gradient, squared_norm
 from genzoo.core.networks import Critic
 from genzoo.core.objective import Batch, Loss
 from genzoo.core.options import option
-from genzoo.core.penalties import input_gradient, squared_norm
 from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
 

@@ -8,12 +8,12 @@ from functools import partial
 
 from torch import Tensor
 
+from genzoo.core.math.penalties import one_centred
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.core.options import option
-from genzoo.core.penalties import one_centred
 from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.core.distributed.gather import whole
 from genzoo.core.likelihood import Likelihood
 from genzoo.core.options import option
 from genzoo.core.posterior import LOG_2PI
 from genzoo.core.spec import DataSpec
-from genzoo.core.training.together import whole
 from genzoo.registry import declare
 
 

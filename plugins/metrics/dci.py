@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate
 from genzoo.plugins.metrics.disentanglement import known
 from genzoo.registry import declare
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate, bootstrap, share
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, bootstrap, share
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks

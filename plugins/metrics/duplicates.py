@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate, normal, poisson
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, normal, poisson
+from genzoo.core.math.neighbours import centred, nearest, slabs
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.neighbours import centred, nearest, slabs
 from genzoo.registry import declare
 
 

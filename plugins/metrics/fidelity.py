@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Metric
-from genzoo.core.intervals import Estimate, mean, share
+from genzoo.core.evaluation.evidence import Evidence, Metric
+from genzoo.core.math.intervals import Estimate, mean, share
+from genzoo.core.math.neighbours import centred, slabs
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.neighbours import centred, slabs
 from genzoo.registry import declare
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genzoo.core.evaluation import Evidence
-from genzoo.plugins.metrics import logistic
+from genzoo.core.evaluation.evidence import Evidence
+from genzoo.core.math import logistic
 
 _MOST = 10_000  # training observations that a classifier is fitted on
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate, mean
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, mean
 from genzoo.core.options import option
 from genzoo.registry import declare
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Measured, Metric, people
-from genzoo.core.intervals import Estimate, mean, share
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric, people
+from genzoo.core.math.intervals import Estimate, mean, share
+from genzoo.core.math.neighbours import nearest
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.neighbours import nearest
 from genzoo.registry import declare
 
 _DEPTH = 8  # neighbours looked at for one that is no duplicate of the first

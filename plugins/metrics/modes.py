@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate, bootstrap, share
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, bootstrap, share
 from genzoo.core.options import option
 from genzoo.plugins.datasets.toys import Mixture
 from genzoo.registry import declare

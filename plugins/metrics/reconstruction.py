@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import mean
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import mean
 from genzoo.core.options import option
 from genzoo.plugins.metrics.similarity import psnr, scales_of, ssim
 from genzoo.registry import declare

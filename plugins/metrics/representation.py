@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Measured, Metric, people
-from genzoo.core.intervals import Estimate, share
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric, people
+from genzoo.core.math import logistic
+from genzoo.core.math.intervals import Estimate, share
+from genzoo.core.math.neighbours import nearest
 from genzoo.core.options import option
-from genzoo.plugins.metrics import checks, logistic
-from genzoo.plugins.metrics.neighbours import nearest
+from genzoo.plugins.metrics import checks
 from genzoo.registry import declare
 
 

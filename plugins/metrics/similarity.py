@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate, bootstrap
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, bootstrap
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate, bootstrap
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, bootstrap
 from genzoo.core.options import option
 from genzoo.plugins.datasets.stacked import StackedDigits, StackedFashion
-from genzoo.plugins.metrics.digit_classifier import DigitClassifier
-from genzoo.plugins.metrics.fashion_classifier import FashionClassifier
-from genzoo.plugins.metrics.grey_classifier import GreyClassifier
+from genzoo.plugins.extractors.digit_classifier import DigitClassifier
+from genzoo.plugins.extractors.fashion_classifier import FashionClassifier
+from genzoo.plugins.extractors.grey_classifier import GreyClassifier
 from genzoo.plugins.metrics.labels import ClassCoverage, class_coverage, stacked
 from genzoo.registry import declare
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation import Evidence, Measured, Metric
-from genzoo.core.intervals import Estimate, at_least, share
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math import logistic
+from genzoo.core.math.intervals import Estimate, at_least, share
+from genzoo.core.math.neighbours import nearest
 from genzoo.core.noise import generator
 from genzoo.core.options import option
-from genzoo.plugins.metrics import checks, logistic
-from genzoo.plugins.metrics.neighbours import nearest
+from genzoo.plugins.metrics import checks
 from genzoo.registry import declare
 
 

@@ -9,6 +9,6 @@ from genzoo.registry import Registrar, hookimpl
 def genzoo_register(registry: Registrar) -> None:
     """Register the Hub, and every weights folder that is here."""
     registry.store(
-        "hf", "genzoo.registry.stores.hub:Hub", summary="models on the Hugging Face Hub: hf:org/name@revision"
+        "hf", "genzoo.registry.weights.hub:Hub", summary="models on the Hugging Face Hub: hf:org/name@revision"
     )
     registry.weights_folder("genzoo.plugins.pretrained:weights")

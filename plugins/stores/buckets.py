@@ -10,7 +10,7 @@ from typing import Any
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import MANIFEST
-from genzoo.registry.stores import Listing, Remote, Store
+from genzoo.registry.weights import Listing, Remote, Store
 
 _PIECE, _MOST = 1 << 20, 1 << 20  # bytes that are read at once; that a manifest may have
 

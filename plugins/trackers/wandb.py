@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.options import option
+from genzoo.core.training.run_view import Watched
 from genzoo.core.training.trackers import Tracker
 from genzoo.core.training.trainer import Trainer
-from genzoo.core.training.watched import Watched
 from genzoo.registry import declare
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genzoo.core.distributed.gather import whole
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks
 from genzoo.core.options import option
-from genzoo.core.training.together import whole
 from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
 from genzoo.registry import declare
 

@@ -1,4 +1,4 @@
-"""Pairs of times for the scripts beside this file, by `genzoo.bench`'s own rules."""
+"""Pairs of times for the scripts beside this file, by `genzoo.plugins.apps.bench`'s own rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from genzoo.bench.pairs import interleaved, interval
+from genzoo.plugins.apps.bench.pairs import interleaved, interval
 
 __all__ = ["interval", "line", "ratios"]
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _pairs import line, ratios
 
 import genzoo
-from genzoo.core.storage.runs import save_checkpoint
+from genzoo.core.training.runs import save_checkpoint
 from genzoo.core.training.trainer import Trainer
 
 

@@ -27,9 +27,9 @@ from _pairs import line, ratios
 from genzoo.core.data.observations import Data
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
-from genzoo.registry.compose import compose
-from genzoo.registry.sources import open_data
-from genzoo.training import initialize
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.data import open_data
+from genzoo.registry.verbs.fit import initialize
 
 CASES = {
     "VAE-MLP": ("vae", {"generator": "mlp", "encoder": "mlp"}, 200),

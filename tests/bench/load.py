@@ -28,7 +28,7 @@ from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.weights import read_config
 from genzoo.registry import the_registry
-from genzoo.registry.compose import resolver
+from genzoo.registry.recipes.compose import resolver
 
 
 def times(ours: Callable[[], object], theirs: Callable[[], object], pairs: int) -> list[float]:

@@ -27,12 +27,12 @@ def work(name: str, pairs: int, out: Path) -> None:
     import torch
 
     import genzoo
-    from genzoo.core.training.joining import join
-    from genzoo.core.training.runtime import Ballot
+    from genzoo.core.distributed.init import join
+    from genzoo.core.distributed.runtime import Ballot
     from genzoo.core.training.trainer import Trainer
     from genzoo.registry import the_registry
-    from genzoo.registry.compose import compose
-    from genzoo.training import initialize
+    from genzoo.registry.recipes.compose import compose
+    from genzoo.registry.verbs.fit import initialize
 
     torch.set_num_threads(1)
     recipe, options, steps = CASES[name]
@@ -66,7 +66,7 @@ def main() -> None:
         return
     from _pairs import line
 
-    from genzoo.launch import launch
+    from genzoo.core.distributed.launch import launch
 
     with tempfile.TemporaryDirectory() as folder:
         for name in (n for n in CASES if args.only in n):

@@ -164,7 +164,7 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _trained(out: Path, recipe: str, data: Path, steps: int = 2, **options: object) -> Path:
-    from genzoo.training import fit
+    from genzoo.registry.verbs.fit import fit
 
     parts = {"generator": "mlp", "generator.width": 8, "latent.size": 3, "train.batch_size": 8, "train.validation": 0}
     other = "critic" if "gan" in recipe else "encoder"

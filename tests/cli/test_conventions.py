@@ -150,7 +150,7 @@ class Terminal:
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    from genzoo.cli import output
+    from genzoo.registry.console import output
 
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)

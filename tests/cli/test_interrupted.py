@@ -140,7 +140,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
 
 SLEEPS = """
 import sys, time
-from genzoo.training import fit
+from genzoo.registry.verbs.fit import fit
 def sleep_at_step_3(trainer, config):
     one_step = trainer._one_step
     def step():
@@ -217,7 +217,7 @@ def test_a_file_size_limit_on_a_real_process(
 def test_a_second_signal_ends_at_once(images: Path, tmp_path: Path, python_start: Run) -> None:
     code = f"""
 import time
-from genzoo.training import fit
+from genzoo.registry.verbs.fit import fit
 def slow(trainer, config):
     def step():
         print("stepping", flush=True)
@@ -241,7 +241,7 @@ fit("vae", {str(images)!r}, {str(tmp_path / "run")!r}, steps=5, on_start=slow, d
 def test_interrupted_before_training_starts(
     train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import genzoo.training as training
+    import genzoo.registry.verbs.fit as training
 
     def interrupt(*arguments: object, **how: object) -> None:
         raise KeyboardInterrupt
@@ -255,7 +255,7 @@ def test_interrupted_before_training_starts(
 def test_an_import_that_is_interrupted_is_an_interruption(
     train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import genzoo.training as training
+    import genzoo.registry.verbs.fit as training
 
     def interrupted_import(*arguments: object, **how: object) -> None:
         try:

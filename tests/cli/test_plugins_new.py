@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from genzoo.core.errors import UsageError
-from genzoo.scaffold import ALL, FILES, KINDS, LICENSES, new_plugin
+from genzoo.plugins.apps.kit.new_plugin import ALL, FILES, KINDS, LICENSES, new_plugin
 
 INSTALL = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", "--target"]
 
@@ -190,9 +190,9 @@ def test_json_and_the_words_of_the_help(genzoo, tmp_path):
 
 
 def test_check_says_what_fails_and_exits_1(genzoo, monkeypatch):
+    from genzoo.plugins.apps.kit import suite
+    from genzoo.plugins.apps.kit.findings import Fault
     from genzoo.registry import registry
-    from genzoo.testing import suite
-    from genzoo.testing.report import Fault
 
     own = registry.Registry.discover(plugins=False)
     monkeypatch.setattr(registry, "_shared", [own])

@@ -139,7 +139,7 @@ def test_the_cache(genzoo, published, hub, vae, tmp_path):
 
 
 def test_a_download_that_was_not_finished(genzoo, published, hub, monkeypatch):
-    from genzoo.registry.stores import download
+    from genzoo.registry.weights import download
 
     monkeypatch.setattr(download, "MOST_PARTS", 1)
     hub.cut(r"/resolve/.*model\.safetensors", after=500)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import genzoo
-from genzoo.core.pictures.report import Absent, Interval, Report, Result
+from genzoo.core.evaluation.report import Absent, Interval, Report, Result
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.card import card, metadata, results
 

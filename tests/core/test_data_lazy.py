@@ -11,14 +11,14 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from genzoo.core.data import Data, binarize, from_arrays, from_torch, standardized
-from genzoo.core.data.binary import uniform_at
+from genzoo.core.data.binarize import uniform_at
+from genzoo.core.data.npy import npy_array, npz_array
 from genzoo.core.data.rows import Picked
-from genzoo.core.data.stored import npy_array, npz_array
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.memory import free_bytes, parse_size, size_text
 from genzoo.core.spec import DataSpec
+from genzoo.core.units import free_bytes, parse_size, size_text
 from genzoo.registry import the_registry
-from genzoo.registry.sources import open_data
+from genzoo.registry.verbs.data import open_data
 
 RANDOM = np.random.default_rng(0)
 BYTES = RANDOM.integers(0, 256, (40, 5, 7), dtype=np.uint8)

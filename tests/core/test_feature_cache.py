@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from genzoo.core.storage.feature_cache import FeatureCache, default_folder
+from genzoo.core.evaluation.feature_cache import FeatureCache, default_folder
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_made_costs_nothing(tmp_path):
 WRITER = """
 import sys, torch
 from pathlib import Path
-from genzoo.core.storage.feature_cache import FeatureCache
+from genzoo.core.evaluation.feature_cache import FeatureCache
 cache = FeatureCache(Path(sys.argv[1]))
 x = torch.arange(5000.0)
 for _ in range(8):

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 import genzoo
 from genzoo.core.data import Data, binarize, from_arrays, from_torch
 from genzoo.core.data.feed import Feed, default_workers
-from genzoo.core.data.stored import npy_array
+from genzoo.core.data.npy import npy_array
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.noise import Order, stream_seed
 
@@ -248,7 +248,7 @@ def script(tmp_path, text):
         torch.set_num_threads(1)
         from genzoo.core.data import from_arrays
         from genzoo.core.data.feed import Feed
-        from genzoo.core.data.stored import npy_array
+        from genzoo.core.data.npy import npy_array
         def data():
             return from_arrays(npy_array({str(path)!r}), memory=0)
         def feed(**how):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.core.training.fused import Stepper
+from genzoo.core.training.fused_adam import Stepper
 
 
 def network():

@@ -6,10 +6,10 @@ import torch
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.objective import Loss
-from genzoo.core.storage.runs import checkpoints
+from genzoo.core.training.resuming import ROLLBACKS
+from genzoo.core.training.runs import checkpoints
 from genzoo.core.training.terms import BrokeDown
 from genzoo.core.training.trainer import SKIPS, Trainer
-from genzoo.resuming import ROLLBACKS
 
 
 @pytest.fixture

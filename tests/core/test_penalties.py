@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.core.math.penalties import gradient_norm, input_gradient, one_centred, squared_norm
 from genzoo.core.networks import Critic, Ports
 from genzoo.core.objective import Batch
-from genzoo.core.penalties import gradient_norm, input_gradient, one_centred, squared_norm
 from genzoo.plugins.gan.r3gan import R3GAN
 from genzoo.plugins.gan.wgan_gp import WGANGP
 from genzoo.plugins.nets.mlp import MLPCritic

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from genzoo.core.errors import UsageError
-from genzoo.core.pictures.report import Absent, Interval, Report, Result, differences
+from genzoo.core.evaluation.report import Absent, Interval, Report, Result, differences
 
 
 def result(value=1.0, low=0.5, high=1.5, direction="lower", protocol="metric=a/1 fake=10"):

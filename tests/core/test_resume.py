@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import read_manifest
-from genzoo.core.storage.runs import checkpoints, read_checkpoint, save_checkpoint
+from genzoo.core.training.runs import checkpoints, read_checkpoint, save_checkpoint
 from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.vae.vae import VAE
 

@@ -14,7 +14,8 @@ import pytest
 import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import ASIDE, MANIFEST
-from genzoo.core.storage.runs import (
+from genzoo.core.training.observers import LogFile
+from genzoo.core.training.runs import (
     checkpoints,
     from_newest,
     newest_checkpoint,
@@ -22,7 +23,6 @@ from genzoo.core.storage.runs import (
     save_checkpoint,
     thinned,
 )
-from genzoo.core.training.observers import LogFile
 
 FILES = ["config.json", "model.safetensors", "trainer.safetensors", "trainer.json", MANIFEST]
 
@@ -254,6 +254,6 @@ def test_a_later_checkpoint_is_of_another_life(trainer: Any, tmp_path: Path) -> 
 def _config() -> Any:
     from genzoo.core.spec import DataSpec
     from genzoo.registry import the_registry
-    from genzoo.registry.compose import compose
+    from genzoo.registry.recipes.compose import compose
 
     return compose(the_registry(), DataSpec("vector", (2,), classes=3), "vae", {})

@@ -16,7 +16,7 @@ import pytest
 import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import ASIDE, MANIFEST, read_manifest, update_folder, verify
-from genzoo.core.storage.runs import checkpoints, newest_checkpoint, read_checkpoint, save_checkpoint, weights_files
+from genzoo.core.training.runs import checkpoints, newest_checkpoint, read_checkpoint, save_checkpoint, weights_files
 from genzoo.core.training.trainer import Trainer
 
 SMALL = {"generator": "mlp", "generator.width": 8, "train.average": 30, "train.sample_every": 2, "train.log_every": 1,

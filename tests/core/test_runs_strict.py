@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import MANIFEST
-from genzoo.core.storage.runs import checkpoints, read_checkpoint
+from genzoo.core.training.runs import checkpoints, read_checkpoint
 
 SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8, "train.log_every": 1}
 X = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.core.distributed import env as launched
+from genzoo.core.distributed import init
+from genzoo.core.distributed.gather import apart, playing_together, synchronized, whole
+from genzoo.core.distributed.init import first_host, join
+from genzoo.core.distributed.launch import launch
+from genzoo.core.distributed.runtime import Ballot, Runtime
+from genzoo.core.distributed.sharding import split_like, whole_tensor
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Loss
-from genzoo.core.training import joining, launched
-from genzoo.core.training.joining import first_host, join
-from genzoo.core.training.runtime import Ballot, Runtime
-from genzoo.core.training.sharding import split_like, whole_tensor
-from genzoo.core.training.together import apart, playing_together, synchronized, whole
-from genzoo.launch import launch
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_where_the_processes_of_a_job_meet(monkeypatch: pytest.MonkeyPatch, env:
         monkeypatch.delenv("MASTER_PORT", raising=False)
         for name, value in (env | {"SLURM_JOB_ID": job}).items():
             monkeypatch.setenv(name, value)
-        joining._say_where(Runtime())
+        init._say_where(Runtime())
         assert os.environ["MASTER_ADDR"] == address
         assert 20_000 <= int(os.environ["MASTER_PORT"]) < 32_000  # below what systems give out by themselves
         ports.add(os.environ["MASTER_PORT"])
@@ -134,16 +135,16 @@ def test_terms_that_no_one_gathered_are_refused_on_several_processes(trainer) ->
 def test_devices_are_one_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     cuda = torch.device("cuda")
-    assert joining._own_device(cuda, 1) == torch.device("cuda:1")
+    assert init._own_device(cuda, 1) == torch.device("cuda:1")
     with pytest.raises(UsageError, match="has 2 CUDA devices, and process 2 wants one of its own"):
-        joining._own_device(cuda, 2)
+        init._own_device(cuda, 2)
     with pytest.raises(UsageError, match="give --device cuda, not cuda:0"):
-        joining._own_device(torch.device("cuda:0"), 1)
+        init._own_device(torch.device("cuda:0"), 1)
     with pytest.raises(UsageError, match="cannot share an mps device"):
-        joining._own_device(torch.device("mps"), 0)
+        init._own_device(torch.device("mps"), 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("SLURM_PROCID", "1")  # srun shows each task its own device only
-    assert joining._own_device(cuda, 1) == torch.device("cuda:0")
+    assert init._own_device(cuda, 1) == torch.device("cuda:0")
 
 
 def test_a_processs_last_word(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

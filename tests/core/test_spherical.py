@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.core.estimates import spherical
+from genzoo.core.math.estimates import spherical
 
 
 def randn(*shape, seed=0, dtype=torch.float32):

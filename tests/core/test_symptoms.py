@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from genzoo.core import symptoms
-from genzoo.core.diagnosis import NAMES, Diagnosis, Fact, Remedy, Verdict
 from genzoo.core.errors import UsageError
+from genzoo.plugins.apps.diagnose import symptoms
+from genzoo.plugins.apps.diagnose.verdicts import NAMES, Diagnosis, Fact, Remedy, Verdict
 
 
 def records(**columns):

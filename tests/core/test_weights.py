@@ -24,12 +24,12 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import DataSpec
-from genzoo.core.storage import memo, tensors, weights
-from genzoo.core.storage.budget import SmallTensors, limited
+from genzoo.core.storage import tensors, verified_cache, weights
 from genzoo.core.storage.files import manifest_of, verify, write_folder
+from genzoo.core.storage.guarded_build import SmallTensors, limited
 from genzoo.core.storage.weights import load_model, model_files, read_config
 from genzoo.registry import the_registry
-from genzoo.registry.compose import resolver
+from genzoo.registry.recipes.compose import resolver
 
 OPTIONS = {
     "generator": "conv", "generator.width": 4, "generator.activation": "silu", "encoder": "mlp", "encoder.width": 8,
@@ -131,7 +131,7 @@ import sys
 from pathlib import Path
 from genzoo.core.storage.weights import load_model
 from genzoo.registry import the_registry
-from genzoo.registry.compose import resolver
+from genzoo.registry.recipes.compose import resolver
 load_model(Path({str(folder)!r}), resolver(the_registry()))
 print("torch._dynamo" in sys.modules)
 """
@@ -289,11 +289,11 @@ def test_a_file_that_changed_is_hashed_again(folder: Path, how: str) -> None:
 def test_a_file_from_this_very_moment_is_not_remembered(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"x")
-    memo.remember(path.stat(), memo.Seen("0" * 64))
-    assert memo.recall(path.stat()) is None
+    verified_cache.remember(path.stat(), verified_cache.Seen("0" * 64))
+    assert verified_cache.recall(path.stat()) is None
     old(path)
-    memo.remember(path.stat(), memo.Seen("0" * 64, finite=True))
-    assert memo.recall(path.stat()) == memo.Seen("0" * 64, finite=True)
+    verified_cache.remember(path.stat(), verified_cache.Seen("0" * 64, finite=True))
+    assert verified_cache.recall(path.stat()) == verified_cache.Seen("0" * 64, finite=True)
 
 
 def test_a_hash_alone_is_not_taken_for_a_look_at_the_numbers(folder: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_hash_alone_is_not_taken_for_a_look_at_the_numbers(folder: Path) -> No
     old(path)
     with tensors.TensorFile(path) as file:
         assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert memo.recall(path.stat()) is not None
+    assert verified_cache.recall(path.stat()) is not None
     with pytest.raises(GenzooError, match="NaN"):
         load(folder)
 
@@ -335,14 +335,14 @@ def test_a_cache_that_cannot_be_written_costs_nothing(folder: Path, monkeypatch:
 
 
 def test_the_cache_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memo, "_MOST", 3)
+    monkeypatch.setattr(verified_cache, "_MOST", 3)
     paths = [tmp_path / str(i) for i in range(5)]
     for path in paths:
         path.write_text("x")
     old(paths[-1])
     for path in paths:
-        memo.remember(path.stat(), memo.Seen("0" * 64))
-    assert [memo.recall(p.stat()) is not None for p in paths] == [False, False, True, True, True]
+        verified_cache.remember(path.stat(), verified_cache.Seen("0" * 64))
+    assert [verified_cache.recall(p.stat()) is not None for p in paths] == [False, False, True, True, True]
 
 
 def test_a_file_that_changes_while_it_is_hashed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genzoo.core.data import Data
+from genzoo.core.distributed.init import join
+from genzoo.core.distributed.sharding import whole_tensor
 from genzoo.core.spec import DataSpec
 from genzoo.core.training import state
-from genzoo.core.training.joining import join
-from genzoo.core.training.sharding import whole_tensor
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
-from genzoo.registry.compose import compose
-from genzoo.training import initialize
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.fit import initialize
 
 IMAGE = DataSpec.image(1, 9, 8, classes=3)
 DRAWN = DataSpec.image(1, 9, 8, classes=3, levels=2)

@@ -122,7 +122,7 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds:
 
 def launched(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``python COMMAND`` as two processes to their end."""
-    code = "import sys; from genzoo.launch import launch; sys.exit(launch(sys.argv[1:], 2))"
+    code = "import sys; from genzoo.core.distributed.launch import launch; sys.exit(launch(sys.argv[1:], 2))"
     return python("-c", code, sys.executable, *command, **env)
 
 

@@ -52,9 +52,9 @@ def test_the_numbers_are_those_of_one_process(jobs: Any, data: Path, trained: Pa
 SCRIPT = """
 import sys, torch
 import genzoo
-from genzoo.core.evaluation import Evidence
+from genzoo.core.evaluation.evidence import Evidence
 from genzoo.core.model import Model
-from genzoo.core.training.joining import join
+from genzoo.core.distributed.init import join
 
 made, seen = [], []
 mean, extracted = Model.mean, Evidence._extracted

@@ -10,8 +10,8 @@ import torch
 
 import genzoo
 from genzoo.core.storage.fingerprint import KEY, compare
-from genzoo.packing import pack
-from genzoo.verifying import verify
+from genzoo.registry.weights.pack import pack
+from genzoo.registry.weights.verify import verify
 
 
 def test_packed_weights_verify_and_are_what_their_card_says(run: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.publishing import publish_all
 from genzoo.registry import Registry, hookimpl, the_registry
+from genzoo.registry.weights.push import publish_all
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def shelf(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
     registry = Registry.discover(plugins=False)
     assert registry.add(Own(), "own", "genzoo", "0.1.0").error is None
-    for module in ("genzoo.registry.registry", "genzoo.publishing", "genzoo.zoo"):
+    for module in ("genzoo.registry.registry", "genzoo.registry.weights.push", "genzoo.registry.verbs.load"):
         monkeypatch.setattr(import_module(module), "the_registry", lambda: registry)
     return home
 

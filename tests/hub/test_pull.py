@@ -14,7 +14,7 @@ from huggingface_hub import close_session
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.registry.stores import client, download, resolve
+from genzoo.registry.weights import client, download, resolve
 
 MODEL = r"/resolve/.*model\.safetensors"
 
@@ -463,7 +463,7 @@ def test_the_token_is_sent(hub, get):
 
 
 def test_sizes_are_bounded(hub, get, cache, monkeypatch):
-    from genzoo.registry.stores import layout
+    from genzoo.registry.weights import layout
 
     files = weights()
     hub.create("zoo/gan", files)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PULL = "from genzoo.registry.stores import resolve; import sys; print(resolve(sys.argv[1]).folder)"
+PULL = "from genzoo.registry.weights import resolve; import sys; print(resolve(sys.argv[1]).folder)"
 
 
 def weights(size):

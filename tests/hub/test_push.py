@@ -13,8 +13,8 @@ from huggingface_hub import HfApi, ModelCard
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.pictures.report import Interval, Report, Result
-from genzoo.publishing import push
+from genzoo.core.evaluation.report import Interval, Report, Result
+from genzoo.registry.weights.push import push
 
 KNOWN = {"README.md", "config.json", "manifest.json", "model.safetensors", "samples.png", "training.json"}
 

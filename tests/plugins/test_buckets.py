@@ -10,7 +10,7 @@ import pytest
 import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.registry import Registry, hookimpl
-from genzoo.registry.stores import resolve
+from genzoo.registry.weights import resolve
 
 fsspec = pytest.importorskip("fsspec")
 TARGET = "genzoo.plugins.stores.buckets:Bucket"

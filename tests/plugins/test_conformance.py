@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from genzoo.core.spec import DataSpec
+from genzoo.plugins.apps.kit.cases import CLASSES, Case
+from genzoo.plugins.apps.kit.recipe_checks import trained
 from genzoo.registry import the_registry
-from genzoo.registry.compose import compose, with_steps
+from genzoo.registry.recipes.compose import compose, with_steps
 from genzoo.testing import check, conformance
-from genzoo.testing.cases import CLASSES, Case
-from genzoo.testing.recipes import trained
 
 PARTS = ("objective", "generator", "encoder", "critic", "likelihood")
 OWN = [e for e in the_registry().entries() if e.distribution == "genzoo"]

@@ -12,8 +12,8 @@ import pytest
 
 import genzoo
 from genzoo.registry import the_registry
-from genzoo.registry.about import about, command
-from genzoo.registry.compose import compose
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.recipes.provenance import about, command
 
 
 def trained(out: Path, recipe: str | None, data: Any, **more: Any) -> dict[str, Any]:

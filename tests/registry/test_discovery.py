@@ -183,7 +183,7 @@ def test_two_distributions_with_one_name_and_one_entry_point(site):
 def test_importing_the_registry_is_light(site):
     done = site.run("""
         import sys
-        import genzoo.registry, genzoo.registry.declare, genzoo.registry.static
+        import genzoo.registry, genzoo.registry.declare, genzoo.registry.discovery.static
         heavy = {m.partition(".")[0] for m in sys.modules} & {"torch", "numpy", "rich", "typer", "PIL", "safetensors"}
         print(sorted(heavy))
     """)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from genzoo.registry import Registrar, kept, scan
+from genzoo.registry import Registrar
+from genzoo.registry.discovery import scan, scan_cache
 
 LONG_AGO = 1_600_000_000
 NETS = """
@@ -38,8 +39,8 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("GENZOO_ALWAYS_READ", raising=False)
 
     def forget():
-        monkeypatch.setattr(kept, "_known", None)
-        monkeypatch.setattr(kept, "_new", {})
+        monkeypatch.setattr(scan_cache, "_known", None)
+        monkeypatch.setattr(scan_cache, "_new", {})
 
     forget()
     return forget
@@ -74,8 +75,8 @@ def wait_until_old(*files):
 
 @pytest.fixture(autouse=True)
 def tomorrow(monkeypatch):
-    now = kept.time.time
-    monkeypatch.setattr(kept.time, "time", lambda: now() + 86_400)
+    now = scan_cache.time.time
+    monkeypatch.setattr(scan_cache.time, "time", lambda: now() + 86_400)
 
 
 def entries():
@@ -93,7 +94,7 @@ def test_nothing_is_read_twice_and_all_comes_back_as_it_was(package, read, cache
     first = package(nets=NETS.format(name="one", summary="One."), loss=RECIPE)
     assert len(read) == 3
     assert {(e.kind, e.name) for e in first} == {("critic", "one"), ("objective", "keeps"), ("recipe", "keeps")}
-    kept.save()
+    scan_cache.save()
     cache()
     assert entries() == first
     assert len(read) == 3
@@ -104,7 +105,7 @@ def test_nothing_is_read_twice_and_all_comes_back_as_it_was(package, read, cache
 
 def test_a_file_that_was_edited_is_read_again(package, read, cache, tmp_path):
     package(nets=NETS.format(name="one", summary="One."))
-    kept.save()
+    scan_cache.save()
     cache()
     del read[:]
     nets = tmp_path / "kept_pkg" / "nets.py"
@@ -116,7 +117,7 @@ def test_a_file_that_was_edited_is_read_again(package, read, cache, tmp_path):
 
 def test_an_upgrade_that_replaces_files_is_seen(package, cache, tmp_path):
     package(nets=NETS.format(name="one", summary="One."))
-    kept.save()
+    scan_cache.save()
     cache()
     new = tmp_path / "kept_pkg" / "new"
     new.write_text(NETS.format(name="two", summary="Two."))
@@ -131,9 +132,9 @@ def test_a_file_that_was_written_just_now_is_not_kept(cache, tmp_path, monkeypat
     os.utime(file, (LONG_AGO, LONG_AGO))  # as pip's wheels may say; the change time tells better
     status = os.stat(file)
     for later, kept_now in ((0.05, 0), (3.0, 1)):
-        monkeypatch.setattr(kept.time, "time", lambda later=later: status.st_ctime + later)
-        kept.remember(str(file), "declared:a", status, [])
-        assert len(kept._new) == kept_now
+        monkeypatch.setattr(scan_cache.time, "time", lambda later=later: status.st_ctime + later)
+        scan_cache.remember(str(file), "declared:a", status, [])
+        assert len(scan_cache._new) == kept_now
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_file_that_was_written_just_now_is_not_kept(cache, tmp_path, monkeypat
 )  # fmt: skip
 def test_a_damaged_cache_is_as_good_as_none(package, cache, tmp_path, damage):
     first = package(nets=NETS.format(name="one", summary="One."))
-    kept.save()
+    scan_cache.save()
     file = the_file(tmp_path)
     if isinstance(damage, str):
         content = json.loads(file.read_text())
@@ -164,16 +165,16 @@ def test_a_damaged_cache_is_as_good_as_none(package, cache, tmp_path, damage):
     file.write_bytes(damage)
     cache()
     assert entries() == first
-    kept.save()
+    scan_cache.save()
     cache()
     assert entries() == first
 
 
 def test_another_genzoo_reads_for_itself(package, read, cache, monkeypatch):
     package(nets=NETS.format(name="one", summary="One."))
-    kept.save()
+    scan_cache.save()
     cache()
-    monkeypatch.setattr(kept, "_by", lambda: ["another"])
+    monkeypatch.setattr(scan_cache, "_by", lambda: ["another"])
     del read[:]
     entries()
     assert len(read) == 2
@@ -181,7 +182,7 @@ def test_another_genzoo_reads_for_itself(package, read, cache, monkeypatch):
 
 def test_what_json_would_change_or_is_wrong_is_read_every_time(package, read, cache):
     package(nets='from genzoo.registry import declare\n@declare.critic("one", tags=["list"])\nclass Net: pass\n')
-    kept.save()
+    scan_cache.save()
     cache()
     assert [e.tags for e in entries()] == [("list",)]
     assert [os.path.basename(p) for p in read].count("nets.py") == 2
@@ -190,23 +191,23 @@ def test_what_json_would_change_or_is_wrong_is_read_every_time(package, read, ca
 @pytest.mark.parametrize("link", ["fifo", "folder", "link"])
 def test_what_is_no_plain_file_is_not_opened(package, cache, tmp_path, link):
     first = package(nets=NETS.format(name="one", summary="One."))
-    kept.save()
+    scan_cache.save()
     file = the_file(tmp_path)
     file.unlink()
     {"fifo": lambda: os.mkfifo(file), "folder": file.mkdir, "link": lambda: file.symlink_to("/dev/zero")}[link]()
     cache()
     assert entries() == first
-    kept.save()
+    scan_cache.save()
 
 
 def test_a_home_that_cannot_be_written_costs_nothing_else(package, cache, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file, where a folder belongs")
     first = package(nets=NETS.format(name="one", summary="One."))
-    kept.save()
+    scan_cache.save()
     cache()
     assert entries() == first
     monkeypatch.setenv("GENZOO_ALWAYS_READ", "1")
-    kept.save()
+    scan_cache.save()
 
 
 def test_many_processes_at_once(site, tmp_path):
@@ -239,6 +240,6 @@ def test_many_processes_at_once(site, tmp_path):
 
 def test_the_name_of_a_manifest_is_the_one_of_core():
     from genzoo.core.storage import files
-    from genzoo.registry.stores import shelf
+    from genzoo.registry.weights import shelf
 
     assert shelf.MANIFEST == files.MANIFEST

@@ -11,10 +11,10 @@ import pytest
 import genzoo
 from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
-from genzoo.recipes import recipe_text
 from genzoo.registry import Registry, hookimpl, the_registry
-from genzoo.registry.compose import compose
-from genzoo.registry.recipes import read
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.recipes.read import read
+from genzoo.registry.recipes.save import recipe_text
 
 DATA = (
     DataSpec.image(1, 28, 28),
@@ -149,7 +149,7 @@ def test_a_strangers_parts_are_named_with_what_they_need(monkeypatch: pytest.Mon
             registry.recipe("odd", objective="wgan-gp", generator="mlp", critic="mlp")
 
     registry.add(Stranger(), "other", "other-dist", "2.5")
-    monkeypatch.setattr("genzoo.recipes.the_registry", lambda: registry)
+    monkeypatch.setattr("genzoo.registry.recipes.save.the_registry", lambda: registry)
     text = recipe_text("odd")
     assert 'needs = ["other-dist 2.5"]' in text
     assert 'critic = "other:mlp"' in text  # the recipe's own plugin's; plain names would mean two

@@ -10,7 +10,7 @@ import pytest
 
 from genzoo.core.errors import GenzooError
 from genzoo.registry import Registrar
-from genzoo.registry.scan import declarations
+from genzoo.registry.discovery.scan import declarations
 
 VARIANT = '''
 import no_such_module

@@ -9,7 +9,7 @@ import pytest
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.options import OptionInfo, options_of
-from genzoo.registry import static
+from genzoo.registry.discovery import static
 
 HEAD = "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom genzoo.core.options import option\n"
 BASE = (
@@ -167,7 +167,7 @@ def test_our_own_dataclasses():
 def test_our_own_networks_without_importing_torch(site):
     done = site.run("""
         import sys
-        from genzoo.registry import static
+        from genzoo.registry.discovery import static
         print(static.options("genzoo.core.networks:Critic"), static.docstring("genzoo.core.networks:Critic"))
         print("torch" in sys.modules, "genzoo.core.networks" in sys.modules)
     """)

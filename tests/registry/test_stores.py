@@ -11,9 +11,9 @@ import pytest
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.registry import Registrar, Registry, hookimpl
-from genzoo.registry.stores import Listing, Remote, Store, resolve
-from genzoo.registry.stores.bundled import about_weights
-from genzoo.registry.stores.names import parse
+from genzoo.registry.weights import Listing, Remote, Store, resolve
+from genzoo.registry.weights.bundled import about_weights
+from genzoo.registry.weights.names import parse
 
 DIGEST = "0" * 64
 COMMIT = "a" * 40
@@ -114,7 +114,7 @@ def test_what_names_mean(package):
 
 
 def test_an_unknown_name(package, monkeypatch):
-    from genzoo.registry import loader
+    from genzoo.registry.discovery import loader
 
     monkeypatch.setattr(loader, "installed", list)
     registry, _ = registry_with(shelf)
@@ -144,7 +144,7 @@ def test_an_unknown_name(package, monkeypatch):
 def test_the_plugin_that_was_not_loaded_is_named(package, monkeypatch):
     from types import SimpleNamespace
 
-    from genzoo.registry import loader
+    from genzoo.registry.discovery import loader
 
     left = SimpleNamespace(name="extra", distribution="genzoo-extra", version="3.1")
     monkeypatch.setattr(loader, "installed", lambda: [left])

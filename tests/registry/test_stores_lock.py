@@ -11,8 +11,8 @@ import pytest
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.registry.stores import resolve
-from genzoo.registry.stores.lock import Lock, Pin, used_in
+from genzoo.registry.weights import resolve
+from genzoo.registry.weights.lock import Lock, Pin, used_in
 
 DIGEST = "0" * 64
 FILES = {"config.json": DIGEST, "model.safetensors": "1" * 64}

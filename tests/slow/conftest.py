@@ -21,7 +21,7 @@ STEPS = 120
 STARTER = """
 import json, os, sys
 import torch
-import genzoo.training, genzoo.core.storage.runs, genzoo.core.training.observers
+import genzoo.registry.verbs.fit, genzoo.core.training.runs, genzoo.core.training.observers
 from genzoo.cli.main import main
 for line in sys.stdin:
     order = json.loads(line)

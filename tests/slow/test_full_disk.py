@@ -16,7 +16,7 @@ import pytest
 
 import genzoo
 from genzoo.core.storage.files import ASIDE
-from genzoo.core.storage.runs import checkpoints, read_checkpoint
+from genzoo.core.training.runs import checkpoints, read_checkpoint
 
 # Run as root of a name space of its own: DISK is a file system of so many KB; the command, then more space, then again.
 IN_A_SMALL_DISK = """

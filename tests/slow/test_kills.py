@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import genzoo
 from genzoo.core.storage.files import ASIDE, MANIFEST, read_manifest, verify
-from genzoo.core.storage.runs import checkpoints, read_checkpoint
+from genzoo.core.training.runs import checkpoints, read_checkpoint
 
 RECIPES = [entry.name for entry in genzoo.list("recipe")]
 CASES = [(recipe, kind) for recipe in RECIPES for kind in ("vectors", "pictures")]

@@ -1,1 +1,0 @@
-../../core/facade/comparing.py

@@ -1,1 +1,0 @@
-../../core/facade/exported_card.py

@@ -1,1 +1,0 @@
-../../core/facade/subjects.py

@@ -1,0 +1,202 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.core.distributed import env
+from genzoo.core.errors import UsageError
+from genzoo.core.units import parse_size
+from genzoo.registry.console.options import Data, Device, Json, Quiet, Threads
+from genzoo.registry.console.output import emit_json, hint
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any option by dotted name, as 'genzoo show' lists them."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("train")(train)
+
+
+def assignments(pairs: list[str] | None) -> dict[str, Any]:
+    """Turn ``NAME=VALUE`` arguments into options."""
+    given = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set takes NAME=VALUE, not {pair!r}")
+        given[name.strip()] = value.strip()
+    return given
+
+
+def in_processes(devices: int | None, advice: str = "") -> None:
+    """Where ``--devices`` asks for it, run this command line as so many processes instead, and exit as they do."""
+    if devices is None or (devices == 1 and env.world() == 1):
+        return
+    if env.world() > 1:  # this is one of them
+        if devices != env.world():
+            raise UsageError(
+                f"--devices {devices} does not go with the {env.world()} processes that were started: leave it out"
+            )
+        return
+    from genzoo.core.distributed.launch import again, launch
+
+    sys.exit(launch(again(), devices, advice=advice))
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them; or a .toml file.")
+    ] = None,
+    data: Data = "",
+    out: Annotated[Path | None, typer.Option(help="New folder for weights, log, pictures, checkpoints.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Observations per turn.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
+    set_: Set = None,
+    objective: Annotated[str | None, typer.Option(help="Objective, in place of the recipe's.")] = None,
+    generator: Annotated[str | None, typer.Option(help="Generator (decoder) architecture.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder architecture.")] = None,
+    critic: Annotated[str | None, typer.Option(help="Critic architecture.")] = None,
+    likelihood: Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")] = None,
+    conditional: Annotated[bool | None, typer.Option(help="Condition on the class label.")] = None,
+    init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile every player's turn.")] = False,
+    shard: Annotated[
+        bool | None, typer.Option("--shard/--no-shard", help="Split the generator over the processes.")
+    ] = None,
+    on_nan: Annotated[str, typer.Option(help="Where a loss is not finite: stop, skip or rollback.")] = "stop",
+    data_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most memory for data, such as 2GB; more is streamed.")
+    ] = None,
+    data_workers: Annotated[
+        int | None, typer.Option(min=0, max=256, help="Processes that read streamed data; default: the cores but one.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Short for --tracker tensorboard.")] = False,
+    tracker: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Report to this, e.g. wandb: 'genzoo list tracker'.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Warn of what goes wrong on the way.")] = False,
+    quiet: Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a recipe on data.
+
+    Example: genzoo train vae --data fashion-mini --out runs/vae --epochs 5
+    """
+    if recipe is None and objective is None:
+        raise UsageError("name a recipe ('genzoo list recipe' shows them) or an --objective")
+    if not data:
+        raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
+    if out is None:
+        raise UsageError("name a folder to write to with --out")
+    given = assignments(set_)
+    parts = {
+        "objective": objective,
+        "generator": generator,
+        "encoder": encoder,
+        "critic": critic,
+        "likelihood": likelihood,
+    }
+    given |= {k: v for k, v in parts.items() if v is not None}
+    if conditional is not None:
+        given["conditional"] = conditional
+    memory = parse_size(data_memory, "--data-memory")
+    _check_names(recipe, data, given)
+    in_processes(devices, advice="go on with the same command and --resume")
+    from genzoo.registry.verbs.fit import fit
+
+    run = fit(
+        recipe,
+        data,
+        out,
+        steps=steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        options=given,
+        init=init,
+        device=device,
+        threads=threads,
+        precision=precision,  # type: ignore[arg-type]
+        compile=compile,
+        shard=shard,
+        on_nan=on_nan,  # type: ignore[arg-type]
+        resume=resume,
+        data_memory=memory,
+        data_workers=data_workers,
+        tensorboard=tensorboard,
+        trackers=tracker or (),
+        watch=watch,
+        progress=not quiet,
+        on_start=_describe if verbose else None,
+    )
+    if env.rank():  # process 0 speaks for all
+        sys.exit(0 if run.finished else 130)
+    result = {
+        "recipe": run.config.recipe,
+        "out": str(run.folder),
+        "steps": run.steps,
+        "finished": run.finished,
+        "seconds": round(run.seconds, 2),
+        "metrics": run.metrics,
+        "last": run.history[-1] if run.history else {},
+    }
+    if json:
+        emit_json(result)
+    else:
+        shown = "".join(f", {k} {v:.6g}" for k, v in run.metrics.items())
+        print(f"{run.folder}: {run.config.recipe}, {run.steps} steps in {run.seconds:.1f} s{shown}")
+    if not run.finished:
+        hint(f"genzoo: interrupted at step {run.steps}; go on with the same command and --resume")
+        sys.exit(130)
+
+
+def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
+    """Find unknown names before anything heavy is imported."""
+    from genzoo.registry import the_registry
+    from genzoo.registry.recipes.read import find
+    from genzoo.registry.verbs.data import entry_for
+
+    registry = the_registry()
+    home = find(registry, recipe).home if recipe is not None else ()
+    for kind in ("objective", "generator", "encoder", "critic", "likelihood"):
+        if given.get(kind):
+            registry.get(kind, given[kind], prefer=home)
+    entry_for(registry, data)
+
+
+def _describe(trainer: Any, config: Any) -> None:
+    """Say on stderr what is trained."""
+    if not trainer.runtime.first:
+        return
+    for kind, part in config.parts.items():
+        options = ", ".join(f"{k}={v}" for k, v in part.options.items())
+        hint(f"{kind}: {part.name} ({part.distribution} {part.version}) {options}")
+    hint(f"latent: {config.latent.size}; conditional: {config.conditional}")
+    hint("train: " + ", ".join(f"{k}={v}" for k, v in config.train.__dict__.items()))
+    sizes = {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.model.named_children()}
+    sizes |= {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.critics.items()}
+    hint("parameters: " + ", ".join(f"{k} {v:,}" for k, v in sizes.items() if v))
+    held = f", {len(trainer.held_out):,} held out" if trainer.held_out is not None else ""
+    hint(f"data: {trainer.data.name or 'unnamed'}, {len(trainer.data):,} observations{held}; device: {trainer.device}")
+    hint(f"precision: {trainer.record['precision']}")
+    hint(f"data: {trainer.feed.how}")
+    if trainer.runtime.size > 1:
+        each = trainer.options.batch_size // trainer.runtime.size
+        how = "generator split over them" if trainer.sharded else "every network on each of them"
+        hint(f"processes: {trainer.runtime.size}, {each} observations of every batch each; {how}")

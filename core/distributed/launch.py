@@ -1,0 +1,206 @@
+"""Start a command as several processes on this machine that work together: what ``--devices N`` does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from genzoo.core.distributed import env as launched
+from genzoo.core.errors import GenzooError, UsageError
+
+_GRACE = 6.0  # seconds that the others have to end by themselves once one has failed
+_TAIL = 20_000  # bytes of a process's complaints that are looked at
+
+
+def launch(command: Sequence[str], devices: int, *, advice: str = "") -> int:
+    """Run a command as ``devices`` processes, which find each other when they call `genzoo.fit` or `genzoo.sample`.
+
+    They share the cores of this machine, or take a CUDA device each. Output of process 0 goes where this
+    process's goes; what the others say on stderr is kept back, and shown in one line if they fail. A signal is
+    passed on to all of them, a second one ends them at once; they end with this process, however it ends.
+
+    Args:
+        command: e.g. ``[sys.executable, "train.py"]``.
+        devices: how many processes.
+        advice: what to do after a failure, to end its sentence with.
+
+    Returns:
+        The exit code: 0, or 130 if it was interrupted.
+
+    Raises:
+        UsageError: for less than one device, or where all processes refuse what was asked.
+        GenzooError: if a process fails or dies; names it, with its reason.
+    """
+    if devices < 1:
+        raise UsageError(f"the number of devices must be at least 1, not {devices}")
+    folder = Path(tempfile.mkdtemp(prefix="genzoo-launch-"))
+    alive, ours = os.pipe()  # the children's end closes when this process is gone
+    group = _Group([])
+    try:
+        with _passing_on(group):
+            for rank in range(devices):
+                group.processes.append(_start(command, rank, devices, folder, alive))
+            os.close(alive)
+            alive = -1
+            codes = group.wait()
+        if group.signals and all(code in (0, 130, *(-s for s in _SIGNALS)) for code in codes):
+            return 130
+        if not any(codes):
+            return 0
+        if group.signals > 1:
+            return 130
+        if all(code in (0, 130) for code in codes):  # a signal went to one of them, and all stopped
+            return 130
+        raise _failure(folder, codes, group.first_failed, advice)
+    finally:
+        group.kill()
+        for handle in (alive, ours):
+            with suppress(OSError):
+                os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(command: Sequence[str], rank: int, devices: int, folder: Path, alive: int) -> subprocess.Popen[bytes]:
+    env = dict(os.environ)
+    env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices)}
+    env |= {launched.STORE: str(folder / "store"), launched.REPORTS: str(folder), launched.PARENT: str(alive)}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    env.setdefault("OMP_NUM_THREADS", str(max(cores // devices, 1)))
+    # Of two failures one is the other's echo, and C++ tells both at length.
+    env.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    if "MASTER_PORT" not in env:  # for scripts that make a process group of their own
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        os.environ.pop("MASTER_PORT", None)
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    # A group of its own: Ctrl-C reaches this process alone, which passes it on once.
+    how: dict[str, Any] = {"env": env, "pass_fds": (alive,), "process_group": 0, "stdin": subprocess.DEVNULL}
+    if rank == 0:
+        return subprocess.Popen(list(command), **how)
+    with open(folder / f"{rank}.err", "wb") as errors:
+        return subprocess.Popen(list(command), stderr=errors, **how)
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+class _Group:
+    """Processes that end together."""
+
+    def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        self.processes, self.signals, self.first_failed = processes, 0, -1
+
+    def wait(self) -> list[int]:
+        """Wait for all to end; soon after one has failed, end the others."""
+        deadline = float("inf")
+        while None in (codes := [p.poll() for p in self.processes]):  # all are asked: who is not, stays a zombie
+            failed = [r for r, code in enumerate(codes) if code not in (None, 0, 130)]
+            if failed and self.first_failed < 0:
+                self.first_failed, deadline = failed[0], time.monotonic() + _GRACE
+            if time.monotonic() > deadline:
+                self.kill()
+            time.sleep(0.03)
+        if self.first_failed < 0:
+            self.first_failed = next((r for r, p in enumerate(self.processes) if p.returncode not in (0, 130)), -1)
+        return [p.returncode for p in self.processes]
+
+    def send(self, number: int) -> None:
+        """Pass a signal on; after the first, end all at once."""
+        self.signals += 1
+        self.tell(number if self.signals == 1 else signal.SIGKILL)
+
+    def tell(self, number: int) -> None:
+        """Send a signal to those that are left."""
+        for p in self.processes:
+            if p.poll() is None:
+                with suppress(ProcessLookupError):
+                    p.send_signal(number)
+
+    def kill(self) -> None:
+        """End those that are left."""
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+        for p in self.processes:
+            p.wait()
+
+
+@contextmanager
+def _passing_on(group: _Group) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        # Without a terminal there is no second Ctrl-C either: they had better save.
+        group.send(number if number == signal.SIGINT else signal.SIGTERM)
+
+    def pause(number: int, frame: FrameType | None) -> None:
+        group.tell(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # until somebody says fg
+        group.tell(signal.SIGCONT)
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = {s: signal.signal(s, pass_on) for s in numbers if signal.getsignal(s) is not signal.SIG_IGN}
+    before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _failure(folder: Path, codes: list[int], first_failed: int, advice: str) -> GenzooError:
+    """The one sentence: which process failed, and why."""
+    said: dict[int, dict[str, Any]] = {}
+    for rank in range(len(codes)):
+        with suppress(OSError, ValueError):
+            said[rank] = json.loads((folder / f"{rank}.json").read_bytes())
+    causes = {r: s for r, s in said.items() if s["because"] is None and codes[r] != 0}
+    sentences = {s["sentence"] for s in causes.values()}
+    if causes and (len(sentences) == 1 or any(s["code"] == 2 for s in causes.values())):
+        first = min(causes, key=lambda r: (causes[r]["code"] != 2, r != first_failed, r))
+        everyone = len(causes) == len(codes)
+        if causes[first]["code"] == 2:
+            return UsageError(causes[first]["sentence"])
+        where = "" if everyone or len(codes) == 1 else f"process {first} of {len(codes)} failed: "
+        return GenzooError(where + causes[first]["sentence"])
+    if causes:
+        first = min(causes, key=lambda r: (r != first_failed, r))
+        return GenzooError(f"process {first} of {len(codes)} failed: {causes[first]['sentence']}")
+    silent = [r for r, code in enumerate(codes) if code not in (0, 130) and r not in said]
+    rank = first_failed if first_failed in silent or not silent else silent[0]
+    who, end = f"process {rank} of {len(codes)}", f"; {advice}" if advice else ""
+    if codes[rank] < 0:
+        name = signal.Signals(-codes[rank]).name
+        memory = ", perhaps for want of memory" if name == "SIGKILL" else ""
+        return GenzooError(f"{who} was killed ({name}{memory}), and the others were stopped{end}")
+    line = _last_line(folder / f"{rank}.err")
+    return GenzooError(f"{who} failed with exit code {codes[rank]}{f': {line}' if line else ''}{end}")
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_bytes()[-_TAIL:].decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip().removeprefix("genzoo: ") for line in reversed(lines) if line.strip()), "")
+
+
+def again(arguments: Sequence[str] | None = None) -> list[str]:
+    """This command line as a command, for `launch`."""
+    return [sys.executable, "-m", "genzoo.cli", *(sys.argv[1:] if arguments is None else arguments)]

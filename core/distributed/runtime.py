@@ -1,0 +1,322 @@
+"""The processes that train or sample together: who this one is, and the little that they must agree on.
+
+`joining.join` makes it. A `Runtime` of size 1 does nothing and costs nothing, so callers need not ask whether they
+are alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from genzoo.core.distributed.watchdog import Watch
+from genzoo.core.errors import GenzooError, UsageError
+
+
+class PeerLost(GenzooError):
+    """Another process of the job is gone: this one did nothing wrong."""
+
+    because: int = -1  # the other's number, where it is known
+
+
+@dataclass
+class Runtime:
+    """This process among those of its job.
+
+    Attributes:
+        rank: its number, from 0; number 0 is the one that writes, logs and shows.
+        size: how many there are.
+        local_rank: its number on its machine.
+        device: where it computes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    host: Any = None  # a gloo group for agreements, which stay off the device
+    store: Any = None
+    watch: Watch | None = None
+    in_step: bool = True  # whether all that was begun together was ended together
+    turns: int = 0  # how often the others waited for process 0, however long it took
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes, logs and shows."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> slice:
+        """This process's part of a global batch.
+
+        Raises:
+            UsageError: if the processes cannot share it equally.
+        """
+        if batch % self.size:
+            raise UsageError(
+                f"a batch of {batch} cannot be shared equally by {self.size} processes: "
+                f"set train.batch_size to a multiple of {self.size}"
+            )
+        part = batch // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+    def mine(self, n: int) -> range:
+        """Which of ``n`` pieces of work (batches of an evaluation, say) this process does: every size-th."""
+        return range(self.rank, n, self.size)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over processes, on the CPU in float64."""
+        return self._reduced(values, dist.ReduceOp.SUM)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over processes, on the CPU in float64."""
+        return self.total(values) / self.size
+
+    def most(self, values: Tensor) -> Tensor:
+        """Largest over processes, on the CPU in float64: what any of them raised as a flag."""
+        return self._reduced(values, dist.ReduceOp.MAX)
+
+    def _reduced(self, values: Tensor, how: Any) -> Tensor:
+        values = values.detach().to("cpu", torch.float64, copy=True)
+        if self.size > 1:
+            dist.all_reduce(values, how, group=self.host)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for the others."""
+        if self.size > 1:
+            dist.all_reduce(torch.zeros(1), group=self.host)
+
+    def tell(self, content: Any = None) -> Any:
+        """Plain data of process 0, for all."""
+        if self.size == 1:
+            return content
+        text = json.dumps(content).encode() if self.first else b""
+        length = torch.tensor([len(text)])
+        dist.broadcast(length, 0, group=self.host)
+        buffer = torch.zeros(int(length), dtype=torch.uint8)
+        if self.first:
+            buffer.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
+        dist.broadcast(buffer, 0, group=self.host)
+        return json.loads(bytes(buffer.numpy()))
+
+    def on_first(self, work: Callable[[], Any], *, long: bool = False) -> Any:
+        """What process 0 gets from ``work`` (plain data), for all; what it raises on purpose, all raise.
+
+        Work that may be long is waited for beyond the time in which processes must answer each other.
+        """
+        if self.size == 1:
+            return work()
+        answer: dict[str, Any] = {}
+        if self.first:
+            try:
+                answer = {"value": work()}
+            except GenzooError as e:
+                answer = {"error": str(e), "usage": isinstance(e, UsageError)}
+        if long:
+            self.turns += 1
+            name = f"genzoo/turn/{self.turns}"
+            if self.first:
+                self.store.set(name, "1")
+            while not self.store.check([name]):
+                time.sleep(0.05)
+        answer = self.tell(answer)
+        if "error" in answer:
+            error = (UsageError if answer["usage"] else GenzooError)(answer["error"])
+            error.told = not self.first
+            raise error
+        return answer["value"]
+
+    def same(self, what: str, value: str) -> None:
+        """Check that all processes have the same ``value``.
+
+        Raises:
+            UsageError: naming what differs.
+        """
+        if self.size > 1 and self.most(torch.tensor([float(self.tell(value) != value)])).item():
+            raise UsageError(f"the processes differ in {what}: start all of them alike")
+
+    def in_order(self, own: Iterator[tuple[Tensor, Tensor | None]], n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Collect ``n`` batches that processes made in turns (`mine`), in order, on process 0.
+
+        Args:
+            own: this process's batches, a tensor and perhaps another.
+            n: batches of all processes together.
+
+        Yields:
+            All of them on process 0, one at a time; nothing elsewhere.
+        """
+        for i in range(n):
+            owner = i % self.size
+            if owner == self.rank:
+                batch = next(own)
+                if self.first:
+                    yield batch
+                else:
+                    for tensor in batch:
+                        self._send(tensor)
+            elif self.first:
+                x, y = self._receive(owner), self._receive(owner)
+                assert x is not None
+                yield x, y
+
+    def to_all(self, own: Iterator[tuple[Tensor, Tensor | None]], n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """As `in_order`, but every process gets all batches."""
+        for i in range(n):
+            owner = i % self.size
+            batch = next(own) if owner == self.rank else (None, None)
+            x, y = batch if self.size == 1 else (self._spread(tensor, owner) for tensor in batch)
+            assert x is not None
+            yield x, y
+
+    def _spread(self, tensor: Tensor | None, owner: int) -> Tensor | None:
+        """Broadcast what one process has, perhaps nothing."""
+        head = torch.empty(10, dtype=torch.int64)
+        if owner == self.rank:
+            tensor, head = _packed(tensor)
+        dist.broadcast(head, owner, group=self.host)
+        if owner != self.rank:
+            tensor = _room(head)
+        if tensor is not None:
+            dist.broadcast(tensor, owner, group=self.host)
+        return tensor
+
+    def _send(self, tensor: Tensor | None) -> None:
+        tensor, head = _packed(tensor)
+        dist.send(head, 0, group=self.host)
+        if tensor is not None:
+            dist.send(tensor, 0, group=self.host)
+
+    def _receive(self, source: int) -> Tensor | None:
+        head = torch.empty(10, dtype=torch.int64)
+        dist.recv(head, source, group=self.host)
+        tensor = _room(head)
+        if tensor is not None:
+            dist.recv(tensor, source, group=self.host)
+        return tensor
+
+    @contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """Let a failure here end the others soon, with its reason; and theirs this one, with theirs."""
+        if self.size == 1:
+            yield
+            return
+        before, self.in_step = self.in_step, False
+        if self.watch is not None:
+            self.watch.waiting += 1
+        try:
+            yield
+            self.in_step = before
+        except BaseException as e:
+            if not _is_loss(e):
+                if not isinstance(e, PeerLost):
+                    self._leave_word(e)
+                raise
+            raise self._lost() from None
+        finally:
+            if self.watch is not None:
+                self.watch.waiting -= 1
+
+    def _leave_word(self, error: BaseException) -> None:
+        told = isinstance(error, GenzooError) or not str(error)
+        sentence = str(error) or type(error).__name__
+        with suppress(RuntimeError):
+            self.store.set(f"genzoo/failed/{self.rank}", sentence if told else f"{type(error).__name__}: {sentence}")
+
+    def _lost(self) -> PeerLost:
+        """Find out who is gone, and why if it left word."""
+        gone, why = [r for r in range(self.size) if r != self.rank], ""
+        try:
+            self.store.set(f"genzoo/alive/{self.rank}", "1")
+            until = time.monotonic() + 1.5
+            while gone and time.monotonic() < until and not why:
+                for r in list(gone):
+                    if self.store.check([f"genzoo/failed/{r}"]):
+                        gone, why = [r], ": " + self.store.get(f"genzoo/failed/{r}").decode()
+                        break
+                    if self.store.check([f"genzoo/alive/{r}"]):
+                        gone.remove(r)
+                if self.watch is not None and self.watch.gone is not None and not why:
+                    gone = [self.watch.gone]
+                time.sleep(0.05)
+        except RuntimeError:  # the store was process 0's
+            gone = [0]
+        who = "process " + ", ".join(map(str, gone)) if gone else "a process"
+        end = "" if why else ", perhaps killed"
+        lost = PeerLost(f"{who} of {self.size} is gone{end}{why or ', so this one stops'}")
+        lost.because = gone[0] if len(gone) == 1 else -1
+        return lost
+
+
+_KINDS = (torch.uint8, torch.int64, torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int32)
+_LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket (timeout|error)|timed out", re.I)
+
+
+def _packed(tensor: Tensor | None) -> tuple[Tensor | None, Tensor]:
+    """A tensor as it is sent, and what is sent before it: its kind and shape."""
+    head = torch.full((10,), -1)
+    if tensor is not None:
+        tensor = tensor.detach().cpu().contiguous()
+        head[: 1 + tensor.dim()] = torch.tensor([_KINDS.index(tensor.dtype), *tensor.shape])
+    return tensor, head
+
+
+def _room(head: Tensor) -> Tensor | None:
+    """A tensor to receive what a head announces."""
+    kind, *shape = head.tolist()
+    return None if kind < 0 else torch.empty([v for v in shape if v >= 0], dtype=_KINDS[kind])
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether an error says that communication broke down."""
+    if isinstance(error, GenzooError):
+        return False
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and bool(_LOST.search(str(error))))
+
+
+class Ballot:
+    """Flags that any process may raise and all follow after the same step, within a moment.
+
+    The exchange runs beside the next steps, so that nobody waits for it, and only so often that it costs nothing:
+    its pace, in steps, is agreed on with the flags. Alone, flags hold at once.
+    """
+
+    def __init__(self, runtime: Runtime, seconds: float = 0.05) -> None:
+        self._runtime, self._seconds = runtime, seconds
+        self._vote: tuple[Any, Tensor] | None = None
+        self._raised: list[bool] = []
+        self._pace = self._left = 1
+        self._since = time.monotonic()
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """Give this step's flags and get those that all agreed on, each of them once."""
+        if self._runtime.size == 1:
+            return flags
+        self._raised = [a or b for a, b in zip(flags, self._raised or flags, strict=True)]
+        self._left -= 1
+        if self._left > 0:
+            return (False,) * len(flags)
+        now = time.monotonic()
+        pace = round(self._pace * self._seconds / max(now - self._since, 1e-6))
+        agreed, self._since = self.close(len(flags)), now
+        values = torch.tensor([*self._raised, min(max(pace, 1), 1000)], dtype=torch.int32)
+        work = dist.all_reduce(values, dist.ReduceOp.MAX, group=self._runtime.host, async_op=True)
+        self._vote, self._raised, self._left = (work, values), [], self._pace
+        return agreed
+
+    def close(self, n: int) -> tuple[bool, ...]:
+        """Wait for the exchange that is under way, and give its result."""
+        if self._vote is None:
+            return (False,) * n
+        work, values = self._vote
+        work.wait()
+        self._vote, (*flags, self._pace) = None, values.tolist()
+        return tuple(map(bool, flags))

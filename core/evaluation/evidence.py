@@ -1,0 +1,411 @@
+"""How a model is judged: what a metric is given (`Evidence`), what it gives back, and what extracts features."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.data import Data, to_model, to_people, to_pixels
+from genzoo.core.distributed.runtime import Runtime
+from genzoo.core.errors import GenzooError
+from genzoo.core.evaluation.feature_cache import FeatureCache
+from genzoo.core.likelihood import Implicit
+from genzoo.core.math.intervals import Estimate
+from genzoo.core.model import Model
+from genzoo.core.spec import DataSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor says of observations: ``features (N, D)``, and ``logits (N, K)`` if it classifies."""
+
+    features: Tensor
+    logits: Tensor | None = None
+
+
+class Extractor(ABC):
+    """Base of the registry's kind ``extractor``: turns observations into features that metrics compare.
+
+    Attributes:
+        name: what results call it.
+        class_names: what its logits stand for, empty if it does not classify.
+        inception: whether the features are those of FID's own Inception, the only ones that make a "FID".
+        version: of the code around the weights: counts up when equal weights give other features.
+    """
+
+    name: str = ""
+    class_names: tuple[str, ...] = ()
+    inception: bool = False
+    version: int = 1
+
+    @classmethod
+    @abstractmethod
+    def open(cls, spec: DataSpec, path: Path | None = None) -> Extractor:
+        """Get it ready for data of a kind.
+
+        Args:
+            spec: what the observations are.
+            path: the user's own file, for extractors that are read from one.
+
+        Raises:
+            UsageError: if it does not fit such data, or what it needs is not installed; says which.
+        """
+
+    @abstractmethod
+    def extract(self, x: Tensor) -> Features:
+        """Features of a batch in people's units: images ``(B, C, H, W)`` in [0, 1], vectors ``(B, D)``."""
+
+    @abstractmethod
+    def sha256(self) -> str:
+        """Hash of all that decides the features: weights, and version of the code."""
+
+    def to(self, device: Any) -> Any:
+        """Move to a device; extractors that choose their own stay where they are."""
+        return self
+
+
+def hash_of(module: nn.Module, version: int) -> str:
+    """The sha256 of a network's names, shapes and numbers, and of its code's version."""
+    digest = hashlib.sha256(f"{type(module).__name__} {version}".encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a metric gives back, where a bare `Estimate` does not say it all.
+
+    Attributes:
+        estimate: the number and its interval.
+        details: plain data beyond it.
+        pictures: images ``(N, C, H, W)`` in [0, 1] that are evidence, by name.
+        n_real: observations used, None for all that the evidence holds.
+        n_fake: samples used, likewise.
+        why: reason for there being no interval.
+    """
+
+    estimate: Estimate
+    details: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    n_real: int | None = None
+    n_fake: int | None = None
+    why: str = ""
+
+
+class Metric(ABC):
+    """Base of the registry's kind ``metric``: one number of one model.
+
+    The registry's entry says direction, unit and needs (see `NEEDS`); the class computes, from evidence that
+    meets those needs. Options that are not named in `silent` are part of the protocol.
+
+    Attributes:
+        version: counts up when equal evidence gives another number.
+        silent: options that change the interval only.
+        niche: whether it is of some data only, so that its absence elsewhere is no news.
+    """
+
+    version: ClassVar[int] = 1
+    silent: ClassVar[tuple[str, ...]] = ("resamples",)
+    niche: ClassVar[bool] = False
+
+    @dataclass(frozen=True)
+    class Options:
+        """No options."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options if options is not None else type(self).Options()
+
+    @abstractmethod
+    def measure(self, evidence: Evidence) -> Estimate | Measured:
+        """Compute it.
+
+        Raises:
+            GenzooError: if it cannot be had of this evidence after all.
+        """
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Why it cannot be measured here, beyond its needs; "" if it can. Must be cheap."""
+        return ""
+
+    def title(self, evidence: Evidence) -> str:
+        """What to call the number in a table; "" is the entry's name."""
+        return ""
+
+
+class Evidence:
+    """What metrics are given: samples, data, model; each computed at the first use and then shared.
+
+    Attributes:
+        spec: what an observation is.
+        data: the reference observations that were chosen.
+        model: the model, None where samples alone are judged.
+        seed: of sampling and of every random choice.
+        device: where networks run; what is kept is on the CPU.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        draw: Callable[[], tuple[Tensor, Tensor | None]],
+        *,
+        n_fake: int,
+        model: Model | None = None,
+        asked: bool = False,
+        training: Callable[[], Data | None] = lambda: None,
+        has_training: bool = False,
+        extractor: Extractor | None = None,
+        why_no_extractor: str = "no extractor was given",
+        cache: FeatureCache | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        batch_size: int = 256,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.spec, self.data, self.model, self.seed = data.spec, data, model, seed
+        self.device, self.batch_size, self.n_fake = torch.device(device), batch_size, n_fake
+        self.extractor, self.why_no_extractor = extractor, why_no_extractor
+        self.has_training, self.has_asked = has_training, asked
+        self._draw, self._training, self._cache = draw, training, cache
+        self._runtime = runtime or Runtime()
+        self._kept: dict[Any, Any] = {}
+
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """What ``compute`` returned when this key was first asked for: metrics of one kind share their work."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        found: T = self._kept[key]
+        return found
+
+    def share_out(self, needs: Collection[str]) -> None:
+        """Make with all processes what metrics of these needs share; what comes after, each makes alone.
+
+        Process 0 then has it all, and is the one to measure.
+        """
+        if self._runtime.size > 1 and "samples" in needs:
+            _ = self._drawn
+        if self._runtime.size > 1 and "features" in needs:
+            _ = self.fake_features, self.real_features
+        self._runtime = Runtime()
+
+    # Observations, in people's units.
+
+    @cached_property
+    def _drawn(self) -> tuple[Tensor, Tensor | None]:
+        x, asked = self._draw()
+        return stored(self.spec, x), asked
+
+    @property
+    def samples(self) -> Tensor:
+        """Samples ``(N, *spec.shape)``: images in [0, 1] rounded to 8 bits, as a saved picture would be."""
+        return self.once("samples", lambda: shown(self.spec, self._drawn[0]))
+
+    @property
+    def asked(self) -> Tensor | None:
+        """Labels that the samples were asked to have, ``(N,)``; None of an unconditional model."""
+        return self._drawn[1]
+
+    @property
+    def real(self) -> Tensor:
+        """Observations of the data ``(M, *spec.shape)``, as `samples`."""
+        return self.once("real", lambda: people(self.data))
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The data's labels ``(M,)``."""
+        return self.data.y
+
+    @cached_property
+    def training(self) -> Data | None:
+        """The training split, if there is one."""
+        return self._training()
+
+    # Features.
+
+    @property
+    def fake_features(self) -> Features:
+        """Of the samples."""
+        return self.once("fake features", lambda: self._extract(self._drawn[0]))
+
+    @property
+    def real_features(self) -> Features:
+        """Of the data; kept on disk between evaluations."""
+        return self.once("real features", lambda: self._cached(self.data))
+
+    @property
+    def training_features(self) -> Features:
+        """Of the training split; kept on disk between evaluations."""
+        assert self.training is not None
+        training = self.training
+        return self.once("training features", lambda: self._cached(training))
+
+    def _cached(self, data: Data) -> Features:
+        assert self.extractor is not None
+        if self._cache is None:
+            return self._extract(people(data, whole=False))
+        key = f"{data.fingerprint()} {data.spec.levels} {data.dynamic} {self.extractor.name} {self.extractor.sha256()}"
+        first = self._runtime.first
+        found = self._cache.get(key) if first else None
+        if not self._runtime.tell(found is not None):  # of process 0, which alone needs them
+            features = self._extract(people(data, whole=False))
+            found = {"features": features.features}
+            found |= {} if features.logits is None else {"logits": features.logits}
+            if first:
+                self._cache.put(key, found)
+        return Features(torch.empty(0)) if found is None else Features(found["features"], found.get("logits"))
+
+    @torch.no_grad()
+    def _extract(self, x: Tensor) -> Features:
+        assert self.extractor is not None
+        self.extractor.to(self.device)
+        features, logits = [], []
+        parts = torch.split(x, self.batch_size)
+        own = (self._extracted(parts[i]) for i in self._runtime.mine(len(parts)))
+        for found, scores in self._runtime.in_order(own, len(parts)):
+            features.append(found)
+            logits += [] if scores is None else [scores]
+        return Features(torch.cat(features or [torch.empty(0)]), torch.cat(logits) if logits else None)
+
+    @torch.no_grad()
+    def _extracted(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        assert self.extractor is not None
+        found = self.extractor.extract(shown(self.spec, x).to(self.device))
+        return found.features.flatten(1).float().cpu(), None if found.logits is None else found.logits.float().cpu()
+
+    # Codes.
+
+    def log_weights(self, samples: int, limit: int) -> Tensor:
+        """Importance weights of the first ``limit`` observations, ``(K, N)`` in nats: see `Model.log_weights`."""
+        assert self.model is not None
+        model = self.model
+
+        def compute() -> Tensor:
+            parts = model.importance_weights(*self._given(limit), samples=samples, seed=self.seed)
+            return torch.cat([w.cpu() for w in parts], 1)
+
+        return self.once(("log weights", samples, limit), compute)
+
+    def posterior(self, data: Data | None = None) -> tuple[Tensor, Tensor]:
+        """Posterior means ``(M, D)`` and KL to the prior ``(M, D)`` in nats, of the data or of other data."""
+        assert self.model is not None
+        model, chosen = self.model, self.data if data is None else data
+
+        def compute() -> tuple[Tensor, Tensor]:
+            y = chosen.y if model.classes else None
+            means, divergences = model.posterior_numbers(people(chosen), y, batch_size=self.batch_size)
+            return means.cpu(), divergences.cpu()
+
+        return self.once(("posterior", id(chosen)), compute)
+
+    def reconstructions(self, limit: int) -> tuple[Tensor, Tensor]:
+        """The first ``limit`` observations and what the model makes of them, 8-bit as `samples`."""
+        assert self.model is not None
+        model = self.model
+
+        def compute() -> tuple[Tensor, Tensor]:
+            x, y = self._given(limit)
+            again = model.reconstruct(x, y, batch_size=self.batch_size).cpu()
+            return x, shown(self.spec, stored(self.spec, again))
+
+        return self.once(("reconstructions", limit), compute)
+
+    def _given(self, limit: int) -> tuple[Tensor, Tensor | None]:
+        assert self.model is not None
+        y = self.data.y[:limit] if self.model.classes and self.data.y is not None else None
+        return self.real[:limit], y
+
+    def lacks(self, need: str) -> str:
+        """Why a need of `NEEDS` is not met, "" if it is."""
+        return NEEDS[need](self)
+
+
+def stored(spec: DataSpec, x: Tensor) -> Tensor:
+    """Keep observations small: images of people's floats as 8-bit pixels, the rest as float32, on the CPU."""
+    x = x.detach()
+    if spec.modality != "image":
+        return x.float().cpu()
+    return (x if x.dtype == torch.uint8 else to_pixels(spec, x)).cpu()
+
+
+def shown(spec: DataSpec, x: Tensor) -> Tensor:
+    """What `stored` keeps, as float32 in people's units."""
+    return x.float().div_(255) if spec.modality == "image" and x.dtype == torch.uint8 else x.float()
+
+
+def people(data: Data, *, whole: bool = True) -> Tensor:
+    """Observations of a data set in people's units; images rounded to 8 bits, as pixels unless ``whole``.
+
+    Of dynamically binarized data the pixels are drawn once, by seed 0.
+    """
+    spec = data.spec
+    if spec.modality != "image" or spec.levels is None:
+        x = data.x.cpu()
+    elif data.dynamic:
+        uniform = torch.rand(data.x.shape, generator=torch.Generator().manual_seed(0))
+        top = 255 if data.x.dtype == torch.uint8 else 1
+        x = torch.lt(uniform * top, data.x.cpu()).to(torch.uint8) * 255
+    elif spec.levels == 256:
+        x = data.x.cpu()
+    else:
+        x = to_people(spec, to_model(spec, data.x.cpu()))
+    kept = stored(spec, x)
+    return shown(spec, kept) if whole else kept
+
+
+def _encoder(e: Evidence) -> str:
+    if e.model is None:
+        return "these are samples without their model"
+    if e.model.encoder is None:
+        return "the model has no encoder"
+    if e.model.classes and e.labels is None:
+        return "the model is conditional and the data has no labels"
+    return ""
+
+
+def _likelihood(e: Evidence) -> str:
+    if e.model is None:
+        return "these are samples without their model"
+    if isinstance(e.model.likelihood, Implicit):
+        return "the model has no likelihood: a GAN's generator puts out samples, not a distribution"
+    return _encoder(e)
+
+
+def _training(e: Evidence) -> str:
+    return "" if e.has_training else "the training data is not known: name a data set or a path, or give training="
+
+
+NEEDS: Mapping[str, Callable[[Evidence], str]] = {
+    "samples": lambda e: "",
+    "data": lambda e: "",
+    "images": lambda e: "" if e.spec.modality == "image" else f"it is of images, and this is {e.spec.modality} data",
+    "features": lambda e: "" if e.extractor else e.why_no_extractor,
+    "labels": lambda e: "" if e.labels is not None else "the data has no labels",
+    "training": _training,
+    "encoder": _encoder,
+    "likelihood": _likelihood,
+    "conditional": lambda e: "" if e.has_asked else "the samples were not asked to be of any class",
+    "factors": lambda e: "" if e.data.factors is not None else "the factors behind this data are not known",
+}
+
+
+def why_absent(metric: Metric, needs: tuple[str, ...], evidence: Evidence) -> str:
+    """Why a metric cannot be measured, "" if it can."""
+    for need in needs:
+        reason = evidence.lacks(need)
+        if reason:
+            return reason
+    try:
+        return metric.refuses(evidence)
+    except GenzooError as e:
+        return str(e)

@@ -1,0 +1,107 @@
+"""Ways through the space of codes: one number of a code at a time, those first that do most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genzoo.core.data import Data
+from genzoo.core.errors import UsageError
+from genzoo.core.evaluation.evidence import people
+from genzoo.core.model import Model
+
+REACH = 2.5  # standard deviations of the prior to either side
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """What single numbers of a code do.
+
+    Attributes:
+        x: ``(D, S, *spec.shape)`` in people's units: D numbers of the code, S values of each.
+        dimensions: which numbers of the code, the most active first.
+        activity: of each of them.
+        measure: what activity is: nats of KL to the prior, or the mean change of what comes out.
+        values: what each number was set to, ``(S,)``.
+    """
+
+    x: Tensor
+    dimensions: tuple[int, ...]
+    activity: tuple[float, ...]
+    measure: str
+    values: tuple[float, ...]
+
+
+def traverse(
+    model: Model,
+    rows: int = 8,
+    steps: int = 9,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    data: Data | None = None,
+    reach: float = REACH,
+    dimensions: tuple[int, ...] = (),
+) -> Traversal:
+    """Move single numbers of a code from ``-reach`` to ``reach`` and leave the others as they are.
+
+    Args:
+        model: any; without an encoder, or without data, activity is the change in what comes out.
+        rows: how many numbers of the code, the most active ones.
+        steps: values of each, both ends included.
+        seed: of the code that the way starts from.
+        label: class, for a conditional model; default is the first.
+        data: observations whose KL to the prior says which numbers of the code are in use.
+        reach: how far to go, in standard deviations of the prior.
+        dimensions: which numbers of the code to move, instead of the most active ones.
+
+    Raises:
+        UsageError: if a number is out of range.
+    """
+    size = model.latent.size
+    if rows < 1 or steps < 2:
+        raise UsageError(f"a traversal has at least 1 row and 2 steps, not {rows} and {steps}")
+    if not 0 < reach <= 100:
+        raise UsageError(f"a traversal reaches a positive number of standard deviations, at most 100, not {reach:g}")
+    wrong = [d for d in dimensions if not 0 <= d < size]
+    if wrong:
+        raise UsageError(f"there is no number {wrong[0]} in a code of {size}: they are 0 to {size - 1}")
+    labels = _label(model, label)
+    activity, measure = _activity(model, seed, labels, data, reach)
+    chosen = list(dimensions) or activity.argsort(descending=True, stable=True)[: min(rows, size)].tolist()
+    values = torch.linspace(-reach, reach, steps)
+    z = model.codes(0, 1, seed=seed).repeat(len(chosen), steps, 1)
+    for row, d in enumerate(chosen):
+        z[row, :, d] = values.to(z)
+    y = None if labels is None else labels.repeat(len(chosen) * steps)
+    x = model.decode(z.flatten(0, 1), y).view(len(chosen), steps, *model.spec.shape)
+    active = tuple(float(activity[d]) for d in chosen)
+    return Traversal(x, tuple(chosen), active, measure, tuple(values.tolist()))
+
+
+def _label(model: Model, label: int | None) -> Tensor | None:
+    if not model.classes:
+        if label is not None:
+            raise UsageError("this model is not conditional: it takes no label")
+        return None
+    return torch.tensor([0 if label is None else label])
+
+
+def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None, reach: float) -> tuple[Tensor, str]:
+    """How much each number of a code matters ``(size,)``, and by what measure."""
+    if model.encoder is not None and data is not None and not (model.classes and data.y is None):
+        some = data.take(slice(1000))
+        _, kl = model.posterior_numbers(people(some), some.y if model.classes else None)
+        return kl.double().mean(0).cpu(), "nats"
+    size = model.latent.size
+    few = max(1, min(8, 2048 // size))
+    z = model.codes(0, few, seed=seed)
+    change = torch.empty(size, dtype=torch.float64)
+    for d in range(size):  # both ends of one number at a time: memory does not grow with the code
+        ends = z.repeat(2, 1)
+        ends[:few, d], ends[few:, d] = -reach, reach
+        x = model.decode(ends, None if labels is None else labels.repeat(2 * few))
+        change[d] = (x[few:] - x[:few]).abs().double().mean().item()
+    return change, "mean change"

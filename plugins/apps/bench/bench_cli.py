@@ -1,0 +1,287 @@
+"""Benchmarks: one command, one table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genzoo.cli.train import Set, assignments
+from genzoo.registry.console.options import Device, Json, Quiet, Threads, shown
+from genzoo.registry.console.output import emit_json, hint, table
+
+if TYPE_CHECKING:
+    from genzoo.plugins.apps.bench.bench_report import Table
+
+Cases = Annotated[str, typer.Option(help="Which trainings, as a,b,c; default all that are measured.")]
+Pairs = Annotated[int, typer.Option(min=1, help="Rounds of A, B, A, B, …: 15 or more for an interval of 95 %.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the table (.md) and the numbers (.json).")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    bench = typer.Typer(
+        help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.",
+        rich_markup_mode=None,
+        no_args_is_help=True,
+    )
+    for command in (train, sample, defaults, precision, zoo, modes, sensitivity, likelihood):
+        bench.command()(command)
+    app.add_typer(bench, name="bench")
+
+
+def train(
+    cases: Cases = "",
+    pairs: Pairs = 15,
+    against: Annotated[
+        str, typer.Option(help="Which of hand, pythae, torchgan, mimicry, recorded, as a,b; default all.")
+    ] = "",
+    threads: Threads = None,
+    device: Device = "auto",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="In place of the recipes' own.")] = None,
+    out: Out = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Time training against hand-written loops and other libraries, on the same networks and batches."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    lines = bench.train(
+        _several(cases) or tuple(bench.CASES), pairs=pairs, against=_several(against) or bench.AGAINST,
+        threads=threads, device=device, batch_size=batch_size, out=out, progress=shown(quiet),
+    )  # fmt: skip
+    _tell(bench.speed_table(lines), [asdict(line) for line in lines], "train", out, json, threads, device)
+
+
+def sample(
+    cases: Cases = "",
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 50_000,
+    pairs: Pairs = 15,
+    threads: Threads = None,
+    device: Device = "auto",
+    out: Out = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Time sampling to an .npz against the generator's bare forward pass, and measure its memory."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    lines = bench.sample(
+        _several(cases) or bench.SAMPLED, n=n, pairs=pairs, threads=threads, device=device, out=out,
+        progress=shown(quiet),
+    )  # fmt: skip
+    _tell(bench.sampling_table(lines), [asdict(line) for line in lines], "sample", out, json, threads, device)
+
+
+def defaults(
+    cases: Cases = "",
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Also with every turn compiled: minutes of warm-up.")
+    ] = False,
+    pairs: Pairs = 15,
+    threads: Threads = None,
+    device: Device = "auto",
+    out: Out = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Time what each default of the trainer brings: fused Adam, averages, bfloat16, channels last."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    lines = bench.defaults(
+        _several(cases) or bench.MEASURED, changes=tuple(bench.CHANGES) if compile else None, pairs=pairs,
+        threads=threads, device=device, out=out, progress=shown(quiet),
+    )  # fmt: skip
+    _tell(bench.defaults_table(lines), [asdict(line) for line in lines], "defaults", out, json, threads, device)
+
+
+def precision(
+    cases: Cases = "",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each run.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 3,
+    threads: Threads = None,
+    device: Device = "auto",
+    out: Out = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train in float32 and in bfloat16 with the same seeds and compare the metrics."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    lines = bench.precision(
+        _several(cases) or bench.JUDGED, steps=steps, seeds=seeds, threads=threads, device=device, out=out,
+        progress=shown(quiet),
+    )  # fmt: skip
+    _tell(bench.quality_table(lines), [asdict(line) for line in lines], "precision", out, json, threads, device)
+
+
+def _several(text: str) -> tuple[str, ...]:
+    """The names in ``a,b,c``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _tell(
+    found: Table, lines: list[dict[str, Any]], name: str, out: Path | None, json: bool, threads: int | None, device: str
+) -> None:
+    """Print a table, or its numbers, with what it was measured on."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    about = bench.machine_named(device, threads)
+    if json:
+        emit_json({"machine": about, "lines": lines})
+        return
+    table(found.rows, found.header)
+    hint(f"on {bench.sentence(about)}")
+    if out:
+        hint(f"table and numbers in {out / name}.md and .json")
+
+
+def zoo(
+    data: Annotated[str, typer.Option(help="Name of a data set.")] = "fashion-mnist",
+    budget: Annotated[str, typer.Option(help="Training time of each recipe, as 90s, 10min or 1h.")] = "10min",
+    recipes: Annotated[str, typer.Option(help="Names, as a,b; default all that fit the data.")] = "",
+    metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; the first one ranks.")] = "",
+    n: Annotated[
+        int | None, typer.Option("-n", min=2, help="Samples of each; default as many as there are data.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of a time.")] = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    extractor: Annotated[str | None, typer.Option(help="Of features, as for genzoo eval.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for table, page, numbers and runs; what is in it is not done again.")
+    ] = Path("leaderboard"),
+    set_: Set = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train recipes under one budget, judge all by one protocol, and rank them."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    board = bench.zoo(
+        data, budget=budget, recipes=_several(recipes) or None, metrics=_several(metrics) or None, n=n, seed=seed,
+        steps=steps, options=assignments(set_), threads=threads, device=device, extractor=extractor, out=out,
+        progress=shown(quiet),
+    )  # fmt: skip
+    if json:
+        emit_json(board.to_dict())
+        return
+    lines = bench.board_table(board, brief=True)
+    table(lines.rows, lines.header)
+    if any(cell.endswith("*") for row in lines.rows for cell in row):
+        hint("* better than every other: its interval has no point in common with theirs")
+    for line in board.lines:
+        if line.why:
+            hint(f"{line.recipe} broke down: {line.why}")
+    for name, why in board.left_out.items():
+        hint(f"{name} is left out: {why}")
+    before = sum(line.was_there for line in board.lines)
+    hint(f"table, page and numbers in {out / 'leaderboard'}.md, .html and .json"
+         + (f"; {before} of {len(board.lines)} trainings were there before" if before else ""))  # fmt: skip
+
+
+def modes(
+    data: Annotated[
+        str, typer.Option(help="Of grid25, ring8, stacked-digits and stacked-fashion, as a,b; default all.")
+    ] = "",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each; default 3, and 1 on stacked pictures.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only GANs whose label starts like this.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Training time of each run, as 90s or 10min; default 4min on stacked pictures.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each run, in place of a time.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; default one per core, and one on stacked pictures.")
+    ] = None,
+    threads: Threads = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the table, numbers and pictures; what is in it is not measured again.")
+    ] = Path("modes"),
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train GANs on data with known modes, mixtures and stacked pictures, and count the modes they cover."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    chosen = bench.contenders(only or ())
+    results = bench.modes(
+        _several(data) or bench.KNOWN, seeds=seeds, contenders=chosen, budget=budget, steps=steps, jobs=jobs,
+        threads=threads, out=out, progress=shown(quiet),
+    )  # fmt: skip
+    found = bench.mode_table(results)
+    if json:
+        names = dict.fromkeys(r.data for r in results)
+        lines = {d: {name: c.to_dict() for name, (_, c) in bench.reference_lines(d).items()} for d in names}
+        emit_json({"reference": lines, "results": [r.to_dict() for r in results]})
+        return
+    table(found.rows, found.header)
+    before = sum(r.was_there for r in results)
+    hint(
+        f"table, numbers and pictures in {out}" + (f"; {before} of {len(results)} were there before" if before else "")
+    )
+
+
+def sensitivity(
+    data: Annotated[str, typer.Option(help="A data set of labelled 8-bit images.")] = "fashion-mini",
+    metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; default all that judge samples.")] = "",
+    damages: Annotated[
+        str, typer.Option(help="Of blur, noise, dropped, repeated, copies and labels, as a,b; default all.")
+    ] = "",
+    n: Annotated[int, typer.Option("-n", min=2, help="Pictures in each set.")] = 500,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of each set.")] = 3,
+    extractor: Annotated[str | None, typer.Option(help="Of features, as for genzoo eval.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page (.md) and the numbers (.json); makes it resumable.")
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Spoil real pictures and say which metrics see it: blur, noise, dropped classes, duplicates, copies, labels."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    found = bench.sensitivity(
+        data, metrics=_several(metrics) or None, damages=_several(damages) or tuple(bench.DAMAGES), n=n, seeds=seeds,
+        extractor=extractor, out=out, progress=shown(quiet),
+    )  # fmt: skip
+    if json:
+        emit_json(found.to_dict())
+        return
+    lines = bench.sensitivity_table(found)
+    table(lines.rows, lines.header)
+    hint("✓ orders clean, slight, heavy; (✓) sees heavy damage only; – is blind to it; ✗ is fooled by it")
+    for metric, why in found.absent.items():
+        hint(f"{metric} is absent: {why}")
+    if out:
+        hint(f"page and numbers in {out / 'sensitivity'}.md and .json")
+
+
+def likelihood(
+    seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
+    epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 10,
+    images: Annotated[int, typer.Option(min=2, help="How many of the first test images.")] = 1000,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples for each.")] = 500,
+    threads: Threads = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the run.")] = None,
+    set_: Set = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images."""
+    from genzoo.plugins.apps.bench import benchmarks as bench
+
+    estimate = bench.likelihood(
+        seed=seed, epochs=epochs, images=images, samples=samples, threads=threads, out=out,
+        options=assignments(set_), progress=shown(quiet),
+    )  # fmt: skip
+    nll, error, ess = -estimate.mean, estimate.mean_standard_error, estimate.effective_samples.mean().item()
+    if json:
+        emit_json({"nll": nll, "standard_error": error, "images": images, "importance_samples": samples,
+                   "effective_samples": ess, "bits_per_dimension": estimate.bits_per_dimension})  # fmt: skip
+        return
+    print(f"NLL {nll:.2f} ± {error:.2f} nats over {images} test images "
+          f"(importance-weighted, {samples} samples each, {ess:.1f} effective)")  # fmt: skip

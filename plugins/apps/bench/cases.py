@@ -1,0 +1,128 @@
+"""What `genzoo bench train` trains: recipes, with the hand-written loop that equals each."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.core.config import Config
+from genzoo.core.data import Data
+from genzoo.core.objective import Networks, Objective
+from genzoo.core.training.trainer import Trainer
+from genzoo.plugins.apps.bench import hand
+from genzoo.plugins.apps.bench.wae import WAE
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.fit import initialize
+
+MLP = {"generator": "mlp", "encoder": "mlp"}
+SQUARED = {"likelihood": "gaussian", "likelihood.sigma": "fixed", "train.validation": 0}
+TINY = {"generator.width": 32, "generator.depth": 1, "encoder.width": 32, "encoder.depth": 1, "latent.size": 2}
+
+
+class SquaredVAE(hand.VAE):
+    """A VAE with squared error, as pythae has it."""
+
+    def nll(self, x: Tensor, out: Tensor) -> Tensor:
+        """Half the squared error."""
+        return 0.5 * (x - out).square().sum()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training that both sides do.
+
+    Attributes:
+        title: for the table.
+        recipe: genzoo's.
+        options: over the recipe's.
+        data: the data set.
+        loop: the hand-written loop.
+        rivals: further libraries that it is measured against: ``pythae``, ``torchgan``, ``mimicry``.
+        wanted: rival to the ratio that is wanted.
+        objective: in place of the recipe's, where the zoo has none that equals the rival's.
+        reduced: whether genzoo is measured in bfloat16 too, which the rivals don't have on the CPU.
+    """
+
+    title: str
+    recipe: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    data: str = "fashion-mini"
+    loop: type[hand.Loop] | None = None
+    rivals: tuple[str, ...] = ()
+    wanted: Mapping[str, float] = field(default_factory=dict)
+    objective: type[Objective] | None = None
+    reduced: bool = False
+
+
+HAND = {"hand": 0.97}
+CASES: dict[str, Case] = {
+    "vae-mlp": Case("VAE-MLP", "vae", MLP, loop=hand.PixelVAE, wanted=HAND),
+    "vae-conv": Case("VAE-conv", "vae", loop=hand.PixelVAE, wanted=HAND),
+    "wgan-gp-conv": Case("WGAN-GP-conv", "wgan-gp", loop=hand.WGANGP, wanted=HAND),
+    "gan-mlp": Case(
+        "GAN-MLP", "gan", {"generator": "mlp", "critic": "mlp", "critic.spectral_norm": False},
+        loop=hand.GAN, wanted=HAND,
+    ),
+    "gan-plane": Case("GAN-MLP in the plane", "gan", data="ring8", loop=hand.GAN, wanted=HAND),
+    "dcgan": Case(
+        "DCGAN", "gan", {"critic.norm": "batch", "critic.spectral_norm": False, "train.average": 0},
+        loop=hand.GAN, rivals=("torchgan", "mimicry"), reduced=True,
+        wanted={**HAND, "torchgan": 1.0, "mimicry": 1.0, "torchgan/bfloat16": 1.25, "mimicry/bfloat16": 1.25},
+    ),
+    "vae-mlp-squared": Case(
+        "VAE-MLP, squared error", "vae", {**MLP, **SQUARED}, loop=SquaredVAE, rivals=("pythae",),
+        wanted={**HAND, "pythae": 1.4},
+    ),
+    "vae-tiny": Case(
+        "VAE-tiny, squared error", "vae", {**MLP, **SQUARED, **TINY}, loop=SquaredVAE, rivals=("pythae",),
+        wanted={**HAND, "pythae": 2.0},
+    ),
+    "wae-tiny": Case(
+        "WAE-tiny", "vae", {**MLP, **SQUARED, **TINY}, rivals=("pythae",), wanted={"pythae": 2.0}, objective=WAE
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case with its data, config, and networks in their initial state."""
+
+    case: Case
+    config: Config
+    data: Data
+    objective: Objective
+    nets: Networks
+
+    def fresh(self) -> Networks:
+        """A copy of the networks."""
+        return copy.deepcopy(self.nets)
+
+    def trainer(self, precision: str = "float32", *, compile_turns: bool = False) -> Trainer:
+        """The trainer of genzoo over a copy of the networks."""
+        return Trainer(
+            copy.deepcopy(self.objective), self.fresh(), self.data, self.config.train,
+            precision=precision, compile_turns=compile_turns,
+        )  # fmt: skip
+
+
+def prepare(case: Case, device: torch.device, batch_size: int | None = None) -> Prepared:
+    """Load a case's data, in whole batches, and build its networks."""
+    from genzoo.registry.verbs.load import load_data
+
+    data = load_data(case.data)
+    options = {"train.validation": 0, "train.steps": 2**30, "train.schedule": "constant", **case.options}
+    if batch_size:
+        options["train.batch_size"] = batch_size
+    config = compose(the_registry(), data.spec, case.recipe, options)
+    size = config.train.batch_size
+    data = data.take(slice(len(data) // size * size)).to(device)
+    objective, nets = initialize(config, 0)
+    if case.objective is not None:
+        objective = case.objective()
+    return Prepared(case, config, data, objective, nets.to(device))

@@ -1,0 +1,238 @@
+"""Models side by side, all measured alike, as a table, as data, and as a page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from genzoo.core.data import Data
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.evidence import Extractor
+from genzoo.core.evaluation.report import Report
+from genzoo.core.model import Model
+from genzoo.core.storage.files import given_path, write_bytes, write_json
+from genzoo.core.storage.strict import one_line
+from genzoo.plugins.apps.compare.comparison import Comparison, distinct
+from genzoo.registry import the_registry
+from genzoo.registry.defaults import choose
+from genzoo.registry.verbs.evaluate import evaluate, read_report
+from genzoo.registry.verbs.fit import pick_device
+from genzoo.registry.verbs.sample import check_fits
+from genzoo.registry.verbs.subjects import open_reference, open_subject
+from genzoo.registry.weights.history import History, history_of
+
+Split = Literal["train", "test"]
+FORMATS = (".html", ".htm", ".json")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those compared.
+
+    Attributes:
+        name: what it is called here.
+        source: what was given.
+        model: the model, None of samples and of reports.
+        samples: in people's units, of samples that were given in place of a model.
+        history: how it was made, as far as that is known.
+    """
+
+    name: str
+    source: str
+    model: Model | None = None
+    samples: Tensor | None = None
+    asked: Tensor | None = None
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True)
+class Compared(Comparison):
+    """A comparison, with the models and the data that a page shows.
+
+    Attributes:
+        sides: what was compared.
+        data: the data that all were measured against, None between reports.
+        training: gives the data that models were trained on, or None.
+        seed: of all samples.
+    """
+
+    sides: tuple[Side, ...] = ()
+    data: Data | None = None
+    training: Callable[[], Data | None] = lambda: None
+    seed: int = 0
+    extractor: Any = None
+
+    def save(self, out: str | os.PathLike[str], *, title: str = "") -> Path:
+        """Write the page (``.html``), or all as data (``.json``).
+
+        Args:
+            out: where to.
+            title: of the page.
+        """
+        path = comparison_path(out)
+        if path.suffix.lower() == ".json":
+            write_json(path, self.to_dict())
+        else:
+            from genzoo.plugins.apps.compare.page import page
+
+            write_bytes(path, page(self, title=title).encode())
+        return path
+
+
+def comparison_path(out: str | os.PathLike[str]) -> Path:
+    """Where a comparison can be written; refuses anything but ``.html`` and ``.json``."""
+    path = given_path(out)
+    if path.suffix.lower() not in FORMATS or path.is_dir():
+        raise UsageError(f"a comparison is written to an .html or a .json file, not to {path.name!r}")
+    return path
+
+
+def compare(
+    subjects: Sequence[Any],
+    data: Any = None,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    split: Split = "test",
+    training: Any = None,
+    extractor: str | os.PathLike[str] | Extractor | None = None,
+    options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    noise: bool = False,
+    truncation: float | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    cache: bool = True,
+    strict: bool = True,
+    progress: bool = False,
+) -> Compared:
+    """Measure models by one protocol: the same data, the same number of samples, the same seed.
+
+    Args:
+        subjects: what `genzoo.evaluate` takes, each; or reports of earlier evaluations: a `Report`, a
+            ``report.json``, a folder with one.
+        data: a `Data`, or what `genzoo.load_data` takes; not needed between reports.
+        metrics: names or tags, as for `genzoo.evaluate`.
+        names: what to call each; default goes by what they are.
+        n: samples of each; None takes as many as there are data, or as the fewest that were given.
+        strict: whether a metric that was asked for by its own name and that none of them has is an error.
+        seed: as for `genzoo.evaluate`, like all that follow.
+        split: likewise.
+        training: likewise.
+        extractor: likewise.
+        options: likewise.
+        data_options: likewise.
+        noise: likewise.
+        truncation: likewise.
+        batch_size: likewise.
+        device: likewise.
+        cache: likewise.
+        progress: show a bar on stderr.
+
+    Raises:
+        UsageError: for names that do not exist, and for numbers that were measured by different protocols.
+        GenzooError: if something cannot be read.
+    """
+    registry = the_registry()
+    asked_by_name = choose(registry, metrics)[1]
+    if isinstance(subjects, (str, os.PathLike)) or not isinstance(subjects, Sequence):
+        raise UsageError("what is compared is a list: of models, of weights, of files of samples")
+    if not subjects:
+        raise UsageError("there is nothing to compare: give models, files of samples, or reports")
+    if names is not None and (len(names) != len(subjects) or len(set(names)) != len(names)):
+        raise UsageError(f"{len(subjects)} different names are needed, one for each, not {', '.join(names) or 'none'}")
+    done = [_report(s) for s in subjects]
+    fresh = [s for s, report in zip(subjects, done, strict=True) if report is None]
+    titles = list(names or distinct([_title(s, r) for s, r in zip(subjects, done, strict=True)]))
+    if not fresh:
+        found = Comparison.of([r for r in done if r is not None], titles)
+        sides = tuple(Side(name, r.subject) for name, r in zip(titles, found.reports, strict=True))
+        return Compared(found.names, found.reports, found.rows, sides, seed=seed)
+    if data is None:
+        raise UsageError("name the data that all are measured against: a data set, a folder or a file")
+    where = pick_device(device)
+    opened, trained = open_reference(registry, data, split, training, data_options)
+    sides = ()
+    for subject, report, name in zip(subjects, done, titles, strict=True):
+        if report is not None:
+            sides += (Side(name, report.subject),)
+            continue
+        model, samples, asked, source = open_subject(subject, opened.spec, where)
+        if model is not None:
+            check_fits(model, opened.spec)
+        sides += (Side(name, source, model, samples, asked, _history(subject, model)),)
+    given = [len(s.samples) for s in sides if s.samples is not None]
+    n = min(given) if n is None and given else n
+    reports = []
+    for side, report in zip(sides, done, strict=True):
+        what: Any = side.model
+        if side.samples is not None:
+            what = side.samples if side.asked is None else (side.samples, side.asked)
+        reports.append(
+            report
+            or evaluate(
+                what, opened, metrics, n=n, seed=seed, training=_lazily(trained, data, training), extractor=extractor,
+                options=options, data_options=data_options, noise=noise and side.samples is None,
+                truncation=truncation if side.samples is None else None, batch_size=batch_size, device=device,
+                cache=cache, strict=False, name=side.name, progress=progress,
+            )
+        )  # fmt: skip
+    found = Comparison.of(reports, titles)
+    if strict:
+        _nobody(found, asked_by_name)
+    return Compared(found.names, found.reports, found.rows, sides, opened, trained, seed, extractor)
+
+
+def _report(subject: Any) -> Report | None:
+    """A report that was given in place of what it is of."""
+    if isinstance(subject, Report):
+        return subject
+    if not isinstance(subject, (str, os.PathLike)) or not os.fspath(subject):
+        return None
+    path = given_path(subject)
+    weights = (path / "config.json").exists() or (path / "checkpoints").exists()
+    if path.suffix.lower() == ".json" or (path.is_dir() and not weights and (path / "report.json").is_file()):
+        return read_report(path)
+    return None
+
+
+def _title(subject: Any, report: Report | None) -> str:
+    if isinstance(subject, (str, os.PathLike)):
+        return os.fspath(subject)
+    if report is not None:
+        return one_line(report.subject)
+    if isinstance(subject, Model):
+        return (subject.config.recipe if subject.config else "") or "model"
+    return (subject.name if isinstance(subject, Data) else "") or "samples"
+
+
+def _history(subject: Any, model: Model | None) -> History:
+    """How a model was made; of one without a folder only what it says itself."""
+    if model is None:
+        return History()
+    known = history_of(subject) if isinstance(subject, (str, os.PathLike)) else History()
+    return known if known.config is not None else replace(known, config=model.config)
+
+
+def _lazily(trained: Callable[[], Data | None], data: Any, training: Any) -> Any:
+    """The training data for an evaluation of opened data: what was named, as `evaluate` would find it itself."""
+    if training is not None:
+        return training
+    return data if isinstance(data, (str, os.PathLike)) else trained()
+
+
+def _nobody(found: Comparison, wanted: set[str]) -> None:
+    for reason, metrics in found.absences().items():
+        for metric in metrics:
+            if metric in wanted:
+                raise GenzooError(f"{metric} cannot be measured of any of them: {reason}")
+
+
+__all__ = ["Compared", "Side", "compare", "comparison_path"]

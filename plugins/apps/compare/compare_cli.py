@@ -1,0 +1,123 @@
+"""The command that puts models side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.evaluate import (
+    BatchSize,
+    Count,
+    Extractor,
+    Metrics,
+    NoCache,
+    Noise,
+    Options,
+    Seed,
+    Truncation,
+    checked,
+)  # fmt: skip
+from genzoo.core.errors import UsageError
+from genzoo.core.storage.strict import one_line
+from genzoo.registry.console.options import Data, Device, Json, Quiet, Split, shown
+from genzoo.registry.console.output import emit_json, hint, table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("compare")(compare)
+
+
+def compare(
+    subjects: Annotated[
+        list[str], typer.Argument(metavar="WEIGHTS...", help="Weights, runs, files of samples; or report.json files.")
+    ],
+    data: Data = "",
+    html: Annotated[Path | None, typer.Option(help="Write a page of its own, .html.")] = None,
+    metrics: Metrics = None,
+    names: Annotated[str | None, typer.Option(help="What to call each, comma-separated.")] = None,
+    title: Annotated[str, typer.Option(help="Of the page.")] = "",
+    n: Count = None,
+    seed: Seed = 0,
+    split: Split = "test",
+    extractor: Extractor = None,
+    set_: Options = None,
+    noise: Noise = False,
+    truncation: Truncation = None,
+    out: Annotated[Path | None, typer.Option(help="Write all numbers, .json.")] = None,
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+    no_cache: NoCache = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure models alike and put them side by side.
+
+    Example: genzoo compare runs/vae runs/gan --data fashion-mini --html report.html
+    """
+    if html is not None and html.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html takes the name of an .html file, not {html.name!r}")
+    if out is not None and out.suffix.lower() != ".json":
+        raise UsageError(f"--out takes the name of a .json file, not {out.name!r}; a page is written by --html")
+    options, data_options = checked(split, metrics, set_)
+    from genzoo.plugins.apps.compare import compare as comparing
+
+    for path in filter(None, (html, out)):
+        comparing.comparison_path(path)
+    found = comparing.compare(
+        subjects,
+        data or None,
+        metrics,
+        names=[w.strip() for w in names.split(",")] if names is not None else None,
+        n=n,
+        seed=seed,
+        split=split,  # type: ignore[arg-type]
+        extractor=extractor,
+        options=options,
+        data_options=data_options,
+        noise=noise,
+        truncation=truncation,
+        batch_size=batch_size,
+        device=device,
+        cache=not no_cache,
+        progress=shown(quiet),
+    )
+    written = [found.save(out)] if out is not None else []
+    if html is not None:
+        written.append(found.save(html, title=title))
+    if json:
+        emit_json({**found.to_dict(), **({"html": str(html)} if html else {})})
+        return
+    _print(found)
+    for path in written:
+        print(path)
+
+
+def _print(found: Any) -> None:
+    """Metrics down, models across; the winner carries a star."""
+    about = found.reports[0].record
+    if about:
+        hint(
+            f"against {about.get('data')} ({about.get('split')}), {about.get('fake')} samples, seed {about.get('seed')}"
+        )
+    rows = []
+    for row in found.rows:
+        cells = ["absent" if r is None else r.text() for r in row.results]
+        if row.best is not None:
+            cells[row.best] += " *"
+        rows.append([row.title, *cells, row.some.unit])
+    table([[one_line(c) for c in r] for r in rows], ("metric", *found.names, "unit"))
+    if any(row.best is not None for row in found.rows):
+        hint("* better than every other: its interval has no point in common with theirs")
+    else:
+        hint("no winner: no interval lies apart from all others")
+    for name, report in zip(found.names, found.reports, strict=True):
+        some = {row.metric for row in found.rows}
+        for reason, missing in report.absences().items():
+            listed = [m for m in missing if m in some]
+            if listed:
+                hint(f"absent of {name}: {', '.join(listed)} ({one_line(reason)})")
+    for reason, missing in found.absences().items():
+        hint(f"absent of all: {', '.join(missing)} ({one_line(reason)})")

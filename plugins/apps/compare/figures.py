@@ -1,0 +1,229 @@
+"""What a page shows of each model beside its numbers: samples, neighbours, ways through codes, shares of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genzoo.core.data import Data
+from genzoo.core.errors import GenzooError
+from genzoo.core.evaluation.evidence import people, shown, stored
+from genzoo.core.math.traversal import traverse
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.pictures.charts import curves, losses
+from genzoo.core.pictures.drawing import Dots, Drawing, Line
+from genzoo.core.storage.strict import one_line
+from genzoo.core.training.observers import columns_for
+from genzoo.plugins.apps.compare.compare import Compared, Side
+from genzoo.plugins.metrics.memorization import memorization
+from genzoo.registry.verbs.evaluate import evaluate
+
+ACROSS = 10  # pictures in a row
+JUDGED = 500  # samples that are held against the training data
+NO_IMAGES = "the data is not made of images"
+NO_MODEL = "there is no model here, only its samples or a report"
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One thing to look at, or why there is none.
+
+    Attributes:
+        picture: an image of few pixels, which a page enlarges; or a drawing.
+        alt: what it shows, for those who cannot see it.
+        caption: what there is to say about it.
+        absent: why there is nothing.
+    """
+
+    picture: Image.Image | Drawing | None = None
+    alt: str = ""
+    caption: str = ""
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of classes among samples and data, as one classifier sees both, by the class's name."""
+
+    samples: Mapping[str, float]
+    data: Mapping[str, float]
+    classifier: str
+
+
+def attempt(make: Callable[[], Exhibit]) -> Exhibit:
+    """An exhibit, or the reason for there being none."""
+    try:
+        return make()
+    except GenzooError as e:
+        return Exhibit(absent=one_line(str(e)))
+
+
+def samples(compared: Compared, side: Side, n: int = 60) -> Exhibit:
+    """The first samples of the seed; the same codes in models whose codes are alike."""
+    made = _drawn(compared, side, n)
+    if made is None or compared.data is None:
+        return Exhibit(absent="a report keeps no samples")
+    if compared.data.spec.modality != "image":
+        made = _drawn(compared, side, 1500)
+        assert made is not None
+        return _points(compared.data, made, side)
+    classes = side.model.classes if side.model is not None else 0
+    columns = columns_for(classes, n) or ACROSS
+    made = made[: max(len(made) // columns, 1) * columns]
+    order = ", one class in each column" if columns_for(classes, n) else ""
+    alt = f"{len(made)} samples of {side.name}, {columns} in a row{order}"
+    return Exhibit(pictures.grid(made, columns, gap=1, least=1, clear=True), alt, f"{len(made)} samples{order}.")
+
+
+def neighbours(compared: Compared, side: Side) -> Exhibit:
+    """The samples that lie nearest to the training data, above what they lie nearest to."""
+    data = compared.data
+    if data is None:
+        return Exhibit(absent="a report keeps no samples")
+    if data.spec.modality != "image":
+        return Exhibit(absent=NO_IMAGES)
+    training, made = compared.training(), _drawn(compared, side, JUDGED)
+    if training is None or made is None:
+        return Exhibit(absent="the training data is not known")
+    known = people(training)
+    unseen = None if data.split == "train" else people(data.take(slice(JUDGED))).flatten(1)
+    found = memorization(made.flatten(1), known.flatten(1), unseen)
+    nearest = found.distance.argsort(stable=True)[:ACROSS]
+    rows = torch.cat([made[nearest], known[found.neighbour[nearest]]])
+    caption = (
+        f"Above: of {len(made)} samples the {len(nearest)} nearest to a training picture, by pixels. Below: that "
+        f"picture. {len(found.index)} of the samples are copies"
+    )
+    if found.unseen is not None:
+        held = found.unseen.samples[0]
+        caption += f"; of unseen data {round(found.unseen.value * held)} of {held} would be"
+    alt = f"{len(nearest)} samples of {side.name} above their nearest neighbours among {len(known):,} training pictures"
+    return Exhibit(pictures.grid(rows, len(nearest), gap=1, least=1, clear=True), alt, caption + ".")
+
+
+def ways(compared: Compared, side: Side) -> Exhibit:
+    """A traversal where codes have a meaning of their own that an encoder knows; else interpolations."""
+    model, data = side.model, compared.data
+    if model is None or data is None:
+        return Exhibit(absent=NO_MODEL)
+    if model.spec.modality != "image":
+        return Exhibit(absent=NO_IMAGES)
+    if model.encoder is not None:
+        found = traverse(model, 8, ACROSS, seed=compared.seed, data=data)
+        grid = pictures.grid(found.x.flatten(0, 1), ACROSS, gap=1, least=1, clear=True)
+        order = ", ".join(
+            f"{d} ({a:.3g}{' nats' if found.measure == 'nats' else ''})"
+            for d, a in zip(found.dimensions, found.activity, strict=True)
+        )
+        caption = (
+            f"Traversals: one number of the code in each row, from −{found.values[-1]:g} to {found.values[-1]:g} "
+            f"standard deviations, the most active first: {order}."
+        )
+        return Exhibit(grid, f"{len(found.x)} traversals of {side.name}, one number of the code in each row", caption)
+    rows = 8
+    codes = model.codes(0, 2 * rows, seed=compared.seed)
+    labels = torch.arange(rows) % model.classes if model.classes else None
+    x = model.interpolate(codes[:rows], codes[rows:], ACROSS, labels=labels)
+    caption = (
+        "Interpolations: from one random code to another in each row, along the sphere. The model has no encoder that "
+        "would say what its code's numbers are for."
+    )
+    grid = pictures.grid(x.flatten(0, 1), ACROSS, gap=1, least=1, clear=True)
+    return Exhibit(grid, f"{rows} interpolations of {side.name} between random codes, one in each row", caption)
+
+
+def reconstructions(compared: Compared, side: Side) -> Exhibit:
+    """The same observations above what each model makes of them."""
+    model, data = side.model, compared.data
+    if model is None or data is None:
+        return Exhibit(absent=NO_MODEL)
+    if model.encoder is None:
+        return Exhibit(absent="the model has no encoder")
+    if data.spec.modality != "image":
+        return Exhibit(absent=NO_IMAGES)
+    if model.classes and data.y is None:
+        return Exhibit(absent="the model is conditional and the data has no labels")
+    some = data.take(torch.arange(2 * ACROSS) * max(len(data) // (2 * ACROSS), 1) % len(data))
+    x, again = people(some), model.reconstruct(people(some), some.y if model.classes else None).cpu()
+    rows = [part for i in (0, ACROSS) for part in (x[i : i + ACROSS], again[i : i + ACROSS])]
+    alt = f"{len(x)} pictures of the {data.split} data in rows one and three, reconstructions by {side.name} below each"
+    error = (shown(model.spec, stored(model.spec, again)) - x).square().mean().sqrt().item()
+    caption = (
+        f"Rows one and three: {data.split} data. Two and four: reconstructions. Root mean square error {error:.3f}."
+    )
+    return Exhibit(pictures.grid(torch.cat(rows), ACROSS, gap=1, least=1, clear=True), alt, caption)
+
+
+def training(side: Side) -> Exhibit:
+    """Curves of a run: each player's loss."""
+    if not side.history.log:
+        return Exhibit(absent="no log of its training is kept" if side.model is not None else NO_MODEL)
+    chosen = losses(side.history.log)
+    last = side.history.log[-1]["step"]
+    alt = f"Curves of {side.name} over {last:,.0f} steps: " + "; ".join(
+        f"{name} from {line[0][1]:.4g} to {line[-1][1]:.4g}" for name, line in chosen.items() if line
+    )
+    return Exhibit(curves(chosen, width=440, height=240), one_line(alt))
+
+
+def shares(compared: Compared, i: int) -> Shares | str:
+    """Shares of classes among a model's samples and the data, or why nobody knows."""
+    side, data = compared.sides[i], compared.data
+    for metric in ("classes", "class-kl"):
+        if metric in compared.reports[i]:
+            return _shares(compared.reports[i][metric].details)
+    if data is None or (side.model is None and side.samples is None):
+        return "its report measured no classes"
+    subject = side.model if side.model is not None else side.samples
+    record = compared.reports[i].record
+    report = evaluate(
+        subject, data, "class-kl", n=min(int(record["fake"]), 2000), seed=compared.seed, training=compared.training(),
+        extractor=compared.extractor, strict=False, device="auto" if side.model is None else str(side.model.device),
+    )  # fmt: skip
+    if "class-kl" not in report:
+        return next((a.reason for a in report.absent if a.reason), "the data has no labels")
+    return _shares(report["class-kl"].details)
+
+
+def _shares(details: Mapping[str, object]) -> Shares:
+    found, real = details.get("shares"), details.get("shares of the data")
+    if not isinstance(found, Mapping) or not isinstance(real, Mapping):
+        return Shares({}, {}, "")
+    return Shares(_numbers(found), _numbers(real), str(details.get("classifier", "")))
+
+
+def _numbers(shares: Mapping[object, object]) -> dict[str, float]:
+    """Shares as they should be, whatever a stranger's report holds."""
+    return {str(k): float(v) for k, v in shares.items() if isinstance(v, (int, float)) and 0 <= v <= 1}
+
+
+def _drawn(compared: Compared, side: Side, n: int) -> Tensor | None:
+    """Samples of the seed, 8-bit as a saved picture would be, on the CPU."""
+    if side.model is not None:
+        return shown(side.model.spec, stored(side.model.spec, side.model.sample(n, seed=compared.seed)))
+    return None if side.samples is None else side.samples[:n].float().cpu()
+
+
+def _points(data: Data, made: Tensor, side: Side) -> Exhibit:
+    """Samples in the plane over data; both within the square that the data needs."""
+    if data.spec.size < 2:
+        return Exhibit(absent="there is no picture of single numbers")
+    real = people(data.take(slice(1000))).flatten(1)[:, :2]
+    limit = 1.15 * float(real.abs().max().clamp(min=1e-6))
+    size = 320.0
+
+    def places(x: Tensor) -> list[tuple[float, float]]:
+        inside = x[(x.abs() <= limit).all(1)]
+        return [((a / limit + 1) / 2 * size, (1 - b / limit) / 2 * size) for a, b in inside.tolist()]
+
+    made = made.flatten(1)[:, :2]
+    frame = [(1.0, 1.0), (size - 1, 1.0), (size - 1, size - 1), (1.0, size - 1), (1.0, 1.0)]
+    drawing = Drawing(size, size, [Line(frame, "rule", 1), Dots(places(real), "c2", 3.5), Dots(places(made), "c1", 2)])
+    beyond = int((~(made.abs() <= limit).all(1)).sum())
+    caption = f"{len(made):,} samples (small) over {len(real):,} observations (large)."
+    caption += f" {beyond} samples lie outside of the frame." if beyond else ""
+    return Exhibit(drawing, f"{len(made):,} samples of {side.name} in the plane, over data", caption)

@@ -1,0 +1,102 @@
+"""Warnings while a run goes on: what its curves, and now and then a few samples and codes, tell of its health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from genzoo.core.math.estimates import active_units
+from genzoo.core.training.run_view import tell
+from genzoo.core.training.trainer import Observer, Trainer
+from genzoo.plugins.apps.diagnose import symptoms
+from genzoo.plugins.apps.diagnose.verdicts import Verdict
+
+WINDOW = 40  # records that are looked back on
+BATCH = 64  # samples, observations and codes that are looked at
+ALIKE = 0.1  # variance of the samples, as a multiple of the data's: healthy runs were above .39, noise at .1
+EARLIEST = 0.2  # share of a run before which nothing is said of samples and codes
+WARNING = "warning/"  # and its name: the column of the log in which a warning stands
+TWICE = 2  # looks in a row that must find the same, so that one odd moment warns nobody
+
+
+class Alarm(Observer):
+    """Warns once of each thing that goes wrong, on stderr and in the log, and never stops or changes a run.
+
+    The curves are judged when the log is due, from numbers that are on the host anyway. Samples and codes are looked
+    at as often as pictures are drawn: ten times in a run, `BATCH` of them.
+
+    Args:
+        trainer: of the run.
+        every: steps between looks at samples and codes; 0 for ten in a run.
+    """
+
+    def __init__(self, trainer: Trainer, every: int = 0) -> None:
+        self.every = every or max(trainer.steps // 10, 1)
+        self.said = {k.removeprefix(WARNING): "before" for r in trainer.history for k in r if k.startswith(WARNING)}
+        self._blind = False
+        self._seen: dict[str, int] = {}
+        self._to_note: dict[str, float] = {}
+
+    def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
+        """Judge the curves so far."""
+        recent = trainer.history[-WINDOW:]
+        explode, vanish = symptoms.gradients(recent)
+        for verdict in (
+            symptoms.divergence(recent), explode, vanish, symptoms.saturated_critic(recent),
+            symptoms.overfitting(trainer.history),
+        ):  # fmt: skip
+            self._heed(trainer, verdict.name, verdict if verdict.status == "problem" else None)
+
+    def step(self, trainer: Trainer) -> None:
+        """Look at a few samples and codes if it is time."""
+        if self._to_note:  # not from within `log`, which passes a record around
+            noted, self._to_note = self._to_note, {}
+            trainer.note(noted)
+        if trainer.step % self.every or trainer.step < EARLIEST * trainer.steps or trainer.sharded or self._blind:
+            return
+        try:
+            with torch.no_grad():
+                self._look(trainer)
+        except Exception as e:  # no look is worth a run
+            self._blind = True
+            tell(f"step {trainer.step}: samples are no longer watched: {type(e).__name__}: {e}")
+
+    def _look(self, trainer: Trainer) -> None:
+        model, data = trainer.model, trainer.data
+        modes = [(m, m.training) for m in model.modules()]
+        n = min(BATCH, len(data))
+        try:
+            index = torch.arange(n, device=data.device) * (len(data) // n)
+            uniform = torch.full((n, *data.spec.shape), 0.5, device=data.device) if data.dynamic else None
+            x, y = data.batch(index, uniform)
+            x, y = x.to(model.device), None if y is None or not model.classes else y.to(model.device)
+            z = model.codes(0, n, seed=0).to(model.device)
+            model.eval()
+            made = model.mean(z, y).float().flatten(1)
+            spread = made.var(0).sum() / x.float().flatten(1).var(0).sum().clamp(min=1e-12)
+            active = None
+            if model.encoder is not None:
+                active = active_units(model.posterior(x, y).mean)
+        finally:
+            for module, training in modes:
+                module.training = training
+        value = float(spread)
+        alike = not value >= ALIKE
+        says = f"samples are nearly alike: they vary {value:.2g} times as much as the data"
+        collapsed = active == 0
+        self._heed(trainer, "posterior-collapse", "no number of the code varies over the data" if collapsed else None)
+        self._heed(trainer, "mode-collapse", says if alike and not collapsed else None)
+
+    def _heed(self, trainer: Trainer, name: str, found: Verdict | str | None) -> None:
+        """Count what is wrong, and say it once when it was found twice in a row."""
+        self._seen[name] = self._seen.get(name, 0) + 1 if found else 0
+        if not found or name in self.said or self._seen[name] < TWICE:
+            return
+        advice = ""
+        if isinstance(found, Verdict):
+            facts = "; ".join(f.text() for f in found.facts if f.wrong)
+            found, advice = found.says.rstrip("."), f" ({facts})" if facts else ""
+        self.said[name] = f"{found}{advice}"
+        self._to_note[f"{WARNING}{name}"] = 1.0
+        tell(f"step {trainer.step}: {name}: {self.said[name]}; 'genzoo diagnose' tells more")

@@ -1,0 +1,117 @@
+"""The command that says what is wrong with a model."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.train import assignments
+from genzoo.core.errors import UsageError
+from genzoo.registry.console.options import Device, Json, Quiet, shown
+from genzoo.registry.console.output import bold, emit_json, hint
+
+MARKS = {"problem": "✗", "hint": "!", "healthy": "✓", "unknown": "?"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("diagnose")(diagnose)
+
+
+def diagnose(
+    subject: Annotated[
+        str, typer.Argument(metavar="RUN_OR_WEIGHTS", help="A run's folder, a weights folder, or a name.")
+    ],
+    data: Annotated[str | None, typer.Option(help="What it was trained on; default as its record says.")] = None,
+    n: Annotated[int | None, typer.Option("-n", "--n", min=100, help="Samples to judge; default 2,000.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    extractor: Annotated[
+        str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="data.OPTION of the data set.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder, for diagnosis.json and the pictures.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Observations at a time.")] = 256,
+    device: Device = "auto",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if something is wrong.")] = False,
+    quiet: Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The evidence of what is healthy too.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what is wrong with a run, on what evidence, and what to try.
+
+    Example: genzoo diagnose runs/gan --out findings
+    """
+    given = assignments(set_)
+    for name in given:
+        if not name.startswith("data."):
+            raise UsageError(f"--set takes data.OPTION here, not {name!r}")
+    if data is not None:
+        from genzoo.registry import the_registry
+        from genzoo.registry.verbs.data import entry_for
+
+        entry_for(the_registry(), data)  # a name that is wrong should not take torch's time to be told
+    from genzoo.plugins.apps.diagnose import diagnose as diagnosing
+
+    if out is not None:
+        diagnosing.diagnosis_folder(out)
+    found = diagnosing.diagnose(
+        subject,
+        data,
+        n=n,
+        seed=seed,
+        data_options={k.removeprefix("data."): v for k, v in given.items()} or None,
+        extractor=extractor,
+        batch_size=batch_size,
+        device=device,
+        cache=not no_cache,
+        progress=shown(quiet),
+    )
+    written = diagnosing.save_diagnosis(found, out) if out is not None else None
+    if json:
+        emit_json(found.to_dict())
+    else:
+        _print(found, verbose)
+        if written is not None:
+            print(written)
+    if strict and not found.healthy:
+        sys.exit(1)
+
+
+def _print(found: Any, verbose: bool) -> None:
+    """Problems first, with their evidence and what to try; then the rest, a line each."""
+    about = found.record
+    if about.get("data"):
+        hint(f"{found.subject}: {about['samples']:,} samples, against {about['held against']:,} of {about['data']}")
+    if about.get("note"):
+        hint(f"note: {about['note']}")
+    problems = [v for v in found if v.status == "problem" and not v.because]
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "healthy"
+    print(bold(f"{found.subject}: {count}"))
+    order = ("problem", "hint", "healthy", "unknown")
+    for verdict in sorted(found, key=lambda v: (bool(v.because), order.index(v.status))):
+        tail = f" (follows from {verdict.because})" if verdict.because else ""
+        _line(f"{MARKS[verdict.status]} {verdict.name}: {verdict.says}{tail}", "  ", strong=verdict in problems)
+        if verdict in problems or verdict.status == "hint" or verbose:
+            for fact in verdict.facts:
+                _line(fact.text(), "      ")
+        if verdict in problems or verdict.status == "hint":
+            for remedy in verdict.remedies:
+                _line(f"try {remedy.text()}", "      ")
+
+
+def _line(text: str, indent: str, strong: bool = False) -> None:
+    if sys.stdout.isatty():
+        import shutil
+
+        width = max(shutil.get_terminal_size().columns, 40)
+        text = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent + "  ")
+    else:
+        text = indent + text
+    print(bold(text) if strong else text)

@@ -1,0 +1,143 @@
+"""Commands that draw: samples, ways through codes, curves, and films of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.train import Set
+from genzoo.cli.use import Weights, opened
+from genzoo.core.errors import UsageError
+from genzoo.registry.console.options import Data, Device, Json, Split
+from genzoo.registry.console.output import emit_json
+
+Out = Annotated[Path, typer.Option(help="A .png, .gif or .mp4 file.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")]
+Steps = Annotated[int, typer.Option(help="Points on each way, both ends included; 0 is 10 or so, 24 in a film.")]
+Label = Annotated[int | None, typer.Option(help="Class, for a conditional model.")]
+Rate = Annotated[float, typer.Option(help="Frames in a second.")]
+Ends = Annotated[str | None, typer.Option(help="Data; its codes are used, which takes an encoder.")]
+Run = Annotated[str, typer.Argument(help="A run's folder.")]
+
+plot = typer.Typer(help="Draw samples, ways through codes, curves, and films of a training.",
+                   rich_markup_mode=None, no_args_is_help=True)  # fmt: skip
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(plot, name="plot")
+
+
+@plot.command("samples")
+def samples(
+    weights: Weights,
+    out: Annotated[Path, typer.Option(help="A .png file.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
+    seed: Seed = 0,
+    label: Label = None,
+    truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Draw a grid of samples."""
+    from genzoo.plugins.apps.draw import draw as plots
+
+    _done(plots.samples(weights, out, n, seed=seed, labels=label, truncation=truncation, device=device), json)
+
+
+@plot.command("interpolation")
+def interpolation(
+    weights: Weights,
+    out: Out,
+    n: Annotated[int, typer.Option("-n", "--number", help="How many paths.")] = 8,
+    steps: Steps = 0,
+    seed: Seed = 0,
+    label: Label = None,
+    data: Ends = None,
+    split: Split = "test",
+    straight: Annotated[bool, typer.Option("--straight", help="Straight lines instead of great circles.")] = False,
+    fps: Rate = 12,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Draw paths between codes: one in each row, or all in a film."""
+    from genzoo.plugins.apps.draw import draw as plots
+
+    model, ends = _with_data(weights, data, split, set_, device)
+    _done(plots.interpolation(model, out, n, steps=steps, seed=seed, label=label, data=ends, straight=straight,
+                              fps=fps, device=device), json)  # fmt: skip
+
+
+@plot.command("traversal")
+def traversal(
+    weights: Weights,
+    out: Out,
+    rows: Annotated[int, typer.Option(help="Numbers of the code, the most active first.")] = 8,
+    steps: Steps = 0,
+    seed: Seed = 0,
+    label: Label = None,
+    data: Ends = None,
+    split: Split = "test",
+    reach: Annotated[float, typer.Option(help="Standard deviations to either side.")] = 2.5,
+    dimensions: Annotated[str, typer.Option(help="Which numbers of the code: 0,3,7.")] = "",
+    fps: Rate = 12,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Draw what single numbers of a code do: one in each row, or all in a film."""
+    try:
+        chosen = [int(d) for d in dimensions.split(",") if d.strip()]
+    except ValueError:
+        raise UsageError(f"--dimensions takes whole numbers like 0,3,7, not {dimensions!r}") from None
+    from genzoo.plugins.apps.draw import draw as plots
+
+    model, some = _with_data(weights, data, split, set_, device)
+    _done(plots.traversal(model, out, rows, steps=steps, seed=seed, label=label, data=some, reach=reach,
+                          dimensions=chosen, fps=fps, device=device), json)  # fmt: skip
+
+
+@plot.command("curves")
+def curves(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or weights.")],
+    out: Annotated[Path, typer.Option(help="An .svg or .png file.")],
+    terms: Annotated[str, typer.Option(help="What to draw, comma-separated; default is the losses.")] = "",
+    json: Json = False,
+) -> None:
+    """Draw the curves of runs, below each other."""
+    from genzoo.plugins.apps.draw import draw as plots
+
+    _done(plots.curves(runs, out, terms=[t.strip() for t in terms.split(",") if t.strip()]), json)
+
+
+@plot.command("training")
+def training(run: Run, out: Out, fps: Rate = 6, json: Json = False) -> None:
+    """Make a film of a run's samples over time, or a sheet of some of them.
+
+    Of data in the plane it shows the critic's surface under the samples. For more frames train with
+    --set train.sample_every=N.
+    """
+    from genzoo.plugins.apps.draw import draw as plots
+
+    _done(plots.training(run, out, fps=fps), json)
+
+
+def _with_data(weights: str, data: Data | None, split: str, set_: list[str] | None, device: str) -> tuple[Any, Any]:
+    """The model, refused without an encoder where data are to be encoded; and the data."""
+    if not data:
+        if set_:
+            raise UsageError("--set is for options of the data: name it with --data")
+        return weights, None
+    from genzoo.registry.verbs.sample import needs_encoder
+
+    return needs_encoder(weights, device), opened(data, split, set_)
+
+
+def _done(path: Path, json: bool) -> None:
+    if json:
+        emit_json({"out": str(path)})
+    else:
+        print(path)

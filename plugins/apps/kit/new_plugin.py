@@ -1,0 +1,239 @@
+"""``genzoo plugins new``: writes a package for a plugin, complete, and small enough to read."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+
+from genzoo.core.errors import UsageError, did_you_mean
+
+LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "none")
+# What each file adds, and what shows that it does.
+FILES: Mapping[str, tuple[str, str]] = {
+    "generator": (
+        "generator `{short}`: a smooth perceptron",
+        "genzoo train vae --generator {short} --data fashion-mini",
+    ),
+    "encoder": ("encoder `{short}`: a smooth perceptron", "genzoo train vae --encoder {short} --data fashion-mini"),
+    "critic": ("critic `{short}`: a smooth perceptron", "genzoo train wgan-gp --critic {short} --data fashion-mini"),
+    "gan": ("objective and recipe `{short}-gan`: a least-squares GAN", "genzoo train {short}-gan --data fashion-mini"),
+    "vae": (
+        "objective and recipe `{short}-vae`: a VAE of limited capacity",
+        "genzoo train {short}-vae --data fashion-mini",
+    ),
+    "objective": (
+        "objective and recipe `{short}-rae`: a regularized autoencoder",
+        "genzoo train {short}-rae --data fashion-mini",
+    ),
+    "likelihood": ("likelihood `{short}-laplace`", "genzoo train vae --likelihood {short}-laplace --data ring8"),
+    "dataset": ("data set `{short}-spirals`: two spirals in the plane", "genzoo train vae --data {short}-spirals"),
+    "metric": ("metric `{short}-contrast`", "genzoo eval runs/first --data fashion-mini --metrics {short}-contrast"),
+    "extractor": (
+        "extractor `{short}-pooled`: means over a grid",
+        "genzoo eval runs/first --data fashion-mini --metrics frechet --extractor {short}-pooled",
+    ),
+    "recipe": ("recipe `{short}`", "genzoo train {short} --data fashion-mini"),
+    "tracker": (
+        "tracker `{short}-table`: the run's numbers in a file",
+        "genzoo train vae --data fashion-mini --tracker {short}-table",
+    ),
+    "observer": ("an observer: logs the norm of the generator's parameters", "genzoo train gan --data fashion-mini"),
+    "command": ("command `{short}-look`: how bright samples are", "genzoo {short}-look runs/first"),
+}
+# What the plugin's module says of what is not declared in its own file.
+_COMMAND = """
+    registry.command("{short}-look", "{package}.command:look", summary="How bright a model's samples are.")"""
+_OBSERVERS = """
+
+
+@hookimpl
+def genzoo_observers(run: Watched) -> Norm:
+    \"\"\"Watch a run of training.\"\"\"
+    from {package}.observer import Norm  # not before it is needed: it imports torch
+
+    return Norm(run)"""
+_FUTURE = """from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+"""
+_TYPED = """
+
+if TYPE_CHECKING:
+    from genzoo.core.training.run_view import Watched
+
+    from {package}.observer import Norm"""
+TRAIN = "genzoo train vae --data fashion-mini"
+KINDS = (*FILES, "all")
+ALL = ("generator", "encoder", "critic", "gan", "vae", "objective", "likelihood", "dataset", "metric", "recipe")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
+_RESERVED = {"genzoo", "torch", "numpy", "tests", "test", "pip", "setuptools"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A package that was written.
+
+    Attributes:
+        folder: where.
+        name: of the distribution.
+        package: what Python imports.
+        short: of the entry point, and how its entries begin.
+        files: relative paths, sorted.
+        commands: what to do next, line by line.
+    """
+
+    folder: Path
+    name: str
+    package: str
+    short: str
+    files: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+def new_plugin(
+    name: str,
+    kinds: Iterable[str] = ("all",),
+    *,
+    out: str | os.PathLike[str] | None = None,
+    license: str = "Apache-2.0",
+    author: str = "",
+) -> Written:
+    """Write a plugin's package; nothing that is there is touched. Imports no torch.
+
+    Args:
+        name: of the distribution, such as ``genzoo-faces``.
+        kinds: what it shall hold: some of `KINDS`; ``gan`` and ``vae`` are objectives with a recipe.
+        out: the folder to make; None makes one of the package's name here.
+        license: one of `LICENSES`, whatever its case.
+        author: who holds the copyright; "" is "The NAME authors".
+
+    Raises:
+        UsageError: for a name that is none or is taken, a kind or license that there is not, or a folder that holds
+            something; nothing was written.
+    """
+    names = _named(name)
+    wanted = _wanted(kinds)
+    by_case = {known.lower(): known for known in LICENSES}
+    if license.lower() not in by_case:
+        hint = did_you_mean(license, LICENSES) or f": there are {', '.join(LICENSES)}"
+        raise UsageError(f"there is no text for the license {license!r}{hint}")
+    license = by_case[license.lower()]
+    author = " ".join(author.split()) or f"The {names['name']} authors"
+    if '"' in author or "\\" in author or not author.isprintable():
+        raise UsageError(
+            f"an author's name goes into pyproject.toml as it is, so without quotes or backslashes: {author!r}"
+        )
+    folder = Path(out).expanduser() if out is not None else Path(names["name"])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already: give another folder with --out, nothing is overwritten")
+    if not folder.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {folder.absolute().parent} to write to")
+    texts = _texts(names, wanted, license, author)
+    _write(folder, texts)
+    order = ("gan", "vae", "objective", "recipe", *FILES)
+    shown = [FILES[k][1].format(**names) for k in sorted(wanted, key=order.index)]
+    first = next((c for c in shown if c.startswith("genzoo train")), TRAIN)
+    todo = [f"cd {folder}", 'pip install -e ".[test]"', "pytest", f"genzoo plugins check {names['name']}"]
+    todo.append(f"{first} --out runs/first --steps 500")
+    return Written(folder, names["name"], names["package"], names["short"], tuple(sorted(texts)), tuple(todo))
+
+
+def _named(name: str) -> dict[str, str]:
+    """The distribution's name, the package's, and the short one that entries begin with."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a package: letters, digits, '-', '_' and '.', such as genzoo-faces")
+    name = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+    package = name.replace("-", "_")
+    if not package.isidentifier() or keyword.iskeyword(package):
+        raise UsageError(f"Python could not import {package!r}: begin with a letter, and use no word of the language")
+    short = re.sub(r"^genzoo-|-genzoo$", "", name)
+    if package in _RESERVED or package in sys.stdlib_module_names:
+        raise UsageError(f"{package!r} is a module that everybody has: take another name, such as genzoo-{short}")
+    there = find_spec(package)
+    if there is not None and there.origin:
+        raise UsageError(f"a module {package!r} is installed here already, {there.origin}: take another name")
+    return {"name": name, "package": package, "short": short}
+
+
+def _wanted(kinds: Iterable[str]) -> list[str]:
+    """Which files, in order."""
+    chosen = [kinds] if isinstance(kinds, str) else list(kinds)
+    for kind in chosen:
+        if kind not in KINDS:
+            raise UsageError(
+                f"there is no kind {kind!r}{did_you_mean(kind, KINDS) or ': there are ' + ', '.join(KINDS)}"
+            )
+    return [k for k in FILES if k in chosen or ("all" in chosen and k in ALL) or not chosen]
+
+
+def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) -> dict[str, str]:
+    """Path to content."""
+    own = {"gan", "generator", "critic"} <= set(wanted)
+    short, package = names["short"], names["package"]
+    fill = names | {
+        "author": author,
+        "year": str(date.today().year),
+        "description": f"A plugin for genzoo: {', '.join(wanted) if len(wanted) < 4 else 'models and their parts'}.",
+        "license_lines": "" if license == "none" else f'license = "{license}"\nlicense-files = ["LICENSE"]\n',
+        "license_text": "" if license == "none" else f"\n{license}, see LICENSE.",
+        "adds": "\n".join(f"- {FILES[k][0].format(**names)}" for k in wanted),
+        "commands": "\n".join(_commands(names, wanted)),
+        "future": _FUTURE if "observer" in wanted else "",
+        "typed": _TYPED.format(**names) if "observer" in wanted else "",
+        "command": _COMMAND.format(**names) if "command" in wanted else "",
+        "observers": _OBSERVERS.format(**names) if "observer" in wanted else "",
+        "recipe_summary": "Least-squares GAN on perceptrons" if own else "WGAN-GP with settings of its own",
+        "recipe_objective": f"{short}-gan" if own else "wgan-gp",
+        "recipe_generator": short if own else "conv",
+        "recipe_critic": short if own else "conv",
+        "recipe_vector": "" if own else '"generator": "mlp", "critic": "mlp", ',
+    }
+    paths = {
+        "pyproject.toml": "pyproject.toml", "README.md": "README.md", "CHANGELOG.md": "CHANGELOG.md",
+        ".gitignore": "gitignore", ".github/workflows/test.yml": "ci.yml",
+        f"{package}/__init__.py": "init.py", f"{package}/plugin.py": "plugin.py",
+        "tests/test_conformance.py": "test_conformance.py",
+    }  # fmt: skip
+    paths |= {f"{package}/{kind}.py": f"{kind}.py" for kind in wanted}
+    if license != "none":
+        paths["LICENSE"] = f"license-{license}"
+    texts = {path: _filled(template, fill) for path, template in paths.items()}
+    texts[f"{package}/py.typed"] = ""
+    tomllib.loads(texts["pyproject.toml"])
+    return texts
+
+
+def _commands(names: Mapping[str, str], wanted: list[str]) -> list[str]:
+    """What shows each of the things that were written."""
+    commands = [f"{TRAIN} --out runs/first"] if {"metric", "extractor", "command"} & set(wanted) else []
+    for kind in wanted:
+        command = FILES[kind][1].format(**names)
+        commands.append(f"{command} --out runs/{kind}" if command.startswith("genzoo train") else command)
+    return commands
+
+
+def _filled(template: str, fill: Mapping[str, str]) -> str:
+    text = (Path(__file__).parent / "templates" / f"{template}.tmpl").read_text(encoding="utf-8")
+    for key, value in fill.items():
+        text = text.replace(f"{{{{{key}}}}}", value)
+    return text.rstrip("\n") + "\n"
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write all of it aside, then put it in place at once."""
+    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".genzoo-new-") as aside:
+        whole = Path(aside) / "package"
+        for path, text in texts.items():
+            (whole / path).parent.mkdir(parents=True, exist_ok=True)
+            (whole / path).write_text(text, encoding="utf-8")
+        os.rename(whole, folder)  # an empty folder that is there gives way

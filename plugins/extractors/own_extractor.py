@@ -1,0 +1,123 @@
+"""A user's own network as extractor: an ONNX file, or what torch.export has saved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.evidence import Extractor, Features
+from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import sha256
+from genzoo.plugins.extractors.onnx_model import OnnxModel
+from genzoo.registry import declare
+
+SUFFIXES = (".onnx", ".pt2")
+
+
+@declare.extractor(
+    "file", summary="your own network: --extractor ./features.onnx, or a .pt2 of torch.export", tags=("own",)
+)
+class OwnExtractor(Extractor):
+    """Takes a batch of observations and puts out features; a second output called ``logits`` are its classes.
+
+    Images come as floats in [0, 1], channels first (or last, where an ONNX file says so), grey ones repeated
+    where three channels are wanted, resized where the file fixes height and width; an ONNX file that takes
+    uint8 gets 0 … 255. Normalization belongs into the network. A .pt2 file can hold code, as any program of
+    yours can: run none that you would not run.
+    """
+
+    def __init__(self, path: Path, network: Any, shape: tuple[int | None, ...], digest: str) -> None:
+        self.name = path.name.replace(" ", "_")
+        self.network, self.shape, self.digest = network, shape, digest
+        self.last = len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3)
+
+    @classmethod
+    def open(cls, spec: DataSpec, path: Path | None = None) -> OwnExtractor:
+        """See `Extractor.open`."""
+        if path is None:
+            raise UsageError("the extractor 'file' is a file of yours: --extractor ./features.onnx, or a .pt2")
+        if path.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"an extractor's file ends in {' or '.join(SUFFIXES)}, not like {path.name}")
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}")
+        if path.suffix.lower() == ".onnx":
+            model = OnnxModel(path)
+            own = cls(path, model, model.shape, model.sha256)
+        else:
+            program, shape = _exported(path)
+            own = cls(path, program, shape, sha256(path))
+        own.extract(torch.zeros(2, *spec.shape))  # what does not fit is told before anything is computed
+        return own
+
+    def extract(self, x: Tensor) -> Features:
+        """Features ``(B, D)``, whatever shape the file gives them, and logits if it gives such."""
+        if x.dim() == 4 and len(self.shape) == 4:
+            channels, *size = (self.shape[3], self.shape[1], self.shape[2]) if self.last else self.shape[1:]
+            if channels == 3 and x.shape[1] == 1:
+                x = x.expand(-1, 3, -1, -1)
+            wanted = tuple(have if want is None else want for want, have in zip(size, x.shape[2:], strict=True))
+            if wanted != tuple(x.shape[2:]):
+                x = F.interpolate(x, wanted, mode="bilinear", antialias=True, align_corners=False)
+            x = x.permute(0, 2, 3, 1) if self.last else x
+        names: list[str] = []
+        if isinstance(self.network, OnnxModel):
+            outputs: Any = self.network(x)
+            names = self.network.outputs
+        else:
+            try:
+                outputs = self.network(x.contiguous().cpu())
+            except Exception as e:
+                raise UsageError(
+                    f"{self.name} does not take data of shape {tuple(x.shape)}: {str(e).partition(chr(10))[0]}"
+                ) from None
+            if isinstance(outputs, dict):
+                names, outputs = list(outputs), list(outputs.values())
+            outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        features = outputs[next((i for i, n in enumerate(names) if n == "features"), 0)]
+        logits = next((o for o, n in zip(outputs, names, strict=False) if n == "logits"), None)
+        if len(features) != len(x) or features.numel() == 0:
+            raise UsageError(
+                f"{self.name} gives {tuple(features.shape)} for {len(x)} observations: features are (N, D)"
+            )
+        features = features.flatten(1)
+        if logits is not None and not self.class_names:
+            self.class_names = tuple(f"class {i}" for i in range(logits.shape[1]))
+        return Features(features, logits)
+
+    def sha256(self) -> str:
+        """See `Extractor.sha256`."""
+        return hashlib.sha256(f"{self.digest} {self.version}".encode()).hexdigest()
+
+
+def _exported(path: Path) -> tuple[Any, tuple[int | None, ...]]:
+    """The program of a .pt2 file and the shape of its input, with None for what may vary."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith("_config.json") and _has_pickles(json.loads(archive.read(name))):
+                    raise UsageError(f"{path} holds pickled tensors, which are not read: export plain ones")
+        program = torch.export.load(path)
+        shape: tuple[Any, ...] = ()
+        names = set(program.graph_signature.user_inputs)
+        for node in program.graph.nodes:
+            if node.op == "placeholder" and node.name in names:
+                shape = tuple(d if isinstance(d, int) else None for d in node.meta["val"].shape)
+        return program.module(), shape
+    except GenzooError:
+        raise
+    except Exception as e:  # zipfile, json and torch raise a dozen kinds
+        raise GenzooError(f"{path} is no program that torch.export has saved: {str(e).partition(chr(10))[0]}") from None
+
+
+def _has_pickles(config: Any) -> bool:
+    if isinstance(config, dict):
+        return config.get("use_pickle") is True or any(_has_pickles(v) for v in config.values())
+    return isinstance(config, list) and any(_has_pickles(v) for v in config)

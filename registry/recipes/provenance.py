@@ -1,0 +1,127 @@
+"""What the registry knows of a composition: what its card says beyond options, and the command that makes it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genzoo.core.config import Config, TrainOptions
+from genzoo.core.errors import UsageError
+from genzoo.core.options import typed
+from genzoo.registry.entries import Entry
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.registry import Registry
+
+
+def about(
+    registry: Registry,
+    config: Config,
+    data: object,
+    *,
+    seed: int,
+    data_options: Mapping[str, Any] | None = None,
+    precision: str = "float32",
+) -> dict[str, Any]:
+    """Say what a model is, for ``training.json`` and its card, as plain data.
+
+    Args:
+        registry: where its parts are described.
+        config: the composition.
+        data: what it was trained on, as it was given: a name, a path (of which only the last part is told), or
+            anything else.
+        seed: of training.
+        data_options: how the data was opened.
+        precision: that networks were computed in.
+
+    Returns:
+        ``summary``, ``paper``, ``data paper``, ``tags`` and ``command`` (words of a shell), as far as they are known.
+    """
+    part = config.parts["objective"]
+    found: dict[str, Any] = {}
+    entries = [_entry(registry, "recipe", config.recipe), _entry(registry, "objective", part.name, part.plugin)]
+    for key in ("summary", "paper"):
+        found[key] = next((getattr(e, key) for e in entries if e and getattr(e, key)), "")
+    found["tags"] = list(dict.fromkeys(tag for e in entries if e for tag in e.tags))
+    of_data = _entry(registry, "dataset", config.data.name)
+    found["data paper"] = of_data.paper if of_data else ""
+    found["command"] = command(registry, config, data, seed=seed, data_options=data_options, precision=precision)
+    return {key: value for key, value in found.items() if value}
+
+
+def command(
+    registry: Registry,
+    config: Config,
+    data: object,
+    *,
+    seed: int,
+    data_options: Mapping[str, Any] | None = None,
+    precision: str = "float32",
+) -> list[str]:
+    """Return the words of the ``genzoo train`` command that makes this composition: what differs from the recipe.
+
+    Raises:
+        UsageError: if a part is not there.
+    """
+    recipe = config.recipe if _entry(registry, "recipe", config.recipe) else None
+    given: dict[str, Any] = {kind: part.name for kind, part in config.parts.items()}
+    given["conditional"] = config.conditional
+    base = compose(registry, config.data, recipe, given)
+    for key in list(given):  # what the recipe says anyway goes without saying
+        try:
+            less = compose(registry, config.data, recipe, {k: v for k, v in given.items() if k != key})
+        except UsageError:
+            continue
+        if less.conditional == config.conditional and _names(less) == _names(config):
+            del given[key]
+    words = ["genzoo", "train", *([recipe] if recipe else [])]
+    words += ["--data", named_data(registry, data), "--out", f"runs/{config.recipe}"]
+    for key, value in given.items():
+        words += [f"--{key}", value] if key != "conditional" else ["--conditional" if value else "--no-conditional"]
+    was, now = _values(base), _values(config)
+    if now["train.steps"] and now["train.steps"] != was["train.steps"]:
+        words += ["--steps", typed(now["train.steps"])]
+    elif now["train.epochs"] != was["train.epochs"] or (was["train.steps"] and not now["train.steps"]):
+        words += ["--epochs", typed(now["train.epochs"])]
+    words += ["--seed", str(seed), "--precision", precision]  # which another machine would choose otherwise
+    for key, value in {f"data.{k}": v for k, v in (data_options or {}).items()}.items():
+        words += ["--set", f"{key}={_plain(value)}"]
+    for key, value in now.items():
+        if value != was.get(key) and key not in ("train.steps", "train.epochs"):
+            words += ["--set", f"{key}={typed(value)}"]
+    return words
+
+
+def _names(config: Config) -> dict[str, str]:
+    return {kind: part.name for kind, part in config.parts.items()}
+
+
+def _values(config: Config) -> dict[str, Any]:
+    """Every option by dotted name."""
+    found = {f"{kind}.{key}": value for kind, part in config.parts.items() for key, value in part.options.items()}
+    found |= {f"latent.{key}": value for key, value in config.latent.__dict__.items()}
+    return found | {f"train.{key}": getattr(config.train, key) for key in TrainOptions.__dataclass_fields__}
+
+
+def _entry(registry: Registry, kind: str, name: str, plugin: str = "") -> Entry | None:
+    """An entry, or None if there is none."""
+    try:
+        return registry.get(kind, name, prefer=plugin)
+    except UsageError:
+        return None
+
+
+def named_data(registry: Registry, data: object) -> str:
+    """Data as a command names it; of a path, what does not tell about the machine."""
+    if isinstance(data, str) and _entry(registry, "dataset", data):
+        return data
+    if isinstance(data, (str, os.PathLike)):
+        return f"path/to/{Path(data).expanduser().resolve().name}"
+    return "path/to/data.npz"
+
+
+def _plain(value: Any) -> str:
+    """An option's value; an absolute path is told by its name alone."""
+    text = typed(value)
+    return f"path/to/{Path(text).name}" if os.path.isabs(os.path.expanduser(text)) else text

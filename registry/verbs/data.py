@@ -1,0 +1,135 @@
+"""From what a user calls data, a name, a path, arrays or a torch data set, to `Data`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.options import coerce_all
+from genzoo.registry.entries import Entry
+from genzoo.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from genzoo.core.data import Data
+
+PathLike = str | os.PathLike[str]
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a string can only be a path: it starts like one, holds a separator, or ends like a file."""
+    return name.startswith((".", "/", "~")) or os.sep in name or name.endswith((".npy", ".npz"))
+
+
+def open_data(
+    registry: Registry,
+    data: Any,
+    options: Mapping[str, Any] | None = None,
+    *,
+    labels: Any = None,
+    split: Literal["train", "test"] = "train",
+    memory: int | None = None,
+) -> Data:
+    """Open data.
+
+    Args:
+        registry: where names of data sets are looked up.
+        data: a data set's name; a path of a folder of images, an ``.npy`` or an ``.npz`` file; a tensor or
+            an array; a pair of observations and labels; a torch Dataset or DataLoader; or a `Data`.
+        options: of the data set by name (``binarize``, ``limit``, …; ``layout`` of arrays); values may be text.
+        labels: class labels, where ``data`` is a tensor or an array.
+        split: which split, for names and paths.
+        memory: bytes that observations may take in memory, beyond which they are read as they are needed (those of
+            files, folders and map-style data sets); None is half of what is free.
+
+    Raises:
+        UsageError: if it is nothing of that; says what is accepted.
+        GenzooError: if it cannot be read.
+    """
+    import torch
+
+    from genzoo.core.data import Data, DataSource, binarize, from_arrays, from_torch
+    from genzoo.core.options import options_of
+    from genzoo.core.units import free_bytes
+
+    options = dict(options or {})
+    memory = free_bytes() // 2 if memory is None else memory
+    layout = None if isinstance(data, (str, os.PathLike, Data)) else options.pop("layout", None)
+    if isinstance(data, (str, os.PathLike)):
+        if labels is not None:
+            raise UsageError("labels go with arrays; a named data set or a folder brings its own")
+        entry, implied = entry_for(registry, data)
+        if "path" in implied and "path" in options:
+            raise UsageError("the path was given twice: as the data, and as the option data.path")
+        cls = registry.load(entry, DataSource)
+        chosen = coerce_all(registry.options(entry), {**options, **implied}, "data")
+        source: DataSource = cls(cls.Options(**chosen))  # type: ignore[attr-defined]
+        source.memory = memory
+        return source.load(split)
+    if isinstance(data, Data):
+        if labels is not None:
+            raise UsageError("labels go with arrays: this data brings its own, or has none")
+        found = data
+    elif isinstance(data, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
+        if labels is not None:
+            raise UsageError("a torch Dataset or DataLoader brings its own labels: it yields (x, y)")
+        found = from_torch(data, layout=layout, memory=memory)
+    elif isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
+        if labels is not None:
+            raise UsageError("labels were given twice: in the pair and as an argument")
+        found = from_arrays(data[0], data[1], layout=layout, memory=memory)
+    elif hasattr(data, "shape"):
+        found = from_arrays(data, labels, layout=layout, memory=memory)
+    else:
+        raise UsageError(
+            f"data is a name, a path, a tensor or array, a pair (x, y), a torch Dataset or DataLoader, "
+            f"not {type(data).__name__}"
+        )
+    common = coerce_all(options_of(DataSource.Options), options, "data")
+    if 0 < common["limit"] < len(found):
+        found = found.take(slice(common["limit"]))
+    return binarize(found, common["binarize"])
+
+
+def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]]:
+    """Return the data set that a name or path means, and the options that the path implies; imports no torch.
+
+    Raises:
+        UsageError: if it means none; with the nearest names.
+    """
+    text = os.fspath(data)
+    if not text:
+        raise UsageError("the data has no name: give a data set ('genzoo list dataset' shows them), a folder or a file")
+    names = {e.name for e in registry.entries("dataset")}
+    # ``dist/plugin:name`` is a name too, though it has a separator.
+    if isinstance(data, str) and not text.startswith((".", "/", "~")) and text.rpartition(":")[2] in names:
+        return registry.get("dataset", text), {}
+    path = Path(text).expanduser()
+    if not os.path.exists(path):
+        if looks_like_path(text) or not isinstance(data, str):
+            near = did_you_mean(path.name, _siblings(path))
+            raise UsageError(f"there is no file or folder {text}{near}")
+        raise UsageError(
+            f"there is no data set and no file or folder {text!r}{did_you_mean(text, names)}; "
+            "'genzoo list dataset' shows the data sets"
+        )
+    return _for_path(registry, path)
+
+
+def _siblings(path: Path) -> list[str]:
+    """What else lies beside a path, as far as that can be read."""
+    try:
+        return os.listdir(path.parent)
+    except OSError:
+        return []
+
+
+def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:
+    """A folder of images or a file of arrays, by what is there."""
+    if path.is_dir():
+        return registry.get("dataset", "folder"), {"path": str(path)}
+    if path.suffix.lower() in (".npy", ".npz"):
+        return registry.get("dataset", "array"), {"path": str(path)}
+    raise UsageError(f"{path} is no data: give a folder of images, or a .npy or .npz file")

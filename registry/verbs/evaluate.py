@@ -1,0 +1,333 @@
+"""Judge a model, or samples of it, by the zoo's metrics."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from genzoo.core.data import Data
+from genzoo.core.distributed.init import join
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric, why_absent
+from genzoo.core.evaluation.feature_cache import FeatureCache
+from genzoo.core.evaluation.report import Absent, Interval, Report, Result
+from genzoo.core.math.intervals import Estimate
+from genzoo.core.options import coerce_all
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import given_path, write_json
+from genzoo.registry import Entry, Registry, the_registry
+from genzoo.registry.defaults import choose
+from genzoo.registry.verbs.data import looks_like_path
+from genzoo.registry.verbs.subjects import draw_samples, no_data, open_reference, open_subject, subset
+
+MOST, MIXTURE = 10_000, 2_500  # samples where no number is given; the second is the protocol of known mixtures
+MOST_ABOUT_DATA = ("images", "labels", "conditional", "factors")  # needs that are the data's own affair
+Split = Literal["train", "test"]
+
+
+def evaluate(
+    subject: Any,
+    data: Any,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    split: Split = "test",
+    training: Any = None,
+    extractor: str | os.PathLike[str] | Extractor | None = None,
+    options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    noise: bool = False,
+    truncation: float | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    cache: bool = True,
+    strict: bool = True,
+    name: str = "",
+    progress: bool = False,
+) -> Report:
+    """Measure what a model makes against data, every metric from the same samples and features.
+
+    In processes of one job (torchrun, srun, ``--devices``), all of them sample and extract features, process 0
+    measures, and every one gets the report (its pictures only process 0); the numbers are those of one process.
+
+    Args:
+        subject: a model; what `genzoo.load` takes; or samples in its place: an ``.npz`` or ``.npy`` file, a folder of
+            images, an array or tensor, a pair of those and the labels they were asked to have, or a `Data`.
+        data: a `Data`, or what `genzoo.load_data` takes.
+        metrics: names, or tags such as ``fidelity`` or ``likelihood``, in a sequence or comma-separated; ``all``
+            for all that there are. None takes those with the tag ``default`` that fit model and data.
+        n: samples to draw, and the most observations of the data to use; None takes as many as there are data,
+            up to 10,000, and what their protocols say for mixtures (2,500) and stacks (26,000).
+        seed: of sampling and of every other random choice.
+        split: of the data, where it is a name or a path.
+        training: the data that the model was trained on, for memorization, probes and fitted classifiers; None takes
+            the train split where ``data`` is a name or a path.
+        extractor: name of an extractor, an ``.onnx`` or ``.pt2`` file, or an `Extractor`; None takes the one that fits.
+        options: of metrics by dotted name: ``{"log-likelihood.samples": 500}``.
+        data_options: of the data set by name: ``{"binarize": "static"}``.
+        noise: draw samples from the likelihood instead of giving its mean.
+        truncation: keep codes within ± this many standard deviations.
+        batch_size: observations at a time.
+        device: where networks run.
+        cache: whether to keep features of data on disk, and use those that are there.
+        strict: whether a metric that was asked for by its own name and cannot be measured is an error; otherwise it
+            is listed in ``absent``, as those of a tag always are.
+        name: what to call the subject in the report; default goes by what it is.
+        progress: show a bar on stderr.
+
+    Raises:
+        UsageError: for a name that does not exist, or a metric named that cannot be measured here; says why.
+        GenzooError: if the subject or the data cannot be read.
+    """
+    from genzoo.registry.verbs.fit import pick_device
+
+    registry = the_registry()
+    entries, named = choose(registry, metrics)
+    measures = _metrics(registry, entries, options or {})
+    runtime = join(pick_device(device))
+    where, progress = runtime.device, progress and runtime.first
+    opened, trained = open_reference(registry, data, split, training, data_options)
+    model, samples, asked, title = open_subject(subject, opened.spec, where)
+    if model is not None:
+        from genzoo.registry.verbs.sample import check_fits
+
+        check_fits(model, opened.spec)
+    count = _count(n, samples, opened)
+    chosen = subset(opened, count)
+    ready, why = _extractor(
+        registry, extractor, opened.spec, needed=any("features" in e.data["needs"] for e in entries)
+    )
+
+    def draw() -> tuple[Tensor, Tensor | None]:
+        if samples is not None:
+            return samples[:count], None if asked is None else asked[:count]
+        assert model is not None
+        return draw_samples(model, count, seed, noise, truncation, batch_size, progress, runtime)
+
+    evidence = Evidence(
+        chosen, draw, n_fake=count, model=model, asked=asked is not None or (model is not None and model.classes > 0),
+        training=trained, has_training=trained is not no_data, extractor=ready, why_no_extractor=why,
+        cache=FeatureCache() if cache else None, seed=seed, device=where, batch_size=batch_size, runtime=runtime,
+    )  # fmt: skip
+    how = ["draw=noise"] if noise else []
+    how += [f"truncation={truncation:g}"] if truncation is not None else []
+    absent = _absences(entries, measures, evidence, named if strict else set(), everything=metrics is not None)
+    start = time.perf_counter()
+    missing = {a.metric for a in absent}
+    todo = [(e, m) for e, m in zip(entries, measures, strict=True) if e.name not in missing]
+
+    def judge() -> Report:
+        results = []
+        bar = tqdm(todo, desc="measuring", unit="metric", disable=not progress, leave=False)
+        for entry, metric in bar:
+            bar.set_postfix_str(entry.name)
+            try:
+                results.append(_measured(entry, metric, evidence, opened, how))
+            except GenzooError as e:  # what only shows in the numbers costs that metric, not all of them
+                if strict and entry.name in named:
+                    raise
+                absent.append(Absent(entry.name, str(e)))
+        record = {
+            "data": opened.name or "data",
+            "split": opened.split,
+            "fingerprint": opened.fingerprint(),
+            "real": len(chosen),
+            "fake": count,
+            "seed": seed,
+            "extractor": ready.name if ready is not None else "",
+            "seconds": round(time.perf_counter() - start, 3),
+            "genzoo": _version(),
+            "torch": torch.__version__,
+        }
+        return Report(name or title, tuple(results), tuple(a for a in absent if a.reason), record)
+
+    if runtime.size == 1:
+        return judge()
+    reports: list[Report] = []
+
+    def told() -> dict[str, Any]:
+        reports.append(judge())
+        return reports[0].to_dict()
+
+    with runtime.failing_together():
+        evidence.share_out({need for entry, _ in todo for need in entry.data["needs"]})
+        plain = runtime.on_first(told, long=True)
+    return reports[0] if reports else Report.from_dict(plain)
+
+
+def _metrics(registry: Registry, entries: Sequence[Entry], given: Mapping[str, Any]) -> list[Metric]:
+    """Build metrics with their options."""
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in given.items():
+        metric, dot, option = key.rpartition(".")
+        if not dot or metric not in {e.name for e in entries}:
+            hint = did_you_mean(metric or key, {e.name for e in entries})
+            raise UsageError(f"{key!r} is no option of a metric that is measured here: write METRIC.OPTION{hint}")
+        groups.setdefault(metric, {})[option] = value
+    made = []
+    for entry in entries:
+        cls = registry.load(entry, Metric)
+        chosen = coerce_all(registry.options(entry), groups.get(entry.name, {}), entry.name)
+        made.append(cls(cls.Options(**chosen)))  # type: ignore[attr-defined]
+    return made
+
+
+def _count(n: int | None, samples: Tensor | None, data: Data) -> int:
+    if n is not None and n < 2:
+        raise UsageError(f"the number of samples must be at least 2, not {n}")
+    if samples is not None:
+        if n is not None and n > len(samples):
+            raise UsageError(f"there are {len(samples)} samples, fewer than {n}")
+        return n or len(samples)
+    if n is not None:
+        return n
+    from genzoo.plugins.datasets.stacked import STACKS
+    from genzoo.plugins.metrics.modes import mixture_of
+
+    if mixture_of(data.spec.name):
+        return MIXTURE
+    return max(len(data) if data.spec.name in STACKS else min(len(data), MOST), 2)
+
+
+def _extractor(
+    registry: Registry, wanted: str | os.PathLike[str] | Extractor | None, spec: DataSpec, needed: bool
+) -> tuple[Extractor | None, str]:
+    """The extractor to use, or None and why there is none."""
+    if isinstance(wanted, Extractor):
+        return wanted, ""
+    if wanted is None and not needed:
+        return None, "no extractor is needed"
+    return open_extractor(registry, default_extractor(spec) if wanted is None else wanted, spec), ""
+
+
+def default_extractor(spec: DataSpec) -> str:
+    """The extractor that fits data and needs nothing that does not ship."""
+    if spec.modality != "image":
+        return "raw"
+    if spec.shape != (1, 28, 28):
+        return "scattering"
+    return "digit-classifier" if spec.name == "digits" else "fashion-classifier"
+
+
+def open_extractor(registry: Registry, wanted: str | os.PathLike[str], spec: DataSpec) -> Extractor:
+    """Get an extractor ready by its name or its file.
+
+    Raises:
+        UsageError: if there is none of that name (with the nearest), or it does not fit the data.
+        GenzooError: if what it needs is not installed, or its file cannot be read.
+    """
+    text = os.fspath(wanted)
+    if not isinstance(wanted, str) or looks_like_path(text) or text.lower().endswith((".onnx", ".pt2")):
+        found = registry.load(registry.get("extractor", "file"), Extractor)
+        return found.open(spec, Path(text).expanduser())  # type: ignore[attr-defined, no-any-return]
+    found = registry.load(registry.get("extractor", text), Extractor)
+    return found.open(spec)  # type: ignore[attr-defined, no-any-return]
+
+
+def _absences(
+    entries: Sequence[Entry], metrics: Sequence[Metric], evidence: Evidence, named: set[str], *, everything: bool
+) -> list[Absent]:
+    """What cannot be measured, before anything is computed; with an empty reason what nobody would expect."""
+    found = []
+    for entry, metric in zip(entries, metrics, strict=True):
+        fits = not entry.modalities or evidence.spec.modality in entry.modalities
+        reason = (
+            "" if fits else f"it is of {' and '.join(entry.modalities)} data, and this is {evidence.spec.modality} data"
+        )
+        reason = reason or why_absent(metric, tuple(entry.data["needs"]), evidence)
+        if not reason:
+            continue
+        if entry.name in named:
+            raise UsageError(f"{entry.name} cannot be measured here: {reason}")
+        about_data = any(need in MOST_ABOUT_DATA and evidence.lacks(need) for need in entry.data["needs"])
+        quiet = not everything and (not fits or about_data or metric.niche)
+        found.append(Absent(entry.name, "" if quiet else reason))
+    return found
+
+
+def _measured(entry: Entry, metric: Metric, evidence: Evidence, data: Data, how: Sequence[str]) -> Result:
+    """One result, with its protocol."""
+    found = metric.measure(evidence)
+    measured = found if isinstance(found, Measured) else Measured(found)
+    needs = entry.data["needs"]
+    own = evidence.extractor if "features" in needs else None
+    n_real = (len(evidence.data) if "data" in needs else 0) if measured.n_real is None else measured.n_real
+    n_fake = (evidence.n_fake if "samples" in needs else 0) if measured.n_fake is None else measured.n_fake
+    words = [f"metric={entry.name}/{metric.version}"]
+    words += [f"{k}={v}".replace(" ", "") for k, v in metric.options.__dict__.items() if k not in metric.silent]
+    words += [f"extractor={own.name}@{own.sha256()[:12]}"] if own is not None else []
+    words += [f"data={(data.name or 'data').replace(' ', '_')}:{data.split}@{data.fingerprint()[:12]}"]
+    words += [f"real={n_real}"] if n_real else []
+    words += [f"fake={n_fake}", *how] if n_fake else []
+    words += ["pixels=8bit"] if n_fake and data.spec.modality == "image" else []
+    return Result(
+        entry.name, measured.estimate.value, _interval(measured.estimate, measured.why), n_real, n_fake, evidence.seed,
+        metric.title(evidence), own.name if own is not None else "", own.sha256() if own is not None else "",
+        entry.data["unit"], entry.data["direction"], " ".join(words), measured.details, measured.pictures,
+    )  # fmt: skip
+
+
+def _interval(e: Estimate, why: str) -> Interval:
+    if e.low != e.low or e.high != e.high:  # NaN: none was made
+        return Interval(how=why or e.interval or "none was asked for", level=e.confidence)
+    return Interval(e.low, e.high, e.confidence, e.interval)
+
+
+def report_path(out: str | os.PathLike[str]) -> Path:
+    """Where a report can be written; refuses anything but a ``.json`` file and a folder."""
+    path = given_path(out)
+    if path.suffix.lower() != ".json" and not path.is_dir() and (path.suffix or path.exists()):
+        raise UsageError(f"a report is written to a .json file or a folder, not to {path.name!r}")
+    return path
+
+
+def save_report(report: Report, out: str | os.PathLike[str]) -> Path:
+    """Write a report: ``report.json`` and the pictures of its results to a folder, or JSON alone to a ``.json`` file.
+
+    Returns:
+        Where it was written.
+    """
+    path = report_path(out)
+    if path.suffix.lower() == ".json":
+        write_json(path, report.to_dict())
+        return path
+    path.mkdir(parents=True, exist_ok=True)
+    for result in report:
+        for name, x in result.pictures.items():
+            columns = len(x) // 2 if len(x) > 1 and len(x) % 2 == 0 else len(x)
+            pictures.save(pictures.grid(x, columns), path / f"{result.metric}-{name}.png")
+    write_json(path / "report.json", report.to_dict())
+    return path
+
+
+def read_report(path: str | os.PathLike[str]) -> Report:
+    """Read what `save_report` wrote: a ``.json`` file, or the folder with one.
+
+    Raises:
+        GenzooError: if it cannot be read.
+    """
+    import json
+
+    file = given_path(path)
+    file = file / "report.json" if file.is_dir() else file
+    try:
+        return Report.from_dict(json.loads(file.read_bytes()))
+    except OSError as e:
+        raise GenzooError(f"cannot read {file}: {(e.strerror or str(e)).lower()}") from None
+    except (ValueError, UsageError):
+        raise GenzooError(f"{file} is no report of an evaluation") from None
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("genzoo")

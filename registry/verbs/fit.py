@@ -1,0 +1,371 @@
+"""Train a model: `fit` is what ``genzoo train`` calls."""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+
+from genzoo.core.build import build
+from genzoo.core.config import Config
+from genzoo.core.data import Data
+from genzoo.core.distributed.env import world
+from genzoo.core.distributed.gather import apart
+from genzoo.core.distributed.init import join
+from genzoo.core.distributed.runtime import Runtime
+from genzoo.core.distributed.sharding import LARGE
+from genzoo.core.errors import UsageError
+from genzoo.core.model import Model
+from genzoo.core.noise import stream_seed
+from genzoo.core.objective import Networks, Objective
+from genzoo.core.storage.files import MANIFEST, given_path
+from genzoo.core.training.observers import Progress
+from genzoo.core.training.precision import choose
+from genzoo.core.training.resuming import check_folder, claimed, go_on, new_folder, roll_back
+from genzoo.core.training.run_view import Watched
+from genzoo.core.training.runs import (
+    describe,
+    from_newest,
+    is_stillborn,
+    read_checkpoint,
+    save_weights,
+)
+from genzoo.core.training.saving import final_metrics, observers, save
+from genzoo.core.training.terms import BrokeDown
+from genzoo.core.training.trainer import Trainer
+from genzoo.core.units import parse_size
+from genzoo.plugins.apps.diagnose.alarm import Alarm
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose, resolver, with_steps
+from genzoo.registry.recipes.provenance import about, named_data
+from genzoo.registry.verbs.data import open_data
+from genzoo.registry.verbs.trackers import Reports, chosen, strangers
+
+_INIT, _SPLIT = 101, 102  # streams of randomness
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training gives.
+
+    Attributes:
+        model: the trained model (the moving average where the recipe keeps one), in eval mode.
+        config: every option by value.
+        history: records of the loss terms.
+        metrics: of the end: held-out loss, active units, where there are any.
+        folder: where it was written, or None.
+        finished: False if it was interrupted.
+        steps: how many were done.
+        seconds: of training, over all sittings.
+    """
+
+    model: Model
+    config: Config
+    history: list[dict[str, float]]
+    metrics: dict[str, Any]
+    folder: Path | None
+    finished: bool
+    steps: int
+    seconds: float
+
+
+def initialize(config: Config, seed: int) -> tuple[Objective, Networks]:
+    """Build an objective and its networks, initialized by a seed, on the CPU; the global seed is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, _INIT))
+        return build(config, resolver(the_registry(), config))
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device that is there; raises `UsageError`."""
+    if name == "auto":
+        mps = torch.backends.mps.is_available() and world() == 1  # processes cannot share it
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"there is no device {name!r}: use auto, cpu, cuda or mps") from None
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type):
+        raise UsageError(f"this machine has no usable {device.type} device: use --device auto or cpu")
+    return device
+
+
+def fit(
+    recipe: str | os.PathLike[str] | None,
+    data: Any,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    labels: Any = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    init: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    compile: bool = False,
+    shard: bool | None = None,
+    on_nan: Literal["stop", "skip", "rollback"] = "stop",
+    resume: bool = False,
+    tensorboard: bool = False,
+    trackers: Sequence[str] = (),
+    watch: bool = False,
+    data_memory: int | str | None = None,
+    data_workers: int | None = None,
+    progress: bool | None = None,
+    on_start: Callable[[Trainer, Config], None] | None = None,
+) -> Run:
+    """Train a recipe on data.
+
+    In a process of a job (torchrun, srun, ``--devices``), all processes train one model together: each
+    computes its part of every batch, and process 0 writes. A batch has the same gradient on any number of them.
+
+    Args:
+        recipe: its name or TOML file; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
+        data: a data set's name, a path (folder of images, .npy, .npz), a tensor or an array, a pair
+            (observations, labels), a torch Dataset or DataLoader.
+        out: folder for the weights, log, pictures and checkpoints; None writes nothing.
+        labels: class labels ``(N,)``, where ``data`` is a tensor or an array.
+        steps: training steps, over the recipe's.
+        epochs: passes over the data instead.
+        batch_size: observations per turn.
+        seed: of the initialization, the order of the data and all noise.
+        options: any option by dotted name, e.g. ``{"objective.gp_weight": 5, "generator": "mlp",
+            "data.binarize": "static", "conditional": True}``.
+        init: weights to start from, of the same architecture.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: of the CPU; None leaves torch's setting.
+        precision: ``bfloat16`` computes networks in autocast, losses in float32; ``auto`` takes it where the device
+            has instructions for it and convolutions do most of the work (a resumed run goes on as it began).
+        compile: compile every player's turn.
+        shard: split the generator, its gradients and its optimizer's state over the processes (FSDP2); None
+            does on CUDA from 100 million parameters of the generator on.
+        on_nan: what follows a loss that is not finite: ``stop``; ``skip`` that turn's update (waits for the
+            device at every turn); or ``rollback`` to the last checkpoint, to go on from there with fresh noise.
+        resume: go on from the newest whole checkpoint in ``out``.
+        tensorboard: write event files under ``out``; short for the tracker of that name.
+        trackers: names of what the run is reported to (`genzoo.list("tracker")`); ``options`` may set theirs, such as
+            ``{"wandb.project": "faces"}``.
+        watch: warn once, on stderr and in the log, of each symptom that the diagnose app knows.
+        data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``,
+            ``"512MB"``); more than that is streamed to it by the batch, from files where it comes from files. None
+            decides by what is free (`genzoo.core.data.feed.Feed`). The run is the same, bit for bit.
+        data_workers: processes that read what is streamed, 0 for none; None goes by the cores.
+        progress: show a bar on stderr; None shows it on a terminal.
+        on_start: called with the trainer and the config before the first step.
+
+    Returns:
+        The trained model and what is known about it.
+
+    Raises:
+        UsageError: if the request is wrong; nothing was written.
+        GenzooError: if training broke down or files could not be written.
+    """
+    folder = None if out is None else given_path(out)
+    if resume and init is not None:
+        raise UsageError("a run that is resumed goes on from its own weights: leave out init")
+    if on_nan not in ("stop", "skip", "rollback"):
+        raise UsageError(f"on_nan is stop, skip or rollback, not {on_nan!r}")
+    if on_nan == "rollback" and folder is None:
+        raise UsageError("going back to the last checkpoint needs a folder where it is: give out")
+    seed = operator.index(seed)
+    memory = parse_size(data_memory, "data_memory")
+    if data_workers is not None and not (type(data_workers) is int and 0 <= data_workers <= 256):
+        raise UsageError(f"data_workers takes a whole number from 0 to 256, not {data_workers!r}")
+    if tensorboard and folder is None:
+        raise UsageError("tensorboard=True writes event files under out: give it")
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"precision is auto, float32 or bfloat16, not {precision!r}")
+    registry, given = the_registry(), dict(options or {})
+    reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
+    of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
+    runtime = join(pick_device(device))
+    with runtime.failing_together(), claimed(folder if runtime.first else None):
+        runtime.on_first(lambda: check_folder(folder, resume))
+        source = open_data(registry, data, of_data, labels=labels, memory=memory)
+        config = with_steps(
+            compose(registry, source.spec, recipe, given), steps=steps, epochs=epochs, batch_size=batch_size
+        )
+        runtime.same("what they train", json.dumps([config.to_dict(), len(source), seed, precision, on_nan, resume]))
+        found = from_newest(folder, read_checkpoint) if folder and resume and not is_stillborn(folder) else None
+        train, held_out = _split(source, config, seed)
+        objective, nets = initialize(config, seed)
+        if init is not None:
+            _start_from(nets.model, init)
+        nets.to(runtime.device)
+        computed = _precision(precision, runtime, nets, None if found is None else found[1][3]["record"])
+        trainer = Trainer(
+            objective,
+            nets,
+            train,
+            config.train,
+            held_out=held_out,
+            seed=seed,
+            precision=computed,
+            compile_turns=compile,
+            record={
+                "data": of_data,
+                "precision": computed,
+                "compile": compile,
+                "source": named_data(registry, data),
+                "init": None if init is None else os.fspath(init),
+                "on_nan": on_nan,
+                "processes": runtime.size,
+            },
+            runtime=runtime,
+            on_nan=on_nan,
+            shard=_whether_to_shard(shard, nets.model, runtime, compile),
+            data_memory=memory,
+            data_workers=data_workers,
+        )
+        trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=computed)
+        del source, train  # what is not on the device is not needed twice
+        if trainer.steps < 1:
+            raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
+        if found is not None:
+            go_on(trainer, config, *found)
+            del found
+        elif resume and runtime.first:
+            print(f"genzoo: {folder} was stopped before its first checkpoint; starting over", file=sys.stderr)
+        if on_start is not None:
+            on_start(trainer, config)
+        metrics = _train(trainer, config, folder, threads=threads, reports=reports, watch=watch, progress=progress)
+    model = trainer.model.requires_grad_(False).eval()
+    apart(model)
+    finished = trainer.step == trainer.steps
+    return Run(model, config, trainer.history, metrics, folder, finished, trainer.step, trainer.seconds)
+
+
+def _precision(asked: str, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> str:
+    """The precision that was asked for, that a resumed run began with, or that process 0 gains by."""
+    if asked != "auto":
+        return asked
+    if before is not None:
+        return str(before["precision"])
+    return str(runtime.tell(choose(runtime.device, nets).precision))
+
+
+def _train(
+    trainer: Trainer,
+    config: Config,
+    folder: Path | None,
+    *,
+    threads: int | None,
+    reports: Reports,
+    watch: bool,
+    progress: bool | None,
+) -> dict[str, Any]:
+    """Train, and write what there is to write, on process 0; returns the metrics of the end."""
+    runtime, writes = trainer.runtime, folder if trainer.runtime.first else None
+    metrics: dict[str, Any] = {}
+    bar: Progress | None = None
+    more = list(trainer.observers)  # of whoever was told of the start
+    # Innermost what finds out who is gone, while a signal, which may well follow, is still waited with.
+    with new_folder(writes, trainer), _stops_cleanly(trainer), ExitStack() as stack, runtime.failing_together():
+        stack.enter_context(trainer.feed)
+        if threads:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
+        if runtime.first:
+            more += strangers(the_registry(), reports, Watched(trainer, config, folder), stack)
+            more += [Alarm(trainer)] * watch
+        if folder is not None and trainer.on_nan == "rollback":
+            save(folder, trainer)  # so that there is something to go back to
+        while True:
+            trainer.observers = [*observers(trainer, config, folder), *more]
+            if runtime.first and (progress if progress is not None else sys.stderr.isatty()):
+                bar = Progress(trainer, config.recipe)
+                stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own
+                trainer.observers.append(bar)
+            if writes is not None:
+                (writes / MANIFEST).unlink(missing_ok=True)  # from here on, the newest checkpoint is what the run is
+            try:
+                trainer.train()
+                if folder is not None:
+                    save(folder, trainer)
+                break
+            except BrokeDown as e:
+                if bar is not None:
+                    bar.end(trainer)
+                if folder is None or trainer.on_nan != "rollback":
+                    raise
+                roll_back(trainer, config, folder, e)
+        if runtime.first:
+            metrics = final_metrics(trainer)
+            if writes is not None:
+                save_weights(writes, trainer.model, describe(trainer, config, metrics))
+        metrics = runtime.tell(metrics)
+    return metrics
+
+
+def _whether_to_shard(wanted: bool | None, model: Model, runtime: Runtime, compile: bool) -> bool:
+    """Settle whether the generator is split; raises `UsageError` where that cannot be."""
+    size = sum(p.numel() for p in model.generator.parameters())
+    if wanted is None:
+        return runtime.size > 1 and runtime.device.type == "cuda" and size >= LARGE and not compile
+    if wanted and runtime.size == 1:
+        raise UsageError("one process has nobody to share the generator with: start several, or leave out shard")
+    if wanted and compile:
+        raise UsageError("a generator that is split over processes is not compiled: leave out shard or compile")
+    return wanted
+
+
+def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:
+    """Hold out the validation share (or number) of the data; raises `UsageError` if nothing would be left."""
+    share = config.train.validation
+    n = int(share * len(data)) if share < 1 else int(share)
+    if n < 1:
+        return data, None
+    return data.hold_out(n, stream_seed(seed, _SPLIT))
+
+
+def _start_from(model: Model, init: str | os.PathLike[str]) -> None:
+    """Copy the tensors of other weights; every one must fit."""
+    from genzoo.registry.verbs.load import load
+
+    theirs, ours = load(init).state_dict(), model.state_dict()
+    for name in sorted(set(ours) | set(theirs)):
+        a, b = (tuple(s[name].shape) if name in s else None for s in (ours, theirs))
+        if a != b:
+            raise UsageError(f"{init} does not fit this model: tensor {name!r} has shape {b} there and {a} here "
+                             "(start from weights of the same architecture, data shape and latent size)")  # fmt: skip
+    model.load_state_dict(theirs)
+
+
+@contextmanager
+def _stops_cleanly(trainer: Trainer) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM stop training after the step; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {s: signal.getsignal(s) for s in signals}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        trainer.stopping = True
+        for s in signals:
+            signal.signal(s, signal.SIG_DFL)
+        if trainer.runtime.first:  # not print, which may be what was interrupted
+            os.write(2, b"\ngenzoo: stopping after this step and saving; again to stop at once\n")
+
+    for s in signals:
+        signal.signal(s, stop)
+    try:
+        yield
+    finally:
+        for s in signals:
+            signal.signal(s, before[s])

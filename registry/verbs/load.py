@@ -1,0 +1,181 @@
+"""What is in the zoo: list it, describe it, build it, load it."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.spec import DataSpec
+from genzoo.registry import Entry, PluginRecord, the_registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from genzoo.core.data import Data
+    from genzoo.core.model import Model
+
+
+def list(
+    kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
+) -> builtins.list[Entry]:
+    """Entries of the zoo, by kind and name; imports no torch.
+
+    Args:
+        kind: ``recipe``, ``objective``, ``generator``, …; None for all.
+        modality: only what works on it.
+        tag: only what carries it.
+        plugin: only what this plugin adds.
+    """
+    return the_registry().entries(kind, modality=modality, tag=tag, plugin=plugin)
+
+
+def show(name: str) -> dict[str, Any]:
+    """Describe one entry of the zoo as plain data; imports no torch.
+
+    Args:
+        name: its name, or ``kind:name`` or ``plugin:name`` where that is ambiguous; or a recipe's TOML file.
+
+    Returns:
+        What `Entry` holds, and ``doc`` (a recipe's is its objective's), ``options`` (name, type, default, doc,
+        range of each) and ``also`` (entries of other kinds with that name). Of weights ``versions`` too: of each its
+        recipe, data, license, metrics, size, hashes, and where it is.
+    """
+    from genzoo.registry.recipes.read import is_file, read
+
+    registry = the_registry()
+    entry, *others = (
+        [read(registry, name)] if is_file(name) else registry.find(name)
+    )  # a recipe comes before the objective of its name
+    more: dict[str, Any] = {}
+    if entry.kind == "weights":
+        from genzoo.registry.weights.bundled import about_weights, version_of
+
+        _, at, version = name.partition("@")
+        numbers = [version_of(entry, version)] if at else [int(v) for v in entry.data["versions"]]
+        more["versions"] = [about_weights(entry, v) for v in numbers]
+    of = registry.get("objective", entry.data["objective"], prefer=entry.home) if entry.kind == "recipe" else entry
+    return {
+        **entry.to_dict(),
+        **more,
+        "doc": registry.docstring(of),
+        "options": [dict(o.__dict__) for o in registry.options(entry)],
+        "also": [f"{e.kind}:{e.name}" for e in others],
+    }
+
+
+def list_plugins() -> builtins.list[dict[str, Any]]:
+    """Every plugin as plain data: name, distribution, version, module, status, what it adds, seconds, errors; no torch.
+
+    Status is ``enabled``, ``disabled`` (`genzoo plugins disable`) or ``left out`` (by ``GENZOO_PLUGINS``,
+    ``--no-plugins``). Errors are what went wrong while loading, and entries whose targets are not there; the zoo's own
+    entries are checked by its tests instead. Notes are on what works and should be otherwise.
+    """
+    from genzoo.registry.discovery import loader, state
+
+    registry = the_registry()
+    faults: dict[tuple[str, str], builtins.list[str]] = {}
+    for entry, why in registry.check_targets([e for e in registry.entries() if e.distribution != "genzoo"]):
+        faults.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
+    records = registry.plugins()
+    loaded = {(r.name, r.distribution) for r in records}
+    off = state.disabled(loader.warn)
+    status: dict[tuple[str, str], str] = {}
+    for p in loader.installed():
+        if (p.name, p.distribution) not in loaded:
+            records.append(PluginRecord(p.name, p.distribution, p.version, p.value))
+            status[p.name, p.distribution] = "disabled" if loader.is_off(p, off) else "left out"
+    return [
+        {
+            "name": r.name,
+            "distribution": r.distribution,
+            "version": r.version,
+            "module": r.module,
+            "status": status.get((r.name, r.distribution), "enabled"),
+            "api": r.api,
+            "adds": [f"{e.kind}:{e.name}" for e in r.entries],
+            "seconds": round(r.seconds, 4),
+            "errors": ([r.error] if r.error else []) + faults.get((r.name, r.distribution), []),
+            "notes": builtins.list(r.notes),
+        }
+        for r in records
+    ]
+
+
+def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
+    """Build an untrained model, in eval mode.
+
+    Args:
+        recipe: name of a recipe.
+        data: what an observation is, for example ``DataSpec.image(3, 64, 64)``.
+        seed: of the initialization.
+        options: by dotted name, as for `genzoo.fit`.
+    """
+    from genzoo.registry.recipes.compose import compose
+    from genzoo.registry.verbs.fit import initialize
+
+    if not isinstance(data, DataSpec):
+        raise UsageError(f"create takes a DataSpec such as DataSpec.image(3, 64, 64), not {data!r}")
+    config = compose(the_registry(), data, recipe, options)
+    return initialize(config, seed)[1].model.eval()
+
+
+def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu", verbose: bool = True) -> Model:
+    """Load a trained model, in eval mode.
+
+    Args:
+        weights: a name of the zoo (``wgan-gp/fashion-mnist``, ``wgan-gp/fashion-mnist@1``), a model on the Hub
+            (``hf:org/name``, ``hf:org/name@revision``), or a folder: a weights folder, or a run's; of a run that was
+            killed, its newest whole checkpoint.
+        device: where to.
+        verbose: whether to say on stderr what is downloaded, and that a checkpoint or an old copy is used.
+
+    Raises:
+        GenzooError: if it is not there, damaged, or made by a plugin that is not installed.
+    """
+    from genzoo.core.storage.files import MANIFEST
+    from genzoo.core.storage.weights import CONFIG, load_model, read_config
+    from genzoo.core.training.runs import checkpoints, from_newest
+    from genzoo.registry.recipes.compose import resolver
+    from genzoo.registry.weights import resolve
+    from genzoo.registry.weights.names import tell
+
+    found = resolve(weights, progress=verbose, say=tell if verbose else None)
+    folder = found.folder
+
+    def read(folder: Path) -> Model:
+        config = read_config(folder, within=found.within)
+        return load_model(folder, resolver(the_registry(), config), device=device, within=found.within)
+
+    if not (folder / MANIFEST).exists() and checkpoints(folder):
+        folder, model, _ = from_newest(folder, read)
+        if verbose:
+            tell(f"the run was not finished, using {folder}")
+        return model
+    if not (folder / MANIFEST).exists() and not (folder / CONFIG).exists():
+        raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}")
+    return read(folder)
+
+
+def load_data(
+    data: Any,
+    *,
+    labels: Any = None,
+    split: Literal["train", "test"] = "train",
+    options: Mapping[str, Any] | None = None,
+) -> Data:
+    """Open data: a name of the zoo, a path, arrays, a torch Dataset or DataLoader.
+
+    Args:
+        data: what.
+        labels: class labels, where ``data`` is an array.
+        split: ``train`` or ``test``, for names and paths.
+        options: of the data set, by name: ``{"binarize": "static"}``.
+    """
+    from genzoo.registry.verbs.data import open_data
+
+    return open_data(the_registry(), data, options, labels=labels, split=split)

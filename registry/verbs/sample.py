@@ -1,0 +1,416 @@
+"""Results as files: samples, reconstructions, interpolations, codes. Each is one command of the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from torch import Tensor
+from tqdm import tqdm
+
+from genzoo.core.data import Data, to_model, to_people, to_pixels
+from genzoo.core.distributed.init import join
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.model import Model
+from genzoo.core.noise import generator
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import creating_folder, given_path, replacing
+from genzoo.core.training.observers import columns_for
+from genzoo.registry.verbs.fit import pick_device
+from genzoo.registry.verbs.load import load
+
+Out = str | os.PathLike[str]
+LARGEST_GRID = 10_000  # images in a picture that anyone could look at
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_DUE = 2**23  # bytes that are given to the disk at a time
+_WAITING = 2  # batches that are written while more are made
+Batches = Iterator[tuple[Tensor, Tensor | None]]
+Done = TypeVar("Done")
+
+
+def sample(
+    weights: Model | Out,
+    out: Out,
+    n: int = 64,
+    *,
+    seed: int = 0,
+    labels: int | None = None,
+    truncation: float | None = None,
+    noise: bool = False,
+    batch_size: int = 256,
+    device: str = "auto",
+    progress: bool = False,
+) -> Path:
+    """Write samples to a file or a folder.
+
+    In processes of one job (torchrun, srun, ``--devices``), all of them compute and process 0 writes, the same
+    bytes as one would.
+
+    Args:
+        weights: a model, or what `genzoo.load` takes.
+        out: ``.png`` (or another picture) for a grid, ``.npz`` for arrays ``samples`` and ``labels`` (images
+            channels first and 8-bit, or float32 where the model's data has no levels), anything else is a new
+            folder with one picture each. Arrays and folders are streamed: memory does not grow with ``n``.
+        n: how many.
+        seed: the same seed gives the same samples.
+        labels: class of all of them, for a conditional model; default cycles through the classes.
+        truncation: keep codes within ± this many standard deviations.
+        noise: draw from the likelihood instead of giving its mean.
+        batch_size: samples at a time.
+        device: where to compute.
+        progress: show a bar on stderr.
+
+    Returns:
+        Where they were written.
+    """
+    path = given_path(out)
+    if n < 1:
+        raise UsageError(f"the number of samples must be at least 1, not {n}")
+    runtime = join(weights.device if isinstance(weights, Model) else pick_device(device))
+    with runtime.failing_together():
+        model = weights if isinstance(weights, Model) else load(weights, device=runtime.device)
+        kind = runtime.on_first(lambda: _kind(path, model.spec, n))
+        own = model.sample_batches(
+            n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size,
+            share=(runtime.rank, runtime.size),
+        )  # fmt: skip
+        # What is asked wrongly shows before a file is begun.
+        drawn = runtime.in_order(chain(islice(own, 1), own), model.batches_of(n, batch_size))
+        batches = _shown(chain([next(drawn)] if runtime.first else [], drawn), n, progress and runtime.first)
+        if not runtime.first:
+            deque(batches, maxlen=0)
+        elif kind == "npz":
+            _write_npz(path, model.spec, n, batches)
+        elif kind == "folder":
+            _write_folder(path, n, batches)
+        else:
+            _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes, n))
+        runtime.barrier()
+    return path
+
+
+def reconstruct(
+    weights: Model | Out, data: Any, out: Out, n: int = 16, *, seed: int | None = None, device: str = "auto"
+) -> Path:
+    """Write a picture of observations above their reconstructions, or both as ``.npz``.
+
+    Args:
+        weights: a model with an encoder, or what `genzoo.load` takes.
+        data: a `Data`, or what `genzoo.load_data` takes (its test split).
+        out: ``.png`` or ``.npz``.
+        n: how many, from the start of the data.
+        seed: draw codes from the posterior by this seed, instead of taking its mean.
+        device: where to compute.
+    """
+    path, model = given_path(out), _model(weights, device)
+    kind = _kind(path, model.spec, 2 * n, folders=False)
+    x, y = _observations(model, _open(model, data), n)
+    again = model.reconstruct(x, y, sample=seed is not None, seed=seed or 0)
+    before = to_people(model.spec, to_model(model.spec, x.to(model.device)))
+    if kind == "npz":
+        _savez(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
+        return path
+    if model.spec.modality != "image":
+        pictures.save(pictures.scatter(again.flatten(1), before.flatten(1)), path)
+        return path
+    columns = min(len(x), 16)
+    rows = [part for i in range(0, len(x), columns) for part in (before[i : i + columns], again[i : i + columns])]
+    rows = [torch.cat([r, torch.ones(columns - len(r), *r.shape[1:], device=r.device)]) for r in rows]
+    pictures.save(pictures.grid(torch.cat(rows), columns), path)
+    return path
+
+
+def interpolate(
+    weights: Model | Out,
+    out: Out,
+    n: int = 8,
+    *,
+    steps: int = 10,
+    path: Literal["spherical", "straight"] = "spherical",
+    seed: int = 0,
+    data: Any = None,
+    label: int | None = None,
+    device: str = "auto",
+) -> Path:
+    """Write a picture with one path between two codes per row, or an array ``(n, steps, …)`` as ``.npz``.
+
+    Args:
+        weights: a model, or what `genzoo.load` takes.
+        out: ``.png`` or ``.npz``.
+        n: how many paths.
+        steps: points on each, both ends included.
+        path: ``spherical`` or ``straight``.
+        seed: of the codes at both ends.
+        data: observations whose codes are the ends, instead of random ones (needs an encoder).
+        label: class of all paths, for a conditional model; default gives each row another class, or with data
+            the class of the observation that it starts from.
+        device: where to compute.
+    """
+    where, model = given_path(out), _model(weights, device)
+    if n < 1:
+        raise UsageError(f"the number of paths must be at least 1, not {n}")
+    kind = _kind(where, model.spec, n * steps, folders=False)
+    labels = None
+    if model.classes:
+        labels = torch.arange(n) % model.classes if label is None else torch.full((n,), label)
+    elif label is not None:
+        raise UsageError("this model is not conditional: it takes no label")
+    if data is None:
+        codes = model.codes(0, 2 * n, seed=seed)
+    else:
+        x, y = _observations(model, _open(model, data), 2 * n)
+        if len(x) < 2 * n:
+            raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
+        codes = model.encode(x, y)
+        labels = labels if label is not None or y is None else y[:n]  # a path keeps the class that it starts from
+    x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels)
+    if kind == "npz":
+        _savez(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
+    else:
+        _save_picture(model.spec, x.flatten(0, 1), where, steps)
+    return where
+
+
+def encode(
+    weights: Model | Out, data: Any, out: Out, n: int = 0, *, seed: int | None = None, device: str = "auto"
+) -> Path:
+    """Write codes as ``.npz``: ``codes`` ``(N, latent)``, and ``labels`` where the data has them.
+
+    Args:
+        weights: a model with an encoder, or what `genzoo.load` takes.
+        data: a `Data`, or what `genzoo.load_data` takes (its test split).
+        out: an ``.npz`` file.
+        n: how many, from the start of the data; 0 for all.
+        seed: draw codes from the posterior by this seed, instead of taking its mean.
+        device: where to compute.
+    """
+    path, model = given_path(out), _model(weights, device)
+    if path.suffix.lower() != ".npz":
+        raise UsageError(f"codes are written to an .npz file, not to {path.name!r}")
+    opened = _open(model, data)
+    x, y = _observations(model, opened, n or len(opened))
+    codes = model.encode(x, y, sample=seed is not None, seed=seed or 0)
+    arrays = {"codes": codes.cpu().numpy()}
+    if opened.y is not None:
+        arrays["labels"] = opened.y[: len(x)].cpu().numpy()
+    _savez(path, **arrays)
+    return path
+
+
+def check_fits(model: Model, spec: DataSpec) -> None:
+    """Raise `UsageError` unless data of ``spec`` can be given to the model."""
+    ours = model.spec
+    if (ours.modality, ours.shape) != (spec.modality, spec.shape):
+        raise UsageError(
+            f"the model was trained on {_words(ours)} and the data is {_words(spec)}: give data of the same kind"
+            + (
+                f", or of a folder with --set data.size={ours.shape[1]}x{ours.shape[2]}"
+                if _resizable(ours, spec)
+                else ""
+            )
+        )
+    if ours.levels == 2 and spec.levels != 2:
+        raise UsageError(
+            "the model was trained on binary images and the data has grey values: set the option data.binarize=static"
+        )
+    if ours.levels != 2 and spec.levels == 2:
+        raise UsageError("the data is binary and the model was trained on grey values: leave out data.binarize")
+
+
+def _resizable(ours: DataSpec, spec: DataSpec) -> bool:
+    """Whether a folder of such images could be brought to the model's size."""
+    return ours.modality == spec.modality == "image" and ours.shape[0] == spec.shape[0]
+
+
+def _words(spec: DataSpec) -> str:
+    return f"{spec.modality}s of shape {'×'.join(map(str, spec.shape))}"
+
+
+def _model(weights: Model | Out, device: str) -> Model:
+    if isinstance(weights, Model):
+        return weights
+    return load(weights, device=pick_device(device))
+
+
+def needs_encoder(weights: Out, device: str = "auto") -> Model:
+    """Load a model, and refuse one without an encoder before any data is read."""
+    model = _model(weights, device)
+    if model.encoder is None:
+        name = model.config.recipe if model.config else ""
+        raise GenzooError(f"{weights} ({name}) has no encoder: it can sample and interpolate, but not encode")
+    return model
+
+
+def _kind(path: Path, spec: DataSpec, n: int, *, folders: bool = True) -> Literal["npz", "picture", "folder"]:
+    """What an output path says about its format; refuses what cannot be written there."""
+    suffix = path.suffix.lower()
+    if path.is_dir() and not folders:
+        raise UsageError(f"{path} is a folder: name a .png or .npz file")
+    if suffix == ".npz":
+        return "npz"
+    if suffix in PICTURES:
+        if spec.modality != "image" and spec.size < 2:
+            raise UsageError("there is no picture of such data: write it as .npz")
+        if spec.modality == "image" and n > LARGEST_GRID:
+            instead = f"a .npz file{' or a folder' * folders}"
+            raise UsageError(f"a grid of {n:,} images is too large to look at: give {instead} as output")
+        return "picture"
+    if not folders or (suffix and not path.is_dir()):
+        raise UsageError(f"cannot tell what to write from {path.name!r}: use .png or .npz{' or a folder' * folders}")
+    if spec.modality != "image":
+        raise UsageError("a folder takes one picture each, and this model does not make images: use .npz or .png")
+    if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
+    return "folder"
+
+
+def _shown(batches: Batches, n: int, progress: bool) -> Batches:
+    with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1) as bar:
+        for x, y in batches:
+            yield x, y
+            bar.update(len(x))
+
+
+def _dtype(spec: DataSpec) -> np.dtype[Any]:
+    """How observations are stored: 8-bit for images with levels, else float32."""
+    return np.dtype("uint8" if spec.modality == "image" and spec.levels else "float32")
+
+
+def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
+    """Observations in people's units as they are stored."""
+    return (to_pixels(spec, x) if _dtype(spec) == np.uint8 else x.float()).cpu().numpy()
+
+
+def _spent(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
+    """What `_storage` gives of float32 that is in no other use: it is overwritten, which takes half the time."""
+    if _dtype(spec) != np.uint8 or x.device.type != "cpu":
+        return _storage(spec, x)
+    numbers: np.ndarray[Any, Any] = x.numpy()  # NumPy, since torch would start threads beside the forward pass's
+    with np.errstate(invalid="ignore"):  # NaN is 0
+        np.multiply(numbers, 255, out=numbers)  # in [0, 1] already, as all images for people are
+        np.rint(numbers, out=numbers)
+        return numbers.astype(np.uint8)
+
+
+def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
+    """Stream arrays into an uncompressed ``.npz``; labels wait in a file of their own."""
+    conditional = False
+    with (
+        replacing(path) as temporary,
+        tempfile.TemporaryFile() as labels,
+        open(temporary, "wb") as raw,
+        zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        with archive.open("samples.npy", "w", force_zip64=True) as f:
+            _npy_header(f, (n, *spec.shape), _dtype(spec))
+            begun = 0
+
+            def put(x: Tensor, y: Tensor | None) -> bool:
+                nonlocal begun
+                f.write(np.ascontiguousarray(_spent(spec, x)).data)
+                begun = _on_its_way(raw, begun)
+                if y is not None:
+                    labels.write(y.cpu().numpy().data)
+                return y is not None
+
+            for had_labels in _aside(put, batches):
+                conditional = conditional or had_labels
+        if conditional:
+            labels.seek(0)
+            with archive.open("labels.npy", "w", force_zip64=True) as f:
+                _npy_header(f, (n,), np.dtype("int64"))
+                shutil.copyfileobj(labels, f)
+
+
+def _aside(work: Callable[..., Done], items: Iterable[tuple[Any, ...]]) -> Iterator[Done]:
+    """Do ``work(*item)`` for each item in turn, in a thread, while the next ones are made; yield what it returns."""
+    from concurrent.futures import Future, ThreadPoolExecutor  # here, since it takes long to import
+
+    waiting: deque[Future[Done]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for item in items:
+            waiting.append(thread.submit(work, *item))
+            if len(waiting) > _WAITING:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _on_its_way(file: BinaryIO, begun: int) -> int:
+    """Let the system write to the disk while more is computed, or all of it would be waited for at the end.
+
+    Args:
+        file: what is being written.
+        begun: bytes at its start that are on their way.
+
+    Returns:
+        Bytes that are on their way now.
+    """
+    here = file.tell()
+    if here - begun < _DUE or not hasattr(os, "posix_fadvise"):
+        return begun
+    os.posix_fadvise(file.fileno(), begun, here - begun, os.POSIX_FADV_DONTNEED)  # which begins to write them
+    return here
+
+
+def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    npy.write_array_header_2_0(
+        f,
+        {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},
+    )
+
+
+def _write_folder(path: Path, n: int, batches: Batches) -> None:
+    """One picture each."""
+    digits, i = max(len(str(n - 1)), 4), 0
+    with creating_folder(path) as temporary:
+        for x, y in batches:
+            for j, pixels in enumerate(pictures.to_uint8(x)):
+                label = "" if y is None else f"-class{int(y[j])}"
+                pictures.image_of(pixels).save(temporary / f"{i:0{digits}d}{label}.png")
+                i += 1
+
+
+def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None) -> None:
+    image = pictures.picture(spec, x, columns)
+    if image is None:
+        raise UsageError("there is no picture of such data: write it as .npz")
+    pictures.save(image, path)
+
+
+def _savez(path: Path, **arrays: np.ndarray[Any, Any]) -> None:
+    with replacing(path) as temporary, open(temporary, "wb") as f:  # to a name, NumPy would add an ending
+        np.savez(f, **arrays)  # type: ignore[arg-type]
+
+
+def _open(model: Model, data: Any) -> Data:
+    from genzoo.registry.verbs.load import load_data
+
+    opened = data if isinstance(data, Data) else load_data(data, split="test")
+    check_fits(model, opened.spec)
+    return opened
+
+
+def _observations(model: Model, data: Data, n: int) -> tuple[Tensor, Tensor | None]:
+    """The first ``n`` observations, and their labels for a conditional model."""
+    if n < 1:
+        raise UsageError(f"the number of observations must be at least 1, not {n}")
+    if model.classes and data.y is None:
+        raise UsageError("the model is conditional and the data has no labels: give data with labels")
+    some = data.take(slice(n))
+    x, y = some.x, some.y if model.classes else None
+    if some.dynamic:  # grey values, of which pixels are drawn: here once, by seed 0
+        uniform = torch.rand(x.shape, generator=generator(0)).to(x.device)
+        x = to_people(some.spec, some.batch(torch.arange(len(some), device=x.device), uniform)[0])
+    return x, y

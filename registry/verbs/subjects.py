@@ -1,0 +1,171 @@
+"""What is judged, and what it is judged against: models, files of samples, data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from genzoo.core.data import Data, from_arrays
+from genzoo.core.distributed.runtime import Runtime
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.evidence import people, stored
+from genzoo.core.model import Model
+from genzoo.core.spec import DataSpec
+from genzoo.core.storage.files import given_path
+from genzoo.registry import Registry, the_registry
+from genzoo.registry.verbs.data import open_data
+from genzoo.registry.verbs.load import load
+
+Split = Literal["train", "test"]
+
+
+def open_reference(
+    registry: Registry, data: Any, split: Split, training: Any, options: Mapping[str, Any] | None
+) -> tuple[Data, Callable[[], Data | None]]:
+    """The data to judge against, and how to get at the training split when it is needed."""
+    opened = open_data(registry, data, options, split=split)
+    if training is not None:
+        return opened, lambda: open_data(registry, training, options, split="train")
+    if isinstance(data, (str, os.PathLike)):
+        return opened, lambda: opened if split == "train" else open_data(registry, data, options, split="train")
+    if isinstance(data, Data) and data.split == "train":
+        return opened, lambda: opened
+    return opened, no_data
+
+
+def no_data() -> Data | None:
+    """The training data of what came without any."""
+    return None
+
+
+def subset(data: Data, n: int) -> Data:
+    """At most ``n`` observations, by a shuffle that is the same for every seed, so that references stay the same."""
+    if n >= len(data):
+        return data
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    return data.take(order[:n].sort().values)
+
+
+def open_subject(
+    subject: Any, spec: DataSpec, device: torch.device
+) -> tuple[Model | None, Tensor | None, Tensor | None, str]:
+    """A model, or samples with the labels that were asked for; and what to call it."""
+    if isinstance(subject, Model):
+        return (
+            subject.to(device),
+            None,
+            None,
+            subject.config.recipe if subject.config and subject.config.recipe else "model",
+        )
+    given: Any = subject
+    title = "samples"
+    if isinstance(subject, (str, os.PathLike)):
+        path, title = given_path(subject), os.fspath(subject)
+        if not (path.suffix.lower() in (".npz", ".npy") or (path.is_dir() and not _holds_weights(path))):
+            return load(subject, device=device), None, None, title
+        given = _read_samples(path, spec)
+    elif isinstance(subject, Data):
+        title = subject.name or title
+    elif isinstance(subject, (tuple, list)) and len(subject) == 2 and hasattr(subject[0], "shape"):
+        given = from_arrays(subject[0], subject[1], name="the samples", standardize=False)
+    elif hasattr(subject, "shape"):
+        given = from_arrays(subject, name="the samples", standardize=False)
+    else:
+        raise UsageError(
+            "what is judged is a model, a weights folder, or samples: a file, a folder of images or an array, "
+            f"not {type(subject).__name__}"
+        )
+    if (given.spec.modality, given.spec.shape) != (spec.modality, spec.shape):
+        ours, theirs = ("×".join(map(str, s.shape)) for s in (given.spec, spec))
+        raise UsageError(f"the samples are {given.spec.modality}s of {ours} and the data {spec.modality}s of {theirs}")
+    return None, people(given), given.y, title
+
+
+def _holds_weights(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("manifest.json", "config.json", "checkpoints"))
+
+
+def _read_samples(path: Path, spec: DataSpec) -> Data:
+    """All samples of a file or a folder: nothing is held out of them."""
+    if not path.exists():
+        raise UsageError(f"there is no file {str(path)!r}")
+    if path.is_dir():
+        return _read_folder(path)
+    try:
+        with np.load(path, allow_pickle=False) if path.suffix.lower() == ".npz" else _Plain(path) as stored:
+            keys = list(stored)
+            key = next(
+                (k for k in ("samples", "x", "images", "data", "arr_0") if k in keys), keys[0] if len(keys) == 1 else ""
+            )
+            if not key:
+                raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
+            labels = next((stored[k] for k in ("labels", "y", "arr_1") if k in keys), None)
+            x = stored[key]
+    except GenzooError:
+        raise
+    except Exception as e:  # zipfile, zlib and numpy raise a dozen kinds, for damage and for pickles alike
+        raise GenzooError(f"{path} is damaged, or no NumPy file of numbers ({type(e).__name__})") from None
+    modality = spec.modality if spec.modality in ("image", "vector") else None
+    return from_arrays(x, labels, name=path.name, modality=modality, standardize=False)
+
+
+class _Plain(dict[str, Any]):
+    """A .npy file as if it were an .npz of one array."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(samples=np.load(path, allow_pickle=False))
+
+    def __enter__(self) -> _Plain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _read_folder(path: Path) -> Data:
+    """Images of a folder, both of its splits, with no labels: sub-folders say nothing that was asked for."""
+    registry = the_registry()
+    train = open_data(registry, path, split="train")
+    try:
+        test = open_data(registry, path, split="test")
+    except GenzooError:  # too few images to hold any out
+        return replace(train, y=None)
+    if len(train) == len(test) == 1 and torch.equal(train.x, test.x):
+        return replace(train, y=None)
+    return replace(train, rows=torch.cat([train.x, test.x]), y=None)
+
+
+def draw_samples(
+    model: Model,
+    n: int,
+    seed: int,
+    noise: bool,
+    truncation: float | None,
+    batch_size: int,
+    progress: bool,
+    runtime: Runtime | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Samples as they are kept, 8-bit for images, and the labels that they were asked to have.
+
+    All processes make them, and every one gets all.
+    """
+    runtime = runtime or Runtime()
+    own = model.sample_batches(
+        n, seed=seed, noise=noise, truncation=truncation, batch_size=batch_size, share=(runtime.rank, runtime.size)
+    )
+    kept = ((stored(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
+    parts, labels = [], []
+    with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1, leave=False) as bar:
+        for x, y in runtime.to_all(kept, model.batches_of(n, batch_size)):
+            parts.append(x)
+            labels += [] if y is None else [y.cpu()]
+            bar.update(len(x))
+    return torch.cat(parts), torch.cat(labels) if labels else None

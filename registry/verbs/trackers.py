@@ -1,0 +1,75 @@
+"""Whom a run is reported to: trackers that were asked for, and the observers of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.options import coerce_all
+from genzoo.core.training.run_view import Guarded, Watched, tell
+from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.trainer import Observer
+from genzoo.registry import Entry, Registry
+from genzoo.registry.discovery.loader import one_line
+
+Reports = list[tuple[Entry, dict[str, Any]]]
+
+
+def chosen(registry: Registry, names: Sequence[str], given: dict[str, Any]) -> Reports:
+    """Find trackers by name, and take their options out of what a user set.
+
+    Raises:
+        UsageError: for unknown names and options, and for options of a tracker that was not asked for.
+    """
+    reports: Reports = []
+    for name in dict.fromkeys(names):
+        entry = registry.get("tracker", name)
+        prefix = f"{entry.name}."
+        own = {k.removeprefix(prefix): given.pop(k) for k in list(given) if k.startswith(prefix)}
+        reports.append((entry, coerce_all(registry.options(entry), own, entry.name)))
+    others = {e.name for e in registry.entries("tracker")}
+    for key in given:
+        group, dot, _ = key.partition(".")
+        if dot and group in others:
+            raise UsageError(f"{key!r} is an option of the tracker {group!r}: ask for it with --tracker {group}")
+    return reports
+
+
+def strangers(registry: Registry, reports: Reports, run: Watched, stack: ExitStack) -> list[Observer]:
+    """Make trackers and ask plugins for observers; trackers are closed with the stack, however training ends.
+
+    Raises:
+        GenzooError: if a tracker cannot be made; of a plugin's observers a failure costs one line.
+    """
+    watching: list[Observer] = []
+    for entry, options in reports:
+        cls: Any = registry.load(entry, Tracker)
+        who = f"tracker {entry.name!r} of {entry.origin}"
+        try:
+            tracker: Tracker = cls(cls.Options(**options), run)
+        except GenzooError:
+            raise
+        except Exception as e:
+            raise GenzooError(f"{who} could not begin: {one_line(e)}") from e
+        stack.push(_Closing(tracker, who))
+        watching.append(Guarded(tracker, who, run))
+    for plugin, given in registry.observers(run):
+        watching += [Guarded(o, f"observer {type(o).__name__} of {plugin}", run) for o in given]
+    return watching
+
+
+class _Closing:
+    """Closes a tracker; what goes wrong then is told and not raised."""
+
+    def __init__(self, tracker: Tracker, who: str) -> None:
+        self.tracker, self.who = tracker, who
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        try:
+            self.tracker.close(failed=kind is not None)
+        except Exception as e:
+            tell(f"{self.who} could not be closed: {one_line(e)}")

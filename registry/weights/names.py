@@ -1,0 +1,173 @@
+"""From a name of weights to a folder on this machine: the one way that everything takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.registry.weights.base import Located, Say, Store
+from genzoo.registry.weights.folder import beside, is_path, locate_folder
+
+if TYPE_CHECKING:
+    from genzoo.registry.registry import Registry
+
+_ZOO = re.compile(r"(?:(?P<who>[A-Za-z0-9._/-]+):)?(?P<name>[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)?)"
+                  r"(?:@(?P<version>[^@]*))?")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a name means, before anything is looked up.
+
+    Attributes:
+        text: as it was given.
+        kind: ``folder``, ``zoo``, or the prefix of a store (``hf``).
+        name: the path, the name in the zoo (perhaps ``plugin:name``), or the name in the store.
+        revision: what stood behind ``@``; empty if nothing did.
+    """
+
+    text: str
+    kind: str
+    name: str
+    revision: str = ""
+
+
+def tell(text: str) -> None:
+    """Say something to the user on stderr."""
+    print(f"genzoo: {text}", file=sys.stderr)
+
+
+def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:
+    """Tell what a name means; the network is never asked.
+
+    ``hf:org/name@revision`` is the Hub and nothing else is. Then comes a folder that exists, then a name of the zoo.
+    What starts with ``.``, ``/`` or ``~`` or with ``dir:`` is only ever a folder.
+
+    Raises:
+        UsageError: if it is empty, or means nothing; with the nearest names.
+    """
+    text = os.fspath(given)
+    if not text:
+        raise UsageError("an empty path was given: say where")
+    if not isinstance(given, str):
+        return Reference(text, "folder", text)
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix == "dir":
+        return Reference(text, "folder", rest)
+    stored = bool(colon) and any(e.name == prefix for e in registry.entries("store"))
+    if is_path(text) and not stored and prefix != "hf":
+        return Reference(text, "folder", text)
+    if colon and prefix == "hf":
+        if rest.startswith("//"):
+            raise UsageError(f"on the Hub is what is written hf:org/name, without the slashes of {text!r}")
+        name, _, revision = rest.partition("@")
+        return Reference(text, "hf", name, revision)
+    if os.path.isdir(text):
+        return Reference(text, "folder", text)
+    if stored:
+        name, _, revision = rest.partition("@")
+        return Reference(text, prefix, name, revision)
+    match = _ZOO.fullmatch(text)
+    names = [e.name for e in registry.entries("weights")]
+    if match and (match["who"] or match["name"] in names):
+        return Reference(text, "zoo", f"{match['who']}:{match['name']}" if match["who"] else match["name"],
+                         match["version"] or "")  # fmt: skip
+    raise UsageError(unknown(text, registry))
+
+
+def resolve(
+    name: str | os.PathLike[str],
+    *,
+    registry: Registry | None = None,
+    endpoint: str | None = None,
+    progress: bool = False,
+    say: Say | None = tell,
+    again: bool = False,
+) -> Located:
+    """Find weights by any kind of name, and bring them to this machine, checked.
+
+    Where the environment names a lock file (``GENZOO_LOCKED``), only what it pins is given, at what it pins.
+
+    Args:
+        name: ``hf:org/name@revision``, a folder, a name of the zoo such as ``wgan-gp/fashion-mnist`` or
+            ``wgan-gp/fashion-mnist@1``, or ``STORE:NAME@REVISION`` of a plugin's store.
+        registry: where names are looked up; default this process's.
+        endpoint: the Hub's address; default ``HF_ENDPOINT``, or Hugging Face.
+        progress: show a bar on stderr, if that is a terminal, for what is downloaded.
+        say: what to tell the user with; None for nothing.
+        again: hash every file of it, though it is known to be good.
+
+    Returns:
+        Where it is. A folder's files are checked when they are loaded, all others are checked here.
+
+    Raises:
+        UsageError: if the name means nothing.
+        GenzooError: in one sentence, if it cannot be had or is not what it should be.
+    """
+    from genzoo.registry.registry import the_registry
+    from genzoo.registry.weights.lock import active
+
+    registry = registry or the_registry()
+    told = say or (lambda text: None)
+    lock = active()
+    if lock is not None:
+        return lock.locate(name, registry, endpoint=endpoint, progress=progress, say=told, again=again)
+    found = parse(name, registry)
+    if found.kind == "folder":
+        return locate_folder(name if not isinstance(name, str) else found.name)
+    if found.kind == "zoo":
+        from genzoo.registry.weights.bundled import locate_bundled, version_of
+
+        entry = registry.get("weights", found.name)
+        version = version_of(entry, found.revision)
+        return locate_bundled(entry, version, endpoint=endpoint, progress=progress, say=told, again=again)
+    return store_for(registry, found.kind).locate(found.name, found.revision, endpoint=endpoint, progress=progress,
+                                                  say=told, again=again)  # fmt: skip
+
+
+def store_for(registry: Registry, prefix: str) -> Store:
+    """Make the store of a prefix."""
+    if prefix == "hf":  # whatever a plugin registers
+        from genzoo.registry.weights.hub import Hub
+
+        return Hub()
+    entry = registry.get("store", prefix)
+    cls = registry.load(entry, Store)
+    try:
+        store: Store = cls()
+    except GenzooError:
+        raise
+    except Exception as e:
+        raise GenzooError(f"store {prefix!r} of {entry.origin} cannot be used ({type(e).__name__}: {e})") from e
+    store.prefix = prefix
+    return store
+
+
+def unknown(text: str, registry: Registry) -> str:
+    """Say that a name means nothing, and what may have been meant or is missing."""
+    from genzoo.registry.discovery.loader import installed
+
+    bare, _, _ = text.partition("@")
+    path = Path(text)
+    names = [e.name for e in registry.entries("weights")]
+    folders = [str(path.parent / n) if path.parent.name else n for n in beside(path)]
+    hint = did_you_mean(bare, [*names, *folders])
+    recipes = [n for n in names if n.partition("/")[0] == bare]
+    if recipes:
+        hint = f" (that is a recipe; did you mean {' or '.join(map(repr, recipes))}?)"
+    more = "; 'genzoo list weights' shows the names"
+    broken = next((r for r in registry.plugins() if r.error), None)
+    loaded = {(r.name, r.distribution) for r in registry.plugins()}
+    left = next((p for p in installed() if (p.name, p.distribution) not in loaded), None)
+    if broken:
+        more = f"; it may be one of {broken.origin}, which failed ({broken.error})"
+    elif left:
+        more = f"; it may be one of plugin {left.name!r} ({left.distribution} {left.version}), which was not loaded"
+    elif bare.count("/") == 1 and not hint:
+        more = f"; a model on the Hub would be {f'hf:{text}'!r}"
+    return f"there is no weights folder and nothing in the zoo called {text!r}{hint}{more}"

@@ -1,0 +1,276 @@
+"""Trained models again from what was recorded of them, and whether the new one is as good, or the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genzoo.core.config import Config
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.storage.files import given_path, sha256
+from genzoo.core.storage.fingerprint import KEY, compare, hardware
+from genzoo.core.storage.weights import TENSORS, read_config
+from genzoo.core.training.trainer import Observer, Trainer
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.weights import resolve
+from genzoo.registry.weights.remeasure import Compared, measure_again, source_of, split_of
+from genzoo.registry.weights.verify import read_record, version_differences
+
+if TYPE_CHECKING:
+    from genzoo.registry.verbs.fit import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `reproduce` runs: arguments of `genzoo.fit`, never a line for a shell.
+
+    Attributes:
+        weights: the name that was given.
+        folder: where they are.
+        config: how they were made.
+        record: their ``training.json``.
+        arguments: of `genzoo.fit`, by name.
+        differences: what is not as it was: versions, hardware, threads.
+    """
+
+    weights: str
+    folder: Path
+    config: Config
+    record: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of it.
+
+    Attributes:
+        weights: the name that was given.
+        folder: of the new weights.
+        steps: that were trained.
+        of: steps that the recorded weights had.
+        finished: whether the recorded run was repeated to its end.
+        same_bytes: whether the tensors' files are the same, byte for byte; None before the end.
+        samples: ``same bytes``, ``within tolerance`` or ``different`` samples; empty where none were recorded.
+        metrics: the card's, and the new ones.
+        curve: greatest relative difference of the losses on the way, None if there is no step to compare at.
+        differences: what is not as it was.
+    """
+
+    weights: str
+    folder: Path
+    steps: int
+    of: int
+    finished: bool
+    same_bytes: bool | None
+    samples: str
+    metrics: tuple[Compared, ...]
+    curve: float | None
+    differences: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the new weights are the old ones, or no metric says that they are worse or better."""
+        return bool(self.same_bytes) or all(m.agrees is not False for m in self.metrics)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain = {**self.__dict__, "folder": str(self.folder), "differences": list(self.differences)}
+        return {**plain, "metrics": [m.to_dict() for m in self.metrics], "ok": self.ok}
+
+
+def plan(
+    weights: str | os.PathLike[str],
+    *,
+    source: Any = None,
+    init: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+) -> Plan:
+    """Turn what was recorded of weights into a call of `genzoo.fit`, checked against what is here.
+
+    Args:
+        weights: what `genzoo.load` takes.
+        source: the data, if it is no data set of the zoo.
+        init: the weights that training started from, if those are elsewhere now.
+        threads: of the CPU; default as recorded.
+        device: default as recorded, if this machine has it.
+
+    Raises:
+        GenzooError: naming what is missing: the record, a plugin, the data, or an option that its part no longer has.
+    """
+    from genzoo.registry.verbs.fit import pick_device
+
+    found = resolve(weights)
+    config = read_config(found.folder, within=found.within)
+    record = read_record(found.folder, found.within)
+    if record is None:
+        raise GenzooError(f"{weights} cannot be reproduced: nobody recorded how it was trained (training.json)")
+    options = _options(config)
+    called = record.get("called with", {})
+    of_data = {f"data.{k}": v for k, v in called.get("data", {}).items()}
+    recipe = config.recipe if any(e.name == config.recipe for e in the_registry().entries("recipe")) else None
+    differences = version_differences(config)
+    try:
+        again = compose(the_registry(), config.data, recipe, options)
+    except UsageError as e:
+        versions = f" ({'; '.join(differences)})" if differences else ""
+        raise GenzooError(f"{weights} cannot be reproduced with what is installed{versions}: {e}") from e
+    if _values(again) != _values(config):
+        changed = sorted(k for k, v in _values(config).items() if _values(again).get(k) != v)
+        extra = sorted(set(_values(again)) - set(_values(config)))
+        raise GenzooError(
+            f"{weights} cannot be reproduced with what is installed: {', '.join([*changed, *extra][:5])} would differ"
+        )
+    data = source_of(record, source)
+    split_of(config, record, source)  # the wrong data shows before training, not after
+    then = record.get("hardware", {})
+    kind = then.get("device") if device == "auto" else device
+    try:
+        where = pick_device(str(kind or "auto"))
+    except UsageError:
+        if device != "auto":
+            raise
+        where = pick_device("auto")
+    said = then.get("threads")
+    threads = threads or (said if type(said) is int and 1 <= said <= 4096 else None)
+    start = called.get("init") if init is None else os.fspath(init)
+    arguments = {
+        "recipe": recipe, "data": data, "options": {**options, **of_data}, "seed": record["seed"],
+        "precision": called.get("precision", "float32"), "compile": called.get("compile") is True,
+        "on_nan": called.get("on_nan", "stop"), "threads": threads, "device": where.type, "init": start,
+    }  # fmt: skip
+    differences += _elsewhere(record, {**hardware(where), **({"threads": threads} if threads else {})})
+    return Plan(os.fspath(weights), found.folder, config, record, arguments, tuple(differences))
+
+
+def reproduce(
+    weights: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    steps: int | None = None,
+    resume: bool = False,
+    source: Any = None,
+    init: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    metrics: bool = True,
+    progress: bool | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> Reproduction:
+    """Train weights again as their record says, and compare.
+
+    Args:
+        weights: what `genzoo.load` takes.
+        out: new folder for the run; default ``reproduced/NAME``.
+        steps: stop after so many, as if interrupted, and compare the losses so far; ``resume`` goes on.
+        resume: go on with a reproduction that was interrupted.
+        source: the data, if it is no data set of the zoo.
+        init: the weights that training started from, if those are elsewhere now.
+        threads: of the CPU; default as recorded, since the last bits depend on it.
+        device: default as recorded, if this machine has it.
+        metrics: whether to measure the card's metrics of the new weights too.
+        progress: show a bar on stderr; None shows it on a terminal.
+        on_plan: told of the plan before training.
+
+    Raises:
+        GenzooError: naming what is missing.
+    """
+    from genzoo.registry.verbs.fit import fit
+    from genzoo.registry.verbs.load import load
+
+    if steps is not None and steps < 1:
+        raise UsageError(f"the number of steps must be at least 1, not {steps}")
+    path = given_path(out) if out is not None else _place(weights)
+    todo = plan(weights, source=source, init=init, threads=threads, device=device)
+    if on_plan is not None:
+        on_plan(todo)
+    target = todo.record["steps"]  # fewer than the run had where these are its best weights
+    until = target if steps is None else min(steps, target)
+
+    def start(trainer: Trainer, config: Config) -> None:
+        trainer.observers.append(_Stop(until))
+        trainer.stopping = trainer.step >= until
+
+    arguments = dict(todo.arguments)
+    if resume:
+        arguments["init"] = None
+    run = fit(**arguments, out=path, resume=resume, on_start=start, progress=progress)
+    finished = run.steps >= target
+    curve = _curve(todo.record, run)
+    if not finished:
+        return Reproduction(todo.weights, path, run.steps, target, False, None, "", (), curve,
+                            todo.differences)  # fmt: skip
+    model = load(path, device=run.model.device, verbose=False)
+    same = sha256(path / TENSORS) == sha256(todo.folder / TENSORS)
+    verdict = compare(todo.record[KEY], model)[0].verdict if todo.record.get(KEY) is not None else ""
+    compared = tuple(measure_again(
+        model, todo.config, todo.record, rule="overlap", source=source, device=todo.arguments["device"],
+        progress=bool(progress),
+    )) if metrics else ()  # fmt: skip
+    return Reproduction(todo.weights, path, run.steps, target, True, same, verdict, compared, curve,
+                        todo.differences)  # fmt: skip
+
+
+def _place(weights: str | os.PathLike[str]) -> Path:
+    """Where a reproduction goes that nobody named a folder for."""
+    return Path("reproduced") / (re.sub(r"[^a-zA-Z0-9.]+", "-", os.fspath(weights)).strip("-.") or "weights")
+
+
+class _Stop(Observer):
+    """Stops a run at a step."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def step(self, trainer: Trainer) -> None:
+        if trainer.step >= self.at:
+            trainer.stopping = True
+
+
+def _values(config: Config) -> dict[str, Any]:
+    """Everything of a config that makes the model, by dotted name; names of recipes and versions do not."""
+    plain = {f"{kind}.{k}": v for kind, part in config.parts.items() for k, v in part.options.items()}
+    plain |= {kind: part.name for kind, part in config.parts.items()}
+    plain |= {f"latent.{k}": v for k, v in config.latent.__dict__.items()}
+    return plain | {f"train.{k}": v for k, v in config.train.__dict__.items()} | {"conditional": config.conditional}
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """A config as the ``options`` of `genzoo.fit`, all by value: what a recipe says today changes nothing."""
+    named = {
+        kind: f"{part.distribution}/{part.plugin}:{part.name}" if part.distribution and part.plugin else part.name
+        for kind, part in config.parts.items()
+    }
+    return {k: v for k, v in _values(config).items() if k not in config.parts} | named
+
+
+def _elsewhere(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What computes differently from what did: then the same bytes cannot be expected."""
+    then = record.get("hardware", {})
+    found = [f"{k} {v}, not {then[k]}" for k, v in now.items() if k in then and then[k] != v]
+    called = record.get("called with", {})
+    processes = called.get("processes", 1)
+    return found + ([f"one process, not {processes}"] if processes not in (1, None) else [])
+
+
+def _curve(record: Mapping[str, Any], run: Run) -> float | None:
+    """How far the losses on the way are apart, relatively, at worst."""
+    then = {r["step"]: r for r in record.get("curves", []) if isinstance(r, dict) and "step" in r}
+    pairs = [
+        (then[r["step"]][k], v)
+        for r in run.history
+        if r["step"] in then
+        for k, v in r.items()
+        if k not in ("step", "seconds") and isinstance(then[r["step"]].get(k), (int, float))
+    ]
+    return max((abs(a - b) / max(abs(a), abs(b), 1e-6) for a, b in pairs), default=None)
+
+
+__all__ = ["Plan", "Reproduction", "plan", "reproduce"]

@@ -1,0 +1,72 @@
+"""Finds the weights folders that a package ships, without opening more than their manifests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from genzoo.core.errors import GenzooError
+from genzoo.core.storage.strict import read_json
+from genzoo.registry.discovery import scan_cache
+from genzoo.registry.discovery.source_code import locate
+
+INDEX = "index.json"
+MANIFEST = "manifest.json"  # as genzoo.core.storage.files has it, which listing the zoo need not import
+
+
+def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
+    """Yield the keywords of `Registrar.weights` for each folder, or what is wrong with it.
+
+    Args:
+        target: ``package.module:folder``, the folder that holds them: ``NAME`` or ``NAME@VERSION`` each, where a
+            name is one folder or two.
+    """
+    module, _, shelf = target.partition(":")
+    located = locate(module)
+    if located is None:
+        yield GenzooError(f"there is no module {module!r}")
+        return
+    beside = located.folders or (os.path.dirname(located.file),)
+    root = next((p for b in beside if (p := Path(b, shelf)).is_dir()), None)
+    if root is None:
+        yield GenzooError(f"there is no folder {shelf!r} beside {module}")
+        return
+    index: dict[str, Any] = {}
+    try:
+        index = read_json(root / INDEX)
+    except FileNotFoundError:
+        pass
+    except GenzooError as e:
+        yield e
+    if not isinstance(index, dict) or not all(isinstance(v, dict) for v in index.values()):
+        yield GenzooError(f"{root / INDEX} is no dict of names and what is said of them")
+        index = {}
+    for manifest in sorted([*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}")]):
+        path = manifest.parent.relative_to(root).as_posix()
+        name, _, version = path.partition("@")
+        if version and not version.isdigit():
+            yield GenzooError(f"{manifest.parent}: behind the '@' belongs a version's number")
+            continue
+        recipe, _, data = name.partition("/")
+        said = {"summary": f"{recipe} trained on {data}" if data else ""} | index.get(path, index.get(name, {}))
+        try:
+            found = {"files": _pins(manifest), "version": int(version or 1)}
+        except GenzooError as e:
+            yield e
+            continue
+        yield {"name": name, "target": f"{module}:{shelf}/{path}", **found, **said}
+
+
+def _pins(manifest: Path) -> dict[str, str]:
+    """The sha256 of every file that a manifest lists: what was kept of it, if it has not changed since."""
+    status = os.lstat(manifest)
+    known = scan_cache.recall(str(manifest), "pins", status)
+    if isinstance(known, dict):
+        return dict(known)
+    from genzoo.registry.weights.bundled import manifest_pins
+
+    found = manifest_pins(manifest.parent)
+    scan_cache.remember(str(manifest), "pins", status, found)
+    return found
