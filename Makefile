@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 .DEFAULT_GOAL := test
 
 quickstart: $(VENV)/installed  ## train a small VAE and a small WGAN-GP, pictures go to quickstart/
-	$(BIN)/python -m genzoo.plugins.apps.quickstart.quickstart quickstart $(ARGS)
+	$(BIN)/genzoo quickstart quickstart $(ARGS)
 
 test: $(VENV)/installed-dev  ## make test ARGS="-k vae -x"
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)

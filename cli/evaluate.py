@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from genzoo.cli.train import assignments, in_processes
 from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
-from genzoo.registry.console.options import Data, Device, Json, Quiet, Split, shown
+from genzoo.registry.console.arguments import checked, in_processes
+from genzoo.registry.console.options import (
+    BatchSize,
+    Count,
+    Data,
+    Device,
+    Extractor,
+    Json,
+    Metrics,
+    NoCache,
+    Noise,
+    Quiet,
+    Seed,
+    SetMetrics,
+    Split,
+    Truncation,
+    shown,
+)
 from genzoo.registry.console.output import emit_json, hint, table
-
-Metrics = Annotated[str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")]
-Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
-Seed = Annotated[int, typer.Option(help="Of samples and resampling.")]
-Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
-]
-Noise = Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")]
-Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")]
-
-
-def checked(split: str, metrics: str | None, set_: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Refuse what is wrong before it takes torch's time to be told.
-
-    Returns:
-        The options of metrics, and those of the data set.
-    """
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is test or train, not {split!r}")
-    from genzoo.registry import the_registry
-    from genzoo.registry.defaults import choose
-
-    choose(the_registry(), metrics)
-    given = assignments(set_)
-    data = {name.removeprefix("data."): v for name, v in given.items() if name.startswith("data.")}
-    return {name: v for name, v in given.items() if not name.startswith("data.")}, data
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,7 +45,7 @@ def evaluate(
     seed: Seed = 0,
     split: Split = "test",
     extractor: Extractor = None,
-    set_: Options = None,
+    set_: SetMetrics = None,
     noise: Noise = False,
     truncation: Truncation = None,
     out: Annotated[Path | None, typer.Option(help="A .json file; or a folder, for pictures too.")] = None,

@@ -1,4 +1,4 @@
-"""Commands that plugins add: imported when they are called, and only then."""
+"""Commands that plugins add, the zoo's own apps among them: imported when they are called, and only then."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperGroup
+
+from genzoo.registry.registrar import COMMANDS
 
 if TYPE_CHECKING:
     from genzoo.registry import Entry
 
 running: list[Entry] = []  # the plugin's command that this process runs, if it does
+
+
+class InOrder(TyperGroup):
+    """Lists the zoo's commands in the order of `COMMANDS`, and those of other plugins behind them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands' names, as the help shows them."""
+        order = {name: i for i, name in enumerate(COMMANDS)}
+        return sorted(self.commands, key=lambda name: order.get(name, len(order)))
 
 
 def with_commands(full: typer.Typer, arguments: list[str]) -> typer.Typer:
@@ -25,6 +37,9 @@ def with_commands(full: typer.Typer, arguments: list[str]) -> typer.Typer:
         UsageError: if several plugins claim the command.
         GenzooError: if it cannot be imported; names the plugin.
     """
+    if "_GENZOO_COMPLETE" in os.environ:  # what is being typed stands there
+        typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+        arguments = typed.split()[1:]
     before = [a for a in arguments if not a.startswith("-")]
     name = before[0] if before else ""
     options = arguments[: arguments.index(name)] if name else arguments
@@ -45,13 +60,14 @@ def with_commands(full: typer.Typer, arguments: list[str]) -> typer.Typer:
     app.registered_commands = [*full.registered_commands]
     app.registered_groups = [*full.registered_groups]
     entries = registry.entries("command")
-    if not name:
-        for entry in entries:
-            app.command(entry.name, help=f"{entry.summary} ({entry.distribution})".strip())(_stub)
-    elif any(e.name == name.rpartition(":")[2] for e in entries):
+    if any(e.name == name.rpartition(":")[2] for e in entries):
         entry = registry.get("command", name)
         _add(app, name, entry, registry.load_command(entry))
         running.append(entry)
+        return app
+    for entry in entries:
+        whose = "" if entry.distribution == "genzoo" else f" ({entry.distribution})"
+        app.command(entry.name, help=f"{entry.summary}{whose}".strip())(_stub)
     return app
 
 

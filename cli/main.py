@@ -17,13 +17,10 @@ from genzoo.cli import evaluate, extra, look, publish, recipe, use, verify, weig
 from genzoo.cli import train as make
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.plugins.apps.bench import bench_cli
-from genzoo.plugins.apps.compare import compare_cli
-from genzoo.plugins.apps.diagnose import diagnose_cli
-from genzoo.plugins.apps.draw import draw_cli
 
 app = typer.Typer(
     name="genzoo",
+    cls=extra.InOrder,
     help="A plugin-based zoo of generative models: train, sample, compare and share GANs and VAEs.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -35,11 +32,7 @@ make.add_to(app)
 recipe.add_to(app)
 use.add_to(app)
 publish.add_to(app)
-bench_cli.add_to(app)
 evaluate.add_to(app)
-compare_cli.add_to(app)
-diagnose_cli.add_to(app)
-draw_cli.add_to(app)
 weights.add_to(app)
 verify.add_to(app)
 
@@ -145,7 +138,7 @@ def explained(error: Exception) -> tuple[int, str]:
         return 1, "out of memory: a smaller --batch-size needs less"
     if isinstance(error, OSError) and error.strerror:
         return 1, (f"{error.filename}: " if error.filename else "") + error.strerror.lower()
-    for entry in extra.running:
+    for entry in (e for e in extra.running if e.distribution != "genzoo"):
         return 1, f"command {entry.name!r} of {entry.origin} failed: {type(error).__name__}: {text}"
     return 1, f"unexpected {type(error).__name__}: {text}; please report it with what 'genzoo --debug …' prints"
 

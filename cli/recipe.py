@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.train import Set, assignments
-from genzoo.registry.console.options import Json
+from genzoo.registry.console.arguments import assignments
+from genzoo.registry.console.options import Json, Set
 from genzoo.registry.console.output import emit_json, hint
 
 

@@ -11,44 +11,14 @@ import typer
 from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
 from genzoo.core.units import parse_size
-from genzoo.registry.console.options import Data, Device, Json, Quiet, Threads
+from genzoo.registry.console.arguments import assignments, in_processes
+from genzoo.registry.console.options import Data, Device, Json, Quiet, Set, Threads
 from genzoo.registry.console.output import emit_json, hint
-
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any option by dotted name, as 'genzoo show' lists them."),
-]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("train")(train)
-
-
-def assignments(pairs: list[str] | None) -> dict[str, Any]:
-    """Turn ``NAME=VALUE`` arguments into options."""
-    given = {}
-    for pair in pairs or []:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"--set takes NAME=VALUE, not {pair!r}")
-        given[name.strip()] = value.strip()
-    return given
-
-
-def in_processes(devices: int | None, advice: str = "") -> None:
-    """Where ``--devices`` asks for it, run this command line as so many processes instead, and exit as they do."""
-    if devices is None or (devices == 1 and env.world() == 1):
-        return
-    if env.world() > 1:  # this is one of them
-        if devices != env.world():
-            raise UsageError(
-                f"--devices {devices} does not go with the {env.world()} processes that were started: leave it out"
-            )
-        return
-    from genzoo.core.distributed.launch import again, launch
-
-    sys.exit(launch(again(), devices, advice=advice))
 
 
 def train(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from genzoo.cli.train import Set, assignments, in_processes
-from genzoo.core.distributed import env
-from genzoo.core.errors import UsageError
-from genzoo.registry.console.options import Data, Device, Json, Quiet, Split, shown
-from genzoo.registry.console.output import emit_json
+from genzoo.registry.console.arguments import in_processes, opened
+from genzoo.registry.console.options import (
+    Data,
+    Device,
+    Json,
+    Noise,
+    Quiet,
+    Set,
+    Split,
+    Truncation,
+    Weights,
+    shown,
+)
+from genzoo.registry.console.output import written
 
-Weights = Annotated[
-    str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
-]
 OutPicture = Annotated[Path, typer.Option(help="A .png or .npz file.")]
 
 
@@ -27,23 +33,14 @@ def add_to(app: typer.Typer) -> None:
     app.command("encode")(encode)
 
 
-def _done(path: Path, json: bool) -> None:
-    if env.rank():  # process 0 speaks for all
-        return
-    if json:
-        emit_json({"out": str(path)})
-    else:
-        print(path)
-
-
 def sample(
     weights: Weights,
     out: Annotated[Path, typer.Option(help=".png for a grid, .npz for arrays, a folder for one picture each.")],
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
     label: Annotated[int | None, typer.Option(help="Class of all samples; default cycles through them.")] = None,
-    truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
-    noise: Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")] = False,
+    truncation: Truncation = None,
+    noise: Noise = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share the work.")] = None,
     device: Device = "auto",
@@ -66,21 +63,7 @@ def sample(
         device=device,
         progress=shown(quiet),
     )
-    _done(path, json)
-
-
-def opened(data: str, split: str, pairs: list[str] | None) -> Any:
-    """Open the data that an option names."""
-    from genzoo.registry.verbs.load import load_data
-
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is test or train, not {split!r}")
-    options = {}
-    for name, value in assignments(pairs).items():
-        if not name.startswith("data."):
-            raise UsageError(f"only data.… options can be set here, not {name!r}: the model is what it is")
-        options[name.partition(".")[2]] = value
-    return load_data(data, split=split, options=options)  # type: ignore[arg-type]
+    written(path, json)
 
 
 def reconstruct(
@@ -98,7 +81,7 @@ def reconstruct(
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
-    _done(results.reconstruct(model, opened(data, split, set_), out, n, seed=seed), json)
+    written(results.reconstruct(model, opened(data, split, set_), out, n, seed=seed), json)
 
 
 def interpolate(
@@ -124,7 +107,7 @@ def interpolate(
         model, out, n, steps=steps, path="straight" if straight else "spherical", seed=seed, data=ends, label=label,
         device=device,
     )  # fmt: skip
-    _done(path, json)
+    written(path, json)
 
 
 def encode(
@@ -142,4 +125,4 @@ def encode(
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
-    _done(results.encode(model, opened(data, split, set_), out, n, seed=seed), json)
+    written(results.encode(model, opened(data, split, set_), out, n, seed=seed), json)

@@ -1,4 +1,4 @@
-"""Commands that check, repeat and convert trained models: verify, reproduce, export."""
+"""Commands that check and repeat trained models: verify, reproduce."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("verify")(verify)
     app.command("reproduce")(reproduce)
-    app.command("export")(export)
 
 
 def verify(
@@ -171,29 +170,4 @@ def _reproduced(done: Reproduction) -> None:
         verdict = "unknown" if m.agrees is None else "good" if m.agrees else "bad"
         rows.append([m.metric, WORDS[verdict], m.why])
     table(rows)
-    print(done.folder)
-
-
-def export(
-    weights: Weights,
-    out: Annotated[Path | None, typer.Option(help="New folder for the programs and what is to know of them.")] = None,
-    format_: Annotated[str, typer.Option("--format", help="onnx or torch-export.")] = "onnx",
-    part: Annotated[str | None, typer.Option(help="generator or encoder; default all that there are.")] = None,
-    json: Json = False,
-) -> None:
-    """Write generator and encoder as programs that run without genzoo, checked against the original.
-
-    Example: genzoo export vae/fashion-mnist --format onnx --out vae-onnx
-    """
-    if out is None:
-        raise UsageError("name a new folder to write to with --out")
-    from genzoo.plugins.apps.export.export import export
-
-    done = export(weights, out, format_, part=part)  # type: ignore[arg-type]
-    if json:
-        emit_json(done.to_dict())
-        return
-    for about in done.parts.values():
-        ports = f"{', '.join(about['inputs'])} → {', '.join(about['outputs'])}"
-        hint(f"{about['file']}: {about['bytes']:,} bytes, {ports}; {about['error']:.1g} from the original at most")
     print(done.folder)

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 MOST = 10_000  # entries of one plugin
 
-# The program's own commands, which no plugin's can replace: a test compares them with the program.
+# The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
+# compares them with the program.
 COMMANDS = (
-    "list", "show", "plugins", "doctor", "recipe", "train", "sample", "reconstruct", "interpolate", "encode", "push",
-    "pull", "lock", "cache", "weights", "bench", "eval", "compare", "diagnose", "plot", "verify", "reproduce",
-    "export", "help", "genzoo",
+    "list", "show", "recipe", "train", "sample", "reconstruct", "interpolate", "encode", "eval", "compare", "diagnose",
+    "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export", "plugins", "doctor",
+    "quickstart", "help", "genzoo",
 )  # fmt: skip
 
 

@@ -28,10 +28,11 @@ class Watched:
         config: every option by value.
         folder: where the run is written, or None.
         trainer: what trains: its ``step`` of ``steps``, ``history`` of records, ``model`` as it will be kept, ``data``.
+        watch: whether warnings of what goes wrong are asked for (``genzoo train --watch``).
     """
 
-    def __init__(self, trainer: Trainer, config: Config, folder: Path | None) -> None:
-        self.trainer, self.config, self.folder = trainer, config, folder
+    def __init__(self, trainer: Trainer, config: Config, folder: Path | None, watch: bool = False) -> None:
+        self.trainer, self.config, self.folder, self.watch = trainer, config, folder, watch
         self._said: dict[str, float] = {}
 
     @property

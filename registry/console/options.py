@@ -7,13 +7,32 @@ from typing import Annotated
 
 import typer
 
+BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
+Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
 Data = Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
+Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+Metrics = Annotated[str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")]
+Noise = Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Seed = Annotated[int, typer.Option(help="Of samples and resampling.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any option by dotted name, as 'genzoo show' lists them."),
+]
+SetMetrics = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
+]
 Split = Annotated[str, typer.Option(help="Which split of the data: test or train.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
+Weights = Annotated[
+    str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
+]
 
 
 def shown(quiet: bool) -> bool:

@@ -8,12 +8,25 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from genzoo.core.distributed import env
 
 
 def emit_json(content: Any) -> None:
     """Print one JSON document on stdout, and nothing else; in ASCII, whatever the terminal's encoding."""
     print(json.dumps(content, indent=1))
+
+
+def written(path: Path, json: bool = False) -> None:
+    """Name the file or folder that a command wrote, as ``{"out": path}`` or as a line; process 0 speaks for all."""
+    if env.rank():
+        return
+    if json:
+        emit_json({"out": str(path)})
+    else:
+        print(path)
 
 
 def hint(text: str) -> None:

@@ -45,7 +45,6 @@ from genzoo.core.training.saving import final_metrics, observers, save
 from genzoo.core.training.terms import BrokeDown
 from genzoo.core.training.trainer import Trainer
 from genzoo.core.units import parse_size
-from genzoo.plugins.apps.diagnose.alarm import Alarm
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose, resolver, with_steps
 from genzoo.registry.recipes.provenance import about, named_data
@@ -281,8 +280,7 @@ def _train(
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
         if runtime.first:
-            more += strangers(the_registry(), reports, Watched(trainer, config, folder), stack)
-            more += [Alarm(trainer)] * watch
+            more += strangers(the_registry(), reports, Watched(trainer, config, folder, watch), stack)
         if folder is not None and trainer.on_nan == "rollback":
             save(folder, trainer)  # so that there is something to go back to
         while True:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from genzoo.cli.main import app
+from genzoo.registry import Registry
 from genzoo.registry.registrar import COMMANDS
 
 PLUGIN = """
@@ -62,7 +63,26 @@ def genzoo(tmp_path_factory):
 
 def test_no_plugin_can_take_a_command_of_ours():
     ours = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
-    assert ours - set(COMMANDS) == set()
+    apps = {e.name for e in Registry.discover(plugins=False).entries("command")}
+    assert ours & apps == set()
+    assert set(COMMANDS) - (ours | apps) == {"doctor", "help", "genzoo"}  # kept free
+    assert (ours | apps) - set(COMMANDS) == set()
+
+
+def test_help_lists_our_commands_in_order_then_those_of_plugins(genzoo):
+    lines = genzoo("--help").stdout.partition("Commands:\n")[2].splitlines()
+    names = [line.split()[0] for line in lines]
+    assert names == [*(c for c in COMMANDS if c in names), "rain", "wet-drip", "wet-gone", "wet-odd"]
+    assert {"compare", "plot", "quickstart"} <= set(names)
+    assert [line for line in lines if "(genzoo)" in line] == []
+
+
+def test_completion_knows_the_commands_of_plugins(genzoo, monkeypatch):
+    monkeypatch.setenv("_GENZOO_COMPLETE", "complete_zsh")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "genzoo wet-drip --")
+    assert "--n" in genzoo().stdout
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "genzoo comp")
+    assert "compare" in genzoo().stdout
 
 
 def test_they_run(genzoo):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genzoo.cli.train import Set, assignments
-from genzoo.registry.console.options import Device, Json, Quiet, Threads, shown
+from genzoo.registry.console.arguments import assignments, several
+from genzoo.registry.console.options import Device, Json, Quiet, Set, Threads, shown
 from genzoo.registry.console.output import emit_json, hint, table
 
 if TYPE_CHECKING:
@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 Cases = Annotated[str, typer.Option(help="Which trainings, as a,b,c; default all that are measured.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Rounds of A, B, A, B, …: 15 or more for an interval of 95 %.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the table (.md) and the numbers (.json).")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    bench = typer.Typer(
-        help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.",
-        rich_markup_mode=None,
-        no_args_is_help=True,
-    )
-    for command in (train, sample, defaults, precision, zoo, modes, sensitivity, likelihood):
-        bench.command()(command)
-    app.add_typer(bench, name="bench")
 
 
 def train(
@@ -49,7 +37,7 @@ def train(
     from genzoo.plugins.apps.bench import benchmarks as bench
 
     lines = bench.train(
-        _several(cases) or tuple(bench.CASES), pairs=pairs, against=_several(against) or bench.AGAINST,
+        several(cases) or tuple(bench.CASES), pairs=pairs, against=several(against) or bench.AGAINST,
         threads=threads, device=device, batch_size=batch_size, out=out, progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.speed_table(lines), [asdict(line) for line in lines], "train", out, json, threads, device)
@@ -69,7 +57,7 @@ def sample(
     from genzoo.plugins.apps.bench import benchmarks as bench
 
     lines = bench.sample(
-        _several(cases) or bench.SAMPLED, n=n, pairs=pairs, threads=threads, device=device, out=out,
+        several(cases) or bench.SAMPLED, n=n, pairs=pairs, threads=threads, device=device, out=out,
         progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.sampling_table(lines), [asdict(line) for line in lines], "sample", out, json, threads, device)
@@ -91,7 +79,7 @@ def defaults(
     from genzoo.plugins.apps.bench import benchmarks as bench
 
     lines = bench.defaults(
-        _several(cases) or bench.MEASURED, changes=tuple(bench.CHANGES) if compile else None, pairs=pairs,
+        several(cases) or bench.MEASURED, changes=tuple(bench.CHANGES) if compile else None, pairs=pairs,
         threads=threads, device=device, out=out, progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.defaults_table(lines), [asdict(line) for line in lines], "defaults", out, json, threads, device)
@@ -111,15 +99,10 @@ def precision(
     from genzoo.plugins.apps.bench import benchmarks as bench
 
     lines = bench.precision(
-        _several(cases) or bench.JUDGED, steps=steps, seeds=seeds, threads=threads, device=device, out=out,
+        several(cases) or bench.JUDGED, steps=steps, seeds=seeds, threads=threads, device=device, out=out,
         progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.quality_table(lines), [asdict(line) for line in lines], "precision", out, json, threads, device)
-
-
-def _several(text: str) -> tuple[str, ...]:
-    """The names in ``a,b,c``."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _tell(
@@ -162,7 +145,7 @@ def zoo(
     from genzoo.plugins.apps.bench import benchmarks as bench
 
     board = bench.zoo(
-        data, budget=budget, recipes=_several(recipes) or None, metrics=_several(metrics) or None, n=n, seed=seed,
+        data, budget=budget, recipes=several(recipes) or None, metrics=several(metrics) or None, n=n, seed=seed,
         steps=steps, options=assignments(set_), threads=threads, device=device, extractor=extractor, out=out,
         progress=shown(quiet),
     )  # fmt: skip
@@ -210,7 +193,7 @@ def modes(
 
     chosen = bench.contenders(only or ())
     results = bench.modes(
-        _several(data) or bench.KNOWN, seeds=seeds, contenders=chosen, budget=budget, steps=steps, jobs=jobs,
+        several(data) or bench.KNOWN, seeds=seeds, contenders=chosen, budget=budget, steps=steps, jobs=jobs,
         threads=threads, out=out, progress=shown(quiet),
     )  # fmt: skip
     found = bench.mode_table(results)
@@ -245,7 +228,7 @@ def sensitivity(
     from genzoo.plugins.apps.bench import benchmarks as bench
 
     found = bench.sensitivity(
-        data, metrics=_several(metrics) or None, damages=_several(damages) or tuple(bench.DAMAGES), n=n, seeds=seeds,
+        data, metrics=several(metrics) or None, damages=several(damages) or tuple(bench.DAMAGES), n=n, seeds=seeds,
         extractor=extractor, out=out, progress=shown(quiet),
     )  # fmt: skip
     if json:
@@ -285,3 +268,12 @@ def likelihood(
         return
     print(f"NLL {nll:.2f} ± {error:.2f} nats over {images} test images "
           f"(importance-weighted, {samples} samples each, {ess:.1f} effective)")  # fmt: skip
+
+
+bench = typer.Typer(
+    help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+for _command in (train, sample, defaults, precision, zoo, modes, sensitivity, likelihood):
+    bench.command()(_command)

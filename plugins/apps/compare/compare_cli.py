@@ -7,27 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.evaluate import (
+from genzoo.core.errors import UsageError
+from genzoo.core.storage.strict import one_line
+from genzoo.registry.console.arguments import checked
+from genzoo.registry.console.options import (
     BatchSize,
     Count,
+    Data,
+    Device,
     Extractor,
+    Json,
     Metrics,
     NoCache,
     Noise,
-    Options,
+    Quiet,
     Seed,
+    SetMetrics,
+    Split,
     Truncation,
-    checked,
-)  # fmt: skip
-from genzoo.core.errors import UsageError
-from genzoo.core.storage.strict import one_line
-from genzoo.registry.console.options import Data, Device, Json, Quiet, Split, shown
+    shown,
+)
 from genzoo.registry.console.output import emit_json, hint, table
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("compare")(compare)
 
 
 def compare(
@@ -43,7 +43,7 @@ def compare(
     seed: Seed = 0,
     split: Split = "test",
     extractor: Extractor = None,
-    set_: Options = None,
+    set_: SetMetrics = None,
     noise: Noise = False,
     truncation: Truncation = None,
     out: Annotated[Path | None, typer.Option(help="Write all numbers, .json.")] = None,

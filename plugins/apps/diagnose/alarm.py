@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from genzoo.core.math.estimates import active_units
-from genzoo.core.training.run_view import tell
+from genzoo.core.training.run_view import Watched, tell
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.plugins.apps.diagnose import symptoms
 from genzoo.plugins.apps.diagnose.verdicts import Verdict
@@ -27,16 +27,14 @@ class Alarm(Observer):
     at as often as pictures are drawn: ten times in a run, `BATCH` of them.
 
     Args:
-        trainer: of the run.
+        run: what is watched.
         every: steps between looks at samples and codes; 0 for ten in a run.
     """
 
-    def __init__(self, trainer: Trainer, every: int = 0) -> None:
-        self.every = every or max(trainer.steps // 10, 1)
-        self.said = {k.removeprefix(WARNING): "before" for r in trainer.history for k in r if k.startswith(WARNING)}
-        self._blind = False
+    def __init__(self, run: Watched, every: int = 0) -> None:
+        self.run, self.every = run, every or max(run.trainer.steps // 10, 1)
+        self.said = {k.removeprefix(WARNING): "before" for r in run.trainer.history for k in r if k.startswith(WARNING)}
         self._seen: dict[str, int] = {}
-        self._to_note: dict[str, float] = {}
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Judge the curves so far."""
@@ -50,37 +48,22 @@ class Alarm(Observer):
 
     def step(self, trainer: Trainer) -> None:
         """Look at a few samples and codes if it is time."""
-        if self._to_note:  # not from within `log`, which passes a record around
-            noted, self._to_note = self._to_note, {}
-            trainer.note(noted)
-        if trainer.step % self.every or trainer.step < EARLIEST * trainer.steps or trainer.sharded or self._blind:
-            return
-        try:
-            with torch.no_grad():
-                self._look(trainer)
-        except Exception as e:  # no look is worth a run
-            self._blind = True
-            tell(f"step {trainer.step}: samples are no longer watched: {type(e).__name__}: {e}")
+        if trainer.step % self.every == 0 and trainer.step >= EARLIEST * trainer.steps and not trainer.sharded:
+            self._look(trainer)
 
+    @torch.no_grad()
     def _look(self, trainer: Trainer) -> None:
         model, data = trainer.model, trainer.data
-        modes = [(m, m.training) for m in model.modules()]
         n = min(BATCH, len(data))
-        try:
-            index = torch.arange(n, device=data.device) * (len(data) // n)
-            uniform = torch.full((n, *data.spec.shape), 0.5, device=data.device) if data.dynamic else None
-            x, y = data.batch(index, uniform)
-            x, y = x.to(model.device), None if y is None or not model.classes else y.to(model.device)
-            z = model.codes(0, n, seed=0).to(model.device)
-            model.eval()
-            made = model.mean(z, y).float().flatten(1)
-            spread = made.var(0).sum() / x.float().flatten(1).var(0).sum().clamp(min=1e-12)
-            active = None
-            if model.encoder is not None:
-                active = active_units(model.posterior(x, y).mean)
-        finally:
-            for module, training in modes:
-                module.training = training
+        index = torch.arange(n, device=data.device) * (len(data) // n)
+        uniform = torch.full((n, *data.spec.shape), 0.5, device=data.device) if data.dynamic else None
+        x, y = data.batch(index, uniform)
+        x, y = x.to(model.device), None if y is None or not model.classes else y.to(model.device)
+        z = model.codes(0, n, seed=0).to(model.device)
+        model.eval()
+        made = model.mean(z, y).float().flatten(1)
+        spread = made.var(0).sum() / x.float().flatten(1).var(0).sum().clamp(min=1e-12)
+        active = None if model.encoder is None else active_units(model.posterior(x, y).mean)
         value = float(spread)
         alike = not value >= ALIKE
         says = f"samples are nearly alike: they vary {value:.2g} times as much as the data"
@@ -98,5 +81,5 @@ class Alarm(Observer):
             facts = "; ".join(f.text() for f in found.facts if f.wrong)
             found, advice = found.says.rstrip("."), f" ({facts})" if facts else ""
         self.said[name] = f"{found}{advice}"
-        self._to_note[f"{WARNING}{name}"] = 1.0
+        self.run.log({f"{WARNING}{name}": 1.0})
         tell(f"step {trainer.step}: {name}: {self.said[name]}; 'genzoo diagnose' tells more")

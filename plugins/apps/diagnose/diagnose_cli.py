@@ -9,17 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.train import assignments
 from genzoo.core.errors import UsageError
-from genzoo.registry.console.options import Device, Json, Quiet, shown
+from genzoo.registry.console.arguments import assignments
+from genzoo.registry.console.options import BatchSize, Device, Extractor, Json, NoCache, Quiet, shown
 from genzoo.registry.console.output import bold, emit_json, hint
 
 MARKS = {"problem": "✗", "hint": "!", "healthy": "✓", "unknown": "?"}
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("diagnose")(diagnose)
 
 
 def diagnose(
@@ -29,16 +24,14 @@ def diagnose(
     data: Annotated[str | None, typer.Option(help="What it was trained on; default as its record says.")] = None,
     n: Annotated[int | None, typer.Option("-n", "--n", min=100, help="Samples to judge; default 2,000.")] = None,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    extractor: Annotated[
-        str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")
-    ] = None,
+    extractor: Extractor = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="data.OPTION of the data set.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder, for diagnosis.json and the pictures.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Observations at a time.")] = 256,
+    batch_size: BatchSize = 256,
     device: Device = "auto",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")] = False,
+    no_cache: NoCache = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if something is wrong.")] = False,
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The evidence of what is healthy too.")] = False,

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.train import Set
-from genzoo.cli.use import Weights, opened
 from genzoo.core.errors import UsageError
-from genzoo.registry.console.options import Data, Device, Json, Split
-from genzoo.registry.console.output import emit_json
+from genzoo.registry.console.arguments import opened
+from genzoo.registry.console.options import Data, Device, Json, Set, Split, Truncation, Weights
+from genzoo.registry.console.output import written
 
 Out = Annotated[Path, typer.Option(help="A .png, .gif or .mp4 file.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")]
@@ -25,11 +24,6 @@ plot = typer.Typer(help="Draw samples, ways through codes, curves, and films of 
                    rich_markup_mode=None, no_args_is_help=True)  # fmt: skip
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(plot, name="plot")
-
-
 @plot.command("samples")
 def samples(
     weights: Weights,
@@ -37,14 +31,14 @@ def samples(
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     seed: Seed = 0,
     label: Label = None,
-    truncation: Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")] = None,
+    truncation: Truncation = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Draw a grid of samples."""
     from genzoo.plugins.apps.draw import draw as plots
 
-    _done(plots.samples(weights, out, n, seed=seed, labels=label, truncation=truncation, device=device), json)
+    written(plots.samples(weights, out, n, seed=seed, labels=label, truncation=truncation, device=device), json)
 
 
 @plot.command("interpolation")
@@ -67,7 +61,7 @@ def interpolation(
     from genzoo.plugins.apps.draw import draw as plots
 
     model, ends = _with_data(weights, data, split, set_, device)
-    _done(plots.interpolation(model, out, n, steps=steps, seed=seed, label=label, data=ends, straight=straight,
+    written(plots.interpolation(model, out, n, steps=steps, seed=seed, label=label, data=ends, straight=straight,
                               fps=fps, device=device), json)  # fmt: skip
 
 
@@ -96,7 +90,7 @@ def traversal(
     from genzoo.plugins.apps.draw import draw as plots
 
     model, some = _with_data(weights, data, split, set_, device)
-    _done(plots.traversal(model, out, rows, steps=steps, seed=seed, label=label, data=some, reach=reach,
+    written(plots.traversal(model, out, rows, steps=steps, seed=seed, label=label, data=some, reach=reach,
                           dimensions=chosen, fps=fps, device=device), json)  # fmt: skip
 
 
@@ -110,7 +104,7 @@ def curves(
     """Draw the curves of runs, below each other."""
     from genzoo.plugins.apps.draw import draw as plots
 
-    _done(plots.curves(runs, out, terms=[t.strip() for t in terms.split(",") if t.strip()]), json)
+    written(plots.curves(runs, out, terms=[t.strip() for t in terms.split(",") if t.strip()]), json)
 
 
 @plot.command("training")
@@ -122,7 +116,7 @@ def training(run: Run, out: Out, fps: Rate = 6, json: Json = False) -> None:
     """
     from genzoo.plugins.apps.draw import draw as plots
 
-    _done(plots.training(run, out, fps=fps), json)
+    written(plots.training(run, out, fps=fps), json)
 
 
 def _with_data(weights: str, data: Data | None, split: str, set_: list[str] | None, device: str) -> tuple[Any, Any]:
@@ -134,10 +128,3 @@ def _with_data(weights: str, data: Data | None, split: str, set_: list[str] | No
     from genzoo.registry.verbs.sample import needs_encoder
 
     return needs_encoder(weights, device), opened(data, split, set_)
-
-
-def _done(path: Path, json: bool) -> None:
-    if json:
-        emit_json({"out": str(path)})
-    else:
-        print(path)

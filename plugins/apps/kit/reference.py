@@ -11,10 +11,10 @@ import sys
 import textwrap
 from typing import Any
 
+from genzoo.plugins.apps.kit.suite import checks_of, explained
 from genzoo.registry import KINDS, Registrar, hooks
 from genzoo.registry.discovery.source_code import locate
 from genzoo.registry.entries import article
-from genzoo.testing import checks_of, explained
 
 # What a target of each kind derives from, and what an author writes of it.
 BASES = {

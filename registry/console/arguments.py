@@ -1,0 +1,67 @@
+"""From the arguments of a command to what the calls take; what is wrong is refused before torch is imported."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from genzoo.core.distributed import env
+from genzoo.core.errors import UsageError
+
+
+def several(text: str) -> tuple[str, ...]:
+    """The names in ``a,b,c``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def assignments(pairs: list[str] | None) -> dict[str, Any]:
+    """Turn ``NAME=VALUE`` arguments into options."""
+    given = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set takes NAME=VALUE, not {pair!r}")
+        given[name.strip()] = value.strip()
+    return given
+
+
+def checked(split: str, metrics: str | None, pairs: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Refuse a split or metrics that there are not, and tell the options of metrics from those of the data set."""
+    if split not in ("train", "test"):
+        raise UsageError(f"--split is test or train, not {split!r}")
+    from genzoo.registry import the_registry
+    from genzoo.registry.defaults import choose
+
+    choose(the_registry(), metrics)
+    given = assignments(pairs)
+    data = {name.removeprefix("data."): v for name, v in given.items() if name.startswith("data.")}
+    return {name: v for name, v in given.items() if not name.startswith("data.")}, data
+
+
+def opened(data: str, split: str, pairs: list[str] | None) -> Any:
+    """Open the data that an option names."""
+    from genzoo.registry.verbs.load import load_data
+
+    if split not in ("train", "test"):
+        raise UsageError(f"--split is test or train, not {split!r}")
+    options = {}
+    for name, value in assignments(pairs).items():
+        if not name.startswith("data."):
+            raise UsageError(f"only data.… options can be set here, not {name!r}: the model is what it is")
+        options[name.partition(".")[2]] = value
+    return load_data(data, split=split, options=options)  # type: ignore[arg-type]
+
+
+def in_processes(devices: int | None, advice: str = "") -> None:
+    """Where ``--devices`` asks for it, run this command line as so many processes instead, and exit as they do."""
+    if devices is None or (devices == 1 and env.world() == 1):
+        return
+    if env.world() > 1:  # this is one of them
+        if devices != env.world():
+            raise UsageError(
+                f"--devices {devices} does not go with the {env.world()} processes that were started: leave it out"
+            )
+        return
+    from genzoo.core.distributed.launch import again, launch
+
+    sys.exit(launch(again(), devices, advice=advice))
