@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-COMMANDS = (["list"], ["show", "wgan-gp"], ["plugins"], ["--help"], ["--version"])
+COMMANDS = (["list"], ["show", "wgan-gp"], ["plugins"], ["--help"], ["compare", "--help"], ["--version"])
 
 
 def seconds(command: list[str]) -> float:
