@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
+
+from torch import nn
 
 from genzoo.core.config import Config
 from genzoo.core.errors import UsageError
@@ -12,6 +15,7 @@ from genzoo.core.model import Model
 from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.objective import Networks, Objective
 
+NETWORKS: dict[str, type[Any]] = {"generator": Generator, "encoder": Encoder, "critic": Critic}
 Resolve = Callable[[str, str], type[Any]]  # (kind, name) to class: the registry's business
 
 
@@ -38,13 +42,8 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
     name, spec, latent, classes = config.parts["objective"].name, config.data, config.latent, config.classes
     if config.conditional and not spec.classes:
         raise UsageError("a conditional model needs labels, and this data has none")
-    plan = objective.plan(spec)
-    needs = {
-        "generator": True,
-        "encoder": plan.posterior is not None,
-        "likelihood": plan.likelihood,
-        "critic": bool(plan.critics),
-    }
+    plan = objective.plan(spec, classes)
+    needs = {kind: plan.wants(kind) for kind in NETWORKS} | {"likelihood": plan.likelihood}
     for kind, needed in needs.items():
         if needed and kind not in config.parts:
             raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
@@ -56,8 +55,18 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         head = plan.posterior(latent)
         encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes))
     model = Model(spec, latent, generator, likelihood, encoder, head, classes=classes, config=config)
-    judges: dict[str, Critic] = {}
+    judges: dict[str, nn.Module] = {}
     if critics:
         for c in plan.critics:
-            judges[c.name] = make("critic", Critic, Ports(spec.shape, (c.outputs,), classes, c.penalized))
+            inputs = {"data": spec.shape, "codes": latent.shape}[c.inputs] if isinstance(c.inputs, str) else c.inputs
+            outputs = c.outputs if isinstance(c.outputs, tuple) else (c.outputs,)
+            beside = latent.size if isinstance(c.beside, str) else c.beside
+            ports = Ports(inputs, outputs, classes if c.labels else 0, c.penalized, beside)
+            judges[c.name] = made = make(c.kind, NETWORKS[c.kind], ports)
+            if beside and "beside" not in signature(made.forward).parameters:
+                raise UsageError(
+                    f"objective {name!r} tells its critic {beside} numbers beside each input, and {c.kind} "
+                    f"{config.parts[c.kind].name!r} takes none: name another with --{c.kind}"
+                )
+        judges |= {key: maker() for key, maker in plan.extras.items()}
     return objective, Networks(model, judges)

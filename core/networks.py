@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from genzoo.core.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -23,12 +25,14 @@ class Ports:
         classes: number of class labels it is conditioned on; 0 means none, and ``y`` is None.
         per_observation: no layer may mix observations (a critic under a gradient penalty): batch norm
             is refused while building, with the reason.
+        beside: how many numbers come beside each input (of a critic: a code, the labels of a pack).
     """
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     classes: int = 0
     per_observation: bool = False
+    beside: int = 0
 
     @property
     def input_size(self) -> int:
@@ -83,8 +87,29 @@ class Encoder(Network):
 
 
 class Critic(Network):
-    """A network that an objective trains beside the model and throws away."""
+    """A network that an objective trains beside the model and throws away.
+
+    Attributes:
+        mixes: declares that a score depends on the other observations of the batch, and is computed from all of it
+            on every process that shares it (`genzoo.core.distributed.gather.whole`). Such a critic is allowed under
+            a gradient penalty; real and generated observations are judged apart, and its terms are coupled.
+    """
+
+    mixes: bool = False
 
     @abstractmethod
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Judge observations in model space ``(B, *ports.inputs)``; returns ``(B, *ports.outputs)`` logits."""
+    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        """Judge inputs in model space.
+
+        Args:
+            x: ``(B, *ports.inputs)``.
+            y: class labels, int64 ``(B,)``, or None if ``ports.classes`` is 0.
+            beside: further numbers, ``(B, ports.beside)``; given only where ``ports.beside`` is not 0.
+
+        Returns:
+            Logits ``(B, *ports.outputs)``.
+        """
+
+    def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        """Return what the last layer reads, ``(B, F)``; a critic need not have it."""
+        raise UsageError(f"this critic ({type(self).__name__}) has no features: name one that has, such as mlp or conv")

@@ -8,8 +8,11 @@ clipping, averaging and schedules are the trainer's business.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -26,13 +29,23 @@ class CriticPlan:
 
     Attributes:
         name: key in `Networks.critics`.
-        outputs: numbers it gives per observation.
-        penalized: whether its input gradients are penalized, so that no layer may mix observations.
+        outputs: how many numbers it gives for one input, or their shape.
+        penalized: whether its input gradients are penalized, so that no layer may mix observations (but see
+            `genzoo.core.networks.Critic.mixes`).
+        inputs: what it reads: ``data``, ``codes``, or the shape of something else (packs of observations, a view).
+        labels: whether it is told the class where the model is conditional; an auxiliary classifier is not.
+        beside: how many numbers it is told with each input, or ``codes`` for as many as a code has.
+        kind: the part that it is built from: ``critic``, or ``encoder`` or ``generator`` for one half of an
+            autoencoder that judges.
     """
 
     name: str = "critic"
-    outputs: int = 1
+    outputs: int | tuple[int, ...] = 1
     penalized: bool = False
+    inputs: tuple[int, ...] | Literal["data", "codes"] = "data"
+    labels: bool = True
+    beside: int | Literal["codes"] = 0
+    kind: Literal["critic", "encoder", "generator"] = "critic"
 
 
 @dataclass(frozen=True)
@@ -43,11 +56,19 @@ class Plan:
         posterior: the posterior family, which also means an encoder; None for a model without one.
         likelihood: whether the generator puts out the parameters of p(x|z); otherwise it puts out samples.
         critics: the critics trained beside the model.
+        extras: name to what makes a small module of the objective's own (class proxies, a head), which is trained
+            beside the model by the player that names it, and thrown away with the critics.
     """
 
     posterior: type[PosteriorHead] | None = None
     likelihood: bool = False
     critics: tuple[CriticPlan, ...] = ()
+    extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+
+    def wants(self, kind: str) -> bool:
+        """Whether a network of this kind (generator, encoder, critic) is built."""
+        first = kind == "generator" or (kind == "encoder" and self.posterior is not None)
+        return first or any(c.kind == kind for c in self.critics)
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,8 @@ class Loss:
         gathered: those among them that are computed from the whole batch on every process that shares it
             (`genzoo.core.distributed.gather.whole`); the others are refused on more than one.
         shown: further numbers to log, ``(B,)`` or 0-d, not minimized.
+        sums: name to a detached tensor of any shape. The trainer adds it up over all parts of the batch and all
+            processes, on the device, and gives it to `Objective.after_step`.
     """
 
     terms: Mapping[str, Tensor]
@@ -96,6 +119,7 @@ class Loss:
     coupled: tuple[str, ...] = ()
     shown: Mapping[str, Tensor] = field(default_factory=dict)
     gathered: tuple[str, ...] = ()
+    sums: Mapping[str, Tensor] = field(default_factory=dict)
 
     def per_observation(self) -> Tensor:
         """The weighted sum of the terms, ``(B,)``."""
@@ -117,7 +141,7 @@ class Loss:
 class Networks(nn.Module):
     """All that is trained: the model, and the critics that are thrown away."""
 
-    def __init__(self, model: Model, critics: Mapping[str, Critic] | None = None) -> None:
+    def __init__(self, model: Model, critics: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
         self.model = model
         self.critics = nn.ModuleDict(dict(critics or {}))
@@ -139,7 +163,16 @@ class Objective(nn.Module, ABC):
 
     It is a module so that state of its own (augmentation strength, counters) can be registered as buffers, which
     checkpoints keep; it moves in `after_step`. It has no parameters, and what it knows is no part of the weights.
+
+    Attributes:
+        takes: kinds of listed parts that it works with: ``regularizer``, ``augmentation``.
+        watched: names of terms or shown numbers whose means `after_step` is given.
+        regularizers: by name, the `genzoo.core.regularizer.Regularizer` parts that the composition adds.
+        augmentations: by name, the `genzoo.core.augmentation.Augmentation` parts that the composition adds.
     """
+
+    takes: frozenset[str] = frozenset()
+    watched: tuple[str, ...] = ()
 
     @dataclass(frozen=True)
     class Options:
@@ -150,10 +183,26 @@ class Objective(nn.Module, ABC):
     def __init__(self, options: Options | None = None) -> None:
         super().__init__()
         self.options = options if options is not None else type(self).Options()
+        self.regularizers, self.augmentations = nn.ModuleDict(), nn.ModuleDict()
+
+    def __init_subclass__(cls, **how: Any) -> None:
+        """Let objectives written for 0.1 be called like others: ``plan(spec)``, ``after_step(player, nets)``."""
+        super().__init_subclass__(**how)
+        for name, n in (("plan", 2), ("after_step", 3)):
+            if name in cls.__dict__ and _takes(cls.__dict__[name]) < n + 1:
+                setattr(cls, name, _of_01(cls.__dict__[name], n))
 
     @abstractmethod
-    def plan(self, spec: DataSpec) -> Plan:
-        """Say what must be built for this data."""
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        """Say what must be built.
+
+        Args:
+            spec: the data.
+            classes: class labels that the networks are conditioned on, 0 if none.
+
+        Raises:
+            UsageError: if it cannot be trained on such data, with the reason.
+        """
 
     @abstractmethod
     def players(self) -> tuple[Player, ...]:
@@ -167,9 +216,32 @@ class Objective(nn.Module, ABC):
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """Compute the loss of a player's turn."""
 
-    def after_step(self, player: str, nets: Networks) -> None:
-        """Act on the networks after a player's parameters moved (weight clipping, a codebook's averages)."""
+    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
+        """Act after a player's parameters moved: on the networks (weight clipping), or on state of one's own.
+
+        State that follows what a turn found must follow ``seen``, which is the same on every process and however the
+        batch is computed in parts; a number kept in `loss` is not.
+
+        Args:
+            player: whose turn it was.
+            nets: the networks.
+            seen: the means of the turn's `watched` numbers over the whole batch, 0-d, and its `Loss.sums`.
+        """
         return None
+
+    @property
+    def watching(self) -> tuple[str, ...]:
+        """What is `watched`, by the objective or by its parts."""
+        parts: Any = (*self.regularizers.values(), *self.augmentations.values())
+        return (*self.watched, *(name for part in parts for name in part.watched))
+
+    def follow(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
+        """Do what follows a turn: parts that watch something of it move what they remember, then `after_step`."""
+        parts: Any = (*self.regularizers.values(), *self.augmentations.values())
+        for part in parts:
+            if part.watched and seen.keys() >= set(part.watched):
+                part.after_step(seen)
+        self.after_step(player, nets, seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """Loss on held-out data per observation ``(B,)``, lower is better; None if this objective has none.
@@ -177,3 +249,19 @@ class Objective(nn.Module, ABC):
         The networks are in eval mode; ``noise`` is what `draw` gives the first player at the end of the run.
         """
         return None
+
+
+def _takes(method: Callable[..., Any]) -> int:
+    """How many positional arguments a method takes, itself included."""
+    kinds = [p.kind for p in signature(method).parameters.values()]
+    return 99 if Parameter.VAR_POSITIONAL in kinds else sum(k != Parameter.KEYWORD_ONLY for k in kinds)
+
+
+def _of_01(method: Callable[..., Any], n: int) -> Callable[..., Any]:
+    """Call a method that takes one argument less than its ``n`` of today."""
+
+    @wraps(method)
+    def call(self: Objective, *given: Any, **named: Any) -> Any:
+        return method(self, *given[: n - 1], **named)
+
+    return call

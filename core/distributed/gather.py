@@ -7,7 +7,7 @@ statistics go the same way (`synchronized`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any, cast
@@ -38,6 +38,20 @@ def whole(x: Tensor) -> Tensor:
     process as on many, and says so in `Loss.gathered`. Alone, and outside of training, it gives ``x`` itself.
     """
     return _gather(x) if _turn else x
+
+
+@torch.no_grad()
+def summed(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Sums over the parts of a batch, and over the processes that share it, in float32 and on the device.
+
+    Args:
+        parts: of each part of the batch, name to a tensor; the same names and shapes in all of them.
+    """
+    flat = torch.stack([torch.cat([x.float().flatten() for x in part.values()]) for part in parts]).sum(0)
+    if _turn:
+        dist.all_reduce(flat)
+    sizes = [x.numel() for x in parts[0].values()]
+    return {k: v.view(x.shape) for (k, x), v in zip(parts[0].items(), torch.split(flat, sizes), strict=True)}
 
 
 @_disable_dynamo  # a compiled turn is cut here; torch.compiler.disable would import the compiler at once: seconds

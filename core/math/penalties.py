@@ -15,11 +15,11 @@ def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tenso
     observation's own gradient.
 
     Args:
-        critic: maps ``(B, ...)`` to scores ``(B, 1)`` or ``(B,)``.
+        critic: maps ``(B, ...)`` to scores ``(B, 1)`` or ``(B,)``, or to ``(B, d)`` numbers whose first is the score.
         x: observations ``(B, ...)``.
 
     Returns:
-        Scores ``(B, 1)`` or ``(B,)`` as the critic gave them, and gradients of the shape of ``x``.
+        What the critic gave, and gradients of the shape of ``x``.
     """
     with torch.autocast(x.device.type, enabled=False):
         x = x.detach().to(torch.promote_types(x.dtype, torch.float32))  # float64 stays what it is
@@ -27,14 +27,18 @@ def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tenso
 
             def summed(x: Tensor) -> tuple[Tensor, Tensor]:
                 scores = critic(x)
-                return scores.sum(), scores
+                return _summed(scores), scores
 
             gradient, scores = torch.func.grad(summed, has_aux=True)(x)
             return scores, gradient
         x.requires_grad_(True)
         scores = critic(x)
-        (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(_summed(scores), x, create_graph=True)
         return scores, gradient
+
+
+def _summed(scores: Tensor) -> Tensor:
+    return scores[:, 0].sum() if scores.dim() > 1 and scores.shape[1] > 1 else scores.sum()
 
 
 def gradient_norm(gradient: Tensor) -> Tensor:
@@ -46,16 +50,3 @@ def gradient_norm(gradient: Tensor) -> Tensor:
 def squared_norm(gradient: Tensor) -> Tensor:
     """‖∇‖₂² per observation, ``(B,)``."""
     return gradient.flatten(1).square().sum(1)
-
-
-def one_centred(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """WGAN-GP's penalty (‖∇D(x̂)‖ - 1)² per observation, ``(B,)`` (Gulrajani et al., arXiv:1704.00028).
-
-    Args:
-        critic: scores one observation at a time.
-        real: observations ``(B, ...)``.
-        fake: observations ``(B, ...)``.
-        mix: uniform numbers, one per observation, ``(B, 1)``: x̂ = real + mix (fake - real).
-    """
-    between = torch.lerp(real, fake, mix.view(-1, *[1] * (real.dim() - 1)))
-    return (gradient_norm(input_gradient(critic, between)[1]) - 1).square()

@@ -33,7 +33,8 @@ def landscape(trainer: Trainer, points: Tensor, steps: int = 64) -> Image.Image:
     spec, behind = trainer.model.spec, trainer.data.take(slice(1000)).x.float().cpu()
     limit, surface = pictures.reach(behind), None
     critic: Any = dict(trainer.nets.critics).get("critic")
-    if critic is not None and critic.ports.inputs == spec.shape and critic.ports.classes <= 32:
+    single = critic is not None and critic.ports.inputs == spec.shape and not critic.ports.beside
+    if single and critic.ports.outputs == (1,) and critic.ports.classes <= 32:
         x = to_model(spec, pictures.plane(limit, steps).to(trainer.device))
         training = critic.training
         critic.eval()  # spectral norm moves while it trains

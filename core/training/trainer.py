@@ -17,7 +17,7 @@ from genzoo.core.config import TrainOptions
 from genzoo.core.data import Data
 from genzoo.core.data.feed import BINARIZE, Feed
 from genzoo.core.distributed import sharding
-from genzoo.core.distributed.gather import distributed, playing_together, synchronized
+from genzoo.core.distributed.gather import distributed, playing_together, summed, synchronized
 from genzoo.core.distributed.runtime import Ballot, Runtime
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
@@ -323,7 +323,7 @@ class Trainer:
 
     def _play(self, seat: Seat, x: Tensor, y: Tensor | None, noise: dict[str, Tensor]) -> None:
         n, skips = len(self._parts), self.on_nan == "skip"
-        losses = []
+        losses, found = [], []
         before = [b.clone() for b in self.nets.buffers()] if skips else []
         for number, part in enumerate(self._parts):
             if n > 1:
@@ -341,6 +341,7 @@ class Trainer:
             terms = {name: value.detach() for name, value in (*loss.terms.items(), *loss.shown.items())}
             terms["loss"] = total.detach() * n if n > 1 else total.detach()
             losses.append(terms["loss"])
+            found.append({k: terms[k].mean() / n for k in self.objective.watching if k in terms} | dict(loss.sums))
             self.terms.add(self.step, seat.player.name, terms)
         logged = (self.step + 1) % self.options.log_every == 0 or self.step + 1 == self.steps
         clips = self.options.clip or skips or logged
@@ -353,7 +354,15 @@ class Trainer:
         if logged and norm is not None and GRAD not in terms:  # its size before clipping, of the steps that are logged
             self.terms.add(self.step, seat.player.name, {GRAD: norm.detach()})
         seat.move()
-        self.objective.after_step(seat.player.name, self.nets)
+        self.objective.follow(seat.player.name, self.nets, self._seen(found, set(loss.sums)))
+
+    def _seen(self, parts: list[dict[str, Tensor]], sums: set[str]) -> dict[str, Tensor]:
+        """What a turn found over all parts and processes: means of what is watched, and sums."""
+        if not parts[0]:
+            return {}
+        with playing_together(self.runtime.size > 1):
+            total = summed(parts)
+        return {k: v if k in sums else v / self.runtime.size for k, v in total.items()}
 
     def _refuse_coupled(self, loss: Loss) -> None:
         """Refuse terms that would silently be another number where a process sees a part of the batch only."""
@@ -421,7 +430,7 @@ class Trainer:
             return None
         model, training = self._kept, self.nets.training
         # The whole game with the kept model in place of the one that is moving.
-        nets = Networks(model, dict(self.nets.critics.items()))  # type: ignore[arg-type]
+        nets = Networks(model, dict(self.nets.critics.items()))
         nets.eval()
         name, total, n = self.seats[0].player.name, 0.0, len(self.held_out)
         size = min(max(self.options.batch_size, 256), n)

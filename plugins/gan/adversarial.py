@@ -4,34 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, CriticPlan, Loss, Networks, Objective, Plan, Player
 from genzoo.core.options import option
+from genzoo.core.regularizer import Judged, Regularizer
 from genzoo.core.spec import DataSpec
 
 
 class Adversarial(Objective):
     """A game of a critic against a generator.
 
-    A variant says what both want of the scores, per observation: `critic_loss` and `generator_loss`; and
-    perhaps a `penalty`. Scores are logits, ``(B,)``, real and fake observation of a pair under one index.
+    A variant says what both want of the scores, per observation: `critic_loss` and `generator_loss`; and perhaps
+    `further` terms or a `penalty`. Scores are logits, ``(B,)``, real and fake observation of a pair under one index.
+    Everything that the critic is shown goes through `view`, and everything that it says through `score`.
 
     Attributes:
-        penalized: whether input gradients of the critic are penalized, so that it may not mix observations.
+        penalized: whether input gradients of the critic are penalized, so that it may not mix observations; a
+            regularizer that penalizes them says so itself.
         paired: whether the generator's loss compares with real observations.
         coupled: whether the two losses compare with the rest of the batch, which then must be the whole of it on
             every process: `genzoo.core.distributed.gather.whole`.
+        shift_invariant: whether a constant added to all scores changes nothing, so that nobody knows where zero is.
+        pack: observations that the critic judges as one (a property may say it).
     """
 
+    takes = frozenset({"regularizer", "augmentation"})
     penalized: bool = False
     paired: bool = False
     coupled: bool = False
+    shift_invariant: bool = False
+    pack: int = 1
 
     @dataclass(frozen=True)
     class Options(Objective.Options):
@@ -50,13 +60,49 @@ class Adversarial(Objective):
         """What the generator minimizes; ``real`` is given if `paired`."""
         raise NotImplementedError
 
+    def further(self, player: str, real: Tensor | None, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        """Further terms, weighted, ``(B,)`` each, of what `score` gave; ``real`` is None where it is not judged."""
+        return {}
+
     def penalty(self, critic: Critic, real: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Further terms of the critic's loss, weighted, ``(B,)`` each."""
         return {}
 
-    def plan(self, spec: DataSpec) -> Plan:
+    def view(self, x: Tensor, noise: Mapping[str, Tensor], side: str) -> Tensor:
+        """What the critic is shown of observations ``(B, *shape)``: they go through the augmentations.
+
+        Args:
+            x: observations in model space.
+            noise: of the turn.
+            side: ``real``, ``fake``, or ``both``: real ones, then as many fake ones.
+        """
+        for name, augmentation in self.augmentations.items():
+            sides = ("real", "fake") if side == "both" else (side,)
+            x = augmentation(x, torch.cat([noise[f"{name}.{s}"] for s in sides]))
+        return x
+
+    def score(self, critic: Critic, x: Tensor, y: Tensor | None) -> Tensor:
+        """Scores ``(B,)`` of what `view` gave; or ``(B, d)`` numbers whose first is the score."""
+        return _full(critic(x, y).squeeze(1))
+
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """One critic with one score."""
-        return Plan(critics=(CriticPlan(penalized=self.penalized),))
+        return Plan(critics=(self.critic_plan(spec),))
+
+    def critic_plan(self, spec: DataSpec, **changes: Any) -> CriticPlan:
+        """The plan of the one critic, after a look at the parts; ``changes`` are fields of `CriticPlan`."""
+        parts: Any = (*self.regularizers.items(), *self.augmentations.items())
+        for name, part in parts:
+            if self.shift_invariant and part.reads_zero:
+                raise UsageError(
+                    f"{name!r} goes by the sign of the critic's scores, and this loss compares scores only, so that "
+                    "their zero is anywhere: take another loss, such as gan or hinge, or leave it out"
+                )
+            if getattr(part, "rank", 0) not in (0, len(spec.shape)):
+                raise UsageError(f"{name!r} augments images, not {spec.modality} data of shape {spec.shape}")
+        return CriticPlan(
+            **{"penalized": self.penalized or any(r.penalized for r in self._terms().values()), **changes}
+        )
 
     def players(self) -> tuple[Player, ...]:
         """The critic first."""
@@ -67,8 +113,18 @@ class Adversarial(Objective):
         )
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """Codes."""
-        return {"z": model.prior.draw(draws)}
+        """Codes, and what regularizers and augmentations ask for."""
+        noise = {"z": model.prior.draw(draws)}
+        if player == "critic":
+            for name, term in self._terms().items():
+                if draws.step % term.options.every == 0:
+                    noise |= {f"{name}.{k}": v for k, v in term.draw(draws, model).items()}
+                    if term.options.every > 1:  # what stands here tells the turn that the term is due
+                        noise[f"{name}.every"] = draws.number(1.0)
+        augmentations: Any = self.augmentations.items()
+        for name, augmentation in augmentations:
+            noise |= {f"{name}.{side}": draws.uniform(augmentation.numbers) for side in ("real", "fake")}
+        return noise
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """The loss of a turn."""
@@ -76,28 +132,59 @@ class Adversarial(Objective):
             with torch.no_grad():
                 fake = nets.model.mean(noise["z"], batch.y)
             return self.judge(nets.critic, batch, fake, noise)
-        score = nets.critic(nets.model.mean(noise["z"], batch.y), batch.y).squeeze(1).float()
-        real = nets.critic(batch.x, batch.y).squeeze(1).float() if self.paired else None
-        coupled = ("adversarial",) if self.coupled else ()
-        return Loss({"adversarial": self.generator_loss(score, real)}, coupled=coupled, gathered=coupled)
+
+        def outputs(x: Tensor, side: str) -> Tensor:
+            found = self.score(nets.critic, self.view(x, noise, side), batch.y)
+            return found if self.pack == 1 else found.repeat_interleave(self.pack, 0)
+
+        made = outputs(nets.model.mean(noise["z"], batch.y), "fake")
+        real = outputs(batch.x, "real") if self.paired else None
+        terms = {"adversarial": self.generator_loss(made, real)} | self.further(player, None, made, batch.y)
+        return self._loss(nets.critic, terms)
 
     def judge(self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> Loss:
         """The critic's turn."""
-        real_score, fake_score = both_scores(critic, batch, fake)
-        terms = {"adversarial": self.critic_loss(real_score, fake_score)}
+
+        def score(x: Tensor, side: str) -> Tensor:
+            y = torch.cat([batch.y, batch.y]) if batch.y is not None and side == "both" else batch.y
+            return self.score(critic, self.view(x, noise, side), y)
+
+        due = {k: r for k, r in self._terms().items() if r.options.every == 1 or f"{k}.every" in noise}
+        sides = tuple(side for side in ("real", "fake") if any(side in r.slopes for r in due.values()))
+        # A penalized critic judges observations one by one and sees both sides in one pass. Any other may have
+        # batch norm, and sees them apart, each with its own statistics.
+        together = critic.ports.per_observation and not critic.mixes
+        judged = Judged(score, batch, fake, sides, together=together, pack=self.pack)
+        terms = {"adversarial": self.critic_loss(judged.real_outputs, judged.fake_outputs)}
+        terms |= self.further("critic", judged.real_outputs, judged.fake_outputs, batch.y)
         terms |= self.penalty(critic, batch, fake, noise)
-        coupled = ("adversarial",) if self.coupled else ()
-        return Loss(terms, coupled=coupled, shown={"real": real_score, "fake": fake_score}, gathered=coupled)
+        for name, r in due.items():
+            judged.noise = {k[len(name) + 1 :]: v for k, v in noise.items() if k.startswith(f"{name}.")}
+            terms[name] = r.options.weight * r.options.every * r.term(judged)
+        shown = {"real": judged.real_score, "fake": judged.fake_score}
+        return self._loss(critic, terms, shown, tuple(k for k, r in due.items() if r.coupled))
+
+    def _loss(
+        self,
+        critic: Critic,
+        terms: dict[str, Tensor],
+        shown: Mapping[str, Tensor] | None = None,
+        also: tuple[str, ...] = (),
+    ) -> Loss:
+        """Terms per observation, and which of them are coupled, with what the parts watch."""
+        coupled = tuple(terms) if critic.mixes else (("adversarial",) if self.coupled else ()) + also
+        shown, sums = dict(shown or {}), dict[str, Tensor]()
+        if shown and self.augmentations:
+            watching = self.watching
+            if "sign" in watching:
+                shown["sign"] = shown["real"].detach().sign()
+            if "images" in watching:
+                sums["images"] = torch.full_like(shown["real"][0], len(shown["real"]))
+        return Loss(terms, coupled=coupled, shown=shown, gathered=coupled, sums=sums)
+
+    def _terms(self) -> dict[str, Regularizer]:
+        return dict(self.regularizers.items())  # type: ignore[arg-type]
 
 
-def both_scores(critic: Critic, real: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores ``(B,)`` of real and fake observations; fakes carry the labels of the real ones.
-
-    A penalized critic judges observations one by one and sees both in one pass. Any other may have batch
-    norm, and sees them apart, each with its own statistics.
-    """
-    if not critic.ports.per_observation:
-        return critic(real.x, real.y).squeeze(1).float(), critic(fake, real.y).squeeze(1).float()
-    y = None if real.y is None else torch.cat([real.y, real.y])
-    real_score, fake_score = critic(torch.cat([real.x, fake]), y).squeeze(1).float().chunk(2)
-    return real_score, fake_score
+def _full(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

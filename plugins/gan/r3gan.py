@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genzoo.core.math.penalties import input_gradient, squared_norm
-from genzoo.core.networks import Critic
-from genzoo.core.objective import Batch, Loss
 from genzoo.core.options import option
 from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.plugins.regularizers.r1 import R1
+from genzoo.plugins.regularizers.r2 import R2
 from genzoo.registry import declare
 
 
@@ -58,8 +55,8 @@ class R3GAN(Adversarial):
     minimizes E[softplus(-(D(G(z)) - D(x)))]. It converges locally, where the plain relativistic loss need not.
     """
 
-    penalized = True
     paired = True
+    shift_invariant = True
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
@@ -69,6 +66,11 @@ class R3GAN(Adversarial):
 
     options: Options
 
+    def __init__(self, options: Adversarial.Options | None = None) -> None:
+        super().__init__(options)
+        gamma = self.options.gamma
+        self.regularizers.update({"r1": R1(R1.Options(gamma)), "r2": R2(R2.Options(gamma))})
+
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Real ones should score above fake ones."""
         return softplus(fake - real)
@@ -77,12 +79,3 @@ class R3GAN(Adversarial):
         """Fake ones should score above real ones."""
         assert real is not None  # paired
         return softplus(real - fake)
-
-    def judge(self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> Loss:
-        """Scores and both penalties from a single pass."""
-        y = None if batch.y is None else torch.cat([batch.y, batch.y])
-        scores, gradient = input_gradient(lambda x: critic(x, y), torch.cat([batch.x, fake]))
-        real, fake_score = scores.squeeze(1).chunk(2)
-        r1, r2 = (squared_norm(gradient) * (self.options.gamma / 2)).chunk(2)
-        terms = {"adversarial": self.critic_loss(real, fake_score), "r1": r1, "r2": r2}
-        return Loss(terms, shown={"real": real, "fake": fake_score})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,8 @@ class WGAN(Adversarial):
     generator minimizes -E[D(G(z))].
     """
 
+    shift_invariant = True
+
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
         """Options of the clipped Wasserstein GAN."""
@@ -68,7 +71,7 @@ class WGAN(Adversarial):
         return -fake
 
     @torch.no_grad()
-    def after_step(self, player: str, nets: Networks) -> None:
+    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         """Clip the critic's weights."""
         if player == "critic":
             weights: list[Tensor] = list(nets.critic.parameters())

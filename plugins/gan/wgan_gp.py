@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from torch import Tensor
 
-from genzoo.core.math.penalties import one_centred
-from genzoo.core.model import Model
-from genzoo.core.networks import Critic
-from genzoo.core.noise import Draws
-from genzoo.core.objective import Batch
 from genzoo.core.options import option
 from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.plugins.regularizers.lipschitz import Lipschitz
 from genzoo.registry import declare
 
 
@@ -57,7 +51,7 @@ class WGANGP(Adversarial):
     generated observations, one random point per pair; the generator minimizes -E[D(G(z))].
     """
 
-    penalized = True
+    shift_invariant = True
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
@@ -68,10 +62,9 @@ class WGANGP(Adversarial):
 
     options: Options
 
-    def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """Codes, and where on its line each point lies."""
-        noise = super().draw(player, draws, model)
-        return noise | {"mix": draws.uniform(1)} if player == "critic" else noise
+    def __init__(self, options: Adversarial.Options | None = None) -> None:
+        super().__init__(options)
+        self.regularizers["penalty"] = Lipschitz(Lipschitz.Options(self.options.gp_weight))
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """The negative estimate of the distance."""
@@ -80,8 +73,3 @@ class WGANGP(Adversarial):
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """The part of the distance that the generator moves."""
         return -fake
-
-    def penalty(self, critic: Critic, real: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """λ (‖∇D(x̂)‖ - 1)²."""
-        slope = one_centred(partial(critic, y=real.y), real.x, fake, noise["mix"])
-        return {"penalty": self.options.gp_weight * slope}

@@ -185,6 +185,7 @@ class Reader(Conv):
         self.label = nn.Embedding(self.planes, channels[1]) if self.planes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, 0.0, a / math.sqrt(channels[0] + 1))
+        self.beside = nn.Linear(ports.beside, channels[1], bias=False) if ports.beside else None
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), ports.output_size)
 
     @property
@@ -196,9 +197,11 @@ class Reader(Conv):
         """
         return self.ports.classes
 
-    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Return the last resolution's features, flat: ``(B, F)``."""
         h: Tensor = self.first(x)
+        if self.beside is not None:
+            h = h + self.beside(beside)[:, :, None, None]
         if self.label is not None:
             if y is None:
                 raise UsageError(f"this network is conditioned on {self.planes} classes; pass a label for each image")
@@ -250,9 +253,9 @@ class ConvCritic(Reader, Critic):
         """Number of classes that enter at the first convolution: 0 where labels enter by projection."""
         return self.ports.classes if self.options.condition == "concat" else 0
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Judge images ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""
-        features = self.features(x, y)
+        features = self.features(x, y, beside)
         scores = self.head(features)
         if self.projection is not None:
             scores = scores + self.projection(features, y)

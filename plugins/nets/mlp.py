@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
@@ -48,7 +49,7 @@ class MLP(Network):
         o = self.options
         refuse_batch_norm(ports, o.norm)
         widths = [max(1, round(o.width / o.taper**i)) for i in range(o.depth)]
-        sizes = [ports.input_size + self.appended, *widths]
+        sizes = [ports.input_size + ports.beside + self.appended, *widths]
         self.hidden = nn.ModuleList(_hidden(a, b, o) for a, b in zip(sizes, widths, strict=False))
         # The first layer has no skip: that an observation has as many numbers as the layer is a coincidence.
         self.skips = [o.residual and i > 0 and sizes[i] == sizes[i + 1] for i in range(o.depth)]
@@ -59,8 +60,9 @@ class MLP(Network):
         """Length of the one-hot label that is appended to the input."""
         return self.ports.classes
 
-    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Return the last hidden layer's output, ``(B, F)``."""
+        x = x if beside is None else torch.cat([x.flatten(1), beside], 1)
         h = with_label(x, y, self.appended)
         for layer, skip in zip(self.hidden, self.skips, strict=True):
             h = h + layer(h) if skip else layer(h)
@@ -124,9 +126,9 @@ class MLPCritic(MLP, Critic):
         """Length of the one-hot label that is appended to the input: 0 where labels enter by projection."""
         return self.ports.classes if self.options.condition == "concat" else 0
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Judge observations ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""
-        features = self.features(x, y)
+        features = self.features(x, y, beside)
         scores = self.head(features)
         if self.projection is not None:
             scores = scores + self.projection(features, y)

@@ -15,7 +15,7 @@ class Variational(Objective):
     the pieces: ``posterior``, ``generator``, ``likelihood``, and ``log_weights`` for importance-weighted bounds.
     """
 
-    def plan(self, spec: DataSpec) -> Plan:
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """An encoder and a likelihood."""
         return Plan(posterior=NormalHead, likelihood=True)
 

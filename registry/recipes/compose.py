@@ -82,9 +82,17 @@ def compose(
         found = registry.get(kind, name or default, prefer=home if name else ("genzoo",))
         return Part(found.name, options(kind, registry.options(found)), found.plugin, found.distribution, found.version)
 
+    conditional = next(
+        (layer["conditional"] for layer in reversed(layers) if layer.get("conditional") is not None), False
+    )
+    conditional = OptionInfo("conditional", "bool", False).coerce(conditional, "conditional")
+    if conditional and not spec.classes:
+        raise UsageError(
+            "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
+        )
     parts = {"objective": part("objective", settled["objective"])}
-    plan = _objective(registry, parts["objective"]).plan(spec)
-    wanted = {"generator": True, "encoder": plan.posterior is not None, "critic": bool(plan.critics)}
+    plan = _objective(registry, parts["objective"]).plan(spec, spec.classes if conditional else 0)
+    wanted = {kind: plan.wants(kind) for kind in NETWORKS}
     name = parts["objective"].name
     for kind in NETWORKS:
         if wanted[kind]:
@@ -96,14 +104,6 @@ def compose(
     elif "likelihood" in given or any(k.startswith("likelihood.") for k in given):
         raise UsageError(f"objective {name!r} has no likelihood: its generator puts out samples")
 
-    conditional = next(
-        (layer["conditional"] for layer in reversed(layers) if layer.get("conditional") is not None), False
-    )
-    conditional = OptionInfo("conditional", "bool", False).coerce(conditional, "conditional")
-    if conditional and not spec.classes:
-        raise UsageError(
-            "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
-        )
     latent = Latent(**options("latent", options_of(Latent)))
     train = TrainOptions(**options("train", list(_TRAIN.values())))
     return Config(entry.name if entry else name, spec, latent, bool(conditional), parts, train)

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.core.math.penalties import gradient_norm, input_gradient, one_centred, squared_norm
+from genzoo.core.math.penalties import gradient_norm, input_gradient, squared_norm
 from genzoo.core.networks import Critic, Ports
 from genzoo.core.objective import Batch
+from genzoo.core.regularizer import Judged
 from genzoo.plugins.gan.r3gan import R3GAN
 from genzoo.plugins.gan.wgan_gp import WGANGP
 from genzoo.plugins.nets.mlp import MLPCritic
+from genzoo.plugins.regularizers.lipschitz import Lipschitz
 
 SHAPES = [(2,), (7,), (1, 4, 5), (3, 4, 5), (4, 2, 2), (2, 3, 2, 2)]
 
@@ -23,6 +25,18 @@ def smooth(shape=(3, 2, 2), dtype=torch.float64):
     return MLPCritic(Ports(shape, (1,), per_observation=True), MLPCritic.Options(width=6, activation="silu")).to(dtype)
 
 
+def one_centred(critic, real, fake, mix):
+    """The Lipschitz penalty at given mixing numbers, before its weight."""
+
+    def score(x, side):
+        found = critic(x)
+        return found.squeeze(1) if found.dim() > 1 else found
+
+    judged = Judged(score, Batch(real), fake, (), together=True)
+    judged.noise = {"mix": mix}
+    return Lipschitz().term(judged)
+
+
 class Quadratic(Critic):
     """½ xᵀAx + bᵀx, whose gradient is Ax + b (for a symmetric A)."""
 
@@ -31,7 +45,7 @@ class Quadratic(Critic):
         a = randn(d, d, seed=4)
         self.a, self.b = nn.Parameter(a + a.T), nn.Parameter(randn(d, seed=5))
 
-    def forward(self, x, y=None):
+    def forward(self, x, y=None, beside=None):
         return (0.5 * (x @ self.a * x).sum(1) + x @ self.b)[:, None]
 
 

@@ -89,7 +89,7 @@ class Adaptive(VAE):
         loss = super().loss(player, nets, batch, noise)
         return replace(loss, weights={**loss.weights, "kl": self.strength})
 
-    def after_step(self, player, nets):
+    def after_step(self, player, nets, seen):
         self.played += 1
         self.strength *= 0.7 + 0.01 * next(nets.model.parameters()).detach().abs().mean()
 

@@ -114,12 +114,12 @@ def test_only_the_player_whose_turn_it_is_moves_and_records(trainer, recipe):
         turns.append((player, batch.x))
         return loss(player, nets, batch, noise)
 
-    def moved(player, nets):
+    def moved(player, nets, seen):
         mine = set(players[player].moves)
         for name in everyone:
             assert torch.equal(flat(nets.part(name)), state[name]) == (name not in mine)
             assert all(p.grad is None for p in nets.part(name).parameters())
-        after(player, nets)
+        after(player, nets, seen)
 
     run.objective.loss, run.objective.after_step = spy, moved
     run.train()

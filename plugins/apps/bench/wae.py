@@ -23,7 +23,7 @@ class WAE(Objective):
     Tolstikhin et al., arXiv:1711.01558; kernel Σ C / (C + ‖x - y‖²) over C = 2 d · scale.
     """
 
-    def plan(self, spec: DataSpec) -> Plan:
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """An encoder, whose mean is the code, and a likelihood."""
         return Plan(posterior=NormalHead, likelihood=True)
 

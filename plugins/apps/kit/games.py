@@ -86,10 +86,10 @@ def games(case: Case, **options: Any) -> list[Game]:
 
 def _ways(case: Case, spec: DataSpec) -> Iterator[tuple[str | None, dict[str, Any]]]:
     """Compositions to try: the zoo's perceptrons, then recipes that name this objective."""
-    plan = attempt(lambda: case.cls(case.cls.Options()).plan(spec), spec.modality, "plan")
-    parts: dict[str, Any] = {"objective": case.entry.address, "generator": "nets:mlp", "generator.width": 16}
-    parts |= {"encoder": "nets:mlp", "encoder.width": 16} if plan.posterior is not None else {}
-    parts |= {"critic": "nets:mlp", "critic.width": 16} if plan.critics else {}
+    plan = attempt(lambda: case.cls(case.cls.Options()).plan(spec, spec.classes), spec.modality, "plan")
+    parts: dict[str, Any] = {"objective": case.entry.address}
+    for kind in ("generator", "encoder", "critic"):
+        parts |= {kind: "nets:mlp", f"{kind}.width": 16} if plan.wants(kind) else {}
     yield None, parts
     for recipe in case.registry.entries("recipe"):
         if recipe.data["objective"] in (case.entry.name, case.entry.address):

@@ -116,8 +116,8 @@ def test_clipping_clips_after_every_turn_of_the_critic(trainer):
     assert max(p.abs().max() for p in critic.parameters()) > 0.1
     widest, clip = [], run.objective.after_step
 
-    def after(player, nets):
-        clip(player, nets)
+    def after(player, nets, seen):
+        clip(player, nets, seen)
         widest.append((player, max(p.abs().max().item() for p in critic.parameters())))
 
     run.objective.after_step = after

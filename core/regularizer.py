@@ -1,0 +1,136 @@
+"""Terms that any adversarial loss may be given: penalties on the critic's scores and on their gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.math.penalties import gradient_norm, input_gradient, squared_norm
+from genzoo.core.model import Model
+from genzoo.core.noise import Draws
+from genzoo.core.objective import Batch
+from genzoo.core.options import option
+
+Score = Callable[[Tensor, str], Tensor]
+
+
+class Judged:
+    """A critic's turn: what was judged, the scores, and their gradients, each computed once.
+
+    Observations are those that the critic was given *before* augmentation, and gradients are taken with respect to
+    them. Everything has the batch first, also where a critic judges packs: a pack's number stands at each of its
+    observations.
+
+    Args:
+        score: gives the critic's outputs for observations of a side: ``real``, ``fake``, or ``both`` (real ones,
+            then fake ones); ``(N,)`` scores or ``(N, d)`` numbers whose first is the score, N the number of packs.
+        real: real observations with their labels.
+        fake: generated observations, without gradient, one for each real one.
+        sides: sides at which gradients are wanted.
+        together: whether real and fake may be judged in one pass: not by a critic that compares observations.
+        pack: observations that the critic judges as one.
+
+    Attributes:
+        noise: what the regularizer drew, under its own names.
+        real_outputs: what the critic says of real observations, ``(B,)`` or ``(B, d)``.
+        fake_outputs: what it says of generated ones.
+        real_score: scores of real observations, ``(B,)``.
+        fake_score: scores of generated ones.
+    """
+
+    def __init__(
+        self, score: Score, real: Batch, fake: Tensor, sides: tuple[str, ...], *, together: bool, pack: int = 1
+    ) -> None:
+        self._score, self.real, self.fake, self.pack = score, real, fake, pack
+        self.noise: Mapping[str, Tensor] = {}
+        self._squared: dict[str, Tensor] = {}
+        if together and len(sides) != 1:
+            x = torch.cat([real.x, fake])
+            outputs = self._with_slopes("both", x) if sides else score(x, "both")
+            real_outputs, fake_outputs = outputs.chunk(2)
+            if sides:
+                self._squared["real"], self._squared["fake"] = self._squared["both"].chunk(2)
+        else:
+            real_outputs, fake_outputs = (
+                self._with_slopes(side, x) if side in sides else score(x, side)
+                for side, x in (("real", real.x), ("fake", fake))
+            )
+        self.real_outputs, self.fake_outputs = self.each(real_outputs), self.each(fake_outputs)
+        self.real_score, self.fake_score = _scores(self.real_outputs), _scores(self.fake_outputs)
+
+    def _with_slopes(self, side: str, x: Tensor) -> Tensor:
+        outputs, gradient = input_gradient(lambda v: self._score(v, side), x)
+        self._squared[side] = self.each(squared_norm(self._joined(gradient)))
+        return outputs
+
+    def _joined(self, x: Tensor) -> Tensor:
+        return x if self.pack == 1 else x.reshape(len(x) // self.pack, -1)
+
+    def each(self, x: Tensor) -> Tensor:
+        """A number of each pack ``(N,)`` at each of its observations ``(B,)``."""
+        return x if self.pack == 1 else x.repeat_interleave(self.pack, 0)
+
+    def one(self, x: Tensor) -> Tensor:
+        """Of numbers per observation ``(B, ...)``, the first one of a pack for all of it."""
+        return x if self.pack == 1 else self.each(x[:: self.pack])
+
+    def squared_slopes(self, side: str) -> Tensor:
+        """‖∇D‖² at the observations of a side that `Regularizer.slopes` names, ``(B,)``."""
+        return self._squared[side]
+
+    def slopes_at(self, x: Tensor) -> Tensor:
+        """‖∇D‖ at points ``(B, *shape)``, which are shown to the critic as real observations are, ``(B,)``."""
+        gradient = self._joined(input_gradient(lambda v: self._score(v, "real"), x)[1])
+        return self.each(gradient_norm(gradient))
+
+
+def _scores(outputs: Tensor) -> Tensor:
+    return outputs if outputs.dim() == 1 else outputs[:, 0]
+
+
+class Regularizer(nn.Module, ABC):
+    """A term of the critic's loss that goes with any loss. What it remembers are buffers, which checkpoints keep.
+
+    Attributes:
+        slopes: sides (``real``, ``fake``) at whose observations it reads the gradient: `Judged.squared_slopes`.
+        penalized: whether it reads gradients of the critic at all, so that no layer may mix observations.
+        coupled: whether a term depends on the whole batch (`genzoo.core.distributed.gather.whole`).
+        watched: what `after_step` follows: ``real`` and ``fake``, the mean scores; ``sign``, the mean sign of real
+            scores; ``images``, how many observations the turn judged.
+        reads_zero: whether it depends on where a score is zero, which some losses leave free.
+    """
+
+    slopes: tuple[str, ...] = ()
+    penalized: bool = False
+    coupled: bool = False
+    watched: tuple[str, ...] = ()
+    reads_zero: bool = False
+
+    @dataclass(frozen=True)
+    class Options:
+        """Options that every regularizer has."""
+
+        weight: float = option(1.0, "factor of the term", low=0)
+        every: int = option(1, "steps from one of its terms to the next, which weighs as many times more", low=1)
+
+    options: Options
+
+    def __init__(self, options: Options | None = None) -> None:
+        super().__init__()
+        self.options = options if options is not None else type(self).Options()
+
+    def draw(self, draws: Draws, model: Model) -> dict[str, Tensor]:
+        """Draw the noise of a turn, under names of its own, the batch first."""
+        return {}
+
+    @abstractmethod
+    def term(self, judged: Judged) -> Tensor:
+        """The term before its weight, ``(B,)``."""
+
+    def after_step(self, seen: Mapping[str, Tensor]) -> None:
+        """Move what is remembered, by 0-d means over the whole batch of what is `watched`."""
+        return None
