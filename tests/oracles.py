@@ -31,7 +31,7 @@ from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
-from genzoo.registry.verbs.fit import initialize
+from genzoo.registry.verbs.initialize import initialize
 
 VECTOR = DataSpec("vector", (2,), classes=3)
 WHERE = {"generator": "mlp", "encoder": "mlp", "critic": "mlp"}

@@ -21,7 +21,8 @@ from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.registry import Registry
 from genzoo.registry.recipes.compose import compose
-from genzoo.registry.verbs.fit import fit, initialize
+from genzoo.registry.verbs.fit import fit
+from genzoo.registry.verbs.initialize import initialize
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)

@@ -88,7 +88,7 @@ def evaluate(
         UsageError: for a name that does not exist, or a metric named that cannot be measured here; says why.
         GenzooError: if the subject or the data cannot be read.
     """
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     registry = the_registry()
     entries, named = choose(registry, metrics)

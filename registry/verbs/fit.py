@@ -17,10 +17,8 @@ from typing import Any, Literal
 
 import torch
 
-from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.data import Data
-from genzoo.core.distributed.env import world
 from genzoo.core.distributed.gather import apart
 from genzoo.core.distributed.init import join
 from genzoo.core.distributed.runtime import Runtime
@@ -28,7 +26,7 @@ from genzoo.core.distributed.sharding import LARGE
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
-from genzoo.core.objective import Networks, Objective
+from genzoo.core.objective import Networks
 from genzoo.core.storage.files import MANIFEST, given_path
 from genzoo.core.training.observers import Progress
 from genzoo.core.training.precision import choose
@@ -46,12 +44,13 @@ from genzoo.core.training.terms import BrokeDown
 from genzoo.core.training.trainer import Trainer
 from genzoo.core.units import parse_size
 from genzoo.registry import the_registry
-from genzoo.registry.recipes.compose import compose, resolver, with_steps
+from genzoo.registry.recipes.compose import compose, with_steps
 from genzoo.registry.recipes.provenance import about, named_data
 from genzoo.registry.verbs.data import open_data
+from genzoo.registry.verbs.initialize import initialize, pick_device
 from genzoo.registry.verbs.trackers import Reports, chosen, strangers
 
-_INIT, _SPLIT = 101, 102  # streams of randomness
+_SPLIT = 102  # stream of randomness
 
 
 @dataclass(frozen=True)
@@ -77,28 +76,6 @@ class Run:
     finished: bool
     steps: int
     seconds: float
-
-
-def initialize(config: Config, seed: int) -> tuple[Objective, Networks]:
-    """Build an objective and its networks, initialized by a seed, on the CPU; the global seed is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, _INIT))
-        return build(config, resolver(the_registry(), config))
-
-
-def pick_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device that is there; raises `UsageError`."""
-    if name == "auto":
-        mps = torch.backends.mps.is_available() and world() == 1  # processes cannot share it
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"there is no device {name!r}: use auto, cpu, cuda or mps") from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type):
-        raise UsageError(f"this machine has no usable {device.type} device: use --device auto or cpu")
-    return device
 
 
 def fit(

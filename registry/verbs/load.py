@@ -116,7 +116,7 @@ def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, 
         options: by dotted name, as for `genzoo.fit`.
     """
     from genzoo.registry.recipes.compose import compose
-    from genzoo.registry.verbs.fit import initialize
+    from genzoo.registry.verbs.initialize import initialize
 
     if not isinstance(data, DataSpec):
         raise UsageError(f"create takes a DataSpec such as DataSpec.image(3, 64, 64), not {data!r}")
@@ -138,7 +138,8 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
         GenzooError: if it is not there, damaged, or made by a plugin that is not installed.
     """
     from genzoo.core.storage.files import MANIFEST
-    from genzoo.core.storage.weights import CONFIG, load_model, read_config
+    from genzoo.core.storage.load_model import load_model
+    from genzoo.core.storage.weights import CONFIG, read_config
     from genzoo.core.training.runs import checkpoints, from_newest
     from genzoo.registry.recipes.compose import resolver
     from genzoo.registry.weights import resolve

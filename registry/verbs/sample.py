@@ -27,7 +27,7 @@ from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import creating_folder, given_path, replacing
 from genzoo.core.training.observers import columns_for
-from genzoo.registry.verbs.fit import pick_device
+from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
 
 Out = str | os.PathLike[str]

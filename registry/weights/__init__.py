@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genzoo.registry.weights.base import Listing, Located, Remote, Store
-    from genzoo.registry.weights.names import resolve
+    from genzoo.registry.weights.locate import resolve
 
 __all__ = ["Listing", "Located", "Remote", "Store", "resolve"]
 
@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for then: listing the zoo comes by here, and needs none of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from genzoo.registry.weights import base, names
+    from genzoo.registry.weights import base, locate
 
-    value = globals()[name] = getattr(names if name == "resolve" else base, name)
+    value = globals()[name] = getattr(locate if name == "resolve" else base, name)
     return value

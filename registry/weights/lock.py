@@ -15,7 +15,9 @@ from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import write_bytes
 from genzoo.core.storage.strict import read_plain
 from genzoo.registry.weights.base import Located, Say
-from genzoo.registry.weights.layout import CONFIG, LIMITS, TENSORS, check, check_pins
+from genzoo.registry.weights.folder import locate_folder
+from genzoo.registry.weights.layout import CONFIG, TENSORS, check_pins
+from genzoo.registry.weights.names import parse, store_for
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
@@ -118,8 +120,6 @@ class Lock:
 
     def _located(self, text: str, pin: Pin, registry: Registry, **how: Any) -> Located:
         from genzoo.registry.weights.bundled import locate_bundled, version_of
-        from genzoo.registry.weights.folder import locate_folder
-        from genzoo.registry.weights.names import parse, store_for
 
         found = parse(text, registry)
         if found.kind == "folder":
@@ -137,23 +137,6 @@ def active() -> Lock | None:
     if said.lower() in ("", "0", "false", "no"):
         return None
     return Lock.read(Path(FILE if said.lower() in ("1", "true", "yes") else said))
-
-
-def pin_of(name: str, registry: Registry, *, endpoint: str | None = None, progress: bool = False) -> Pin:
-    """What a name stands for now; brings it to this machine and checks it.
-
-    Raises:
-        GenzooError: if it cannot be had.
-    """
-    from genzoo.registry.weights.names import parse, resolve
-
-    found = resolve(name, registry=registry, endpoint=endpoint, progress=progress)
-    files = found.files or check(found.folder, found.within)
-    meant = parse(name, registry)
-    plugin = registry.get("weights", meant.name).origin if meant.kind == "zoo" else ""
-    # A card and its pictures may be drawn again without the model being another, except in a commit.
-    keep = tuple(LIMITS) if found.commit else (CONFIG, TENSORS)
-    return Pin({n: f["sha256"] for n, f in files.items() if n in keep}, found.commit, found.version, plugin)
 
 
 def used_in(folder: Path, names: Iterable[str]) -> list[str]:

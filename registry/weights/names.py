@@ -1,4 +1,4 @@
-"""From a name of weights to a folder on this machine: the one way that everything takes."""
+"""What a name of weights means: a folder, a name of the zoo, or a name in a store."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.registry.weights.base import Located, Say, Store
-from genzoo.registry.weights.folder import beside, is_path, locate_folder
+from genzoo.registry.weights.base import Store
+from genzoo.registry.weights.folder import beside, is_path
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
@@ -78,56 +78,6 @@ def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:
         return Reference(text, "zoo", f"{match['who']}:{match['name']}" if match["who"] else match["name"],
                          match["version"] or "")  # fmt: skip
     raise UsageError(unknown(text, registry))
-
-
-def resolve(
-    name: str | os.PathLike[str],
-    *,
-    registry: Registry | None = None,
-    endpoint: str | None = None,
-    progress: bool = False,
-    say: Say | None = tell,
-    again: bool = False,
-) -> Located:
-    """Find weights by any kind of name, and bring them to this machine, checked.
-
-    Where the environment names a lock file (``GENZOO_LOCKED``), only what it pins is given, at what it pins.
-
-    Args:
-        name: ``hf:org/name@revision``, a folder, a name of the zoo such as ``wgan-gp/fashion-mnist`` or
-            ``wgan-gp/fashion-mnist@1``, or ``STORE:NAME@REVISION`` of a plugin's store.
-        registry: where names are looked up; default this process's.
-        endpoint: the Hub's address; default ``HF_ENDPOINT``, or Hugging Face.
-        progress: show a bar on stderr, if that is a terminal, for what is downloaded.
-        say: what to tell the user with; None for nothing.
-        again: hash every file of it, though it is known to be good.
-
-    Returns:
-        Where it is. A folder's files are checked when they are loaded, all others are checked here.
-
-    Raises:
-        UsageError: if the name means nothing.
-        GenzooError: in one sentence, if it cannot be had or is not what it should be.
-    """
-    from genzoo.registry.registry import the_registry
-    from genzoo.registry.weights.lock import active
-
-    registry = registry or the_registry()
-    told = say or (lambda text: None)
-    lock = active()
-    if lock is not None:
-        return lock.locate(name, registry, endpoint=endpoint, progress=progress, say=told, again=again)
-    found = parse(name, registry)
-    if found.kind == "folder":
-        return locate_folder(name if not isinstance(name, str) else found.name)
-    if found.kind == "zoo":
-        from genzoo.registry.weights.bundled import locate_bundled, version_of
-
-        entry = registry.get("weights", found.name)
-        version = version_of(entry, found.revision)
-        return locate_bundled(entry, version, endpoint=endpoint, progress=progress, say=told, again=again)
-    return store_for(registry, found.kind).locate(found.name, found.revision, endpoint=endpoint, progress=progress,
-                                                  say=told, again=again)  # fmt: skip
 
 
 def store_for(registry: Registry, prefix: str) -> Store:

@@ -13,7 +13,8 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import MANIFEST, creating_folder, given_path, write_json
 from genzoo.registry import the_registry
 from genzoo.registry.weights import resolve
-from genzoo.registry.weights.lock import FILE, Lock, pin_of, used_in
+from genzoo.registry.weights.locate import pin_of
+from genzoo.registry.weights.lock import FILE, Lock, used_in
 from genzoo.registry.weights.names import parse, tell
 
 if TYPE_CHECKING:

@@ -245,7 +245,7 @@ def _at_the_end(model: Model, config: Config, record: Mapping[str, Any], source:
     """What training noted at its end: held-out loss and active units; and why there is nothing, if so."""
     from genzoo.core.training.saving import final_metrics
     from genzoo.core.training.trainer import Trainer
-    from genzoo.registry.verbs.fit import initialize
+    from genzoo.registry.verbs.initialize import initialize
 
     try:
         train, held_out = split_of(config, record, source)

@@ -105,7 +105,7 @@ def plan(
     Raises:
         GenzooError: naming what is missing: the record, a plugin, the data, or an option that its part no longer has.
     """
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     found = resolve(weights)
     config = read_config(found.folder, within=found.within)

@@ -126,7 +126,7 @@ def _located(found: Located) -> Located:
 
 def _checks(found: Located, metrics: bool, data: bool, source: Any, device: str, progress: bool) -> Iterator[Check]:
     """The checks one after the other, to the end or to the first that the rest needs."""
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     where = pick_device(device)  # a mistake in it is none of the weights'
     try:
@@ -214,8 +214,9 @@ def version_differences(config: Config) -> list[str]:
 
 
 def _tensors(found: Located, config: Config) -> tuple[Model, Check]:
+    from genzoo.core.storage.load_model import load_model
     from genzoo.core.storage.tensors import TensorFile
-    from genzoo.core.storage.weights import TENSORS, load_model
+    from genzoo.core.storage.weights import TENSORS
     from genzoo.registry.recipes.compose import resolver
 
     model = load_model(found.folder, resolver(the_registry(), config), within=found.within)

@@ -20,7 +20,8 @@ from PIL import Image
 
 import genzoo
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
-from genzoo.plugins.apps.compare.compare import Compared, Side, comparison_path
+from genzoo.plugins.apps.compare.candidates import Candidate
+from genzoo.plugins.apps.compare.compare import Compared, comparison_path
 from genzoo.plugins.apps.compare.comparison import Comparison, differing, distinct, protocol_words
 from genzoo.plugins.apps.compare.html import LOSSLESS, picture
 from genzoo.plugins.apps.compare.page import page
@@ -123,7 +124,7 @@ def test_nothing_breaks_out_of_the_page() -> None:
     }
     log = ({"step": 1, NASTY: 1.0}, {"step": 2, NASTY: 2.0})
     made = History(record=record | {"hardware": {"name": NASTY, "threads": NASTY}}, log=log)
-    sides = tuple(Side(n, NASTY, history=made) for n in found.names)
+    sides = tuple(Candidate(n, NASTY, history=made) for n in found.names)
     read = Reader(page(Compared(found.names, found.reports, found.rows, sides), title=NASTY))
     assert read.all("script") == []
     assert [a for _, attributes in read.tags for a in attributes if a.startswith("on")] == []

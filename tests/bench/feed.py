@@ -29,7 +29,7 @@ from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.data import open_data
-from genzoo.registry.verbs.fit import initialize
+from genzoo.registry.verbs.initialize import initialize
 
 CASES = {
     "VAE-MLP": ("vae", {"generator": "mlp", "encoder": "mlp"}, 200),

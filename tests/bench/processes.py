@@ -32,7 +32,7 @@ def work(name: str, pairs: int, out: Path) -> None:
     from genzoo.core.training.trainer import Trainer
     from genzoo.registry import the_registry
     from genzoo.registry.recipes.compose import compose
-    from genzoo.registry.verbs.fit import initialize
+    from genzoo.registry.verbs.initialize import initialize
 
     torch.set_num_threads(1)
     recipe, options, steps = CASES[name]

@@ -27,7 +27,8 @@ from genzoo.core.spec import DataSpec
 from genzoo.core.storage import tensors, verified_cache, weights
 from genzoo.core.storage.files import manifest_of, verify, write_folder
 from genzoo.core.storage.guarded_build import SmallTensors, limited
-from genzoo.core.storage.weights import load_model, model_files, read_config
+from genzoo.core.storage.load_model import load_model
+from genzoo.core.storage.weights import model_files, read_config
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import resolver
 
@@ -129,7 +130,7 @@ def test_initial_weights_are_never_drawn(folder: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from genzoo.core.storage.weights import load_model
+from genzoo.core.storage.load_model import load_model
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import resolver
 load_model(Path({str(folder)!r}), resolver(the_registry()))

@@ -22,7 +22,7 @@ from genzoo.core.training import state
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
-from genzoo.registry.verbs.fit import initialize
+from genzoo.registry.verbs.initialize import initialize
 
 IMAGE = DataSpec.image(1, 9, 8, classes=3)
 DRAWN = DataSpec.image(1, 9, 8, classes=3, levels=2)

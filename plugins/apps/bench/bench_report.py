@@ -57,7 +57,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def machine_named(device: str, threads: int | None = None) -> dict[str, Any]:
     """The same for a device by name, and threads as a benchmark was told."""
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     with threads_set(threads):
         return machine(pick_device(device))

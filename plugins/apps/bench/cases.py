@@ -18,7 +18,7 @@ from genzoo.plugins.apps.bench import hand
 from genzoo.plugins.apps.bench.wae import WAE
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
-from genzoo.registry.verbs.fit import initialize
+from genzoo.registry.verbs.initialize import initialize
 
 MLP = {"generator": "mlp", "encoder": "mlp"}
 SQUARED = {"likelihood": "gaussian", "likelihood.sigma": "fixed", "train.validation": 0}

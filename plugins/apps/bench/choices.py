@@ -113,7 +113,7 @@ def defaults(
     Raises:
         UsageError: for an unknown case or change.
     """
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     chosen = [c for c in CHANGES if c != "compiled"] if changes is None else list(changes)
     known("case", cases, CASES)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from tqdm import tqdm
 
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.noise import generator
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named
+from genzoo.core.pictures import grids as pictures
+from genzoo.core.storage.files import write_bytes, write_json
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named, sentence
 from genzoo.plugins.apps.bench.cells import Cell, Cells
 from genzoo.plugins.apps.bench.timed_training import Effort, duration_text, parse_duration, train_for
 from genzoo.plugins.datasets.stacked import TESTED, Stacked, StackedDigits, StackedFashion
@@ -194,8 +197,6 @@ def modes(
                 bar.update()
     ordered = [results[key] for key in order]
     if folder is not None:
-        from genzoo.plugins.apps.bench.coverage_files import write_modes
-
         write_modes(folder, ordered, machine_named("cpu", threads))
     return ordered
 
@@ -330,3 +331,31 @@ def _read(kept: Mapping[str, Any]) -> ModeResult:
     numbers: dict[str, Any] = {k: missing[k] if kept[k] is None else kept[k] for k in names}
     rest = {k: kept[k] for k in ("data", "label", "seed", "seconds", "steps", "points")}
     return ModeResult(**rest, coverage=ModeCoverage(**numbers), was_there=True)
+
+
+def write_modes(out: Path, results: Sequence[ModeResult], about: Mapping[str, Any]) -> None:
+    """Write ``modes.md``, ``modes.json`` and ``modes-MIXTURE.png``."""
+    names = list(dict.fromkeys(r.data for r in results))
+    document = {
+        "machine": about,
+        "reference": {d: {name: c.to_dict() for name, (_, c) in reference_lines(d).items()} for d in names},
+        "results": [r.to_dict() for r in results],
+    }
+    write_json(out / "modes.json", document)
+    write_bytes(out / "modes.md", f"{mode_table(results).markdown()}\n\n{sentence(about)}\n".encode())
+    for name in names:
+        if name in MIXTURES:
+            _picture(out, name, [r for r in results if r.data == name])
+
+
+def _picture(out: Path, data: str, results: Sequence[ModeResult]) -> None:
+    """Samples of every run over real data, a row a contender."""
+    real = reference_lines(data)["real data"][0]
+    panels = []
+    for r in results:
+        c = r.coverage
+        title = f"{r.label}, seed {r.seed}: {c.modes}/{c.of}, {c.high_quality:.0%} good"
+        points = torch.tensor(r.points).view(SAMPLES, 2)
+        panels.append(pictures.scatter(points, real, size=320, limit=limit_of(data), title=title))
+    seeds = len({r.seed for r in results})
+    pictures.save(pictures.beside(panels, columns=seeds), out / f"modes-{data}.png")

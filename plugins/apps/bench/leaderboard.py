@@ -19,7 +19,8 @@ from genzoo.core.storage.files import write_bytes, write_json
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named, sentence
 from genzoo.plugins.apps.bench.cells import Cell, Cells
 from genzoo.plugins.apps.bench.timed_training import Effort, duration_text, parse_duration, train_for
-from genzoo.plugins.apps.compare.compare import Compared, Side
+from genzoo.plugins.apps.compare.candidates import Candidate
+from genzoo.plugins.apps.compare.compare import Compared
 from genzoo.plugins.apps.compare.comparison import Comparison, Row
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
@@ -260,9 +261,9 @@ def _compared(lines: Sequence[Line], data: str, test: Data, seed: int, extractor
     names = [line.recipe for line in judged]
     found = Comparison.of([line.report for line in judged if line.report is not None], names)
     sides = tuple(
-        Side(line.recipe, line.recipe)
+        Candidate(line.recipe, line.recipe)
         if line.folder is None
-        else Side(line.recipe, str(line.folder), model=load(line.folder), history=history_of(line.folder))
+        else Candidate(line.recipe, str(line.folder), model=load(line.folder), history=history_of(line.folder))
         for line in judged
     )
     training = partial(load_data, data, split="train")

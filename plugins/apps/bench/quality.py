@@ -69,7 +69,7 @@ def precision(
     Raises:
         UsageError: for an unknown case.
     """
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     known("case", cases, [name for name, case in CASES.items() if case.data == "fashion-mini"])
     where, folder = pick_device(device), folder_for(out)

@@ -71,7 +71,7 @@ def sample(
     Raises:
         UsageError: for an unknown case, or fewer samples than two batches.
     """
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     known("case", cases, CASES)
     if n < 2 * FEW * BATCH:

@@ -87,7 +87,7 @@ def train(
         UsageError: for an unknown case or rival.
         GenzooError: if the two sides of a case turn out not to do the same work.
     """
-    from genzoo.registry.verbs.fit import pick_device
+    from genzoo.registry.verbs.initialize import pick_device
 
     known("case", cases, CASES)
     known("rival", against, AGAINST)

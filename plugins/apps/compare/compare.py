@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-
-from torch import Tensor
 
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
@@ -17,11 +15,13 @@ from genzoo.core.evaluation.report import Report
 from genzoo.core.model import Model
 from genzoo.core.storage.files import given_path, write_bytes, write_json
 from genzoo.core.storage.strict import one_line
+from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.apps.compare.comparison import Comparison, distinct
+from genzoo.plugins.apps.compare.page import page
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.evaluate import evaluate, read_report
-from genzoo.registry.verbs.fit import pick_device
+from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import open_reference, open_subject
 from genzoo.registry.weights.history import History, history_of
@@ -31,41 +31,8 @@ FORMATS = (".html", ".htm", ".json")
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of those compared.
-
-    Attributes:
-        name: what it is called here.
-        source: what was given.
-        model: the model, None of samples and of reports.
-        samples: in people's units, of samples that were given in place of a model.
-        history: how it was made, as far as that is known.
-    """
-
-    name: str
-    source: str
-    model: Model | None = None
-    samples: Tensor | None = None
-    asked: Tensor | None = None
-    history: History = field(default_factory=History)
-
-
-@dataclass(frozen=True)
-class Compared(Comparison):
-    """A comparison, with the models and the data that a page shows.
-
-    Attributes:
-        sides: what was compared.
-        data: the data that all were measured against, None between reports.
-        training: gives the data that models were trained on, or None.
-        seed: of all samples.
-    """
-
-    sides: tuple[Side, ...] = ()
-    data: Data | None = None
-    training: Callable[[], Data | None] = lambda: None
-    seed: int = 0
-    extractor: Any = None
+class Compared(FullComparison):
+    """What `compare` gives: a comparison that can be written."""
 
     def save(self, out: str | os.PathLike[str], *, title: str = "") -> Path:
         """Write the page (``.html``), or all as data (``.json``).
@@ -78,8 +45,6 @@ class Compared(Comparison):
         if path.suffix.lower() == ".json":
             write_json(path, self.to_dict())
         else:
-            from genzoo.plugins.apps.compare.page import page
-
             write_bytes(path, page(self, title=title).encode())
         return path
 
@@ -153,7 +118,7 @@ def compare(
     titles = list(names or distinct([_title(s, r) for s, r in zip(subjects, done, strict=True)]))
     if not fresh:
         found = Comparison.of([r for r in done if r is not None], titles)
-        sides = tuple(Side(name, r.subject) for name, r in zip(titles, found.reports, strict=True))
+        sides = tuple(Candidate(name, r.subject) for name, r in zip(titles, found.reports, strict=True))
         return Compared(found.names, found.reports, found.rows, sides, seed=seed)
     if data is None:
         raise UsageError("name the data that all are measured against: a data set, a folder or a file")
@@ -162,12 +127,12 @@ def compare(
     sides = ()
     for subject, report, name in zip(subjects, done, titles, strict=True):
         if report is not None:
-            sides += (Side(name, report.subject),)
+            sides += (Candidate(name, report.subject),)
             continue
         model, samples, asked, source = open_subject(subject, opened.spec, where)
         if model is not None:
             check_fits(model, opened.spec)
-        sides += (Side(name, source, model, samples, asked, _history(subject, model)),)
+        sides += (Candidate(name, source, model, samples, asked, _history(subject, model)),)
     given = [len(s.samples) for s in sides if s.samples is not None]
     n = min(given) if n is None and given else n
     reports = []
@@ -233,6 +198,3 @@ def _nobody(found: Comparison, wanted: set[str]) -> None:
         for metric in metrics:
             if metric in wanted:
                 raise GenzooError(f"{metric} cannot be measured of any of them: {reason}")
-
-
-__all__ = ["Compared", "Side", "compare", "comparison_path"]

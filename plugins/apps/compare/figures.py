@@ -18,7 +18,7 @@ from genzoo.core.pictures.charts import curves, losses
 from genzoo.core.pictures.drawing import Dots, Drawing, Line
 from genzoo.core.storage.strict import one_line
 from genzoo.core.training.observers import columns_for
-from genzoo.plugins.apps.compare.compare import Compared, Side
+from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.metrics.memorization import memorization
 from genzoo.registry.verbs.evaluate import evaluate
 
@@ -29,7 +29,7 @@ NO_MODEL = "there is no model here, only its samples or a report"
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Figure:
     """One thing to look at, or why there is none.
 
     Attributes:
@@ -54,19 +54,19 @@ class Shares:
     classifier: str
 
 
-def attempt(make: Callable[[], Exhibit]) -> Exhibit:
-    """An exhibit, or the reason for there being none."""
+def attempt(make: Callable[[], Figure]) -> Figure:
+    """An figure, or the reason for there being none."""
     try:
         return make()
     except GenzooError as e:
-        return Exhibit(absent=one_line(str(e)))
+        return Figure(absent=one_line(str(e)))
 
 
-def samples(compared: Compared, side: Side, n: int = 60) -> Exhibit:
+def samples(compared: FullComparison, side: Candidate, n: int = 60) -> Figure:
     """The first samples of the seed; the same codes in models whose codes are alike."""
     made = _drawn(compared, side, n)
     if made is None or compared.data is None:
-        return Exhibit(absent="a report keeps no samples")
+        return Figure(absent="a report keeps no samples")
     if compared.data.spec.modality != "image":
         made = _drawn(compared, side, 1500)
         assert made is not None
@@ -76,19 +76,19 @@ def samples(compared: Compared, side: Side, n: int = 60) -> Exhibit:
     made = made[: max(len(made) // columns, 1) * columns]
     order = ", one class in each column" if columns_for(classes, n) else ""
     alt = f"{len(made)} samples of {side.name}, {columns} in a row{order}"
-    return Exhibit(pictures.grid(made, columns, gap=1, least=1, clear=True), alt, f"{len(made)} samples{order}.")
+    return Figure(pictures.grid(made, columns, gap=1, least=1, clear=True), alt, f"{len(made)} samples{order}.")
 
 
-def neighbours(compared: Compared, side: Side) -> Exhibit:
+def neighbours(compared: FullComparison, side: Candidate) -> Figure:
     """The samples that lie nearest to the training data, above what they lie nearest to."""
     data = compared.data
     if data is None:
-        return Exhibit(absent="a report keeps no samples")
+        return Figure(absent="a report keeps no samples")
     if data.spec.modality != "image":
-        return Exhibit(absent=NO_IMAGES)
+        return Figure(absent=NO_IMAGES)
     training, made = compared.training(), _drawn(compared, side, JUDGED)
     if training is None or made is None:
-        return Exhibit(absent="the training data is not known")
+        return Figure(absent="the training data is not known")
     known = people(training)
     unseen = None if data.split == "train" else people(data.take(slice(JUDGED))).flatten(1)
     found = memorization(made.flatten(1), known.flatten(1), unseen)
@@ -102,16 +102,16 @@ def neighbours(compared: Compared, side: Side) -> Exhibit:
         held = found.unseen.samples[0]
         caption += f"; of unseen data {round(found.unseen.value * held)} of {held} would be"
     alt = f"{len(nearest)} samples of {side.name} above their nearest neighbours among {len(known):,} training pictures"
-    return Exhibit(pictures.grid(rows, len(nearest), gap=1, least=1, clear=True), alt, caption + ".")
+    return Figure(pictures.grid(rows, len(nearest), gap=1, least=1, clear=True), alt, caption + ".")
 
 
-def ways(compared: Compared, side: Side) -> Exhibit:
+def ways(compared: FullComparison, side: Candidate) -> Figure:
     """A traversal where codes have a meaning of their own that an encoder knows; else interpolations."""
     model, data = side.model, compared.data
     if model is None or data is None:
-        return Exhibit(absent=NO_MODEL)
+        return Figure(absent=NO_MODEL)
     if model.spec.modality != "image":
-        return Exhibit(absent=NO_IMAGES)
+        return Figure(absent=NO_IMAGES)
     if model.encoder is not None:
         found = traverse(model, 8, ACROSS, seed=compared.seed, data=data)
         grid = pictures.grid(found.x.flatten(0, 1), ACROSS, gap=1, least=1, clear=True)
@@ -123,7 +123,7 @@ def ways(compared: Compared, side: Side) -> Exhibit:
             f"Traversals: one number of the code in each row, from −{found.values[-1]:g} to {found.values[-1]:g} "
             f"standard deviations, the most active first: {order}."
         )
-        return Exhibit(grid, f"{len(found.x)} traversals of {side.name}, one number of the code in each row", caption)
+        return Figure(grid, f"{len(found.x)} traversals of {side.name}, one number of the code in each row", caption)
     rows = 8
     codes = model.codes(0, 2 * rows, seed=compared.seed)
     labels = torch.arange(rows) % model.classes if model.classes else None
@@ -133,20 +133,20 @@ def ways(compared: Compared, side: Side) -> Exhibit:
         "would say what its code's numbers are for."
     )
     grid = pictures.grid(x.flatten(0, 1), ACROSS, gap=1, least=1, clear=True)
-    return Exhibit(grid, f"{rows} interpolations of {side.name} between random codes, one in each row", caption)
+    return Figure(grid, f"{rows} interpolations of {side.name} between random codes, one in each row", caption)
 
 
-def reconstructions(compared: Compared, side: Side) -> Exhibit:
+def reconstructions(compared: FullComparison, side: Candidate) -> Figure:
     """The same observations above what each model makes of them."""
     model, data = side.model, compared.data
     if model is None or data is None:
-        return Exhibit(absent=NO_MODEL)
+        return Figure(absent=NO_MODEL)
     if model.encoder is None:
-        return Exhibit(absent="the model has no encoder")
+        return Figure(absent="the model has no encoder")
     if data.spec.modality != "image":
-        return Exhibit(absent=NO_IMAGES)
+        return Figure(absent=NO_IMAGES)
     if model.classes and data.y is None:
-        return Exhibit(absent="the model is conditional and the data has no labels")
+        return Figure(absent="the model is conditional and the data has no labels")
     some = data.take(torch.arange(2 * ACROSS) * max(len(data) // (2 * ACROSS), 1) % len(data))
     x, again = people(some), model.reconstruct(people(some), some.y if model.classes else None).cpu()
     rows = [part for i in (0, ACROSS) for part in (x[i : i + ACROSS], again[i : i + ACROSS])]
@@ -155,22 +155,22 @@ def reconstructions(compared: Compared, side: Side) -> Exhibit:
     caption = (
         f"Rows one and three: {data.split} data. Two and four: reconstructions. Root mean square error {error:.3f}."
     )
-    return Exhibit(pictures.grid(torch.cat(rows), ACROSS, gap=1, least=1, clear=True), alt, caption)
+    return Figure(pictures.grid(torch.cat(rows), ACROSS, gap=1, least=1, clear=True), alt, caption)
 
 
-def training(side: Side) -> Exhibit:
+def training(side: Candidate) -> Figure:
     """Curves of a run: each player's loss."""
     if not side.history.log:
-        return Exhibit(absent="no log of its training is kept" if side.model is not None else NO_MODEL)
+        return Figure(absent="no log of its training is kept" if side.model is not None else NO_MODEL)
     chosen = losses(side.history.log)
     last = side.history.log[-1]["step"]
     alt = f"Curves of {side.name} over {last:,.0f} steps: " + "; ".join(
         f"{name} from {line[0][1]:.4g} to {line[-1][1]:.4g}" for name, line in chosen.items() if line
     )
-    return Exhibit(curves(chosen, width=440, height=240), one_line(alt))
+    return Figure(curves(chosen, width=440, height=240), one_line(alt))
 
 
-def shares(compared: Compared, i: int) -> Shares | str:
+def shares(compared: FullComparison, i: int) -> Shares | str:
     """Shares of classes among a model's samples and the data, or why nobody knows."""
     side, data = compared.sides[i], compared.data
     for metric in ("classes", "class-kl"):
@@ -201,17 +201,17 @@ def _numbers(shares: Mapping[object, object]) -> dict[str, float]:
     return {str(k): float(v) for k, v in shares.items() if isinstance(v, (int, float)) and 0 <= v <= 1}
 
 
-def _drawn(compared: Compared, side: Side, n: int) -> Tensor | None:
+def _drawn(compared: FullComparison, side: Candidate, n: int) -> Tensor | None:
     """Samples of the seed, 8-bit as a saved picture would be, on the CPU."""
     if side.model is not None:
         return shown(side.model.spec, stored(side.model.spec, side.model.sample(n, seed=compared.seed)))
     return None if side.samples is None else side.samples[:n].float().cpu()
 
 
-def _points(data: Data, made: Tensor, side: Side) -> Exhibit:
+def _points(data: Data, made: Tensor, side: Candidate) -> Figure:
     """Samples in the plane over data; both within the square that the data needs."""
     if data.spec.size < 2:
-        return Exhibit(absent="there is no picture of single numbers")
+        return Figure(absent="there is no picture of single numbers")
     real = people(data.take(slice(1000))).flatten(1)[:, :2]
     limit = 1.15 * float(real.abs().max().clamp(min=1e-6))
     size = 320.0
@@ -226,4 +226,4 @@ def _points(data: Data, made: Tensor, side: Side) -> Exhibit:
     beyond = int((~(made.abs() <= limit).all(1)).sum())
     caption = f"{len(made):,} samples (small) over {len(real):,} observations (large)."
     caption += f" {beyond} samples lie outside of the frame." if beyond else ""
-    return Exhibit(drawing, f"{len(made):,} samples of {side.name} in the plane, over data", caption)
+    return Figure(drawing, f"{len(made):,} samples of {side.name} in the plane, over data", caption)

@@ -9,15 +9,15 @@ from typing import Any
 
 from genzoo.core.pictures.drawing import Drawing
 from genzoo.plugins.apps.compare import figures, tables
-from genzoo.plugins.apps.compare.compare import Compared, Side
+from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.apps.compare.comparison import protocol_words
-from genzoo.plugins.apps.compare.figures import Exhibit, attempt
+from genzoo.plugins.apps.compare.figures import Figure, attempt
 from genzoo.plugins.apps.compare.html import Html, join, picture, tag
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(compared: Compared, *, title: str = "") -> str:
+def page(compared: FullComparison, *, title: str = "") -> str:
     """Write the page: HTML with its style and pictures inside.
 
     Args:
@@ -50,7 +50,7 @@ def page(compared: Compared, *, title: str = "") -> str:
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _sections(compared: Compared) -> list[tuple[str, str, Html]]:
+def _sections(compared: FullComparison) -> list[tuple[str, str, Html]]:
     """Key, heading and body of each."""
     sides, seed = compared.sides, compared.seed
     shares = [figures.shares(compared, i) for i in range(len(sides))]
@@ -78,26 +78,26 @@ def _sections(compared: Compared) -> list[tuple[str, str, Html]]:
     ]  # fmt: skip
 
 
-def _row(sides: Sequence[Side], make: Callable[[Side], Exhibit]) -> Html:
-    """One exhibit of each, side by side."""
+def _row(sides: Sequence[Candidate], make: Callable[[Candidate], Figure]) -> Html:
+    """One figure of each, side by side."""
     return tag("div", *(_shown(side, attempt(partial(make, side))) for side in sides), class_="sides")
 
 
-def _shown(side: Side, exhibit: Exhibit) -> Html:
+def _shown(side: Candidate, figure: Figure) -> Html:
     name = tag("h3", side.name)
-    if exhibit.picture is None:
-        text = tag("p", tag("strong", "Absent"), f": {exhibit.absent or 'there is nothing to show'}.", class_="absent")
+    if figure.picture is None:
+        text = tag("p", tag("strong", "Absent"), f": {figure.absent or 'there is nothing to show'}.", class_="absent")
         return tag("div", name, text, class_="side")
     drawn: Html
-    if isinstance(exhibit.picture, Drawing):
-        drawn = Html(exhibit.picture.svg(title=exhibit.alt, themed=True))
+    if isinstance(figure.picture, Drawing):
+        drawn = Html(figure.picture.svg(title=figure.alt, themed=True))
     else:
-        drawn = picture(exhibit.picture, exhibit.alt)
-    caption = tag("figcaption", exhibit.caption) if exhibit.caption else None
+        drawn = picture(figure.picture, figure.alt)
+    caption = tag("figcaption", figure.caption) if figure.caption else None
     return tag("div", name, tag("figure", drawn, caption), class_="side")
 
 
-def _lead(compared: Compared) -> str:
+def _lead(compared: FullComparison) -> str:
     count = len(compared.names)
     what = f"{count} models side by side" if count > 1 else "One model"
     about = compared.reports[0].record
@@ -108,7 +108,7 @@ def _lead(compared: Compared) -> str:
     return f"{what}, measured alike: {samples} against {against}."
 
 
-def _verdict(compared: Compared) -> str:
+def _verdict(compared: FullComparison) -> str:
     """Who wins what, in words."""
     won: dict[str, list[str]] = {}
     for row in compared.rows:
@@ -122,7 +122,7 @@ def _verdict(compared: Compared) -> str:
     return f"A winner is marked only where its interval has no point in common with any other's.{rest}{best}"
 
 
-def _foot(compared: Compared) -> Html:
+def _foot(compared: FullComparison) -> Html:
     """The protocol: what two such numbers must share to be compared."""
     shared, own = protocol_words(compared)
     about: dict[str, Any] = dict(compared.reports[0].record)
@@ -141,6 +141,3 @@ def _foot(compared: Compared) -> Html:
     items = [tag("li", tag("code", words)) for words in own.values() if words]
     every = tag("details", tag("summary", "The protocol of each metric"), common if shared else None, tag("ul", *items))
     return join(tag("h2", "Protocol"), tag("dl", *listed), every if items else None)
-
-
-__all__ = ["page"]

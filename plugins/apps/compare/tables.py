@@ -8,7 +8,7 @@ from typing import Any
 
 from genzoo.core.evaluation.report import Result
 from genzoo.core.options import typed
-from genzoo.plugins.apps.compare.compare import Compared, Side
+from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.apps.compare.comparison import Row, differing
 from genzoo.plugins.apps.compare.figures import Shares
 from genzoo.plugins.apps.compare.html import Html, escape, join, tag
@@ -29,7 +29,7 @@ def table(caption: str, header: Sequence[object], rows: Sequence[Sequence[Html]]
     return scrolling(caption, tag("table", tag("caption", caption), head, body))
 
 
-def metrics(compared: Compared) -> Html:
+def metrics(compared: FullComparison) -> Html:
     """Metrics down, models across; the winner only where intervals part; reasons for what is absent below."""
     notes: dict[str, int] = {}
     rows = []
@@ -55,7 +55,7 @@ def metrics(compared: Compared) -> Html:
     return join(found, *below)
 
 
-def making(sides: Sequence[Side]) -> Html:
+def making(sides: Sequence[Candidate]) -> Html:
     """How each was made: what is always of interest, then every option in which they differ."""
     facts = [_facts(side) for side in sides]
     keys = list(dict.fromkeys(k for f in facts for k in f))
@@ -119,7 +119,7 @@ def classes(names: Sequence[str], shares: Sequence[Shares | str]) -> Html:
     return join(found, *parts)
 
 
-def _facts(side: Side) -> dict[str, str]:
+def _facts(side: Candidate) -> dict[str, str]:
     """What is known of how one was made."""
     history, model = side.history, side.model
     record: Mapping[str, Any] = history.record

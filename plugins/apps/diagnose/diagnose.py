@@ -36,7 +36,8 @@ from genzoo.plugins.metrics.modes import mixture_of
 from genzoo.registry import Registry, the_registry
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.evaluate import MIXTURE, default_extractor, evaluate, open_extractor
-from genzoo.registry.verbs.fit import Run, pick_device
+from genzoo.registry.verbs.fit import Run
+from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
 from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import draw_samples, subset

@@ -22,7 +22,7 @@ from genzoo.core.pictures.movies import check_movie, is_movie, save_movie
 from genzoo.core.storage.files import given_path, write_bytes
 from genzoo.plugins.apps.compare.comparison import distinct
 from genzoo.registry.verbs import sample as results
-from genzoo.registry.verbs.fit import pick_device
+from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load, load_data
 from genzoo.registry.weights.history import history_of
 

@@ -15,7 +15,8 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import update_folder
-from genzoo.core.storage.weights import load_model, model_files
+from genzoo.core.storage.load_model import load_model
+from genzoo.core.storage.weights import model_files
 from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.apps.kit.cases import CLASSES, Case, Setting, attempt, gap, said, seeded, shape_text, small_data
 from genzoo.plugins.apps.kit.findings import Fault, Skip

@@ -17,7 +17,7 @@ from genzoo.plugins.gan.wgan import WGAN
 from genzoo.plugins.gan.wgan_gp import WGANGP
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
-from genzoo.registry.verbs.fit import initialize
+from genzoo.registry.verbs.initialize import initialize
 
 IMAGE = DataSpec.image(1, 8, 8, classes=3)
 SWEEP = torch.linspace(-100, 100, 401, dtype=torch.float64)
