@@ -24,7 +24,8 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import DataSpec
-from genzoo.core.storage import tensors, verified_cache, weights
+from genzoo.core.storage import load_model as loading
+from genzoo.core.storage import tensors, verified_cache
 from genzoo.core.storage.files import manifest_of, verify, write_folder
 from genzoo.core.storage.guarded_build import SmallTensors, limited
 from genzoo.core.storage.load_model import load_model
@@ -365,7 +366,7 @@ def test_a_file_that_is_replaced_between_hashing_and_use_is_not_used(
     model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever swaps the file for another after it was hashed finds the first one loaded."""
-    real = weights._fitted
+    real = loading._fitted
 
     def swap(*arguments: Any) -> Model:
         (folder / "evil").write_bytes(b"\x00" * 1000)
@@ -375,7 +376,7 @@ def test_a_file_that_is_replaced_between_hashing_and_use_is_not_used(
         return real(*arguments)
 
     config = read_config(folder)
-    monkeypatch.setattr(weights, "_fitted", swap)
+    monkeypatch.setattr(loading, "_fitted", swap)
     assert same(load_model(folder, resolver(the_registry(), config)), model)
 
 
