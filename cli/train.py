@@ -157,7 +157,7 @@ def _describe(trainer: Any, config: Any) -> None:
     for kind, part in config.parts.items():
         options = ", ".join(f"{k}={v}" for k, v in part.options.items())
         hint(f"{kind}: {part.name} ({part.distribution} {part.version}) {options}")
-    hint(f"latent: {config.latent.size}; conditional: {config.conditional}")
+    hint(f"latent: {config.latent.text}; conditional: {config.conditional}")
     hint("train: " + ", ".join(f"{k}={v}" for k, v in config.train.__dict__.items()))
     sizes = {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.model.named_children()}
     sizes |= {name: sum(p.numel() for p in m.parameters()) for name, m in trainer.nets.critics.items()}

@@ -104,7 +104,7 @@ def interpolate(
     model = results.needs_encoder(weights, device) if data else weights
     ends = opened(data, split, set_) if data else None
     path = results.interpolate(
-        model, out, n, steps=steps, path="straight" if straight else "spherical", seed=seed, data=ends, label=label,
+        model, out, n, steps=steps, path="straight" if straight else "prior", seed=seed, data=ends, label=label,
         device=device,
     )  # fmt: skip
     written(path, json)

@@ -14,6 +14,8 @@ from genzoo.core.likelihood import Implicit, Likelihood
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.objective import Networks, Objective
+from genzoo.core.posterior import NormalHead, PosteriorHead
+from genzoo.core.prior import NormalPrior, Prior
 
 NETWORKS: dict[str, type[Any]] = {"generator": Generator, "encoder": Encoder, "critic": Critic}
 Resolve = Callable[[str, str], type[Any]]  # (kind, name) to class: the registry's business
@@ -48,19 +50,30 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         if needed and kind not in config.parts:
             raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
 
+    if latent.numbers == 0 and (plan.posterior is not None or not plan.likelihood):
+        raise UsageError(f"latent.size must be at least 1, not 0: objective {name!r} cannot do without codes")
+
     likelihood: Likelihood = make("likelihood", Likelihood, spec) if plan.likelihood else Implicit(spec)
     generator: Generator = make("generator", Generator, Ports(latent.shape, likelihood.input_shape, classes))
     head = encoder = None
     if plan.posterior is not None:
-        head = plan.posterior(latent)
+        if isinstance(plan.posterior, type):  # as plugins said it before posteriors had names
+            head = plan.posterior(latent)
+        else:
+            head = make("posterior", PosteriorHead, latent) if "posterior" in config.parts else NormalHead(latent)
         encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes))
-    model = Model(spec, latent, generator, likelihood, encoder, head, classes=classes, config=config)
+    prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else NormalPrior(latent)
+    model = Model(spec, latent, generator, likelihood, encoder, head, prior=prior, classes=classes, config=config)
+    if plan.posterior is None and next(prior.parameters(), None) is not None:
+        raise UsageError(
+            f"objective {name!r} trains no prior: prior {config.parts['prior'].name!r} would stay as it is"
+        )
     judges: dict[str, nn.Module] = {}
     if critics:
         for c in plan.critics:
             inputs = {"data": spec.shape, "codes": latent.shape}[c.inputs] if isinstance(c.inputs, str) else c.inputs
             outputs = c.outputs if isinstance(c.outputs, tuple) else (c.outputs,)
-            beside = latent.size if isinstance(c.beside, str) else c.beside
+            beside = latent.numbers if isinstance(c.beside, str) else c.beside
             ports = Ports(inputs, outputs, classes if c.labels else 0, c.penalized, beside)
             judges[c.name] = made = make(c.kind, NETWORKS[c.kind], ports)
             if beside and "beside" not in signature(made.forward).parameters:

@@ -105,7 +105,7 @@ class Config:
             "format": FORMAT,
             "recipe": self.recipe,
             "data": self.data.to_dict(),
-            "latent": dict(self.latent.__dict__),
+            "latent": self.latent.to_dict(),
             "conditional": self.conditional,
             **{kind: part.to_dict() for kind, part in self.parts.items()},
             "train": train,

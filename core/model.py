@@ -19,7 +19,8 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.networks import Encoder, Generator
 from genzoo.core.noise import generator as seeded
-from genzoo.core.posterior import Posterior, PosteriorHead, Prior
+from genzoo.core.posterior import Posterior, PosteriorHead
+from genzoo.core.prior import NormalPrior, Prior, straight
 from genzoo.core.spec import DataSpec, Latent
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ class Model(nn.Module):
         self.likelihood = likelihood
         self.encoder = encoder
         self.head = head
-        self.prior = prior if prior is not None else Prior(latent)
+        self.prior = prior if prior is not None else NormalPrior(latent)
+        self.prior.attach(self)
+        if head is not None:
+            head.attach(self)
 
     @property
     def device(self) -> torch.device:
@@ -82,8 +86,45 @@ class Model(nn.Module):
         """q(z|x) for observations in model space."""
         if self.encoder is None or self.head is None:
             raise GenzooError(f"{self._name} has no encoder: it can sample and interpolate, but not encode")
-        posterior: Posterior = self.head(self.encoder(x, y))
-        return posterior
+        q: Posterior = self.head(self.encoder(x, y))
+        q.y = y
+        return q.refined(lambda z: self._log_joint(z, x, y))
+
+    def closed(self, q: Posterior) -> bool:
+        """Whether a posterior's KL to the prior has a closed form: then `Posterior.kl` gives it by number."""
+        return bool(q.closed) and q.closed == self.prior.family
+
+    def code(self, q: Posterior, eps: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw a code from a posterior for each observation.
+
+        Args:
+            q: the posterior.
+            eps: standard normal noise, ``(B, *head.noise_shape)``.
+            y: labels ``(B,)``, or None.
+
+        Returns:
+            The codes ``(B, *latent.shape)``, and `kl` ``(B,)``.
+        """
+        if self.closed(q):
+            return q.sample(eps), q.kl().sum(1)
+        z, log_q = q.sample_with_log_prob(eps)
+        return z, self.kl(q, z, log_q, y)
+
+    def kl(self, q: Posterior, z: Tensor, log_q: Tensor, y: Tensor | None = None) -> Tensor:
+        """KL(q(z|x) ‖ p(z)) in nats, ``(B,)``: exact where it has a closed form, else log q - log p of a sample.
+
+        Args:
+            q: the posterior.
+            z: a sample of it, ``(B, *latent.shape)``.
+            log_q: its log density, ``(B,)``.
+            y: labels ``(B,)``, or None.
+        """
+        return q.kl().sum(1) if self.closed(q) else log_q - self.prior.log_prob(z, y)
+
+    def params(self, q: Posterior, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Data parameters ``(B, …)`` of codes ``(B, *latent.shape)`` that were just drawn from a posterior."""
+        found: Tensor = self.generator(z, y) if q.params is None else q.params
+        return found
 
     def log_weights(self, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
         """Importance weights log p(x, z) - log q(z|x) of K codes for each observation, in nats.
@@ -93,7 +134,7 @@ class Model(nn.Module):
         Args:
             x: observations in model space, ``(B, *spec.shape)``.
             y: labels ``(B,)``, or None.
-            eps: standard normal noise, ``(K, B, *latent.shape)``.
+            eps: standard normal noise, ``(K, B, *head.noise_shape)``.
 
         Returns:
             ``(K, B)``.
@@ -101,10 +142,17 @@ class Model(nn.Module):
         return self._weights(self.posterior(x, y), x, y, eps)
 
     def _weights(self, q: Posterior, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
-        k, z = len(eps), q.sample(eps)
-        params = self.generator(z.flatten(0, 1), None if y is None else y.repeat(k))
+        k, (z, log_q) = len(eps), q.sample_with_log_prob(eps)
+        params = self.params(q, z.flatten(0, 1), None if y is None else y.repeat(k))
         log_x = self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.dim() - 1))).view(k, len(x))
-        return log_x + self.prior.log_prob(z) - q.log_prob(z)
+        return log_x + self.prior.log_prob(z, y) - log_q
+
+    def _log_joint(self, z: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
+        """Log p(x, z) of K codes ``(K B, *latent.shape)`` for each observation, ``(K B,)``."""
+        k = len(z) // len(x)
+        y = None if y is None else y.repeat(k)
+        log_x = self.likelihood.log_prob(self.generator(z, y), x.repeat(k, *[1] * (x.dim() - 1)))
+        return log_x + self.prior.log_prob(z, y)
 
     # In people's units, without gradients.
 
@@ -162,12 +210,12 @@ class Model(nn.Module):
         chosen = self._labels(labels, n)
         size = max(batch_size // _BLOCK, 1) * _BLOCK
         starts = range(share[0] * size, n, share[1] * size)
+        every = None
+        if self.classes:
+            every = torch.arange(n) % self.classes if chosen is None else chosen
         with _evaluating(self):
-            for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation), strict=True):
-                count, y = len(z), None
-                if self.classes:
-                    index = torch.arange(start, start + count)
-                    y = (index % self.classes if chosen is None else chosen[index]).to(self.device)
+            for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation, every), strict=True):
+                y = None if every is None else every[start : start + len(z)].to(self.device)
                 with torch.no_grad():
                     params = self.generator(z, y)
                     x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
@@ -188,28 +236,40 @@ class Model(nn.Module):
             parts.append(self.likelihood.sample(block, g)[: len(part)])
         return torch.cat(parts)
 
-    def codes(self, start: int, count: int, *, seed: int = 0, truncation: float | None = None) -> Tensor:
-        """Codes number ``start`` to ``start + count`` of a seed's endless sequence, ``(count, size)``.
+    @torch.no_grad()
+    def codes(
+        self,
+        start: int,
+        count: int,
+        *,
+        seed: int = 0,
+        truncation: float | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
+        """Codes number ``start`` to ``start + count`` of a seed's endless sequence, ``(count, *latent.shape)``.
 
-        They are drawn on the CPU, so that a seed means the same on every device.
+        They are made of numbers drawn on the CPU, so that a seed means the same on every device. Labels ``(count,)``
+        matter to a prior that goes by them.
         """
+        shape = self.prior.noise_shape
         first, last = start // _BLOCK, (start + count - 1) // _BLOCK
-        parts = [
-            torch.rand(_BLOCK, *self.latent.shape, generator=seeded(seed, _CODES, block))
-            for block in range(first, last + 1)
-        ]
-        u = torch.cat(parts)[start - first * _BLOCK :][:count] if parts else torch.empty(0, *self.latent.shape)
-        return self.prior.sample(u, truncation).to(self.device)
+        parts = [torch.rand(_BLOCK, *shape, generator=seeded(seed, _CODES, b)) for b in range(first, last + 1)]
+        u = torch.cat(parts)[start - first * _BLOCK :][:count] if parts else torch.empty(0, *shape)
+        y = None if labels is None else labels.to(self.device)
+        return self.prior.sample(u, y, truncation=truncation).to(self.device)
 
-    def _codes_of(self, starts: range, size: int, n: int, seed: int, truncation: float | None) -> Iterator[Tensor]:
+    def _codes_of(
+        self, starts: range, size: int, n: int, seed: int, truncation: float | None, labels: Tensor | None = None
+    ) -> Iterator[Tensor]:
         """Codes of each batch, several drawn at once where they follow each other.
 
         It is what a forward pass drives from the processor's caches that makes drawing slow, so it is done seldom.
         """
-        several = max(_AHEAD // (size * self.latent.size), 1) if starts.step == size else 1
+        several = max(_AHEAD // (size * max(self.latent.numbers, 1)), 1) if starts.step == size else 1
         for first in starts[::several]:
-            codes = self.codes(first, min(several * size, n - first), seed=seed, truncation=truncation)
-            yield from torch.split(codes, size)
+            count = min(several * size, n - first)
+            y = None if labels is None else labels[first : first + count]
+            yield from torch.split(self.codes(first, count, seed=seed, truncation=truncation, labels=y), size)
 
     @torch.no_grad()
     def encode(
@@ -242,7 +302,7 @@ class Model(nn.Module):
         """Expected observations ``(N, *spec.shape)`` in people's units, for codes ``(N, *latent.shape)``."""
         z = torch.as_tensor(z, dtype=torch.float32, device=self.device)
         if z.shape[1:] != self.latent.shape:
-            raise UsageError(f"{self._name} takes codes of shape (N, {self.latent.size}), not {tuple(z.shape)}")
+            raise UsageError(f"{self._name} takes codes of shape {self._shape}, not {tuple(z.shape)}")
         y = self._labels(labels, len(z), required=True)
         out = []
         with _evaluating(self):
@@ -266,33 +326,38 @@ class Model(nn.Module):
         b: Any,
         steps: int = 8,
         *,
-        path: Literal["spherical", "straight"] = "spherical",
+        path: Literal["prior", "spherical", "straight"] = "prior",
         labels: Any = None,
     ) -> Tensor:
         """Observations along paths between codes.
 
         Args:
-            a: codes ``(N, size)`` to start from.
-            b: codes ``(N, size)`` to arrive at.
+            a: codes ``(N, *latent.shape)`` to start from.
+            b: codes ``(N, *latent.shape)`` to arrive at.
             steps: points on each path, both ends included.
-            path: ``spherical`` keeps to the shell where a normal prior has its mass; ``straight`` does not.
+            path: ``prior`` goes through codes that the prior makes likely; ``spherical`` is what that means to a
+                normal prior; ``straight`` is the shortest.
             labels: class of each path, for a conditional model.
 
         Returns:
             ``(N, steps, *spec.shape)`` in people's units.
         """
-        if path not in ("spherical", "straight"):
-            raise UsageError(f"an interpolation's path is spherical or straight, not {path!r}")
+        if path not in ("prior", "spherical", "straight"):
+            raise UsageError(f"an interpolation's path is prior, spherical or straight, not {path!r}")
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
         a, b = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (a, b))
         if a.shape != b.shape or a.shape[1:] != self.latent.shape:
             raise UsageError(
-                f"interpolation takes two sets of codes of one shape (N, {self.latent.size}), "
+                f"interpolation takes two sets of codes of one shape {self._shape}, "
                 f"not {tuple(a.shape)} and {tuple(b.shape)}"
             )
         t = torch.linspace(0, 1, steps, device=self.device)
-        z = spherical(a, b, t) if path == "spherical" else torch.lerp(a[:, None], b[:, None], t[None, :, None])
+        if path == "spherical":
+            z = spherical(a.flatten(1), b.flatten(1), t).view(len(a), steps, *self.latent.shape)
+        else:
+            with torch.no_grad():
+                z = straight(a, b, t) if path == "straight" else self.prior.path(a, b, t)
         y = self._labels(labels, len(a), required=True)
         x = self.decode(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps))
         return x.view(len(a), steps, *self.spec.shape)
@@ -341,14 +406,36 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def posterior_numbers(self, x: Any, labels: Any = None, *, batch_size: int = 512) -> tuple[Tensor, Tensor]:
-        """Posterior means and KL(q(z|x) ‖ p(z)) in nats of each code's numbers, both ``(N, size)``; see `encode`."""
+        """Posterior means and KL(q(z|x) ‖ p(z)) in nats of each code's numbers, both ``(N, numbers)``; see `encode`.
+
+        Where the KL has no closed form it is estimated from one sample of the whole code, ``(N, 1)``.
+        """
         means, divergences = [], []
         with _evaluating(self):
-            for _, xb, yb in self._batches(x, labels, batch_size):
+            for start, xb, yb in self._batches(x, labels, batch_size):
                 q = self.posterior(xb, yb)
-                means.append(q.mean)
-                divergences.append(q.kl())
+                means.append(q.mean.flatten(1))
+                if self.closed(q):
+                    divergences.append(q.kl())
+                else:
+                    divergences.append(self.code(q, self._posterior_noise(0, start, len(xb), 1)[0], yb)[1][:, None])
         return torch.cat(means), torch.cat(divergences)
+
+    @torch.no_grad()
+    def tokens(self, x: Any, labels: Any = None, *, batch_size: int = 512) -> Tensor:
+        """Numbers of the code vectors that a quantizer chose, int64 ``(N, places)``; see `encode` for the arguments.
+
+        Raises:
+            UsageError: if codes are not discrete.
+        """
+        found = []
+        with _evaluating(self):
+            for _, xb, yb in self._batches(x, labels, batch_size):
+                tokens = self.posterior(xb, yb).tokens
+                if tokens is None:
+                    raise UsageError(f"{self._name} has no tokens: its codes are real numbers")
+                found.append(tokens)
+        return torch.cat(found)
 
     @torch.no_grad()
     def active_units(self, x: Any, labels: Any = None, *, threshold: float = 0.01) -> int:
@@ -356,7 +443,7 @@ class Model(nn.Module):
 
         Burda et al., arXiv:1509.00519, section 5.2. Zero means that the posterior collapsed.
         """
-        return active_units(self.encode(x, labels), threshold)
+        return active_units(self.encode(x, labels).flatten(1), threshold)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a new weights folder, for `genzoo.load`.
@@ -375,14 +462,20 @@ class Model(nn.Module):
     # Helpers.
 
     def _posterior_noise(self, seed: int, start: int, n: int, samples: int) -> Tensor:
-        """Standard normal numbers ``(samples, n, *latent.shape)`` for observations number ``start`` and on.
+        """Standard normal numbers ``(samples, n, *head.noise_shape)`` for observations number ``start`` and on.
 
         One stream per observation, drawn at once on the CPU (parts of a draw are not the draw of its parts),
         so that how observations and samples are batched changes nothing.
         """
-        shape = (samples, *self.latent.shape)
+        assert self.head is not None
+        shape = (samples, *self.head.noise_shape)
         draws = [torch.randn(shape, generator=seeded(seed, _POSTERIOR, start + i)) for i in range(n)]
         return torch.stack(draws, dim=1).to(self.device)
+
+    @property
+    def _shape(self) -> str:
+        """Of codes, in words."""
+        return f"(N, {', '.join(map(str, self.latent.shape))})"
 
     @property
     def _name(self) -> str:

@@ -53,17 +53,19 @@ class Plan:
     """What an objective needs built.
 
     Attributes:
-        posterior: the posterior family, which also means an encoder; None for a model without one.
+        posterior: name of the default family of posteriors, which also means an encoder; None for a model without one.
+        prior: name of the default prior.
         likelihood: whether the generator puts out the parameters of p(x|z); otherwise it puts out samples.
         critics: the critics trained beside the model.
         extras: name to what makes a small module of the objective's own (class proxies, a head), which is trained
             beside the model by the player that names it, and thrown away with the critics.
     """
 
-    posterior: type[PosteriorHead] | None = None
+    posterior: str | type[PosteriorHead] | None = None
     likelihood: bool = False
     critics: tuple[CriticPlan, ...] = ()
     extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    prior: str = "normal"
 
     def wants(self, kind: str) -> bool:
         """Whether a network of this kind (generator, encoder, critic) is built."""

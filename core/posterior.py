@@ -1,15 +1,21 @@
-"""Distributions over codes: the prior, and the posterior that an encoder's numbers make."""
+"""Posteriors over codes q(z|x): what an encoder's numbers mean."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.noise import Draws
+from genzoo.core.errors import GenzooError
 from genzoo.core.spec import Latent
+
+if TYPE_CHECKING:
+    from genzoo.core.model import Model
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -26,7 +32,20 @@ def normal_log_prob(x: Tensor, mean: Tensor | float = 0.0, log_var: Tensor | flo
 
 
 class Posterior(ABC):
-    """q(z|x) for a batch of observations."""
+    """q(z|x) for a batch of observations.
+
+    Attributes:
+        closed: the family of priors (`genzoo.core.prior.Prior.family`) against which `kl` is exact; "" for none,
+            and then the KL is estimated from a sample.
+        y: the labels ``(B,)`` that `genzoo.core.model.Model.posterior` was given, or None.
+        params: data parameters of the latest sample, where sampling makes them anyway; else None.
+        tokens: numbers of the chosen codes, int64 ``(B, places)``, of a discrete posterior; else None.
+    """
+
+    closed: str = ""
+    y: Tensor | None = None
+    params: Tensor | None = None
+    tokens: Tensor | None = None
 
     @property
     @abstractmethod
@@ -35,19 +54,48 @@ class Posterior(ABC):
 
     @abstractmethod
     def sample(self, eps: Tensor) -> Tensor:
-        """Turn standard normal noise ``(..., B, *latent.shape)`` into codes, differentiably."""
+        """Turn normal noise ``(..., B, *noise_shape)`` into codes ``(..., B, *latent.shape)``, differentiably."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of codes ``(..., B, *latent.shape)`` in nats, ``(..., B)``."""
 
-    @abstractmethod
+    def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and their log density, in one pass where that is cheaper or the only way.
+
+        With noise of its own beyond the code (a momentum), the density is that of an extended space: the mean of
+        p(x, z) / q is still p(x).
+        """
+        z = self.sample(eps)
+        return z, self.log_prob(z)
+
     def kl(self) -> Tensor:
-        """KL(q(z|x) ‖ p(z)) in nats per latent dimension, ``(B, latent.size)``."""
+        """KL(q(z|x) ‖ p(z)) in nats of every number of the code, ``(B, numbers)``, where `closed` names the prior.
+
+        Raises:
+            GenzooError: if it has no closed form.
+        """
+        raise GenzooError(f"{type(self).__name__} has no KL in closed form: Model.kl estimates it from a sample")
+
+    def refined(self, log_joint: Callable[[Tensor], Tensor]) -> Posterior:
+        """Make use of log p(x, z), which takes ``(K B, *latent.shape)`` codes to ``(K B,)`` nats; by default, don't."""
+        return self
+
+    @property
+    def cost(self) -> dict[str, Tensor]:
+        """Further terms that the loss takes in, ``(B,)`` each, such as a quantizer's commitment."""
+        return {}
+
+    @property
+    def sums(self) -> dict[str, Tensor]:
+        """What `PosteriorHead.after_step` wants summed over the batch: name to detached tensor of any shape."""
+        return {}
 
 
 class DiagonalNormal(Posterior):
     """A normal posterior with a diagonal covariance (Kingma & Welling, arXiv:1312.6114)."""
+
+    closed = "normal"
 
     def __init__(self, mean: Tensor, log_var: Tensor) -> None:
         self._mean, self.log_var = mean, log_var
@@ -63,28 +111,55 @@ class DiagonalNormal(Posterior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Σ log N(z; μ, σ²)."""
-        return normal_log_prob(z, self._mean, self.log_var).sum(-1)
+        return normal_log_prob(z, self._mean, self.log_var).flatten(1 - self._mean.dim()).sum(-1)
 
     def kl(self) -> Tensor:
         """Closed form against the standard normal prior."""
-        return normal_kl(self._mean, self.log_var)
+        return normal_kl(self._mean, self.log_var).flatten(1)
 
 
 class PosteriorHead(nn.Module, ABC):
-    """Turns an encoder's numbers into a `Posterior`; part of the model, so it may hold parameters."""
+    """Turns an encoder's numbers into a `Posterior`; part of the model, so it may hold parameters.
 
-    def __init__(self, latent: Latent) -> None:
+    Subclasses declare a nested frozen dataclass ``Options``.
+
+    Attributes:
+        of: the model that it belongs to, in a tuple, so that the model is no part of its own part.
+        averaged: names of buffers that a moving average of the model averages too, instead of copying them.
+    """
+
+    averaged: tuple[str, ...] = ()
+
+    @dataclass(frozen=True)
+    class Options:
+        """No options."""
+
+    def __init__(self, latent: Latent, options: Options | None = None) -> None:
         super().__init__()
         self.latent = latent
+        self.options = options if options is not None else type(self).Options()
+        self.of: tuple[Model, ...] = ()
+
+    def attach(self, model: Model) -> None:
+        """Become a part of a model; raises UsageError if its other parts do not go with this one."""
+        self.of = (model,)
 
     @property
     @abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """What the encoder must put out for one observation."""
 
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Standard normal numbers that one code is made of."""
+        return self.latent.shape
+
     @abstractmethod
     def forward(self, numbers: Tensor) -> Posterior:
         """Make the posterior of a batch."""
+
+    def after_step(self, seen: Mapping[str, Tensor]) -> None:
+        """Move state that is no parameter (a codebook's averages), given the step's `Posterior.sums` over all data."""
 
 
 class NormalHead(PosteriorHead):
@@ -93,42 +168,9 @@ class NormalHead(PosteriorHead):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Two numbers per latent dimension."""
-        return (2 * self.latent.size,)
+        return (2 * self.latent.size, *self.latent.shape[1:])
 
     def forward(self, numbers: Tensor) -> Posterior:
         """Split into mean and log variance."""
         mean, log_var = numbers.float().chunk(2, dim=1)
         return DiagonalNormal(mean, log_var)
-
-
-class Prior(nn.Module):
-    """p(z): the standard normal."""
-
-    def __init__(self, latent: Latent) -> None:
-        super().__init__()
-        self.latent = latent
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log density of codes ``(..., B, size)`` in nats, ``(..., B)``."""
-        return normal_log_prob(z).sum(-1)
-
-    def draw(self, draws: Draws) -> Tensor:
-        """Codes for a training batch, ``(B, size)``."""
-        return draws.normal(*self.latent.shape)
-
-    def sample(self, uniform: Tensor, truncation: float | None = None) -> Tensor:
-        """Turn uniform numbers in [0, 1) into codes.
-
-        Args:
-            uniform: ``(B, size)``.
-            truncation: keep every coordinate within ± this many standard deviations (Brock et al.,
-                arXiv:1809.11096): fidelity for diversity. None keeps the whole prior.
-        """
-        # Float32 numbers in [0, 1) are multiples of 2^-24: the middle of each step is never 0 or 1.
-        u = uniform.double() + 2**-25
-        if truncation is not None:
-            low = 0.5 * math.erfc(truncation / math.sqrt(2))
-            u = low + u * (1 - 2 * low)
-        # The quantile function, as ndtri, with the same bits once it is rounded, and quicker.
-        z: Tensor = torch.erfinv(u.mul_(2).sub_(1)).mul_(math.sqrt(2))
-        return z.to(uniform.dtype)

@@ -95,12 +95,32 @@ class Latent:
     """The code space.
 
     Attributes:
-        size: numbers in a code.
+        size: numbers in a code, or at each place of its grid; 0 for a model that has no code.
+        grid: height and width of the grid that codes lie on, 0 for codes that are plain vectors.
     """
 
-    size: int = option(16, "numbers in a code", low=1, high=65536)
+    size: int = option(16, "numbers in a code, or at each place of its grid; 0 for no code", low=0, high=65536)
+    grid: int = option(0, "height and width of a grid of codes, 0 for flat codes", low=0, high=1024)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one code."""
-        return (self.size,)
+        """Shape of one code: ``(size,)``, or ``(size, grid, grid)``."""
+        return (self.size, self.grid, self.grid) if self.grid else (self.size,)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in a code."""
+        return math.prod(self.shape)
+
+    @property
+    def text(self) -> str:
+        """The shape in words: ``16``, ``32×7×7``."""
+        return "×".join(map(str, self.shape))
+
+    def __post_init__(self) -> None:
+        if self.numbers > 2**28:
+            raise UsageError(f"a code of {self.text} numbers is larger than any model's")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; of flat codes without the grid, as every version reads it."""
+        return {"size": self.size, "grid": self.grid} if self.grid else {"size": self.size}

@@ -60,7 +60,7 @@ def traverse(
     Raises:
         UsageError: if a number is out of range.
     """
-    size = model.latent.size
+    size = model.latent.numbers
     if rows < 1 or steps < 2:
         raise UsageError(f"a traversal has at least 1 row and 2 steps, not {rows} and {steps}")
     if not 0 < reach <= 100:
@@ -72,11 +72,11 @@ def traverse(
     activity, measure = _activity(model, seed, labels, data, reach)
     chosen = list(dimensions) or activity.argsort(descending=True, stable=True)[: min(rows, size)].tolist()
     values = torch.linspace(-reach, reach, steps)
-    z = model.codes(0, 1, seed=seed).repeat(len(chosen), steps, 1)
+    z = model.codes(0, 1, seed=seed).flatten(1).repeat(len(chosen), steps, 1)
     for row, d in enumerate(chosen):
         z[row, :, d] = values.to(z)
     y = None if labels is None else labels.repeat(len(chosen) * steps)
-    x = model.decode(z.flatten(0, 1), y).view(len(chosen), steps, *model.spec.shape)
+    x = model.decode(z.view(-1, *model.latent.shape), y).view(len(chosen), steps, *model.spec.shape)
     active = tuple(float(activity[d]) for d in chosen)
     return Traversal(x, tuple(chosen), active, measure, tuple(values.tolist()))
 
@@ -94,14 +94,15 @@ def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None,
     if model.encoder is not None and data is not None and not (model.classes and data.y is None):
         some = data.take(slice(1000))
         _, kl = model.posterior_numbers(people(some), some.y if model.classes else None)
-        return kl.double().mean(0).cpu(), "nats"
-    size = model.latent.size
+        if kl.shape[1] == model.latent.numbers:
+            return kl.double().mean(0).cpu(), "nats"
+    size = model.latent.numbers
     few = max(1, min(8, 2048 // size))
-    z = model.codes(0, few, seed=seed)
+    z = model.codes(0, few, seed=seed).flatten(1)
     change = torch.empty(size, dtype=torch.float64)
     for d in range(size):  # both ends of one number at a time: memory does not grow with the code
         ends = z.repeat(2, 1)
         ends[:few, d], ends[few:, d] = -reach, reach
-        x = model.decode(ends, None if labels is None else labels.repeat(2 * few))
+        x = model.decode(ends.view(-1, *model.latent.shape), None if labels is None else labels.repeat(2 * few))
         change[d] = (x[few:] - x[:few]).abs().double().mean().item()
     return change, "mean change"

@@ -124,7 +124,7 @@ def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]
         f"A generative model of {what.get(kind, f'{kind} of shape {shape}')}{conditional}, made with "
         "[genzoo](https://pypi.org/project/genzoo/): "
         f"{', '.join(f'{kind} `{part.name}`' for kind, part in config.parts.items() if kind != 'critic')}, "
-        f"codes of {config.latent.size} numbers"
+        f"codes of {config.latent.text} numbers"
         + (f", {record['parameters']:,} parameters" if record.get("parameters") else "")
         + "."
     ]
@@ -151,7 +151,7 @@ def _use(config: Config, name: str, record: Mapping[str, Any]) -> list[str]:
         given = ", test.y[:8]" if config.conditional else ""
         code += [
             f'test = genzoo.load_data("{data}", split="test")',
-            f"codes = model.encode(test.x[:8]{given})  # (8, {config.latent.size})",
+            f"codes = model.encode(test.x[:8]{given})  # (8, {', '.join(map(str, config.latent.shape))})",
             f"again = model.reconstruct(test.x[:8]{given})",
         ]
         where = f" --data {data}"

@@ -98,9 +98,9 @@ def final_metrics(trainer: Trainer) -> dict[str, Any]:
             x, y = some.batch(part, _grey(len(part), some))
             y = y.to(model.device) if y is not None and model.classes else None
             with torch.no_grad():
-                codes.append(model.eval().posterior(x.to(model.device), y).mean)
+                codes.append(model.eval().posterior(x.to(model.device), y).mean.flatten(1))
         metrics["active units"] = active = active_units(torch.cat(codes))
-        metrics["latent size"] = model.latent.size
+        metrics["latent size"] = model.latent.numbers
         if active == 0 and trainer.seen >= len(trainer.data):  # after less than an epoch it means nothing
             print(
                 "genzoo: the posterior collapsed: no latent dimension carries information "

@@ -21,10 +21,11 @@ class Usage:
     Attributes:
         active: dimensions whose posterior mean varies over the data by more than .01 (arXiv:1509.00519).
         of: dimensions there are.
-        kl: mean over the data of KL(q(z_i|x) ‖ p(z_i)) in nats, ``(D,)``, where the prior factorizes.
+        kl: mean over the data of KL(q(z_i|x) ‖ p(z_i)) in nats, ``(D,)``, where it comes apart; else of the
+            whole code, ``(1,)``.
         variance: of the posterior mean over the data, ``(D,)``.
         idle: dimensions that are the prior for nearly all data: KL ≤ .01 nats for 99 % of them, the
-            (ε, δ)-collapse of J. Lucas et al. (arXiv:1911.02469).
+            (ε, δ)-collapse of J. Lucas et al. (arXiv:1911.02469); all or none where the KL is of the whole code.
     """
 
     active: int
@@ -47,7 +48,8 @@ def usage(mean: Tensor, kl: Tensor, *, active: float = 0.01, idle: float = 0.01,
 
     Args:
         mean: posterior means of many observations, ``(N, D)``.
-        kl: KL in nats per observation and dimension, ``(N, D)``, as `genzoo.core.posterior.Posterior.kl` gives it.
+        kl: KL in nats per observation and dimension, ``(N, D)``, as `genzoo.core.posterior.Posterior.kl` gives it,
+            or of the whole code, ``(N, 1)``.
         active: least variance of the mean.
         idle: largest KL, in nats, of a dimension that is not used.
         share: of the data that may exceed it all the same.
@@ -56,10 +58,10 @@ def usage(mean: Tensor, kl: Tensor, *, active: float = 0.01, idle: float = 0.01,
         UsageError: if the two differ in shape or there are fewer than two observations.
     """
     means, divergence = checks.features(mean, "posterior means"), checks.features(kl, "divergences")
-    if means.shape != divergence.shape:
+    if means.shape != divergence.shape and divergence.shape != (len(means), 1):
         raise UsageError(f"means are {tuple(means.shape)} and divergences {tuple(divergence.shape)}: both are (N, D)")
     variance = means.double().var(0)
-    unused = (divergence > idle).double().mean(0) <= share
+    unused = ((divergence > idle).double().mean(0) <= share).expand(means.shape[1])
     return Usage(
         int((variance > active).sum()), means.shape[1], divergence.double().mean(0), variance, int(unused.sum())
     )
@@ -79,7 +81,8 @@ class _Codes(Metric):
             "of": found.of,
             "idle": found.idle,
             "collapsed": found.collapsed,
-            "kl per dimension": found.kl.tolist(),
+            "kl": float(found.kl.sum()),
+            **({"kl per dimension": found.kl.tolist()} if len(found.kl) == found.of else {}),
             "variance of the mean per dimension": found.variance.tolist(),
         }
 

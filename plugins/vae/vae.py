@@ -44,6 +44,8 @@ declare.recipe(
 class VAE(Variational):
     """Variational autoencoder: maximize E_q[log p(x|z)] - KL(q(z|x) ‖ p(z)), the evidence lower bound.
 
+    It is the bound for every posterior, prior and likelihood: ``--posterior iaf --prior vamp`` make other models.
+
     Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
     they say. ``free_bits`` follows Kingma et al. (arXiv:1606.04934): a dimension's KL, averaged over the
     batch, costs nothing below it.
@@ -67,29 +69,32 @@ class VAE(Variational):
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         """One code's noise per observation, and the KL's weight at this step."""
-        noise = {"eps": draws.normal(*model.latent.shape)}
+        assert model.head is not None
+        noise = {"eps": draws.normal(*model.head.noise_shape)}
         if self.options.kl_warmup:
             noise["beta"] = draws.number(self.beta * min(draws.progress / self.options.kl_warmup, 1.0))
         return noise
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        """The negative evidence lower bound."""
+        """The negative evidence lower bound, and what the posterior costs besides."""
         model = nets.model
         q = model.posterior(batch.x, batch.y)
-        params = model.generator(q.sample(noise["eps"]), batch.y)
-        nll = -model.likelihood.log_prob(params, batch.x)
-        kl = q.kl()
+        z, kl = model.code(q, noise["eps"], batch.y)
+        nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
         coupled, gathered = coupled_terms(model, "nll"), gathered_terms(model, "nll")
         weights = {"kl": noise.get("beta", self.beta)}
-        if self.options.free_bits:
-            paid = whole(kl).mean(0).clamp(min=self.options.free_bits).sum().expand(len(kl))
-            terms, shown = {"nll": nll, "kl": paid}, {"raw kl": kl.sum(1)}
-            return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"))
-        return Loss({"nll": nll, "kl": kl.sum(1)}, weights, coupled, gathered=gathered)
+        if not self.options.free_bits:
+            return Loss({"nll": nll, "kl": kl, **q.cost}, weights, coupled, gathered=gathered)
+        free = self.options.free_bits
+        # Of the code as a whole, where its KL does not come apart.
+        each, free = (q.kl(), free) if model.closed(q) else (kl[:, None], free * model.latent.numbers)
+        paid = whole(each).mean(0).clamp(min=free).sum().expand(len(kl))
+        terms, shown = {"nll": nll, "kl": paid, **q.cost}, {"raw kl": kl}
+        return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"))
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
-        """The negative evidence lower bound itself, with neither weights nor free bits, in nats."""
+        """The negative evidence lower bound itself, with neither weights nor free bits nor costs, in nats."""
         model = nets.model
         q = model.posterior(batch.x, batch.y)
-        params = model.generator(q.sample(noise["eps"]), batch.y)
-        return torch.sub(q.kl().sum(1), model.likelihood.log_prob(params, batch.x))
+        z, kl = model.code(q, noise["eps"], batch.y)
+        return torch.sub(kl, model.likelihood.log_prob(model.params(q, z, batch.y), batch.x))

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from genzoo.core.model import Model
 from genzoo.core.objective import Objective, Plan, Player
-from genzoo.core.posterior import NormalHead
 from genzoo.core.spec import DataSpec
 
 
 class Variational(Objective):
-    """Base of objectives that bound the likelihood with a diagonal normal posterior.
+    """Base of objectives that bound the likelihood, with any posterior and any prior.
 
     A variant says which noise it needs (`draw`) and what it minimizes (`loss`); `genzoo.core.model.Model` has
-    the pieces: ``posterior``, ``generator``, ``likelihood``, and ``log_weights`` for importance-weighted bounds.
+    the pieces: ``posterior``, ``code``, ``params``, ``likelihood``, and ``log_weights`` for importance-weighted
+    bounds.
     """
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """An encoder and a likelihood."""
-        return Plan(posterior=NormalHead, likelihood=True)
+        return Plan(posterior="normal", likelihood=True)
 
     def players(self) -> tuple[Player, ...]:
-        """One: encoder, decoder and likelihood want the same."""
+        """One: encoder, decoder, likelihood and prior want the same."""
         return (Player("model", ("model",)),)
 
 

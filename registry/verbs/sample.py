@@ -137,7 +137,7 @@ def interpolate(
     n: int = 8,
     *,
     steps: int = 10,
-    path: Literal["spherical", "straight"] = "spherical",
+    path: Literal["prior", "spherical", "straight"] = "prior",
     seed: int = 0,
     data: Any = None,
     label: int | None = None,
@@ -150,7 +150,7 @@ def interpolate(
         out: ``.png`` or ``.npz``.
         n: how many paths.
         steps: points on each, both ends included.
-        path: ``spherical`` or ``straight``.
+        path: ``prior`` (great circles, where that is normal), ``spherical`` or ``straight``.
         seed: of the codes at both ends.
         data: observations whose codes are the ends, instead of random ones (needs an encoder).
         label: class of all paths, for a conditional model; default gives each row another class, or with data

@@ -192,7 +192,7 @@ def _config(found: Located) -> tuple[Config, Check]:
     shape = "×".join(map(str, config.data.shape))
     parts = ", ".join(f"{kind} {part.name}" for kind, part in config.parts.items() if kind != "critic")
     conditional = f", {config.classes} classes" if config.conditional else ""
-    what = f"{config.recipe}: {parts}; {config.data.modality} {shape}{conditional}, codes of {config.latent.size}"
+    what = f"{config.recipe}: {parts}; {config.data.modality} {shape}{conditional}, codes of {config.latent.text}"
     return config, Check("config", "good", f"{what}; every option is one that its part has")
 
 

@@ -82,7 +82,7 @@ def test_every_recipe_comes_back_equal(recipe: str, spec: DataSpec) -> None:
         (lambda c: c["data"].update(name=None), "data.name"),
         (lambda c: c["latent"].update(size="16"), "latent.size must be recorded as int, not as '16'"),
         (lambda c: c["latent"].update(size=16.0), "latent.size must be recorded as int, not as 16.0"),
-        (lambda c: c["latent"].update(size=0), "latent.size must be at least 1"),
+        (lambda c: c["latent"].update(size=-1), "latent.size must be at least 0"),
         (lambda c: c["latent"].update(shape=[4]), "latent has no option 'shape'"),
         (lambda c: c.update(latent=16), "latent"),
         (lambda c: c["train"].update(lr="1e-3"), "train.lr must be recorded as float"),

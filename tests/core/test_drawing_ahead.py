@@ -16,7 +16,7 @@ from genzoo.core import model as models
 from genzoo.core.likelihood import Implicit
 from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
-from genzoo.core.posterior import Prior
+from genzoo.core.prior import NormalPrior
 from genzoo.core.spec import DataSpec, Latent
 
 
@@ -39,7 +39,7 @@ def test_codes_are_quantiles_to_the_last_bit(truncation: float | None) -> None:
         low = 0.5 * math.erfc(truncation / math.sqrt(2))
         middle = low + middle * (1 - 2 * low)
     before = uniform.clone()
-    assert Prior(Latent(1)).sample(uniform, truncation).equal(torch.special.ndtri(middle).float())
+    assert NormalPrior(Latent(1)).sample(uniform, truncation=truncation).equal(torch.special.ndtri(middle).float())
     assert uniform.equal(before)
 
 

@@ -272,13 +272,13 @@ def posterior_collapse(report: Report, model: Model, data: Data) -> Verdict:
         return Verdict(name, "unknown", f"Not checked: {why}.")
     details = report["active-units"].details
     active, of = report["active-units"].value, details["of"]
-    nats = report["posterior-kl"].value if "posterior-kl" in report else sum(details["kl per dimension"])
+    nats = report["posterior-kl"].value if "posterior-kl" in report else details["kl"]
     gone = bool(details["collapsed"]) or nats < NATS
     idle = details["idle"]
     facts = (
         Fact(f"numbers of the code's {of} that vary over the data by over 0.01", active, "trouble at 0", active == 0),
         Fact("KL of the whole code to the prior, in nats", nats, f"trouble below {NATS:g}", nats < NATS),
-        Fact("KL of the most telling number, in nats", max(details["kl per dimension"], default=0.0)),
+        Fact("KL of the most telling number, in nats", max(details.get("kl per dimension", [details["kl"]]))),
         Fact(f"numbers of {of} that are the prior for nearly all data", idle, f"trouble at {of}", idle == of),
     )
     if gone:

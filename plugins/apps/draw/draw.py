@@ -61,12 +61,12 @@ def interpolation(
         seed: of the codes at both ends.
         label: class of all paths, for a conditional model.
         data: observations whose codes are the ends.
-        straight: straight lines instead of great circles.
+        straight: straight lines instead of ways through what the prior makes likely (great circles).
         fps: frames in a second of a film.
         device: where to compute.
     """
     path = given_path(out)
-    kind: Any = "straight" if straight else "spherical"
+    kind: Any = "straight" if straight else "prior"
     if not is_movie(path):
         _still(path)
         return results.interpolate(

@@ -165,7 +165,7 @@ def _inputs(model: Model, part: Part, n: int, seed: int) -> dict[str, Tensor]:
     """Random inputs by name: codes of the prior, or observations; and labels of a conditional model."""
     g = torch.Generator().manual_seed(seed)
     if part == "generator":
-        found = {"code": torch.randn(n, *model.latent.shape, generator=g)}
+        found = {"code": model.codes(0, n, seed=seed)}
     else:
         x = torch.rand(n, *model.spec.shape, generator=g)
         if model.spec.levels == 2:
@@ -304,12 +304,20 @@ def _about(model: Model, format: Format, parts: Mapping[str, Any]) -> dict[str, 
         "recipe": config.recipe if config else "",
         "data": {"name": spec.name, "modality": spec.modality, "shape": list(spec.shape), "levels": spec.levels},
         "units": "floats in [0, 1], channels first" if spec.modality == "image" else "the data's own units",
-        "latent": {"size": model.latent.size, "prior": "standard normal"},
+        "latent": {"size": model.latent.size, "shape": list(model.latent.shape), "prior": _prior(model)},
         "classes": model.classes,
         "class_names": list(spec.class_names) if model.classes else [],
         "parts": dict(parts),
         "made with": {"genzoo": version("genzoo"), "torch": torch.__version__},
     }
+
+
+def _prior(model: Model) -> str:
+    """The prior's name; only the standard normal's codes can be drawn without the model."""
+    if model.prior.family == "normal":
+        return "standard normal"
+    part = model.config.parts.get("prior") if model.config else None
+    return part.name if part else type(model.prior).__name__
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
 from genzoo.core.noise import Draws
-from genzoo.core.posterior import Prior
+from genzoo.core.prior import Prior
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import Case, attempt, gap, said, seeded, shape_text
@@ -251,7 +251,7 @@ def variants(case: Case) -> None:
 def prior(case: Case) -> None:
     """A prior draws codes of the latent's shape, scores them, and turns uniform numbers into them."""
     if not issubclass(case.cls, Prior):
-        raise Fault("a subclass of genzoo.core.posterior.Prior", case.cls.__name__, "derive it from that")
+        raise Fault("a subclass of genzoo.core.prior.Prior", case.cls.__name__, "derive it from that")
     latent = Latent(4)
     p = case.cls(latent)
     z = p.draw(Draws(5, "cpu").at(0, 0, 0))

@@ -23,7 +23,7 @@ BASES = {
     "encoder": ("genzoo.core.networks", "Encoder", ("forward",)),
     "critic": ("genzoo.core.networks", "Critic", ("forward",)),
     "likelihood": ("genzoo.core.likelihood", "Likelihood", ("check", "log_prob", "mean", "sample")),
-    "prior": ("genzoo.core.posterior", "Prior", ("log_prob", "draw", "sample")),
+    "prior": ("genzoo.core.prior", "Prior", ("log_prob", "draw", "sample")),
     "dataset": ("genzoo.core.data.dataset", "DataSource", ("read",)),
     "metric": ("genzoo.core.evaluation.evidence", "Metric", ("measure", "refuses", "title")),
     "extractor": ("genzoo.core.evaluation.evidence", "Extractor", ("open", "extract", "sha256")),

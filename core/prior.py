@@ -1,0 +1,120 @@
+"""Priors over codes p(z)."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.errors import UsageError
+from genzoo.core.math.estimates import spherical
+from genzoo.core.noise import Draws
+from genzoo.core.posterior import normal_log_prob
+from genzoo.core.spec import Latent
+
+if TYPE_CHECKING:
+    from genzoo.core.model import Model
+
+
+class Prior(nn.Module, ABC):
+    """p(z), or p(z|y) of a conditional model. Subclasses declare a nested frozen dataclass ``Options``.
+
+    Attributes:
+        family: what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it.
+        of: the model that it belongs to, in a tuple, so that the model is no part of its own part.
+    """
+
+    family: str = ""
+
+    @dataclass(frozen=True)
+    class Options:
+        """No options."""
+
+    def __init__(self, latent: Latent, options: Options | None = None) -> None:
+        super().__init__()
+        self.latent = latent
+        self.options = options if options is not None else type(self).Options()
+        self.of: tuple[Model, ...] = ()
+
+    def attach(self, model: Model) -> None:
+        """Become a part of a model; raises UsageError if its other parts do not go with this one."""
+        self.of = (model,)
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Uniform numbers that one code is made of."""
+        return self.latent.shape
+
+    @abstractmethod
+    def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Log density (of discrete codes: probability) in nats, ``(..., B)``.
+
+        Args:
+            z: codes, ``(..., B, *latent.shape)``.
+            y: labels ``(B,)`` of a conditional model; a prior may go by them or not.
+        """
+
+    @abstractmethod
+    def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
+        """Turn uniform numbers in [0, 1) into codes ``(B, *latent.shape)``, the same ones every time.
+
+        Args:
+            uniform: ``(B, *noise_shape)``.
+            y: labels ``(B,)``, as in `log_prob`.
+            truncation: keep every normal number that codes are made of within ± this many standard deviations
+                (Brock et al., arXiv:1809.11096): fidelity for diversity. None keeps the whole prior.
+
+        Raises:
+            UsageError: if the prior is made of no normal numbers, and a truncation is given.
+        """
+
+    def draw(self, draws: Draws, y: Tensor | None = None) -> Tensor:
+        """Codes for a training batch, ``(B, *latent.shape)``."""
+        return self.sample(draws.uniform(*self.noise_shape), y)
+
+    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Ways between codes ``(N, *latent.shape)`` through what is likely, at ``(S,)`` points t: ``(N, S, …)``."""
+        return straight(a, b, t)
+
+    def untruncated(self, truncation: float | None) -> None:
+        """Refuse a truncation."""
+        if truncation is not None:
+            raise UsageError("truncation keeps normal numbers near their mean, and this model's prior is made of none")
+
+
+def straight(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Straight lines ``(N, S, *shape)`` between ``(N, *shape)``."""
+    return torch.lerp(a[:, None], b[:, None], t.view(1, -1, *[1] * (a.dim() - 1)))
+
+
+class NormalPrior(Prior):
+    """The standard normal."""
+
+    family = "normal"
+
+    def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Σ log N(z; 0, 1)."""
+        return normal_log_prob(z).flatten(-len(self.latent.shape)).sum(-1)
+
+    def draw(self, draws: Draws, y: Tensor | None = None) -> Tensor:
+        """Normal numbers."""
+        return draws.normal(*self.latent.shape)
+
+    def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
+        """Quantiles of a normal, cut off at ± the truncation."""
+        # Float32 numbers in [0, 1) are multiples of 2^-24: the middle of each step is never 0 or 1.
+        u = uniform.double() + 2**-25
+        if truncation is not None:
+            low = 0.5 * math.erfc(truncation / math.sqrt(2))
+            u = low + u * (1 - 2 * low)
+        # The quantile function, as ndtri, with the same bits once it is rounded, and quicker.
+        z: Tensor = torch.erfinv(u.mul_(2).sub_(1)).mul_(math.sqrt(2))
+        return z.to(uniform.dtype)
+
+    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Great circles, which keep to the shell where a normal has its mass."""
+        return spherical(a.flatten(1), b.flatten(1), t).view(len(a), len(t), *self.latent.shape)
