@@ -53,19 +53,20 @@ class Plan:
     """What an objective needs built.
 
     Attributes:
-        posterior: name of the default family of posteriors, which also means an encoder; None for a model without one.
-        prior: name of the default prior.
+        posterior: the posterior family that a composition has unless it names another, which also means an encoder;
+            None for a model without one. A class of its own instead of a name cannot be replaced.
         likelihood: whether the generator puts out the parameters of p(x|z); otherwise it puts out samples.
         critics: the critics trained beside the model.
         extras: name to what makes a small module of the objective's own (class proxies, a head), which is trained
             beside the model by the player that names it, and thrown away with the critics.
+        prior: the prior that a composition has unless it names another; None for an objective with one of its own.
     """
 
     posterior: str | type[PosteriorHead] | None = None
     likelihood: bool = False
     critics: tuple[CriticPlan, ...] = ()
     extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
-    prior: str = "normal"
+    prior: str | None = "normal"
 
     def wants(self, kind: str) -> bool:
         """Whether a network of this kind (generator, encoder, critic) is built."""
