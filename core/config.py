@@ -56,17 +56,35 @@ class TrainOptions:
     batch_size: int = option(64, "observations per turn, over all processes", low=1)
     accumulate: int = option(1, "parts that a batch is computed in, to save memory", low=1)
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = option("adam", "how parameters move")
-    lr: float = option(1e-3, "learning rate", low=0)
+    lr: float | tuple[float, float] = option(1e-3, "learning rate; START,END follows train.schedule", low=0)
     betas: tuple[float, float] = option(
         (0.9, 0.999), "Adam's decay rates of both moments; the first is sgd's momentum", low=0, high=0.999999
     )
-    weight_decay: float = option(0.0, "L2 penalty (decoupled for adamw)", low=0)
-    schedule: Literal["constant", "cosine", "linear"] = option("constant", "how the learning rate falls to zero")
+    beta2: float | tuple[float, float] | None = option(
+        None,
+        "Adam's second decay rate in place of that in betas; START,END follows train.schedule",
+        low=0,
+        high=0.999999,
+    )
+    weight_decay: float | tuple[float, float] = option(
+        0.0, "L2 penalty (decoupled for adamw); START,END follows train.schedule", low=0
+    )
+    schedule: Literal["constant", "cosine", "linear"] = option(
+        "constant", "how the learning rate falls to zero, and options given as START,END get to their end"
+    )
     warmup: int = option(0, "steps over which the learning rate rises from zero", low=0)
     clip: float = option(0.0, "largest gradient norm, 0 for no limit", low=0)
-    average: float = option(0.0, "half-life in observations of the model's moving average, 0 for none", low=0)
+    skip_above: float = option(0.0, "gradient norm above which a turn's update is left out, 0 for never", low=0)
+    average: float | tuple[float, float] = option(
+        0.0,
+        "half-life in observations of the model's moving average, 0 for none; START,END follows train.schedule",
+        low=0,
+    )
     validation: float = option(0.0, "share of the training data held out, or a number of observations", low=0)
     validate_every: int = option(0, "steps between held-out losses, 0 for once per epoch (and no less than 50)", low=0)
+    patience: int = option(
+        0, "held-out losses in a row without a better one that end training, with the best model; 0 for never", low=0
+    )
     log_every: int = option(50, "steps between lines of the log", low=1)
     sample_every: int = option(0, "steps between sample pictures, 0 for ten in a run", low=0)
     checkpoint_every: int = option(0, "steps between checkpoints, 0 for every five minutes", low=0)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
+from genzoo.core.mixed_precision import in_bfloat16
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,13 @@ class Network(nn.Module, ABC):
         super().__init__()
         self.ports = ports
         self.options = options if options is not None else type(self).Options()
+
+    def __init_subclass__(cls, **how: Any) -> None:
+        """Let passes compute in the precision that training asks for (`genzoo.core.mixed_precision`)."""
+        super().__init_subclass__(**how)
+        for name in ("forward", "features"):
+            if name in cls.__dict__:
+                setattr(cls, name, in_bfloat16(cls.__dict__[name]))
 
 
 class Generator(Network):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UsageError
+
 _MASK = (1 << 64) - 1
 
 
@@ -33,6 +35,20 @@ def generator(*path: int, device: torch.device | str = "cpu") -> torch.Generator
     return torch.Generator(device).manual_seed(stream_seed(*path))
 
 
+def scheduled(value: float | tuple[float, float], course: float | None) -> float:
+    """A number, or the point between (start, end) where so much of the way, from 1 to 0, is left.
+
+    Raises:
+        UsageError: if it should change and there is no way, that is ``train.schedule`` is constant.
+    """
+    if not isinstance(value, tuple):
+        return value
+    if course is None:
+        pair = ",".join(f"{v:g}" for v in value)
+        raise UsageError(f"an option of {pair} follows train.schedule, which is constant: set it to cosine or linear")
+    return value[1] + (value[0] - value[1]) * course
+
+
 class Draws:
     """What an objective draws from, for one turn of one player.
 
@@ -41,12 +57,22 @@ class Draws:
     Attributes:
         step: index of the training step, from 0.
         steps: steps in the whole run.
+        population: observations in the training data; 0 where nothing is trained.
+        course: how much of the way along ``train.schedule`` is left, from 1 to 0; None where it is constant.
     """
 
     def __init__(
-        self, batch: int, device: torch.device | str, *, start: int = 0, count: int | None = None, steps: int = 1
+        self,
+        batch: int,
+        device: torch.device | str,
+        *,
+        start: int = 0,
+        count: int | None = None,
+        steps: int = 1,
+        population: int = 0,
     ) -> None:
-        self.batch, self.steps, self.step = batch, steps, 0
+        self.batch, self.steps, self.step, self.population = batch, steps, 0, population
+        self.course: float | None = 1.0
         self._part = None if count is None or count == batch else slice(start, start + count)
         self._device = torch.device(device)
         self._generator = torch.Generator(self._device)
@@ -61,6 +87,14 @@ class Draws:
     def progress(self) -> float:
         """How far the run has come, 0 at the first step and 1 after the last."""
         return self.step / max(self.steps, 1)
+
+    def scheduled(self, value: float | tuple[float, float]) -> float:
+        """An option's value at this step: a number stays, (start, end) follows ``train.schedule``.
+
+        Raises:
+            UsageError: if it should change and the schedule is constant.
+        """
+        return scheduled(value, self.course)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, ``(B, *shape)``."""

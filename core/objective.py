@@ -84,12 +84,19 @@ class Player:
             critic's name.
         turns: how many times it plays in a step, each time on a fresh batch where it is the first to play.
         lr: learning rate of its own, None for the run's (two time scales: Heusel et al., arXiv:1706.08500).
+            (start, end) follows the schedule.
+        betas: Adam's decay rates of its own, None for the run's.
+        weight_decay: of its own, None for the run's; (start, end) follows the schedule.
+        schedule: ``constant``, ``cosine`` or ``linear``, of its own, None for the run's.
     """
 
     name: str
     moves: tuple[str, ...]
     turns: int = 1
-    lr: float | None = None
+    lr: float | tuple[float, float] | None = None
+    betas: tuple[float, float] | None = None
+    weight_decay: float | tuple[float, float] | None = None
+    schedule: Literal["constant", "cosine", "linear"] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from genzoo.core.mixed_precision import networks_in_bfloat16
+
 
 def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """Scores of a critic and their gradients with respect to its input, differentiable once more.
@@ -21,7 +23,7 @@ def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tenso
     Returns:
         What the critic gave, and gradients of the shape of ``x``.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False), networks_in_bfloat16(x.device.type, False):
         x = x.detach().to(torch.promote_types(x.dtype, torch.float32))  # float64 stays what it is
         if torch.compiler.is_compiling():  # autograd.grad with a double backward does not compile
 

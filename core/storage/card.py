@@ -188,8 +188,9 @@ def _training(config: Config, record: Mapping[str, Any]) -> list[str]:
         ("method", f"`{method}`" + (f", {_linked(about['paper'])}" if about.get("paper") else "")),
         ("steps", f"{record['steps']:,}" + (f" of {record['of']:,}" if record["of"] != record["steps"] else "")
          + f" with batches of {train.batch_size}{passes}"),
-        ("optimizer", f"{train.optimizer}, learning rate {train.lr:g}, {train.schedule}"
-         + (f", moving average with a half-life of {train.average:,.0f} observations" if train.average else "")),
+        ("optimizer", f"{train.optimizer}, learning rate {_course(train.lr, 'g')}, {train.schedule}"
+         + (f", moving average with a half-life of {_course(train.average, ',.0f')} observations"
+            if train.average else "")),
         ("seed", str(record["seed"])),
         ("precision", str(called.get("precision", "float32"))),
         ("took", f"{_duration(record['seconds'])} on {_machine(machine)}"),
@@ -315,3 +316,8 @@ def _quoted(word: str) -> str:
     import shlex
 
     return shlex.quote(word)
+
+
+def _course(value: float | tuple[float, float], form: str) -> str:
+    """A number, or what it goes from and to."""
+    return " to ".join(format(v, form) for v in value) if isinstance(value, tuple) else format(value, form)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genzoo.core.distributed.sharding import own_part
 from genzoo.core.model import Model
@@ -14,12 +14,15 @@ from genzoo.core.model import Model
 class Average:
     """An exponential moving average of all of a model; buffers (batch norm's statistics) are copied.
 
+    A module's buffers that follow what it learned, such as a codebook that is moved by averages, belong to the
+    parameters of that moment: those that its attribute ``averaged: tuple[str, ...]`` names are averaged with them.
+
     The half-life grows from zero to its value over the first observations (it is at most a twentieth of
     those seen), so that the average forgets the random initialization.
 
     Args:
         model: the source.
-        half_life: in observations.
+        half_life: in observations; may be set anew at any time.
         ramp: largest half-life as a share of the observations seen.
     """
 
@@ -32,7 +35,14 @@ class Average:
         """Follow a model from here on; again after both were split over processes (each averages its part)."""
         self._sources = [own_part(p.detach()) for p in model.parameters()]
         self._targets: list[Tensor] = [own_part(p) for p in self.model.parameters()]
-        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
+        named = averaged_buffers(model)
+        self._buffers = []
+        for (name, target), source in zip(self.model.named_buffers(), model.buffers(), strict=True):
+            if name in named:
+                self._targets.append(target)
+                self._sources.append(source)
+            else:
+                self._buffers.append((target, source))
 
     @torch.no_grad()
     def update(self, seen: int, batch: int) -> None:
@@ -42,3 +52,18 @@ class Average:
         torch._foreach_lerp_(self._targets, self._sources, 1 - decay)
         for target, source in self._buffers:  # of several types, so not in one call
             target.copy_(source)
+
+
+def averaged_buffers(model: nn.Module) -> set[str]:
+    """Full names of the buffers that modules name as averaged.
+
+    Raises:
+        AttributeError: if a module names what is no buffer of its own.
+    """
+    found = set()
+    for path, module in model.named_modules():
+        for name in getattr(module, "averaged", ()):
+            if name not in module._buffers:
+                raise AttributeError(f"{type(module).__name__}.averaged names {name!r}, which is no buffer of it")
+            found.add(f"{path}.{name}".lstrip("."))
+    return found

@@ -143,13 +143,16 @@ class Checkpoints(Observer):
 
 
 class HeldOut(Observer):
-    """Computes the held-out loss at intervals and keeps the best model."""
+    """Computes the held-out loss at intervals, keeps the best model, and ends training where it gets no better."""
 
     def __init__(self, trainer: Trainer, every: int, keep: Callable[[Trainer, float], None] | None) -> None:
         per_epoch = math.ceil(len(trainer.data) / (trainer.options.batch_size * trainer.turns))
         # Each improvement is written to disk, so on tiny data an epoch would be too often.
         self.every, self.keep = every or min(max(per_epoch, 50), trainer.steps), keep
-        self.best = min((r["held-out loss"] for r in trainer.history if "held-out loss" in r), default=math.inf)
+        losses = [r["held-out loss"] for r in trainer.history if "held-out loss" in r]
+        self.best = min(losses, default=math.inf)
+        self.worse = len(losses) - 1 - losses.index(self.best) if losses else 0  # losses since the best
+        self._end(trainer)
 
     def step(self, trainer: Trainer) -> None:
         """Judge if it is time."""
@@ -161,7 +164,14 @@ class HeldOut(Observer):
         if not math.isfinite(loss):
             raise GenzooError(f"training broke down at step {trainer.step}: the held-out loss is {loss}")
         trainer.note({"held-out loss": loss})
+        self.worse += 1
         if loss < self.best:
-            self.best = loss
+            self.best, self.worse = loss, 0
+            if trainer.options.patience:
+                trainer.best = {k: v.clone() for k, v in trainer.model.state_dict().items()}
             if self.keep:
                 self.keep(trainer, loss)
+        self._end(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
+        trainer.converged = 0 < trainer.options.patience <= self.worse

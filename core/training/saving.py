@@ -86,7 +86,7 @@ def final_metrics(trainer: Trainer) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     losses = [r["held-out loss"] for r in trainer.history if "held-out loss" in r]
     if losses:
-        metrics["held-out loss"] = losses[-1]
+        metrics["held-out loss"] = losses[-1] if trainer.best is None else min(losses)
     model = trainer.model
     if model.encoder is not None and trainer.step:
         seen = trainer.held_out if trainer.held_out is not None else trainer.data

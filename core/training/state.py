@@ -29,6 +29,7 @@ def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
     found |= {f"objective.{k}": v for k, v in trainer.objective.state_dict().items()}
     if trainer.average:  # the kept model is the average, so the one that is moving goes here
         found |= {f"model.{k}": sharding.whole_tensor(v) for k, v in nets.model.state_dict().items()}
+    found |= {f"best.{k}": v for k, v in (trainer.best or {}).items()}
     for seat in trainer.seats:
         for i, p in enumerate(seat.parameters):
             for k, v in seat.optimizer.state.get(p, {}).items():
@@ -129,5 +130,6 @@ def _bring(
     trainer.step, trainer.seconds = plain["step"], plain["seconds"]
     trainer.history = list(plain["history"])
     trainer.attempt = plain.get("attempt", 0)
+    trainer.best = {k: v.to(trainer.device) for k, v in under("best.").items()} or None
     trainer.terms.load(plain.get("unrecorded", {}))
     trainer.gather()

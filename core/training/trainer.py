@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,23 @@ from torch import Tensor, nn
 
 from genzoo.core.config import TrainOptions
 from genzoo.core.data import Data
-from genzoo.core.data.feed import BINARIZE, Feed
+from genzoo.core.data.feed import Feed
 from genzoo.core.distributed import sharding
-from genzoo.core.distributed.gather import distributed, playing_together, summed, synchronized
+from genzoo.core.distributed.gather import playing_together, synchronized
 from genzoo.core.distributed.runtime import Ballot, Runtime
 from genzoo.core.errors import UsageError
+from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.core.model import Model
-from genzoo.core.noise import Draws, stream_seed
-from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
+from genzoo.core.noise import Draws, scheduled, stream_seed
+from genzoo.core.objective import Networks, Objective
 from genzoo.core.training import state
 from genzoo.core.training.average import Average
-from genzoo.core.training.fused_adam import Stepper
-from genzoo.core.training.optimizers import clip_gradients, lr_factor, make_optimizer
+from genzoo.core.training.optimizers import clip_gradients, course
 from genzoo.core.training.terms import ADVICE, GRAD, BrokeDown, Terms
+from genzoo.core.training.turns import Seat, distribute, refuse_coupled, restore_buffers, seen_in
+from genzoo.core.training.validation import held_out_loss
 
-_NOISE, _HELD_OUT, _ATTEMPT = 1, 4, 5  # streams of randomness, beside those of `genzoo.core.data.feed`
+_NOISE, _ATTEMPT = 1, 5  # streams of randomness, beside those of `genzoo.core.data.feed`
 SKIPS = 10  # turns of a player in a row that may be left out
 
 
@@ -52,36 +53,6 @@ class Observer:
         """Called when training stops for a reason that is no error."""
 
 
-class Turn(nn.Module):
-    """One player's loss as a module: what is compiled, and what a distributed engine wraps."""
-
-    def __init__(self, objective: Objective, nets: Networks, player: str) -> None:
-        super().__init__()
-        self.objective, self.nets, self.player = objective, nets, player
-
-    def forward(self, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor]) -> tuple[Tensor, Loss]:
-        """Return what is minimized (0-d) and the loss it came from."""
-        loss = self.objective.loss(self.player, self.nets, Batch(x, y), noise)
-        return loss.total(), loss
-
-
-@dataclass
-class Seat:
-    """A player with what the trainer keeps for it: the turn that it plays, what that moves, and how."""
-
-    player: Player
-    turn: Callable[..., Any]
-    parameters: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer
-    lr: float
-    skipped: int = 0  # turns left out in a row
-    apart: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)  # in it, gradients stay one's own
-    move: Stepper = field(init=False)  # the optimizer's step, and its gradients forgotten
-
-    def __post_init__(self) -> None:
-        self.move = Stepper(self.optimizer)
-
-
 class Trainer:
     """Trains networks by an objective.
 
@@ -92,7 +63,8 @@ class Trainer:
         options: how.
         held_out: data for the held-out loss, or None.
         seed: of the order of the data and of all noise.
-        precision: ``float32``, or ``bfloat16`` autocast; penalties, likelihoods and KL stay in float32.
+        precision: ``float32``, or ``bfloat16``: networks compute in autocast; losses, penalties, likelihoods and KL
+            stay in float32.
         compile_turns: compile every player's turn with torch.compile.
         observers: what watches.
         record: how the run was called, beyond its config; kept in checkpoints, and must be equal to resume.
@@ -134,6 +106,8 @@ class Trainer:
         self.held_out, self.record = held_out, dict(record or {})
         if held_out is not None and type(objective).held_out is Objective.held_out:
             raise UsageError("this objective has no held-out loss: leave train.validation at 0")
+        if options.patience and held_out is None:
+            raise UsageError("train.patience waits for a better held-out loss: set train.validation, such as 0.1")
         self.observers = list(observers)
         self.about: dict[str, Any] = {}  # what the registry knows of the composition, for the record
         self.conditional = nets.model.classes > 0
@@ -142,9 +116,11 @@ class Trainer:
         self.attempt = 0  # how often the run went back to a checkpoint
         self.save_wanted = self.save_due = False  # process 0 wants a checkpoint; all are agreed to save one now
         self.history: list[dict[str, float]] = []
-        self._autocast: Callable[[], Any] = nullcontext
+        self.converged = False  # the held-out loss got no better for `TrainOptions.patience`
+        self.best: dict[str, Tensor] | None = None  # tensors of the best model, where that is watched
+        self.autocast: Callable[[], Any] = nullcontext
         if precision == "bfloat16":
-            self._autocast = lambda: torch.autocast(self.device.type, torch.bfloat16)
+            self.autocast = lambda: networks_in_bfloat16(self.device.type)
         batch = options.batch_size
         self._share = self.runtime.share(batch)  # of every global batch, what this process computes
         own = self._share.stop - self._share.start
@@ -168,12 +144,17 @@ class Trainer:
         players = objective.players()
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
         self.steps = options.steps or math.ceil(options.epochs * len(data) / (batch * self.turns))
-        self._draws = self._draws_for(batch)
+        count, n = self._share.stop - self._share.start, len(data)
+        self._draws = Draws(
+            batch, self.device, start=self._share.start, count=count, steps=self.steps, population=n
+        )  # of a global batch, of which this process keeps its own part
         self._parts = [slice(i, i + own // options.accumulate) for i in range(0, own, own // options.accumulate)]
         nets.train()
         if self.runtime.size > 1:
             synchronized(nets)
-        self.average = Average(nets.model, options.average) if options.average else None
+        self._changing_average = isinstance(options.average, tuple)
+        ramp = {"ramp": math.inf} if self._changing_average else {}
+        self.average = Average(nets.model, self._half_life(), **ramp) if options.average else None
         self._whole: Model | None = None  # where the model is split: a copy that is not
         if shard:
             self._whole = sharding.unsharded(nets.model, self.device if self.runtime.first else torch.device("cpu"))
@@ -182,14 +163,7 @@ class Trainer:
                 sharding.shard(self.average.model, self.runtime)
                 self.average.follow(nets.model)
         self._dropout = any(getattr(m, "p", 0) and isinstance(m, nn.modules.dropout._DropoutNd) for m in nets.modules())
-        self.seats = []
-        for player in players:
-            parameters = [p for name in player.moves for p in nets.part(name).parameters()]
-            lr = options.lr if player.lr is None else player.lr
-            turn: Callable[..., Any] = Turn(objective, nets, player.name)
-            if compile_turns:
-                turn = torch.compile(turn)
-            self.seats.append(Seat(player, turn, parameters, make_optimizer(parameters, options, lr), lr))
+        self.seats = [Seat.of(player, objective, nets, options, compiled=compile_turns) for player in players]
         self._wrapped, self._ballot, self._agreed = False, Ballot(self.runtime), False
         self.terms = Terms([p.name for p in players], self.runtime)
         self._settled: dict[str, Tensor] | None = None
@@ -201,21 +175,27 @@ class Trainer:
 
         Where it is split over processes this is a copy, as it was when all of them last called `gather`.
         """
-        return self._whole if self._whole is not None else self._kept
+        return self._whole if self._whole is not None else self.kept
 
     @property
-    def _kept(self) -> Model:
+    def kept(self) -> Model:
+        """The model that is kept, as this process has it: split where it is split."""
         return self.average.model if self.average else self.nets.model
 
     def gather(self) -> None:
         """Bring the copy of a model that is split up to date; all processes must call this together."""
         if self._whole is not None:
-            sharding.fill(self._whole, self._kept)
+            sharding.fill(self._whole, self.kept)
 
     @property
     def sharded(self) -> bool:
         """Whether the generator is split over processes."""
         return self._whole is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to train: the last step was made, or the held-out loss got no better."""
+        return self.step >= self.steps or self.converged
 
     @property
     def seen(self) -> int:
@@ -238,10 +218,12 @@ class Trainer:
             self._distribute()
             for observer in self.observers:
                 observer.start(self)
-            while self.step < self.steps and not (self.stopping if self.runtime.size == 1 else self._agreed):
+            while not self.done and not (self.stopping if self.runtime.size == 1 else self._agreed):
                 self._one_step()
                 self.step += 1
                 if self.average:
+                    if self._changing_average:
+                        self.average.half_life = self._half_life()
                     self.average.update(self.seen, self.turns * self.options.batch_size)
                 if self.step % self.options.log_every == 0 or self.step == self.steps:
                     self.flush()
@@ -250,6 +232,8 @@ class Trainer:
                 for observer in self.observers:
                     observer.step(self)
         self._ballot.close(2)
+        if self.converged:
+            self.flush()
         self.terms.read()
         self.gather()
         for observer in self.observers:
@@ -260,69 +244,44 @@ class Trainer:
         if self.runtime.size == 1:
             return
         self._agreed = bool(self.runtime.most(torch.tensor([float(self.stopping)])).item())
-        if self._wrapped or self._agreed:
-            return
-        self._wrapped = True
-        batch = self.batch_at(self.step * self.turns, self.options.batch_size)
-        for seat in self.seats:
-            self._focus(seat)
-            idle = self._idle(seat, *batch)
-            own = {id(p) for p in seat.parameters if not sharding.is_sharded(p)}
-            if not own:
-                continue
-            assert isinstance(seat.turn, nn.Module)
-            seat.turn = turn = distributed(seat.turn, own, find_unused=idle)
-            seat.apart = turn.no_sync
-
-    def _idle(self, seat: Seat, x: Tensor, y: Tensor | None) -> bool:
-        """Whether a turn leaves some of its player's parameters without gradient; the networks stay as they were."""
-        before = [b.clone() for b in self.nets.buffers()]
-        noise = self.objective.draw(seat.player.name, self._draws.at(self.seed, self.step, _NOISE), self.nets.model)
-        with self._autocast(), playing_together(True):
-            total, _ = Turn(self.objective, self.nets, seat.player.name)(x, y, noise)
-        total.backward()
-        idle = any(p.grad is None for p in seat.parameters)
-        seat.optimizer.zero_grad(set_to_none=True)
-        self._restore(before)
-        return bool(self.runtime.most(torch.tensor([float(idle)])).item())
-
-    @torch.no_grad()
-    def _restore(self, buffers: list[Tensor]) -> None:
-        for buffer, before in zip(self.nets.buffers(), buffers, strict=True):
-            buffer.copy_(before)
+        if not (self._wrapped or self._agreed):
+            self._wrapped = True
+            distribute(self)
 
     def _one_step(self) -> None:
         size = self.options.batch_size
-        factor = lr_factor(self.options, self.step, self.steps)
         batch: tuple[Tensor, Tensor | None] | None = None
         stream = 0
         for number, seat in enumerate(self.seats):
             if len(self.seats) > 1:
-                self._focus(seat)
-            for group in seat.optimizer.param_groups:
-                group["lr"] = seat.lr * factor
+                self.focus(seat)
+            seat.rates.apply(seat.optimizer, self.options, self.step, self.steps)
             for turn in range(seat.player.turns):
                 if number == 0 or batch is None:
                     batch = self.batch_at(self.step * self.turns + turn, size)
-                draws = self._draws.at(self._noise_seed, self.step, _NOISE + 8 * stream)
-                noise = self.objective.draw(seat.player.name, draws, self.nets.model)
+                noise = self.draw(seat.player.name, stream)
                 if self._dropout:  # it draws from the global generator, and each process for itself
                     rank = (self.runtime.rank,) if self.runtime.rank else ()
                     torch.manual_seed(stream_seed(self._noise_seed, self.step, _NOISE + 8 * stream, *rank))
                 self._play(seat, *batch, noise)
                 stream += 1
 
+    def draw(self, player: str, stream: int) -> dict[str, Tensor]:
+        """The noise of a turn at this step, the ``stream``-th of it."""
+        draws = self._draws.at(self._noise_seed, self.step, _NOISE + 8 * stream)
+        draws.course = course(self.options, self.step, self.steps)
+        return self.objective.draw(player, draws, self.nets.model)
+
     @property
     def _noise_seed(self) -> int:
         return stream_seed(self.seed, _ATTEMPT, self.attempt) if self.attempt else self.seed
 
-    def _draws_for(self, batch: int) -> Draws:
-        """Draws of a global batch, of which this process keeps its own part."""
-        share = self.runtime.share(batch)
-        return Draws(batch, self.device, start=share.start, count=share.stop - share.start, steps=self.steps)
+    def _half_life(self) -> float:
+        return scheduled(self.options.average, course(self.options, self.step, self.steps))
 
     def _play(self, seat: Seat, x: Tensor, y: Tensor | None, noise: dict[str, Tensor]) -> None:
-        n, skips = len(self._parts), self.on_nan == "skip"
+        n, limit = len(self._parts), self.options.skip_above
+        skips = self.on_nan == "skip" or limit > 0
         losses, found = [], []
         before = [b.clone() for b in self.nets.buffers()] if skips else []
         for number, part in enumerate(self._parts):
@@ -332,9 +291,9 @@ class Trainer:
             else:
                 noise_part, x_part, y_part = noise, x, y
             with seat.apart() if number < n - 1 else nullcontext():
-                with self._autocast(), playing_together(self.runtime.size > 1):
+                with self.autocast(), playing_together(self.runtime.size > 1):
                     total, loss = seat.turn(x_part, y_part, noise_part)
-                self._refuse_coupled(loss)
+                refuse_coupled(loss, n, self.runtime.size)
                 if n > 1:
                     total = total / n
                 total.backward()
@@ -346,41 +305,21 @@ class Trainer:
         logged = (self.step + 1) % self.options.log_every == 0 or self.step + 1 == self.steps
         clips = self.options.clip or skips or logged
         norm = clip_gradients(seat.parameters, self.options.clip) if clips else None
-        if skips and norm is not None and not self._finite(norm, *losses):
-            self._restore(before)
+        if skips and norm is not None and not self._may_move(norm, losses, limit):
+            restore_buffers(self.nets, before)
             self._skip(seat, self.terms.take_back(n))
             return
         seat.skipped = 0
         if logged and norm is not None and GRAD not in terms:  # its size before clipping, of the steps that are logged
             self.terms.add(self.step, seat.player.name, {GRAD: norm.detach()})
         seat.move()
-        self.objective.follow(seat.player.name, self.nets, self._seen(found, set(loss.sums)))
+        self.objective.follow(seat.player.name, self.nets, seen_in(found, set(loss.sums), self.runtime.size))
 
-    def _seen(self, parts: list[dict[str, Tensor]], sums: set[str]) -> dict[str, Tensor]:
-        """What a turn found over all parts and processes: means of what is watched, and sums."""
-        if not parts[0]:
-            return {}
-        with playing_together(self.runtime.size > 1):
-            total = summed(parts)
-        return {k: v if k in sums else v / self.runtime.size for k, v in total.items()}
-
-    def _refuse_coupled(self, loss: Loss) -> None:
-        """Refuse terms that would silently be another number where a process sees a part of the batch only."""
-        if loss.coupled and len(self._parts) > 1:
-            raise UsageError(
-                f"the terms {', '.join(loss.coupled)} depend on the whole batch and cannot be computed in "
-                "parts: set train.accumulate=1"
-            )
-        apart = [name for name in loss.coupled if name not in loss.gathered]
-        if apart and self.runtime.size > 1:
-            raise UsageError(
-                f"the terms {', '.join(apart)} depend on the whole batch, and this objective computes them from each "
-                "process's part: train it on one process, or gather them with genzoo.core.distributed.gather.whole"
-            )
-
-    def _finite(self, *numbers: Tensor) -> bool:
-        """Whether numbers are finite on all processes; waits for the device."""
-        bad = ~torch.isfinite(torch.stack([n.float() for n in numbers])).all()
+    def _may_move(self, norm: Tensor, losses: list[Tensor], limit: float) -> bool:
+        """Whether a gradient is below a limit, and it and the losses are finite, everywhere; waits for the device."""
+        bad = ~torch.isfinite(torch.stack([n.float() for n in (norm, *losses)])).all()
+        if limit:
+            bad = bad | (norm > limit)
         return not self.runtime.most(bad[None].float()).item()
 
     def _skip(self, seat: Seat, bad: list[str]) -> None:
@@ -389,12 +328,14 @@ class Trainer:
         seat.skipped += 1
         self.terms.skipped += 1
         if seat.skipped > SKIPS:
+            limit = self.options.skip_above
+            what = "not finite" + (f" or above train.skip_above={limit:g}" if limit and not bad else "")
             raise BrokeDown(
                 f"training broke down at step {self.step + 1}: {bad[0] if bad else 'the gradient'} of player "
-                f"{seat.player.name!r} was not finite in {seat.skipped} turns in a row, all of them skipped; {ADVICE}"
+                f"{seat.player.name!r} was {what} in {seat.skipped} turns in a row, all of them skipped; {ADVICE}"
             )
 
-    def _focus(self, seat: Seat) -> None:
+    def focus(self, seat: Seat) -> None:
         """Let only this player's parameters record gradients, so that no others are computed."""
         for other in self.seats:
             if other is not seat:
@@ -423,45 +364,14 @@ class Trainer:
         for observer in self.observers:
             observer.log(self, record)
 
-    @torch.no_grad()
     def validate(self) -> float | None:
         """Mean held-out loss per observation of the kept model, or None if there is none."""
-        if self.held_out is None or len(self.held_out) == 0:
-            return None
-        model, training = self._kept, self.nets.training
-        # The whole game with the kept model in place of the one that is moving.
-        nets = Networks(model, dict(self.nets.critics.items()))
-        nets.eval()
-        name, total, n = self.seats[0].player.name, 0.0, len(self.held_out)
-        size = min(max(self.options.batch_size, 256), n)
-        try:
-            starts = range(0, n, size)
-            # Processes take batches in turns; all go through all of them where the model is split.
-            for i in range(len(starts)) if self._whole is not None else self.runtime.mine(len(starts)):
-                start = starts[i]
-                count = min(size, n - start)
-                index = torch.arange(start, start + count, device=self.held_out.device)
-                # The whole held-out set is judged at the end of all warm-ups, with the same noise every time.
-                draws = Draws(count, self.device).at(self.seed, i, _HELD_OUT)
-                draws.step = draws.steps = 1
-                uniform = None
-                if self.held_out.dynamic:
-                    uniform = Draws(count, self.device).at(self.seed, i, BINARIZE).uniform(*self.held_out.spec.shape)
-                    uniform = uniform.to(index.device)
-                x, y = self.held_out.batch(index, uniform)
-                batch = Batch(x.to(self.device), y.to(self.device) if y is not None and self.conditional else None)
-                noise = self.objective.draw(name, draws, model)
-                value = self.objective.held_out(nets, batch, noise)
-                if value is None:
-                    return None
-                total += value.sum(dtype=torch.float32).item()
-            if self._whole is None and self.runtime.size > 1:
-                total = self.runtime.total(torch.tensor([total])).item()
-        finally:
-            self.nets.train(training)
-            if self.average:
-                self.average.model.eval()
-        return total / n
+        return held_out_loss(self)
+
+    def keep_best(self) -> None:
+        """Put the best model of `TrainOptions.patience` in place of the kept one: training is over."""
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
 
     # Checkpoints: everything that the next step depends on.
 

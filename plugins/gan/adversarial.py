@@ -119,6 +119,8 @@ class Adversarial(Objective):
             for name, term in self._terms().items():
                 if draws.step % term.options.every == 0:
                     noise |= {f"{name}.{k}": v for k, v in term.draw(draws, model).items()}
+                    if isinstance(term.options.weight, tuple):
+                        noise[f"{name}.weight"] = draws.number(draws.scheduled(term.options.weight))
                     if term.options.every > 1:  # what stands here tells the turn that the term is due
                         noise[f"{name}.every"] = draws.number(1.0)
         augmentations: Any = self.augmentations.items()
@@ -160,7 +162,8 @@ class Adversarial(Objective):
         terms |= self.penalty(critic, batch, fake, noise)
         for name, r in due.items():
             judged.noise = {k[len(name) + 1 :]: v for k, v in noise.items() if k.startswith(f"{name}.")}
-            terms[name] = r.options.weight * r.options.every * r.term(judged)
+            weight: Any = noise.get(f"{name}.weight", r.options.weight)
+            terms[name] = weight * r.options.every * r.term(judged)
         shown = {"real": judged.real_score, "fake": judged.fake_score}
         return self._loss(critic, terms, shown, tuple(k for k, r in due.items() if r.coupled))
 

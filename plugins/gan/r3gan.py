@@ -43,6 +43,17 @@ from genzoo.registry import declare
                 "train.schedule": "cosine",
                 "train.average": 0,
             },
+            # As published for 32x32 colour: 20 million observations, everything on a cosine.
+            "cifar10": {
+                "objective.gamma": (0.05, 0.005),
+                "train.batch_size": 512,
+                "train.epochs": 400,
+                "train.lr": (2e-4, 5e-5),
+                "train.betas": (0.0, 0.9),
+                "train.beta2": (0.9, 0.99),
+                "train.schedule": "cosine",
+                "train.average": (0.0, 5_000_000),
+            },
             "stacked-digits": {"train.lr": 5e-4, "train.schedule": "cosine", "objective.gamma": 0.5},
             "stacked-fashion": {"train.lr": 5e-4, "train.schedule": "cosine", "objective.gamma": 0.5},
         },
@@ -62,7 +73,9 @@ class R3GAN(Adversarial):
     class Options(Adversarial.Options):
         """Options of R3GAN."""
 
-        gamma: float = option(1.0, "weight γ of both gradient penalties", low=0)
+        gamma: float | tuple[float, float] = option(
+            1.0, "weight γ of both gradient penalties; START,END follows train.schedule", low=0
+        )
 
     options: Options
 

@@ -222,8 +222,7 @@ def fit(
         metrics = _train(trainer, config, folder, threads=threads, reports=reports, watch=watch, progress=progress)
     model = trainer.model.requires_grad_(False).eval()
     apart(model)
-    finished = trainer.step == trainer.steps
-    return Run(model, config, trainer.history, metrics, folder, finished, trainer.step, trainer.seconds)
+    return Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds)
 
 
 def _precision(asked: str, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> str:
@@ -272,6 +271,8 @@ def _train(
                 trainer.train()
                 if folder is not None:
                     save(folder, trainer)
+                if trainer.done:
+                    trainer.keep_best()
                 break
             except BrokeDown as e:
                 if bar is not None:

@@ -8,7 +8,8 @@ import torch
 from genzoo.core.config import TrainOptions
 from genzoo.core.errors import GenzooError
 from genzoo.core.objective import Loss
-from genzoo.core.training.trainer import Observer, lr_factor, make_optimizer
+from genzoo.core.training.optimizers import lr_factor, make_optimizer
+from genzoo.core.training.trainer import Observer
 
 RECIPES = ["vae", "gan", "wgan", "wgan-gp", "r3gan"]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.errors import UsageError
+from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
 from genzoo.core.spec import DataSpec
@@ -269,7 +270,7 @@ def dtypes(case: Case) -> None:
                 where = f"{game.setting}, player {player.name!r}{', bfloat16 autocast' if half else ''}"
                 trial = game.again()
                 with no_doubles(where):
-                    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                    with networks_in_bfloat16("cpu", half):
                         loss = lost(trial, player, noise)
                     for name, value in loss.terms.items():
                         _one_per_observation(name, value, where, torch.float32)

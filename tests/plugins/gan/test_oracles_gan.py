@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
-from genzoo.core.training.trainer import make_optimizer
+from genzoo.core.training.optimizers import make_optimizer
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.gan.r3gan import R3GAN
 from genzoo.plugins.gan.wgan import WGAN

@@ -1,0 +1,134 @@
+"""A player's turn as a module, what the trainer keeps for each player, and turns that several processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.config import TrainOptions
+from genzoo.core.distributed import sharding
+from genzoo.core.distributed.gather import distributed, playing_together, summed
+from genzoo.core.errors import UsageError
+from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
+from genzoo.core.training.fused_adam import Stepper
+from genzoo.core.training.optimizers import Rates, make_optimizer
+
+if TYPE_CHECKING:
+    from genzoo.core.training.trainer import Trainer
+
+
+class Turn(nn.Module):
+    """One player's loss as a module: what is compiled, and what a distributed engine wraps."""
+
+    def __init__(self, objective: Objective, nets: Networks, player: str) -> None:
+        super().__init__()
+        self.objective, self.nets, self.player = objective, nets, player
+
+    def forward(
+        self, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], weight: Tensor | None = None
+    ) -> tuple[Tensor, Loss]:
+        """Return what is minimized (0-d) and the loss it came from; ``weight (B,)`` is of each observation."""
+        loss = self.objective.loss(self.player, self.nets, Batch(x, y), noise)
+        if weight is None:
+            return loss.total(), loss
+        each = loss.per_observation()
+        if each.shape != weight.shape:
+            raise UsageError(
+                f"train.class_weights needs a loss for each observation, and that of player {self.player!r} has shape "
+                f"{tuple(each.shape)} for {len(weight)}: set it to none"
+            )
+        return (each * weight).mean(), loss
+
+
+@dataclass
+class Seat:
+    """A player with what the trainer keeps for it: the turn that it plays, what that moves, and how."""
+
+    player: Player
+    turn: Callable[..., Any]
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    rates: Rates
+    skipped: int = 0  # turns left out in a row
+    apart: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)  # in it, gradients stay one's own
+    move: Stepper = field(init=False)  # the optimizer's step, and its gradients forgotten
+
+    def __post_init__(self) -> None:
+        self.move = Stepper(self.optimizer)
+
+    @classmethod
+    def of(
+        cls, player: Player, objective: Objective, nets: Networks, options: TrainOptions, *, compiled: bool = False
+    ) -> Seat:
+        """Make the turn and the optimizer of a player."""
+        parameters = [p for name in player.moves for p in nets.part(name).parameters()]
+        rates, turn = Rates.of(player, options), Turn(objective, nets, player.name)
+        optimizer = make_optimizer(parameters, options, rates)
+        return cls(player, torch.compile(turn) if compiled else turn, parameters, optimizer, rates)
+
+
+def refuse_coupled(loss: Loss, parts: int, processes: int) -> None:
+    """Refuse terms that would silently be another number where a process sees a part of the batch only.
+
+    Raises:
+        UsageError: naming the terms.
+    """
+    if loss.coupled and parts > 1:
+        raise UsageError(
+            f"the terms {', '.join(loss.coupled)} depend on the whole batch and cannot be computed in "
+            "parts: set train.accumulate=1"
+        )
+    apart = [name for name in loss.coupled if name not in loss.gathered]
+    if apart and processes > 1:
+        raise UsageError(
+            f"the terms {', '.join(apart)} depend on the whole batch, and this objective computes them from each "
+            "process's part: train it on one process, or gather them with genzoo.core.distributed.gather.whole"
+        )
+
+
+def seen_in(parts: list[dict[str, Tensor]], sums: set[str], processes: int) -> dict[str, Tensor]:
+    """What a turn found over all parts and processes, for `Objective.follow`: means of what is watched, and sums."""
+    if not parts[0]:
+        return {}
+    with playing_together(processes > 1):
+        total = summed(parts)
+    return {k: v if k in sums else v / processes for k, v in total.items()}
+
+
+def distribute(trainer: Trainer) -> None:
+    """Let each turn's gradients be averaged over all processes; they must call this together."""
+    batch = trainer.batch_at(trainer.step * trainer.turns, trainer.options.batch_size)
+    for seat in trainer.seats:
+        trainer.focus(seat)
+        idle = _idle(trainer, seat, *batch)
+        own = {id(p) for p in seat.parameters if not sharding.is_sharded(p)}
+        if not own:
+            continue
+        assert isinstance(seat.turn, nn.Module)
+        seat.turn = turn = distributed(seat.turn, own, find_unused=idle)
+        seat.apart = turn.no_sync
+
+
+def _idle(trainer: Trainer, seat: Seat, x: Tensor, y: Tensor | None) -> bool:
+    """Whether a turn leaves some of its player's parameters without gradient; the networks stay as they were."""
+    before = [b.clone() for b in trainer.nets.buffers()]
+    noise = trainer.draw(seat.player.name, 0)
+    with trainer.autocast(), playing_together(True):
+        total, _ = Turn(trainer.objective, trainer.nets, seat.player.name)(x, y, noise)
+    total.backward()
+    idle = any(p.grad is None for p in seat.parameters)
+    seat.optimizer.zero_grad(set_to_none=True)
+    restore_buffers(trainer.nets, before)
+    return bool(trainer.runtime.most(torch.tensor([float(idle)])).item())
+
+
+@torch.no_grad()
+def restore_buffers(nets: Networks, buffers: list[Tensor]) -> None:
+    """Bring the networks' buffers back to earlier copies."""
+    for buffer, before in zip(nets.buffers(), buffers, strict=True):
+        buffer.copy_(before)
