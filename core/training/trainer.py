@@ -136,17 +136,15 @@ class Trainer:
         )
         self.data = self.feed.data
         if own % options.accumulate:
-            each = f" on each of {self.runtime.size} processes" if self.runtime.size > 1 else ""
-            raise UsageError(
-                f"train.batch_size ({own}{each}) must be a multiple of train.accumulate ({options.accumulate})"
-            )
+            each = f"{own} on each of {self.runtime.size} processes" if self.runtime.size > 1 else str(own)
+            raise UsageError(f"train.batch_size ({each}) must be a multiple of train.accumulate ({options.accumulate})")
 
         players = objective.players()
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
         self.steps = options.steps or math.ceil(options.epochs * len(data) / (batch * self.turns))
-        count, n = self._share.stop - self._share.start, len(data)
+        n = len(data)
         self._draws = Draws(
-            batch, self.device, start=self._share.start, count=count, steps=self.steps, population=n
+            batch, self.device, start=self._share.start, count=own, steps=self.steps, population=n
         )  # of a global batch, of which this process keeps its own part
         self._parts = [slice(i, i + own // options.accumulate) for i in range(0, own, own // options.accumulate)]
         nets.train()

@@ -55,6 +55,7 @@ class Loop:
         self.model, self.latent = nets.model, config.latent.size
         self.average = None
         if config.train.average:
+            assert isinstance(config.train.average, float)
             self.average = copy.deepcopy(nets.model).requires_grad_(False)
             self.targets: list[Tensor] = list(self.average.parameters())
             self.sources = [p.detach() for p in nets.model.parameters()]
@@ -79,6 +80,7 @@ class Loop:
     def adam(self, module: nn.Module) -> torch.optim.Optimizer:
         """Fused Adam with the config's settings."""
         o = self.config.train
+        assert isinstance(o.lr, float)  # constant: loops by hand follow no schedule
         return torch.optim.Adam(module.parameters(), lr=o.lr, betas=o.betas, fused=True)
 
     def follow(self) -> None:
