@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from statistics import NormalDist, median
 
 import numpy as np
@@ -14,13 +15,17 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core.errors import GenzooError
-from genzoo.plugins.apps.bench import benchmarks as bench
-from genzoo.plugins.apps.bench import equal, hand, quality, rivals, speed
-from genzoo.plugins.apps.bench.cases import CASES, prepare
-from genzoo.plugins.apps.bench.pairs import interleaved, interval, ratio_of
-from genzoo.plugins.apps.bench.wae import mmd
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.plugins.apps.bench import bench_cli
 
+bench_cli.laboratory()  # from here on genzoo_bench is there
+import genzoo_bench as bench  # noqa: E402
+from genzoo_bench import equal, hand, quality, rivals, speed  # noqa: E402
+from genzoo_bench.cases import CASES, prepare  # noqa: E402
+from genzoo_bench.pairs import interleaved, interval, ratio_of  # noqa: E402
+from genzoo_bench.wae import mmd  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 BY_HAND = [name for name, case in CASES.items() if case.loop is not None]
 
@@ -258,3 +263,10 @@ def test_precisions_are_judged_by_the_same_metrics(tmp_path, monkeypatch):
     assert a != b  # they were not computed the same way
     assert a == pytest.approx(b, rel=0.02)
     assert len(bench.quality_table(lines).rows) == 2
+
+
+def test_without_a_clone_it_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT / "tests" / "bench")  # what lies in the working directory is not run
+    monkeypatch.setattr(bench_cli, "__file__", str(tmp_path / "genzoo" / "plugins" / "apps" / "bench" / "bench_cli.py"))
+    with pytest.raises(UsageError, match="needs a clone of genzoo's repository"):
+        bench_cli.laboratory()

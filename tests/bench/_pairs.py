@@ -1,4 +1,4 @@
-"""Pairs of times for the scripts beside this file, by `genzoo.plugins.apps.bench`'s own rules."""
+"""Pairs of times for the scripts beside this file, by the rules of ``genzoo bench train``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Callable
 
 import torch
-
-from genzoo.plugins.apps.bench.pairs import interleaved, interval
+from genzoo_bench.pairs import interleaved, interval
 
 __all__ = ["interval", "line", "ratios"]
 

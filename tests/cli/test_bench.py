@@ -42,3 +42,12 @@ def test_json_is_all_there_is_on_stdout(genzoo):
 )
 def test_what_is_asked_wrongly_is_one_sentence(genzoo, arguments, says):
     genzoo("bench", *arguments).sentence(says, code=2)
+
+
+def test_help_tells_of_every_option(genzoo):
+    ran = genzoo("bench", "train", "--help")
+    assert ran.code == 0
+    assert ran.out.startswith("Usage: genzoo bench train [OPTIONS]")
+    assert "--against" in ran.out
+    listed = genzoo("bench", "--help").out
+    assert [name for name in ("train", "sample", "defaults", "precision", "zoo", "modes") if name not in listed] == []

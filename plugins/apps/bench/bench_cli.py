@@ -2,125 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import importlib
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from genzoo.core.errors import UsageError
 from genzoo.registry.console.arguments import assignments, several
 from genzoo.registry.console.options import Device, Json, Quiet, Set, Threads, shown
 from genzoo.registry.console.output import emit_json, hint, table
 
-if TYPE_CHECKING:
-    from genzoo.plugins.apps.bench.bench_report import Table
-
-Cases = Annotated[str, typer.Option(help="Which trainings, as a,b,c; default all that are measured.")]
-Pairs = Annotated[int, typer.Option(min=1, help="Rounds of A, B, A, B, …: 15 or more for an interval of 95 %.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the table (.md) and the numbers (.json).")]
-
-
-def train(
-    cases: Cases = "",
-    pairs: Pairs = 15,
-    against: Annotated[
-        str, typer.Option(help="Which of hand, pythae, torchgan, mimicry, recorded, as a,b; default all.")
-    ] = "",
-    threads: Threads = None,
-    device: Device = "auto",
-    batch_size: Annotated[int | None, typer.Option(min=1, help="In place of the recipes' own.")] = None,
-    out: Out = None,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Time training against hand-written loops and other libraries, on the same networks and batches."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
-
-    lines = bench.train(
-        several(cases) or tuple(bench.CASES), pairs=pairs, against=several(against) or bench.AGAINST,
-        threads=threads, device=device, batch_size=batch_size, out=out, progress=shown(quiet),
-    )  # fmt: skip
-    _tell(bench.speed_table(lines), [asdict(line) for line in lines], "train", out, json, threads, device)
+LABORATORY = {
+    "train": "Time training against hand-written loops and other libraries, on the same networks and batches.",
+    "sample": "Time sampling to an .npz against the generator's bare forward pass, and measure its memory.",
+    "defaults": "Time what each default of the trainer brings: fused Adam, averages, bfloat16, channels last.",
+    "precision": "Train in float32 and in bfloat16 with the same seeds and compare the metrics.",
+}
+bench = typer.Typer(
+    help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 
 
-def sample(
-    cases: Cases = "",
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples.")] = 50_000,
-    pairs: Pairs = 15,
-    threads: Threads = None,
-    device: Device = "auto",
-    out: Out = None,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Time sampling to an .npz against the generator's bare forward pass, and measure its memory."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
+def laboratory() -> Any:
+    """Import what only a clone of the repository has, from ``tests/bench`` beside this package.
 
-    lines = bench.sample(
-        several(cases) or bench.SAMPLED, n=n, pairs=pairs, threads=threads, device=device, out=out,
-        progress=shown(quiet),
-    )  # fmt: skip
-    _tell(bench.sampling_table(lines), [asdict(line) for line in lines], "sample", out, json, threads, device)
+    Raises:
+        UsageError: if this is no clone.
+    """
+    folder = Path(__file__).resolve().parents[3] / "tests" / "bench"
+    if not (folder / "genzoo_bench").is_dir():
+        raise UsageError("this benchmark needs a clone of genzoo's repository, installed with 'pip install -e .'")
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    return importlib.import_module("genzoo_bench.commands")
 
 
-def defaults(
-    cases: Cases = "",
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Also with every turn compiled: minutes of warm-up.")
-    ] = False,
-    pairs: Pairs = 15,
-    threads: Threads = None,
-    device: Device = "auto",
-    out: Out = None,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Time what each default of the trainer brings: fused Adam, averages, bfloat16, channels last."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
-
-    lines = bench.defaults(
-        several(cases) or bench.MEASURED, changes=tuple(bench.CHANGES) if compile else None, pairs=pairs,
-        threads=threads, device=device, out=out, progress=shown(quiet),
-    )  # fmt: skip
-    _tell(bench.defaults_table(lines), [asdict(line) for line in lines], "defaults", out, json, threads, device)
+def _measure(context: typer.Context) -> None:
+    laboratory().app([str(context.info_name), *context.args], prog_name="genzoo bench", standalone_mode=False)
 
 
-def precision(
-    cases: Cases = "",
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of each run.")] = 1000,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 3,
-    threads: Threads = None,
-    device: Device = "auto",
-    out: Out = None,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Train in float32 and in bfloat16 with the same seeds and compare the metrics."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
-
-    lines = bench.precision(
-        several(cases) or bench.JUDGED, steps=steps, seeds=seeds, threads=threads, device=device, out=out,
-        progress=shown(quiet),
-    )  # fmt: skip
-    _tell(bench.quality_table(lines), [asdict(line) for line in lines], "precision", out, json, threads, device)
+for _name, _help in LABORATORY.items():
+    _anything = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    bench.command(_name, help=_help, context_settings=_anything)(_measure)
 
 
-def _tell(
-    found: Table, lines: list[dict[str, Any]], name: str, out: Path | None, json: bool, threads: int | None, device: str
-) -> None:
-    """Print a table, or its numbers, with what it was measured on."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
-
-    about = bench.machine_named(device, threads)
-    if json:
-        emit_json({"machine": about, "lines": lines})
-        return
-    table(found.rows, found.header)
-    hint(f"on {bench.sentence(about)}")
-    if out:
-        hint(f"table and numbers in {out / name}.md and .json")
-
-
+@bench.command()
 def zoo(
     data: Annotated[str, typer.Option(help="Name of a data set.")] = "fashion-mnist",
     budget: Annotated[str, typer.Option(help="Training time of each recipe, as 90s, 10min or 1h.")] = "10min",
@@ -166,6 +96,7 @@ def zoo(
          + (f"; {before} of {len(board.lines)} trainings were there before" if before else ""))  # fmt: skip
 
 
+@bench.command()
 def modes(
     data: Annotated[
         str, typer.Option(help="Of grid25, ring8, stacked-digits and stacked-fashion, as a,b; default all.")
@@ -209,6 +140,7 @@ def modes(
     )
 
 
+@bench.command()
 def sensitivity(
     data: Annotated[str, typer.Option(help="A data set of labelled 8-bit images.")] = "fashion-mini",
     metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; default all that judge samples.")] = "",
@@ -243,6 +175,7 @@ def sensitivity(
         hint(f"page and numbers in {out / 'sensitivity'}.md and .json")
 
 
+@bench.command()
 def likelihood(
     seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
     epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 10,
@@ -268,12 +201,3 @@ def likelihood(
         return
     print(f"NLL {nll:.2f} ± {error:.2f} nats over {images} test images "
           f"(importance-weighted, {samples} samples each, {ess:.1f} effective)")  # fmt: skip
-
-
-bench = typer.Typer(
-    help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-)
-for _command in (train, sample, defaults, precision, zoo, modes, sensitivity, likelihood):
-    bench.command()(_command)

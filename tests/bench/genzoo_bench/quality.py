@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from genzoo.core.training.precision import Precision
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
-from genzoo.plugins.apps.bench.cases import CASES
-from genzoo.plugins.apps.bench.speed import known
 from genzoo.plugins.extractors.fashion_classifier import FashionClassifier
 from genzoo.plugins.metrics.frechet import frechet
+from genzoo_bench.cases import CASES
+from genzoo_bench.speed import known
 
 JUDGED = ("vae-conv", "dcgan", "wgan-gp-conv")
 SAMPLES = 6000

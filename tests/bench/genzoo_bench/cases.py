@@ -14,11 +14,11 @@ from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.training.trainer import Trainer
-from genzoo.plugins.apps.bench import hand
-from genzoo.plugins.apps.bench.wae import WAE
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
+from genzoo_bench import hand
+from genzoo_bench.wae import WAE
 
 MLP = {"generator": "mlp", "encoder": "mlp"}
 SQUARED = {"likelihood": "gaussian", "likelihood.sigma": "fixed", "train.validation": 0}

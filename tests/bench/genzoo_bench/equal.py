@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.objective import Batch, Loss, Networks, Objective
-from genzoo.plugins.apps.bench.cases import Prepared
-from genzoo.plugins.apps.bench.hand import Source
+from genzoo_bench.cases import Prepared
+from genzoo_bench.hand import Source
 
 Turn = tuple[Tensor, dict[str, Tensor]]
 
@@ -37,7 +37,8 @@ class Replay(Source):
 
     def batch(self) -> Tensor:
         """The next turn's."""
-        x, self.noise = self.turns.popleft()
+        x, noise = self.turns.popleft()
+        self.noise = {name.rpartition(".")[2]: v for name, v in noise.items()}  # without the regularizer's name
         return x
 
     def normal(self, name: str, size: int) -> Tensor:

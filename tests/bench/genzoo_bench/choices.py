@@ -14,9 +14,9 @@ from tqdm import tqdm
 from genzoo.core.training.fused_adam import Stepper
 from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
-from genzoo.plugins.apps.bench.cases import CASES, Case, Prepared, prepare
-from genzoo.plugins.apps.bench.pairs import Ratio, Work, interleaved, ratio_of
-from genzoo.plugins.apps.bench.speed import known, ours, steps_for
+from genzoo_bench.cases import CASES, Case, Prepared, prepare
+from genzoo_bench.pairs import Ratio, Work, interleaved, ratio_of
+from genzoo_bench.speed import known, ours, steps_for
 
 MEASURED = ("vae-mlp", "vae-conv", "wgan-gp-conv", "gan-mlp", "dcgan")
 

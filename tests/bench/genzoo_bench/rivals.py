@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.core.data import to_model
-from genzoo.plugins.apps.bench.cases import Prepared
-from genzoo.plugins.apps.bench.wae import SCALES, WAE, WEIGHT
+from genzoo_bench.cases import Prepared
+from genzoo_bench.wae import SCALES, WAE, WEIGHT
 
 Epoch = Callable[[], None]
 INSTALL = {

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
-from genzoo.plugins.apps.bench.cases import CASES, prepare
-from genzoo.plugins.apps.bench.pairs import Ratio, interleaved, ratio_of
-from genzoo.plugins.apps.bench.speed import known
 from genzoo.registry.verbs.sample import sample as sample_to
+from genzoo_bench.cases import CASES, prepare
+from genzoo_bench.pairs import Ratio, interleaved, ratio_of
+from genzoo_bench.speed import known
 
 SAMPLED = ("vae-conv", "dcgan", "gan-mlp")
 BATCH = 256  # observations at a time, as `genzoo sample` takes them
