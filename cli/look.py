@@ -61,7 +61,7 @@ def list_entries(
 
 def _singular(kind: str | None) -> str | None:
     """``recipes`` is as good as ``recipe``."""
-    from genzoo.registry.entries import KINDS
+    from genzoo.registry.kinds import KINDS
 
     return kind[:-1] if kind and kind not in KINDS and kind.endswith("s") and kind[:-1] in KINDS else kind
 
@@ -71,7 +71,7 @@ def show_entry(
     json: Json = False,
 ) -> None:
     """Describe one entry: summary, paper, plugin, options with types and defaults."""
-    from genzoo.registry.entries import PARTS
+    from genzoo.registry.kinds import PARTS, TABLE
     from genzoo.registry.verbs.load import show
 
     e = show(name)
@@ -90,7 +90,7 @@ def show_entry(
         rows.append(["  needs", ", ".join(e["data"]["needs"])])
     recipe = e["data"] if e["kind"] == "recipe" else {}
     if recipe:
-        parts = [f"{k} {recipe[k]}" for k in PARTS if recipe[k]]
+        parts = [f"{k} {v if isinstance(v, str) else ', '.join(v)}" for k in PARTS if (v := recipe[k])]
         rows.append(["  made of", ", ".join(parts) + (", conditional" if recipe["conditional"] else "")])
     table(rows)
     for version in e.get("versions", []) if e["kind"] == "weights" else []:
@@ -100,9 +100,8 @@ def show_entry(
         print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
     if e["options"]:
         print("\n  options (--set NAME=VALUE):")
-        prefix = {"recipe": "", "dataset": "data.", "metric": f"{e['name']}.", "tracker": f"{e['name']}."}.get(
-            e["kind"], f"{e['kind']}."
-        )
+        prefix = TABLE[e["kind"]].prefix.replace("*", e["name"])
+        prefix += "." if prefix else ""
         table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
     for preset, settings in recipe.get("presets", {}).items():
         print(f"\n  on {preset} data:")

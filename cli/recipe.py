@@ -7,8 +7,21 @@ from typing import Annotated
 
 import typer
 
-from genzoo.registry.console.arguments import assignments
-from genzoo.registry.console.options import Json, Set
+from genzoo.registry.console.arguments import assignments, listed
+from genzoo.registry.console.options import (
+    Augmentation,
+    Conditional,
+    Critic,
+    Encoder,
+    Generator,
+    Json,
+    Likelihood,
+    Objective,
+    Posterior,
+    Prior,
+    Regularizer,
+    Set,
+)
 from genzoo.registry.console.output import emit_json, hint
 
 
@@ -26,12 +39,16 @@ def save(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write, ….toml; without it, stdout.")] = None,
     set_: Set = None,
-    objective: Annotated[str | None, typer.Option(help="Objective, in place of the recipe's.")] = None,
-    generator: Annotated[str | None, typer.Option(help="Generator (decoder) architecture.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder architecture.")] = None,
-    critic: Annotated[str | None, typer.Option(help="Critic architecture.")] = None,
-    likelihood: Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")] = None,
-    conditional: Annotated[bool | None, typer.Option(help="Condition on the class label.")] = None,
+    objective: Objective = None,
+    generator: Generator = None,
+    encoder: Encoder = None,
+    critic: Critic = None,
+    likelihood: Likelihood = None,
+    posterior: Posterior = None,
+    prior: Prior = None,
+    regularizer: Regularizer = None,
+    augmentation: Augmentation = None,
+    conditional: Conditional = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -47,6 +64,10 @@ def save(
         "encoder": encoder,
         "critic": critic,
         "likelihood": likelihood,
+        "posterior": posterior,
+        "prior": prior,
+        "regularizer": listed(regularizer),
+        "augmentation": listed(augmentation),
         "conditional": conditional,
     }
     given = assignments(set_) | {k: v for k, v in parts.items() if v is not None}

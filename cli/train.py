@@ -11,8 +11,25 @@ import typer
 from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
 from genzoo.core.units import parse_size
-from genzoo.registry.console.arguments import assignments, in_processes
-from genzoo.registry.console.options import Data, Device, Json, Quiet, Set, Threads
+from genzoo.registry.console.arguments import assignments, in_processes, listed
+from genzoo.registry.console.options import (
+    Augmentation,
+    Conditional,
+    Critic,
+    Data,
+    Device,
+    Encoder,
+    Generator,
+    Json,
+    Likelihood,
+    Objective,
+    Posterior,
+    Prior,
+    Quiet,
+    Regularizer,
+    Set,
+    Threads,
+)
 from genzoo.registry.console.output import emit_json, hint
 
 
@@ -32,12 +49,16 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Observations per turn.")] = None,
     seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
     set_: Set = None,
-    objective: Annotated[str | None, typer.Option(help="Objective, in place of the recipe's.")] = None,
-    generator: Annotated[str | None, typer.Option(help="Generator (decoder) architecture.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder architecture.")] = None,
-    critic: Annotated[str | None, typer.Option(help="Critic architecture.")] = None,
-    likelihood: Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")] = None,
-    conditional: Annotated[bool | None, typer.Option(help="Condition on the class label.")] = None,
+    objective: Objective = None,
+    generator: Generator = None,
+    encoder: Encoder = None,
+    critic: Critic = None,
+    likelihood: Likelihood = None,
+    posterior: Posterior = None,
+    prior: Prior = None,
+    regularizer: Regularizer = None,
+    augmentation: Augmentation = None,
+    conditional: Conditional = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
@@ -81,10 +102,13 @@ def train(
         "encoder": encoder,
         "critic": critic,
         "likelihood": likelihood,
+        "posterior": posterior,
+        "prior": prior,
+        "regularizer": listed(regularizer),
+        "augmentation": listed(augmentation),
+        "conditional": conditional,
     }
     given |= {k: v for k, v in parts.items() if v is not None}
-    if conditional is not None:
-        given["conditional"] = conditional
     memory = parse_size(data_memory, "--data-memory")
     _check_names(recipe, data, given)
     in_processes(devices, advice="go on with the same command and --resume")
@@ -139,14 +163,19 @@ def train(
 def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
     """Find unknown names before anything heavy is imported."""
     from genzoo.registry import the_registry
+    from genzoo.registry.entries import check_listed
+    from genzoo.registry.kinds import LISTS, SINGLE
     from genzoo.registry.recipes.read import find
     from genzoo.registry.verbs.data import entry_for
 
     registry = the_registry()
     home = find(registry, recipe).home if recipe is not None else ()
-    for kind in ("objective", "generator", "encoder", "critic", "likelihood"):
+    for kind in SINGLE:
         if given.get(kind):
             registry.get(kind, given[kind], prefer=home)
+    for kind in LISTS:
+        for word in check_listed("--", kind, given.get(kind) or ()):
+            registry.get(kind, word.partition("=")[0], prefer=home)
     entry_for(registry, data)
 
 
@@ -154,7 +183,7 @@ def _describe(trainer: Any, config: Any) -> None:
     """Say on stderr what is trained."""
     if not trainer.runtime.first:
         return
-    for kind, part in config.parts.items():
+    for kind, part in config.components():
         options = ", ".join(f"{k}={v}" for k, v in part.options.items())
         hint(f"{kind}: {part.name} ({part.distribution} {part.version}) {options}")
     hint(f"latent: {config.latent.text}; conditional: {config.conditional}")

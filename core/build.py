@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
 from torch import nn
 
-from genzoo.core.config import Config
+from genzoo.core.augmentation import Augmentation
+from genzoo.core.config import Config, Part
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Implicit, Likelihood
 from genzoo.core.model import Model
@@ -16,6 +17,7 @@ from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.posterior import NormalHead, PosteriorHead
 from genzoo.core.prior import NormalPrior, Prior
+from genzoo.core.regularizer import Regularizer
 
 NETWORKS: dict[str, type[Any]] = {"generator": Generator, "encoder": Encoder, "critic": Critic}
 Resolve = Callable[[str, str], type[Any]]  # (kind, name) to class: the registry's business
@@ -27,28 +29,29 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
     Args:
         config: the composition.
         resolve: turns a kind and a name into a class.
-        critics: whether to build the critics too (not for loading).
+        critics: whether to build what only training needs too: critics, regularizers, augmentations.
 
     Raises:
         UsageError: if a part is missing, superfluous, or does not go with the others; says why.
     """
 
     def make(kind: str, base: type[Any], *args: Any) -> Any:
-        part = config.parts[kind]
-        cls = resolve(kind, part.name)
-        if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise UsageError(f"{kind} {part.name!r} is not a {base.__name__}")
-        return cls(*args, cls.Options(**part.options))
+        return make_part(kind, config.parts[kind], base, resolve, *args)
 
     objective: Objective = make("objective", Objective)
     name, spec, latent, classes = config.parts["objective"].name, config.data, config.latent, config.classes
     if config.conditional and not spec.classes:
         raise UsageError("a conditional model needs labels, and this data has none")
+    if critics:
+        add_lists(objective, name, config.lists, resolve)
     plan = objective.plan(spec, classes)
     needs = {kind: plan.wants(kind) for kind in NETWORKS} | {"likelihood": plan.likelihood}
     for kind, needed in needs.items():
         if needed and kind not in config.parts:
             raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
+    for kind, wanted in {"posterior": isinstance(plan.posterior, str), "prior": plan.prior is not None}.items():
+        if not wanted and kind in config.parts:
+            raise UsageError(f"objective {name!r} takes no {kind}")
 
     if latent.numbers == 0 and (plan.posterior is not None or not plan.likelihood):
         raise UsageError(f"latent.size must be at least 1, not 0: objective {name!r} cannot do without codes")
@@ -83,3 +86,31 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
                 )
         judges |= {key: maker() for key, maker in plan.extras.items()}
     return objective, Networks(model, judges)
+
+
+def add_lists(objective: Objective, name: str, lists: Mapping[str, tuple[Part, ...]], resolve: Resolve) -> None:
+    """Give an objective the regularizers and augmentations of a composition: its plan may go by them.
+
+    Raises:
+        UsageError: naming the objective, if it does not take them, or has one of that name already.
+    """
+    bases: dict[str, tuple[type[Any], nn.ModuleDict]] = {
+        "regularizer": (Regularizer, objective.regularizers), "augmentation": (Augmentation, objective.augmentations),
+    }  # fmt: skip
+    for kind, parts in lists.items():
+        base, there = bases[kind]
+        for part in parts:
+            key = part.name.replace(".", "-")
+            if kind not in objective.takes:
+                raise UsageError(f"objective {name!r} takes no {kind}: leave out {', '.join(p.name for p in parts)}")
+            if key in there:
+                raise UsageError(f"objective {name!r} has the {kind} {part.name!r} already: leave it out")
+            there[key] = make_part(kind, part, base, resolve)
+
+
+def make_part(kind: str, part: Part, base: type[Any], resolve: Resolve, *args: Any) -> Any:
+    """Make a component: its class, given ``args`` and its options."""
+    cls = resolve(kind, part.name)
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise UsageError(f"{kind} {part.name!r} is not a {base.__name__}")
+    return cls(*args, cls.Options(**part.options))  # type: ignore[attr-defined]

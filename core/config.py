@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from genzoo.core.options import option, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.core.storage import schema
 
-FORMAT = 1  # of config.json; every format ever released loads for ever
+FORMAT = 2  # of config.json; every format ever released loads for ever, and the oldest that can say it is written
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Part:
         return cls(**text, options=schema.plain_options(data["options"], f"{kind}.options"))
 
 
-KINDS = ("objective", "generator", "encoder", "critic", "likelihood")
+KINDS = ("objective", "generator", "encoder", "critic", "likelihood", "posterior", "prior")  # one of each, at most
+LISTS = ("regularizer", "augmentation")  # any number of each
+NORMAL = "normal"  # posterior and prior where a composition names none
+_SINCE_2 = ("posterior", "prior", *LISTS)
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,9 @@ class Config:
         data: what an observation is.
         latent: the code space.
         conditional: whether the networks take class labels.
-        parts: kind (objective, generator, encoder, critic, likelihood) to component.
+        parts: kind (one of `KINDS`) to component. No posterior or prior means the `NORMAL` one.
         train: values of `TrainOptions`.
+        lists: kind (one of `LISTS`) to components, in order; a kind without any is absent.
     """
 
     recipe: str
@@ -110,22 +115,48 @@ class Config:
     conditional: bool
     parts: dict[str, Part]
     train: TrainOptions
+    lists: dict[str, tuple[Part, ...]] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
         """Classes that the networks are conditioned on, 0 if unconditional."""
         return self.data.classes if self.conditional else 0
 
+    def components(self) -> Iterator[tuple[str, Part]]:
+        """Every component with its kind: `parts`, then those of `lists`."""
+        yield from self.parts.items()
+        for kind, several in self.lists.items():
+            for part in several:
+                yield kind, part
+
+    def component(self, kind: str, name: str) -> Part | None:
+        """The component of a kind, and of a name where there may be several; None if there is none."""
+        return self.parts.get(kind) or next((p for p in self.lists.get(kind, ()) if p.name == name), None)
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by dotted name, as ``options`` of `genzoo.fit` take it: parts by kind, then their options."""
+        found: dict[str, Any] = {}
+        for kind, part in self.parts.items():
+            found |= {kind: part.name} | {f"{kind}.{k}": v for k, v in part.options.items()}
+        for kind, several in self.lists.items():
+            found[kind] = tuple(p.name for p in several)
+            found |= {f"{kind}.{p.name}.{k}": v for p in several for k, v in p.options.items()}
+        found["conditional"] = self.conditional
+        found |= {f"latent.{k}": v for k, v in self.latent.__dict__.items()}
+        return found | {f"train.{k}": v for k, v in self.train.__dict__.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``config.json``."""
+        new = bool(self.lists) or any(kind in self.parts for kind in _SINCE_2)
         train = {k: list(v) if isinstance(v, tuple) else v for k, v in self.train.__dict__.items()}
         return {
-            "format": FORMAT,
+            "format": FORMAT if new else 1,
             "recipe": self.recipe,
             "data": self.data.to_dict(),
             "latent": self.latent.to_dict(),
             "conditional": self.conditional,
             **{kind: part.to_dict() for kind, part in self.parts.items()},
+            **{kind: [part.to_dict() for part in several] for kind, several in self.lists.items()},
             "train": train,
         }
 
@@ -136,7 +167,7 @@ class Config:
         Nothing is guessed or left out: unknown keys, values of another type (``"32"`` for 32), numbers out of
         range and texts that would act on a terminal are refused.
         """
-        known = {"format", "recipe", "data", "latent", "conditional", "train", *KINDS}
+        known = {"format", "recipe", "data", "latent", "conditional", "train", *KINDS, *LISTS}
         schema.table(data, "it", known, needed=("recipe", "data", "latent", "conditional", "objective", "train"))
         if not isinstance(data["conditional"], bool):
             raise UsageError("conditional must be true or false")
@@ -147,9 +178,22 @@ class Config:
             conditional=data["conditional"],
             parts={kind: Part.from_dict(data[kind], kind) for kind in KINDS if kind in data},
             train=TrainOptions(**schema.exact(options_of(TrainOptions), data["train"], "train")),
+            lists={kind: _several(data[kind], kind) for kind in LISTS if kind in data},
         )
 
 
+def _several(data: Any, kind: str) -> tuple[Part, ...]:
+    """The components of a kind that may have several."""
+    if not isinstance(data, list) or not 0 < len(data) <= MOST_LISTED:
+        raise UsageError(f"{kind} must be a list of 1 to {MOST_LISTED} components")
+    parts = tuple(Part.from_dict(part, kind) for part in data)
+    for part in parts:
+        if sum(p.name == part.name for p in parts) > 1:
+            raise UsageError(f"{kind} has {part.name!r} twice")
+    return parts
+
+
+MOST_LISTED = 100
 # Far beyond what anybody has, and far below what would take long to write down.
 MOST_NUMBERS, MOST_CLASSES = 2**31, 2**20
 

@@ -16,6 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from genzoo.core.errors import did_you_mean
+from genzoo.registry.kinds import TABLE
+
 if TYPE_CHECKING:
     from typing import Unpack
 
@@ -39,15 +42,10 @@ def _unchanged(cls: Class) -> Class:
     return cls
 
 
-generator: Decorator = _decorator
-encoder: Decorator = _decorator
-critic: Decorator = _decorator
-likelihood: Decorator = _decorator
-prior: Decorator = _decorator
-dataset: Decorator = _decorator
-extractor: Decorator = _decorator
-store: Decorator = _decorator
-tracker: Decorator = _decorator
+def __getattr__(kind: str) -> Decorator:
+    if kind in TABLE and TABLE[kind].declared:
+        return _decorator
+    raise AttributeError(f"there is no declare.{kind}{did_you_mean(kind, [k for k in TABLE if TABLE[k].declared])}")
 
 
 def objective(
@@ -72,6 +70,10 @@ def recipe(
     encoder: str | None = None,
     critic: str | None = None,
     likelihood: str | None = None,
+    posterior: str | None = None,
+    prior: str | None = None,
+    regularizer: Sequence[str] = (),
+    augmentation: Sequence[str] = (),
     conditional: bool = False,
     options: Mapping[str, Any] | None = None,
     presets: Mapping[str, Mapping[str, Any]] | None = None,

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
-from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.options import OptionInfo
 from genzoo.core.spec import Modality
+from genzoo.registry.kinds import KINDS, LISTS, PARTS, SINGLE
 
-KINDS = (
-    "recipe",
-    "objective",
-    "generator",
-    "encoder",
-    "critic",
-    "likelihood",
-    "prior",
-    "dataset",
-    "metric",
-    "extractor",
-    "weights",
-    "store",
-    "tracker",
-    "command",
-)
+__all__ = ["KINDS", "LISTS", "PARTS", "SINGLE", "Entry", "PluginRecord", "article", "origin"]
+
 MODALITIES: tuple[str, ...] = get_args(Modality)
-PARTS = ("objective", "generator", "encoder", "critic", "likelihood")
 
 LONGEST = 1000  # characters of a line of text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _REFERENCE = re.compile(r"([A-Za-z0-9._/-]+[:/])?[a-z0-9][a-z0-9._-]*")
 _OPTION = re.compile(r"[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*")
+_LISTED = re.compile(rf"({'|'.join(LISTS)})\.[a-z0-9][a-z0-9._-]*\.[A-Za-z][A-Za-z0-9_]*")
+MOST_LISTED = 100  # parts of one kind in a composition
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,7 @@ class Entry:
         plugin: the entry point's name.
         distribution: the installed package that carries the plugin.
         version: that package's version.
-        data: a recipe's contents: ``objective``, ``generator``, ``encoder``, ``critic``, ``likelihood``,
+        data: a recipe's contents: the parts by kind (`PARTS`; of `LISTS` a tuple of ``NAME`` or ``NAME=NUMBER``),
             ``conditional``, ``options`` and ``presets``; a metric's ``direction``, ``unit`` and ``needs``;
             of weights ``versions`` (number to ``target``, ``files``, ``hub``, ``commit``, …) and ``default``.
         api: the plugin API that the plugin was written for.
@@ -207,11 +196,68 @@ def check_words(kind: str, name: str, what: str, value: object, allowed: Iterabl
     return tuple(value)
 
 
-def check_reference(recipe: str, part: str, value: object) -> str:
+def check_reference(recipe: str, part: str, value: object, where: str = "") -> str:
     """Return a part's name, which may be written ``plugin:name``, or raise GenzooError."""
     if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
-        raise GenzooError(f"recipe {recipe!r}: {part} must be the name of {article(part)}, not {value!r}")
+        where = f"recipe {recipe!r}: " if recipe else where
+        raise GenzooError(f"{where}{part} must be the name of {article(part)}, not {value!r}")
     return value
+
+
+def check_listed(where: str, kind: str, value: object) -> tuple[str, ...]:
+    """Return the parts of a kind that may have several, each ``NAME`` or ``NAME=NUMBER``, or raise GenzooError.
+
+    Args:
+        where: what says so, for messages.
+        kind: one of `LISTS`.
+        value: a sequence, or text: one, or several with commas between; ``none`` is none.
+    """
+    if isinstance(value, str):
+        value = [] if value.strip() in ("", "none") else [word.strip() for word in value.split(",")]
+    if not isinstance(value, (list, tuple)) or len(value) > MOST_LISTED:
+        raise GenzooError(f"{where}{kind} takes names such as 'r1' or 'r1=0.5', in a list, not {value!r}")
+    seen = set[str]()
+    for word in value:
+        reference = word.partition("=")[0] if isinstance(word, str) else word
+        check_reference("", kind, reference, where)
+        if (bare := part_name(word)) in seen:
+            raise GenzooError(f"{where}{kind} names {bare!r} twice")
+        seen.add(bare)
+    return tuple(value)
+
+
+def part_name(word: str) -> str:
+    """The bare name in ``NAME``, ``PLUGIN:NAME`` or ``NAME=NUMBER``."""
+    return re.split("[:/]", word.partition("=")[0])[-1]
+
+
+def first_option(what: str, infos: Sequence[OptionInfo]) -> OptionInfo:
+    """The option that ``NAME=NUMBER`` sets; raises UsageError if there is none."""
+    if not infos:
+        raise UsageError(f"{what} has no options, so no number goes with its name")
+    return infos[0]
+
+
+def reference_of(named: Mapping[str, Any], group: str) -> str | None:
+    """The name under which a group's part was named, if it was: of ``critic``, or ``regularizer.r1``."""
+    kind, _, bare = group.partition(".")
+    if not bare:
+        return named.get(kind)
+    return next((w.partition("=")[0] for w in named.get(kind) or () if part_name(w) == bare), None)
+
+
+def groups_of(named: Mapping[str, Any]) -> tuple[str, ...]:
+    """The groups of options that a composition has: one for each part, ``latent`` and ``train``."""
+    listed = (f"{kind}.{part_name(word)}" for kind in LISTS for word in named.get(kind) or ())
+    return (*SINGLE, *listed, "latent", "train")
+
+
+def group_of(key: str) -> tuple[str, str]:
+    """Split an option's dotted name into its group and its own: ``regularizer.r1`` and ``weight``."""
+    group, _, name = key.partition(".")
+    if group in LISTS:
+        group, _, name = key.rpartition(".")
+    return group, name
 
 
 def check_options(recipe: str, what: str, options: object, parts: bool = False) -> dict[str, Any]:
@@ -228,11 +274,13 @@ def check_options(recipe: str, what: str, options: object, parts: bool = False) 
         raise GenzooError(f"recipe {recipe!r}: {what} must be a dict of options by dotted name, not {options!r}")
     checked: dict[str, Any] = {}
     for key, value in options.items():
-        if parts and key in PARTS[1:]:
+        if parts and key in LISTS:
+            checked[key] = check_listed(f"recipe {recipe!r}: ", key, value)
+        elif parts and key in SINGLE[1:]:
             checked[key] = None if value is None else check_reference(recipe, key, value)
         elif parts and key == "conditional" and isinstance(value, bool):
             checked[key] = value
-        elif not isinstance(key, str) or not _OPTION.fullmatch(key):
+        elif not isinstance(key, str) or not (_LISTED if key.partition(".")[0] in LISTS else _OPTION).fullmatch(key):
             raise GenzooError(f"recipe {recipe!r}: {what} has {key!r} where a name like 'objective.beta' belongs")
         else:
             checked[key] = _plain(value, f"recipe {recipe!r}: {key} in {what}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.evaluation.report import DIRECTIONS, NEEDS
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
+from genzoo.registry.kinds import TABLE, Kind
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -38,8 +39,18 @@ class About(TypedDict, total=False):
     tags: Sequence[str]
 
 
+class Plain(Protocol):
+    """What registers an entry of most kinds."""
+
+    def __call__(self, name: str, target: str, **about: Unpack[About]) -> None:
+        """Register a class by name."""
+
+
 class Registrar:
     """Collects what one plugin registers.
+
+    Beside the methods that stand here there is one for each further kind of `genzoo.registry.kinds.TABLE`:
+    ``registry.generator(name, target, **about)``.
 
     Every method raises `GenzooError` at once for an ill-formed name, target, modality or option, for an
     unknown keyword, and for a name that the plugin has registered before. What a plugin registered before
@@ -66,18 +77,6 @@ class Registrar:
         """Take nothing more: who comes after the hook has returned is told so."""
         self._closed = True
 
-    def generator(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a `genzoo.core.networks.Generator`."""
-        self._add("generator", name, target, about)
-
-    def encoder(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a `genzoo.core.networks.Encoder`."""
-        self._add("encoder", name, target, about)
-
-    def critic(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a `genzoo.core.networks.Critic`."""
-        self._add("critic", name, target, about)
-
     def objective(
         self,
         name: str,
@@ -101,18 +100,6 @@ class Registrar:
                 raise GenzooError(f"objective {name!r}: recipe must be a dict or a tuple of dicts, not {given!r}")
             inherited = {k: getattr(entry, k) for k in About.__annotations__}
             self._recipe({"name": name, "objective": name} | inherited | dict(given))
-
-    def likelihood(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a likelihood."""
-        self._add("likelihood", name, target, about)
-
-    def prior(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a prior over codes."""
-        self._add("prior", name, target, about)
-
-    def dataset(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a data set."""
-        self._add("dataset", name, target, about)
 
     def metric(
         self,
@@ -141,10 +128,6 @@ class Registrar:
             "needs": rules.check_words("metric", name, "needs", needs, NEEDS),
         }
         self._add("metric", name, target, about, data)
-
-    def extractor(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a feature extractor for metrics."""
-        self._add("extractor", name, target, about)
 
     def weights(
         self,
@@ -239,10 +222,6 @@ class Registrar:
             raise GenzooError(f"store {name!r} cannot be registered: {name}: always means the same")
         self._add("store", name, target, about)
 
-    def tracker(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a `genzoo.core.training.trackers.Tracker`: then ``genzoo train --tracker NAME`` reports to it."""
-        self._add("tracker", name, target, about)
-
     def command(self, name: str, target: str, **about: Unpack[About]) -> None:
         """Register a command: ``genzoo NAME`` imports the target and runs it.
 
@@ -264,6 +243,10 @@ class Registrar:
         encoder: str | None = None,
         critic: str | None = None,
         likelihood: str | None = None,
+        posterior: str | None = None,
+        prior: str | None = None,
+        regularizer: Sequence[str] = (),
+        augmentation: Sequence[str] = (),
         conditional: bool = False,
         options: Mapping[str, Any] | None = None,
         presets: Mapping[str, Mapping[str, Any]] | None = None,
@@ -278,18 +261,25 @@ class Registrar:
             encoder: name of the encoder, if the objective has one.
             critic: name of the critic, if the objective has one.
             likelihood: name of the likelihood; None leaves it to the objective and the data.
+            posterior: name of the posterior, of an objective that has one; None leaves it to the objective.
+            prior: name of the prior; None leaves it to the objective.
+            regularizer: names of regularizers; ``r1=0.5`` sets the first option of ``r1``.
+            augmentation: names of augmentations, likewise.
             conditional: whether it is conditioned on the class label.
-            options: defaults by dotted name: ``{"objective.gp_weight": 10}``.
-            presets: by modality or name of a data set, options that go over ``options``; there
-                ``generator``, ``encoder``, ``critic`` and ``likelihood`` may also name another part, and
-                ``conditional`` be set.
+            options: defaults by dotted name: ``{"objective.gp_weight": 10, "regularizer.r1.every": 4}``.
+            presets: by modality or name of a data set, options that go over ``options``; there every part but
+                the objective may also be another, and ``conditional`` be set.
             **about: see `About`.
         """
         rules.check_name("recipe", name)
         data: dict[str, Any] = {"objective": rules.check_reference(name, "objective", objective)}
         data["generator"] = rules.check_reference(name, "generator", generator)
-        for part, value in (("encoder", encoder), ("critic", critic), ("likelihood", likelihood)):
+        optional = {"encoder": encoder, "critic": critic, "likelihood": likelihood, "posterior": posterior,
+                    "prior": prior}  # fmt: skip
+        for part, value in optional.items():
             data[part] = None if value is None else rules.check_reference(name, part, value)
+        for part, several in (("regularizer", regularizer), ("augmentation", augmentation)):
+            data[part] = rules.check_listed(f"recipe {name!r}: ", part, several)
         if not isinstance(conditional, bool):
             raise GenzooError(f"recipe {name!r}: conditional must be true or false, not {conditional!r}")
         if not isinstance(presets or {}, Mapping):
@@ -337,6 +327,10 @@ class Registrar:
             raise GenzooError(faults[0] + more)
         return self.entries[before:]
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, kind: str) -> Plain: ...
+
     def _recipe(self, keywords: Mapping[str, Any]) -> None:
         try:
             self.recipe(**keywords)
@@ -372,6 +366,23 @@ class Registrar:
             raise GenzooError(f"{kind} {name!r} is registered twice{f' ({other} and {target})' if other else ''}")
         self._entries[kind, name] = entry
         return entry
+
+
+def _method(kind: Kind) -> Callable[..., None]:
+    """The method that registers a kind of which no more is said than a name, a target and an `About`."""
+
+    def register(self: Registrar, name: str, target: str, **about: Unpack[About]) -> None:
+        self._add(kind.name, name, target, about)
+
+    register.__name__, register.__qualname__ = kind.name, f"Registrar.{kind.name}"
+    derives = f", a class that derives from `{kind.base.replace(':', '.')}`" if kind.base else ""
+    register.__doc__ = f"Register {rules.article(kind.name)}: {kind.help}{derives}."
+    return register
+
+
+for _kind in TABLE.values():
+    if _kind.plain:
+        setattr(Registrar, _kind.name, _method(_kind))
 
 
 def _plain_words(error: TypeError) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, options_of
 from genzoo.registry.discovery import guard, loader, scan_cache
-from genzoo.registry.entries import KINDS, MODALITIES, PARTS, Entry, PluginRecord, article
+from genzoo.registry.entries import MODALITIES, Entry, PluginRecord, article, first_option, part_name
+from genzoo.registry.kinds import KINDS, LISTS, SINGLE, TABLE
 
 if TYPE_CHECKING:
     from genzoo.core.training.run_view import Watched
@@ -235,7 +236,7 @@ class Registry:
             GenzooError: if it cannot be imported, is not there, or is no such class; names the plugin.
         """
         where = f"{entry.kind} {entry.name!r} of {entry.origin}"
-        if not entry.target or entry.kind in ("weights", "command"):
+        if not entry.target or TABLE[entry.kind].target != "class":
             raise GenzooError(f"{where} is no class to be loaded")
         found = self._import(entry)
         if not isinstance(found, type):
@@ -284,15 +285,22 @@ class Registry:
         from genzoo.core.spec import Latent
         from genzoo.registry.discovery import static
 
-        if entry.kind in ("weights", "store", "command"):
+        if not TABLE[entry.kind].options:
             return []
         if entry.kind != "recipe":
             with _told(entry):
                 return static.options(entry.target)
         defaults, groups = entry.data["options"], dict[str, list[OptionInfo]]()
-        for part in PARTS:
+        for part in SINGLE:
             if entry.data[part]:
                 groups[part] = self.options(self.get(part, entry.data[part], prefer=entry.home))
+        for kind in LISTS:
+            for word in entry.data[kind]:
+                name, _, number = word.partition("=")
+                group = f"{kind}.{part_name(word)}"
+                groups[group] = self.options(self.get(kind, name, prefer=entry.home))
+                if number:
+                    defaults = {f"{group}.{first_option(group, groups[group]).name}": number, **defaults}
         groups |= {"latent": options_of(Latent), "train": options_of(TrainOptions)}
         merged = []
         for group, infos in groups.items():
@@ -306,7 +314,7 @@ class Registry:
         """Return the docstring of an entry's class, read from the source; a recipe has none."""
         from genzoo.registry.discovery import static
 
-        if not entry.target or entry.kind in ("weights", "command"):
+        if not entry.target or TABLE[entry.kind].target != "class":
             return ""
         with _told(entry):
             return static.docstring(entry.target)

@@ -123,7 +123,7 @@ def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]
     lines += [
         f"A generative model of {what.get(kind, f'{kind} of shape {shape}')}{conditional}, made with "
         "[genzoo](https://pypi.org/project/genzoo/): "
-        f"{', '.join(f'{kind} `{part.name}`' for kind, part in config.parts.items() if kind != 'critic')}, "
+        f"{', '.join(f'{kind} `{part.name}`' for kind, part in config.components() if kind != 'critic')}, "
         f"codes of {config.latent.text} numbers"
         + (f", {record['parameters']:,} parameters" if record.get("parameters") else "")
         + "."
@@ -171,7 +171,7 @@ def _use(config: Config, name: str, record: Mapping[str, Any]) -> list[str]:
 
 def _packages(config: Config) -> list[str]:
     """Packages that the model's parts come from, genzoo first."""
-    made = {part.distribution or "genzoo": part.version for part in config.parts.values()}
+    made = {part.distribution or "genzoo": part.version for _, part in config.components()}
     return [n if n == "genzoo" or not made[n] else f"'{n}=={made[n]}'" for n in dict.fromkeys(["genzoo", *made])]
 
 

@@ -34,6 +34,23 @@ Weights = Annotated[
     str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
 ]
 
+# Parts in place of the recipe's: options of every command that composes.
+Objective = Annotated[str | None, typer.Option(help="Objective, in place of the recipe's.")]
+Generator = Annotated[str | None, typer.Option(help="Generator (decoder) architecture.")]
+Encoder = Annotated[str | None, typer.Option(help="Encoder architecture.")]
+Critic = Annotated[str | None, typer.Option(help="Critic architecture.")]
+Likelihood = Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")]
+Posterior = Annotated[str | None, typer.Option(help="Posterior, in place of the recipe's.")]
+Prior = Annotated[str | None, typer.Option(help="Prior, in place of the recipe's.")]
+Regularizer = Annotated[
+    list[str] | None, typer.Option(metavar="NAME[=NUMBER]", help="In place of the recipe's; repeatable; or none.")
+]
+Augmentation = Annotated[
+    list[str] | None,
+    typer.Option("--augmentation", "--augment", metavar="NAME[=NUMBER]", help="Likewise, of what critics see."),
+]
+Conditional = Annotated[bool | None, typer.Option(help="Condition on the class label.")]
+
 
 def shown(quiet: bool) -> bool:
     """Whether progress is shown: not into a file or a pipe."""

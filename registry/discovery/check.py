@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.registry.discovery import static
 from genzoo.registry.discovery.source_code import locate, parse
-from genzoo.registry.entries import PARTS, Entry
+from genzoo.registry.entries import LISTS, SINGLE, Entry, first_option, group_of, part_name
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
@@ -55,15 +55,21 @@ def _recipe(registry: Registry, entry: Entry) -> None:
     """Every part is there, and every option that the recipe or a preset sets fits one of its part's."""
     data = entry.data
     for preset, options in {"": data["options"], **data["presets"]}.items():
-        parts = {p: options.get(p, data[p]) for p in PARTS}
-        for part, name in parts.items():
-            if not name:
+        parts = {p: options.get(p, data[p]) for p in SINGLE} | {
+            f"{kind}.{part_name(word)}": word for kind in LISTS for word in options.get(kind, data[kind])
+        }
+        for part, word in parts.items():
+            if not word:
                 continue
-            infos = {i.name: i for i in registry.options(registry.get(part, name, prefer=entry.home))}
+            kind, (name, _, number) = part.partition(".")[0], word.partition("=")
+            listed = registry.options(registry.get(kind, name, prefer=entry.home))
+            if number:
+                first_option(f"{kind} {name!r}", listed).coerce(number, word)
+            infos = {i.name: i for i in listed}
             for dotted, value in options.items():
-                group, _, option = dotted.partition(".")
+                group, option = group_of(dotted)
                 if group == part and option:
                     where = f"{dotted} in {f'preset {preset!r}' if preset else 'options'}"
                     if option not in infos:
-                        raise GenzooError(f"{where}: {part} {name!r} has no such option{did_you_mean(option, infos)}")
+                        raise GenzooError(f"{where}: {kind} {name!r} has no such option{did_you_mean(option, infos)}")
                     infos[option].coerce(value, where)

@@ -14,9 +14,9 @@ from typing import Any
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.registry.discovery import scan_cache
 from genzoo.registry.discovery.source_code import locate
-from genzoo.registry.entries import KINDS
+from genzoo.registry.kinds import TABLE
 
-DECLARED = tuple(k for k in KINDS if k not in ("weights", "command"))
+DECLARED = tuple(k for k in TABLE if TABLE[k].declared)
 
 # A file of the usual form is not parsed whole, which would be nearly all of the time: its declarations are.
 _USUAL = re.compile(rb"^@?declare\.\w", re.MULTILINE)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from genzoo.core.config import KINDS, Config, Part, TrainOptions
+from genzoo.core.config import KINDS, LISTS, NORMAL, Config, Part, TrainOptions
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import loader, state
-from genzoo.registry.entries import Entry
+from genzoo.registry.entries import Entry, article, check_listed, first_option, group_of, part_name
+from genzoo.registry.kinds import TABLE
 from genzoo.registry.recipes.read import find
 from genzoo.registry.registry import Registry
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from genzoo.core.objective import Objective
 
 NETWORKS = ("generator", "encoder", "critic")
-GROUPS = (*KINDS, "latent", "train")
+GROUPS = (*KINDS, *LISTS, "latent", "train")
 _TRAIN = {o.name: o for o in options_of(TrainOptions)}
 DEFAULT_NETWORK = {"image": "conv"}  # for parts that nobody named; anything else gets an mlp
 
@@ -49,8 +51,10 @@ def compose(
         registry: where names are looked up.
         spec: the data.
         recipe: a recipe's name or its TOML file, or None to compose from parts (``given`` must then name an objective).
-        given: by dotted name (``objective.gp_weight``, ``latent.size``, ``train.lr``), a part's name under
-            its kind (``generator``), or ``conditional``; values may be text.
+        given: by dotted name (``objective.gp_weight``, ``regularizer.r1.weight``, ``latent.size``, ``train.lr``), a
+            part's name under its kind (``generator``; empty for what the objective and the data have by default),
+            names of regularizers and augmentations under theirs
+            (``["r1=0.5", "lecam"]``, or ``none``), or ``conditional``; values may be text.
 
     Raises:
         UsageError: for unknown names and options and values that do not fit; says which, with the nearest.
@@ -59,13 +63,14 @@ def compose(
     entry = find(registry, recipe) if recipe else None
     layers = _layers(entry, spec)
     check_groups(given, registry, entry)
+    given |= {kind: check_listed("", kind, given[kind]) for kind in LISTS if given.get(kind) is not None}
     layers.append(given)
     home = entry.home if entry else ()
 
     settled: dict[str, str] = {}
     for layer in layers:
-        settled |= {k: v for k, v in layer.items() if k in KINDS and v}
-    if "objective" not in settled:
+        settled |= {k: v for k, v in layer.items() if k in KINDS and v is not None}
+    if not settled.get("objective"):
         raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
 
     def options(kind: str, infos: list[OptionInfo]) -> dict[str, Any]:
@@ -91,22 +96,66 @@ def compose(
             "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
         )
     parts = {"objective": part("objective", settled["objective"])}
-    plan = _objective(registry, parts["objective"]).plan(spec, spec.classes if conditional else 0)
-    wanted = {kind: plan.wants(kind) for kind in NETWORKS}
     name = parts["objective"].name
+    lists = {kind: found for kind in LISTS if (found := _listed(registry, kind, layers, given, home))}
+    objective, lists = _objective(registry, parts["objective"], lists, given)
+    plan = objective.plan(spec, spec.classes if conditional else 0)
+    wanted = {kind: plan.wants(kind) for kind in NETWORKS}
     for kind in NETWORKS:
         if wanted[kind]:
             parts[kind] = part(kind, settled.get(kind, ""), DEFAULT_NETWORK.get(spec.modality, "mlp"))
-        elif kind in given or any(k.startswith(f"{kind}.") for k in given):
+        elif given.get(kind) or any(k.startswith(f"{kind}.") for k in given):
             raise UsageError(f"objective {name!r} has no {kind}")
     if plan.likelihood:
         parts["likelihood"] = part("likelihood", settled.get("likelihood", ""), likelihood_for(spec))
-    elif "likelihood" in given or any(k.startswith("likelihood.") for k in given):
+    elif given.get("likelihood") or any(k.startswith("likelihood.") for k in given):
         raise UsageError(f"objective {name!r} has no likelihood: its generator puts out samples")
+
+    for kind, default in (("posterior", plan.posterior), ("prior", plan.prior)):
+        told = kind in settled or any(k.startswith(f"{kind}.") for layer in layers for k in layer)
+        if not isinstance(default, str):  # none, or one of the objective's own
+            if given.get(kind) or any(k.startswith(f"{kind}.") for k in given):
+                raise UsageError(f"objective {name!r} takes no {kind}")
+        elif told or default != NORMAL:
+            made = part(kind, settled.get(kind, ""), default)
+            plain = registry.options(registry.get(kind, NORMAL, prefer=loader.OWN))
+            if (made.name, made.distribution) != (NORMAL, loader.OWN) or made.options != {
+                i.name: i.default for i in plain
+            }:
+                parts[kind] = made  # the normal one is what a composition has that says nothing
 
     latent = Latent(**options("latent", options_of(Latent)))
     train = TrainOptions(**options("train", list(_TRAIN.values())))
-    return Config(entry.name if entry else name, spec, latent, bool(conditional), parts, train)
+    return Config(entry.name if entry else name, spec, latent, bool(conditional), parts, train, lists)
+
+
+def _listed(
+    registry: Registry, kind: str, layers: list[dict[str, Any]], given: Mapping[str, Any], home: tuple[str, ...]
+) -> tuple[Part, ...]:
+    """The parts of a kind that may have several: the last layer that names any says which."""
+    named: tuple[str, ...] = ()
+    for layer in layers:
+        named = named if layer.get(kind) is None else layer[kind]
+    parts = []
+    for word in named:
+        reference, bare = word.partition("=")[0], part_name(word)
+        found = registry.get(kind, reference, prefer=home)
+        infos, merged = registry.options(found), dict[str, Any]()
+        for layer in layers:
+            for other in layer.get(kind) or ():
+                name, _, number = other.partition("=")
+                if number and registry.get(kind, name, prefer=home) == found:
+                    merged[first_option(f"{kind} {bare!r}", infos).name] = number
+            merged |= {group_of(k)[1]: v for k, v in layer.items() if group_of(k)[0] == f"{kind}.{bare}"}
+        options = coerce_all(infos, merged, f"{kind}.{bare}")
+        parts.append(Part(found.name, options, found.plugin, found.distribution, found.version))
+    there = [p.name for p in parts]
+    for key in given:
+        bare = group_of(key)[0].removeprefix(f"{kind}.")
+        if key.startswith(f"{kind}.") and bare not in there:
+            hint = did_you_mean(bare, there) or f": name it with --{kind} {bare}"
+            raise UsageError(f"{key!r} is an option of {article(kind)} that is not there{hint}")
+    return tuple(parts)
 
 
 def resolver(registry: Registry, config: Config | None = None) -> Any:
@@ -120,7 +169,7 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
     """
 
     def resolve(kind: str, name: str) -> type:
-        part = config.parts.get(kind) if config else None
+        part = config.component(kind, name) if config else None
         if part is None:
             return registry.load(registry.get(kind, name), _base(kind))
         maker = f"plugin {part.plugin!r} of {part.distribution} {part.version}"
@@ -144,12 +193,9 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
 
 
 def _base(kind: str) -> type | None:
-    """What a part of a kind must inherit from; None of a kind that `genzoo.core.build` does not ask for."""
-    from genzoo.core import likelihood, networks, objective
-
-    homes = {"generator": networks, "encoder": networks, "critic": networks, "objective": objective,
-             "likelihood": likelihood}  # fmt: skip
-    return getattr(homes[kind], kind.capitalize()) if kind in homes else None
+    """What a part of a kind must inherit from."""
+    module, _, name = TABLE[kind].base.partition(":")
+    return getattr(importlib.import_module(module), name) if module else None
 
 
 def _missing(part: Part) -> str:
@@ -167,24 +213,38 @@ def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
     if entry is None:
         return []
     data = entry.data
-    first = {k: data[k] for k in KINDS if data.get(k)} | {"conditional": data["conditional"]}
+    first = {k: data[k] for k in (*KINDS, *LISTS) if data.get(k)} | {"conditional": data["conditional"]}
     presets = [data["presets"][key] for key in (spec.modality, spec.name) if key in data["presets"]]
     return [first | data["options"], *presets]
 
 
-def _objective(registry: Registry, part: Part) -> Objective:
+def _objective(
+    registry: Registry, part: Part, lists: Mapping[str, tuple[Part, ...]], given: Mapping[str, Any]
+) -> tuple[Objective, dict[str, tuple[Part, ...]]]:
+    """The objective with its regularizers and augmentations, by which its plan may go; and those that it has."""
+    from genzoo.core.build import add_lists, make_part
     from genzoo.core.objective import Objective
 
-    cls = registry.load(registry.get("objective", part.name, prefer=(part.plugin, part.distribution)), Objective)
-    built: Objective = cls(cls.Options(**part.options))  # type: ignore[attr-defined]
-    return built
+    named = {(kind, p.name): p for kind, several in lists.items() for p in several} | {("objective", part.name): part}
+
+    def resolve(kind: str, name: str) -> type[Any]:
+        found = named[kind, name]
+        return registry.load(registry.get(kind, name, prefer=(found.plugin, found.distribution)), _base(kind))
+
+    made: Objective = make_part("objective", part, Objective, resolve)
+    # What the recipe says suits its own objective; in place of it, another need not take them.
+    kept = {k: v for k, v in lists.items() if k in made.takes or given.get(k) or "objective" not in given}
+    add_lists(made, part.name, kept, resolve)
+    return made, kept
 
 
 def check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | None) -> None:
     """Refuse dotted names of no known group, with the option that was probably meant."""
     for key in given:
         group, dot, _ = key.partition(".")
-        if (dot and group in GROUPS) or (not dot and (key in KINDS or key == "conditional")):
+        if (dot and group in GROUPS) or (not dot and (key in (*KINDS, *LISTS) or key == "conditional")):
+            if dot and group in LISTS and not group_of(key)[0].partition(".")[2]:
+                raise UsageError(f"{key!r} is no option: those of {group}s are written {group}.NAME.OPTION")
             continue
         if group == "data":
             raise UsageError(f"{key!r} is an option of a data set: give it where data is opened")
@@ -198,7 +258,9 @@ def check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | No
         meant = {key} if key in ends else set(difflib.get_close_matches(key, ends, n=2, cutoff=0.6))
         near = [k for k in known if k.partition(".")[2] in meant]
         hint = (
-            f" (did you mean {' or '.join(map(repr, near))}?)" if near else did_you_mean(key, (*KINDS, "conditional"))
+            f" (did you mean {' or '.join(map(repr, near))}?)"
+            if near
+            else did_you_mean(key, (*KINDS, *LISTS, "conditional"))
         )
         raise UsageError(f"there is no option {key!r}{hint}; options are written GROUP.NAME")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genzoo.core.config import Config, TrainOptions
+from genzoo.core.config import LISTS, NORMAL, Config
 from genzoo.core.errors import UsageError
 from genzoo.core.options import typed
 from genzoo.registry.entries import Entry
@@ -66,8 +66,12 @@ def command(
     """
     recipe = config.recipe if _entry(registry, "recipe", config.recipe) else None
     given: dict[str, Any] = {kind: part.name for kind, part in config.parts.items()}
+    given |= {kind: tuple(p.name for p in config.lists.get(kind, ())) for kind in LISTS}
     given["conditional"] = config.conditional
     base = compose(registry, config.data, recipe, given)
+    if bare := {kind: NORMAL for kind in base.parts if kind not in config.parts}:  # the recipe names another
+        given |= bare
+        base = compose(registry, config.data, recipe, given)
     for key in list(given):  # what the recipe says anyway goes without saying
         try:
             less = compose(registry, config.data, recipe, {k: v for k, v in given.items() if k != key})
@@ -78,6 +82,9 @@ def command(
     words = ["genzoo", "train", *([recipe] if recipe else [])]
     words += ["--data", named_data(registry, data), "--out", f"runs/{config.recipe}"]
     for key, value in given.items():
+        if key in LISTS:
+            words += [word for name in value or ("none",) for word in (f"--{key}", name)]
+            continue
         words += [f"--{key}", value] if key != "conditional" else ["--conditional" if value else "--no-conditional"]
     was, now = _values(base), _values(config)
     if now["train.steps"] and now["train.steps"] != was["train.steps"]:
@@ -93,15 +100,13 @@ def command(
     return words
 
 
-def _names(config: Config) -> dict[str, str]:
-    return {kind: part.name for kind, part in config.parts.items()}
+def _names(config: Config) -> list[tuple[str, str]]:
+    return [(kind, part.name) for kind, part in config.components()]
 
 
 def _values(config: Config) -> dict[str, Any]:
     """Every option by dotted name."""
-    found = {f"{kind}.{key}": value for kind, part in config.parts.items() for key, value in part.options.items()}
-    found |= {f"latent.{key}": value for key, value in config.latent.__dict__.items()}
-    return found | {f"train.{key}": getattr(config.train, key) for key in TrainOptions.__dataclass_fields__}
+    return {k: v for k, v in config.flat().items() if "." in k}
 
 
 def _entry(registry: Registry, kind: str, name: str, plugin: str = "") -> Entry | None:

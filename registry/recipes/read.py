@@ -10,16 +10,24 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from genzoo.core.config import KINDS, TrainOptions
+from genzoo.core.config import KINDS, LISTS, TrainOptions
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, describe_type, options_of
 from genzoo.core.spec import Latent
 from genzoo.core.storage.files import given_path
-from genzoo.registry.entries import MODALITIES, Entry, check_name, check_reference
+from genzoo.registry.entries import (
+    MODALITIES,
+    Entry,
+    check_listed,
+    check_name,
+    check_reference,
+    first_option,
+    reference_of,
+)
 from genzoo.registry.registry import Registry
 
 FORMAT = 1
-GROUPS = (*KINDS, "latent", "train")
+GROUPS = (*KINDS, *LISTS, "latent", "train")
 _TEXT = ("name", "summary", "paper")
 _TOP = ("format", *_TEXT, "modalities", "tags", "needs", "conditional", "parts", "presets", *GROUPS)
 _LARGEST = 1 << 20  # bytes
@@ -101,7 +109,8 @@ class _Reader:
         conditional = content.get("conditional", False)
         if not isinstance(conditional, bool):
             raise self.fail("", "conditional", f"conditional takes true or false, not {conditional!r}")
-        data: dict[str, Any] = {k: parts.get(k) for k in KINDS} | {"conditional": conditional}
+        data: dict[str, Any] = {k: parts.get(k) for k in KINDS} | {k: parts.get(k, ()) for k in LISTS}
+        data["conditional"] = conditional
         data["options"] = self.options("", content, data)
         data["presets"] = {}
         for name, preset in self.table("presets", "", content.get("presets", {})).items():
@@ -122,7 +131,7 @@ class _Reader:
         where = f"presets.{name}"
         self.words(where, self.table(where, "", preset), ("conditional", "parts", *GROUPS))
         parts = self.parts(f"{where}.parts", preset.get("parts", {}))
-        named = {k: parts.get(k) or data[k] for k in KINDS}
+        named = {k: parts.get(k) or data[k] for k in (*KINDS, *LISTS)}
         found: dict[str, Any] = {**parts, **self.options(f"{where}.", preset, named)}
         if "conditional" in preset:
             if not isinstance(preset["conditional"], bool):
@@ -148,28 +157,41 @@ class _Reader:
             raise self.fail(table, key, f"{key} takes a list of texts, not {given!r}")
         return tuple(given)
 
-    def parts(self, table: str, given: Any) -> dict[str, str]:
-        self.words(table, self.table(table, "", given), KINDS)
-        for kind, name in given.items():
+    def parts(self, table: str, given: Any) -> dict[str, Any]:
+        self.words(table, self.table(table, "", given), (*KINDS, *LISTS))
+        found: dict[str, Any] = {}
+        for kind, value in given.items():
             try:
-                check_reference("", kind, name)
-                self.registry.get(kind, name)
+                if kind in LISTS:
+                    found[kind] = check_listed("", kind, value)
+                else:
+                    found[kind] = check_reference("", kind, value)
+                for word in found[kind] if kind in LISTS else (value,):
+                    name, _, number = word.partition("=")
+                    infos = self.registry.options(self.registry.get(kind, name))
+                    if number:
+                        first_option(f"{kind} {name!r}", infos).coerce(number, word)
             except GenzooError as e:
-                raise self.fail(table, kind, str(e).removeprefix("recipe '': ")) from None
-        return dict(given)
+                raise self.fail(table, kind, str(e)) from None
+        return found
 
     def options(self, above: str, content: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
         """Options of all groups by dotted name, each of its type."""
         found: dict[str, Any] = {}
-        for group in GROUPS:
-            given = self.table(f"{above}{group}", "", content.get(group, {}))
+        groups = {group: content.get(group, {}) for group in GROUPS if group not in LISTS}
+        for kind in LISTS:
+            several = self.table(f"{above}{kind}", "", content.get(kind, {}))
+            groups |= {f"{kind}.{name}": given for name, given in several.items()}
+        for group, table in groups.items():
+            given = self.table(f"{above}{group}", "", table)
             infos = {i.name: i for i in infos_of(self.registry, group, named)} if given else {}
-            if given and group in KINDS and not named.get(group):
+            kind = group.partition(".")[0]
+            if given and kind in (*KINDS, *LISTS) and not reference_of(named, group):
                 raise self.fail(f"{above}{group}", "", f"it has options of {group}, and parts names none")
             for key, value in given.items():
                 if key not in infos:
                     some = did_you_mean(key, infos) or f"; it has {', '.join(infos) or 'no options'}"
-                    what = f"{group} {named[group]!r}" if group in KINDS else group
+                    what = f"{kind} {reference_of(named, group)!r}" if kind in (*KINDS, *LISTS) else group
                     raise self.fail(f"{above}{group}", key, f"{what} has no option {key!r}{some}")
                 try:
                     found[f"{group}.{key}"] = exact(infos[key], value, key)
@@ -192,7 +214,8 @@ def infos_of(registry: Registry, group: str, named: Mapping[str, Any]) -> list[O
     """The options of a group, given the names of the parts."""
     if group in ("latent", "train"):
         return options_of(Latent if group == "latent" else TrainOptions)
-    return registry.options(registry.get(group, named[group])) if named.get(group) else []
+    name = reference_of(named, group)
+    return registry.options(registry.get(group.partition(".")[0], name)) if name else []
 
 
 def exact(info: OptionInfo, value: Any, where: str) -> Any:

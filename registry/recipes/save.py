@@ -58,14 +58,15 @@ def recipe_text(
 
 def _from(registry: Registry, source: str | os.PathLike[str] | None, given: dict[str, Any]) -> tuple[Entry, str]:
     """The recipe, and a line on where it comes from."""
-    from genzoo.core.config import KINDS
+    from genzoo.core.config import KINDS, LISTS
     from genzoo.registry.recipes.read import find, is_file
 
     if source is None:
         if not given.get("objective"):
             raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
         name = str(given["objective"])
-        data = {k: given.get(k) for k in KINDS} | {"conditional": False, "options": {}, "presets": {}}
+        data: dict[str, Any] = {k: given.get(k) for k in KINDS} | {k: () for k in LISTS}
+        data |= {"conditional": False, "options": {}, "presets": {}}
         return Entry("recipe", registry.get("objective", name).name, data=data), "Composed from parts"
     if (is_file(source) and not os.path.isdir(source)) or not _is_weights(registry, source):
         return find(registry, source), f"From the recipe {os.fspath(source)}"

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from genzoo.core.config import KINDS, Config
+from genzoo.core.config import KINDS, LISTS, Config
 from genzoo.core.errors import UsageError
 from genzoo.core.options import OptionInfo, describe_type
 from genzoo.registry.discovery.loader import OWN
-from genzoo.registry.entries import Entry
-from genzoo.registry.recipes.read import FORMAT, GROUPS, by_value, infos_of
+from genzoo.registry.entries import Entry, check_listed, group_of, groups_of, part_name, reference_of
+from genzoo.registry.recipes.read import FORMAT, by_value, infos_of
 from genzoo.registry.registry import Registry
 
 
@@ -39,36 +39,46 @@ def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> En
             if named is None or registry.get(kind, named, prefer=entry.home) != part:
                 for key in [k for k in layer if k.startswith(f"{kind}.")]:
                     del layer[key]
+    for kind in (k for k in LISTS if given.get(k) is not None):
+        data[kind] = check_listed("", kind, given[kind])
+        kept = {f"{kind}.{part_name(word)}" for word in data[kind]}
+        for layer in (data["options"], *data["presets"].values()):
+            layer.pop(kind, None)
+            for key in [k for k in layer if k.startswith(f"{kind}.") and group_of(k)[0] not in kept]:
+                del layer[key]
     if given.get("conditional") is not None:
         data["conditional"] = OptionInfo("conditional", "bool", False).coerce(given["conditional"], "conditional")
         for preset in data["presets"].values():
             preset.pop("conditional", None)
     for key, value in given.items():
-        group, dot, name = key.partition(".")
-        if not dot:
+        group, name = group_of(key)
+        if not name or "." not in key:
             continue
-        if group in KINDS and not data[group]:
+        if group.partition(".")[0] in (*KINDS, *LISTS) and not reference_of(data, group):
             raise UsageError(f"{key!r} is an option of a part that the recipe leaves open: name it, {group}=NAME")
         infos = {i.name: i for i in _infos(registry, entry, group, data)}
         if name not in infos:
-            registry_name = f"{group} {data[group]!r}" if group in KINDS else group
+            kind, named = group.partition(".")[0], reference_of(data, group)
+            registry_name = f"{kind} {named!r}" if named else group
             raise UsageError(f"{registry_name} has no option {name!r}; it has {', '.join(infos) or 'none'}")
         data["options"][key] = infos[name].coerce(value, key)
         for preset in data["presets"].values():
             preset.pop(key, None)
-            if preset.get(group) and any(i.name == name for i in _infos(registry, entry, group, preset)):
+            if reference_of(preset, group) and any(i.name == name for i in _infos(registry, entry, group, preset)):
                 preset[key] = data["options"][key]
     return replace(entry, data=data)
 
 
 def from_config(registry: Registry, config: Config) -> Entry:
     """The recipe of a model that was trained: what was used, by value."""
-    data: dict[str, Any] = {k: None for k in KINDS}
+    data: dict[str, Any] = {k: None for k in KINDS} | {k: () for k in LISTS}
     options: dict[str, Any] = {}
-    for kind, part in config.parts.items():
+    for kind, part in config.components():
         found = registry.get(kind, part.name, prefer=(part.plugin, part.distribution))
-        data[kind] = f"{found.distribution}/{found.address}"
-        options |= {f"{kind}.{k}": v for k, v in part.options.items()}
+        reference = f"{found.distribution}/{found.address}"
+        data[kind] = (*data[kind], reference) if kind in LISTS else reference
+        group = f"{kind}.{part.name}" if kind in LISTS else kind
+        options |= {f"{group}.{k}": v for k, v in part.options.items()}
     options |= {f"latent.{k}": v for k, v in config.latent.__dict__.items()}
     options |= {f"train.{k}": v for k, v in config.train.__dict__.items()}
     data |= {"conditional": config.conditional, "options": options, "presets": {}}
@@ -85,7 +95,7 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
     """
     needs: dict[str, str] = {}
     entry = by_value(registry, entry)
-    parts = {k: _reference(registry, entry, k, entry.data[k], needs) for k in KINDS if entry.data[k]}
+    parts = _table(registry, entry, entry.data, needs)
     presets = []
     for name, preset in entry.data["presets"].items():
         presets.append((f"presets.{name}", preset, _table(registry, entry, preset, needs)))
@@ -97,7 +107,7 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
         lines.append(f"needs = {_value([f'{k} {v}' for k, v in sorted(needs.items())])}  # distributions of the parts")
     lines.append(f"conditional = {_value(entry.data['conditional'])}  # on the class label")
     lines += ["", "[parts]", *(f"{k} = {_value(v)}" for k, v in parts.items())]
-    for group in GROUPS:
+    for group in groups_of(entry.data):
         lines += _group(group, entry.data["options"], group, _infos(registry, entry, group, entry.data))
     if presets:
         lines += ["", "# What goes over all that on some data: by modality, or by the data set's name."]
@@ -106,20 +116,31 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
         lines += ["", f"[{where}]", *conditional] if conditional or not (named or any("." in k for k in preset)) else []
         if named:
             lines += ["", f"[{where}.parts]", *(f"{k} = {_value(v)}" for k, v in named.items())]
-        for group in GROUPS:
-            infos = _infos(registry, entry, group, {k: preset.get(k) or entry.data[k] for k in KINDS})
+        whole = {k: entry.data[k] if preset.get(k) is None else preset[k] for k in (*KINDS, *LISTS)}
+        for group in groups_of(whole):
+            infos = _infos(registry, entry, group, whole)
             lines += _group(group, preset, f"{where}.{group}", infos)
     return "\n".join(lines) + "\n"
 
 
 def _infos(registry: Registry, entry: Entry, group: str, named: Mapping[str, Any]) -> list[OptionInfo]:
-    if group in KINDS and named.get(group):
-        return registry.options(registry.get(group, named[group], prefer=entry.home))
-    return infos_of(registry, group, {}) if group not in KINDS else []
+    if name := reference_of(named, group):
+        return registry.options(registry.get(group.partition(".")[0], name, prefer=entry.home))
+    return infos_of(registry, group, {})
 
 
-def _table(registry: Registry, entry: Entry, preset: Mapping[str, Any], needs: dict[str, str]) -> dict[str, str]:
-    return {k: _reference(registry, entry, k, preset[k], needs) for k in KINDS if preset.get(k)}
+def _table(registry: Registry, entry: Entry, named: Mapping[str, Any], needs: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {k: _reference(registry, entry, k, named[k], needs) for k in KINDS if named.get(k)}
+    for kind in LISTS:
+        preset = named is not entry.data
+        if named.get(kind) or (preset and kind in named):
+            # Of the recipe itself every option stands below, by value; a preset's stand in its words.
+            words = [word.partition("=") for word in named[kind]]
+            found[kind] = [
+                _reference(registry, entry, kind, name, needs) + (f"={number}" if equals and preset else "")
+                for name, equals, number in words
+            ]
+    return found
 
 
 def _reference(registry: Registry, entry: Entry, kind: str, name: str, needs: dict[str, str]) -> str:

@@ -89,6 +89,10 @@ def fit(
     batch_size: int | None = None,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    posterior: str | None = None,
+    prior: str | None = None,
+    regularizer: str | Sequence[str] | None = None,
+    augmentation: str | Sequence[str] | None = None,
     init: str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -122,6 +126,11 @@ def fit(
         seed: of the initialization, the order of the data and all noise.
         options: any option by dotted name, e.g. ``{"objective.gp_weight": 5, "generator": "mlp",
             "data.binarize": "static", "conditional": True}``.
+        posterior: the posterior's name, over the recipe's; like the next three also a key of ``options``.
+        prior: the prior's name.
+        regularizer: names of regularizers in place of the recipe's, ``["r1=0.5", "lecam"]``: the number is the first
+            option's; ``options`` sets others, ``{"regularizer.lecam.decay": 0.99}``. ``"none"`` or ``[]`` is none.
+        augmentation: names of augmentations, likewise.
         init: weights to start from, of the same architecture.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; None leaves torch's setting.
@@ -166,7 +175,8 @@ def fit(
         raise UsageError("tensorboard=True writes event files under out: give it")
     if precision not in ("auto", "float32", "bfloat16"):
         raise UsageError(f"precision is auto, float32 or bfloat16, not {precision!r}")
-    registry, given = the_registry(), dict(options or {})
+    parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation}
+    registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
     runtime = join(pick_device(device))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genzoo.core.config import KINDS, Config
+from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.strict import read_json
 from genzoo.registry.weights import resolve
@@ -37,16 +37,7 @@ class History:
 
     def options(self) -> dict[str, Any]:
         """Every option by dotted name, and the parts by their kind."""
-        if self.config is None:
-            return {}
-        flat: dict[str, Any] = {}
-        for kind in KINDS:
-            part = self.config.parts.get(kind)
-            if part is not None:
-                flat |= {kind: part.name} | {f"{kind}.{k}": v for k, v in part.options.items()}
-        flat |= {"conditional": self.config.conditional}
-        flat |= {f"latent.{k}": v for k, v in self.config.latent.__dict__.items()}
-        return flat | {f"train.{k}": v for k, v in self.config.train.__dict__.items()}
+        return {} if self.config is None else self.config.flat()
 
 
 def history_of(weights: str | os.PathLike[str]) -> History:

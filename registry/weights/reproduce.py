@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genzoo.core.config import Config
+from genzoo.core.config import LISTS, Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import given_path, sha256
 from genzoo.core.storage.fingerprint import KEY, compare, hardware
@@ -122,9 +122,9 @@ def plan(
     except UsageError as e:
         versions = f" ({'; '.join(differences)})" if differences else ""
         raise GenzooError(f"{weights} cannot be reproduced with what is installed{versions}: {e}") from e
-    if _values(again) != _values(config):
-        changed = sorted(k for k, v in _values(config).items() if _values(again).get(k) != v)
-        extra = sorted(set(_values(again)) - set(_values(config)))
+    if again.flat() != config.flat():
+        changed = sorted(k for k, v in config.flat().items() if again.flat().get(k) != v)
+        extra = sorted(set(again.flat()) - set(config.flat()))
         raise GenzooError(
             f"{weights} cannot be reproduced with what is installed: {', '.join([*changed, *extra][:5])} would differ"
         )
@@ -234,21 +234,14 @@ class _Stop(Observer):
             trainer.stopping = True
 
 
-def _values(config: Config) -> dict[str, Any]:
-    """Everything of a config that makes the model, by dotted name; names of recipes and versions do not."""
-    plain = {f"{kind}.{k}": v for kind, part in config.parts.items() for k, v in part.options.items()}
-    plain |= {kind: part.name for kind, part in config.parts.items()}
-    plain |= {f"latent.{k}": v for k, v in config.latent.__dict__.items()}
-    return plain | {f"train.{k}": v for k, v in config.train.__dict__.items()} | {"conditional": config.conditional}
-
-
 def _options(config: Config) -> dict[str, Any]:
     """A config as the ``options`` of `genzoo.fit`, all by value: what a recipe says today changes nothing."""
-    named = {
-        kind: f"{part.distribution}/{part.plugin}:{part.name}" if part.distribution and part.plugin else part.name
-        for kind, part in config.parts.items()
-    }
-    return {k: v for k, v in _values(config).items() if k not in config.parts} | named
+    found: dict[str, Any] = {**dict.fromkeys(("posterior", "prior"), ""), **dict.fromkeys(LISTS, ()), **config.flat()}
+    for kind, part in config.components():
+        whole = part.distribution and part.plugin
+        name = f"{part.distribution}/{part.plugin}:{part.name}" if whole else part.name
+        found[kind] = name if kind in config.parts else tuple(name if n == part.name else n for n in found[kind])
+    return found
 
 
 def _elsewhere(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -187,10 +187,10 @@ def _config(found: Located) -> tuple[Config, Check]:
 
     config = read_config(found.folder, within=found.within)
     find = resolver(the_registry(), config)
-    for kind, part in config.parts.items():
+    for kind, part in config.components():
         check_options(find(kind, part.name), part.options, kind)
     shape = "×".join(map(str, config.data.shape))
-    parts = ", ".join(f"{kind} {part.name}" for kind, part in config.parts.items() if kind != "critic")
+    parts = ", ".join(f"{kind} {part.name}" for kind, part in config.components() if kind != "critic")
     conditional = f", {config.classes} classes" if config.conditional else ""
     what = f"{config.recipe}: {parts}; {config.data.modality} {shape}{conditional}, codes of {config.latent.text}"
     return config, Check("config", "good", f"{what}; every option is one that its part has")
@@ -206,7 +206,7 @@ def _versions(config: Config) -> Iterator[Check]:
 def version_differences(config: Config) -> list[str]:
     """Where what is installed is another version than what a config says: ``genzoo 2.0 here, 1.0 then``."""
     found = dict[str, None]()
-    for kind, part in config.parts.items():
+    for kind, part in config.components():
         here = the_registry().get(kind, part.name, prefer=(part.plugin, part.distribution))
         if part.version and here.version != part.version:
             found[f"{here.distribution} {here.version} here, {part.version} then"] = None

@@ -125,9 +125,8 @@ def _facts(side: Candidate) -> dict[str, str]:
     record: Mapping[str, Any] = history.record
     facts: dict[str, str] = {"Source": side.source}
     if history.config is not None:
-        parts = history.config.parts
         facts["Recipe"] = history.config.recipe
-        facts["Made of"] = ", ".join(f"{kind} {part.name}" for kind, part in parts.items())
+        facts["Made of"] = ", ".join(f"{kind} {part.name}" for kind, part in history.config.components())
     if model is not None:
         facts["Parameters"] = f"{sum(p.numel() for p in model.parameters()):,}"
     data = record.get("data")

@@ -12,23 +12,11 @@ import textwrap
 from typing import Any
 
 from genzoo.plugins.apps.kit.suite import checks_of, explained
-from genzoo.registry import KINDS, Registrar, hooks
+from genzoo.registry import Registrar, hooks
 from genzoo.registry.discovery.source_code import locate
 from genzoo.registry.entries import article
+from genzoo.registry.kinds import TABLE
 
-# What a target of each kind derives from, and what an author writes of it.
-BASES = {
-    "objective": ("genzoo.core.objective", "Objective", ("plan", "players", "draw", "loss", "after_step", "held_out")),
-    "generator": ("genzoo.core.networks", "Generator", ("forward",)),
-    "encoder": ("genzoo.core.networks", "Encoder", ("forward",)),
-    "critic": ("genzoo.core.networks", "Critic", ("forward",)),
-    "likelihood": ("genzoo.core.likelihood", "Likelihood", ("check", "log_prob", "mean", "sample")),
-    "prior": ("genzoo.core.prior", "Prior", ("log_prob", "draw", "sample")),
-    "dataset": ("genzoo.core.data.dataset", "DataSource", ("read",)),
-    "metric": ("genzoo.core.evaluation.evidence", "Metric", ("measure", "refuses", "title")),
-    "extractor": ("genzoo.core.evaluation.evidence", "Extractor", ("open", "extract", "sha256")),
-    "store": ("genzoo.registry.weights.base", "Store", ()),
-}
 HEAD = """# Reference for plugins
 
 Written by `python -m genzoo.plugins.apps.kit.reference` from the code, and compared with it by a test.
@@ -46,10 +34,10 @@ def reference() -> str:
         "## Kinds\n\nEach is registered by a method of the `Registrar` that `genzoo_register` is handed, or by"
     )
     parts.append("the decorator of that name: `@declare.generator(…)`.\n")
-    for kind in KINDS:
+    for kind, about in TABLE.items():
         parts.append(_entry(f"### {kind}", getattr(Registrar, kind), f"registry.{kind}"))
-        if kind in BASES:
-            parts.append(_base(*BASES[kind]))
+        if about.base:
+            parts.append(_base(*about.base.split(":"), about.methods))
         checks = [f"| `{name}` | {explained(kind, name)} |" for name in checks_of(kind)]
         parts.append(
             "\n".join([f"`genzoo plugins check` holds {article(kind)} to:\n", "| check | |", "| --- | --- |", *checks])

@@ -65,6 +65,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "round-trip": "likelihood_checks:round_trip",
         "variants": "likelihood_checks:variants",
     },
+    **dict.fromkeys(("posterior", "regularizer", "augmentation"), _CLASS),
     "prior": {**_CLASS, "draws": "likelihood_checks:prior"},
     "dataset": {
         **_CLASS,

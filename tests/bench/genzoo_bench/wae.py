@@ -10,7 +10,6 @@ from torch import Tensor
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Plan, Player
-from genzoo.core.posterior import NormalHead
 from genzoo.core.spec import DataSpec
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -25,7 +24,7 @@ class WAE(Objective):
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """An encoder, whose mean is the code, and a likelihood."""
-        return Plan(posterior=NormalHead, likelihood=True)
+        return Plan(posterior="normal", likelihood=True)
 
     def players(self) -> tuple[Player, ...]:
         """One."""

@@ -12,7 +12,6 @@ from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Plan, Player
 from genzoo.core.options import option
-from genzoo.core.posterior import NormalHead
 from genzoo.core.spec import DataSpec
 
 
@@ -31,7 +30,7 @@ class WAE(Objective):
 
     def plan(self, spec: DataSpec) -> Plan:
         """An encoder and a likelihood."""
-        return Plan(posterior=NormalHead, likelihood=True)
+        return Plan(posterior="normal", likelihood=True)
 
     def players(self) -> tuple[Player, ...]:
         """Encoder, decoder and likelihood want the same."""
