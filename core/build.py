@@ -113,4 +113,4 @@ def make_part(kind: str, part: Part, base: type[Any], resolve: Resolve, *args: A
     cls = resolve(kind, part.name)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UsageError(f"{kind} {part.name!r} is not a {base.__name__}")
-    return cls(*args, cls.Options(**part.options))  # type: ignore[attr-defined]
+    return cls(*args, cls.Options(**part.options))

@@ -65,7 +65,7 @@ TABLE = {
              ("check", "log_prob", "mean", "sample"), prefix="likelihood"),
         Kind("posterior", "distribution of codes given data", "genzoo.core.posterior:PosteriorHead", ("forward",),
              prefix="posterior"),
-        Kind("prior", "distribution of codes", "genzoo.core.prior:Prior", ("log_prob", "draw", "sample"),
+        Kind("prior", "distribution of codes", "genzoo.core.prior:Prior", ("log_prob", "sample", "draw", "path"),
              prefix="prior"),
         Kind("regularizer", "term beside an objective's loss", "genzoo.core.regularizer:Regularizer",
              ("draw", "term", "after_step"), prefix="regularizer.*"),

@@ -178,12 +178,12 @@ def test_lists_are_read_strictly(registry: Registry, several: Any) -> None:
 
 
 def test_recipes_as_files_say_the_same(registry: Registry, tmp_path: Path) -> None:
-    changes: list[dict[str, Any]] = [{}, {"regularizer": ["bare", "ridge=2"], "prior": "normal"}, {"augmentation": "none"},
-                                     {"regularizer.ridge.every": 9}]  # fmt: skip
+    changes: list[dict[str, Any]] = [{}, {"augmentation": "none"}, {"regularizer.ridge.every": 9}]
+    changes += [{"regularizer": ["bare", "ridge=2"], "prior": "normal"}]
     for number, given in enumerate(changes):
         file = genzoo.save_recipe("open", tmp_path / f"r{number}.toml", options=given)
         assert compose(registry, RING, file).flat() == compose(registry, RING, "open", given).flat(), file.read_text()
-    text = file.read_text()
+    text = (tmp_path / "r2.toml").read_text()
     assert "[regularizer.ridge]" in text
     assert 'regularizer = ["ridge"]' in text  # its number stands below, by value
     (tmp_path / "wrong.toml").write_text(text.replace("\nevery", "\nevry"))

@@ -37,7 +37,8 @@ def reference() -> str:
     for kind, about in TABLE.items():
         parts.append(_entry(f"### {kind}", getattr(Registrar, kind), f"registry.{kind}"))
         if about.base:
-            parts.append(_base(*about.base.split(":"), about.methods))
+            module, _, name = about.base.partition(":")
+            parts.append(_base(module, name, about.methods))
         checks = [f"| `{name}` | {explained(kind, name)} |" for name in checks_of(kind)]
         parts.append(
             "\n".join([f"`genzoo plugins check` holds {article(kind)} to:\n", "| check | |", "| --- | --- |", *checks])
