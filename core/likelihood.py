@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,12 @@ class Likelihood(nn.Module, ABC):
         discrete: whether `log_prob` gives a probability (True) or a density (False).
         coupled: whether one observation's term depends on the rest of the batch.
         gathered: whether it then goes by the whole batch of all processes (`genzoo.core.distributed.gather.whole`).
+        sampled: whether `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean.
     """
 
     discrete: bool = True
     gathered: bool = False
+    sampled: bool = False
 
     @dataclass(frozen=True)
     class Options:
@@ -90,3 +93,56 @@ class Implicit(Likelihood):
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The output itself."""
         return self.mean(params)
+
+
+class Autoregressive(Likelihood):
+    """p(x|h) = Π p(x_i | x_<i, h), one categorical number of an observation after another.
+
+    A subclass gives `logits` with teacher forcing and the order of the `places`. Values of model space [-1, 1] are
+    the ``spec.levels`` evenly spaced ones.
+    """
+
+    sampled = True
+
+    @property
+    def levels(self) -> int:
+        """Values that a number can take."""
+        assert self.spec.levels is not None  # checked when built
+        return self.spec.levels
+
+    @abstractmethod
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Logits ``(B, *spec.shape, levels)`` in which those of a place depend on x at the places before it only."""
+
+    @abstractmethod
+    def places(self) -> list[tuple[int, ...]]:
+        """Indices into ``spec.shape``, in the order in which numbers are drawn."""
+
+    def next_logits(self, params: Tensor, x: Tensor, place: tuple[int, ...], state: dict[str, Any]) -> Tensor:
+        """`logits` at one place, ``(B, levels)``; places come in order, and what saves work goes to ``state``."""
+        return self.logits(params, x)[(slice(None), *place)]
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Exact log-probability in nats, ``(B,)``, by teacher forcing."""
+        index = torch.round((x + 1) / 2 * (self.levels - 1)).long()
+        log_p = torch.log_softmax(self.logits(params, x).float(), -1)
+        return log_p.gather(-1, index[..., None]).flatten(1).sum(1)
+
+    def sample(
+        self, params: Tensor, generator: torch.Generator | None = None, *, uniform: Tensor | None = None
+    ) -> Tensor:
+        """Draw place by place, inverting the distribution function at ``uniform`` numbers ``(B, *spec.shape)``."""
+        if uniform is None:
+            uniform = torch.rand((len(params), *self.spec.shape), generator=generator, device=params.device)
+        x, state = torch.zeros_like(uniform), dict[str, Any]()
+        for place in self.places():
+            at = (slice(None), *place)
+            cumulative = torch.softmax(self.next_logits(params, x, place, state).float(), -1).cumsum(-1)
+            index = (uniform[at][:, None] >= cumulative[:, :-1]).sum(-1)
+            x[at] = index / (self.levels - 1) * 2 - 1
+        return x
+
+    def mean(self, params: Tensor) -> Tensor:
+        """A draw by the same uniform numbers for every observation: means of discrete sequences show nothing."""
+        numbers = torch.rand(self.spec.shape, generator=torch.Generator().manual_seed(0)).to(params.device)
+        return self.sample(params, uniform=numbers.expand(len(params), *self.spec.shape))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.likelihood import Implicit, Likelihood
 from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.networks import Encoder, Generator
 from genzoo.core.noise import generator as seeded
@@ -25,7 +26,6 @@ from genzoo.core.spec import DataSpec, Latent
 
 if TYPE_CHECKING:
     from genzoo.core.config import Config
-    from genzoo.core.likelihood import Likelihood
 
 _AHEAD = 2**17  # numbers of codes that are drawn at a time
 _BLOCK = 64  # codes are drawn in blocks of this many, so that sample i is the same for every batch size
@@ -74,6 +74,11 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters are; the CPU, if there are none."""
         return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device
+
+    @property
+    def exact(self) -> bool:
+        """Whether log p(x) needs no estimate, since there is no code: the likelihood gives it."""
+        return self.latent.size == 0 and self.encoder is None and not isinstance(self.likelihood, Implicit)
 
     # In model space, differentiable: what objectives call.
 
@@ -175,7 +180,7 @@ class Model(nn.Module):
                 on ``n``.
             labels: class of each (one number for all), for a conditional model; default cycles through them.
             truncation: keep codes within ± this many standard deviations of the prior.
-            noise: draw from the likelihood too, instead of giving its mean.
+            noise: draw from the likelihood too, instead of giving its mean; a likelihood that is ``sampled`` always is.
             batch_size: observations at a time.
 
         Returns:
@@ -213,6 +218,7 @@ class Model(nn.Module):
         every = None
         if self.classes:
             every = torch.arange(n) % self.classes if chosen is None else chosen
+        noise = noise or self.likelihood.sampled
         with _evaluating(self):
             for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation, every), strict=True):
                 y = None if every is None else every[start : start + len(z)].to(self.device)
@@ -377,6 +383,7 @@ class Model(nn.Module):
         """
         if samples < 1:
             raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
+        samples = 1 if self.exact else samples
         values, errors, effective = [], [], []
         for w in self.importance_weights(x, labels, samples=samples, seed=seed, budget=budget):
             total, squared = torch.logsumexp(w, 0), torch.logsumexp(2 * w, 0)
@@ -387,7 +394,7 @@ class Model(nn.Module):
             effective.append(ess)
         error = torch.cat(errors)
         if samples == 1:
-            error = torch.full_like(error, math.nan)
+            error = torch.full_like(error, 0.0 if self.exact else math.nan)
         levels = self.spec.levels if self.likelihood.discrete else None
         return LogLikelihood(torch.cat(values), error, torch.cat(effective), samples, self.spec.size, levels)
 
@@ -400,6 +407,10 @@ class Model(nn.Module):
         with _evaluating(self):
             for start, xb, yb in self._batches(x, labels, max(budget // samples, 1)):
                 with torch.no_grad():  # a generator's caller has its own mode between two of its values
+                    if self.exact:
+                        z = xb.new_empty(len(xb), *self.latent.shape)
+                        yield self.likelihood.log_prob(self.generator(z, yb), xb).double()[None]
+                        continue
                     q, n = self.posterior(xb, yb), len(xb)
                     noise = torch.split(self._posterior_noise(seed, start, n, samples), chunk)
                     yield torch.cat([self._weights(q, xb, yb, eps).double() for eps in noise])
@@ -503,7 +514,7 @@ class Model(nn.Module):
 
     def _batches(self, x: Any, labels: Any, batch_size: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
         """Yield (start, observations in model space on the device, labels)."""
-        if self.encoder is None:
+        if self.encoder is None and not self.exact:
             raise GenzooError(f"{self._name} has no encoder: it can sample and interpolate, but not encode")
         x = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x))
         if x.shape[1:] != self.spec.shape or len(x) == 0:

@@ -72,7 +72,13 @@ class Network(nn.Module, ABC):
 
 
 class Generator(Network):
-    """Codes, and a condition, to the parameters of data: a GAN's generator and a VAE's decoder alike."""
+    """Codes, and a condition, to the parameters of data: a GAN's generator and a VAE's decoder alike.
+
+    Attributes:
+        codeless: it reads no code, and is for models of ``latent.size`` 0 only.
+    """
+
+    codeless: bool = False
 
     @abstractmethod
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:

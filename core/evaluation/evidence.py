@@ -368,7 +368,11 @@ def _encoder(e: Evidence) -> str:
         return "these are samples without their model"
     if e.model.encoder is None:
         return "the model has no encoder"
-    if e.model.classes and e.labels is None:
+    return _told_labels(e)
+
+
+def _told_labels(e: Evidence) -> str:
+    if e.model is not None and e.model.classes and e.labels is None:
         return "the model is conditional and the data has no labels"
     return ""
 
@@ -378,7 +382,7 @@ def _likelihood(e: Evidence) -> str:
         return "these are samples without their model"
     if isinstance(e.model.likelihood, Implicit):
         return "the model has no likelihood: a GAN's generator puts out samples, not a distribution"
-    return _encoder(e)
+    return _told_labels(e) if e.model.exact else _encoder(e)
 
 
 def _training(e: Evidence) -> str:

@@ -38,6 +38,13 @@ def genzoo_register(registry: Registrar) -> None:
         tags=("bundled", "colour"),
     )
     registry.dataset(
+        "strings",
+        f"{HERE}.strings:Strings",
+        summary="binary strings of a Markov chain, as pictures of one row; their entropy is known",
+        modalities=("image",),
+        tags=("toy", "bundled"),
+    )
+    registry.dataset(
         "ring8",
         f"{HERE}.toys:Ring8",
         summary="8 Gaussians on a circle of radius 1, σ = .01",

@@ -90,8 +90,15 @@ class _Weighted(Metric):
         """``(K, N)``."""
         return evidence.log_weights(self.options.samples, self.options.limit)
 
-    def measured(self, found: LikelihoodEstimate, bits: bool = False) -> Measured:
-        """A bound with all that says how far it can be trusted."""
+    def exact(self, evidence: Evidence) -> bool:
+        """Whether there is nothing to estimate."""
+        return evidence.model is not None and evidence.model.exact
+
+    def measured(self, found: LikelihoodEstimate, evidence: Evidence, bits: bool = False) -> Measured:
+        """A bound with all that says how far it can be trusted; an exact likelihood says that it is one."""
+        if self.exact(evidence):
+            details = {"estimator": "exact", "nats": found.nats.value, "bits per dimension": found.bits.value}
+            return Measured(found.bits if bits else found.nats, details, n_real=found.nats.samples[0])
         details = {
             "estimator": found.estimator,
             "samples": found.samples,
@@ -118,11 +125,11 @@ class LogLikelihoodBound(_Weighted):
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `importance_weighted`."""
-        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size))
+        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), evidence)
 
     def title(self, evidence: Evidence) -> str:
         """With the estimator."""
-        return f"log-likelihood (IW, K = {self.options.samples})"
+        return f"log-likelihood ({'exact' if self.exact(evidence) else f'IW, K = {self.options.samples}'})"
 
 
 @declare.metric(
@@ -139,7 +146,7 @@ class BitsPerDimension(_Weighted):
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `importance_weighted`."""
-        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), bits=True)
+        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), evidence, bits=True)
 
 
 @declare.metric(
@@ -156,7 +163,11 @@ class ELBO(_Weighted):
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `elbo`."""
-        return self.measured(elbo(self.weights(evidence), evidence.spec.size))
+        return self.measured(elbo(self.weights(evidence), evidence.spec.size), evidence)
+
+    def refuses(self, evidence: Evidence) -> str:
+        """An exact likelihood has no bound."""
+        return "the log-likelihood is exact, not bounded" if self.exact(evidence) else ""
 
     def title(self, evidence: Evidence) -> str:
         """As it is written."""

@@ -22,14 +22,20 @@ BASES = {"generator": Generator, "encoder": Encoder, "critic": Critic}
 CLOSE = 1e-3  # of the mean magnitude: sums in another order differ by far less
 
 
-def ports(kind: str, spec: DataSpec, classes: int, *, wide: bool = False, apart: bool = False) -> Ports:
-    """What a network of a kind is built to; ``wide`` asks for more numbers than usual, as some objectives do."""
+def ports(case: Case, spec: DataSpec, classes: int, *, wide: bool = False, apart: bool = False) -> Ports:
+    """What a network is built to; ``wide`` asks for more numbers than usual, as some objectives do."""
+    kind = case.entry.kind
     if kind == "generator":
         out = (2 * spec.shape[0], *spec.shape[1:]) if wide else spec.shape
-        return Ports((LATENT,), out, classes)
+        return Ports((code_size(case),), out, classes)
     if kind == "encoder":
         return Ports(spec.shape, ((3 if wide else 2) * LATENT,), classes)
     return Ports(spec.shape, (3 if wide else 1,), classes, apart)
+
+
+def code_size(case: Case) -> int:
+    """Numbers in a code that a generator is given."""
+    return 0 if case.cls.codeless else LATENT
 
 
 def built(case: Case, to: Ports, options: Any = None, seed: int = 0) -> Network:
@@ -46,7 +52,7 @@ def settings(case: Case, *, all_sizes: bool = False, both: bool = False) -> Iter
     for spec in cases.specs(case.entry, all_sizes=all_sizes):
         for classes in (CLASSES, 0):
             setting = Setting(spec, classes)
-            to = ports(case.entry.kind, spec, classes)
+            to = ports(case, spec, classes)
             try:
                 built(case, to)
             except UsageError:
@@ -67,7 +73,7 @@ def some(case: Case) -> list[tuple[Setting, Ports]]:
 def given(case: Case, setting: Setting, n: int, seed: int = 3) -> tuple[Tensor, Tensor | None]:
     """An input batch and its labels."""
     if case.entry.kind == "generator":
-        x = torch.randn(n, LATENT, generator=torch.Generator().manual_seed(seed))
+        x = torch.randn(n, code_size(case), generator=torch.Generator().manual_seed(seed))
     else:
         x = cases.observations(setting.spec, n, seed)
     return x, labels(n, setting.classes)
@@ -99,7 +105,7 @@ def builds(case: Case) -> None:
             refused = ""
             for spec in chosen:
                 try:
-                    net = built(case, ports(kind, spec, classes))
+                    net = built(case, ports(case, spec, classes))
                 except UsageError as e:
                     refused = str(e)
                     continue
@@ -117,7 +123,7 @@ def shapes(case: Case) -> None:
     """Outputs are ``(B, *ports.outputs)``, for batches of one and of several, also where more numbers are asked."""
     for setting, _ in settings(case, all_sizes=True, both=True):
         for wide in (False, True):
-            to = ports(case.entry.kind, setting.spec, setting.classes, wide=wide)
+            to = ports(case, setting.spec, setting.classes, wide=wide)
             try:
                 net = built(case, to).eval()
             except UsageError:
@@ -209,7 +215,7 @@ def gradients(case: Case) -> None:
         idle = [n for n, p in net.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
         if idle:
             raise Fault("a gradient for every parameter", f"none for {', '.join(idle[:4])}", mend, str(setting))
-        if x.grad is None or not x.grad.any():
+        if x.numel() and (x.grad is None or not x.grad.any()):
             raise Fault("a gradient for the input", "none", mend, str(setting))
         bad = [n for n, p in net.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
         if bad:
@@ -338,7 +344,7 @@ def per_observation(case: Case) -> None:
     """Under a gradient penalty no score depends on another observation, or the critic refuses to be built."""
     for spec in cases.specs(case.entry):
         setting = Setting(spec, CLASSES)
-        to = ports("critic", spec, CLASSES, apart=True)
+        to = ports(case, spec, CLASSES, apart=True)
         for name, options in [("the defaults", None), *cases.variants(case.cls)]:
             try:
                 net = built(case, to, options).train()

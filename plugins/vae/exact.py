@@ -1,0 +1,47 @@
+"""Maximum likelihood for models whose likelihood is exact: no code, no bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from genzoo.core.model import Model
+from genzoo.core.noise import Draws
+from genzoo.core.objective import Batch, Loss, Networks, Objective, Plan, Player
+from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
+
+declare.recipe(
+    "pixelcnn",
+    summary="PixelCNN: an exact likelihood, pixel after pixel, without a code",
+    paper="arXiv:1606.05328",
+    tags=("autoregressive", "exact"),
+    modalities=("image",),
+    objective="maximum-likelihood",
+    generator="constant",
+    likelihood="pixelcnn",
+    options={"latent.size": 0, "train.validation": 0.05},
+)
+
+
+@declare.objective("maximum-likelihood", tags=("autoregressive", "exact"))
+class MaximumLikelihood(Objective):
+    """Maximum likelihood: maximize log p(x), or log p(x|y), of a likelihood that needs no code."""
+
+    def plan(self, spec: DataSpec) -> Plan:
+        return Plan(likelihood=True)
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("model", ("model",)),)
+
+    def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
+        return {"z": model.prior.draw(draws)}
+
+    def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
+        """-log p(x) in nats."""
+        params = nets.model.generator(noise["z"], batch.y)
+        return Loss({"nll": -nets.model.likelihood.log_prob(params, batch.x)})
+
+    def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
+        return self.loss("model", nets, batch, noise).terms["nll"]

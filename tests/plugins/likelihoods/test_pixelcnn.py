@@ -1,0 +1,136 @@
+"""PixelCNN: that it is a distribution, that it looks back only, and that it finds a known one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.core.errors import UsageError
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.datasets.strings import Strings
+from genzoo.plugins.likelihoods.pixelcnn import PixelCNN
+
+
+def made(c, h, w, levels, **options):
+    torch.manual_seed(0)
+    pixels = PixelCNN(DataSpec.image(c, h, w, levels=levels), PixelCNN.Options(**{"hidden": 6, "layers": 2, **options}))
+    for p in pixels.parameters():
+        torch.nn.init.normal_(p, 0, 0.4)
+    return pixels.eval(), torch.randn(1, *pixels.input_shape)
+
+
+def every(c, h, w, levels):
+    """All images there are, in model space."""
+    numbers = itertools.product(range(levels), repeat=c * h * w)
+    return torch.tensor(list(numbers)).view(-1, c, h, w) / (levels - 1) * 2 - 1
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2, 2), (2, 2, 1, 3), (3, 1, 2, 2), (1, 1, 8, 2)])
+def test_it_sums_to_one_over_all_images(shape):
+    pixels, params = made(*shape)
+    images = every(*shape)
+    log_p = pixels.log_prob(params.expand(len(images), *params.shape[1:]), images)
+    assert log_p.double().exp().sum().item() == pytest.approx(1, abs=1e-5)
+    assert log_p.std() > 0.1  # and it is not the uniform one
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 2), (3, 2, 3, 4)])
+def test_a_place_sees_what_comes_before_it_and_nothing_else(shape):
+    pixels, params = made(*shape, kernel=3)
+    order, x = pixels.places(), torch.randn(1, *shape[:3], requires_grad=True)
+    logits = pixels.logits(params, x)
+    sees = set()
+    for i, place in enumerate(order):
+        (gradient,) = torch.autograd.grad(logits[(0, *place)].square().sum(), x, retain_graph=True)
+        for j, other in enumerate(order):
+            if gradient[(0, *other)] != 0:
+                assert j < i, f"{place} sees {other}"
+                sees.add((i, j))
+    assert all((i, i - 1) in sees for i in range(1, len(order)) if order[i][2] or order[i][0])  # its neighbour too
+
+
+def test_drawing_place_by_place_is_the_teacher_forced_distribution():
+    pixels, params = made(2, 4, 5, 3, kernel=3)
+    x = pixels.sample(params.expand(8, *params.shape[1:]), torch.Generator().manual_seed(0))
+    logits = pixels.logits(params.expand(8, *params.shape[1:]), x)
+    state, so_far = {}, torch.zeros_like(x)
+    for place in pixels.places():
+        alone = pixels.next_logits(params.expand(8, *params.shape[1:]), so_far, place, state)
+        so_far[(slice(None), *place)] = x[(slice(None), *place)]
+        torch.testing.assert_close(alone, logits[(slice(None), *place)], atol=1e-5, rtol=1e-5)
+
+
+def test_draws_have_the_probabilities():
+    pixels, params = made(1, 2, 2, 2)
+    images, n = every(1, 2, 2, 2), 20_000
+    p = pixels.log_prob(params.expand(len(images), *params.shape[1:]), images).double().exp()
+    x = pixels.sample(params.expand(n, *params.shape[1:]), torch.Generator().manual_seed(1))
+    which = ((x + 1) / 2).flatten(1) @ torch.tensor([8.0, 4.0, 2.0, 1.0])
+    counts = torch.bincount(which.long(), minlength=16).double()
+    chi2 = ((counts - n * p) ** 2 / (n * p)).sum().item()
+    assert chi2 < 37.7  # 15 degrees of freedom, one in a thousand
+
+
+def test_the_same_uniform_numbers_give_the_same_draw():
+    pixels, params = made(1, 3, 3, 2)
+    u = torch.rand(2, 1, 3, 3)
+    both = params.expand(2, *params.shape[1:])
+    assert torch.equal(pixels.sample(both, uniform=u)[1:], pixels.sample(params, uniform=u[1:]))
+    assert torch.equal(pixels.mean(both)[0], pixels.mean(params)[0])
+
+
+def test_what_it_is_not_for():
+    with pytest.raises(UsageError, match="2 to 256 levels"):
+        PixelCNN(DataSpec("vector", (2,)))
+    with pytest.raises(UsageError, match="odd"):
+        PixelCNN(DataSpec.image(1, 2, 2, levels=2), PixelCNN.Options(kernel=4))
+
+
+@pytest.fixture(scope="module")
+def strings(tmp_path_factory):
+    options = {
+        "likelihood.kernel": 3,
+        "likelihood.hidden": 16,
+        "likelihood.layers": 1,
+        "train.lr": 1e-2,
+        "train.schedule": "cosine",
+    }
+    return genzoo.fit("pixelcnn", "strings", tmp_path_factory.mktemp("runs") / "lm", steps=600, seed=0, options=options)
+
+
+def test_an_exact_model_without_a_code_reaches_the_entropy(strings):
+    test = genzoo.load_data("strings", split="test")
+    found = strings.model.log_likelihood(test.x.float())
+    entropy, error = Strings.entropy(8), found.mean_standard_error
+    assert -found.mean == pytest.approx(entropy, abs=4 * error + 0.03)
+    assert found.samples == 1
+    assert (found.standard_error == 0).all()
+    images = (every(1, 1, 8, 2) + 1) / 2
+    assert strings.model.log_likelihood(images).values.exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_it_samples_saves_and_is_evaluated(strings):
+    x = strings.model.sample(2000, seed=0)
+    assert torch.equal(x[:70], strings.model.sample(70, seed=0, batch_size=64))
+    stay = (x[..., 1:] == x[..., :-1])[x[..., :-1] == 0].float().mean().item()
+    assert stay == pytest.approx(0.9, abs=0.03)
+    assert torch.equal(genzoo.load(strings.folder).sample(10, seed=1), strings.model.sample(10, seed=1))
+    report = genzoo.evaluate(strings.folder, "strings", metrics=["log-likelihood"], n=200)
+    (line,) = report
+    assert line.details["estimator"] == "exact"
+    assert line.value == pytest.approx(-Strings.entropy(8), abs=0.4)
+    with pytest.raises(genzoo.GenzooError, match="no encoder"):
+        strings.model.encode(x[:2])
+
+
+def test_the_entropy_of_the_strings_is_counted_right():
+    chain = {0: {0: 0.9, 1: 0.1}, 1: {1: 0.7, 0: 0.3}}
+    total = 0.0
+    for s in itertools.product((0, 1), repeat=4):
+        p = 0.5 * math.prod(chain[a][b] for a, b in itertools.pairwise(s))
+        total -= p * math.log(p)
+    assert Strings.entropy(4) == pytest.approx(total)
