@@ -79,6 +79,13 @@ class TrainOptions:
     warmup: int = option(0, "steps over which the learning rate rises from zero", low=0)
     clip: float = option(0.0, "largest gradient norm, 0 for no limit", low=0)
     skip_above: float = option(0.0, "gradient norm above which a turn's update is left out, 0 for never", low=0)
+    sampling: Literal["uniform", "balanced", "log-frequency"] = option(
+        "uniform",
+        "how often observations are visited: all alike, all classes alike, or classes by the log of their size",
+    )
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = option(
+        "none", "weight of a class's observations in the losses: none, balanced, or a number for each class", low=0
+    )
     average: float | tuple[float, float] = option(
         0.0,
         "half-life in observations of the model's moving average, 0 for none; START,END follows train.schedule",

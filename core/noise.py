@@ -124,10 +124,12 @@ class Order:
 
     def _of(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            # Drawn on the CPU, so that the order is the same on every device.
-            order = torch.randperm(self.n, generator=generator(self.seed, epoch, 0x0DE2))
-            self._epoch, self._permutation = epoch, order.to(self.device)
+            self._epoch, self._permutation = epoch, self._draw(epoch).to(self.device)
         return self._permutation
+
+    def _draw(self, epoch: int) -> Tensor:
+        """The ``n`` indices of an epoch, drawn on the CPU, so that the order is the same on every device."""
+        return torch.randperm(self.n, generator=generator(self.seed, epoch, 0x0DE2))
 
     def take(self, start: int, count: int) -> Tensor:
         """Indices of ``count`` observations from position ``start``, int64 ``(count,)``."""

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -48,6 +48,7 @@ class Feed:
         seed: of the run.
         part: this process's part of every batch; None is the whole.
         labels: whether batches come with them, where the data have some.
+        order: in which observations are visited; None visits each once in an epoch. Its device is given here.
         memory: bytes that resident data may take on the device. None is half of what is free there, and no limit
             for data that are in its memory already.
         workers: processes that read what is streamed; 0 reads in this one. None is the number of cores (of this
@@ -68,6 +69,7 @@ class Feed:
         seed: int = 0,
         part: slice | None = None,
         labels: bool = True,
+        order: Callable[[torch.device], Order] | None = None,
         memory: int | None = None,
         workers: int | None = None,
     ) -> None:
@@ -88,7 +90,8 @@ class Feed:
             by = f"by {self._workers} worker{'s'[: self._workers > 1]}" if self._workers else "without workers"
             why = f"half of what is free on {self.device.type} is" if memory is None else "--data-memory is"
             self.how = f"streamed {by} ({size}; {why} {size_text(limit)})"
-        self._order = Order(len(data), stream_seed(seed, SHUFFLE), self.data.device if self.resident else "cpu")
+        place = self.data.device if self.resident else torch.device("cpu")
+        self._order = order(place) if order else Order(len(data), stream_seed(seed, SHUFFLE), place)
         self._draws = Draws(batch, self.device, start=self._part.start, count=self._count)
         self._reader = _Reader(self.data)
         self._ahead: Iterator[Any] | None = None

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from genzoo.core.config import TrainOptions
 from genzoo.core.data import Data
-from genzoo.core.data.feed import Feed
+from genzoo.core.data.feed import SHUFFLE, Feed
+from genzoo.core.data.imbalance import class_weights, order_of
 from genzoo.core.distributed import sharding
 from genzoo.core.distributed.gather import playing_together, synchronized
 from genzoo.core.distributed.runtime import Ballot, Runtime
@@ -121,19 +123,14 @@ class Trainer:
         self.autocast: Callable[[], Any] = nullcontext
         if precision == "bfloat16":
             self.autocast = lambda: networks_in_bfloat16(self.device.type)
+        self._weights = class_weights(options.class_weights, data.y, data.spec.classes, self.device)
         batch = options.batch_size
         self._share = self.runtime.share(batch)  # of every global batch, what this process computes
         own = self._share.stop - self._share.start
-        self.feed = Feed(
-            data,
-            self.device,
-            batch,
-            seed=seed,
-            part=self._share,
-            labels=self.conditional,
-            memory=data_memory,
-            workers=data_workers,
-        )
+        labels = self.conditional or self._weights is not None
+        order = partial(order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional)
+        self.feed = Feed(data, self.device, batch, seed=seed, part=self._share, labels=labels, order=order,
+                         memory=data_memory, workers=data_workers)  # fmt: skip
         self.data = self.feed.data
         if own % options.accumulate:
             each = f"{own} on each of {self.runtime.size} processes" if self.runtime.size > 1 else str(own)
@@ -282,15 +279,17 @@ class Trainer:
         skips = self.on_nan == "skip" or limit > 0
         losses, found = [], []
         before = [b.clone() for b in self.nets.buffers()] if skips else []
+        weight = None if self._weights is None or y is None else self._weights.index_select(0, y)
+        y = y if self.conditional else None
         for number, part in enumerate(self._parts):
+            turn = x, y, noise, weight
             if n > 1:
                 noise_part = {k: v[part] if v.dim() else v for k, v in noise.items()}
-                x_part, y_part = x[part], None if y is None else y[part]
-            else:
-                noise_part, x_part, y_part = noise, x, y
+                y_part, w_part = (None if v is None else v[part] for v in (y, weight))
+                turn = x[part], y_part, noise_part, w_part
             with seat.apart() if number < n - 1 else nullcontext():
                 with self.autocast(), playing_together(self.runtime.size > 1):
-                    total, loss = seat.turn(x_part, y_part, noise_part)
+                    total, loss = seat.turn(*turn)
                 refuse_coupled(loss, n, self.runtime.size)
                 if n > 1:
                     total = total / n

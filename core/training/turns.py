@@ -119,7 +119,7 @@ def _idle(trainer: Trainer, seat: Seat, x: Tensor, y: Tensor | None) -> bool:
     before = [b.clone() for b in trainer.nets.buffers()]
     noise = trainer.draw(seat.player.name, 0)
     with trainer.autocast(), playing_together(True):
-        total, _ = Turn(trainer.objective, trainer.nets, seat.player.name)(x, y, noise)
+        total, _ = Turn(trainer.objective, trainer.nets, seat.player.name)(x, y if trainer.conditional else None, noise)
     total.backward()
     idle = any(p.grad is None for p in seat.parameters)
     seat.optimizer.zero_grad(set_to_none=True)

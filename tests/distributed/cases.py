@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "vae, batch norm": ("vae", IMAGE, C_VAE | NORMS, {}),
     "vae, batch norm of vectors": ("vae", VECTOR, M_VAE | NORMS, {}),
     "cvae": ("cvae", IMAGE, C_VAE, {}),
+    "classes": ("cvae", VECTOR, M_VAE | {"train.sampling": "balanced", "train.class_weights": (1, 2, 3)}, {}),
     "optimal sigma": ("vae", VECTOR, M_VAE | {"likelihood.sigma": "optimal"}, {}),
     "free bits": ("vae", VECTOR, M_VAE | {"objective.free_bits": 0.02, "objective.kl_warmup": 0.5}, {}),
     "drawn pixels": ("vae", DRAWN, C_VAE, {}),

@@ -1,0 +1,112 @@
+"""Orders and weights for data whose classes are of unlike size."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genzoo.core.data.observations import Data
+from genzoo.core.errors import UsageError
+from genzoo.core.noise import Order, generator
+
+Sampling = Literal["uniform", "balanced", "log-frequency"]
+
+
+class ClassOrder(Order):
+    """Visits classes by shares, and the observations of a class alike; a function of (seed, epoch), like `Order`.
+
+    An epoch is N positions. Of each class it holds its share of them, rounded down or up at random so that the
+    expectation is exact, spread evenly: with equal shares every class is in each run of as many positions as there
+    are classes. Within an epoch no observation is visited twice before all others of its class were visited once.
+
+    Args:
+        y: labels, int64 ``(N,)``.
+        shares: of each class, ``(C,)``, not negative; those of classes without observations must be 0. They are
+            normalized to a sum of 1.
+        seed: of the order.
+        device: of the indices.
+    """
+
+    def __init__(self, y: Tensor, shares: Tensor, seed: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(len(y), seed, device)
+        y = y.cpu()
+        self._members = torch.split(y.argsort(stable=True), torch.bincount(y, minlength=len(shares)).tolist())
+        self._bounds = (shares.double() / shares.double().sum()).cumsum(0) * len(y)
+        self._bounds[-1] = len(y)
+
+    def _draw(self, epoch: int) -> Tensor:
+        random = generator(self.seed, epoch, 0xC1A5)
+        ends = (self._bounds + torch.rand((), generator=random, dtype=torch.float64)).floor().long()
+        counts = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
+        chosen, places = [], []
+        for members, count in zip(self._members, counts, strict=True):
+            if not count:
+                continue
+            passes = math.ceil(count / len(members))
+            order = torch.rand(passes, len(members), generator=random).argsort(1).flatten()[:count]
+            chosen.append(members[order])
+            places.append((torch.arange(count) + torch.rand(count, generator=random, dtype=torch.float64)) / count)
+        return torch.cat(chosen)[torch.cat(places).argsort(stable=True)]
+
+
+def order_of(sampling: Sampling, data: Data, seed: int, conditional: bool, device: torch.device) -> Order:
+    """The order that ``train.sampling`` names.
+
+    ``uniform`` visits all observations once in an epoch, ``balanced`` all classes equally often, and ``log-frequency``
+    a class by log(1 + its observations) (Xu et al., *Modeling tabular data using conditional GAN*, arXiv:1907.00503,
+    section 4.3).
+
+    Args:
+        sampling: which.
+        data: what is visited.
+        seed: of the order.
+        conditional: whether the model is told the label.
+        device: of the indices.
+
+    Raises:
+        UsageError: if it needs labels or a conditional model, and there is none.
+    """
+    if sampling == "uniform":
+        return Order(len(data), seed, device)
+    y = data.y
+    if y is None:
+        raise UsageError(f"train.sampling={sampling} goes by class labels, and this data has none")
+    if sampling == "log-frequency" and not conditional:
+        raise UsageError("train.sampling=log-frequency needs a conditional model, which can give the classes' own "
+                         "frequencies back: set conditional=true, or take balanced")  # fmt: skip
+    counts = torch.bincount(y.cpu()).double()
+    return ClassOrder(y, counts.log1p() if sampling == "log-frequency" else (counts > 0).double(), seed, device)
+
+
+def class_weights(
+    option: str | tuple[float, ...], y: Tensor | None, classes: int, device: torch.device
+) -> Tensor | None:
+    """Weights of the classes' observations whose mean over the data is 1, float32 ``(classes,)``; None for none.
+
+    Args:
+        option: ``none``; ``balanced``, which lets all classes weigh the same together; or a number for each class.
+        y: the data's labels, int64 ``(N,)``, or None.
+        classes: how many there are.
+        device: of the weights.
+
+    Raises:
+        UsageError: if there are no labels, or not as many numbers as classes.
+    """
+    if option == "none":
+        return None
+    if y is None or not classes:
+        raise UsageError("train.class_weights goes by class labels, and this data has none")
+    counts = torch.bincount(y.cpu(), minlength=classes).double()
+    if isinstance(option, tuple):
+        if len(option) != classes:
+            raise UsageError(f"train.class_weights takes {classes} numbers, one for each class, not {len(option)}")
+        weights = torch.tensor(option, dtype=torch.float64)
+    else:
+        weights = torch.where(counts > 0, 1 / counts, 0.0)
+    total = (weights * counts).sum() / counts.sum()
+    if not total > 0:
+        raise UsageError("train.class_weights leaves no observation any weight")
+    return (weights / total).float().to(device)
