@@ -117,7 +117,8 @@ def test_nothing_breaks_out_of_the_page() -> None:
         NASTY, 1, 0, 2, title=NASTY, unit=NASTY, details={"shares": {NASTY: 0.2}, "shares of the data": {NASTY: 1}}
     )
     shares = result("classes", 1, 0, 2, details=r.details | {"classifier": NASTY}, extractor=NASTY)
-    a = Report(NASTY, (r, shares), (Absent("x", NASTY),), {"data": NASTY, "split": NASTY, "genzoo": NASTY})
+    absent = (Absent("x", NASTY), Absent(NASTY + "y", "there is none"))
+    a = Report(NASTY, (r, shares), absent, {"data": NASTY, "split": NASTY, "genzoo": NASTY})
     found = Comparison.of([a, a], [NASTY, NASTY + "2"])
     record = {k: NASTY for k in ("steps", "of", "seconds", "seed", "recipe")} | {
         "data": {"name": NASTY, "observations": NASTY}

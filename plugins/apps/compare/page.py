@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 from typing import Any
+
+from markupsafe import Markup
 
 from genzoo.core.pictures.drawing import Drawing
 from genzoo.plugins.apps.compare import figures, tables
 from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.apps.compare.comparison import protocol_words
 from genzoo.plugins.apps.compare.figures import Figure, attempt
-from genzoo.plugins.apps.compare.html import Html, join, picture, tag
+from genzoo.plugins.apps.compare.html import picture, render
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+SECTIONS = {
+    "metrics": "Metrics",
+    "samples": "Samples",
+    "classes": "Classes",
+    "training": "Training",
+    "neighbours": "Nearest training pictures",
+    "latent": "Ways through the latent space",
+    "reconstructions": "Reconstructions",
+    "making": "How each was made",
+}
 
 
 def page(compared: FullComparison, *, title: str = "") -> str:
@@ -24,77 +34,45 @@ def page(compared: FullComparison, *, title: str = "") -> str:
         compared: what `genzoo.compare` gave.
         title: of the page; default names what is compared.
     """
-    heading = title or " · ".join(compared.names)
-    sections = _sections(compared)
-    links = [tag("li", tag("a", name, href=f"#{key}")) for key, name, _ in sections]
-    bodies = [
-        tag("section", tag("h2", name, id=f"{key}-title"), body, id=key, aria_labelledby=f"{key}-title")
-        for key, name, body in sections
-    ]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{heading} – genzoo compare"),
-        tag("style", Html(files("genzoo.plugins.apps.compare").joinpath("page.css").read_text(encoding="utf-8"))),
+    sides = compared.sides
+
+    def of_each(make: Callable[[Candidate], Figure]) -> list[tuple[str, Figure]]:
+        return [(side.name, attempt(partial(make, side))) for side in sides]
+
+    shared, own = protocol_words(compared)
+    return render(
+        "page.html.j2",
+        compared=compared,
+        heading=title or " · ".join(compared.names),
+        sections=SECTIONS,
+        lead=_lead(compared),
+        verdict=_verdict(compared),
+        notes=tables.notes(compared),
+        span=tables.span,
+        figures={
+            "samples": of_each(partial(figures.samples, compared)),
+            "training": of_each(figures.training),
+            "neighbours": of_each(partial(figures.neighbours, compared)),
+            "latent": of_each(partial(figures.ways, compared)),
+            "reconstructions": of_each(partial(figures.reconstructions, compared)),
+        },
+        drawn=_drawn,
+        classes=tables.classes(compared.names, [figures.shares(compared, i) for i in range(len(sides))]),
+        width=lambda share: f"{min(max(share, 0), 1):.4f}",
+        percent=lambda share: f"{share:.1%}",
+        making=tables.making(sides),
+        facts=_facts(compared),
+        shared=" ".join(f"{k}={v}" for k, v in shared.items()),
+        protocols=[words for words in own.values() if words],
     )
-    body = tag(
-        "body",
-        tag("header", tag("h1", heading), tag("p", _lead(compared), class_="lead"),
-            tag("nav", tag("ul", *links), aria_label="Sections")),
-        tag("main", *bodies),
-        tag("footer", _foot(compared)),
-    )  # fmt: skip
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _sections(compared: FullComparison) -> list[tuple[str, str, Html]]:
-    """Key, heading and body of each."""
-    sides, seed = compared.sides, compared.seed
-    shares = [figures.shares(compared, i) for i in range(len(sides))]
-    return [
-        ("metrics", "Metrics", join(tag("p", _verdict(compared)), tables.metrics(compared))),
-        ("samples", "Samples", join(
-            tag("p", f"Not picked: the first ones of seed {seed}, the same seed for each."),
-            _row(sides, lambda s: figures.samples(compared, s)),
-        )),
-        ("classes", "Classes", join(
-            tag("p", "A model that forgot a class shows an empty bar beside the data's."),
-            tables.classes(compared.names, shares),
-        )),
-        ("training", "Training", join(
-            tag("p", "Losses of different objectives are different things: compare their course, not their height."),
-            _row(sides, figures.training),
-        )),
-        ("neighbours", "Nearest training pictures", join(
-            tag("p", "A model that learned by heart shows the same picture twice."),
-            _row(sides, lambda s: figures.neighbours(compared, s)),
-        )),
-        ("latent", "Ways through the latent space", _row(sides, lambda s: figures.ways(compared, s))),
-        ("reconstructions", "Reconstructions", _row(sides, lambda s: figures.reconstructions(compared, s))),
-        ("making", "How each was made", tables.making(sides)),
-    ]  # fmt: skip
-
-
-def _row(sides: Sequence[Candidate], make: Callable[[Candidate], Figure]) -> Html:
-    """One figure of each, side by side."""
-    return tag("div", *(_shown(side, attempt(partial(make, side))) for side in sides), class_="sides")
-
-
-def _shown(side: Candidate, figure: Figure) -> Html:
-    name = tag("h3", side.name)
-    if figure.picture is None:
-        text = tag("p", tag("strong", "Absent"), f": {figure.absent or 'there is nothing to show'}.", class_="absent")
-        return tag("div", name, text, class_="side")
-    drawn: Html
+def _drawn(figure: Figure) -> Markup:
+    """A figure's picture as markup."""
     if isinstance(figure.picture, Drawing):
-        drawn = Html(figure.picture.svg(title=figure.alt, themed=True))
-    else:
-        drawn = picture(figure.picture, figure.alt)
-    caption = tag("figcaption", figure.caption) if figure.caption else None
-    return tag("div", name, tag("figure", drawn, caption), class_="side")
+        return Markup(figure.picture.svg(title=figure.alt, themed=True))
+    assert figure.picture is not None
+    return picture(figure.picture, figure.alt)
 
 
 def _lead(compared: FullComparison) -> str:
@@ -122,9 +100,8 @@ def _verdict(compared: FullComparison) -> str:
     return f"A winner is marked only where its interval has no point in common with any other's.{rest}{best}"
 
 
-def _foot(compared: FullComparison) -> Html:
-    """The protocol: what two such numbers must share to be compared."""
-    shared, own = protocol_words(compared)
+def _facts(compared: FullComparison) -> list[tuple[str, Any]]:
+    """What two such numbers must share to be compared."""
     about: dict[str, Any] = dict(compared.reports[0].record)
     extractors = [f"{r.extractor} {r.extractor_sha256[:12]}" for each in compared.reports for r in each if r.extractor]
     facts = {
@@ -136,8 +113,4 @@ def _foot(compared: FullComparison) -> Html:
         "Extractor": ", ".join(dict.fromkeys(extractors)),
         "Made with": f"genzoo {about['genzoo']}, torch {about.get('torch', '?')}" if about.get("genzoo") else None,
     }  # fmt: skip
-    listed = [part for k, v in facts.items() if v not in (None, "") for part in (tag("dt", k), tag("dd", v))]
-    common = tag("p", "Common to all metrics: ", tag("code", " ".join(f"{k}={v}" for k, v in shared.items())))
-    items = [tag("li", tag("code", words)) for words in own.values() if words]
-    every = tag("details", tag("summary", "The protocol of each metric"), common if shared else None, tag("ul", *items))
-    return join(tag("h2", "Protocol"), tag("dl", *listed), every if items else None)
+    return [(key, value) for key, value in facts.items() if value not in (None, "")]

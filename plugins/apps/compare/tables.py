@@ -11,112 +11,60 @@ from genzoo.core.options import typed
 from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.apps.compare.comparison import Row, differing
 from genzoo.plugins.apps.compare.figures import Shares
-from genzoo.plugins.apps.compare.html import Html, escape, join, tag
 
 MOST_CLASSES = 40
 WIDTH, MIDDLE = 120, 7  # of a range, in its own units
 
 
-def scrolling(label: str, table: Html) -> Html:
-    """A table that scrolls inside of itself where it is wider than the page, also by keyboard."""
-    return tag("div", table, class_="scroll", role="region", aria_label=label, tabindex="0")
+def notes(compared: FullComparison) -> dict[str, int]:
+    """Why single numbers are absent, by reason, each with the number of its note."""
+    reasons = dict.fromkeys(
+        why for row in compared.rows for why, r in zip(row.reasons, row.results, strict=True) if r is None
+    )
+    return {reason: number for number, reason in enumerate(reasons, 1)}
 
 
-def table(caption: str, header: Sequence[object], rows: Sequence[Sequence[Html]]) -> Html:
-    """A table whose rows begin with their own header."""
-    head = tag("thead", tag("tr", *(tag("th", h, scope="col") for h in header)))
-    body = tag("tbody", *(tag("tr", *row) for row in rows))
-    return scrolling(caption, tag("table", tag("caption", caption), head, body))
-
-
-def metrics(compared: FullComparison) -> Html:
-    """Metrics down, models across; the winner only where intervals part; reasons for what is absent below."""
-    notes: dict[str, int] = {}
-    rows = []
-    for row in compared.rows:
-        name = tag("th", row.title, tag("span", row.some.unit, class_="unit") if row.some.unit else None, scope="row")
-        cells = []
-        for i, result in enumerate(row.results):
-            if result is None:
-                number = notes.setdefault(row.reasons[i], len(notes) + 1)
-                link = tag("a", f"note {number}", href=f"#note-{number}")
-                cells.append(tag("td", tag("span", "absent, ", link, class_="note")))
-                continue
-            best = tag("span", "best", class_="badge") if row.best == i else None
-            value = tag("span", _value(result), class_="value")
-            ends = tag("span", _ends(result), class_="ends")
-            cells.append(tag("td", value, best, ends, _range(row, result), class_="best" if best else None))
-        rows.append([name, *cells])
-    found = table("Metrics with intervals of 95 %", ["Metric", *compared.names], rows)
-    listed = [tag("li", reason, id=f"note-{number}") for reason, number in notes.items()]
-    below = [tag("ol", *listed, class_="notes")] if listed else []
-    for reason, names in compared.absences().items():
-        below.append(tag("p", f"Absent of all: {', '.join(names)} ({reason}).", class_="note"))
-    return join(found, *below)
-
-
-def making(sides: Sequence[Candidate]) -> Html:
+def making(sides: Sequence[Candidate]) -> dict[str, Any]:
     """How each was made: what is always of interest, then every option in which they differ."""
     facts = [_facts(side) for side in sides]
-    keys = list(dict.fromkeys(k for f in facts for k in f))
-    rows = [[tag("th", k, scope="row"), *(tag("td", f.get(k, "not known")) for f in facts)] for k in keys]
-    found = [table("Recipe, data, time and size", ["Fact", *(s.name for s in sides)], rows)]
+    keys = dict.fromkeys(k for f in facts for k in f)
+    found: dict[str, Any] = {"facts": [(k, [f.get(k, "not known") for f in facts]) for k in keys]}
     options = [side.history.options() for side in sides]
     known = [o for o in options if o]
-    if len(known) > 1:
-        chosen = differing(known)
-        common = [k for k in chosen if all(k in o for o in known)]
-        names = [s.name for s in sides]
-        if common:
-            found.append(_options("Options that differ", common, names, options))
-        special = [k for k in chosen if k not in common]
-        if special:
-            inner = _options("Options that only some of them have", special, names, options)
-            found.append(tag("details", tag("summary", f"{len(special)} options that only some of them have"), inner))
-        if not chosen:
-            found.append(tag("p", "All options of all of them are the same.", class_="note"))
-        alike = [k for k in known[0] if k not in chosen]
-        if alike:
-            same = ", ".join(f"{k}={typed(known[0][k])}" for k in alike)
-            found.append(
-                tag("details", tag("summary", f"{len(alike)} options are the same"), tag("p", tag("code", same)))
-            )
-    return join(*found)
+    chosen = differing(known) if len(known) > 1 else []
+    common = [k for k in chosen if all(k in o for o in known)]
+    rows = [(k, [_option(o, k) for o in options]) for k in chosen]
+    found["common"] = [row for row in rows if row[0] in common]
+    found["special"] = [row for row in rows if row[0] not in common]
+    found["same"] = len(known) > 1
+    found["alike"] = [f"{k}={typed(v)}" for k, v in known[0].items() if k not in chosen] if len(known) > 1 else []
+    return found
 
 
-def classes(names: Sequence[str], shares: Sequence[Shares | str]) -> Html:
-    """Shares of classes among samples as bars, beside those of the data."""
-    known = [s for s in shares if isinstance(s, Shares) and s.samples]
-    parts = [
-        tag(
-            "p",
-            tag("strong", name),
-            f": absent, {s if isinstance(s, str) else 'its report does not hold them'}.",
-            class_="absent",
-        )
-        for name, s in zip(names, shares, strict=True)
+def classes(names: Sequence[str], shares: Sequence[Shares | str]) -> dict[str, Any]:
+    """Shares of classes among samples, beside those of the data."""
+    there = [(n, s) for n, s in zip(names, shares, strict=True) if isinstance(s, Shares) and s.samples]
+    known = [s for _, s in there]
+    found: dict[str, Any] = {"names": [n for n, _ in there], "rows": [], "counted": [], "judge": "", "largest": 1}
+    found["absent"] = [
+        (n, s if isinstance(s, str) else "its report does not hold them")
+        for n, s in zip(names, shares, strict=True)
         if isinstance(s, str) or not s.samples
     ]
     if not known:
-        return join(*parts)
-    every = list(known[0].data)
+        return found
+    every = known[0].data
     if len(every) > MOST_CLASSES:
-        counted = [tag("li", f"{n}: {sum(v > 0 for v in s.samples.values())} of {len(every)} classes")
-                   for n, s in zip(names, shares, strict=True) if isinstance(s, Shares)]  # fmt: skip
-        return join(tag("ul", *counted), *parts)
-    largest = max((v for s in known for v in [*s.samples.values(), *s.data.values()]), default=1) or 1
-    there = [(n, s) for n, s in zip(names, shares, strict=True) if isinstance(s, Shares) and s.samples]
-    rows = [
-        [
-            tag("th", name, scope="row"),
-            tag("td", _bar(known[0].data.get(name, 0.0), largest, data=True)),
-            *(tag("td", _bar(s.samples.get(name, 0.0), largest, expected=s.data.get(name, 0.0))) for _, s in there),
-        ]
-        for name in every
+        found["counted"] = [f"{n}: {sum(v > 0 for v in s.samples.values())} of {len(every)} classes"
+                            for n, s in zip(names, shares, strict=True) if isinstance(s, Shares)]  # fmt: skip
+        return found
+    found["largest"] = max((v for s in known for v in [*s.samples.values(), *s.data.values()]), default=1) or 1
+    found["judge"] = f", as {known[0].classifier} sees them" if known[0].classifier else ""
+    found["rows"] = [
+        (name, share, [(s.samples.get(name, 0.0), s.data.get(name, 0.0)) for s in known])
+        for name, share in every.items()
     ]
-    judge = f", as {known[0].classifier} sees them" if known[0].classifier else ""
-    found = table(f"Shares of classes among samples{judge}", ["Class", "Data", *(n for n, _ in there)], rows)
-    return join(found, *parts)
+    return found
 
 
 def _facts(side: Candidate) -> dict[str, str]:
@@ -161,55 +109,26 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def _options(caption: str, keys: Sequence[str], names: Sequence[str], options: Sequence[Mapping[str, Any]]) -> Html:
-    rows = [[tag("th", tag("code", k), scope="row"), *(tag("td", _option(o, k)) for o in options)] for k in keys]
-    return table(caption, ["Option", *names], rows)
+def _option(options: Mapping[str, Any], key: str) -> tuple[str, bool]:
+    """An option as text, and whether that is its value."""
+    if key in options:
+        return typed(options[key]), True
+    return ("has none" if options else "not known"), False
 
 
-def _option(options: Mapping[str, Any], key: str) -> Html:
-    if not options:
-        return tag("span", "not known", class_="note")
-    return tag("code", typed(options[key])) if key in options else tag("span", "has none", class_="note")
-
-
-def _value(result: Result) -> str:
-    return result.text().partition(" [")[0]
-
-
-def _ends(result: Result) -> str:
-    if not result.interval.known:
-        return f"no interval: {result.interval.how}"
-    return "[" + result.text().partition(" [")[2]
-
-
-def _range(row: Row, result: Result) -> Html | None:
-    """Where the number and its interval lie among everyone's, as a picture beside the numbers that say the same."""
+def span(row: Row, result: Result) -> list[tuple[str, str, str]]:
+    """Where the number and its interval lie among everyone's, as path, colour and width of lines."""
     numbers = [x for r in row.results if r is not None for x in (r.value, r.interval.low, r.interval.high)]
     finite = [x for x in numbers if x is not None and math.isfinite(x)]
     if not finite or not math.isfinite(result.value) or max(finite) == min(finite):
-        return None
+        return []
     low, high = min(finite), max(finite)
 
     def x(value: float) -> float:
         return 4 + (min(max(value, low), high) - low) / (high - low) * (WIDTH - 8)
 
     a, b = result.interval.low, result.interval.high
-
-    def stroke(path: str, colour: str, width: float) -> str:
-        how = f'stroke-width="{width:g}" vector-effect="non-scaling-stroke"'
-        return f'<path d="{path}" style="stroke:var(--{colour})" {how}/>'
-
-    marks = stroke(f"M2 {MIDDLE}H{WIDTH - 2}", "rule", 2)
+    lines = [(f"M2 {MIDDLE}H{WIDTH - 2}", "rule", "2")]
     if a is not None and b is not None:
-        marks += stroke(f"M{x(a):.1f} {MIDDLE}H{x(b):.1f}", "c1", 3)
-    marks += stroke(f"M{x(result.value):.1f} 2V12", "ink", 2.5)
-    size = f'viewBox="0 0 {WIDTH} 14" preserveAspectRatio="none"'
-    return Html(f'<svg class="range" {size} aria-hidden="true">{marks}</svg>')
-
-
-def _bar(share: float, largest: float, *, data: bool = False, expected: float = 0.0) -> Html:
-    text = escape(f"{share:.1%}")
-    if not data and share == 0 and expected > 0:
-        text = join(text, " ", tag("span", "missing", class_="missing"))
-    kind = "bar data" if data else "bar"
-    return tag("span", text, class_=kind, style=f"--share:{min(max(share / largest, 0), 1):.4f}")
+        lines.append((f"M{x(a):.1f} {MIDDLE}H{x(b):.1f}", "c1", "3"))
+    return [*lines, (f"M{x(result.value):.1f} 2V12", "ink", "2.5")]
