@@ -14,6 +14,8 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
+import jinja2
+
 from genzoo.core.errors import UsageError, did_you_mean
 
 LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "none")
@@ -49,29 +51,6 @@ FILES: Mapping[str, tuple[str, str]] = {
     "observer": ("an observer: logs the norm of the generator's parameters", "genzoo train gan --data fashion-mini"),
     "command": ("command `{short}-look`: how bright samples are", "genzoo {short}-look runs/first"),
 }
-# What the plugin's module says of what is not declared in its own file.
-_COMMAND = """
-    registry.command("{short}-look", "{package}.command:look", summary="How bright a model's samples are.")"""
-_OBSERVERS = """
-
-
-@hookimpl
-def genzoo_observers(run: Watched) -> Norm:
-    \"\"\"Watch a run of training.\"\"\"
-    from {package}.observer import Norm  # not before it is needed: it imports torch
-
-    return Norm(run)"""
-_FUTURE = """from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-"""
-_TYPED = """
-
-if TYPE_CHECKING:
-    from genzoo.core.training.run_view import Watched
-
-    from {package}.observer import Norm"""
 TRAIN = "genzoo train vae --data fashion-mini"
 KINDS = (*FILES, "all")
 ALL = ("generator", "encoder", "critic", "gan", "vae", "objective", "likelihood", "dataset", "metric", "recipe")
@@ -178,26 +157,17 @@ def _wanted(kinds: Iterable[str]) -> list[str]:
 
 def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) -> dict[str, str]:
     """Path to content."""
-    own = {"gan", "generator", "critic"} <= set(wanted)
-    short, package = names["short"], names["package"]
     fill = names | {
+        "wanted": wanted,
+        "license": license,
         "author": author,
-        "year": str(date.today().year),
+        "year": date.today().year,
         "description": f"A plugin for genzoo: {', '.join(wanted) if len(wanted) < 4 else 'models and their parts'}.",
-        "license_lines": "" if license == "none" else f'license = "{license}"\nlicense-files = ["LICENSE"]\n',
-        "license_text": "" if license == "none" else f"\n{license}, see LICENSE.",
-        "adds": "\n".join(f"- {FILES[k][0].format(**names)}" for k in wanted),
-        "commands": "\n".join(_commands(names, wanted)),
-        "future": _FUTURE if "observer" in wanted else "",
-        "typed": _TYPED.format(**names) if "observer" in wanted else "",
-        "command": _COMMAND.format(**names) if "command" in wanted else "",
-        "observers": _OBSERVERS.format(**names) if "observer" in wanted else "",
-        "recipe_summary": "Least-squares GAN on perceptrons" if own else "WGAN-GP with settings of its own",
-        "recipe_objective": f"{short}-gan" if own else "wgan-gp",
-        "recipe_generator": short if own else "conv",
-        "recipe_critic": short if own else "conv",
-        "recipe_vector": "" if own else '"generator": "mlp", "critic": "mlp", ',
+        "adds": [FILES[k][0].format(**names) for k in wanted],
+        "commands": _commands(names, wanted),
+        "own": {"gan", "generator", "critic"} <= set(wanted),  # networks and a GAN that the recipe can be made of
     }
+    package = names["package"]
     paths = {
         "pyproject.toml": "pyproject.toml", "README.md": "README.md", "CHANGELOG.md": "CHANGELOG.md",
         ".gitignore": "gitignore", ".github/workflows/test.yml": "ci.yml",
@@ -207,7 +177,11 @@ def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) 
     paths |= {f"{package}/{kind}.py": f"{kind}.py" for kind in wanted}
     if license != "none":
         paths["LICENSE"] = f"license-{license}"
-    texts = {path: _filled(template, fill) for path, template in paths.items()}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    texts = {p: environment.get_template(f"{name}.tmpl").render(fill).rstrip("\n") + "\n" for p, name in paths.items()}
     texts[f"{package}/py.typed"] = ""
     tomllib.loads(texts["pyproject.toml"])
     return texts
@@ -220,13 +194,6 @@ def _commands(names: Mapping[str, str], wanted: list[str]) -> list[str]:
         command = FILES[kind][1].format(**names)
         commands.append(f"{command} --out runs/{kind}" if command.startswith("genzoo train") else command)
     return commands
-
-
-def _filled(template: str, fill: Mapping[str, str]) -> str:
-    text = (Path(__file__).parent / "templates" / f"{template}.tmpl").read_text(encoding="utf-8")
-    for key, value in fill.items():
-        text = text.replace(f"{{{{{key}}}}}", value)
-    return text.rstrip("\n") + "\n"
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
