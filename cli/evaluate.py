@@ -27,7 +27,7 @@ from genzoo.registry.console.options import (
     Truncation,
     shown,
 )
-from genzoo.registry.console.output import emit_json, hint, table
+from genzoo.registry.console.output import emit_json, hint, say, table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -97,4 +97,4 @@ def evaluate(
     for reason, names in report.absences().items():
         hint(f"absent: {', '.join(names)} ({reason})")
     if written is not None:
-        print(written)
+        say(written)

@@ -11,7 +11,7 @@ from genzoo.cli import plugin_state
 from genzoo.cli import plugins as plugin_kit
 from genzoo.core.options import describe_type, typed
 from genzoo.registry.console.options import Json
-from genzoo.registry.console.output import bold, emit_json, hint, table
+from genzoo.registry.console.output import bold, emit_json, hint, say, table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ def list_entries(
     own = {e.distribution for e in entries} <= {"genzoo"}
     for number, (name, members) in enumerate(groups.items()):
         if not kind:
-            print(("\n" if number else "") + bold(name))
+            say("\n" if number else "", bold(name))
         rows = [[("" if kind else "  ") + e.name, *([] if own else [e.plugin]), e.summary] for e in members]
         table(rows)
     hint(f"\n{len(entries)} entries; 'genzoo show NAME' tells more")
@@ -78,7 +78,7 @@ def show_entry(
     if json:
         emit_json(e)
         return
-    print(bold(f"{e['kind']} {e['name']}") + (f": {e['summary']}" if e["summary"] else ""))
+    say(bold(f"{e['kind']} {e['name']}"), f": {e['summary']}" if e["summary"] else "")
     rows = [["  plugin", f"{e['plugin']} ({e['distribution']} {e['version']})"]] if e["plugin"] else []
     rows += [["  paper", e["paper"]]] if e["paper"] else []
     rows += [["  for", ", ".join(e["modalities"])]] if e["modalities"] else []
@@ -97,14 +97,14 @@ def show_entry(
         _version(version, e["data"]["default"])
     body = e["doc"].partition("\n")[2].strip("\n")
     if body.strip():
-        print("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
+        say("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
     if e["options"]:
-        print("\n  options (--set NAME=VALUE):")
+        say("\n  options (--set NAME=VALUE):")
         prefix = TABLE[e["kind"]].prefix.replace("*", e["name"])
         prefix += "." if prefix else ""
         table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
     for preset, settings in recipe.get("presets", {}).items():
-        print(f"\n  on {preset} data:")
+        say(f"\n  on {preset} data:")
         table([[f"    {k}", typed(v)] for k, v in settings.items()])
     if e["also"]:
         hint(f"\nalso: {', '.join(e['also'])}")
@@ -112,7 +112,7 @@ def show_entry(
 
 def _version(of: dict[str, Any], default: int) -> None:
     """One version of weights: what it is, what it scored, where it is."""
-    print(f"\n  version {of['version']}" + (" (what the name alone means)" if of["version"] == default else ""))
+    say(f"\n  version {of['version']}" + (" (what the name alone means)" if of["version"] == default else ""))
     where = f"hf:{of['hub']}@{of['commit'] or 'v' + str(of['version'])}" if of["hub"] else ""
     rows = [[f"    {key}", of[key]] for key in ("recipe", "data", "license") if of[key]]
     rows += [[f"    {name}", _measured(value)] for name, value in of["metrics"].items()]

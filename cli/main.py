@@ -17,6 +17,7 @@ from genzoo.cli import evaluate, extra, look, publish, recipe, use, verify, weig
 from genzoo.cli import train as make
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.text import lines, tell
 
 app = typer.Typer(
     name="genzoo",
@@ -73,22 +74,26 @@ def _take_locked(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run, and turn what goes wrong into one sentence and an exit code: 1 failure, 2 usage, 130 interrupted."""
+    """Run, and turn what goes wrong into one sentence and an exit code.
+
+    1 is failure, 2 usage, 130 an interruption by SIGINT and 143 one by SIGTERM.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Greek letters is no reason to fail
-    warnings.showwarning = lambda message, *_, **__: print(f"genzoo: {message}", file=sys.stderr)  # no line of code
+    warnings.showwarning = lambda message, *_, **__: tell(str(message))  # no line of code
     _take_locked(sys.argv)
     code: Any = 0
+    signals = list[int]()
     try:
-        with _terminated_as_interrupted():
+        with _terminated_as_interrupted(signals):
             code = extra.with_commands(app, sys.argv[1:])(prog_name="genzoo", standalone_mode=False) or 0
             if code == 130:  # Typer's word for Ctrl-C
                 raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
+        code = 128 + (signals or [signal.SIGINT])[0]
         if env.rank() == 0:
-            print("genzoo: interrupted", file=sys.stderr)
+            tell("interrupted")
     except SystemExit as e:
         code = 0 if isinstance(e.__context__, BrokenPipeError) else e.code  # `genzoo list | head`
     except BrokenPipeError:
@@ -100,14 +105,14 @@ def main() -> None:
         if env.report(code, message, because=getattr(e, "because", None)) or getattr(e, "told", False):
             message = ""  # the parent, or process 0, says it for all
         if message:
-            print(message if "\n" in message else f"genzoo: {message}", file=sys.stderr)
+            print(lines(message), file=sys.stderr) if "\n" in message else tell(message)
     try:
         sys.stdout.flush()
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try again
         if not isinstance(e, BrokenPipeError) and not code:
             code = 1
-            print(f"genzoo: cannot write the output: {explained(e)[1]}", file=sys.stderr)
+            tell(f"cannot write the output: {explained(e)[1]}")
     if env.joined:
         _leave(code)
     sys.exit(code)
@@ -115,7 +120,7 @@ def main() -> None:
 
 def _leave(code: Any) -> None:
     """End a process that works with others without clearing up, which may wait for them, or abort, if they are gone."""
-    if code in (None, 0, 130):
+    if code in (None, *env.STOPPED):
         from genzoo.core.distributed.init import part
 
         part()
@@ -144,16 +149,16 @@ def explained(error: Exception) -> tuple[int, str]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def _terminated_as_interrupted(signals: list[int]) -> Iterator[None]:
     """Let a SIGTERM clean up as Ctrl-C does; what either breaks on its way is an interruption too.
+
+    Numbers of signals that came are added to ``signals``.
 
     An import that is interrupted in the middle, of NumPy by torch, may end in an ImportError.
     """
-    interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
+        signals.append(number)
         raise KeyboardInterrupt
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
@@ -162,7 +167,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
     try:
         yield
     except ImportError:
-        if interrupted:
+        if signals:
             raise KeyboardInterrupt from None
         raise
     finally:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genzoo.registry.console.options import Json
-from genzoo.registry.console.output import emit_json, hint
+from genzoo.registry.console.output import emit_json, hint, say
 
 Name = Annotated[str, typer.Argument(help="A plugin, a distribution for all of its plugins, or DISTRIBUTION/PLUGIN.")]
 
@@ -28,7 +28,7 @@ def disable(name: Name, json: Json = False) -> None:
     if json:
         emit_json({"changed": changed, "disabled": switch.disabled()})
         return
-    print("\n".join(f"disabled {c}" for c in changed) or f"{name} was disabled before")
+    say("\n".join(f"disabled {c}" for c in changed) or f"{name} was disabled before")
 
 
 def enable(name: Name, json: Json = False) -> None:
@@ -39,7 +39,7 @@ def enable(name: Name, json: Json = False) -> None:
     if json:
         emit_json({"changed": changed, "disabled": switch.disabled()})
         return
-    print("\n".join(f"enabled {c}" for c in changed) or f"{name} was enabled before")
+    say("\n".join(f"enabled {c}" for c in changed) or f"{name} was enabled before")
 
 
 def doctor(
@@ -59,9 +59,9 @@ def doctor(
         emit_json([f.to_dict() for f in findings])
     else:
         for f in findings:
-            print(f"{f.level}: {f.about} {f.what}")
+            say(f"{f.level}: {f.about} {f.what}")
             if f.advice:
-                print(f"  → {f.advice}")
+                say(f"  → {f.advice}")
         others = sum(not p.own for p in loader.installed(lambda line: None))
         hint(f"{others} plugins of other distributions examined, {len(wrong)} thing{'s' * (len(wrong) != 1)} wrong")
     if wrong:

@@ -12,7 +12,7 @@ import typer
 
 from genzoo.core.errors import did_you_mean
 from genzoo.registry.console.options import Json
-from genzoo.registry.console.output import bold, emit_json, hint
+from genzoo.registry.console.output import bold, emit_json, hint, say
 
 if TYPE_CHECKING:
     from genzoo.plugins.apps.kit.findings import Finding, Report
@@ -56,11 +56,11 @@ def new(
         emit_json({"folder": str(written.folder), "name": written.name, "package": written.package,
                    "files": list(written.files), "next": list(written.commands)})  # fmt: skip
         return
-    print(f"{bold(written.name)} is in {written.folder}/")
-    print("\n".join(f"  {f}" for f in written.files))
+    say(bold(written.name), f" is in {written.folder}/")
+    say("\n".join(f"  {f}" for f in written.files))
     if license is None:
         hint(f"its license is {LICENSES[0]}: --license takes {', '.join(LICENSES)}")
-    print("\nnow\n" + "\n".join(f"  {c}" for c in written.commands))
+    say("\nnow\n" + "\n".join(f"  {c}" for c in written.commands))
 
 
 def _asked(licenses: Sequence[str]) -> str:
@@ -122,20 +122,20 @@ def _show(report: Report) -> None:
     for kind, entries in kinds.items():
         _matrix(kind, entries)
     for finding in report.failures:
-        print(f"{finding.text()}\n")
+        say(f"{finding.text()}\n")
     skipped: dict[str, list[str]] = {}
     for f in report.findings:
         if f.outcome == "skipped" and f.found:
             skipped.setdefault(f"{f.entry}: {f.found}", []).append(f.check)
     for why, checks in skipped.items():
-        print(f"– {', '.join(checks)} of {why}")
+        say(f"– {', '.join(checks)} of {why}")
     if skipped:
-        print()
+        say()
     for p in report.plugins:
         heavy = f", and brings {', '.join(p.heavy)}" if p.heavy else ", without torch"
-        print(f"plugin {p.plugin} ({p.distribution} {p.version}) imports in {1000 * p.seconds:.0f} ms{heavy}")
+        say(f"plugin {p.plugin} ({p.distribution} {p.version}) imports in {1000 * p.seconds:.0f} ms{heavy}")
         if p.fault:
-            print(f"✗ {p.fault}")
+            say(f"✗ {p.fault}")
     n = counts(report.findings)
     hint(f"{n['passed']} checks passed, {n['failed']} failed, {n['skipped']} had nothing to look at")
 
@@ -152,7 +152,7 @@ def _matrix(kind: str, entries: dict[str, dict[str, str]]) -> None:
         while names and (not some or width + 2 + len(names[0]) <= room):
             width += 2 + len(names[0])
             some.append(names.pop(0))
-        print(bold(kind.ljust(left)) + "".join(f"  {n}" for n in some))
+        say(bold(kind.ljust(left)), "".join(f"  {n}" for n in some))
         for check in checks:
-            print((check.ljust(left) + "".join(f"  {entries[n].get(check, '').center(len(n))}" for n in some)).rstrip())
-        print()
+            say((check.ljust(left) + "".join(f"  {entries[n].get(check, '').center(len(n))}" for n in some)).rstrip())
+        say()

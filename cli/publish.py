@@ -9,7 +9,7 @@ import typer
 
 from genzoo.core.errors import UsageError
 from genzoo.registry.console.options import Endpoint, Json, Quiet, shown
-from genzoo.registry.console.output import emit_json, hint, table
+from genzoo.registry.console.output import emit_json, hint, say, table
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be pushed; the Hub is not asked.")]
 Private = Annotated[bool, typer.Option("--private", help="A repository that is made is private.")]
@@ -56,7 +56,7 @@ def pack(
     if json:
         emit_json({"out": str(folder)})
     else:
-        print(folder)
+        say(folder)
 
 
 def push(
@@ -99,7 +99,7 @@ def push(
     elif dry_run:
         _show(done, card=True)
     else:
-        print(_told(done))
+        say(_told(done))
 
 
 def publish(
@@ -140,7 +140,7 @@ def publish(
         if dry_run:
             _show(done, card=False)
         else:
-            print(_told(done))
+            say(_told(done))
     for number, error in enumerate(failed):
         if number:
             hint(f"genzoo: {failed[number - 1]}")
@@ -150,11 +150,11 @@ def publish(
 
 def _show(done: Any, *, card: bool) -> None:
     """What a rehearsal would have pushed."""
-    print(f"would push to {done.repository}{f', tag {done.tag}' if done.tag else ''}:")
+    say(f"would push to {done.repository}{f', tag {done.tag}' if done.tag else ''}:")
     table([[f"  {f.name}", f"{f.size:,} bytes".rjust(19), f"sha256 {f.sha256}"] for f in done.files])
-    print(f"  {len(done.files)} files, {sum(f.size for f in done.files):,} bytes")
+    say(f"  {len(done.files)} files, {sum(f.size for f in done.files):,} bytes")
     if card:
-        print(f"\n{done.card}", end="")
+        say(f"\n{done.card}", end="")
 
 
 def _told(done: Any) -> str:

@@ -22,7 +22,7 @@ from genzoo.registry.console.options import (
     Regularizer,
     Set,
 )
-from genzoo.registry.console.output import emit_json, hint
+from genzoo.registry.console.output import emit_json, hint, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,9 +73,9 @@ def save(
     given = assignments(set_) | {k: v for k, v in parts.items() if v is not None}
     if out is None:
         text = recipe_text(source, options=given)
-        emit_json({"text": text}) if json else print(text, end="")
+        emit_json({"text": text}) if json else say(text, end="")
         return
     file = save_recipe(source, out, options=given, overwrite=force)
-    emit_json({"file": str(file)}) if json else print(file)
+    emit_json({"file": str(file)}) if json else say(file)
     if not json:
         hint(f"train it: genzoo train {file} --data DATA --out FOLDER")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ from genzoo.registry.console.options import (
     Set,
     Threads,
 )
-from genzoo.registry.console.output import emit_json, hint
+from genzoo.registry.console.output import emit_json, hint, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -114,33 +115,39 @@ def train(
     in_processes(devices, advice="go on with the same command and --resume")
     from genzoo.registry.verbs.fit import fit
 
-    run = fit(
-        recipe,
-        data,
-        out,
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        options=given,
-        init=init,
-        device=device,
-        threads=threads,
-        precision=precision,  # type: ignore[arg-type]
-        compile=compile,
-        shard=shard,
-        on_nan=on_nan,  # type: ignore[arg-type]
-        resume=resume,
-        data_memory=memory,
-        data_workers=data_workers,
-        tensorboard=tensorboard,
-        trackers=tracker or (),
-        watch=watch,
-        progress=not quiet,
-        on_start=_describe if verbose else None,
-    )
+    try:
+        run = fit(
+            recipe,
+            data,
+            out,
+            steps=steps,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            options=given,
+            init=init,
+            device=device,
+            threads=threads,
+            precision=precision,  # type: ignore[arg-type]
+            compile=compile,
+            shard=shard,
+            on_nan=on_nan,  # type: ignore[arg-type]
+            resume=resume,
+            data_memory=memory,
+            data_workers=data_workers,
+            tensorboard=tensorboard,
+            trackers=tracker or (),
+            watch=watch,
+            progress=not quiet,
+            on_start=_describe if verbose else None,
+        )
+    except KeyboardInterrupt as e:
+        if not hasattr(e, "run"):
+            raise
+        run = e.run  # it was saved
+    code = 0 if run.finished else 128 + (run.stopped_by or signal.SIGINT)
     if env.rank():  # process 0 speaks for all
-        sys.exit(0 if run.finished else 130)
+        sys.exit(code)
     result = {
         "recipe": run.config.recipe,
         "out": str(run.folder),
@@ -154,10 +161,10 @@ def train(
         emit_json(result)
     else:
         shown = "".join(f", {k} {v:.6g}" for k, v in run.metrics.items())
-        print(f"{run.folder}: {run.config.recipe}, {run.steps} steps in {run.seconds:.1f} s{shown}")
+        say(f"{run.folder}: {run.config.recipe}, {run.steps} steps in {run.seconds:.1f} s{shown}")
     if not run.finished:
         hint(f"genzoo: interrupted at step {run.steps}; go on with the same command and --resume")
-        sys.exit(130)
+        sys.exit(code)
 
 
 def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.registry.console.options import Device, Json, Quiet, shown
-from genzoo.registry.console.output import emit_json, hint, table
+from genzoo.registry.console.output import emit_json, hint, say, table
 
 if TYPE_CHECKING:
     from genzoo.registry.weights.reproduce import Plan, Reproduction
@@ -64,7 +64,7 @@ def verify(
     results = list[tuple[str, Any]]()
     for number, name in enumerate(names):
         if not json and len(names) > 1:
-            print(f"{'' if number == 0 else chr(10)}{name}", flush=True)
+            say(f"{'' if number == 0 else chr(10)}{name}", flush=True)
         try:
             done = check(name, metrics=metrics, data=data, source=source, endpoint=endpoint, device=device,
                          progress=shown(quiet), on_check=None if json else _tell)  # fmt: skip
@@ -75,7 +75,7 @@ def verify(
                 raise
             results.append((name, e))
             if not json:
-                print(f"{'weights':17}{WORDS['bad']:8}{e}", flush=True)
+                say(f"{'weights':17}{WORDS['bad']:8}{e}", flush=True)
             continue
         results.append((name, done))
     if json:
@@ -92,7 +92,7 @@ def verify(
 
 def _tell(check: Check) -> None:
     """One line for a check, as soon as it is made."""
-    print(f"{check.name:17}{WORDS[check.verdict]:8}{check.detail}", flush=True)
+    say(f"{check.name:17}{WORDS[check.verdict]:8}{check.detail}", flush=True)
 
 
 def _summary(results: list[tuple[str, Verification | GenzooError]]) -> list[str]:
@@ -131,10 +131,15 @@ def reproduce(
     """
     from genzoo.registry.weights.reproduce import reproduce
 
-    done = reproduce(
-        weights, out, steps=steps, resume=resume, source=source, init=init, threads=threads, device=device,
-        metrics=not no_metrics, progress=shown(quiet), on_plan=None if json else _plan,
-    )  # fmt: skip
+    try:
+        done = reproduce(
+            weights, out, steps=steps, resume=resume, source=source, init=init, threads=threads, device=device,
+            metrics=not no_metrics, progress=shown(quiet), on_plan=None if json else _plan,
+        )  # fmt: skip
+    except KeyboardInterrupt as e:
+        if hasattr(e, "run"):
+            hint(f"genzoo: stopped at step {e.run.steps}; go on with the same command and --resume")
+        raise
     if json:
         emit_json(done.to_dict())
     else:
@@ -170,4 +175,4 @@ def _reproduced(done: Reproduction) -> None:
         verdict = "unknown" if m.agrees is None else "good" if m.agrees else "bad"
         rows.append([m.metric, WORDS[verdict], m.why])
     table(rows)
-    print(done.folder)
+    say(done.folder)

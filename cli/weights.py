@@ -11,7 +11,7 @@ import typer
 
 from genzoo.core.errors import UsageError
 from genzoo.registry.console.options import Endpoint, Json, Quiet
-from genzoo.registry.console.output import emit_json, hint, table
+from genzoo.registry.console.output import emit_json, hint, say, table
 
 if TYPE_CHECKING:
     from genzoo.registry.weights.cache import Cached
@@ -51,7 +51,7 @@ def pull(
         about = {"name": name, "folder": str(found.folder), "origin": found.origin, "commit": found.commit}
         results.append({**about, "bytes": found.size, "files": found.files})
         if not json:
-            print(found.folder)
+            say(found.folder)
             if not quiet:
                 hint(f"{name}: {found.origin}, {len(found.files)} files, {size(found.size)}, every sha256 right")
     if json:
@@ -115,7 +115,7 @@ def cache_rm(
     if json:
         emit_json({"removed": [c.to_dict() for c in copies], "bytes": freed})
     else:
-        print(f"{len(copies)} removed, {size(freed)} freed")
+        say(f"{len(copies)} removed, {size(freed)} freed")
 
 
 def lock(

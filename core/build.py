@@ -49,6 +49,9 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
     for kind, needed in needs.items():
         if needed and kind not in config.parts:
             raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
+        if not needed and kind in config.parts:
+            part = config.parts[kind].name
+            raise UsageError(f"objective {name!r} has no use for {kind} {part!r}: leave the {kind} out")
     for kind, wanted in {"posterior": isinstance(plan.posterior, str), "prior": plan.prior is not None}.items():
         if not wanted and kind in config.parts:
             raise UsageError(f"objective {name!r} takes no {kind}")

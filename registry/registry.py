@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, options_of
+from genzoo.core.text import error_line
 from genzoo.registry.discovery import guard, loader, scan_cache
 from genzoo.registry.entries import MODALITIES, Entry, PluginRecord, article, first_option, part_name
 from genzoo.registry.kinds import KINDS, LISTS, SINGLE, TABLE
@@ -110,7 +111,7 @@ class Registry:
             except KeyboardInterrupt:
                 raise
             except BaseException as e:
-                loader.warn(f"{who[key]} could not give its observers: {loader.one_line(e)}")
+                loader.warn(f"{who[key]} could not give its observers: {error_line(e)}")
             for note in notes:
                 loader.warn(f"{who[key]} {note}")
         return found
@@ -267,7 +268,7 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as e:
-            raise GenzooError(f"{where} could not be loaded from {entry.target}: {loader.one_line(e)}") from e
+            raise GenzooError(f"{where} could not be loaded from {entry.target}: {error_line(e)}") from e
         if entry.distribution != loader.OWN:
             loader.patched([r for r in self._records if (r.name, r.distribution) == (entry.plugin, entry.distribution)])
         return found

@@ -38,7 +38,7 @@ def launch(command: Sequence[str], devices: int, *, advice: str = "") -> int:
         advice: what to do after a failure, to end its sentence with.
 
     Returns:
-        The exit code: 0, or 130 if it was interrupted.
+        The exit code: 0; 130 if it was interrupted, 143 if it was terminated.
 
     Raises:
         UsageError: for less than one device, or where all processes refuse what was asked.
@@ -56,14 +56,14 @@ def launch(command: Sequence[str], devices: int, *, advice: str = "") -> int:
             os.close(alive)
             alive = -1
             codes = group.wait()
-        if group.signals and all(code in (0, 130, *(-s for s in _SIGNALS)) for code in codes):
-            return 130
+        if group.signals and all(code in (*launched.STOPPED, *(-s for s in _SIGNALS)) for code in codes):
+            return 128 + group.signals[0]
         if not any(codes):
             return 0
-        if group.signals > 1:
-            return 130
-        if all(code in (0, 130) for code in codes):  # a signal went to one of them, and all stopped
-            return 130
+        if len(group.signals) > 1:
+            return 128 + group.signals[0]
+        if all(code in launched.STOPPED for code in codes):  # a signal went to one of them, and all stopped
+            return max(codes)
         raise _failure(folder, codes, group.first_failed, advice)
     finally:
         group.kill()
@@ -102,26 +102,28 @@ class _Group:
     """Processes that end together."""
 
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        self.processes, self.signals, self.first_failed = processes, 0, -1
+        self.processes, self.signals, self.first_failed = processes, list[int](), -1
 
     def wait(self) -> list[int]:
         """Wait for all to end; soon after one has failed, end the others."""
         deadline = float("inf")
         while None in (codes := [p.poll() for p in self.processes]):  # all are asked: who is not, stays a zombie
-            failed = [r for r, code in enumerate(codes) if code not in (None, 0, 130)]
+            failed = [r for r, code in enumerate(codes) if code not in (None, *launched.STOPPED)]
             if failed and self.first_failed < 0:
                 self.first_failed, deadline = failed[0], time.monotonic() + _GRACE
             if time.monotonic() > deadline:
                 self.kill()
             time.sleep(0.03)
         if self.first_failed < 0:
-            self.first_failed = next((r for r, p in enumerate(self.processes) if p.returncode not in (0, 130)), -1)
+            self.first_failed = next(
+                (r for r, p in enumerate(self.processes) if p.returncode not in launched.STOPPED), -1
+            )
         return [p.returncode for p in self.processes]
 
     def send(self, number: int) -> None:
         """Pass a signal on; after the first, end all at once."""
-        self.signals += 1
-        self.tell(number if self.signals == 1 else signal.SIGKILL)
+        self.signals.append(number)
+        self.tell(number if len(self.signals) == 1 else signal.SIGKILL)
 
     def tell(self, number: int) -> None:
         """Send a signal to those that are left."""
@@ -182,7 +184,7 @@ def _failure(folder: Path, codes: list[int], first_failed: int, advice: str) -> 
     if causes:
         first = min(causes, key=lambda r: (r != first_failed, r))
         return GenzooError(f"process {first} of {len(codes)} failed: {causes[first]['sentence']}")
-    silent = [r for r, code in enumerate(codes) if code not in (0, 130) and r not in said]
+    silent = [r for r, code in enumerate(codes) if code not in launched.STOPPED and r not in said]
     rank = first_failed if first_failed in silent or not silent else silent[0]
     who, end = f"process {rank} of {len(codes)}", f"; {advice}" if advice else ""
     if codes[rank] < 0:

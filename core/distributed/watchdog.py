@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-import sys
 import threading
 import time
 from contextlib import suppress
 from typing import Any
 
 from genzoo.core.distributed import env
+from genzoo.core.text import tell
 
 PATIENCE = 4.0  # seconds that the main thread has to find out by itself
 
@@ -96,7 +96,7 @@ class Watch:
         sentence = f"process {self.gone} of {self.size} is gone, perhaps killed, so this one stops"
         if not env.report(1, sentence, because=self.gone):
             with suppress(OSError, ValueError):
-                print(f"genzoo: {sentence}", file=sys.stderr, flush=True)
+                tell(sentence)
         os._exit(1)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from genzoo.core.storage.strict import one_line
+from genzoo.core.text import html, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,7 +134,7 @@ class Drawing:
 
 def _text(text: str) -> str:
     """A stranger's text as it may stand in XML: no control characters, nothing that turns the reading direction."""
-    return html.escape(one_line(text))
+    return html(one_line(text))
 
 
 def _dashed(points: Sequence[Point], dash: Sequence[float]) -> list[list[Point]]:

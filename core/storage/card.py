@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,8 @@ import yaml  # type: ignore[import-untyped]
 
 from genzoo.core.config import Config
 from genzoo.core.evaluation.report import Report, Result
+from genzoo.core.text import code, markdown, python, shell
+from genzoo.core.text import lines as printable
 
 # What the Hub calls the task; other modalities have no task there that fits.
 TASKS = {"image": "unconditional-image-generation", "text": "text-generation"}
@@ -46,7 +47,10 @@ def card(config: Config, record: Mapping[str, Any], *, picture: str = "", name: 
         _rights(record, license),
         _citation(config, record),
     ]
-    head = yaml.safe_dump(metadata(config, record, license), sort_keys=False, allow_unicode=True)
+    about = metadata(config, record, license)
+    head = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+    if head != printable(head):
+        head = yaml.safe_dump(about, sort_keys=False)  # what cannot be printed is escaped
     return f"---\n{head}---\n" + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
@@ -112,24 +116,24 @@ def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]
     shape = "×".join(map(str, config.data.shape))
     what = {"image": f"images of {shape} (channels, height, width)", "vector": f"vectors of {shape} numbers"}
     conditional = f", conditioned on one of {config.classes} classes" if config.conditional else ""
-    lines = [f"# {title(config, record)}", ""]
+    lines = [f"# {markdown(title(config, record))}", ""]
     if picture:
         made = "Samples" if picture.endswith(".png") else "[Samples]"
         order = "; one column per class" if 2 <= config.classes <= 16 else ""
         lines += [f"![{made} from seed 0]({picture})" if made == "Samples" else f"{made}({picture}) from seed 0.", ""]
         lines += [f"*Samples from seed 0, not selected{order}.*", ""]
-    summary = about.get("summary", "")
+    summary = markdown(about.get("summary", ""))
     lines += [f"**{summary[0].upper()}{summary[1:].rstrip('.')}.**", ""] if summary else []
     lines += [
         f"A generative model of {what.get(kind, f'{kind} of shape {shape}')}{conditional}, made with "
         "[genzoo](https://pypi.org/project/genzoo/): "
-        f"{', '.join(f'{kind} `{part.name}`' for kind, part in config.components() if kind != 'critic')}, "
+        f"{', '.join(f'{kind} {code(part.name)}' for kind, part in config.components() if kind != 'critic')}, "
         f"codes of {config.latent.text} numbers"
         + (f", {record['parameters']:,} parameters" if record.get("parameters") else "")
         + "."
     ]
     if config.classes and config.data.class_names:
-        names = [f"{i} {word}" for i, word in enumerate(config.data.class_names)]
+        names = [f"{i} {markdown(word)}" for i, word in enumerate(config.data.class_names)]
         lines += ["", f"Labels: {', '.join(names)}."] if len(names) <= 40 else []
     return lines
 
@@ -138,41 +142,41 @@ def _use(config: Config, name: str, record: Mapping[str, Any]) -> list[str]:
     made = {"image": "images", "text": "lines"}.get(config.data.modality, "samples")
     shape = ", ".join(map(str, config.data.shape))
     space = " in [0, 1]" if config.data.modality == "image" else " in the data's units"
-    code = [
+    script = [
         "import genzoo",
         "",
-        f'model = genzoo.load("{name}")',
+        f"model = genzoo.load({python(name)})",
         f"{made} = model.sample(64, seed=0)  # (64, {shape}){space}",
     ]
     if config.conditional:
-        code += [f"of_one_class = model.sample(64, labels={config.classes - 1})"]
+        script += [f"of_one_class = model.sample(64, labels={config.classes - 1})"]
     data, where = record["data"]["name"] or "DATA", ""
     if "encoder" in config.parts:
         given = ", test.y[:8]" if config.conditional else ""
-        code += [
-            f'test = genzoo.load_data("{data}", split="test")',
+        script += [
+            f'test = genzoo.load_data({python(data)}, split="test")',
             f"codes = model.encode(test.x[:8]{given})  # (8, {', '.join(map(str, config.latent.shape))})",
             f"again = model.reconstruct(test.x[:8]{given})",
         ]
-        where = f" --data {data}"
+        where = f" --data {shell(data)}"
     drawn = config.data.modality in ("image", "vector")
-    shell = [f"$ genzoo sample {name} -n {64 if config.data.modality == 'image' else 1000} "
+    commands = [f"$ genzoo sample {shell(name)} -n {64 if config.data.modality == 'image' else 1000} "
              f"--out samples.{'png' if drawn else 'npz'}"]  # fmt: skip
     if where and config.data.modality == "image":
-        shell += [f"$ genzoo reconstruct {name}{where} --out reconstructions.png"]
+        commands += [f"$ genzoo reconstruct {shell(name)}{where} --out reconstructions.png"]
     install = f"$ pip install {' '.join(_packages(config))}"
     note = f"`{HERE}` is where this card lies."
     if name != HERE:
-        note = f"With a tag or a commit, `{name}@TAG`, it is one version for ever."
+        note = f"With a tag or a commit, {code(f'{name}@TAG')}, it is one version for ever."
     note += " Loading runs no code from here: the weights are safetensors, and the networks are built from names in"
-    shown = ["```console", install, *shell, "```", "", "```python", *code, "```"]
+    shown = ["```console", install, *commands, "```", "", "```python", *script, "```"]
     return ["## Use", "", *shown, "", f"{note} genzoo's registry."]
 
 
 def _packages(config: Config) -> list[str]:
     """Packages that the model's parts come from, genzoo first."""
     made = {part.distribution or "genzoo": part.version for _, part in config.components()}
-    return [n if n == "genzoo" or not made[n] else f"'{n}=={made[n]}'" for n in dict.fromkeys(["genzoo", *made])]
+    return ["genzoo", *(shell(f"{n}=={v}" if v else n) for n, v in made.items() if n != "genzoo")]
 
 
 def _training(config: Config, record: Mapping[str, Any]) -> list[str]:
@@ -184,19 +188,20 @@ def _training(config: Config, record: Mapping[str, Any]) -> list[str]:
     machine = record.get("hardware", {})
     called, method = record.get("called with", {}), config.parts["objective"].name
     rows = [
-        ("data", f"{data['name'] or 'unnamed'}{paper}: {data['observations']:,} observations{held}{fingerprint}"),
-        ("method", f"`{method}`" + (f", {_linked(about['paper'])}" if about.get("paper") else "")),
+        ("data", f"{markdown(data['name'] or 'unnamed')}{paper}: "
+         f"{data['observations']:,} observations{held}{fingerprint}"),
+        ("method", code(method) + (f", {_linked(about['paper'])}" if about.get("paper") else "")),
         ("steps", f"{record['steps']:,}" + (f" of {record['of']:,}" if record["of"] != record["steps"] else "")
          + f" with batches of {train.batch_size}{passes}"),
         ("optimizer", f"{train.optimizer}, learning rate {_course(train.lr, 'g')}, {train.schedule}"
          + (f", moving average with a half-life of {_course(train.average, ',.0f')} observations"
             if train.average else "")),
         ("seed", str(record["seed"])),
-        ("precision", str(called.get("precision", "float32"))),
-        ("took", f"{_duration(record['seconds'])} on {_machine(machine)}"),
-        ("versions", f"genzoo {config.parts['objective'].version or '?'}, torch {machine.get('torch', '?')}, "
-         f"Python {record.get('python', '?')}" if config.parts["objective"].distribution in ("", "genzoo") else
-         f"torch {machine.get('torch', '?')}, Python {record.get('python', '?')}"),
+        ("precision", markdown(called.get("precision", "float32"))),
+        ("took", f"{_duration(record['seconds'])} on {markdown(_machine(machine))}"),
+        ("versions", markdown((f"genzoo {config.parts['objective'].version or '?'}, "
+                               if config.parts["objective"].distribution in ("", "genzoo") else "")
+                              + f"torch {machine.get('torch', '?')}, Python {record.get('python', '?')}")),
     ]  # fmt: skip
     lines = ["## How it was trained", "", "| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows)]
     command = about.get("command")
@@ -211,15 +216,16 @@ def _metrics(record: Mapping[str, Any]) -> list[str]:
         return []
     lines = ["## Metrics", "", "| metric | value | interval | on |", "| --- | --- | --- | --- |"]
     for name, value, ends, unit, on in Report("", tuple(found)).rows():
-        lines.append(f"| {name} | {value} {unit} ".rstrip() + f" | {ends} | {on or '–'} |")
+        number = f"{value} {markdown(unit)}".rstrip()
+        lines.append(f"| {markdown(name)} | {number} | {ends} | {markdown(on or '–')} |")
     notes = [f"*{r.metric}*: {_EXPLAINED[r.metric]}." for r in found if r.metric in _EXPLAINED]
-    made = dict.fromkeys(f"{r.interval.level:.0%} ({r.interval.how})" for r in found if r.interval.known)
+    made = dict.fromkeys(f"{r.interval.level:.0%} ({markdown(r.interval.how)})" for r in found if r.interval.known)
     notes += [f"Intervals: {', '.join(made)}."] if made else []
     of = _evaluated(record)[0]
-    notes += [f"Evaluated on {of['name']} ({of['split']})."] if of else []
+    notes += [markdown(f"Evaluated on {of['name']} ({of['split']}).")] if of else []
     reasons: dict[str, list[str]] = {}
     for missing in (record.get("evaluation") or {}).get("absent", ()):
-        reasons.setdefault(missing["reason"].rstrip("."), []).append(f"*{missing['metric']}*")
+        reasons.setdefault(markdown(missing["reason"]).rstrip("."), []).append(f"*{markdown(missing['metric'])}*")
     notes += [f"Not measured: {', '.join(names)} ({reason})." for reason, names in reasons.items()]
     if any(r.extractor for r in found):
         notes.append("Numbers made of other features, or from other counts, do not compare.")
@@ -227,7 +233,7 @@ def _metrics(record: Mapping[str, Any]) -> list[str]:
 
 
 def _limits(config: Config, record: Mapping[str, Any]) -> list[str]:
-    data = record["data"]["name"] or "its training data"
+    data = markdown(record["data"]["name"] or "its training data")
     points = [f"It knows nothing but {data}: what is rare or one-sided there is so in its samples, or missing."]
     if "likelihood" in config.parts:
         points.append("Its samples are means of a likelihood, smoother than data; `--noise` draws from it instead.")
@@ -244,19 +250,18 @@ def _limits(config: Config, record: Mapping[str, Any]) -> list[str]:
 
 def _rights(record: Mapping[str, Any], license: str) -> list[str]:
     data = record["data"]
-    lines = [f"- weights: {license}"] if license else []
+    lines = [f"- weights: {markdown(license)}"] if license else []
     if data.get("name") or data.get("license"):
-        lines.append(f"- data ({data['name'] or 'unnamed'}): {data.get('license') or 'unknown'}")
+        lines.append(f"- data ({markdown(data['name'] or 'unnamed')}): {markdown(data.get('license') or 'unknown')}")
     return ["## License", "", *lines] if lines else []
 
 
 def _citation(config: Config, record: Mapping[str, Any]) -> list[str]:
     about = record.get("about", {})
-    lines = (
-        [f"- the method, `{config.parts['objective'].name}`: {_linked(about['paper'])}"] if about.get("paper") else []
-    )
+    method = code(config.parts["objective"].name)
+    lines = [f"- the method, {method}: {_linked(about['paper'])}"] if about.get("paper") else []
     if about.get("data paper"):
-        lines.append(f"- the data, {record['data']['name']}: {_linked(about['data paper'])}")
+        lines.append(f"- the data, {markdown(record['data']['name'])}: {_linked(about['data paper'])}")
     return ["## Citation", "", "If you use this model, please cite", "", *lines] if lines else []
 
 
@@ -280,7 +285,7 @@ def _arxiv(text: str) -> list[str]:
 
 
 def _linked(paper: str) -> str:
-    return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", paper)
+    return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", markdown(paper))
 
 
 def _duration(seconds: float) -> str:
@@ -300,9 +305,9 @@ def _wrapped(command: Sequence[str], width: int = 100) -> list[str]:
     for number, word in enumerate(command):
         value = number and command[number - 1].startswith("-") and not word.startswith("-")
         if value:
-            pieces[-1] += f" {shlex.quote(word)}"
+            pieces[-1] += f" {shell(word)}"
         else:
-            pieces.append(shlex.quote(word))
+            pieces.append(shell(word))
     line = "$"
     for piece in pieces:
         if len(line) + len(piece) + 1 > width - 2:
@@ -310,12 +315,6 @@ def _wrapped(command: Sequence[str], width: int = 100) -> list[str]:
             line = "   "
         line += f" {piece}"
     return [*lines, line]
-
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)
 
 
 def _course(value: float | tuple[float, float], form: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.text import one_line as one_line
 
 LARGEST = 2**19  # bytes of a JSON file, where the reader names no other limit
 DEEPEST = 32  # brackets within brackets
@@ -103,13 +104,6 @@ def read_json(path: Path, *, limit: int = LARGEST, within: Path | None = None, n
         raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
     except ValueError as e:
         raise GenzooError(f"{path} is damaged: {e}") from None
-
-
-def one_line(text: str, most: int = 600) -> str:
-    """What a stranger's text may do to a terminal: nothing. Control characters go, and what is beyond ``most``."""
-    clean = "".join(c if c.isprintable() else " " for c in text)
-    clean = " ".join(clean.split()) if clean != text else text
-    return clean if len(clean) <= most else f"{clean[: most - 1]}…"
 
 
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # closed or not, so that it is looked at once

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from genzoo.core.config import Config
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.files import MANIFEST, writing
+from genzoo.core.text import tell
 from genzoo.core.training.runs import checkpoints, from_newest, is_stillborn, read_checkpoint, working_on
 from genzoo.core.training.terms import BrokeDown
 from genzoo.core.training.trainer import Trainer
@@ -72,7 +72,7 @@ def go_on(trainer: Trainer, config: Config, checkpoint: Path, read: Any, problem
     """Go on from a checkpoint that was read."""
     if trainer.runtime.first:
         for problem in problems:
-            print(f"genzoo: {problem}; falling back to {checkpoint}", file=sys.stderr)
+            tell(f"{problem}; falling back to {checkpoint}")
     saved, kept, tensors, plain = read
     trainer.runtime.same("the checkpoint they go on from", str(plain["step"]))
     difference = _difference(saved.to_dict(), config.to_dict())
@@ -104,4 +104,4 @@ def roll_back(trainer: Trainer, config: Config, folder: Path, why: BrokeDown) ->
     trainer.attempt = attempt
     if trainer.runtime.first:
         cause = str(why).partition(";")[0]
-        print(f"genzoo: {cause}; going back to step {trainer.step} with fresh noise", file=sys.stderr)
+        tell(f"{cause}; going back to step {trainer.step} with fresh noise")

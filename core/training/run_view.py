@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.text import error_line, lines
 from genzoo.core.training.trainer import Observer, Trainer
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Guarded(Observer):
         try:
             getattr(self.inner, name)(trainer, *rest)
         except BaseException as e:  # sys.exit() included; Ctrl-C does not raise while a run can still stop cleanly
-            self._drop(f"failed at step {trainer.step}, in {name}, and is left out: {_words(e)}")
+            self._drop(f"failed at step {trainer.step}, in {name}, and is left out: {error_line(e)}")
         finally:
             if before.restore(trainer) and not self.failed:
                 self._drop(f"changed the model at step {trainer.step}, in {name}, and is left out: it may only read")
@@ -146,11 +147,4 @@ class _Untouched:
 
 def tell(line: str) -> None:
     """Print a line on stderr that a progress bar does not swallow."""
-    print(("\n" if sys.stderr.isatty() else "") + f"genzoo: {line}", file=sys.stderr)
-
-
-def _words(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:300]
-    if isinstance(error, GenzooError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    print(("\n" if sys.stderr.isatty() else "") + f"genzoo: {lines(line)}", file=sys.stderr)

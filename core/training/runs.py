@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from genzoo.core.config import Config
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.storage.card import card
@@ -30,7 +30,7 @@ from genzoo.core.storage.files import (
 )
 from genzoo.core.storage.fingerprint import KEY, hardware, take
 from genzoo.core.storage.folder_lock import claimed
-from genzoo.core.storage.strict import read_json
+from genzoo.core.storage.strict import parse_json, read_json
 from genzoo.core.storage.tensors import read_tensors
 from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config, write_tensors
 from genzoo.core.training.observers import columns_for
@@ -45,7 +45,9 @@ _HISTORY = 20_000  # records of the loss in a checkpoint, about 3 MB
 T = TypeVar("T")
 
 
-def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def describe(
+    trainer: Trainer, config: Config, metrics: Mapping[str, Any], fingerprint: str | None = None
+) -> dict[str, Any]:
     """Everything worth knowing about a run, for ``training.json``; curves are thinned to 500 records."""
     data, history = trainer.data, thinned(trainer.history, trainer.options.log_every)
     every = max(len(history) // 500, 1)
@@ -56,7 +58,7 @@ def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> di
             "license": data.license,
             "observations": len(data),
             "held_out": len(trainer.held_out) if trainer.held_out is not None else 0,
-            "fingerprint": data.fingerprint(),
+            "fingerprint": data.fingerprint() if fingerprint is None else fingerprint,
             "fed": trainer.feed.how,
         },
         "seed": trainer.seed,
@@ -74,6 +76,31 @@ def describe(trainer: Trainer, config: Config, metrics: Mapping[str, Any]) -> di
     }
 
 
+def check_saving(trainer: Trainer, config: Config) -> None:
+    """Make every record that saving writes, so that what it would refuse at the end is refused before the first step.
+
+    Raises:
+        UsageError: naming what cannot be written, or could not be read again.
+    """
+    try:
+        model_files(trainer.model)
+        record = describe(trainer, config, {}, fingerprint="0" * 64)  # the data's own may take long
+        card(config, record, picture=PICTURE).encode()
+        parse_json(_json(record).encode())
+    except UnicodeEncodeError:
+        raise UsageError(
+            "this run could not be saved: a file or folder that it names has a name that is no text"
+        ) from None
+    except (GenzooError, ValueError) as e:
+        raise UsageError(
+            f"this run could not be saved: {str(e).removeprefix(f'{CONFIG} is no genzoo config: ')}"
+        ) from None
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
 def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
     """Everything that a weights folder holds but its manifest: name to writer."""
     assert model.config is not None  # model_files says so politely
@@ -84,9 +111,8 @@ def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
         files[PICTURE] = lambda path: pictures.save(image, path)
     record = {**record, KEY: take(model)}
     text = card(model.config, record, picture=PICTURE if image is not None else "")
-    plain = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     files[CARD] = text_file(text)
-    files[RECORD] = text_file(plain)
+    files[RECORD] = text_file(_json(record))
     return files
 
 

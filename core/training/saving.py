@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.math.estimates import active_units
+from genzoo.core.text import tell
 from genzoo.core.training.observers import Checkpoints, HeldOut, LogFile, Pictures
 from genzoo.core.training.runs import BEST, describe, save_checkpoint, save_weights
 from genzoo.core.training.trainer import Observer, Trainer
@@ -102,10 +102,9 @@ def final_metrics(trainer: Trainer) -> dict[str, Any]:
         metrics["active units"] = active = active_units(torch.cat(codes))
         metrics["latent size"] = model.latent.numbers
         if active == 0 and trainer.seen >= len(trainer.data):  # after less than an epoch it means nothing
-            print(
-                "genzoo: the posterior collapsed: no latent dimension carries information "
-                "(try --set objective.kl_warmup=0.3, or objective.free_bits=0.1)",
-                file=sys.stderr,
+            tell(
+                "the posterior collapsed: no latent dimension carries information "
+                "(try --set objective.kl_warmup=0.3, or objective.free_bits=0.1)"
             )
     return metrics
 

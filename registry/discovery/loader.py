@@ -17,6 +17,7 @@ from typing import Any
 import pluggy
 
 from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.text import error_line, tell
 from genzoo.registry import hooks
 from genzoo.registry.discovery import distributions, guard, state
 from genzoo.registry.entries import Entry, PluginRecord, origin
@@ -72,19 +73,7 @@ def warn(line: str) -> None:
     """Print one line on stderr, once per process."""
     if line not in _warned:
         _warned.add(line)
-        print(f"genzoo: {line}", file=sys.stderr)
-
-
-def one_line(error: BaseException) -> str:
-    """Say an exception in one line, with its type unless genzoo raised it."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # an exception of a plugin's own, with a fault of its own
-        text = ""
-    text = text if len(text) <= 300 else text[:299] + "…"
-    if isinstance(error, GenzooError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        tell(line)
 
 
 def normal(name: str) -> str:
@@ -102,7 +91,7 @@ def installed(say: Callable[[str], None] = warn) -> list[Found]:
     """
     found: dict[str, list[Found]] = {}
     for of in distributions.installed(
-        GROUP, lambda who, e: say(f"the plugins of {who} could not be listed: {one_line(e)}")
+        GROUP, lambda who, e: say(f"the plugins of {who} could not be listed: {error_line(e)}")
     ):
         found.setdefault(normal(of.name), [Found(name, of.name, of.version, value) for name, value in of.points])
     plugins = [plugin for several in found.values() for plugin in several]
@@ -167,7 +156,7 @@ def ask(
     except KeyboardInterrupt:
         raise
     except BaseException as e:
-        error = one_line(e)
+        error = error_line(e)
         warn(f"{who} {fault}: {error}")
         if not registrar.entries and manager.has_plugin(key):
             manager.unregister(name=key)  # it answers no other hook either

@@ -28,11 +28,13 @@ from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks
 from genzoo.core.storage.files import MANIFEST, given_path
+from genzoo.core.text import tell
 from genzoo.core.training.observers import Progress
 from genzoo.core.training.precision import choose
 from genzoo.core.training.resuming import check_folder, claimed, go_on, new_folder, roll_back
 from genzoo.core.training.run_view import Watched
 from genzoo.core.training.runs import (
+    check_saving,
     describe,
     from_newest,
     is_stillborn,
@@ -66,6 +68,7 @@ class Run:
         finished: False if it was interrupted.
         steps: how many were done.
         seconds: of training, over all sittings.
+        stopped_by: number of the signal that interrupted it, 0 for none.
     """
 
     model: Model
@@ -76,6 +79,7 @@ class Run:
     finished: bool
     steps: int
     seconds: float
+    stopped_by: int = 0
 
 
 def fit(
@@ -159,6 +163,8 @@ def fit(
     Raises:
         UsageError: if the request is wrong; nothing was written.
         GenzooError: if training broke down or files could not be written.
+        KeyboardInterrupt: after SIGINT stopped the run and it was saved; its attribute ``run`` is what would have been
+            returned. SIGTERM does, after saving, what it does elsewhere in the program: by default it ends it.
     """
     folder = None if out is None else given_path(out)
     if resume and init is not None:
@@ -226,13 +232,29 @@ def fit(
             go_on(trainer, config, *found)
             del found
         elif resume and runtime.first:
-            print(f"genzoo: {folder} was stopped before its first checkpoint; starting over", file=sys.stderr)
+            tell(f"{folder} was stopped before its first checkpoint; starting over")
+        if folder is not None:
+            runtime.on_first(lambda: check_saving(trainer, config))
         if on_start is not None:
             on_start(trainer, config)
-        metrics = _train(trainer, config, folder, threads=threads, reports=reports, watch=watch, progress=progress)
+        metrics, signals = _train(
+            trainer, config, folder, threads=threads, reports=reports, watch=watch, progress=progress
+        )
     model = trainer.model.requires_grad_(False).eval()
     apart(model)
-    return Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds)
+    run = Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds, *signals)
+    if run.stopped_by:
+        _go_on_with(run.stopped_by, run)
+    return run
+
+
+def _go_on_with(number: int, run: Run) -> None:
+    """Let a signal that was held back do what it does."""
+    try:
+        signal.raise_signal(number)
+    except KeyboardInterrupt as e:
+        e.run = run  # type: ignore[attr-defined]
+        raise
 
 
 def _precision(asked: str, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> str:
@@ -253,14 +275,19 @@ def _train(
     reports: Reports,
     watch: bool,
     progress: bool | None,
-) -> dict[str, Any]:
-    """Train, and write what there is to write, on process 0; returns the metrics of the end."""
+) -> tuple[dict[str, Any], list[int]]:
+    """Train, and write what there is to write, on process 0; returns the metrics of the end, and the first signal."""
     runtime, writes = trainer.runtime, folder if trainer.runtime.first else None
     metrics: dict[str, Any] = {}
     bar: Progress | None = None
     more = list(trainer.observers)  # of whoever was told of the start
     # Innermost what finds out who is gone, while a signal, which may well follow, is still waited with.
-    with new_folder(writes, trainer), _stops_cleanly(trainer), ExitStack() as stack, runtime.failing_together():
+    with (
+        new_folder(writes, trainer),
+        _stops_cleanly(trainer) as signals,
+        ExitStack() as stack,
+        runtime.failing_together(),
+    ):
         stack.enter_context(trainer.feed)
         if threads:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
@@ -295,7 +322,7 @@ def _train(
             if writes is not None:
                 save_weights(writes, trainer.model, describe(trainer, config, metrics))
         metrics = runtime.tell(metrics)
-    return metrics
+    return metrics, signals
 
 
 def _whether_to_shard(wanted: bool | None, model: Model, runtime: Runtime, compile: bool) -> bool:
@@ -333,16 +360,21 @@ def _start_from(model: Model, init: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def _stops_cleanly(trainer: Trainer) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM stop training after the step; a second one ends the process at once."""
+def _stops_cleanly(trainer: Trainer) -> Iterator[list[int]]:
+    """Let the first SIGINT or SIGTERM stop training after the step; a second one ends the process at once.
+
+    Yields a list that then holds the first one's number.
+    """
+    caught = list[int]()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield caught
         return
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {s: signal.getsignal(s) for s in signals}
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stopping = True
+        caught.append(number)
         for s in signals:
             signal.signal(s, signal.SIG_DFL)
         if trainer.runtime.first:  # not print, which may be what was interrupted
@@ -351,7 +383,7 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[None]:
     for s in signals:
         signal.signal(s, stop)
     try:
-        yield
+        yield caught
     finally:
         for s in signals:
             signal.signal(s, before[s])

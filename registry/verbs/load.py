@@ -140,10 +140,10 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
     from genzoo.core.storage.files import MANIFEST
     from genzoo.core.storage.load_model import load_model
     from genzoo.core.storage.weights import CONFIG, read_config
+    from genzoo.core.text import tell
     from genzoo.core.training.runs import checkpoints, from_newest
     from genzoo.registry.recipes.compose import resolver
     from genzoo.registry.weights import resolve
-    from genzoo.registry.weights.names import tell
 
     found = resolve(weights, progress=verbose, say=tell if verbose else None)
     folder = found.folder

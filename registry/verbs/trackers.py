@@ -8,11 +8,11 @@ from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import coerce_all
+from genzoo.core.text import error_line
 from genzoo.core.training.run_view import Guarded, Watched, tell
 from genzoo.core.training.trackers import Tracker
 from genzoo.core.training.trainer import Observer
 from genzoo.registry import Entry, Registry
-from genzoo.registry.discovery.loader import one_line
 
 Reports = list[tuple[Entry, dict[str, Any]]]
 
@@ -52,7 +52,7 @@ def strangers(registry: Registry, reports: Reports, run: Watched, stack: ExitSta
         except GenzooError:
             raise
         except Exception as e:
-            raise GenzooError(f"{who} could not begin: {one_line(e)}") from e
+            raise GenzooError(f"{who} could not begin: {error_line(e)}") from e
         stack.push(_Closing(tracker, who))
         watching.append(Guarded(tracker, who, run))
     for plugin, given in registry.observers(run):
@@ -72,4 +72,4 @@ class _Closing:
         try:
             self.tracker.close(failed=kind is not None)
         except Exception as e:
-            tell(f"{self.who} could not be closed: {one_line(e)}")
+            tell(f"{self.who} could not be closed: {error_line(e)}")

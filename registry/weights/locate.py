@@ -9,7 +9,7 @@ from genzoo.registry.weights.base import Located, Say
 from genzoo.registry.weights.folder import locate_folder
 from genzoo.registry.weights.layout import CONFIG, LIMITS, TENSORS, check
 from genzoo.registry.weights.lock import Pin, active
-from genzoo.registry.weights.names import parse, store_for, tell
+from genzoo.registry.weights.names import parse, store_for
 
 
 def resolve(

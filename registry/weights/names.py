@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +34,6 @@ class Reference:
     kind: str
     name: str
     revision: str = ""
-
-
-def tell(text: str) -> None:
-    """Say something to the user on stderr."""
-    print(f"genzoo: {text}", file=sys.stderr)
 
 
 def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import MANIFEST, creating_folder, given_path, write_json
+from genzoo.core.text import tell
 from genzoo.registry import the_registry
 from genzoo.registry.weights import resolve
 from genzoo.registry.weights.locate import pin_of
 from genzoo.registry.weights.lock import FILE, Lock, used_in
-from genzoo.registry.weights.names import parse, tell
+from genzoo.registry.weights.names import parse
 
 if TYPE_CHECKING:
     from genzoo.registry.weights.base import Located

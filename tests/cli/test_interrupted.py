@@ -84,7 +84,7 @@ def test_a_signal_stops_after_the_step_and_saves(
     under_way(process, run, logged(run, 1))
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "stopping after this step" in err
     assert "--resume" in err
     assert "Traceback" not in err
@@ -236,6 +236,38 @@ fit("vae", {str(images)!r}, {str(tmp_path / "run")!r}, steps=5, on_start=slow, d
     process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == -signal.SIGINT
+
+
+IN_A_SCRIPT = """
+import signal, sys
+from genzoo.registry.verbs.fit import fit
+def raise_at_step_3(trainer, config):
+    one_step = trainer._one_step
+    def step():
+        one_step()
+        if trainer.step == 2:
+            signal.raise_signal(int(sys.argv[3]))
+    trainer._one_step = step
+how = dict(steps=5, on_start=raise_at_step_3, device="cpu", progress=False,
+           options={"train.validation": 0, "latent.size": 3, "generator": "mlp", "encoder": "mlp"})
+try:
+    fit("vae", sys.argv[1], sys.argv[2], **how)
+except KeyboardInterrupt as e:
+    print("interrupted after step", e.run.steps, e.run.finished, e.run.stopped_by)
+    raise
+print("not interrupted")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_script_is_interrupted_after_its_run_was_saved(
+    images: Path, tmp_path: Path, python_start: Run, number: signal.Signals
+) -> None:
+    process = python_start("-c", IN_A_SCRIPT, images, tmp_path / "run", int(number))
+    out, _ = process.communicate(timeout=60)
+    assert json.loads((tmp_path / "run" / "training.json").read_text())["steps"] == 3
+    assert process.returncode == -number  # as Python ends by a KeyboardInterrupt that nothing catches
+    assert out == ("interrupted after step 3 False 2\n" if number == signal.SIGINT else "")
 
 
 def test_interrupted_before_training_starts(

@@ -185,7 +185,7 @@ def test_a_signal_to_any_process_stops_all_after_one_step(
     found = jobs.workers(out)
     os.kill(process.pid if target == "parent" else found[target], getattr(signal, number))
     printed, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    assert process.returncode == 128 + getattr(signal, number), said
     assert "gan, " in printed
     assert "genzoo: interrupted at step" in said
     (checkpoint,) = (out / "checkpoints").iterdir()

@@ -71,7 +71,7 @@ def test_killed_in_the_middle(hub, start, how):
         time.sleep(0.01)
     process.send_signal(how)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == (-how if how == signal.SIGKILL else 130)
+    assert process.returncode == (-how if how == signal.SIGKILL else 128 + how)
     assert out == ""
     assert "Traceback" not in err
     (partial,) = blobs.glob("*incomplete")

@@ -12,7 +12,7 @@ import typer
 from genzoo.core.errors import UsageError
 from genzoo.registry.console.arguments import assignments, several
 from genzoo.registry.console.options import Device, Json, Quiet, Set, Threads, shown
-from genzoo.registry.console.output import emit_json, hint, table
+from genzoo.registry.console.output import emit_json, hint, say, table
 
 LABORATORY = {
     "train": "Time training against hand-written loops and other libraries, on the same networks and batches.",
@@ -199,5 +199,5 @@ def likelihood(
         emit_json({"nll": nll, "standard_error": error, "images": images, "importance_samples": samples,
                    "effective_samples": ess, "bits_per_dimension": estimate.bits_per_dimension})  # fmt: skip
         return
-    print(f"NLL {nll:.2f} ± {error:.2f} nats over {images} test images "
+    say(f"NLL {nll:.2f} ± {error:.2f} nats over {images} test images "
           f"(importance-weighted, {samples} samples each, {ess:.1f} effective)")  # fmt: skip

@@ -27,7 +27,7 @@ from genzoo.registry.console.options import (
     Truncation,
     shown,
 )
-from genzoo.registry.console.output import emit_json, hint, table
+from genzoo.registry.console.output import emit_json, hint, say, table
 
 
 def compare(
@@ -92,7 +92,7 @@ def compare(
         return
     _print(found)
     for path in written:
-        print(path)
+        say(path)
 
 
 def _print(found: Any) -> None:

@@ -11,14 +11,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from genzoo.core.text import html
+
 LOSSLESS = 160_000  # bytes of a PNG, above which a picture is kept with losses that hardly show
 
 
-def visible(text: object) -> object:
+def visible(text: object) -> Markup:
     """Text as it is to be read: control characters, also those that turn the reading direction, become a mark."""
     if isinstance(text, Markup):
         return text
-    return "".join(c if c.isprintable() or c in "\n" else "\ufffd" for c in str(text))
+    return Markup(html(text))
 
 
 def render(template: str, **content: Any) -> str:

@@ -12,7 +12,7 @@ import typer
 from genzoo.core.errors import UsageError
 from genzoo.registry.console.arguments import assignments
 from genzoo.registry.console.options import BatchSize, Device, Extractor, Json, NoCache, Quiet, shown
-from genzoo.registry.console.output import bold, emit_json, hint
+from genzoo.registry.console.output import bold, emit_json, hint, say
 
 MARKS = {"problem": "✗", "hint": "!", "healthy": "✓", "unknown": "?"}
 
@@ -72,7 +72,7 @@ def diagnose(
     else:
         _print(found, verbose)
         if written is not None:
-            print(written)
+            say(written)
     if strict and not found.healthy:
         sys.exit(1)
 
@@ -86,7 +86,7 @@ def _print(found: Any, verbose: bool) -> None:
         hint(f"note: {about['note']}")
     problems = [v for v in found if v.status == "problem" and not v.because]
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "healthy"
-    print(bold(f"{found.subject}: {count}"))
+    say(bold(f"{found.subject}: {count}"))
     order = ("problem", "hint", "healthy", "unknown")
     for verdict in sorted(found, key=lambda v: (bool(v.because), order.index(v.status))):
         tail = f" (follows from {verdict.because})" if verdict.because else ""
@@ -107,4 +107,4 @@ def _line(text: str, indent: str, strong: bool = False) -> None:
         text = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent + "  ")
     else:
         text = indent + text
-    print(bold(text) if strong else text)
+    say(bold(text) if strong else text)

@@ -9,7 +9,7 @@ import typer
 
 from genzoo.core.errors import UsageError
 from genzoo.registry.console.options import Json, Weights
-from genzoo.registry.console.output import emit_json, hint
+from genzoo.registry.console.output import emit_json, hint, say
 
 
 def export(
@@ -34,4 +34,4 @@ def export(
     for about in done.parts.values():
         ports = f"{', '.join(about['inputs'])} → {', '.join(about['outputs'])}"
         hint(f"{about['file']}: {about['bytes']:,} bytes, {ports}; {about['error']:.1g} from the original at most")
-    print(done.folder)
+    say(done.folder)

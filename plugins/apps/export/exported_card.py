@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from genzoo.core.text import markdown
+
 
 def readme(about: Mapping[str, Any]) -> str:
     """Say what goes in and what comes out, and show it.
@@ -13,7 +15,7 @@ def readme(about: Mapping[str, Any]) -> str:
         about: what ``export.json`` holds.
     """
     data, classes = about["data"], about["classes"]
-    name = f"{about['recipe'] or 'model'} on {data['name'] or 'unnamed data'}"
+    name = markdown(f"{about['recipe'] or 'model'} on {data['name'] or 'unnamed data'}")
     tool = "ONNX" if about["format"] == "onnx" else "torch.export"
     lines = [f"# {name}, as {tool}", "", "Made by `genzoo export`. The batch may have any size.", ""]
     lines += ["| file | takes | gives |", "| --- | --- | --- |"]
@@ -22,7 +24,7 @@ def readme(about: Mapping[str, Any]) -> str:
     meaning = {
         "code": f"standard normal numbers; the same code gives the same sample (size {about['latent']['size']})",
         "label": f"class, 0 to {classes - 1}"
-        + (f": {', '.join(about['class_names'])}" if about["class_names"] else ""),
+        + (f": {markdown(', '.join(about['class_names']))}" if about["class_names"] else ""),
         "sample": f"{data['modality']}, {about['units']}",
         "observation": f"{data['modality']}, {about['units']}" + ("; zeros and ones" if data["levels"] == 2 else ""),
         "mean": "of the code's posterior: give it to the generator to reconstruct",

@@ -1,0 +1,76 @@
+"""Text of others at each place where it is shown or run: terminal, Markdown, HTML, Python, shell; torch-free.
+
+Versions and names of plugins, messages of exceptions, summaries, and names of classes and data are data: they must not
+move a cursor, turn the reading direction, hide characters, or become markup or code.
+"""
+
+from __future__ import annotations
+
+import html as _html
+import re
+import shlex
+import sys
+
+from genzoo.core.errors import GenzooError
+
+
+def one_line(text: object, most: int = 600) -> str:
+    """Text for a terminal, on one line: what cannot be printed becomes a space, and what is beyond ``most`` is cut."""
+    text = str(text)
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    clean = " ".join(clean.split()) if clean != text else text
+    return clean if len(clean) <= most else f"{clean[: most - 1]}…"
+
+
+def lines(text: object) -> str:
+    """Text for a terminal, on as many lines as it has: what cannot be printed becomes a mark (U+FFFD)."""
+    return "".join(c if c.isprintable() or c == "\n" else "    " if c == "\t" else "\ufffd" for c in str(text))
+
+
+def error_line(error: BaseException) -> str:
+    """An exception in one line, with its type unless genzoo raised it; one whose message cannot be had too."""
+    try:
+        text = one_line(" ".join(str(error).split()), 300)
+    except Exception:
+        text = ""
+    if isinstance(error, GenzooError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def tell(text: object) -> None:
+    """Print a sentence of genzoo's on stderr."""
+    print(f"genzoo: {lines(text)}", file=sys.stderr, flush=True)
+
+
+def markdown(text: object) -> str:
+    """Text within a line of Markdown, or a cell of its tables: nothing in it is markup."""
+    escaped = _html.escape(one_line(text), quote=False)
+    return re.sub(r"[\\`*|~$]|(?<!\w)_|_(?!\w)|\](?=[(\[:]|$)", r"\\\g<0>", escaped)  # snake_case is no emphasis
+
+
+def code(text: object) -> str:
+    """Text as a code span of Markdown, also within a table."""
+    clean = one_line(text).replace("|", "¦")
+    longest = max(map(len, re.findall("`+", clean)), default=0)
+    space = " " * (clean[:1] == "`" or clean[-1:] == "`")
+    return f"{'`' * (longest + 1)}{space}{clean}{space}{'`' * (longest + 1)}"
+
+
+def html(text: object) -> str:
+    """Text within HTML, or a quoted attribute of it."""
+    return _html.escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(text)))
+
+
+def python(text: object) -> str:
+    """Text as a literal of Python, in double quotes."""
+    return '"' + "".join(f"\\{c}" if c in '"\\' else c if c.isprintable() else ascii(c)[1:-1] for c in str(text)) + '"'
+
+
+def shell(text: object) -> str:
+    """Text as one word of a shell; what cannot be printed is escaped in ``$'…'``, as bash and zsh read it."""
+    word = str(text)
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = (f"\\{c}" if c in "'\\" else c if c.isprintable() else ascii(c)[1:-1] for c in word)
+    return f"$'{''.join(escaped)}'"
