@@ -51,7 +51,7 @@ def markdown(text: object) -> str:
 
 def code(text: object) -> str:
     """Text as a code span of Markdown, also within a table."""
-    clean = one_line(text).replace("|", "¦")
+    clean = one_line(text).replace("|", "¦") or " "
     longest = max(map(len, re.findall("`+", clean)), default=0)
     space = " " * (clean[:1] == "`" or clean[-1:] == "`")
     return f"{'`' * (longest + 1)}{space}{clean}{space}{'`' * (longest + 1)}"

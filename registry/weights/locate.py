@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from genzoo.core.text import tell
 from genzoo.registry.registry import Registry, the_registry
 from genzoo.registry.weights.base import Located, Say
 from genzoo.registry.weights.folder import locate_folder

@@ -333,3 +333,14 @@ def test_init_that_does_not_fit(
     start("--init", gan).sentence("does not fit", "tensor", code=USAGE)
     start("--init", images).sentence("no weights folder", code=1)
     untouched()
+
+
+def test_what_could_not_be_saved_is_refused_before_the_first_step(train: Run, tmp_path: Path) -> None:
+    for folder, told in ((tmp_path / "set" / "a\x1bb", "a\\x1bb"), (tmp_path / "s\x07et" / "a", "s\\x07et")):
+        for which in (folder, folder.parent / "b"):
+            which.mkdir(parents=True)
+            for i in range(8):
+                Image.fromarray(np.full((8, 8), 30 * i, np.uint8)).save(which / f"{i}.png")
+        ran = train("vae", folder.parent, tmp_path / "run", "--steps", 2, narrow=True)
+        ran.sentence("could not be saved", told, code=2)
+        assert not (tmp_path / "run").exists()

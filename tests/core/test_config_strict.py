@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -147,3 +148,17 @@ def test_what_is_no_config(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(GenzooError, match=r"config\.json is no genzoo config: "):
         read_config(tmp_path)
+
+
+def test_a_superfluous_part_is_refused_by_name(tmp_path: Path) -> None:
+    genzoo.create("gan", SPECS[2], options={"generator.width": 4, "critic.width": 4}).save(tmp_path / "gan")
+    path = tmp_path / "gan" / "config.json"
+    raw = json.loads(path.read_text())
+    for kind, name in (("encoder", "conv"), ("likelihood", "bernoulli")):
+        path.write_text(json.dumps({**raw, kind: {"name": name, "options": {}}}))
+        manifest = json.loads((path.parent / "manifest.json").read_text())
+        content = path.read_bytes()
+        manifest["files"]["config.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (path.parent / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(GenzooError, match=f"no use for {kind} '{name}'"):
+            genzoo.load(path.parent)
