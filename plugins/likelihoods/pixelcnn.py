@@ -49,8 +49,8 @@ class PixelCNN(Autoregressive):
 
     @dataclass(frozen=True)
     class Options(Autoregressive.Options):
-        hidden: int = option(32, "features of each layer, for each channel of the image", low=1, high=4096)
-        layers: int = option(4, "residual layers", low=0, high=64)
+        hidden: int = option(16, "features of each layer, for each channel of the image", low=1, high=4096)
+        layers: int = option(3, "residual layers", low=0, high=64)
         kernel: int = option(5, "pixels a side that a layer sees, odd", low=1, high=31)
         features: int = option(8, "numbers that the generator gives for each pixel", low=1, high=1024)
 
