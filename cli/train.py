@@ -60,6 +60,9 @@ def train(
     regularizer: Regularizer = None,
     augmentation: Augmentation = None,
     conditional: Conditional = None,
+    condition: Annotated[
+        str | None, typer.Option(metavar="WAY", help="Conditional, and how the critic is told: projection or concat.")
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
@@ -108,6 +111,7 @@ def train(
         "regularizer": listed(regularizer),
         "augmentation": listed(augmentation),
         "conditional": conditional,
+        "condition": condition,
     }
     given |= {k: v for k, v in parts.items() if v is not None}
     memory = parse_size(data_memory, "--data-memory")

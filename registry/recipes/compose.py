@@ -54,12 +54,15 @@ def compose(
         given: by dotted name (``objective.gp_weight``, ``regularizer.r1.weight``, ``latent.size``, ``train.lr``), a
             part's name under its kind (``generator``; empty for what the objective and the data have by default),
             names of regularizers and augmentations under theirs
-            (``["r1=0.5", "lecam"]``, or ``none``), or ``conditional``; values may be text.
+            (``["r1=0.5", "lecam"]``, or ``none``), or ``conditional``; values may be text. ``condition`` is short for
+            ``conditional`` and the critic's way of being told the class (``critic.condition``).
 
     Raises:
         UsageError: for unknown names and options and values that do not fit; says which, with the nearest.
     """
     given = dict(given or {})
+    if (how := given.pop("condition", None)) is not None:
+        given |= {"conditional": True, "critic.condition": how}
     entry = find(registry, recipe) if recipe else None
     layers = _layers(entry, spec)
     check_groups(given, registry, entry)

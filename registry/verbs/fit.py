@@ -97,6 +97,7 @@ def fit(
     prior: str | None = None,
     regularizer: str | Sequence[str] | None = None,
     augmentation: str | Sequence[str] | None = None,
+    condition: str | None = None,
     init: str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -135,6 +136,7 @@ def fit(
         regularizer: names of regularizers in place of the recipe's, ``["r1=0.5", "lecam"]``: the number is the first
             option's; ``options`` sets others, ``{"regularizer.lecam.decay": 0.99}``. ``"none"`` or ``[]`` is none.
         augmentation: names of augmentations, likewise.
+        condition: makes the model conditional, and says how the critic is told the class: ``projection``, ``concat``.
         init: weights to start from, of the same architecture.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; None leaves torch's setting.
@@ -181,7 +183,8 @@ def fit(
         raise UsageError("tensorboard=True writes event files under out: give it")
     if precision not in ("auto", "float32", "bfloat16"):
         raise UsageError(f"precision is auto, float32 or bfloat16, not {precision!r}")
-    parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation}
+    parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation,
+             "condition": condition}  # fmt: skip
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}

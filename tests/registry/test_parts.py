@@ -258,3 +258,14 @@ def test_show_and_list_know_them(registry: Registry, capsys: pytest.CaptureFixtu
     assert "regularizer.ridge.every" in capsys.readouterr().out
     app(["list", "regularizers"], standalone_mode=False)
     assert "bare" in capsys.readouterr().out
+
+
+def test_a_condition_is_short_for_conditional_and_the_critics_way():
+    spec = DataSpec.image(1, 8, 8, classes=3)
+    registry = Registry.discover(plugins=False)
+    config = compose(registry, spec, "gan", {"condition": "concat"})
+    assert (config.conditional, config.parts["critic"].options["condition"]) == (True, "concat")
+    with pytest.raises(UsageError, match="has no critic"):
+        compose(registry, spec, "vae", {"condition": "concat"})
+    with pytest.raises(UsageError, match="projection"):
+        compose(registry, spec, "gan", {"condition": "telepathy"})
