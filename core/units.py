@@ -1,4 +1,4 @@
-"""How much memory there is, and sizes as people write them."""
+"""Sizes and durations as people write them, and how much memory there is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from genzoo.core.errors import UsageError
 if TYPE_CHECKING:
     import torch  # sizes are checked before anything heavy is imported
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)\s*"
 
 
 def parse_size(value: int | str | None, where: str) -> int | None:
@@ -30,10 +32,10 @@ def parse_size(value: int | str | None, where: str) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     text = value.strip().upper() if isinstance(value, str) else ""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]I?|)B?", text)
+    match = re.fullmatch(_NUMBER + "([KMGT]I?|)B?", text)
     if match is None:
         raise UsageError(f"{where} takes a size like 512MB, 2GB or 1.5GiB, a number of bytes, or auto, not {value!r}")
-    return int(float(match[1]) * _UNITS[match[2]])
+    return int(float(match[1]) * _SIZES[match[2]])
 
 
 def size_text(n: int) -> str:
@@ -43,6 +45,26 @@ def size_text(n: int) -> str:
             amount = n / factor
             return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.3g} {unit}"
     return f"{n} bytes"
+
+
+def parse_duration(value: float | str, where: str = "budget") -> float:
+    """Turn ``10min``, ``90s``, ``1.5h`` or a number of seconds into seconds.
+
+    Raises:
+        UsageError: for anything else, and for what is not more than zero.
+    """
+    text = str(value).strip().lower() if isinstance(value, (str, int, float)) else ""
+    match = re.fullmatch(_NUMBER + "([a-z]*)", text)
+    if match is None or match[2] not in _SECONDS or float(match[1]) == 0:
+        raise UsageError(f"{where} takes a time like 90s, 10min or 1.5h, or a number of seconds, not {value!r}")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def duration_text(seconds: float) -> str:
+    """Say a time in words, e.g. ``10 min``."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def free_bytes(device: torch.device | str = "cpu") -> int:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.storage import user_cache
 from genzoo.core.storage.files import replacing
 
 LIMIT_BYTES = 2 * 2**30  # of all that is kept: the files that were not used for longest go first
@@ -22,8 +23,7 @@ LIMIT_BYTES = 2 * 2**30  # of all that is kept: the files that were not used for
 
 def default_folder() -> Path:
     """``genzoo/features`` in the user's cache folder (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "genzoo" / "features"
+    return Path(user_cache.place("features") or os.devnull)  # nothing can be kept there
 
 
 class FeatureCache:

@@ -7,17 +7,12 @@ in the user's cache. ``GENZOO_ALWAYS_HASH=1`` neither reads nor writes it.
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from genzoo.core.errors import GenzooError
-from genzoo.core.storage.strict import read_plain
+from genzoo.core.storage import user_cache
 
 _FORMAT, _MOST = 1, 256
 
@@ -37,7 +32,7 @@ class Seen:
 
 def recall(stat: os.stat_result) -> Seen | None:
     """What was found of the file that ``stat`` is of, or None if nothing was, or it may have changed since."""
-    found = _read().get(_key(stat))
+    found = _read().get(user_cache.identity(stat))
     return Seen(found[0], found[1]) if found else None
 
 
@@ -48,53 +43,29 @@ def remember(stat: os.stat_result, seen: Seen) -> None:
         stat: of the file, taken before it was read, and equal to one taken after.
         seen: what was found.
     """
-    age = time.time() - max(stat.st_mtime, stat.st_ctime)
-    # A change that comes within one tick of the file system's clock leaves no trace in the times.
-    if age < (2.0 if stat.st_mtime_ns % 10**9 == 0 else 0.1) or (path := _place()) is None:
-        return
-    entries = _read() | {_key(stat): [seen.sha256, seen.finite, time.time()]}
-    newest = sorted(entries.items(), key=lambda entry: entry[1][2])[-_MOST:]
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".verified-", dir=path.parent)  # only its user may write to it
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump({"format": _FORMAT, "files": dict(newest)}, file)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+    path = _place()
+    if path and user_cache.is_settled(stat):
+        entries = _read() | {user_cache.identity(stat): [seen.sha256, seen.finite, time.time()]}
+        newest = sorted(entries.items(), key=lambda entry: entry[1][2])[-_MOST:]
+        user_cache.write(path, {"format": _FORMAT, "files": dict(newest)})
 
 
 def same_file(a: os.stat_result, b: os.stat_result) -> bool:
     """Whether nothing happened to a file between two looks at it."""
-    return _key(a) == _key(b)
+    return user_cache.identity(a) == user_cache.identity(b)
 
 
-def _key(stat: os.stat_result) -> str:
-    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
-
-
-def _place() -> Path | None:
-    if os.environ.get("GENZOO_ALWAYS_HASH", "").lower() not in ("", "0", "false", "no"):
-        return None
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
-    except RuntimeError:  # nobody's home
-        return None
-    return base / "genzoo" / "verified.json"
+def _place() -> str:
+    return "" if user_cache.asked_for("GENZOO_ALWAYS_HASH") else user_cache.place("verified.json")
 
 
 def _read() -> dict[str, list[Any]]:
     """The remembered files; none if there is no cache, it is damaged, or someone else's."""
     try:
-        if (path := _place()) is None or (hasattr(os, "getuid") and os.stat(path).st_uid != os.getuid()):
-            return {}
-        raw = json.loads(read_plain(path))
+        raw = user_cache.read(_place())
         entries = raw["files"] if raw["format"] == _FORMAT else {}
         return {key: list(entry) for key, entry in entries.items() if _makes_sense(entry)}
-    except (GenzooError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, AttributeError):
         return {}
 
 

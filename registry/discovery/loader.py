@@ -17,6 +17,7 @@ from typing import Any
 import pluggy
 
 from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.storage import user_cache
 from genzoo.core.text import error_line, tell
 from genzoo.registry import hooks
 from genzoo.registry.discovery import distributions, guard, state
@@ -108,7 +109,7 @@ def wanted(found: list[Found], plugins: bool | None, only: Collection[str] | Non
             ``GENZOO_PLUGINS``, and without it all are loaded that were not disabled.
     """
     if plugins is None:
-        plugins = os.environ.get("GENZOO_NO_PLUGINS", "").lower() in ("", "0", "false", "no")
+        plugins = not user_cache.asked_for("GENZOO_NO_PLUGINS")
     if only is None:
         listed = os.environ.get("GENZOO_PLUGINS", "")
         only = [n.strip() for n in listed.split(",") if n.strip()] or None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.storage import user_cache
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import open_plain, read_json
 from genzoo.core.storage.verified_cache import Seen, recall, remember, same_file
@@ -47,8 +48,7 @@ class Damage(GenzooError):
 
 def cache_home() -> Path:
     """``genzoo`` in the user's cache folder (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if os.path.isabs(given) else Path("~/.cache").expanduser()) / "genzoo"
+    return Path(user_cache.place() or "~/.cache/genzoo").expanduser()
 
 
 def sha256_of(path: Path, within: Path | None = None, *, trust: bool = True) -> str:

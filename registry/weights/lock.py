@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import write_bytes
 from genzoo.core.storage.strict import read_plain
+from genzoo.core.storage.user_cache import asked_for
 from genzoo.registry.weights.base import Located, Say
 from genzoo.registry.weights.folder import locate_folder
 from genzoo.registry.weights.layout import CONFIG, TENSORS, check_pins
@@ -134,7 +135,7 @@ class Lock:
 def active() -> Lock | None:
     """The lock that the environment asks to keep to: ``GENZOO_LOCKED=1`` is ``genzoo.lock`` here, else its path."""
     said = os.environ.get("GENZOO_LOCKED", "")
-    if said.lower() in ("", "0", "false", "no"):
+    if not asked_for("GENZOO_LOCKED"):
         return None
     return Lock.read(Path(FILE if said.lower() in ("1", "true", "yes") else said))
 

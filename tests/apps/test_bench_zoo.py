@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench import benchmarks as bench
 from genzoo.plugins.apps.bench.cells import Cell, Cells
 from genzoo.plugins.apps.bench.coverage import stack_coverage
 from genzoo.plugins.apps.bench.sensitivity import Sensed, Sensitivity
-from genzoo.plugins.apps.bench.timed_training import Effort, parse_duration, train_for
+from genzoo.plugins.apps.bench.timed_training import Effort, train_for
 
 GENZOO = (sys.executable, "-m", "genzoo.cli")
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,8 +76,8 @@ def wait_until_old(*files):
 
 @pytest.fixture(autouse=True)
 def tomorrow(monkeypatch):
-    now = scan_cache.time.time
-    monkeypatch.setattr(scan_cache.time, "time", lambda: now() + 86_400)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 86_400)
 
 
 def entries():
@@ -132,7 +133,7 @@ def test_a_file_that_was_written_just_now_is_not_kept(cache, tmp_path, monkeypat
     os.utime(file, (LONG_AGO, LONG_AGO))  # as pip's wheels may say; the change time tells better
     status = os.stat(file)
     for later, kept_now in ((0.05, 0), (3.0, 1)):
-        monkeypatch.setattr(scan_cache.time, "time", lambda later=later: status.st_ctime + later)
+        monkeypatch.setattr(time, "time", lambda later=later: status.st_ctime + later)
         scan_cache.remember(str(file), "declared:a", status, [])
         assert len(scan_cache._new) == kept_now
 

@@ -19,9 +19,10 @@ from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.storage.files import write_bytes, write_json
+from genzoo.core.units import duration_text, parse_duration
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named, sentence
 from genzoo.plugins.apps.bench.cells import Cell, Cells
-from genzoo.plugins.apps.bench.timed_training import Effort, duration_text, parse_duration, train_for
+from genzoo.plugins.apps.bench.timed_training import Effort, train_for
 from genzoo.plugins.datasets.stacked import TESTED, Stacked, StackedDigits, StackedFashion
 from genzoo.plugins.datasets.toys import Grid25, Mixture, Ring8
 from genzoo.plugins.metrics.labels import class_coverage, stacked

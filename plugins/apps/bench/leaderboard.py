@@ -16,9 +16,10 @@ from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation.report import Report, Result
 from genzoo.core.storage.files import write_bytes, write_json
+from genzoo.core.units import duration_text, parse_duration
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named, sentence
 from genzoo.plugins.apps.bench.cells import Cell, Cells
-from genzoo.plugins.apps.bench.timed_training import Effort, duration_text, parse_duration, train_for
+from genzoo.plugins.apps.bench.timed_training import Effort, train_for
 from genzoo.plugins.apps.compare.candidates import Candidate
 from genzoo.plugins.apps.compare.compare import Compared
 from genzoo.plugins.apps.compare.comparison import Comparison, Row

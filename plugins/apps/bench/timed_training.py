@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,36 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.config import Config
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import MANIFEST, write_json
 from genzoo.core.storage.strict import read_json
 from genzoo.core.training.runs import checkpoints, is_stillborn
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry.verbs.fit import Run, fit
 
-_UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _ENDLESS = 10**9
 _LIMIT = 2**16  # bytes of a plan
-
-
-def parse_duration(value: float | str, where: str = "budget") -> float:
-    """Turn ``10min``, ``90s``, ``1.5h`` or a number of seconds into seconds.
-
-    Raises:
-        UsageError: for anything else, and for what is not more than zero.
-    """
-    text = str(value).strip().lower() if isinstance(value, (str, int, float)) else ""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)", text)
-    if match is None or match[2] not in _UNITS or float(match[1]) == 0:
-        raise UsageError(f"{where} takes a time like 90s, 10min or 1.5h, or a number of seconds, not {value!r}")
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def duration_text(seconds: float) -> str:
-    """Say a time in words, e.g. ``10 min``."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 @dataclass(frozen=True)

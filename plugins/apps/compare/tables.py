@@ -8,6 +8,7 @@ from typing import Any
 
 from genzoo.core.evaluation.report import Result
 from genzoo.core.options import typed
+from genzoo.core.units import duration_text
 from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.apps.compare.comparison import Row, differing
 from genzoo.plugins.apps.compare.figures import Shares
@@ -84,7 +85,7 @@ def _facts(side: Candidate) -> dict[str, str]:
         of = record.get("of", record["steps"])
         facts["Steps"] = _count(record["steps"]) + (f" of {_count(of)}: not finished" if of != record["steps"] else "")
     if isinstance(record.get("seconds"), (int, float)):
-        facts["Time"] = _duration(float(record["seconds"]))
+        facts["Time"] = duration_text(float(record["seconds"]))
     hardware = record.get("hardware")
     if isinstance(hardware, Mapping):
         words = [
@@ -100,13 +101,6 @@ def _facts(side: Candidate) -> dict[str, str]:
 def _count(number: object) -> str:
     """A number of things; whatever else a stranger's record holds is shown as it is."""
     return f"{number:,}" if isinstance(number, int) else "unknown" if number is None else str(number)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    minutes = seconds / 60
-    return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def _option(options: Mapping[str, Any], key: str) -> tuple[str, bool]:
