@@ -67,7 +67,6 @@ def hub(tmp_path, monkeypatch):
     for module in (
         "huggingface_hub.utils._http",
         "huggingface_hub.file_download",
-        "genzoo.registry.weights.upload",
         "genzoo.registry.weights.client",
         "genzoo.registry.weights.download",
     ):

@@ -114,17 +114,12 @@ class Client:
 
     def patiently(self, ask: Callable[[], Result], repository: str, revision: str | None) -> Result:
         """Do what asks the Hub, again if that may help; turn its failures into sentences."""
-        for left in reversed(range(TRIES)):
-            try:
-                return ask()
-            except GenzooError:
-                raise
-            except Exception as e:
-                wait = patience(e, TRIES - left)
-                if not left or wait is None:
-                    raise self.explained(e, repository, revision) from e
-                time.sleep(wait)
-        raise AssertionError
+        try:
+            return retried(ask)
+        except GenzooError:
+            raise
+        except Exception as e:
+            raise self.explained(e, repository, revision) from e
 
     def explained(self, error: Exception, repository: str, revision: str | None) -> GenzooError:
         """One sentence for a failure of the client."""
@@ -176,8 +171,30 @@ class Client:
         return [r.name for r in (*refs.branches, *refs.tags)]
 
 
+def retried(ask: Callable[[], Result], *, again: bool = True) -> Result:
+    """Do what asks the Hub, again if that may help; failures are the client's own.
+
+    Args:
+        ask: what asks.
+        again: whether it may be done twice; if not, only what never left this machine is.
+    """
+    for tried in range(1, TRIES + 1):
+        try:
+            return ask()
+        except Exception as e:
+            wait = patience(e, tried)
+            if wait is None or tried == TRIES or (wait and not again):
+                raise
+            time.sleep(wait)
+    raise AssertionError
+
+
 def patience(error: Exception, tried: int) -> float | None:
     """Seconds to wait before trying again, None if that would not help."""
+    if isinstance(error, GenzooError):
+        return None
+    if type(error) is RuntimeError and "client has been closed" in str(error):  # by the client itself
+        return 0.0
     errors = library("errors")
     response = getattr(error, "response", None)
     pause = 0.3 * 2**tried * random.uniform(0.8, 1.2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +19,12 @@ from genzoo.core.storage.strict import one_line
 from genzoo.registry.weights.client import (
     HUGGING_FACE,
     LOGIN,
-    TRIES,
     Client,
     OutOfReach,
     endpoint_of,
     library,
     offline,
-    patience,
+    retried,
 )
 from genzoo.registry.weights.hub import check_repository, check_revision
 from genzoo.registry.weights.layout import LIMITS, git_id
@@ -174,7 +172,7 @@ class Publisher:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            info, created = self._ask(lambda: self.client.api.model_info(self.repository, files_metadata=True)), False
+            info, created = retried(lambda: self.client.api.model_info(self.repository, files_metadata=True)), False
         except RepositoryNotFoundError:
             self._do(lambda: self.client.api.create_repo(self.repository, private=private, exist_ok=True))
             info, created = self._info(None), True
@@ -209,7 +207,7 @@ class Publisher:
             ]  # an operation cannot be used twice
             changes += [CommitOperationDelete(name) for name in there if name in LIMITS and name not in names]
             try:
-                done = self._ask(
+                done = retried(
                     lambda changes=changes: self.client.api.create_commit(  # type: ignore[misc]
                         self.repository, changes, commit_message=message, parent_commit=info.sha
                     ),
@@ -280,7 +278,7 @@ class Publisher:
             numbers = [int(name[1:]) for name in known if re.fullmatch(r"v[0-9]{1,9}", name)]
             tag = wanted or f"v{max(numbers, default=0) + 1}"
             try:
-                self._ask(lambda tag=tag: self.client.api.create_tag(self.repository, tag=tag, revision=commit))  # type: ignore[misc]
+                retried(lambda tag=tag: self.client.api.create_tag(self.repository, tag=tag, revision=commit))  # type: ignore[misc]
                 return tag
             except HfHubHTTPError as e:
                 if getattr(e.response, "status_code", 0) != 409:
@@ -299,24 +297,11 @@ class Publisher:
     def _do(self, ask: Callable[[], Result]) -> Result:
         """Ask the Hub; failures are sentences about pushing."""
         try:
-            return self._ask(ask)
+            return retried(ask)
         except GenzooError:
             raise
         except Exception as e:
             raise self._explained(e) from e
-
-    def _ask(self, ask: Callable[[], Result], *, again: bool = True) -> Result:
-        """Ask the Hub, again if that may help; failures are the client's own."""
-        for tried in range(1, TRIES + 1):
-            try:
-                return ask()
-            except Exception as e:
-                closed = type(e) is RuntimeError and "client has been closed" in str(e)  # by the client itself
-                wait = 0.0 if closed else patience(e, tried) if again else None
-                if wait is None or tried == TRIES:
-                    raise
-                time.sleep(wait)
-        raise AssertionError
 
     def _explained(self, error: BaseException) -> GenzooError:
         """One sentence for a failure of the client while writing."""
