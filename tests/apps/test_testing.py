@@ -165,6 +165,17 @@ PLANTED = {
         def loss(self, player, nets, batch, noise):
             nll, kl = self.terms(nets.model, batch, noise)
             return Loss({"nll": nll, "kl": kl}, {"kl": 0.3 * self.count})"""),
+    "keeps-its-own-mean": ("objective", "accumulates", """
+        def __init__(self, options=None):
+            super().__init__(options)
+            self.register_buffer("strength", torch.ones(()))
+            self.found = None
+        def loss(self, player, nets, batch, noise):
+            nll, kl = self.terms(nets.model, batch, noise)
+            self.found = nll.detach().mean()
+            return Loss({"nll": nll, "kl": kl}, {"kl": self.strength})
+        def after_step(self, player, nets, seen):
+            self.strength.add_(0.01 * self.found)"""),
     "doubles-loss": ("objective", "dtypes", """
         def loss(self, player, nets, batch, noise):
             nll, kl = self.terms(nets.model, batch, noise)

@@ -245,6 +245,8 @@ def batch_independent(case: Case) -> None:
     """In eval mode an output depends on its own input only, and calls leave nothing behind."""
     for setting, to in some(case):
         net = built(case, to)
+        if getattr(net, "mixes", False):
+            continue  # declared
         x, y = given(case, setting, 6)
         exercised(net, x, y)
         with torch.no_grad():
@@ -352,6 +354,8 @@ def per_observation(case: Case) -> None:
                 continue
             except Fault:
                 continue  # `variants` says so
+            if getattr(net, "mixes", False):
+                continue  # declared
             shake(net)
             x, y = given(case, setting, 4)
             x.requires_grad_()

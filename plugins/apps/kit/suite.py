@@ -47,6 +47,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "gradients": "games:gradients",
         "inputs-kept": "games:inputs_kept",
         "coupled": "games:coupled",
+        "accumulates": "state_checks:accumulates",
         "round-trip": "games:resumes",
         "variants": "games:variants",
         "held-out": "games:held_out",
@@ -106,6 +107,7 @@ AFTER: Mapping[str, tuple[str, ...]] = {
     "inputs-kept": ("builds", "shapes", "terms", "measures"),
     "batch-independent": ("builds", "shapes", "deterministic", "inputs-kept"),
     "coupled": ("terms", "deterministic", "inputs-kept"),
+    "accumulates": ("terms", "deterministic", "gradients", "inputs-kept", "coupled", "round-trip"),
     "condition": ("builds", "shapes", "deterministic", "trains"),
     "round-trip": (
         "builds",

@@ -1,0 +1,53 @@
+"""ALI, or BiGAN: a critic of observations with their codes, and an encoder that learns with the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genzoo.core.model import Model
+from genzoo.core.noise import Draws
+from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
+from genzoo.core.posterior import NormalHead
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.registry import declare
+
+
+@declare.objective("ali", paper="arXiv:1606.00704", tags=("gan", "encoder"))
+class ALI(Adversarial):
+    """Adversarially learned inference: a critic tells pairs (x, z ~ q(z|x)) from pairs (G(z), z ~ p(z)).
+
+    It minimizes E[softplus(-D(x, z))] + E[softplus(D(G(z), z))], generator and encoder the same with signs changed.
+    Where no critic can tell the pairs apart the encoder inverts the generator.
+    """
+
+    takes = frozenset({"augmentation"})
+
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        """An encoder, and a critic that is given codes too."""
+        return Plan(posterior=NormalHead, critics=(self.critic_plan(spec, beside="codes"),))
+
+    def players(self) -> tuple[Player, ...]:
+        """The critic, then the whole model."""
+        return super().players()[0], Player("model", ("model",))
+
+    def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
+        """Codes, and the posterior's noise."""
+        return super().draw(player, draws, model) | {"eps": draws.normal(*model.latent.shape)}
+
+    def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
+        """Both kinds of pairs, in both turns."""
+        with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
+            made, y = nets.model.mean(noise["z"], batch.y), batch.y
+            code = nets.model.posterior(batch.x, y).sample(noise["eps"])
+        real, fake = (
+            nets.critic(self.view(x, noise, side), y, z).squeeze(1).float()
+            for x, z, side in ((batch.x, code, "real"), (made, noise["z"], "fake"))
+        )
+        sign = 1 if player == "critic" else -1
+        terms = {"adversarial": softplus(-sign * real) + softplus(sign * fake)}
+        return self._loss(nets.critic, terms, {"real": real, "fake": fake} if player == "critic" else None)

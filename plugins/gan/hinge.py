@@ -1,0 +1,25 @@
+"""The hinge loss of SAGAN, SNGAN and BigGAN."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.registry import declare
+
+
+@declare.objective("hinge", paper="arXiv:1705.02894", tags=("gan",))
+class Hinge(Adversarial):
+    """Geometric GAN: the critic stops where it is sure by a margin.
+
+    The critic minimizes E[relu(1 - D(x))] + E[relu(1 + D(G(z)))], whose least value is 2 (1 - TV(p, q)), TV the total
+    variation; the generator minimizes -E[D(G(z))].
+    """
+
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Margins of both decisions."""
+        return (1 - real).relu() + (1 + fake).relu()
+
+    def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Scores of what it makes."""
+        return -fake

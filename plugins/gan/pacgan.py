@@ -1,0 +1,55 @@
+"""PacGAN: a critic of several observations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from genzoo.core.errors import UsageError
+from genzoo.core.networks import Critic
+from genzoo.core.objective import Plan
+from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.gan.gan import GAN
+from genzoo.plugins.nets.blocks import one_hot
+from genzoo.registry import declare
+
+
+@declare.objective("pacgan", paper="arXiv:1712.04086", tags=("gan",))
+class PacGAN(GAN):
+    """The original GAN with packing: the critic judges m observations of one side, stacked along their first axis.
+
+    A generator that drops modes makes packs with less variety than real ones, which is easier to see than in one.
+    """
+
+    @dataclass(frozen=True)
+    class Options(GAN.Options):
+        """Options of PacGAN."""
+
+        pack: int = option(2, "observations m that the critic judges at once", low=1, high=64)
+
+    options: Options
+
+    def __init__(self, options: GAN.Options | None = None) -> None:
+        super().__init__(options)
+        self.pack = self.options.pack
+
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        """A critic of packs, which is told all their labels."""
+        shape = (self.pack * spec.shape[0], *spec.shape[1:])
+        return Plan(critics=(self.critic_plan(spec, inputs=shape, labels=False, beside=self.pack * classes),))
+
+    def view(self, x: Tensor, noise: Mapping[str, Tensor], side: str) -> Tensor:
+        """Neighbours in the batch are packed."""
+        if len(x) % self.pack:
+            raise UsageError(f"a part of the batch ({len(x)}) must be a multiple of objective.pack ({self.pack})")
+        return super().view(x, noise, side).reshape(len(x) // self.pack, -1, *x.shape[2:])
+
+    def score(self, critic: Critic, x: Tensor, y: Tensor | None) -> Tensor:
+        """Scores of packs."""
+        if y is None:
+            return super().score(critic, x, None)
+        told = one_hot(y, critic.ports.beside // self.pack, x).view(len(x), -1)
+        return critic(x, None, told).squeeze(1).float()
