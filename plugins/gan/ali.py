@@ -11,7 +11,6 @@ from torch.nn.functional import softplus
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
-from genzoo.core.posterior import NormalHead
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
@@ -29,7 +28,7 @@ class ALI(Adversarial):
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """An encoder, and a critic that is given codes too."""
-        return Plan(posterior=NormalHead, critics=(self.critic_plan(spec, beside="codes"),))
+        return Plan(posterior="normal", critics=(self.critic_plan(spec, beside="codes"),))
 
     def players(self) -> tuple[Player, ...]:
         """The critic, then the whole model."""
@@ -37,7 +36,8 @@ class ALI(Adversarial):
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         """Codes, and the posterior's noise."""
-        return super().draw(player, draws, model) | {"eps": draws.normal(*model.latent.shape)}
+        assert model.head is not None  # the plan asks for a posterior
+        return super().draw(player, draws, model) | {"eps": draws.normal(*model.head.noise_shape)}
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """Both kinds of pairs, in both turns."""
@@ -45,7 +45,7 @@ class ALI(Adversarial):
             made, y = nets.model.mean(noise["z"], batch.y), batch.y
             code = nets.model.posterior(batch.x, y).sample(noise["eps"])
         real, fake = (
-            nets.critic(self.view(x, noise, side), y, z).squeeze(1).float()
+            nets.critic(self.view(x, noise, side), y, z.flatten(1)).squeeze(1).float()
             for x, z, side in ((batch.x, code, "real"), (made, noise["z"], "fake"))
         )
         sign = 1 if player == "critic" else -1
