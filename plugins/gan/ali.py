@@ -39,6 +39,10 @@ class ALI(Adversarial):
         assert model.head is not None  # the plan asks for a posterior
         return super().draw(player, draws, model) | {"eps": draws.normal(*model.head.noise_shape)}
 
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Cross-entropy of both decisions, from logits."""
+        return softplus(-real) + softplus(fake)
+
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """Both kinds of pairs, in both turns."""
         with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
@@ -49,5 +53,5 @@ class ALI(Adversarial):
             for x, z, side in ((batch.x, code, "real"), (made, noise["z"], "fake"))
         )
         sign = 1 if player == "critic" else -1
-        terms = {"adversarial": softplus(-sign * real) + softplus(sign * fake)}
+        terms = {"adversarial": self.critic_loss(sign * real, sign * fake)}
         return self._loss(nets.critic, terms, {"real": real, "fake": fake} if player == "critic" else None)

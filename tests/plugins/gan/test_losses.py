@@ -1,0 +1,286 @@
+"""Losses at their optimum on a few points, where it is known; and critics of energies, pairs, packs and classes."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from genzoo.core.errors import UsageError
+from genzoo.core.networks import Ports
+from genzoo.core.objective import Batch
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.gan.acgan import ACGAN
+from genzoo.plugins.gan.ali import ALI
+from genzoo.plugins.gan.ebgan import pulling_away
+from genzoo.plugins.gan.gan import GAN
+from genzoo.plugins.gan.hinge import Hinge
+from genzoo.plugins.gan.pacgan import PacGAN
+from genzoo.plugins.nets.mlp import MLPCritic
+
+P = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)
+Q = torch.tensor([0.1, 0.3, 0.2, 0.4], dtype=torch.float64)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def least(value, start):
+    """The least of a function of free numbers, and where it is."""
+    x = start.clone().requires_grad_()
+    search = torch.optim.LBFGS([x], lr=0.5, max_iter=2000, tolerance_grad=1e-12, tolerance_change=1e-15)
+
+    def closure():
+        search.zero_grad()
+        loss = value(x)
+        loss.backward()
+        return loss
+
+    search.step(closure)
+    return value(x).item(), x.detach()
+
+
+def expected(objective, p, q):
+    """What the critic minimizes on two distributions over a few points, by its score of each."""
+    zero = torch.zeros_like(p)
+    parts = objective.critic_loss(zero, zero)
+
+    def value(d):
+        real, fake = objective.critic_loss(d, zero) - parts / 2, objective.critic_loss(zero, d) - parts / 2
+        return (p * real + q * fake).sum()
+
+    return value
+
+
+def test_the_critics_optimum_is_the_log_ratio():
+    value, d = least(expected(GAN(), P, Q), torch.zeros(4, dtype=torch.float64))
+    torch.testing.assert_close(torch.sigmoid(d), P / (P + Q), atol=1e-6, rtol=1e-6)
+    middle = (P + Q) / 2
+    js = ((P * (P / middle).log()).sum() + (Q * (Q / middle).log()).sum()) / 2
+    assert value == pytest.approx(2 * math.log(2) - 2 * js.item(), abs=1e-10)
+
+
+def test_the_hinges_optimum_is_the_total_variation():
+    value, d = least(expected(Hinge(), P, Q), torch.zeros(4, dtype=torch.float64))
+    assert value == pytest.approx(2 * (1 - 0.5 * (P - Q).abs().sum().item()), abs=1e-6)  # 1.2
+    assert value == pytest.approx(1.2, abs=1e-6)
+    assert (d.abs() <= 1 + 1e-9).all()
+
+
+def test_the_hinge_stops_at_its_margin():
+    scores = torch.tensor([-3.0, -1.5, -0.5, 0.5, 1.5, 3.0], requires_grad=True)
+    zero = torch.zeros(6)
+    (real,) = torch.autograd.grad(Hinge().critic_loss(scores, zero).sum(), scores)
+    (fake,) = torch.autograd.grad(Hinge().critic_loss(zero, scores).sum(), scores)
+    assert real.tolist() == [-1, -1, -1, -1, 0, 0]
+    assert fake.tolist() == [0, 0, 1, 1, 1, 1]
+    # A hinge of the batch's mean would be 0 here.
+    assert Hinge().critic_loss(torch.tensor([5.0, -3.0]), torch.tensor([-5.0, 3.0])).mean() == 4
+
+
+@pytest.mark.parametrize("m", [1, 2, 4])
+def test_packs_are_judged_as_the_product_of_distributions(m):
+    """P is one of two points, Q always the first: TV(Pᵐ, Qᵐ) = 1 - 2⁻ᵐ, and the optimum is known with it."""
+    objective, noise = PacGAN(PacGAN.Options(pack=m)), {}
+    spec = DataSpec("vector", (1,))
+    (plan,) = objective.plan(spec).critics
+    assert (plan.inputs, plan.labels, plan.beside) == ((m,), False, 0)
+    everything = list(itertools.product([0.0, 1.0], repeat=m))
+    real = objective.view(torch.tensor(everything, dtype=torch.float64).view(-1, 1), noise, "real")
+    fake = objective.view(torch.zeros(len(real) * m, 1, dtype=torch.float64), noise, "fake")
+    assert real.shape == fake.shape == (2**m, m)
+    both = objective.view(torch.cat([real.view(-1, 1), fake.view(-1, 1)]), noise, "both")
+    assert torch.equal(both, torch.cat([real, fake]))
+
+    def place(x):  # a critic that may say anything of any pack
+        return (x @ (2.0 ** torch.arange(m, dtype=x.dtype))).long()
+
+    def value(d):
+        return objective.critic_loss(d[place(real)], d[place(fake)]).mean()
+
+    found, _ = least(value, torch.zeros(2**m, dtype=torch.float64))
+    share = 2.0**-m  # of real packs that are like the fake one
+    middle = (1 + share) / 2
+    js = 0.5 * (share * math.log(share / middle) + (1 - share) * math.log(2)) + 0.5 * math.log(1 / middle)
+    assert found == pytest.approx(2 * math.log(2) - 2 * js, abs=1e-4)
+
+
+def test_packs_of_one_are_the_plain_loss(trainer):
+    found = []
+    for given in ({}, {"objective": "pacgan", "objective__pack": 1}):
+        run = trainer("gan", train__steps=3, **given)
+        run.train()
+        found.append(torch.cat([p.detach().flatten() for p in run.nets.parameters()]))
+    assert torch.equal(*found)
+
+
+def test_packs_keep_sides_and_labels_together(game):
+    built = game("gan", objective="pacgan", objective__pack=2, conditional=True)
+    x, y, noise = randn(6, 2), torch.tensor([0, 1, 2, 0, 1, 1]), built.noise("critic", 6)
+    loss = built.objective.loss("critic", built.nets, Batch(x, y), noise)
+    hot = torch.nn.functional.one_hot(y, 3).float()
+    score = built.nets.critic(x.view(3, 4), None, hot.view(3, 6))[:, 0]
+    torch.testing.assert_close(loss.shown["real"], score.repeat_interleave(2))
+    assert all(t.shape == (6,) for t in loss.terms.values())
+    with pytest.raises(UsageError, match=r"\(5\) must be a multiple of objective.pack \(2\)"):
+        built.objective.loss("critic", built.nets, Batch(x[:5], y[:5]), {"z": noise["z"][:5]})
+
+
+def test_penalties_on_packs_are_per_pack(game):
+    from genzoo.plugins.regularizers.lipschitz import Lipschitz
+    from genzoo.plugins.regularizers.r1 import R1
+
+    built = game("gan", objective="pacgan", objective__pack=2, critic__spectral_norm=False)
+    built.objective.regularizers.update({"r1": R1(), "lipschitz": Lipschitz()})
+    x, noise = randn(6, 2), built.noise("critic", 6)
+    loss = built.objective.loss("critic", built.nets, Batch(x), noise)
+
+    def slopes(v):
+        v = v.detach().requires_grad_()
+        return torch.autograd.grad(built.nets.critic(v).sum(), v)[0]
+
+    real, fake = x.view(3, 4), built.nets.model.mean(noise["z"]).view(3, 4)
+    expected = slopes(real).square().sum(1) / 2
+    torch.testing.assert_close(loss.terms["r1"], expected.repeat_interleave(2))
+    mix = noise["lipschitz.mix"][::2]
+    between = (slopes(torch.lerp(real, fake, mix)).norm(dim=1) - 1).square() * 10
+    torch.testing.assert_close(loss.terms["lipschitz"], between.repeat_interleave(2))
+
+
+def test_pulling_away_of_codes_that_are_known():
+    assert pulling_away(torch.eye(4)).item() == pytest.approx(0, abs=1e-7)
+    same = torch.ones(4, 3)
+    assert pulling_away(same).item() == pytest.approx(1, abs=1e-6)
+    opposite = torch.tensor([[1.0, 2.0], [-1.0, -2.0]])
+    assert pulling_away(opposite).item() == pytest.approx(1, abs=1e-6)
+    codes = randn(5, 3)
+    torch.testing.assert_close(pulling_away(codes * torch.arange(1, 6)[:, None]), pulling_away(codes))
+    by_hand = [torch.cosine_similarity(codes[i], codes[j], 0) ** 2 for i in range(5) for j in range(5) if i != j]
+    assert pulling_away(codes).item() == pytest.approx(sum(by_hand).item() / 20, abs=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert pulling_away(codes).dtype == torch.float32
+
+
+def test_ebgans_margin_is_each_observations_own(game):
+    """Energies 0 and 2m: the mean of hinges is m/2, the hinge of the mean 0."""
+    built = game("gan", objective="ebgan", objective__margin=0.5)
+    energies = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    built.objective.energy = lambda nets, x, y: (energies, x)
+    loss = built.objective.loss("critic", built.nets, Batch(randn(4, 2)), built.noise("critic", 4))
+    assert loss.terms["fake"].tolist() == [0.5, 0, 0.5, 0]
+    generator = built.objective.loss("generator", built.nets, Batch(randn(4, 2)), built.noise("generator", 4))
+    assert generator.terms["adversarial"].tolist() == energies.tolist()
+    assert generator.coupled == generator.gathered == ("pull",)
+
+
+def test_the_generator_is_taught_by_the_autoencoder(game):
+    """The target of the reconstruction is not held fixed: both ways to the sample carry its gradient."""
+    built = game("gan", objective="ebgan", objective__pull=0.0)
+    noise = built.noise("generator", 4)
+    found = built.gradients(
+        "generator", built.objective.loss("generator", built.nets, Batch(randn(4, 2)), noise).total()
+    )
+    coder, decoder = built.nets.critics["coder"], built.nets.critics["decoder"]
+    made = built.nets.model.mean(noise["z"])
+    by_hand = built.gradients("generator", (decoder(coder(made)) - made).abs().mean(1).mean())
+    for a, b in zip(found, by_hand, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_acgans_classification(game):
+    """Untrained it costs ln C, certain and right nothing; another label costs something else."""
+    built = game("gan", objective="acgan", conditional=True, objective__weight=2.0)
+    x, y, noise = randn(6, 2), torch.arange(6) % 3, built.noise("critic", 6)
+    loss = built.objective.loss("critic", built.nets, Batch(x, y), noise)
+    out = built.nets.critic(x)
+    torch.testing.assert_close(loss.terms["classify"], 2 * cross_entropy(out[:, 1:], y, reduction="none"))
+    fake = built.nets.critic(built.nets.model.mean(noise["z"], y))
+    torch.testing.assert_close(loss.terms["adversarial"], (1 - out[:, 0]).relu() + (1 + fake[:, 0]).relu())
+    generator = built.objective.loss("generator", built.nets, Batch(x, y), noise)
+    torch.testing.assert_close(generator.terms["classify"], 2 * cross_entropy(fake[:, 1:], y, reduction="none"))
+    torch.testing.assert_close(generator.terms["adversarial"], -fake[:, 0])
+    objective = ACGAN()
+    for scale, cost in ((0.0, math.log(3)), (100.0, 0.0)):  # a second softmax could not come below .55
+        outputs = torch.cat([torch.zeros(3, 1), scale * torch.eye(3)], 1)
+        found = objective.further("critic", outputs, outputs, torch.arange(3))["classify"]
+        torch.testing.assert_close(found, torch.full((3,), cost), atol=1e-6, rtol=1e-6)
+    with pytest.raises(UsageError, match="needs labels"):
+        objective.plan(DataSpec("vector", (2,)))
+
+
+def test_acgans_penalty_is_on_the_score_alone(game):
+    from genzoo.plugins.regularizers.r1 import R1
+
+    built = game("gan", objective="acgan", conditional=True, critic__spectral_norm=False)
+    built.objective.regularizers["r1"] = R1()
+    x, y, noise = randn(6, 2).requires_grad_(), torch.arange(6) % 3, built.noise("critic", 6)
+    loss = built.objective.loss("critic", built.nets, Batch(x, y), noise)
+    (slope,) = torch.autograd.grad(built.nets.critic(x)[:, 0].sum(), x)
+    torch.testing.assert_close(loss.terms["r1"], slope.square().sum(1) / 2)
+
+
+def test_no_critic_tells_a_true_posteriors_pairs_apart(linear_gaussian):
+    """Pairs of the oracle with its posterior have one distribution: the loss of any critic is at least 2 ln 2."""
+    exact, n = linear_gaussian(), 4000
+    values = {}
+    for name, oracle in (("true", exact), ("off", linear_gaussian(off=1.5))):
+        model, spec = oracle.model, oracle.spec
+        critic = MLPCritic(Ports(spec.shape, (1,), beside=2), MLPCritic.Options(width=32))
+        torch.manual_seed(0)
+        optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
+        objective = ALI()
+
+        def pairs(seed, oracle=oracle, model=model):
+            random = torch.Generator().manual_seed(seed)
+            x, z = oracle.to_model(oracle.data(n, seed)), torch.randn(n, 2, generator=random)
+            code = model.posterior(x).sample(torch.randn(n, 2, generator=random)).detach()
+            eps = oracle.sigma * torch.randn(n, 4, generator=random)
+            return x, code, (model.mean(z) + eps).detach(), z
+
+        def loss(x, code, made, z, critic=critic, objective=objective):
+            return objective.critic_loss(critic(x, None, code)[:, 0], critic(made, None, z)[:, 0]).mean()
+
+        for step in range(150):
+            optimizer.zero_grad()
+            loss(*pairs(step)).backward()
+            optimizer.step()
+        with torch.no_grad():
+            values[name] = loss(*pairs(9999)).item()
+    assert values["true"] > 2 * math.log(2) - 0.02
+    assert values["off"] < 2 * math.log(2) - 0.2
+
+
+def test_a_critic_of_pairs_sees_how_they_depend():
+    """XOR: x and z alone tell nothing, and a head that adds what it says of each cannot separate the pairs."""
+    x = torch.tensor([[-1.0], [-1.0], [1.0], [1.0]])
+    z = torch.tensor([[-1.0], [1.0], [-1.0], [1.0]])
+    real = (x * z)[:, 0] > 0
+    torch.manual_seed(0)
+    critic = MLPCritic(Ports((1,), (1,), beside=1), MLPCritic.Options(width=16))
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        scores = critic(x, None, z)[:, 0]
+        GAN().critic_loss(scores[real], scores[~real]).mean().backward()
+        optimizer.step()
+    assert ((critic(x, None, z)[:, 0] > 0) == real).all()
+
+
+def test_ali_judges_codes_with_data_and_samples_with_their_codes(game):
+    built = game("gan", objective="ali")
+    assert built.nets.critic.ports.beside == 2
+    x, noise = randn(5, 2), built.noise("critic", 5)
+    loss = built.objective.loss("critic", built.nets, Batch(x), noise)
+    code = built.nets.model.posterior(x).sample(noise["eps"])
+    real = built.nets.critic(x, None, code)[:, 0]
+    fake = built.nets.critic(built.nets.model.mean(noise["z"]), None, noise["z"])[:, 0]
+    torch.testing.assert_close(loss.terms["adversarial"], GAN().critic_loss(real, fake))
+    model = built.objective.loss("model", built.nets, Batch(x), noise)
+    torch.testing.assert_close(model.terms["adversarial"], GAN().critic_loss(-real, -fake))
+    # Neither of the two terms of the model is dropped.
+    for part in ("generator", "encoder"):
+        parameters = list(built.nets.model.get_submodule(part).parameters())
+        total = built.objective.loss("model", built.nets, Batch(x), noise).total()
+        assert any(g.abs().sum() > 0 for g in torch.autograd.grad(total, parameters))
