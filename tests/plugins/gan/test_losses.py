@@ -30,7 +30,7 @@ def randn(*shape, seed=0):
 def least(value, start):
     """The least of a function of free numbers, and where it is."""
     x = start.clone().requires_grad_()
-    search = torch.optim.LBFGS([x], lr=0.5, max_iter=2000, tolerance_grad=1e-12, tolerance_change=1e-15)
+    search = torch.optim.LBFGS([x], lr=0.5, max_iter=150, tolerance_grad=1e-12, tolerance_change=1e-15)
 
     def closure():
         search.zero_grad()
@@ -223,7 +223,7 @@ def test_acgans_penalty_is_on_the_score_alone(game):
 
 def test_no_critic_tells_a_true_posteriors_pairs_apart(linear_gaussian):
     """Pairs of the oracle with its posterior have one distribution: the loss of any critic is at least 2 ln 2."""
-    exact, n = linear_gaussian(), 4000
+    exact, n = linear_gaussian(), 2000
     values = {}
     for name, oracle in (("true", exact), ("off", linear_gaussian(off=1.5))):
         model, spec = oracle.model, oracle.spec
@@ -233,7 +233,7 @@ def test_no_critic_tells_a_true_posteriors_pairs_apart(linear_gaussian):
         objective = ALI()
 
         def pairs(seed, oracle=oracle, model=model):
-            random = torch.Generator().manual_seed(seed)
+            random = torch.Generator().manual_seed(seed + 10**6)
             x, z = oracle.to_model(oracle.data(n, seed)), torch.randn(n, 2, generator=random)
             code = model.posterior(x).sample(torch.randn(n, 2, generator=random)).detach()
             eps = oracle.sigma * torch.randn(n, 4, generator=random)
@@ -242,7 +242,7 @@ def test_no_critic_tells_a_true_posteriors_pairs_apart(linear_gaussian):
         def loss(x, code, made, z, critic=critic, objective=objective):
             return objective.critic_loss(critic(x, None, code)[:, 0], critic(made, None, z)[:, 0]).mean()
 
-        for step in range(150):
+        for step in range(120):
             optimizer.zero_grad()
             loss(*pairs(step)).backward()
             optimizer.step()
