@@ -11,8 +11,10 @@ from torch import Tensor
 from genzoo.core.augmentation import Augmentation
 from genzoo.core.options import option
 from genzoo.plugins.augmentations.diffaugment import DiffAugment, augmented
+from genzoo.registry import declare
 
 
+@declare.augmentation("ada", paper="arXiv:2006.06676", modalities=("image",))
 class ADA(DiffAugment):
     """Each kind of change of DiffAugment with probability p, moved towards E[sign D(x)] = target (arXiv:2006.06676).
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.augmentation import Augmentation
+from genzoo.registry import declare
 
 
 def augmented(x: Tensor, u: Tensor, p: Tensor | float) -> Tensor:
@@ -29,6 +30,7 @@ def augmented(x: Tensor, u: Tensor, p: Tensor | float) -> Tensor:
     return x * (1 - cutout * hole)
 
 
+@declare.augmentation("diffaugment", paper="arXiv:2006.10738", modalities=("image",))
 class DiffAugment(Augmentation):
     """Brightness, saturation, contrast, translation and cutout of images (Zhao et al., arXiv:2006.10738).
 

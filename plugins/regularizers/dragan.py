@@ -11,8 +11,10 @@ from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.options import option
 from genzoo.core.regularizer import Judged, Regularizer
+from genzoo.registry import declare
 
 
+@declare.regularizer("dragan", paper="arXiv:1705.07215")
 class DRAGAN(Regularizer):
     """(‖∇D(x + δ)‖ - 1)² around real observations, δ = ½ std(x) α u (Kodali et al., arXiv:1705.07215).
 

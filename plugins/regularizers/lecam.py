@@ -10,8 +10,10 @@ from torch import Tensor
 
 from genzoo.core.options import option
 from genzoo.core.regularizer import Judged, Regularizer
+from genzoo.registry import declare
 
 
+@declare.regularizer("lecam", paper="arXiv:2104.03310")
 class LeCam(Regularizer):
     """relu(D(x) - α_F)² + relu(α_R - D(G(z)))², α the running means of scores (Tseng et al., arXiv:2104.03310).
 

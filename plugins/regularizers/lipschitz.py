@@ -11,8 +11,10 @@ from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.options import option
 from genzoo.core.regularizer import Judged, Regularizer
+from genzoo.registry import declare
 
 
+@declare.regularizer("lipschitz", paper="arXiv:1704.00028")
 class Lipschitz(Regularizer):
     """(‖∇D(x̂)‖ - 1)² on the lines between real and generated observations (Gulrajani et al., arXiv:1704.00028).
 

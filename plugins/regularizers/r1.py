@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from genzoo.core.regularizer import Judged, Regularizer
+from genzoo.registry import declare
 
 
+@declare.regularizer("r1", paper="arXiv:1801.04406")
 class R1(Regularizer):
     """½ ‖∇D(x)‖² at real observations (Mescheder et al., arXiv:1801.04406); the weight is the paper's γ.
 
