@@ -40,7 +40,8 @@ class ACGAN(Hinge):
 
     def score(self, critic: Critic, x: Tensor, y: Tensor | None) -> Tensor:
         """The score, and the classes' logits."""
-        return critic(x).float()
+        outputs: Tensor = critic(x)
+        return outputs.float()
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Margins of both decisions."""

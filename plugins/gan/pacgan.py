@@ -52,4 +52,5 @@ class PacGAN(GAN):
         if y is None:
             return super().score(critic, x, None)
         told = one_hot(y, critic.ports.beside // self.pack, x).view(len(x), -1)
-        return critic(x, None, told).squeeze(1).float()
+        scores: Tensor = critic(x, None, told)
+        return scores.squeeze(1).float()
