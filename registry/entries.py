@@ -42,7 +42,8 @@ class Entry:
         distribution: the installed package that carries the plugin.
         version: that package's version.
         data: a recipe's contents: the parts by kind (`PARTS`; of `LISTS` a tuple of ``NAME`` or ``NAME=NUMBER``),
-            ``conditional``, ``options`` and ``presets``; a metric's ``direction``, ``unit`` and ``needs``;
+            ``conditional``, ``options``, ``presets``, and ``like`` if it is like another (see
+            `genzoo.registry.registry.Registry.whole`); a metric's ``direction``, ``unit`` and ``needs``;
             of weights ``versions`` (number to ``target``, ``files``, ``hub``, ``commit``, …) and ``default``.
         api: the plugin API that the plugin was written for.
     """

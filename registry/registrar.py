@@ -238,8 +238,9 @@ class Registrar:
         self,
         name: str,
         *,
-        objective: str,
-        generator: str,
+        like: str = "",
+        objective: str | None = None,
+        generator: str | None = None,
         encoder: str | None = None,
         critic: str | None = None,
         likelihood: str | None = None,
@@ -247,7 +248,7 @@ class Registrar:
         prior: str | None = None,
         regularizer: Sequence[str] = (),
         augmentation: Sequence[str] = (),
-        conditional: bool = False,
+        conditional: bool | None = None,
         options: Mapping[str, Any] | None = None,
         presets: Mapping[str, Mapping[str, Any]] | None = None,
         **about: Unpack[About],
@@ -256,8 +257,9 @@ class Registrar:
 
         Args:
             name: what ``genzoo train`` calls it.
-            objective: name of the objective; like every part it may be written ``plugin:name``.
-            generator: name of the generator.
+            like: name of a recipe whose networks, options and presets this one has, but for what it says itself.
+            objective: name of the objective, needed unless ``like`` says it; any part may be ``plugin:name``.
+            generator: name of the generator; like encoder and critic, the data's default if nobody names one.
             encoder: name of the encoder, if the objective has one.
             critic: name of the critic, if the objective has one.
             likelihood: name of the likelihood; None leaves it to the objective and the data.
@@ -265,26 +267,34 @@ class Registrar:
             prior: name of the prior; None leaves it to the objective.
             regularizer: names of regularizers; ``r1=0.5`` sets the first option of ``r1``.
             augmentation: names of augmentations, likewise.
-            conditional: whether it is conditioned on the class label.
+            conditional: whether it is conditioned on the class label; not, unless it is said.
             options: defaults by dotted name: ``{"objective.gp_weight": 10, "regularizer.r1.every": 4}``.
             presets: by modality or name of a data set, options that go over ``options``; there every part but
                 the objective may also be another, and ``conditional`` be set.
             **about: see `About`.
         """
         rules.check_name("recipe", name)
-        data: dict[str, Any] = {"objective": rules.check_reference(name, "objective", objective)}
-        data["generator"] = rules.check_reference(name, "generator", generator)
-        optional = {"encoder": encoder, "critic": critic, "likelihood": likelihood, "posterior": posterior,
-                    "prior": prior}  # fmt: skip
+        data: dict[str, Any] = {"like": rules.check_reference(name, "like", like)} if like else {}
+        if objective is None and not like:
+            raise GenzooError(f"recipe {name!r} names no objective, and no recipe that it is like")
+        optional = {
+            "objective": objective,
+            "generator": generator,
+            "encoder": encoder,
+            "critic": critic,
+            "likelihood": likelihood,
+            "posterior": posterior,
+            "prior": prior,
+        }
         for part, value in optional.items():
             data[part] = None if value is None else rules.check_reference(name, part, value)
         for part, several in (("regularizer", regularizer), ("augmentation", augmentation)):
             data[part] = rules.check_listed(f"recipe {name!r}: ", part, several)
-        if not isinstance(conditional, bool):
+        if not (conditional is None or isinstance(conditional, bool)):
             raise GenzooError(f"recipe {name!r}: conditional must be true or false, not {conditional!r}")
         if not isinstance(presets or {}, Mapping):
             raise GenzooError(f"recipe {name!r}: presets must be a dict of options by data set, not {presets!r}")
-        data["conditional"] = conditional
+        data["conditional"] = conditional if like else bool(conditional)
         data["options"] = rules.check_options(name, "options", options or {})
         data["presets"] = {
             rules.check_name("dataset", key): rules.check_options(name, f"preset {key!r}", value, parts=True)

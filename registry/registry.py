@@ -146,9 +146,12 @@ class Registry:
             and (tag is None or tag in e.tags)
             and (plugin is None or _goes_by(e, plugin))
         ]
+        for i, entry in enumerate(chosen):
+            with contextlib.suppress(GenzooError):  # said where it is used, and by `check_targets`
+                chosen[i] = self.whole(entry)
         return sorted(chosen, key=lambda e: (KINDS.index(e.kind), e.name, e.plugin, e.distribution))
 
-    def get(self, kind: str, name: str, prefer: str | Sequence[str] = ()) -> Entry:
+    def get(self, kind: str, name: str, prefer: str | Sequence[str] = (), *, inherit: bool = True) -> Entry:
         """Return the entry of a kind and name.
 
         Args:
@@ -157,6 +160,7 @@ class Registry:
                 it. A plugin may be called by its distribution's name.
             prefer: plugins and distributions whose entry wins over others of the same name, the first that
                 has one: a recipe's own plugin, then its distribution, for its parts.
+            inherit: whether a recipe comes with what it inherits from the one that it is like.
 
         Raises:
             UsageError: if there is none, with the nearest names and other kinds that have it; or if
@@ -183,7 +187,19 @@ class Registry:
                 f"{kind} {bare!r} is claimed by {' and by '.join(e.origin for e in found)}: "
                 f"say which, {' or '.join(repr(w) for w in ways)}"
             )
-        return found[0]
+        return self.whole(found[0]) if inherit else found[0]
+
+    def whole(self, entry: Entry) -> Entry:
+        """Return a recipe with what it inherits from the one that it is like; any other entry as it is.
+
+        Raises:
+            UsageError: if there is none to be like, or it goes round in a circle.
+        """
+        if not entry.data.get("like"):
+            return entry
+        from genzoo.registry.recipes.inherit import whole
+
+        return whole(self, entry)
 
     def find(self, name: str) -> list[Entry]:
         """Return the entries of that name over all kinds (``mlp`` is a generator, an encoder and a critic).
@@ -222,7 +238,8 @@ class Registry:
         others = [k for k in KINDS if k != kind and (k, bare) in self._index]
         if others:
             return f"{said}, but {' and '.join(article(k) for k in others)} of that name"
-        names = {e.name for e in self.entries(kind) if not who or _goes_by(e, who)}
+        several = [e for (k, _), found in self._index.items() if kind in (None, k) for e in found]
+        names = {e.name for e in several if not who or _goes_by(e, who)}
         listing = f"; see 'genzoo list{f' {kind}' if kind else ''}'"
         return said + (did_you_mean(bare, names) or listing)
 
@@ -291,6 +308,7 @@ class Registry:
         if entry.kind != "recipe":
             with _told(entry):
                 return static.options(entry.target)
+        entry = self.whole(entry)
         defaults, groups = entry.data["options"], dict[str, list[OptionInfo]]()
         for part in SINGLE:
             if entry.data[part]:

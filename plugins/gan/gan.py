@@ -18,16 +18,9 @@ from genzoo.registry import declare
     paper="arXiv:1406.2661",
     tags=("gan",),
     recipe={
-        "generator": "conv",
-        "critic": "conv",
-        "options": {
-            "latent.size": 64,
-            "critic.spectral_norm": True,
-            "train.lr": 2e-4,
-            "train.betas": (0.5, 0.999),
-            "train.average": 10_000,
-        },
+        "options": {"latent.size": 64, "train.lr": 2e-4, "train.betas": (0.5, 0.999), "train.average": 10_000},
         "presets": {
+            "image": {"generator": "conv", "critic": "conv", "critic.spectral_norm": True},
             "vector": {
                 "generator": "mlp",
                 "generator.depth": 3,
@@ -41,7 +34,7 @@ from genzoo.registry import declare
                 "train.batch_size": 256,
                 "train.schedule": "cosine",
                 "train.average": 0,
-            }
+            },
         },
     },
 )

@@ -19,30 +19,11 @@ from genzoo.registry import declare
     paper="arXiv:2501.05441",
     tags=("gan", "relativistic"),
     recipe={
-        "generator": "conv",
-        "critic": "conv",
-        "options": {
-            "latent.size": 64,
-            "train.lr": 2e-4,
-            "train.betas": (0.0, 0.99),
-            "train.average": 10_000,
-        },
+        "like": "gan",
+        "options": {"train.betas": (0.0, 0.99)},
         "presets": {
-            "vector": {
-                "generator": "mlp",
-                "generator.depth": 3,
-                "generator.activation": "relu",
-                "critic": "mlp",
-                "critic.depth": 3,
-                "critic.activation": "relu",
-                "latent.size": 2,
-                "objective.gamma": 0.05,
-                "train.batch_size": 256,
-                "train.lr": 1e-3,
-                "train.betas": (0.0, 0.99),
-                "train.schedule": "cosine",
-                "train.average": 0,
-            },
+            "image": {"critic.spectral_norm": False},
+            "vector": {"objective.gamma": 0.05},
             # As published for 32x32 colour: 20 million observations, everything on a cosine.
             "cifar10": {
                 "objective.gamma": (0.05, 0.005),

@@ -19,29 +19,9 @@ from genzoo.registry import declare
     paper="arXiv:1701.07875",
     tags=("gan", "wasserstein"),
     recipe={
-        "generator": "conv",
-        "critic": "conv",
-        "options": {
-            "latent.size": 64,
-            "train.optimizer": "rmsprop",
-            "train.lr": 5e-5,
-            "train.average": 10_000,
-        },
-        "presets": {
-            "vector": {
-                "generator": "mlp",
-                "generator.depth": 3,
-                "generator.activation": "relu",
-                "critic": "mlp",
-                "critic.depth": 3,
-                "critic.activation": "relu",
-                "latent.size": 2,
-                "train.batch_size": 256,
-                "train.lr": 1e-3,
-                "train.schedule": "cosine",
-                "train.average": 0,
-            }
-        },
+        "like": "gan",
+        "options": {"train.optimizer": "rmsprop", "train.lr": 5e-5, "train.betas": (0.9, 0.999)},
+        "presets": {"image": {"critic.spectral_norm": False}, "vector": {"train.lr": 1e-3}},
     },
 )
 class WGAN(Adversarial):

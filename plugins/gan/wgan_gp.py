@@ -17,30 +17,11 @@ from genzoo.registry import declare
     paper="arXiv:1704.00028",
     tags=("gan", "wasserstein"),
     recipe={
-        "generator": "conv",
-        "critic": "conv",
-        "options": {
-            "latent.size": 64,
-            "train.lr": 2e-4,
-            "train.betas": (0.0, 0.9),
-            "train.average": 10_000,
-        },
+        "like": "gan",
+        "options": {"train.betas": (0.0, 0.9)},
         "presets": {
-            "vector": {
-                "generator": "mlp",
-                "generator.depth": 3,
-                "generator.activation": "relu",
-                "critic": "mlp",
-                "critic.depth": 3,
-                "critic.activation": "relu",
-                "latent.size": 2,
-                "objective.gp_weight": 1.0,
-                "train.batch_size": 256,
-                "train.lr": 1e-3,
-                "train.betas": (0.5, 0.9),
-                "train.schedule": "cosine",
-                "train.average": 0,
-            }
+            "image": {"critic.spectral_norm": False},
+            "vector": {"objective.gp_weight": 1.0, "train.betas": (0.5, 0.9)},
         },
     },
 )

@@ -13,12 +13,7 @@ from genzoo.registry import declare
     "beta-vae",
     paper="Higgins et al., ICLR 2017",
     tags=("vae", "disentanglement"),
-    recipe={
-        "generator": "conv",
-        "encoder": "conv",
-        "options": {"train.validation": 0.05},
-        "presets": {"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
-    },
+    recipe={"like": "vae"},
 )
 class BetaVAE(VAE):
     """VAE with the KL weighted by β: E_q[log p(x|z)] - β KL(q(z|x) ‖ p(z)).

@@ -21,12 +21,8 @@ declare.recipe(
     summary="Conditional variational autoencoder: encoder and decoder are told the class",
     paper="arXiv:1406.5298",
     tags=("vae", "conditional"),
-    objective="vae",
-    generator="conv",
-    encoder="conv",
+    like="vae",
     conditional=True,
-    options={"train.validation": 0.05},
-    presets={"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
 )
 
 
@@ -35,10 +31,11 @@ declare.recipe(
     paper="arXiv:1312.6114",
     tags=("vae",),
     recipe={
-        "generator": "conv",
-        "encoder": "conv",
         "options": {"train.validation": 0.05},
-        "presets": {"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
+        "presets": {
+            "image": {"generator": "conv", "encoder": "conv"},
+            "vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2},
+        },
     },
 )
 class VAE(Variational):

@@ -53,6 +53,7 @@ def _folder(target: str) -> None:
 
 def _recipe(registry: Registry, entry: Entry) -> None:
     """Every part is there, and every option that the recipe or a preset sets fits one of its part's."""
+    entry = registry.whole(entry)
     data = entry.data
     for preset, options in {"": data["options"], **data["presets"]}.items():
         parts = {p: options.get(p, data[p]) for p in SINGLE} | {

@@ -29,7 +29,7 @@ from genzoo.registry.registry import Registry
 FORMAT = 1
 GROUPS = (*KINDS, *LISTS, "latent", "train")
 _TEXT = ("name", "summary", "paper")
-_TOP = ("format", *_TEXT, "modalities", "tags", "needs", "conditional", "parts", "presets", *GROUPS)
+_TOP = ("format", *_TEXT, "like", "modalities", "tags", "needs", "conditional", "parts", "presets", *GROUPS)
 _LARGEST = 1 << 20  # bytes
 
 
@@ -97,24 +97,31 @@ class _Reader:
             newer = isinstance(content["format"], int) and content["format"] > FORMAT
             why = "which a newer genzoo reads" if newer else f"where {FORMAT} belongs"
             raise self.fail("", "format", f"format is {content['format']!r}, {why}")
-        for key in _TEXT:
+        for key in (*_TEXT, "like"):
             if not isinstance(content.get(key, ""), str):
                 raise self.fail("", key, f"{key} takes text, not {content[key]!r}")
         self.needs(content.get("needs", []))
         parts = self.parts("parts", content.get("parts", {}))
-        if not parts.get("objective"):
+        like = content.get("like", "")
+        if not (parts.get("objective") or like):
             raise self.fail(
                 "parts", "objective", "parts needs an objective: objective = \"…\"; 'genzoo list objective'"
             )
-        conditional = content.get("conditional", False)
-        if not isinstance(conditional, bool):
+        conditional = content.get("conditional", None if like else False)
+        if not (conditional is None or isinstance(conditional, bool)):
             raise self.fail("", "conditional", f"conditional takes true or false, not {conditional!r}")
         data: dict[str, Any] = {k: parts.get(k) for k in KINDS} | {k: parts.get(k, ()) for k in LISTS}
-        data["conditional"] = conditional
-        data["options"] = self.options("", content, data)
-        data["presets"] = {}
+        data |= {"conditional": conditional, "options": {}, "presets": {}}
+        inherited = data
+        if like:
+            try:
+                data["like"] = check_reference("", "like", like)
+                inherited = self.registry.whole(Entry("recipe", name_from(stem), data=data)).data
+            except GenzooError as e:
+                raise self.fail("", "like", str(e)) from None
+        data["options"] = self.options("", content, inherited)
         for name, preset in self.table("presets", "", content.get("presets", {})).items():
-            data["presets"][name] = self.preset(name, preset, data)
+            data["presets"][name] = self.preset(name, preset, inherited)
         try:
             name = check_name("recipe", content.get("name") or name_from(stem))
         except GenzooError as e:
@@ -123,15 +130,15 @@ class _Reader:
         for word in modalities:
             if word not in MODALITIES:
                 raise self.fail("", "modalities", f"there is no modality {word!r}{did_you_mean(word, MODALITIES)}")
-        return Entry(
-            "recipe", name, "", content.get("summary", ""), content.get("paper", ""), modalities, tags, data=data
-        )
+        texts = {k: content.get(k, "") for k in ("summary", "paper")}
+        return self.registry.whole(Entry("recipe", name, **texts, modalities=modalities, tags=tags, data=data))
 
     def preset(self, name: str, preset: Any, data: Mapping[str, Any]) -> dict[str, Any]:
         where = f"presets.{name}"
         self.words(where, self.table(where, "", preset), ("conditional", "parts", *GROUPS))
         parts = self.parts(f"{where}.parts", preset.get("parts", {}))
-        named = {k: parts.get(k) or data[k] for k in (*KINDS, *LISTS)}
+        above = data["presets"].get(name, {})  # inherited
+        named = {k: parts.get(k) or above.get(k) or data[k] for k in (*KINDS, *LISTS)}
         found: dict[str, Any] = {**parts, **self.options(f"{where}.", preset, named)}
         if "conditional" in preset:
             if not isinstance(preset["conditional"], bool):
@@ -232,5 +239,14 @@ def name_from(stem: str) -> str:
 
 
 def by_value(registry: Registry, entry: Entry) -> Entry:
-    """The same recipe with every option of the parts that it names by value."""
-    return replace(entry, data={**entry.data, "options": {i.name: i.default for i in registry.options(entry)}})
+    """The same recipe with every option of the parts that it and its presets name by value."""
+    data = {**entry.data, "options": {i.name: i.default for i in registry.options(entry)}, "presets": {}}
+    for name, preset in entry.data["presets"].items():
+        whole = dict(preset)
+        for kind in KINDS:
+            others = [entry.data[kind], *(p.get(kind) for n, p in entry.data["presets"].items() if n != name)]
+            if preset.get(kind) and preset[kind] not in others:  # else what those say of the part holds too
+                infos = registry.options(registry.get(kind, preset[kind], prefer=entry.home))
+                whole = {f"{kind}.{i.name}": i.default for i in infos} | whole
+        data["presets"][name] = whole
+    return replace(entry, data=data)

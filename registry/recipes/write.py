@@ -54,18 +54,23 @@ def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> En
         group, name = group_of(key)
         if not name or "." not in key:
             continue
-        if group.partition(".")[0] in (*KINDS, *LISTS) and not reference_of(data, group):
+        of_part = group.partition(".")[0] in (*KINDS, *LISTS)
+        places = [(data, data["options"]), *((p, p) for p in data["presets"].values() if of_part)]
+        places = [(named, layer) for named, layer in places if not of_part or reference_of(named, group)]
+        if not places:
             raise UsageError(f"{key!r} is an option of a part that the recipe leaves open: name it, {group}=NAME")
-        infos = {i.name: i for i in _infos(registry, entry, group, data)}
-        if name not in infos:
-            kind, named = group.partition(".")[0], reference_of(data, group)
-            registry_name = f"{kind} {named!r}" if named else group
-            raise UsageError(f"{registry_name} has no option {name!r}; it has {', '.join(infos) or 'none'}")
-        data["options"][key] = infos[name].coerce(value, key)
+        fitting = []
+        for named, layer in places:
+            infos = {i.name: i for i in _infos(registry, entry, group, named)}
+            if name in infos:
+                fitting.append((layer, infos[name].coerce(value, key)))
+        if not fitting:
+            said = f"{group.partition('.')[0]} {reference_of(places[0][0], group)!r}" if of_part else group
+            raise UsageError(f"{said} has no option {name!r}; it has {', '.join(infos) or 'none'}")
         for preset in data["presets"].values():
             preset.pop(key, None)
-            if reference_of(preset, group) and any(i.name == name for i in _infos(registry, entry, group, preset)):
-                preset[key] = data["options"][key]
+        for layer, fits in fitting:
+            layer[key] = fits
     return replace(entry, data=data)
 
 

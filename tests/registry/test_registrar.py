@@ -98,7 +98,7 @@ def test_parts_of_other_plugins_and_lists():
 
 
 def test_a_recipe_in_an_objective_with_a_wrong_keyword():
-    with pytest.raises(GenzooError, match=r"recipe 'x': missing 1 required keyword-only argument: 'generator'"):
-        Registrar("plug").objective("x", "a:B", recipe={"critic": "c"})
+    with pytest.raises(GenzooError, match=r"recipe 'x' was given the unknown keyword 'critics'"):
+        Registrar("plug").objective("x", "a:B", recipe={"critics": "c"})
     with pytest.raises(GenzooError, match=r"objective 'x': recipe must be a dict or a tuple of dicts, not 'a'"):
         Registrar("plug").objective("x", "a:B", recipe="abc")

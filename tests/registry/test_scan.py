@@ -140,7 +140,7 @@ BAD = {
     "function": ("@declare.critic('x')\ndef f(): ...", "'f' is a function"),
     "statement": ("declare.critic('x')\nclass A: ...", "declare.critic decorates a class"),
     "decorator": ("@declare.recipe('x', objective='a', generator='b')\nclass A: ...", "statement of its own"),
-    "recipe": ("declare.recipe('x', objective='a')", "missing 1 required keyword-only argument: 'generator'"),
+    "recipe": ("declare.recipe('x', generator='a')", "names no objective, and no recipe that it is like"),
     "nested": ("if True:\n    @declare.critic('x')\n    class A: ...", "top level of its module"),
     "from": ("from genzoo.registry.declare import critic", "write 'from genzoo.registry import declare'"),
     "renamed": ("from genzoo.registry import declare as d", "write 'from genzoo.registry import declare'"),

@@ -1,0 +1,106 @@
+"""Recipes that are like others: they inherit networks, options and presets as data; their own values go over these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.registry.entries import LISTS, SINGLE, Entry, group_of, part_name
+
+if TYPE_CHECKING:
+    from genzoo.registry.registry import Registry
+
+
+def whole(registry: Registry, entry: Entry) -> Entry:
+    """Return a recipe with all that it inherits; ``data["family"]`` names the recipes that it is like, next first.
+
+    Raises:
+        UsageError: if the recipe that it is like is not there, or is like this one.
+    """
+    chain = [entry]
+    while like := chain[-1].data.get("like"):
+        try:
+            parent = registry.get("recipe", like, prefer=chain[-1].home, inherit=False)
+        except UsageError as e:
+            raise UsageError(f"recipe {chain[-1].name!r} is like another: {e}") from None
+        if parent in chain:
+            round_trip = " is like ".join(repr(e.name) for e in (*chain[chain.index(parent) :], parent))
+            raise UsageError(f"recipes are like each other in a circle: {round_trip}")
+        chain.append(parent)
+    data = chain[-1].data
+    for child, parent in zip(chain[-2::-1], chain[:0:-1], strict=True):
+        data = _over(_as_meant(registry, data, parent, child), child.data)
+    if data["objective"] is None:
+        raise GenzooError(f"recipe {entry.name!r} names no objective")
+    family = {"family": tuple(e.name for e in chain[1:])} if len(chain) > 1 else {}
+    return replace(entry, data={k: v for k, v in data.items() if k != "like"} | family)
+
+
+def _over(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says, over what it inherits: also over inherited presets."""
+    said = {k: own[k] for k in (*SINGLE, *LISTS) if own[k]} | dict(own["options"])
+    said |= {} if own["conditional"] is None else {"conditional": own["conditional"]}
+    base = {**dict(inherited["options"]), **{k: inherited[k] for k in (*SINGLE, *LISTS, "conditional")}}
+    merged = _layered(base, said)
+    presets = {name: _layered(layer, said, add=False) for name, layer in inherited["presets"].items()}
+    for name, layer in own["presets"].items():
+        presets[name] = _layered(presets.get(name, {}), layer)
+    found = {k: merged.pop(k, None) for k in (*SINGLE, *LISTS, "conditional")}
+    return {**found, "options": merged, "presets": {k: v for k, v in presets.items() if v}}
+
+
+def _layered(below: Mapping[str, Any], above: Mapping[str, Any], add: bool = True) -> dict[str, Any]:
+    """A layer over another, whose options go where another part stands in the place of theirs."""
+    kept = dict(below)
+    for kind in (k for k in (*SINGLE, *LISTS) if k in above):
+        names = [part_name(w) for w in (above[kind] if kind in LISTS else ())]
+        same = kept.get(kind) == above[kind]
+        for key in [k for k in kept if k.startswith(f"{kind}.")]:
+            if not (same or (kind in LISTS and group_of(key)[0].removeprefix(f"{kind}.") in names)):
+                del kept[key]
+    for key in above:
+        kept.pop(key, None)
+    return kept | (dict(above) if add else {})
+
+
+def _as_meant(registry: Registry, data: Mapping[str, Any], parent: Entry, child: Entry) -> Mapping[str, Any]:
+    """Names of parts as the parent means them, also where the child's plugin has others of the same name."""
+    if parent.home == child.home:
+        return data
+
+    def meant(kind: str, word: str) -> str:
+        name, equals, number = word.partition("=")
+        try:
+            found = registry.get(kind, name, prefer=parent.home)
+            if registry.get(kind, name, prefer=child.home) == found:
+                return word
+        except UsageError:  # what is not there is said where it is used
+            return word
+        return f"{found.distribution}/{found.address}{equals}{number}"
+
+    def layer(given: Mapping[str, Any]) -> dict[str, Any]:
+        named: dict[str, Any] = {k: meant(k, v) for k, v in given.items() if k in SINGLE and v}
+        named |= {k: tuple(meant(k, word) for word in v) for k, v in given.items() if k in LISTS}
+        return {**given, **named}
+
+    return {**layer(data), "presets": {k: layer(v) for k, v in data["presets"].items()}}
+
+
+def settled(entry: Entry, modality: str, name: str, default_network: str) -> Entry:
+    """A recipe as it is for some data: presets put over it, networks that nobody names by what the data have.
+
+    Args:
+        entry: the recipe, whole.
+        modality: of the data.
+        name: of the data set, or empty.
+        default_network: the name of networks where none is said.
+    """
+    data = {**entry.data["options"], **{k: entry.data[k] for k in (*SINGLE, *LISTS, "conditional")}}
+    for key in (modality, name):
+        data = _layered(data, entry.data["presets"].get(key, {}))
+    found = {k: data.pop(k) for k in (*SINGLE, *LISTS, "conditional")}
+    found["generator"] = found["generator"] or default_network
+    extra = {"family": entry.data["family"]} if "family" in entry.data else {}
+    return replace(entry, data={**found, "options": data, "presets": {}, **extra})
