@@ -94,6 +94,8 @@ def evaluate(
     about = report.record
     hint(f"{report.subject} against {about['data']} ({about['split']}), seed {about['seed']}")
     table([list(r) for r in report.rows()], ("metric", "value", "95 % interval", "unit", "measured on"))
+    for claim, names in report.claims().items():
+        hint(f"95 % intervals of {', '.join(names)} hold {claim}")
     for reason, names in report.absences().items():
         hint(f"absent: {', '.join(names)} ({reason})")
     if written is not None:

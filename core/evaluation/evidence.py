@@ -113,11 +113,13 @@ class Metric(ABC):
     Attributes:
         version: counts up when equal evidence gives another number.
         silent: options that change the interval only.
+        covers: what the interval holds at its level; tests/bench/interval_coverage.py simulates whether it does.
         niche: whether it is of some data only, so that its absence elsewhere is no news.
     """
 
     version: ClassVar[int] = 1
     silent: ClassVar[tuple[str, ...]] = ("resamples",)
+    covers: ClassVar[str] = ""
     niche: ClassVar[bool] = False
 
     @dataclass(frozen=True)

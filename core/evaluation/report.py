@@ -16,6 +16,8 @@ NEEDS = (
     *("samples", "data", "images", "features", "labels", "training"),
     *("encoder", "likelihood", "conditional", "factors"),
 )  # what a metric may need: `genzoo.core.evaluation.evidence` says when each is met
+POPULATION = "the value for unlimited samples and data"  # what intervals claim to hold
+AT_COUNTS = "the expected value at these counts"
 ARROWS: Mapping[str, str] = {"higher": "↑", "lower": "↓", "none": ""}
 
 
@@ -27,13 +29,15 @@ class Interval:
         low: lower end, None without an interval.
         high: upper end likewise.
         level: confidence, .95 as a rule.
-        how: how it was made (``bootstrap of 50``, ``exact binomial``), or why there is none.
+        how: how it was made (``jackknife of 49``, ``exact binomial``), or why there is none.
+        covers: what it holds at that level, such as `AT_COUNTS`; "" where the metric does not say.
     """
 
     low: float | None = None
     high: float | None = None
     level: float = 0.95
     how: str = "none was made"
+    covers: str = ""
 
     @property
     def known(self) -> bool:
@@ -191,6 +195,14 @@ class Report:
         found: dict[str, list[str]] = {}
         for missing in self.absent:
             found.setdefault(missing.reason, []).append(missing.metric)
+        return found
+
+    def claims(self) -> dict[str, list[str]]:
+        """Metrics with an interval, by what it holds."""
+        found: dict[str, list[str]] = {}
+        for r in self.results:
+            if r.interval.known and r.interval.covers:
+                found.setdefault(r.interval.covers, []).append(r.metric)
         return found
 
     def to_dict(self) -> dict[str, Any]:

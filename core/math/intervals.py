@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -83,6 +84,67 @@ def bootstrap(
     ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     below, above = (value + torch.quantile(values - values.mean(), ends)).clamp(low, high).tolist()
     return Estimate(value, below, above, samples, f"bootstrap of {resamples}", confidence)
+
+
+def jackknife(
+    statistic: Callable[..., float],
+    *sets: Tensor,
+    parts: int = 50,
+    prepare: Callable[[Tensor], Any] = lambda x: x,
+    more: float = 0.0,
+    less: float = 0.0,
+    twice: bool = False,
+    low: float = -math.inf,
+    high: float = math.inf,
+    seed: int = 0,
+) -> Estimate:
+    """The statistic of one or two sets, with an interval of its expectation at these counts by leaving out parts.
+
+    The jackknife's variance is never too small in expectation, and counts second-order parts twice, which are all
+    that there is where a distance is near 0 (B. Efron and C. Stein, Ann. Statist. 1981). Of two sets, a part of each
+    is left out in all combinations: what does not add up is second-order between the sets, and it is taken off with
+    what the sets have of it within themselves if their distributions are alike. A bootstrap counts it three times,
+    and the repeats in its resamples by themselves move a Fréchet distance or an entropy.
+
+    Args:
+        statistic: takes as many sets as there are, each as ``prepare`` returned it.
+        *sets: one or two of independent observations ``(N_i, ...)`` along the first axis.
+        parts: how many times something is left out: of two sets the root of it from each; 0 for no interval.
+        prepare: what is done to each set, and to what is left of it, before the statistic is made of them.
+        more: variance of what all parts share, such as random directions; added.
+        less: second-order part of the variance of one set, where it is known; taken off, and the least that is left.
+        twice: leave second-order parts counted twice, for a statistic that has them so.
+        low: smallest value the statistic can have, where the interval is cut.
+        high: largest one.
+        seed: of which observation is in which part.
+    """
+    value, samples = float(statistic(*map(prepare, sets))), tuple(len(s) for s in sets)
+    groups = min(parts if len(sets) == 1 else math.isqrt(max(parts, 0)), *samples)
+    if groups < 2:
+        return Estimate(value, samples=samples)
+    without = []
+    for i, s in enumerate(sets):
+        part = torch.randperm(len(s), generator=generator(seed, i)).to(s.device) % groups
+        without.append([prepare(s[part != k]) for k in range(groups)])
+    found = torch.tensor([statistic(*some) for some in itertools.product(*without)], dtype=torch.float64)
+    found = found.view((groups,) * len(sets))
+    scale = (groups - 1) ** 2 / groups
+    if len(sets) == 1:
+        shares, least = [found.var().item() * scale], less
+    else:
+        rows, columns = found.mean(1), found.mean(0)
+        shares = [rows.var().item() * scale, columns.var().item() * scale]
+        between = (found - rows[:, None] - columns + found.mean()).square().mean().item() * (groups - 1) ** 2
+        n, m = samples
+        less = between * (1 + (m / n + n / m) / 2)
+        least = sum(shares) / 2
+    total = sum(shares)
+    variance = (total if twice else max(total - less, least)) + more
+    # F. Satterthwaite, Biometrics 1946
+    dof = min((total + more) ** 2 * (groups - 1) / max(sum(v * v for v in shares), 1e-300), 1e6)
+    error = math.sqrt(variance)
+    made = normal(value, error, samples, f"jackknife of {found.numel()}", max(int(dof), 1))
+    return replace(made, low=max(made.low, low), high=min(made.high, high))
 
 
 def normal(value: float, error: float, samples: tuple[int, ...], how: str, dof: int = 0) -> Estimate:

@@ -1,16 +1,23 @@
-"""Disentanglement, completeness and informativeness, by a sparse additive model of the factors."""
+"""Disentanglement, completeness and informativeness, by scikit-learn's estimators that the papers use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.intervals import Estimate
+from genzoo.core.options import option
 from genzoo.plugins.metrics.disentanglement import known
 from genzoo.registry import declare
+
+Estimator = Literal["forest", "boosting", "lasso"]
+MISSING = "DCI needs scikit-learn: pip install 'genzoo[sklearn]'"
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,9 @@ class DCI:
     Attributes:
         disentanglement: 1 if each dimension matters for one factor only; mean weighted by how much it matters.
         completeness: 1 if for each factor one dimension only matters; mean over the factors.
-        informativeness: accuracy on held-out data, from 0 at the commonest value to 1, mean over the factors.
-        importance: how much each dimension matters for each factor, ``(D, K)``.
+        informativeness: accuracy on held-out data, from 0 at the commonest value to 1, mean over the factors; of
+            the lasso the explained variance.
+        importance: how much each dimension matters for each factor, ``(D, K)``; each factor's sum to 1, or are 0.
     """
 
     disentanglement: float
@@ -30,83 +38,52 @@ class DCI:
     importance: Tensor
 
 
-def dci(codes: Tensor, factors: Tensor, *, bins: int = 10, steps: int = 300) -> DCI:
+def dci(codes: Tensor, factors: Tensor, *, estimator: Estimator = "forest", seed: int = 0) -> DCI:
     """Fit each factor on half of the data, and test on the other half.
-
-    A factor's value, as a one-hot vector, is predicted by a sum of functions, one of each dimension, constant
-    on ``bins`` steps of equal share. A group lasso sets to 0 the functions that show no more than noise would,
-    and a dimension's importance is the root mean square of its function: no forest, no seed, one minimum. The
-    numbers are not those of papers that use boosted trees, and interactions of dimensions are not seen.
 
     Args:
         codes: ``(N, D)``.
         factors: ``(N, K)``.
-        bins: steps of each function.
-        steps: of accelerated proximal gradient descent.
+        estimator: a random ``forest`` with the impurity that each dimension takes away as its importance (Eastwood
+            and Williams), gradient ``boosting`` likewise (F. Locatello et al., arXiv:1811.12359), or a ``lasso`` with
+            the sizes of its weights, which sees linear relations only and takes the factors as numbers.
+        seed: of the trees.
+
+    Raises:
+        GenzooError: if scikit-learn is not installed.
     """
     z, v = known(codes, factors)
-    half = len(z) // 2
-    blocks, held = _basis(z[:half], z[half:], bins)
-    gram = blocks.T @ blocks / half
-    step = 1 / torch.linalg.eigvalsh(gram)[-1].item()
-    d, width = z.shape[1], blocks.shape[1] // z.shape[1]
+    z = (z - z.mean(0)) / z.std(0).clamp(min=1e-12)
+    x, y, half = z.cpu().numpy(), v.cpu().numpy(), len(z) // 2
     importance, skill = [], []
-    for j in range(v.shape[1]):
-        values = int(v[:, j].max()) + 1
-        target = torch.nn.functional.one_hot(v[:half, j], values).double()
-        mean = target.mean(0)
-        spread = (mean * (1 - mean)).sum()
-        # Noise shows ‖Xᵢᵀ Y / N‖² = (width · spread) / N in expectation; twice its root is out of reach for it.
-        penalty = 2 * (width * spread / half).sqrt()
-        weight = _group_lasso(gram, blocks.T @ (target - mean) / half, penalty, step, d, steps)
-        functions = (blocks.view(half, d, width).transpose(0, 1) @ weight.view(d, width, values)).square()
-        importance.append(functions.sum(2).mean(1).sqrt())
-        guess, truth = (held @ weight + mean).argmax(1), v[half:, j]
-        right, common = (guess == truth).double().mean(), (truth == mean.argmax()).double().mean()
-        skill.append(((right - common) / (1 - common).clamp(min=1e-12)).clamp(0, 1))
-    table = torch.stack(importance, 1).cpu()
-    per_code = 1 - _entropy(table) if table.shape[1] > 1 else torch.ones(d).double()
-    per_factor = 1 - _entropy(table.T) if d > 1 else torch.ones(table.shape[1]).double()
+    for j in range(y.shape[1]):
+        fitted = _estimator(estimator, seed).fit(x[:half], y[:half, j])
+        own = torch.as_tensor(abs(fitted.coef_) if estimator == "lasso" else fitted.feature_importances_)
+        importance.append(own.double() / own.sum().clamp(min=1e-30))
+        score = float(fitted.score(x[half:], y[half:, j]))
+        if estimator != "lasso":
+            counts = torch.bincount(v[:half, j]).argmax()
+            common = (v[half:, j] == counts).double().mean().item()
+            score = (score - common) / max(1 - common, 1e-12)
+        skill.append(min(max(score, 0.0), 1.0))
+    table = torch.stack(importance, 1)
+    d, k = table.shape
+    per_code = 1 - _entropy(table) if k > 1 else torch.ones(d).double()
+    per_factor = 1 - _entropy(table.T) if d > 1 else torch.ones(k).double()
     weights = table.sum(1) / table.sum().clamp(min=1e-30)
-    found = (table.sum(0) > 0).double()
-    return DCI(
-        (weights * per_code).sum().item(),
-        (found * per_factor).mean().item(),
-        torch.stack(skill).mean().item(),
-        table,
-    )
+    return DCI((weights * per_code).sum().item(), per_factor.mean().item(), sum(skill) / len(skill), table)
 
 
-def _basis(train: Tensor, test: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Indicators of the bins, centred and of unit variance: noise shows alike in each dimension's group."""
-    levels = torch.linspace(0, 1, bins + 1, dtype=train.dtype, device=train.device)[1:-1]
-    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for i in range(train.shape[1]):
-        edges = torch.quantile(train[:, i], levels).contiguous()
-        one = torch.nn.functional.one_hot(torch.bucketize(train[:, i].contiguous(), edges), bins).double()
-        other = torch.nn.functional.one_hot(torch.bucketize(test[:, i].contiguous(), edges), bins).double()
-        mean = one.mean(0)
-        # Whitened: the covariance of indicators is diag(p) - p pᵀ, singular along (1, …, 1) and for empty bins.
-        values, vectors = torch.linalg.eigh(torch.diag(mean) - torch.outer(mean, mean))
-        kept = values > 1e-9
-        whiten = vectors * torch.where(kept, values.clamp(min=1e-9).rsqrt(), 0.0)
-        parts[0].append((one - mean) @ whiten)
-        parts[1].append((other - mean) @ whiten)
-    return torch.cat(parts[0], 1), torch.cat(parts[1], 1)
-
-
-def _group_lasso(gram: Tensor, moment: Tensor, penalty: Tensor, step: float, groups: int, steps: int) -> Tensor:
-    """Minimize ½ tr Wᵀ G W - tr Wᵀ M + penalty Σ ‖W_i‖ over W ``(groups · width, values)`` (FISTA)."""
-    weight = torch.zeros_like(moment)
-    ahead, t = weight, 1.0
-    for _ in range(steps):
-        moved = (ahead - step * (gram @ ahead - moment)).view(groups, -1)
-        norm = moved.norm(dim=1, keepdim=True).clamp(min=1e-30)
-        new = (moved * (1 - step * penalty / norm).clamp(min=0)).view_as(weight)
-        after = (1 + (1 + 4 * t * t) ** 0.5) / 2
-        ahead = new + (t - 1) / after * (new - weight)
-        weight, t = new, after
-    return weight
+def _estimator(kind: Estimator, seed: int) -> Any:
+    try:
+        from sklearn import ensemble, linear_model
+    except ImportError as e:
+        raise GenzooError(MISSING) from e
+    if kind == "forest":
+        return ensemble.RandomForestClassifier(n_estimators=50, max_features=None, random_state=seed)
+    if kind == "boosting":
+        return ensemble.GradientBoostingClassifier(random_state=seed)
+    return linear_model.LassoCV(cv=3, random_state=seed)
 
 
 def _entropy(table: Tensor) -> Tensor:
@@ -120,11 +97,22 @@ def _entropy(table: Tensor) -> Tensor:
 class _DCI(Metric):
     """The three scores share one fit."""
 
+    version = 2
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """What is fitted."""
+
+        estimator: Literal["forest", "boosting", "lasso"] = option("forest", "of the papers: trees, or linear")
+
+    options: Options
+
     def found(self, evidence: Evidence) -> DCI:
         """See `dci`."""
         factors = evidence.data.factors
         assert factors is not None
-        return evidence.once("dci", lambda: dci(evidence.posterior()[0], factors.cpu()))
+        codes, how = evidence.posterior()[0], self.options.estimator
+        return evidence.once(("dci", how), lambda: dci(codes, factors.cpu(), estimator=how, seed=evidence.seed))
 
     def measured(self, evidence: Evidence, value: float) -> Measured:
         """One of them, with the table that all are made of."""
@@ -134,6 +122,8 @@ class _DCI(Metric):
 
     def refuses(self, evidence: Evidence) -> str:
         """Half of the data is fitted, half is tested."""
+        if find_spec("sklearn") is None:
+            return MISSING
         return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
 
 

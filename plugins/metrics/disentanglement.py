@@ -14,7 +14,8 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
-from genzoo.core.math.intervals import Estimate, bootstrap, share
+from genzoo.core.evaluation.report import AT_COUNTS
+from genzoo.core.math.intervals import Estimate, jackknife, share
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
@@ -191,25 +192,27 @@ class _Factors(Metric):
 
 
 class _Resampled(_Factors):
-    """Those whose interval the bootstrap gives."""
+    """Those whose interval the jackknife gives."""
+
+    covers = AT_COUNTS
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """The interval."""
 
-        resamples: int = option(20, "of the bootstrap for the interval; 0 for none", low=0)
+        resamples: int = option(20, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
     def spread(self, evidence: Evidence, score: Callable[[Tensor, Tensor], float]) -> Estimate:
-        """A score with its interval, resampling codes and factors together."""
+        """A score with its interval, leaving out codes and factors together."""
         z, v = self.codes(evidence)
 
         def of(index: Tensor) -> float:
             return score(z[index], v[index])
 
         everything = torch.arange(len(z))
-        return bootstrap(of, everything, resamples=self.options.resamples, seed=evidence.seed, low=0.0, high=1.0)
+        return jackknife(of, everything, parts=self.options.resamples, seed=evidence.seed, low=0.0, high=1.0)
 
 
 @declare.metric(
@@ -273,6 +276,8 @@ class SAP(_Resampled):
 )
 class FactorVAEScore(_Factors):
     """Accuracy of a majority vote; chance is one over the number of factors, which the details tell."""
+
+    covers = "the accuracy of unlimited votes, given the data"
 
     @dataclass(frozen=True)
     class Options(Metric.Options):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.evaluation.report import POPULATION
 from genzoo.core.math.intervals import Estimate, normal, poisson
 from genzoo.core.math.neighbours import centred, nearest, slabs
 from genzoo.core.options import option
@@ -115,6 +116,8 @@ class Birthday(Metric):
     Two samples are the same if their features are nearer than all but a thousandth of the data are to their
     nearest neighbour. The details tell the same number of the data themselves.
     """
+
+    covers = POPULATION
 
     @dataclass(frozen=True)
     class Options(Metric.Options):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Metric
+from genzoo.core.evaluation.report import AT_COUNTS
 from genzoo.core.math.intervals import Estimate, mean, share
 from genzoo.core.math.neighbours import centred, slabs
 from genzoo.core.options import option
@@ -119,6 +120,8 @@ class _Fidelity(Metric):
 class Precision(_Fidelity):
     """Fidelity: share of samples within reach of the data. Blind to what is missing."""
 
+    covers = "the share of unlimited samples, given the data"
+
     def measure(self, evidence: Evidence) -> Estimate:
         """See `fidelity`."""
         return self.found(evidence).precision
@@ -134,6 +137,8 @@ class Precision(_Fidelity):
 )
 class Recall(_Fidelity):
     """Diversity: share of the data within reach of samples. Outliers among the samples raise it."""
+
+    covers = "the share of unlimited data, given the samples"
 
     def measure(self, evidence: Evidence) -> Estimate:
         """See `fidelity`."""
@@ -151,6 +156,8 @@ class Recall(_Fidelity):
 class Density(_Fidelity):
     """Fidelity that outliers of the data do not fool: balls of the data that hold a sample, over k. It may exceed 1."""
 
+    covers = "the mean of unlimited samples, given the data"
+
     def measure(self, evidence: Evidence) -> Estimate:
         """See `fidelity`."""
         return self.found(evidence).density
@@ -166,6 +173,8 @@ class Density(_Fidelity):
 )
 class Coverage(_Fidelity):
     """Diversity that outliers of the samples do not fool: share of the data's balls that hold a sample."""
+
+    covers = AT_COUNTS
 
     def measure(self, evidence: Evidence) -> Estimate:
         """See `fidelity`."""

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
-from genzoo.core.math.intervals import Estimate, bootstrap
+from genzoo.core.evaluation.report import AT_COUNTS, POPULATION
+from genzoo.core.math.intervals import Estimate, jackknife
+from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
 from genzoo.registry import declare
@@ -72,8 +74,8 @@ def frechet(x: Tensor, y: Tensor | Statistics, *, resamples: int = 0, seed: int 
     Args:
         x: features of samples, ``(N, D)``.
         y: features of data, ``(M, D)``, or their `statistics`; then the interval tells of the samples only.
-        resamples: of the bootstrap for the interval, each as dear as the distance itself; 0 for none.
-        seed: of the bootstrap.
+        resamples: parts of the jackknife for the interval, each as dear as the distance itself; 0 for none.
+        seed: of the parts.
 
     Raises:
         UsageError: if a set has fewer than two observations, or the features differ in size.
@@ -84,15 +86,16 @@ def frechet(x: Tensor, y: Tensor | Statistics, *, resamples: int = 0, seed: int 
     samples = (own.samples, fitted.samples)
     estimate = Estimate(mean + covariance, samples=samples)
     if resamples:
-        if isinstance(y, Statistics):
-            spread = bootstrap(
-                lambda p: sum(distance(statistics(p), fitted)), x, resamples=resamples, seed=seed, low=0.0
-            )
-        else:
-            spread = bootstrap(
-                lambda p, q: sum(distance(statistics(p), statistics(q))), x, y, resamples=resamples, seed=seed, low=0.0
-            )
-        estimate = replace(spread, samples=samples)
+        sets = (x,) if isinstance(y, Statistics) else (x, y)
+        estimate = jackknife(
+            lambda *s: sum(distance(s[0], s[1] if len(s) > 1 else fitted)),
+            *sets,
+            parts=resamples,
+            prepare=statistics,
+            seed=seed,
+            low=0.0,
+        )
+    estimate = replace(estimate, samples=samples)
     return Frechet(estimate, mean, covariance, len(own.mean))
 
 
@@ -226,18 +229,22 @@ class FrechetDistance(Metric):
     smaller, so the counts are part of its protocol. Its name is FID only with Inception's own features.
     """
 
+    covers = AT_COUNTS
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """The interval."""
 
-        resamples: int = option(50, "of the bootstrap, a fifth of it over 512 dimensions; 0 for none", low=0)
+        resamples: int = option(
+            50, "parts of the jackknife, a third of it over 512 dimensions; 0 for no interval", low=0
+        )
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `frechet`."""
         x, y = evidence.fake_features.features, evidence.real_features.features
-        resamples = self.options.resamples if x.shape[1] <= 512 else self.options.resamples // 5
+        resamples = self.options.resamples if x.shape[1] <= 512 else self.options.resamples // 3
         found = frechet(x, y, resamples=resamples, seed=evidence.seed)
         parts = {"of the means": found.mean, "of the covariances": found.covariance, "dimensions": found.dimensions}
         return Measured(found.distance, parts)
@@ -245,6 +252,58 @@ class FrechetDistance(Metric):
     def title(self, evidence: Evidence) -> str:
         """FID only where it is."""
         return "FID" if evidence.extractor is not None and evidence.extractor.inception else "Fréchet distance"
+
+
+def extrapolated(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Estimate:
+    """The distance at unlimited counts, as it grows by a/N at finite ones: twice that of the sets less that of halves.
+
+    FID∞ (M. Chong and D. Forsyth, arXiv:1911.07023) by one extrapolation instead of a line through fifteen sets. At
+    300 observations of 32 numbers it removes all but a twentieth of the bias; it can come out negative.
+
+    Args:
+        x: features of samples, ``(N, D)``.
+        y: features of data, ``(M, D)``.
+        resamples: parts of the jackknife for the interval; 0 for none.
+        seed: of halves and parts.
+    """
+    whole = jackknife(
+        lambda a, b: sum(distance(a, b)), x, y, parts=resamples, prepare=statistics, twice=True, seed=seed
+    )
+    orders = (torch.randperm(len(s), generator=generator(seed, 2, i)).to(s.device) for i, s in enumerate((x, y)))
+    halves = [[statistics(half) for half in s[o].tensor_split(2)] for s, o in zip((x, y), orders, strict=True)]
+    bias = sum(sum(distance(a, b)) for a, b in zip(*halves, strict=True)) / 2 - whole.value
+    return replace(whole, value=whole.value - bias, low=whole.low - bias, high=whole.high - bias)
+
+
+@declare.metric(
+    "frechet-infinity",
+    summary="Fréchet distance extrapolated to unlimited samples and data, which compares across counts",
+    direction="lower",
+    needs=("samples", "data", "features"),
+    paper="arXiv:1911.07023",
+    tags=("distribution",),
+)
+class FrechetInfinity(Metric):
+    """The Fréchet distance without the part that comes of finite sets; see `extrapolated`."""
+
+    covers = POPULATION
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        """The interval."""
+
+        resamples: int = option(49, "parts of the jackknife; 0 for no interval", low=0)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """See `extrapolated`."""
+        x, y = evidence.fake_features.features, evidence.real_features.features
+        return extrapolated(x, y, resamples=self.options.resamples, seed=evidence.seed)
+
+    def refuses(self, evidence: Evidence) -> str:
+        """Halves have a covariance of their own."""
+        return "" if min(evidence.n_fake, len(evidence.data)) > 3 else "it needs four samples and four observations"
 
 
 @declare.metric(

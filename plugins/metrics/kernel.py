@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.evaluation.report import POPULATION
 from genzoo.core.math.intervals import Estimate, normal
 from genzoo.core.noise import generator
 from genzoo.core.options import option
@@ -19,6 +20,7 @@ from genzoo.plugins.metrics import checks
 from genzoo.registry import declare
 
 _CELLS = 4_000_000  # of a Gram matrix at a time: 32 MB
+_ENOUGH = 2000  # observations that a variance is estimated from
 
 
 class Kernel(Protocol):
@@ -74,8 +76,8 @@ def mmd(x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> list[Estimate]:
     """Squared maximum mean discrepancy under several kernels, from one Gram matrix of all pairs.
 
     Unbiased (A. Gretton et al., JMLR 2012, lemma 6): its expectation is 0 for equal distributions, so that
-    a value can be negative. The interval is the jackknife's, which in expectation is never too narrow (B.
-    Efron and C. Stein, Ann. Statist. 1981); near 0, where the statistic degenerates, it is too wide.
+    a value can be negative. The interval's variance is the jackknife's less the second-order part that it counts
+    twice (B. Efron and C. Stein, Ann. Statist. 1981): without bias, also where the distributions are equal.
 
     Args:
         x: samples or their features, ``(N, D)`` with N ≥ 3.
@@ -89,19 +91,28 @@ def mmd(x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> list[Estimate]:
     if all(isinstance(k, (RBF, InverseMultiquadric)) for k in kernels):
         centre = y.mean(0)  # moves no distance, and saves the digits that a far origin would cost
         x, y = x - centre, y - centre
+    return [_u_statistic(*sums) for sums in _sums(x, y, kernels)]
+
+
+def _sums(x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+    """For each kernel what `_u_statistic` takes."""
     n, m = len(x), len(y)
     xx, yy = (torch.zeros(len(kernels), k, dtype=x.dtype, device=x.device) for k in (n, m))
     xy, yx = torch.zeros_like(xx), torch.zeros_like(yy)
+    squares = torch.zeros(len(kernels), 3, dtype=x.dtype, device=x.device)  # of kernels within x, y, and between
     both = torch.cat([x, y])
     for part in _chunks(n, n + m):
         for k, values in enumerate(_values(kernels, x[part], both)):
             xx[k, part] = values[:, :n].sum(1) - values.diagonal(part.start)
             xy[k, part] = values[:, n:].sum(1)
             yx[k] += values[:, n:].sum(0)
+            squares[k, 0] += values[:, :n].square().sum() - values.diagonal(part.start).square().sum()
+            squares[k, 2] += values[:, n:].square().sum()
     for part in _chunks(m, m):
         for k, values in enumerate(_values(kernels, y[part], y)):
             yy[k, part] = values.sum(1) - values.diagonal(part.start)
-    return [_jackknife(*sums) for sums in zip(xx, yy, xy, yx, strict=True)]
+            squares[k, 1] += values.square().sum() - values.diagonal(part.start).square().sum()
+    return list(zip(xx, yy, xy, yx, squares, strict=True))
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class KID:
     """A kernel distance averaged over subsets; "KID" only if the features are those of FID's Inception.
 
     Attributes:
-        distance: mean over the subsets. The interval is Student's over disjoint subsets.
+        distance: mean over the subsets. The interval is of the U-statistic that it tends to.
         spread: standard deviation over subsets: what others print after ±, and no interval of the mean.
         size: observations in each subset.
         subsets: how many.
@@ -126,9 +137,9 @@ def kid(
 ) -> KID:
     """Kernel inception distance (M. Bińkowski et al., arXiv:1801.01401): unbiased at every sample count.
 
-    Both sets are shuffled and cut into disjoint subsets, again and again until there are enough. Subsets of
-    one shuffle are independent, so their spread over the root of their number is an honest standard error;
-    averaging over more shuffles can only lower the true one.
+    Both sets are shuffled and cut into disjoint subsets, again and again until there are enough. The interval's
+    variance is that of the U-statistic of the whole sets, which the mean over shuffles tends to, and of that mean
+    around it; of one shuffle it is Student's over the disjoint subsets.
 
     Args:
         x: features of samples, ``(N, D)``.
@@ -160,13 +171,24 @@ def kid(
     found = torch.stack(values).cpu()
     value, samples = found.mean().item(), (len(x), len(y))
     spread = found.std().item() if subsets > 1 else math.nan
-    whole = found[: len(found) // blocks * blocks].view(-1, blocks) if len(found) >= blocks else found[None]
-    independent = whole.shape[1]
+    whole = found[: len(found) // blocks * blocks].view(-1, blocks).mean(1)
+    if len(whole) > 1 and most > 3:
+        # The mean over all ways to cut is the U-statistic of the whole sets; over some it scatters around that one.
+        error = math.sqrt(_variance(x, y, kernel) + whole.var().item() / len(whole))
+        return KID(normal(value, error, samples, "variance of a U-statistic"), spread, size, subsets)
+    independent = min(blocks, subsets)
     if independent < 2:
         return KID(Estimate(value, samples=samples), spread, size, subsets)
-    error = math.sqrt(whole.var(1).mean().item() / independent)
-    interval = normal(value, error, samples, f"t over {independent} disjoint subsets", independent - 1)
-    return KID(interval, spread, size, subsets)
+    error = found[:independent].std().item() / math.sqrt(independent)
+    return KID(
+        normal(value, error, samples, f"t over {independent} disjoint subsets", independent - 1), spread, size, subsets
+    )
+
+
+def _variance(x: Tensor, y: Tensor, kernel: Kernel) -> float:
+    """Variance of the U-statistic of x and y, estimated from `_ENOUGH` observations of each."""
+    found = _u_statistic(*_sums(x[:_ENOUGH], y[:_ENOUGH], [kernel])[0], counts=(len(x), len(y)))
+    return ((found.high - found.value) / normal(0, 1, (), "").high) ** 2
 
 
 def _chunks(rows: int, columns: int) -> list[slice]:
@@ -188,16 +210,42 @@ def _unbiased(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     return within - 2 * xy.mean()
 
 
-def _jackknife(xx: Tensor, yy: Tensor, xy: Tensor, yx: Tensor) -> Estimate:
-    """Value and interval from what each observation's kernel values sum to, with its own set and the other."""
+def _u_statistic(
+    xx: Tensor, yy: Tensor, xy: Tensor, yx: Tensor, squares: Tensor, counts: tuple[int, int] | None = None
+) -> Estimate:
+    """Value, and interval of it or of that of other counts.
+
+    Args:
+        xx: sums of each x's kernel values with the other x, ``(N,)``.
+        yy: likewise of y, ``(M,)``.
+        xy: of each x with all y, ``(N,)``.
+        yx: of each y with all x, ``(M,)``.
+        squares: sums of squares of the kernel values within x, within y, and between them, ``(3,)``.
+        counts: of the sets whose error is wanted; None is N and M.
+    """
     n, m = len(xx), len(yy)
     sxx, syy, sxy = xx.sum(), yy.sum(), xy.sum()
     value = sxx / (n * (n - 1)) + syy / (m * (m - 1)) - 2 * sxy / (n * m)
-    variance = torch.zeros_like(value)
-    for own, other, k, j, rest in ((xx, xy, n, m, sxx), (yy, yx, m, n, syy)):
+
+    def doubly_centred(rows: Tensor, square: Tensor) -> Tensor:  # mean square (G. Székely and M. Rizzo, 2014)
+        k = len(rows)
+        centred = square - 2 / (k - 2) * rows.square().sum() + rows.sum() ** 2 / ((k - 1) * (k - 2))
+        return centred / (k * max(k - 3, 1))
+
+    between = squares[2] - xy.square().sum() / m - yx.square().sum() / n + sxy**2 / (n * m)
+    between = 4 * (between / ((n - 1) * (m - 1))).clamp(min=0) / (n * m)
+    a, b = (n, m) if counts is None else counts
+    first, second = torch.zeros_like(value), between * (n * m) / (a * b)
+    for own, other, k, j, rest, square, many in (
+        (xx, xy, n, m, sxx, squares[0], a),
+        (yy, yx, m, n, syy, squares[1], b),
+    ):
         without = (rest - 2 * own) / ((k - 1) * (k - 2)) - 2 * (sxy - other) / ((k - 1) * j)
-        variance += (without - without.mean()).square().sum() * (k - 1) / k
-    return normal(value.item(), variance.sqrt().item(), (n, m), "jackknife")
+        jackknife = (without - without.mean()).square().sum() * (k - 1) / k
+        within = 2 * doubly_centred(own, square).clamp(min=0) / (k * (k - 1))
+        first += (jackknife - 2 * within - between) * k / many
+        second += within * (k / many) ** 2
+    return normal(value.item(), (first.clamp(min=0) + second).sqrt().item(), (n, m), "variance of a U-statistic")
 
 
 @declare.metric(
@@ -214,6 +262,8 @@ class KernelDistance(Metric):
     Right for small samples, where a Fréchet distance is mostly bias. Its name is KID only with Inception's
     own features.
     """
+
+    covers = POPULATION
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
@@ -249,6 +299,8 @@ class MMD(Metric):
 
     A Gaussian kernel is characteristic: with enough samples it sees every difference between distributions.
     """
+
+    covers = POPULATION
 
     @dataclass(frozen=True)
     class Options(Metric.Options):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
-from genzoo.core.math.intervals import Estimate, bootstrap, share
+from genzoo.core.evaluation.report import POPULATION
+from genzoo.core.math.intervals import Estimate, jackknife, share
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
 from genzoo.plugins.metrics.judge import judge, refuses
@@ -61,6 +62,20 @@ def class_coverage(predicted: Tensor, classes: int, reference: Tensor | None = N
     missing = tuple((counts == 0).nonzero().flatten().tolist())
     floor = (int((q > 0).sum()) - 1) / (2 * len(predicted))
     return ClassCoverage(classes - len(missing), classes, missing, kl, floor, p, len(predicted))
+
+
+def kl_with_interval(predicted: Tensor, classes: int, parts: int, reference: Tensor | None = None) -> Estimate:
+    """The `kl` of `class_coverage`, with the jackknife's interval of what it is in expectation at that many samples.
+
+    Args:
+        predicted: classes of samples, ``(N,)``.
+        classes: how many there are.
+        parts: of the jackknife; 0 for no interval.
+        reference: the data's shares ``(K,)``, taken as they are; None is uniform.
+    """
+    # 2N · KL is nearly χ² with a degree for each further class where the shares agree; its variance is second-order.
+    second = (len(torch.unique(predicted)) - 1) / (2 * len(predicted) ** 2)
+    return jackknife(lambda y: class_coverage(y, classes, reference).kl, predicted, parts=parts, less=second, low=0.0)
 
 
 def stacked(predicted: Tensor, classes: int = 10) -> Tensor:
@@ -172,11 +187,13 @@ class ClassKL(_Judged):
     The details' ``floor`` is what as many observations of the data themselves would score in expectation.
     """
 
+    covers = "the expected value at this count of samples, given the data's shares"
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """The interval."""
 
-        resamples: int = option(200, "of the bootstrap for the interval; 0 for none", low=0)
+        resamples: int = option(200, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
@@ -184,13 +201,7 @@ class ClassKL(_Judged):
         """See `class_coverage`."""
         judged, classes = judge(evidence), evidence.spec.classes
         reference = torch.bincount(judged.real, minlength=classes).double().clamp(min=0.5)
-        estimate = bootstrap(
-            lambda fake: class_coverage(fake, classes, reference).kl,
-            judged.fake,
-            resamples=self.options.resamples,
-            seed=evidence.seed,
-            low=0.0,
-        )
+        estimate = kl_with_interval(judged.fake, classes, self.options.resamples, reference)
         return Measured(estimate, {**self.details(evidence), "floor": self.coverage(evidence).floor})
 
 
@@ -205,6 +216,8 @@ class ClassKL(_Judged):
 )
 class ConditionalAccuracy(_Judged):
     """How often a conditional model makes what it was asked for; a model that always draws one picture does too."""
+
+    covers = POPULATION
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `conditional_accuracy`."""

@@ -77,6 +77,8 @@ def elbo(log_weights: Tensor, dimensions: int) -> LikelihoodEstimate:
 class _Weighted(Metric):
     """Importance weights from the model's own posterior, shared by all that is made of them."""
 
+    covers = "the mean over unlimited data"
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """How many weights of how many observations."""

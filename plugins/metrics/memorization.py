@@ -132,6 +132,8 @@ class Copies(Metric):
     details' ``found`` is true if the samples' share is above it beyond both intervals.
     """
 
+    covers = "the share of unlimited samples, given the training data"
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """What a copy is."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
-from genzoo.core.math.intervals import Estimate, bootstrap, share
+from genzoo.core.evaluation.report import AT_COUNTS, POPULATION
+from genzoo.core.math.intervals import Estimate, jackknife, share
 from genzoo.core.options import option
 from genzoo.plugins.datasets.toys import Mixture
 from genzoo.registry import declare
@@ -126,6 +127,8 @@ class Modes(_Modes):
 class HighQuality(_Modes):
     """Samples near a mode of a known mixture. One mode alone can score 100 %: read it beside ``modes``."""
 
+    covers = POPULATION
+
     def measure(self, evidence: Evidence) -> Measured:
         """See `mode_coverage`."""
         found = self.found(evidence)
@@ -145,11 +148,13 @@ class HighQuality(_Modes):
 class ModeKL(_Modes):
     """How unevenly the modes of a known mixture are covered; ``floor`` in the details is what chance leaves."""
 
+    covers = AT_COUNTS
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """The interval."""
 
-        resamples: int = option(200, "of the bootstrap for the interval; 0 for none", low=0)
+        resamples: int = option(200, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
@@ -160,10 +165,12 @@ class ModeKL(_Modes):
         centres, sigma = mixture.centres, mixture.sigma
         if not math.isfinite(found.kl):
             return Measured(Estimate(found.kl, samples=(found.samples,)), self.details(evidence), why="no good sample")
-        estimate = bootstrap(
+        good = found.high_quality * found.samples
+        estimate = jackknife(
             lambda x: mode_coverage(x, centres, sigma).kl,
             evidence.samples,
-            resamples=self.options.resamples,
+            parts=self.options.resamples,
+            less=(found.of - 1) / (2 * good**2),  # as in `kl_with_interval`
             seed=evidence.seed,
             low=0.0,
         )

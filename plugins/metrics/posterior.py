@@ -121,6 +121,8 @@ class ActiveUnits(_Codes):
 class PosteriorKL(_Codes):
     """Mean over the data of the KL of the whole code; near 0 the decoder ignores it."""
 
+    covers = "the mean over unlimited data"
+
     def measure(self, evidence: Evidence) -> Measured:
         """See `usage`."""
         return Measured(mean(evidence.posterior()[1].sum(1)), self.details(evidence))

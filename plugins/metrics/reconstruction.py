@@ -19,6 +19,8 @@ _FLOOR = 1 / (12 * 255**2)  # mean squared error of rounding to 8 bits: what equ
 class _Reconstruction(Metric):
     """Held-out images, encoded at the posterior mean and decoded."""
 
+    covers = "the mean over unlimited data"
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """How many."""

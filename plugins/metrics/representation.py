@@ -127,6 +127,8 @@ def representation(
 class _Probed(Metric):
     """Codes of the training split judged on the data, beside raw numbers and principal components."""
 
+    covers = "the accuracy on unlimited data, given the training codes"
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """How much is learned from."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Metric
+from genzoo.core.evaluation.report import AT_COUNTS
 from genzoo.core.math.intervals import Estimate, mean
 from genzoo.core.noise import generator
 from genzoo.core.options import option
@@ -60,6 +61,8 @@ class ClassifierScore(Metric):
 
     Its name is the inception score only with Inception as the classifier.
     """
+
+    covers = AT_COUNTS
 
     @dataclass(frozen=True)
     class Options(Metric.Options):

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
-from genzoo.core.math.intervals import Estimate, bootstrap
+from genzoo.core.evaluation.report import POPULATION
+from genzoo.core.math.intervals import Estimate, normal
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
@@ -94,8 +95,8 @@ def likeness(x: Tensor, y: Tensor | None = None, *, pairs: int = 1000, resamples
         x: images ``(N, C, H, W)`` in [0, 1].
         y: labels ``(N,)``; None takes them all as one.
         pairs: how many, shared out over the labels alike.
-        resamples: of the bootstrap over pairs.
-        seed: of pairs and bootstrap.
+        resamples: 0 for no interval.
+        seed: of the pairs.
 
     Raises:
         UsageError: if no label has two images.
@@ -103,7 +104,37 @@ def likeness(x: Tensor, y: Tensor | None = None, *, pairs: int = 1000, resamples
     first, second = pairs_within(len(x), y, pairs, seed)
     chosen = zip(torch.split(first, 256), torch.split(second, 256), strict=True)
     values = torch.cat([ms_ssim(x[a.to(x.device)], x[b.to(x.device)]) for a, b in chosen])
-    return bootstrap(lambda v: v.double().mean().item(), values, resamples=resamples, seed=seed)
+    return pairs_mean(values, first, second, y, interval=resamples > 0)
+
+
+def pairs_mean(
+    values: Tensor, first: Tensor, second: Tensor, y: Tensor | None = None, *, interval: bool = True
+) -> Estimate:
+    """The mean of a number of pairs ``(P,)``; its error minds that pairs share members.
+
+    The variance sums products of all two pairs that have a member in common (P. Aronow et al., Political Analysis
+    2015), each pair taken against the mean of its label.
+
+    Args:
+        values: one for each pair.
+        first: index of a pair's one member, ``(P,)``.
+        second: of its other.
+        y: labels of the members, each of which has as many pairs; None is one label.
+        interval: whether to make one.
+    """
+    v = values.double().cpu()
+    if not interval or len(v) < 2:
+        return Estimate(v.mean().item(), samples=(len(v),))
+    label = torch.zeros_like(first) if y is None else y.cpu()[first]
+    _, label = torch.unique(label, return_inverse=True)
+    total = torch.zeros(int(label.max()) + 1, dtype=v.dtype).index_add_(0, label, v)
+    rest = v - (total / torch.bincount(label))[label]
+    each = torch.zeros(int(torch.maximum(first, second).max()) + 1, dtype=v.dtype)
+    each.index_add_(0, first, rest).index_add_(0, second, rest)
+    squares = rest.square().sum()
+    variance = torch.maximum(each.square().sum() - squares, squares) / len(v) ** 2
+    members = len(torch.unique(torch.cat([first, second])))
+    return normal(v.mean().item(), variance.sqrt().item(), (len(v),), "pairs that share members", members - 1)
 
 
 def pairs_within(n: int, y: Tensor | None, pairs: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -157,7 +188,7 @@ class _Diversity(Metric):
         """How many pairs."""
 
         pairs: int = option(1000, "pairs, shared out over the labels", low=1)
-        resamples: int = option(200, "of the bootstrap over pairs; 0 for no interval", low=0)
+        resamples: int = option(200, "0 for no interval", low=0)
 
     options: Options
 
@@ -184,6 +215,8 @@ class _Diversity(Metric):
 )
 class Likeness(_Diversity):
     """Mean MS-SSIM of pairs of samples of one label. The details give the data's: well above it is collapse."""
+
+    covers = POPULATION
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `likeness`."""
@@ -219,22 +252,26 @@ class FeatureDiversity(_Diversity):
     What LPIPS measures for perceptual features, here on any extractor's. Noise raises it.
     """
 
+    covers = POPULATION
+
     def measure(self, evidence: Evidence) -> Measured:
         """See `spread`."""
         fake, real = self.groups(evidence)
         x, y, o = evidence.fake_features.features, evidence.real_features.features, self.options
-        usual = spread(y, real, o.pairs, seed=evidence.seed).double().mean().item()
-        apart = spread(x, fake, o.pairs, seed=evidence.seed) / max(usual, 1e-30)
-        found = bootstrap(lambda v: v.double().mean().item(), apart, resamples=o.resamples, seed=evidence.seed)
-        return Measured(found, {"distance between data": usual})
+        apart, usual = (spread(v, of, o.pairs, seed=evidence.seed) for v, of in ((x, fake), (y, real)))
+        base = max(usual.value, 1e-30)
+        value = apart.value / base
+        error = math.hypot(apart.high - apart.value, value * (usual.high - usual.value)) / base  # the delta method
+        found = Estimate(value, value - error, value + error, apart.samples, apart.interval)
+        return Measured(found if o.resamples else Estimate(value), {"distance between data": usual.value})
 
     def refuses(self, evidence: Evidence) -> str:
         """Pairs are of two."""
         return "" if min(evidence.n_fake, len(evidence.data)) > 1 else "it needs two samples and two observations"
 
 
-def spread(x: Tensor, y: Tensor | None, pairs: int, *, seed: int) -> Tensor:
-    """Distances ``(P,)`` between features ``(N, D)`` of random pairs of one label."""
+def spread(x: Tensor, y: Tensor | None, pairs: int, *, seed: int) -> Estimate:
+    """Mean distance between features ``(N, D)`` of random pairs of one label."""
     a, b = pairs_within(len(x), y, pairs, seed)
     parts = zip(torch.split(a, 1000), torch.split(b, 1000), strict=True)
-    return torch.cat([(x[i] - x[j]).norm(dim=1) for i, j in parts])
+    return pairs_mean(torch.cat([(x[i] - x[j]).norm(dim=1) for i, j in parts]), a, b, y)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
-from genzoo.core.math.intervals import Estimate, bootstrap
+from genzoo.core.evaluation.report import AT_COUNTS
+from genzoo.core.math.intervals import Estimate
 from genzoo.core.options import option
 from genzoo.plugins.datasets.stacked import StackedDigits, StackedFashion
 from genzoo.plugins.extractors.digit_classifier import DigitClassifier
 from genzoo.plugins.extractors.fashion_classifier import FashionClassifier
 from genzoo.plugins.extractors.grey_classifier import GreyClassifier
-from genzoo.plugins.metrics.labels import ClassCoverage, class_coverage, stacked
+from genzoo.plugins.metrics.labels import ClassCoverage, class_coverage, kl_with_interval, stacked
 from genzoo.registry import declare
 
 JUDGES: dict[str, type[GreyClassifier]] = {StackedDigits.name: DigitClassifier, StackedFashion.name: FashionClassifier}
@@ -92,20 +93,19 @@ class StackedModes(_Stacked):
 class StackedKL(_Stacked):
     """Reverse KL(samples' histogram ‖ uniform). The details have the finite-sample floor and the data's own."""
 
+    covers = AT_COUNTS
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """The interval."""
 
-        resamples: int = option(100, "of the bootstrap for the interval; 0 for none", low=0)
+        resamples: int = option(100, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `class_coverage`."""
-        modes, resamples = self.predicted(evidence)[0], self.options.resamples
-        found = bootstrap(
-            lambda m: class_coverage(m, MODES).kl, modes, resamples=resamples, seed=evidence.seed, low=0.0
-        )
+        found = kl_with_interval(self.predicted(evidence)[0], MODES, self.options.resamples)
         return Measured(found, self.details(evidence))
 
 

@@ -90,6 +90,8 @@ def two_sample(
 class ClassifierTwoSample(Metric):
     """Accuracy of a classifier of features trained on one half of samples and data and tested on the other."""
 
+    covers = "the accuracy of this classifier on unlimited samples and data"
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """Who judges."""

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Metric
-from genzoo.core.math.intervals import Estimate, bootstrap
+from genzoo.core.evaluation.report import AT_COUNTS
+from genzoo.core.math.intervals import Estimate, jackknife
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
@@ -29,10 +30,10 @@ def sliced_wasserstein(
     Args:
         x: samples or their features, ``(N, D)``.
         y: data likewise, ``(M, D)``; M may differ from N.
-        projections: random directions, the same for every resample.
+        projections: random directions; the interval tells of their choice too.
         power: p.
-        resamples: of the bootstrap for the interval; 0 for none.
-        seed: of directions and bootstrap.
+        resamples: parts of the jackknife for the interval; 0 for none.
+        seed: of directions and parts.
 
     Raises:
         UsageError: if the sets' sizes differ, or p is below 1.
@@ -45,17 +46,31 @@ def sliced_wasserstein(
     centre = y.mean(0)
     px, py = ((s - centre) @ directions.T for s in (x, y))
 
-    def statistic(a: Tensor, b: Tensor) -> float:
-        parts = zip(torch.split(a, _PART, 1), torch.split(b, _PART, 1), strict=True)
-        total = sum(wasserstein_power(p.T, q.T, power).sum().item() for p, q in parts)
-        return float(max(total / projections, 0.0) ** (1 / power))
+    def ordered(a: Tensor) -> Tensor:
+        return a.T.contiguous().sort(dim=-1).values
 
-    return bootstrap(statistic, px, py, resamples=resamples, seed=seed, low=0.0)
+    def costs(a: Tensor, b: Tensor) -> Tensor:
+        parts = zip(torch.split(a, _PART), torch.split(b, _PART), strict=True)
+        return torch.cat([_moved(p.double(), q.double(), power) for p, q in parts])
+
+    def statistic(a: Tensor, b: Tensor) -> float:
+        return float(costs(a, b).mean().item() ** (1 / power))
+
+    # Other directions would give another number: the variance of a mean, by the delta method for its root.
+    each = costs(ordered(px), ordered(py))
+    mean = each.mean().item()
+    slope = mean ** (1 / power - 1) / power if mean > 0 else 0.0
+    more = slope**2 * each.var().item() / projections if projections > 1 else 0.0
+    return jackknife(statistic, px, py, parts=resamples, prepare=ordered, more=more, seed=seed, low=0.0)
 
 
 def wasserstein_power(x: Tensor, y: Tensor, power: float = 1.0) -> Tensor:
     """W_p^p between numbers ``(..., N)`` and ``(..., M)`` along the last axis, exact for any N and M."""
-    x, y = x.sort(dim=-1).values.double(), y.sort(dim=-1).values.double()
+    return _moved(x.sort(dim=-1).values.double(), y.sort(dim=-1).values.double(), power)
+
+
+def _moved(x: Tensor, y: Tensor, power: float) -> Tensor:
+    """The same of ascending numbers."""
     n, m = x.shape[-1], y.shape[-1]
     if n == m:
         return (x - y).abs().pow(power).mean(-1)
@@ -78,12 +93,14 @@ def wasserstein_power(x: Tensor, y: Tensor, power: float = 1.0) -> Tensor:
 class SlicedWasserstein(Metric):
     """Root mean square over random directions of how far sorted projections of features must be moved."""
 
+    covers = AT_COUNTS
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         """Directions, and the interval."""
 
         projections: int = option(256, "random directions", low=1)
-        resamples: int = option(20, "of the bootstrap for the interval; 0 for none", low=0)
+        resamples: int = option(25, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 

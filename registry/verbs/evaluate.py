@@ -270,16 +270,17 @@ def _measured(entry: Entry, metric: Metric, evidence: Evidence, data: Data, how:
     words += [f"fake={n_fake}", *how] if n_fake else []
     words += ["pixels=8bit"] if n_fake and data.spec.modality == "image" else []
     return Result(
-        entry.name, measured.estimate.value, _interval(measured.estimate, measured.why), n_real, n_fake, evidence.seed,
+        entry.name, measured.estimate.value, _interval(measured.estimate, measured.why, metric.covers),
+        n_real, n_fake, evidence.seed,
         metric.title(evidence), own.name if own is not None else "", own.sha256() if own is not None else "",
         entry.data["unit"], entry.data["direction"], " ".join(words), measured.details, measured.pictures,
     )  # fmt: skip
 
 
-def _interval(e: Estimate, why: str) -> Interval:
+def _interval(e: Estimate, why: str, covers: str) -> Interval:
     if e.low != e.low or e.high != e.high:  # NaN: none was made
         return Interval(how=why or e.interval or "none was asked for", level=e.confidence)
-    return Interval(e.low, e.high, e.confidence, e.interval)
+    return Interval(e.low, e.high, e.confidence, e.interval, covers)
 
 
 def report_path(out: str | os.PathLike[str]) -> Path:

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from genzoo.core.errors import UsageError
-from genzoo.core.math.intervals import Estimate, bootstrap, mean, poisson, share, student
+from genzoo.core.math.intervals import Estimate, bootstrap, jackknife, mean, poisson, share, student
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (1, 7), (37, 100), (59_000, 60_000)])
@@ -63,6 +63,39 @@ def test_bootstrap_is_a_function_of_its_seed(normal):
     one, two, other = (bootstrap(lambda a: a.mean().item(), x, seed=s) for s in (1, 1, 2))
     assert one == two
     assert one != other
+
+
+def test_jackknife_of_a_mean_is_its_standard_error(normal):
+    x = normal(0, 50)
+    found = jackknife(lambda a: a.mean().item(), x, parts=50)
+    assert (found.low, found.high) == pytest.approx((mean(x).low, mean(x).high), rel=1e-9)
+    assert found.interval == "jackknife of 50"
+    assert math.isnan(jackknife(lambda a: a.mean().item(), x, parts=0).low)
+    wider = jackknife(lambda a: a.mean().item(), x, parts=50, more=1.0)
+    assert wider.high - wider.value > student(0.95, 10**6)
+
+
+@pytest.mark.parametrize(("shift", "twice"), [(0.0, False), (0.0, True), (0.5, False)])
+def test_jackknife_of_two_sets_has_the_variance_of_a_squared_distance(normal, shift, twice):
+    def squared(a, b):
+        return (a - b).square().sum().item()
+
+    found = [
+        jackknife(
+            squared,
+            normal(i, 90, 6) + shift,
+            normal(i + 9999, 60, 6),
+            parts=36,
+            prepare=lambda x: x.mean(0),
+            twice=twice,
+        )
+        for i in range(300)
+    ]
+    each = 1 / 90 + 1 / 60
+    true = 4 * each * 6 * shift**2 + 2 * 6 * each**2
+    claimed = torch.tensor([(f.high - f.value) / student(0.95, 10) for f in found]).median().item() ** 2
+    # Counted twice, a variance that is second-order only comes out twice as large.
+    assert claimed == pytest.approx(true * (2 if twice else 1), rel=0.25)
 
 
 def test_intervals_part_or_not():

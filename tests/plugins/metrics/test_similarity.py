@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from genzoo.core.errors import UsageError
-from genzoo.plugins.metrics.similarity import likeness, ms_ssim, psnr, scales_of, ssim
+from genzoo.core.math.intervals import student
+from genzoo.plugins.metrics.similarity import likeness, ms_ssim, pairs_mean, psnr, scales_of, ssim
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,17 @@ def test_likeness_is_within_labels(normal):
     assert found.low < found.value < found.high < 0.3
     with pytest.raises(UsageError, match="no label has two"):
         likeness(kinds, torch.tensor([0, 1]))
+
+
+def test_pairs_that_share_members_err_together(normal):
+    values, first, second = normal(0, 40), torch.arange(40) % 7, (torch.arange(40) * 3 + 1) % 11
+    rest, variance = values - values.mean(), 0.0
+    for p in range(40):
+        for q in range(40):
+            shared = {int(first[p]), int(second[p])} & {int(first[q]), int(second[q])}
+            variance += (rest[p] * rest[q]).item() * (len(shared) if p != q else 1)
+    found = pairs_mean(values, first, second)
+    variance = max(variance, rest.square().sum().item()) / 40**2
+    members = len(set(first.tolist()) | set(second.tolist()))
+    assert found.high - found.value == pytest.approx(student(0.95, members - 1) * variance**0.5, rel=1e-9)
+    assert math.isnan(pairs_mean(values, first, second, interval=False).low)

@@ -55,3 +55,18 @@ def test_score_splits_and_extremes(normal):
     assert classifier_score(logits * 1e4).value <= 5
     with pytest.raises(UsageError, match="cut into"):
         classifier_score(logits[:5])
+
+
+def test_the_interval_tells_of_the_directions_too(normal):
+    x, y = normal(0, 150, 32), normal(1, 150, 32)
+    x[:, 0] *= 4  # what shows in few directions
+    few = [sliced_wasserstein(x, y, projections=16, seed=s) for s in range(40)]
+    true = sliced_wasserstein(x, y, projections=3000).value  # of these sets: only the directions vary
+    many = sliced_wasserstein(x, y, projections=16, resamples=25)
+    assert torch.tensor([f.value for f in few]).std() * 1.7 < many.high - many.value
+    held = [
+        f
+        for f in (sliced_wasserstein(x, y, projections=16, resamples=4, seed=s) for s in range(20))
+        if f.low <= true <= f.high
+    ]
+    assert len(held) >= 18
