@@ -42,7 +42,7 @@ def test_json_is_what_python_gives(genzoo: Run, gan: Path, images: Path) -> None
     del expected["record"]["seconds"]
     assert found == expected
     assert [r["metric"] for r in found["results"]] == ["kid", "precision", "recall", "density", "coverage"]
-    assert set(found["results"][0]["interval"]) == {"low", "high", "level", "how"}
+    assert set(found["results"][0]["interval"]) == {"low", "high", "level", "how", "covers"}
 
 
 def test_a_table_with_arrows_and_intervals(genzoo: Run, vae: Path, images: Path, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_is_absent_is_said_with_the_reason(genzoo: Run, gan: Path, images: 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--metrics", "frechett", "--data", "ring8"], "there is no metric 'frechett' (did you mean 'frechet'?)"),
+        (["--metrics", "frechett", "--data", "ring8"], "there is no metric 'frechett' (did you mean 'frechet' or 'frechet-infinity'?)"),
         (["--metrics", "kid"], "name the data with --data"),
         (["--data", "ring8", "--split", "all"], "--split is test or train, not 'all'"),
         (["--data", "ring88"], "did you mean 'ring8'?"),

@@ -290,7 +290,7 @@ def test_conditional_samples_keep_the_labels_that_were_asked_for(tmp_path, cloth
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        ({"metrics": "frechett"}, r"there is no metric 'frechett' \(did you mean 'frechet'\?\)"),
+        ({"metrics": "frechett"}, r"there is no metric 'frechett' \(did you mean 'frechet' or 'frechet-infinity'\?\)"),
         ({"metrics": "zzz"}, "there is no metric 'zzz'; see 'genzoo list metric'"),
         ({"metrics": ","}, "no metric is named"),
         ({"metrics": "frechet", "options": {"kid.size": 3}}, r"'kid.size' is no option of a metric that is measured"),
