@@ -14,12 +14,19 @@ from genzoo.core.data.npy import npy_array, npz_array
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import option
 from genzoo.core.units import free_bytes
+from genzoo.registry import declare
 
 OBSERVATIONS = ("x", "x_train", "images", "data", "arr_0")
 LABELS = ("y", "y_train", "labels")
 Array = NDArray[Any]
 
 
+@declare.dataset(
+    "array",
+    summary="your .npy or .npz file of images or vectors",
+    modalities=("image", "vector"),
+    tags=("own",),
+)
 class ArrayFile(DataSource):
     """Images or vectors in a NumPy file: what `genzoo.core.data.from_arrays` accepts.
 

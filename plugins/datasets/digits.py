@@ -27,12 +27,19 @@ import numpy as np
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.errors import GenzooError
+from genzoo.registry import declare
 
 FILE = Path(__file__).with_suffix(".npz")
 CLASSES = tuple("0123456789")
 TEST = 100  # pictures of each digit that are for testing
 
 
+@declare.dataset(
+    "digits",
+    summary="10,000 grey 28×28 handwritten digits of MNIST that come with genzoo",
+    modalities=("image",),
+    tags=("bundled",),
+)
 class Digits(DataSource):
     """9,000 + 1,000 grey 28×28 handwritten digits of MNIST (Y. LeCun et al., Proceedings of the IEEE 1998).
 

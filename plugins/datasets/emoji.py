@@ -19,6 +19,7 @@ from PIL import Image
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.errors import GenzooError
+from genzoo.registry import declare
 
 ATLAS, INDEX = Path(__file__).with_suffix(".png"), Path(__file__).with_suffix(".json")
 SIDE, COLUMNS = 32, 48
@@ -29,6 +30,12 @@ CLASSES = (
 EVERY = 10  # one picture in so many, over the sorted codes of a class, is for testing
 
 
+@declare.dataset(
+    "emoji",
+    summary="1,906 colour 32×32 emoji in 9 classes that come with genzoo",
+    modalities=("image",),
+    tags=("bundled", "colour"),
+)
 class Emoji(DataSource):
     """1,906 base emoji of Google's Noto, colour 32×32 on white, in 9 classes: 1,716 for training, 190 for testing.
 

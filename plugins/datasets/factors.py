@@ -12,6 +12,7 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
 
 SHAPES = ("square", "ellipse", "triangle")
 NAMES = ("shape*", "size", "rotation", "position x", "position y", "colour*")  # * is a name, the others are numbers
@@ -20,6 +21,12 @@ COLOURS = ((0.90, 0.22, 0.20), (0.95, 0.75, 0.10), (0.25, 0.70, 0.25),
            (0.10, 0.70, 0.75), (0.20, 0.35, 0.90), (0.75, 0.30, 0.80))  # fmt: skip
 
 
+@declare.dataset(
+    "factors",
+    summary="one shape of known kind, size, rotation, position and colour, drawn on demand",
+    modalities=("image",),
+    tags=("toy", "bundled", "factors"),
+)
 class Factors(DataSource):
     """One shape on black: 3 shapes × 6 sizes × 8 rotations × 8 × 8 positions × 6 colours, drawn when it is asked for.
 

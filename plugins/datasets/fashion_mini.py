@@ -28,11 +28,19 @@ import torch
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.errors import GenzooError
 from genzoo.plugins.datasets.fashion_mnist import CLASSES, FashionMNIST
+from genzoo.registry import declare
 
 FILE = Path(__file__).with_suffix(".npz")
 PER_CLASS: dict[Split, int] = {"train": 600, "test": 100}
 
 
+@declare.dataset(
+    "fashion-mini",
+    summary="7,000 pictures of Fashion-MNIST that come with genzoo",
+    paper="arXiv:1708.07747",
+    modalities=("image",),
+    tags=("bundled",),
+)
 class FashionMini(DataSource):
     """6,000 + 1,000 pictures of Fashion-MNIST, as many of each class, from its train and its test split.
 

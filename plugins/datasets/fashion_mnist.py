@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.errors import GenzooError
+from genzoo.registry import declare
 
 CLASSES = (
     "T-shirt/top",
@@ -37,6 +38,12 @@ _PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 Images = NDArray[np.uint8]
 
 
+@declare.dataset(
+    "fashion-mnist",
+    summary="70,000 grey 28×28 pictures of clothes in 10 classes",
+    paper="arXiv:1708.07747",
+    modalities=("image",),
+)
 class FashionMNIST(DataSource):
     """60,000 + 10,000 grey 28×28 pictures of clothes, 10 classes (H. Xiao et al., arXiv:1708.07747).
 

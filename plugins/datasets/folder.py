@@ -20,11 +20,18 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import option
 from genzoo.core.units import free_bytes
 from genzoo.plugins.datasets.images import BadImage, Image8, ImageFiles, read_image
+from genzoo.registry import declare
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 File = tuple[Path, int]  # and its class
 
 
+@declare.dataset(
+    "folder",
+    summary="your folder of images, with class sub-folders if you like",
+    modalities=("image",),
+    tags=("own",),
+)
 class Folder(DataSource):
     """Images in a folder, in sub-folders named after their classes if you like.
 

@@ -13,6 +13,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.datasets.digits import Digits
 from genzoo.plugins.datasets.fashion_mini import FashionMini
 from genzoo.plugins.datasets.fashion_mnist import FashionMNIST
+from genzoo.registry import declare
 
 TESTED = 26_000  # stacks of the test split, as the protocol takes
 
@@ -46,6 +47,13 @@ class Stacked(DataSource):
         return replace(base, spec=spec, rows=x, y=None, name=self.name)
 
 
+@declare.dataset(
+    "stacked-digits",
+    summary="three handwritten digits as colour channels: 1,000 modes",
+    paper="arXiv:1611.02163",
+    modalities=("image",),
+    tags=("toy", "bundled"),
+)
 class StackedDigits(Stacked):
     """Three handwritten digits, drawn independently, as the channels of one: the numbers from 0 to 999.
 
@@ -67,6 +75,13 @@ class StackedDigits(Stacked):
         return Digits().read(split)
 
 
+@declare.dataset(
+    "stacked-fashion",
+    summary="three pictures of clothes as colour channels: 1,000 modes",
+    paper="arXiv:1611.02163",
+    modalities=("image",),
+    tags=("toy", "bundled"),
+)
 class StackedFashion(Stacked):
     """Three pictures of clothes, drawn independently, as the channels of one: 10³ combinations of classes.
 

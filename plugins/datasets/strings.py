@@ -11,10 +11,17 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
 
 STAY = (0.9, 0.7)  # probability that 0 follows 0, and that 1 follows 1
 
 
+@declare.dataset(
+    "strings",
+    summary="binary strings of a Markov chain, as pictures of one row; their entropy is known",
+    modalities=("image",),
+    tags=("toy", "bundled"),
+)
 class Strings(DataSource):
     """Binary strings, stored as pictures of one row: the first symbol is fair, a later one repeats with `STAY`."""
 

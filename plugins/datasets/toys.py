@@ -12,6 +12,7 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
 
 
 class Mixture(DataSource):
@@ -55,6 +56,13 @@ class Mixture(DataSource):
         return Data(spec, x, y, name=self.name, license="CC0-1.0", split=split)
 
 
+@declare.dataset(
+    "ring8",
+    summary="8 Gaussians on a circle of radius 1, σ = .01",
+    paper="arXiv:1611.02163",
+    modalities=("vector",),
+    tags=("toy", "bundled"),
+)
 class Ring8(Mixture):
     """8 Gaussians evenly on the unit circle, σ = .01, the first at angle 0 (L. Metz et al., arXiv:1611.02163)."""
 
@@ -63,6 +71,13 @@ class Ring8(Mixture):
     sigma = 0.01
 
 
+@declare.dataset(
+    "grid25",
+    summary="25 Gaussians on a grid of spacing 2, σ = .05",
+    paper="arXiv:1705.07761",
+    modalities=("vector",),
+    tags=("toy", "bundled"),
+)
 class Grid25(Mixture):
     """25 Gaussians at {−4, −2, 0, 2, 4}², σ = .05 (A. Srivastava et al., arXiv:1705.07761)."""
 

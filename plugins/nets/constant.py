@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Generator, Ports
 from genzoo.plugins.nets.blocks import one_hot
+from genzoo.registry import declare
 
 
+@declare.generator("constant", summary="Learned numbers, for models without a code", modalities=("image", "vector"))
 class ConstantGenerator(Generator):
     """Learned numbers, a set for each class if there are classes."""
 

@@ -23,6 +23,7 @@ from genzoo.plugins.nets.blocks import (
     variance_preserving,
     with_label,
 )
+from genzoo.registry import declare
 
 SMALLEST, LARGEST = 8, 128
 
@@ -132,6 +133,9 @@ def _steps(small: Size, large: Size) -> tuple[Size, Size]:
     return (4 if halved[0] else 3, 4 if halved[1] else 3), (2 if halved[0] else 1, 2 if halved[1] else 1)
 
 
+@declare.generator(
+    "conv", summary="Convolutions from the code up to 8..128 pixels", paper="arXiv:1511.06434", modalities=("image",)
+)
 class ConvGenerator(Conv, Generator):
     """Code → linear → smallest resolution → transposed convolutions → image.
 
@@ -210,6 +214,9 @@ class Reader(Conv):
         return features.flatten(1)
 
 
+@declare.encoder(
+    "conv", summary="Convolutions from 8..128 pixels down to the code", paper="arXiv:1511.06434", modalities=("image",)
+)
 class ConvEncoder(Reader, Encoder):
     """Image → convolutions → numbers of a posterior."""
 
@@ -227,6 +234,9 @@ class ConvEncoder(Reader, Encoder):
         return shaped(self.head(self.features(x, y)), self.ports.outputs)
 
 
+@declare.critic(
+    "conv", summary="Convolutions from 8..128 pixels down to a score", paper="arXiv:1511.06434", modalities=("image",)
+)
 class ConvCritic(Reader, Critic):
     """Image → convolutions → scores; without norm unless asked, since penalties forbid batch norm."""
 

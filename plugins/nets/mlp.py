@@ -20,6 +20,7 @@ from genzoo.plugins.nets.blocks import (
     shaped,
     with_label,
 )
+from genzoo.registry import declare
 
 
 class MLP(Network):
@@ -75,6 +76,7 @@ def _hidden(inputs: int, outputs: int, o: MLP.Options) -> nn.Sequential:
     return sequence([linear, norm1d(o.norm, outputs), ACTIVATIONS[o.activation](), nn.Dropout(o.dropout)])
 
 
+@declare.generator("mlp", summary="Perceptron, code-128-128-data", modalities=("image", "vector"))
 class MLPGenerator(MLP, Generator):
     """Code → 128 → 128 → data."""
 
@@ -87,6 +89,7 @@ class MLPGenerator(MLP, Generator):
         return shaped(self.head(self.features(z, y)), self.ports.outputs)
 
 
+@declare.encoder("mlp", summary="Perceptron, data-128-64-code", modalities=("image", "vector"))
 class MLPEncoder(MLP, Encoder):
     """Data → 128 → 64 → numbers of a posterior."""
 
@@ -101,6 +104,7 @@ class MLPEncoder(MLP, Encoder):
         return shaped(self.head(self.features(x, y)), self.ports.outputs)
 
 
+@declare.critic("mlp", summary="Perceptron, data-128-128-score", modalities=("image", "vector"))
 class MLPCritic(MLP, Critic):
     """Data → 128 → 128 → scores."""
 

@@ -15,6 +15,7 @@ from genzoo.registry import hooks
 from genzoo.registry.discovery import loader, state
 from genzoo.registry.discovery.imports import HEAVY, reached
 from genzoo.registry.discovery.loader import Found, normal
+from genzoo.registry.discovery.scan import of_file
 from genzoo.registry.discovery.source_code import Module, locate, parse
 
 Level = Literal["error", "warning", "note"]
@@ -171,8 +172,56 @@ def _plugin(plugin: Found) -> Iterator[tuple[Level, str, str]]:
         yield from _imports(name)
         if ":" not in value:
             yield from _answers(parse(name))
+        for place, what in unscanned(name.partition(".")[0]):
+            advice = "the hook should say registry.scan(PACKAGE), with the package that the file stands in"
+            yield "error", f"{what} is declared, and no scan of its package registers it ({place})", advice
     except GenzooError as e:
         yield "error", str(e), "reinstall it, or tell its authors"
+
+
+def unscanned(package: str) -> Iterator[tuple[str, str]]:
+    """The declarations below a package that no call of ``registry.scan`` there reaches: place, and what it is.
+
+    Nothing is imported. Where a call's argument is neither text nor ``__name__``, nothing can be told.
+    """
+    found = locate(package)
+    if found is None:
+        return
+    modules = {package: found.file}
+    for top in found.folders:
+        for folder, _, files in os.walk(top):
+            inner = ".".join([package, *os.path.relpath(folder, top).split(os.sep)]).removesuffix("..")
+            for file in (f for f in files if f.endswith(".py")):
+                modules[inner if file == "__init__.py" else f"{inner}.{file[:-3]}"] = os.path.join(folder, file)
+    scanned = set[str]()
+    for module, path in modules.items():
+        for call in _scans(path):
+            argument = call.args[0] if len(call.args) == 1 else ast.Name("?")
+            if isinstance(argument, ast.Name) and argument.id == "__name__":
+                scanned.add(module)
+            elif isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                scanned.add(argument.value)
+            else:
+                return
+    for module in sorted(modules):
+        inside = module if os.path.basename(modules[module]) == "__init__.py" else module.rpartition(".")[0]
+        if not scanned & {module, inside}:
+            for declared in of_file(modules[module], module):
+                what = f"{declared.kind} {declared.keywords.get('name', '?')!r}" if declared.kind else "something"
+                yield declared.place, what
+
+
+def _scans(path: str) -> Iterator[ast.Call]:
+    """The calls of a method ``scan`` in a file."""
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+        tree = ast.parse(source if b".scan(" in source else b"")
+    except (OSError, SyntaxError, ValueError):  # what cannot be read is told elsewhere
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "scan":
+            yield node
 
 
 def _imports(name: str) -> Iterator[tuple[Level, str, str]]:

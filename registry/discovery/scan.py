@@ -49,14 +49,14 @@ def declarations(package: str) -> Iterator[Declared]:
     if found is None or not (found.file or found.folders):
         raise GenzooError(f"scan found no package {package!r}")
     if not found.folders:
-        yield from _kept(found.file, package)
+        yield from of_file(found.file, package)
     for folder in found.folders:
         for name in sorted(n for n in os.listdir(folder) if n.endswith(".py") and not n.startswith(".")):
             stem = name.removesuffix(".py")
-            yield from _kept(os.path.join(folder, name), package if stem == "__init__" else f"{package}.{stem}")
+            yield from of_file(os.path.join(folder, name), package if stem == "__init__" else f"{package}.{stem}")
 
 
-def _kept(path: str, module: str) -> list[Declared]:
+def of_file(path: str, module: str) -> list[Declared]:
     """The declarations of a file: what was kept of it, if it has not changed since."""
     what = f"declared:{module}"
     try:

@@ -124,6 +124,9 @@ def test_many_at_once_lose_nothing(machine: Machine) -> None:
     assert json.loads(file.read_text())["disabled"] == [f"dist-{n}/p{n}" for n in range(4)]
 
 
+DECLARED = "from genzoo.registry import declare\n@declare.critic('net')\nclass Net: ...\n"
+
+
 def test_doctor_sees_without_importing(machine: Machine) -> None:
     cases = {
         "heavy": ("h = heavy_pkg.plugin", {"heavy_pkg/__init__.py": "from heavy_pkg import nets",
@@ -140,6 +143,11 @@ def test_doctor_sees_without_importing(machine: Machine) -> None:
         "misspelt": ("m = misspelt_pkg", {"misspelt_pkg.py": HOOK.replace("_register", "_regster") + "    pass"}, ""),
         "wrong": ("w = wrong_pkg", {"wrong_pkg.py": HOOK.replace("registry)", "reg)") + "    pass"}, ""),
         "new": ("v = new_pkg", {"new_pkg.py": "genzoo_api = 7\n" + HOOK + "    pass"}, ""),
+        "forgot": ("f = forgot_pkg", {"forgot_pkg/__init__.py": HOOK + "    registry.scan(__name__)",
+                   "forgot_pkg/seen.py": DECLARED, "forgot_pkg/nets/__init__.py": "", "forgot_pkg/nets/a.py": DECLARED,
+                   "forgot_pkg/more/b.py": DECLARED}, ""),
+        "scans": ("c = scans_pkg", {"scans_pkg/__init__.py": HOOK + "    registry.scan('scans_pkg.nets')",
+                  "scans_pkg/nets/__init__.py": "", "scans_pkg/nets/a.py": DECLARED}, ""),
         "twin": ("v = twin_pkg", {"twin_pkg.py": HOOK + "    pass"}, ""),
     }  # fmt: skip
     for name, (points, files, metadata) in cases.items():
@@ -169,7 +177,9 @@ def test_doctor_sees_without_importing(machine: Machine) -> None:
     once("warning", "plugin 'v' (new 1.0) was written for plugin API 7, and this genzoo has 1 → upgrade genzoo")
     once("warning", "name 'v' is the name of 2 plugins", "new/v and twin/v")
     once("error", "metadata", "its METADATA has no name")
-    assert len(said) == 14, said
+    for file in ("nets/a.py:2", "more/b.py:2"):
+        once("error", "plugin 'f'", "critic 'net' is declared, and no scan of its package registers it", file)
+    assert len(said) == 16, said
 
 
 def test_a_healthy_machine(machine: Machine) -> None:

@@ -9,10 +9,10 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit.cases import CLASSES, Case
 from genzoo.plugins.apps.kit.recipe_checks import trained
 from genzoo.registry import the_registry
+from genzoo.registry.kinds import PARTS
 from genzoo.registry.recipes.compose import compose, with_steps
 from genzoo.testing import check, conformance
 
-PARTS = ("objective", "generator", "encoder", "critic", "likelihood")
 OWN = [e for e in the_registry().entries() if e.distribution == "genzoo"]
 test_own_parts = conformance("genzoo", [f"{e.kind}:{e.name}" for e in OWN if e.kind in PARTS])
 test_the_rest_of_our_own = pytest.mark.slow(conformance("genzoo"))
@@ -26,7 +26,8 @@ SPECS = {"image": DataSpec.image(1, 9, 9, classes=CLASSES), "vector": DataSpec("
 def test_every_recipe_on_every_architecture(recipe, net, modality, conditional):
     registry = the_registry()
     entry = registry.get("recipe", f"{recipe}", prefer=("genzoo",))
-    parts = {k: net for k in ("generator", "encoder", "critic") if entry.data[k]}
+    named = {k for layer in (entry.data, *entry.data["presets"].values()) for k, name in layer.items() if name}
+    parts = {k: net for k in ("generator", "encoder", "critic") if k in named}
     config = compose(registry, SPECS[modality], entry.address, {**parts, "conditional": conditional})
     run = trained(Case(registry, entry), with_steps(config, steps=2, epochs=None, batch_size=8))
     model = run.model.eval()
