@@ -1,35 +1,16 @@
-"""HTML that cannot be broken out of: every text is escaped unless this module made it."""
+"""Images inside a page."""
 
 from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from genzoo.core.text import html
 
 LOSSLESS = 160_000  # bytes of a PNG, above which a picture is kept with losses that hardly show
-
-
-def visible(text: object) -> Markup:
-    """Text as it is to be read: control characters, also those that turn the reading direction, become a mark."""
-    if isinstance(text, Markup):
-        return text
-    return Markup(html(text))
-
-
-def render(template: str, **content: Any) -> str:
-    """Fill in a template of this folder; every text is escaped unless it is markup already."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=visible, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template(template).render(**content)
 
 
 def picture(image: Image.Image, alt: str) -> Markup:
@@ -44,7 +25,7 @@ def picture(image: Image.Image, alt: str) -> Markup:
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     size = {"width": image.width, "height": image.height}
     return Markup('<img src="{src}" alt="{alt}" width="{width}" height="{height}">').format(
-        src=source, alt=visible(alt), **size
+        src=source, alt=Markup(html(alt)), **size
     )
 
 

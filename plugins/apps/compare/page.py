@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from genzoo.core.pictures.drawing import Drawing
+from genzoo.core.templates import render
 from genzoo.plugins.apps.compare import figures, tables
 from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
 from genzoo.plugins.apps.compare.comparison import protocol_words
 from genzoo.plugins.apps.compare.figures import Figure, attempt
-from genzoo.plugins.apps.compare.html import picture, render
+from genzoo.plugins.apps.compare.html import picture
 
 SECTIONS = {
     "metrics": "Metrics",
@@ -40,31 +42,31 @@ def page(compared: FullComparison, *, title: str = "") -> str:
         return [(side.name, attempt(partial(make, side))) for side in sides]
 
     shared, own = protocol_words(compared)
-    return render(
-        "page.html.j2",
-        compared=compared,
-        heading=title or " · ".join(compared.names),
-        sections=SECTIONS,
-        lead=_lead(compared),
-        verdict=_verdict(compared),
-        notes=tables.notes(compared),
-        span=tables.span,
-        figures={
+    content = {
+        "compared": compared,
+        "heading": title or " · ".join(compared.names),
+        "sections": SECTIONS,
+        "lead": _lead(compared),
+        "verdict": _verdict(compared),
+        "notes": tables.notes(compared),
+        "span": tables.span,
+        "figures": {
             "samples": of_each(partial(figures.samples, compared)),
             "training": of_each(figures.training),
             "neighbours": of_each(partial(figures.neighbours, compared)),
             "latent": of_each(partial(figures.ways, compared)),
             "reconstructions": of_each(partial(figures.reconstructions, compared)),
         },
-        drawn=_drawn,
-        classes=tables.classes(compared.names, [figures.shares(compared, i) for i in range(len(sides))]),
-        width=lambda share: f"{min(max(share, 0), 1):.4f}",
-        percent=lambda share: f"{share:.1%}",
-        making=tables.making(sides),
-        facts=_facts(compared),
-        shared=" ".join(f"{k}={v}" for k, v in shared.items()),
-        protocols=[words for words in own.values() if words],
-    )
+        "drawn": _drawn,
+        "classes": tables.classes(compared.names, [figures.shares(compared, i) for i in range(len(sides))]),
+        "width": lambda share: f"{min(max(share, 0), 1):.4f}",
+        "percent": lambda share: f"{share:.1%}",
+        "making": tables.making(sides),
+        "facts": _facts(compared),
+        "shared": " ".join(f"{k}={v}" for k, v in shared.items()),
+        "protocols": [words for words in own.values() if words],
+    }
+    return render(Path(__file__).with_name("page.html.j2"), content)
 
 
 def _drawn(figure: Figure) -> Markup:

@@ -21,7 +21,7 @@ from genzoo.core.model import Model
 from genzoo.core.posterior import Posterior
 from genzoo.core.storage.files import creating_folder, given_path, sha256, write_bytes, write_json
 from genzoo.core.storage.strict import one_line
-from genzoo.plugins.apps.export.exported_card import readme
+from genzoo.core.templates import render
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -337,3 +337,13 @@ def _quietly() -> Iterator[None]:
 
 
 __all__ = ["Exported", "export"]
+
+
+def readme(about: Mapping[str, Any]) -> str:
+    """What stands beside the programs, for whoever gets the folder and has never heard of genzoo.
+
+    Args:
+        about: what ``export.json`` holds.
+    """
+    used = {name for part in about["parts"].values() for name in (*part["inputs"], *part["outputs"])}
+    return render(Path(__file__).with_name("readme.md.j2"), {"about": about, "used": used})

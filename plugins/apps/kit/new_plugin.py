@@ -14,9 +14,8 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
-import jinja2
-
 from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.templates import render
 
 LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "none")
 # What each file adds, and what shows that it does.
@@ -177,11 +176,8 @@ def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) 
     paths |= {f"{package}/{kind}.py": f"{kind}.py" for kind in wanted}
     if license != "none":
         paths["LICENSE"] = f"license-{license}"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    texts = {p: environment.get_template(f"{name}.tmpl").render(fill).rstrip("\n") + "\n" for p, name in paths.items()}
+    folder = Path(__file__).parent / "templates"
+    texts = {path: render(folder / f"{name}.tmpl", fill).rstrip("\n") + "\n" for path, name in paths.items()}
     texts[f"{package}/py.typed"] = ""
     tomllib.loads(texts["pyproject.toml"])
     return texts
