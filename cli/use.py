@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from genzoo.core.errors import UsageError
 from genzoo.registry.console.arguments import in_processes, opened
 from genzoo.registry.console.options import (
     Data,
@@ -39,6 +40,9 @@ def sample(
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
     label: Annotated[int | None, typer.Option(help="Class of all samples; default cycles through them.")] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="Numbers that all samples are conditioned on, such as 0.5,2.", metavar="A,B,…")
+    ] = None,
     truncation: Truncation = None,
     noise: Noise = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
@@ -57,6 +61,7 @@ def sample(
         n,
         seed=seed,
         labels=label,
+        condition=None if condition is None else _numbers(condition),
         truncation=truncation,
         noise=noise,
         batch_size=batch_size,
@@ -64,6 +69,13 @@ def sample(
         progress=shown(quiet),
     )
     written(path, json)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--condition takes numbers such as 0.5,2, not {text!r}") from None
 
 
 def reconstruct(

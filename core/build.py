@@ -40,8 +40,9 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
 
     objective: Objective = make("objective", Objective)
     name, spec, latent, classes = config.parts["objective"].name, config.data, config.latent, config.classes
-    if config.conditional and not spec.classes:
-        raise UsageError("a conditional model needs labels, and this data has none")
+    condition = config.conditions
+    if config.conditional and not (spec.classes or condition):
+        raise UsageError("a conditional model needs labels or conditions, and this data has none")
     if critics:
         add_lists(objective, name, config.lists, resolve)
     plan = objective.plan(spec, classes)
@@ -60,16 +61,19 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         raise UsageError(f"latent.size must be at least 1, not 0: objective {name!r} cannot do without codes")
 
     likelihood: Likelihood = make("likelihood", Likelihood, spec) if plan.likelihood else Implicit(spec)
-    generator: Generator = make("generator", Generator, Ports(latent.shape, likelihood.input_shape, classes))
+    generator: Generator = make(
+        "generator", Generator, Ports(latent.shape, likelihood.input_shape, classes, condition=condition)
+    )
     head = encoder = None
     if plan.posterior is not None:
         if isinstance(plan.posterior, type):  # as plugins said it before posteriors had names
             head = plan.posterior(latent)
         else:
             head = make("posterior", PosteriorHead, latent) if "posterior" in config.parts else NormalHead(latent)
-        encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes))
+        encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition))
     prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else NormalPrior(latent)
-    model = Model(spec, latent, generator, likelihood, encoder, head, prior=prior, classes=classes, config=config)
+    model = Model(spec, latent, generator, likelihood, encoder, head, prior=prior, classes=classes,
+                  conditions=condition, config=config)  # fmt: skip
     if plan.posterior is None and next(prior.parameters(), None) is not None:
         raise UsageError(
             f"objective {name!r} trains no prior: prior {config.parts['prior'].name!r} would stay as it is"
@@ -80,7 +84,8 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
             inputs = {"data": spec.shape, "codes": latent.shape}[c.inputs] if isinstance(c.inputs, str) else c.inputs
             outputs = c.outputs if isinstance(c.outputs, tuple) else (c.outputs,)
             beside = latent.numbers if isinstance(c.beside, str) else c.beside
-            ports = Ports(inputs, outputs, classes if c.labels else 0, c.penalized, beside)
+            told = (classes, condition) if c.labels else (0, 0)
+            ports = Ports(inputs, outputs, told[0], c.penalized, beside, told[1])
             judges[c.name] = made = make(c.kind, NETWORKS[c.kind], ports)
             if beside and "beside" not in signature(made.forward).parameters:
                 raise UsageError(
@@ -116,4 +121,9 @@ def make_part(kind: str, part: Part, base: type[Any], resolve: Resolve, *args: A
     cls = resolve(kind, part.name)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UsageError(f"{kind} {part.name!r} is not a {base.__name__}")
+    if args and isinstance(args[0], Ports) and args[0].condition and not cls.conditions:
+        raise UsageError(
+            f"{kind} {part.name!r} is not told numbers as conditions, which this data has: name another with --{kind}, "
+            "such as mlp or conv"
+        )
     return cls(*args, cls.Options(**part.options))

@@ -110,7 +110,7 @@ class Config:
         recipe: name of the recipe it began as, for people.
         data: what an observation is.
         latent: the code space.
-        conditional: whether the networks take class labels.
+        conditional: whether the networks are told class labels and conditions, whichever the data give.
         parts: kind (one of `KINDS`) to component. No posterior or prior means the `NORMAL` one.
         train: values of `TrainOptions`.
         lists: kind (one of `LISTS`) to components, in order; a kind without any is absent.
@@ -128,6 +128,11 @@ class Config:
     def classes(self) -> int:
         """Classes that the networks are conditioned on, 0 if unconditional."""
         return self.data.classes if self.conditional else 0
+
+    @property
+    def conditions(self) -> int:
+        """Numbers that the networks are conditioned on, 0 if there are none."""
+        return len(self.data.conditions) if self.conditional else 0
 
     def components(self) -> Iterator[tuple[str, Part]]:
         """Every component with its kind: `parts`, then those of `lists`."""
@@ -218,6 +223,6 @@ def _spec(data: Any) -> DataSpec:
         raise UsageError(f"data.shape asks for more than {MOST_NUMBERS:,} numbers in one observation")
     if spec.classes > MOST_CLASSES:
         raise UsageError(f"data.classes asks for more than {MOST_CLASSES:,} classes")
-    for name in (spec.name, *spec.class_names):
+    for name in (spec.name, *spec.class_names, *spec.conditions):
         schema.text(name, "data's names")
     return spec

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genzoo.core.conditions import given, labels_of, repeated, told_of_samples
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.likelihood import Implicit, Likelihood
@@ -43,6 +44,7 @@ class Model(nn.Module):
         spec: what an observation is.
         latent: the code space.
         classes: number of classes the networks are conditioned on, 0 if unconditional.
+        conditions: how many numbers they are told beside or instead of the label; the spec names them.
         config: everything needed to rebuild the networks, None for a hand-made model.
     """
 
@@ -57,10 +59,12 @@ class Model(nn.Module):
         *,
         prior: Prior | None = None,
         classes: int = 0,
+        conditions: int = 0,
         config: Config | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.latent, self.classes, self.config = spec, latent, classes, config
+        self.conditions = conditions
         self.generator = generator
         self.likelihood = likelihood
         self.encoder = encoder
@@ -90,7 +94,7 @@ class Model(nn.Module):
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Posterior:
         """q(z|x) for observations in model space."""
         if self.encoder is None or self.head is None:
-            raise GenzooError(f"{self._name} has no encoder: it can sample and interpolate, but not encode")
+            raise GenzooError(f"{self.called} has no encoder: it can sample and interpolate, but not encode")
         q: Posterior = self.head(self.encoder(x, y))
         q.y = y
         return q.refined(lambda z: self._log_joint(z, x, y))
@@ -148,14 +152,14 @@ class Model(nn.Module):
 
     def _weights(self, q: Posterior, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
         k, (z, log_q) = len(eps), q.sample_with_log_prob(eps)
-        params = self.params(q, z.flatten(0, 1), None if y is None else y.repeat(k))
+        params = self.params(q, z.flatten(0, 1), repeated(y, k))
         log_x = self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.dim() - 1))).view(k, len(x))
         return log_x + self.prior.log_prob(z, y) - log_q
 
     def _log_joint(self, z: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
         """Log p(x, z) of K codes ``(K B, *latent.shape)`` for each observation, ``(K B,)``."""
         k = len(z) // len(x)
-        y = None if y is None else y.repeat(k)
+        y = repeated(y, k)
         log_x = self.likelihood.log_prob(self.generator(z, y), x.repeat(k, *[1] * (x.dim() - 1)))
         return log_x + self.prior.log_prob(z, y)
 
@@ -168,6 +172,7 @@ class Model(nn.Module):
         *,
         seed: int = 0,
         labels: int | Sequence[int] | Tensor | None = None,
+        condition: Any = None,
         truncation: float | None = None,
         noise: bool = False,
         batch_size: int = 256,
@@ -179,6 +184,8 @@ class Model(nn.Module):
             seed: the same seed gives the same observations, whatever the batch size; sample i does not depend
                 on ``n``.
             labels: class of each (one number for all), for a conditional model; default cycles through them.
+            condition: the numbers that a model with `conditions` is told, in data units: K for all, or ``(n, K)``;
+                default draws them from normals of the training data's mean and spread.
             truncation: keep codes within ± this many standard deviations of the prior.
             noise: draw from the likelihood too, instead of giving its mean; a likelihood that is ``sampled`` always is.
             batch_size: observations at a time.
@@ -186,9 +193,8 @@ class Model(nn.Module):
         Returns:
             ``(n, *spec.shape)`` in people's units, on the model's device.
         """
-        parts = list(
-            self.sample_batches(n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size)
-        )
+        parts = list(self.sample_batches(n, seed=seed, labels=labels, condition=condition, truncation=truncation,
+                                         noise=noise, batch_size=batch_size))  # fmt: skip
         return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.spec.shape, device=self.device)
 
     @torch.no_grad()
@@ -198,6 +204,7 @@ class Model(nn.Module):
         *,
         seed: int = 0,
         labels: int | Sequence[int] | Tensor | None = None,
+        condition: Any = None,
         truncation: float | None = None,
         noise: bool = False,
         batch_size: int = 256,
@@ -212,12 +219,9 @@ class Model(nn.Module):
             raise UsageError(f"the number of samples must not be negative, got {n}")
         if truncation is not None and not truncation > 0:
             raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
-        chosen = self._labels(labels, n)
+        every = told_of_samples(self, n, labels, condition, seed)
         size = max(batch_size // _BLOCK, 1) * _BLOCK
         starts = range(share[0] * size, n, share[1] * size)
-        every = None
-        if self.classes:
-            every = torch.arange(n) % self.classes if chosen is None else chosen
         noise = noise or self.likelihood.sampled
         with _evaluating(self):
             for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation, every), strict=True):
@@ -225,7 +229,7 @@ class Model(nn.Module):
                 with torch.no_grad():
                     params = self.generator(z, y)
                     x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
-                    yield to_people(self.spec, x), y
+                    yield to_people(self.spec, x), labels_of(y) if y is not None and self.classes else None
 
     @staticmethod
     def batches_of(n: int, batch_size: int = 256) -> int:
@@ -279,13 +283,21 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def encode(
-        self, x: Any, labels: Any = None, *, sample: bool = False, seed: int = 0, batch_size: int = 512
+        self,
+        x: Any,
+        labels: Any = None,
+        *,
+        condition: Any = None,
+        sample: bool = False,
+        seed: int = 0,
+        batch_size: int = 512,
     ) -> Tensor:
         """Codes of observations: the posterior mean, or a draw from it if asked to sample.
 
         Args:
             x: ``(N, *spec.shape)`` in people's units, or 8-bit.
             labels: ``(N,)`` for a conditional model.
+            condition: ``(N, K)`` in data units, or K for all, for a model with `conditions`.
             sample: draw from the posterior instead of taking its mean.
             seed: of that draw; the batch size changes nothing.
             batch_size: observations at a time.
@@ -295,7 +307,7 @@ class Model(nn.Module):
         """
         codes = []
         with _evaluating(self):
-            for start, xb, yb in self._batches(x, labels, batch_size):
+            for start, xb, yb in self._batches(x, labels, condition, batch_size):
                 q = self.posterior(xb, yb)
                 if sample:
                     codes.append(q.sample(self._posterior_noise(seed, start, len(xb), 1)[0]))
@@ -304,12 +316,15 @@ class Model(nn.Module):
         return torch.cat(codes)
 
     @torch.no_grad()
-    def decode(self, z: Any, labels: Any = None, *, batch_size: int = 512) -> Tensor:
+    def decode(self, z: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
         """Expected observations ``(N, *spec.shape)`` in people's units, for codes ``(N, *latent.shape)``."""
         z = torch.as_tensor(z, dtype=torch.float32, device=self.device)
         if z.shape[1:] != self.latent.shape:
-            raise UsageError(f"{self._name} takes codes of shape {self._shape}, not {tuple(z.shape)}")
-        y = self._labels(labels, len(z), required=True)
+            raise UsageError(f"{self.called} takes codes of shape {self._shape}, not {tuple(z.shape)}")
+        return self._decoded(z, given(self, labels, condition, len(z)), batch_size)
+
+    @torch.no_grad()
+    def _decoded(self, z: Tensor, y: Tensor | None, batch_size: int) -> Tensor:
         out = []
         with _evaluating(self):
             for start in range(0, len(z), batch_size):
@@ -319,12 +334,18 @@ class Model(nn.Module):
         return torch.cat(out) if out else torch.empty(0, *self.spec.shape)
 
     def reconstruct(
-        self, x: Any, labels: Any = None, *, sample: bool = False, seed: int = 0, batch_size: int = 512
+        self,
+        x: Any,
+        labels: Any = None,
+        *,
+        condition: Any = None,
+        sample: bool = False,
+        seed: int = 0,
+        batch_size: int = 512,
     ) -> Tensor:
         """Encode and decode: ``(N, *spec.shape)`` in people's units; see `encode` for the arguments."""
-        return self.decode(
-            self.encode(x, labels, sample=sample, seed=seed, batch_size=batch_size), labels, batch_size=batch_size
-        )
+        z = self.encode(x, labels, condition=condition, sample=sample, seed=seed, batch_size=batch_size)
+        return self.decode(z, labels, condition=condition, batch_size=batch_size)
 
     def interpolate(
         self,
@@ -334,6 +355,7 @@ class Model(nn.Module):
         *,
         path: Literal["prior", "spherical", "straight"] = "prior",
         labels: Any = None,
+        condition: Any = None,
     ) -> Tensor:
         """Observations along paths between codes.
 
@@ -344,6 +366,7 @@ class Model(nn.Module):
             path: ``prior`` goes through codes that the prior makes likely; ``spherical`` is what that means to a
                 normal prior; ``straight`` is the shortest.
             labels: class of each path, for a conditional model.
+            condition: of each path ``(N, K)``, or of all, for a model with `conditions`.
 
         Returns:
             ``(N, steps, *spec.shape)`` in people's units.
@@ -364,20 +387,28 @@ class Model(nn.Module):
         else:
             with torch.no_grad():
                 z = straight(a, b, t) if path == "straight" else self.prior.path(a, b, t)
-        y = self._labels(labels, len(a), required=True)
-        x = self.decode(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps))
+        y = given(self, labels, condition, len(a))
+        x = self._decoded(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps, 0), 512)
         return x.view(len(a), steps, *self.spec.shape)
 
     @torch.no_grad()
     def log_likelihood(
-        self, x: Any, labels: Any = None, *, samples: int = 500, seed: int = 0, budget: int = 10_000
+        self,
+        x: Any,
+        labels: Any = None,
+        *,
+        condition: Any = None,
+        samples: int = 500,
+        seed: int = 0,
+        budget: int = 10_000,
     ) -> LogLikelihood:
         """Estimate log p(x) with K importance samples from the encoder's posterior.
 
         Args:
             x: ``(N, *spec.shape)`` in people's units, or 8-bit.
             labels: ``(N,)`` for a conditional model.
-            samples: K.
+            condition: ``(N, K)`` in data units, or K for all, for a model with `conditions`.
+            samples: how many.
             seed: of the samples; results do not depend on ``budget``.
             budget: how many codes to decode at a time.
         """
@@ -385,7 +416,7 @@ class Model(nn.Module):
             raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
         samples = 1 if self.exact else samples
         values, errors, effective = [], [], []
-        for w in self.importance_weights(x, labels, samples=samples, seed=seed, budget=budget):
+        for w in self.importance_weights(x, labels, condition=condition, samples=samples, seed=seed, budget=budget):
             total, squared = torch.logsumexp(w, 0), torch.logsumexp(2 * w, 0)
             ess = torch.exp(2 * total - squared)
             values.append(total - math.log(samples))
@@ -400,12 +431,19 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def importance_weights(
-        self, x: Any, labels: Any = None, *, samples: int, seed: int = 0, budget: int = 10_000
+        self,
+        x: Any,
+        labels: Any = None,
+        *,
+        condition: Any = None,
+        samples: int,
+        seed: int = 0,
+        budget: int = 10_000,
     ) -> Iterator[Tensor]:
         """Yield the weights that `log_likelihood` is made of, ``(K, B)`` in nats as float64, for a few x at a time."""
         chunk = max(min(samples, budget), 1)
         with _evaluating(self):
-            for start, xb, yb in self._batches(x, labels, max(budget // samples, 1)):
+            for start, xb, yb in self._batches(x, labels, condition, max(budget // samples, 1)):
                 with torch.no_grad():  # a generator's caller has its own mode between two of its values
                     if self.exact:
                         z = xb.new_empty(len(xb), *self.latent.shape)
@@ -416,14 +454,16 @@ class Model(nn.Module):
                     yield torch.cat([self._weights(q, xb, yb, eps).double() for eps in noise])
 
     @torch.no_grad()
-    def posterior_numbers(self, x: Any, labels: Any = None, *, batch_size: int = 512) -> tuple[Tensor, Tensor]:
+    def posterior_numbers(
+        self, x: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512
+    ) -> tuple[Tensor, Tensor]:
         """Posterior means and KL(q(z|x) ‖ p(z)) in nats of each code's numbers, both ``(N, numbers)``; see `encode`.
 
         Where the KL has no closed form it is estimated from one sample of the whole code, ``(N, 1)``.
         """
         means, divergences = [], []
         with _evaluating(self):
-            for start, xb, yb in self._batches(x, labels, batch_size):
+            for start, xb, yb in self._batches(x, labels, condition, batch_size):
                 q = self.posterior(xb, yb)
                 means.append(q.mean.flatten(1))
                 if self.closed(q):
@@ -433,7 +473,7 @@ class Model(nn.Module):
         return torch.cat(means), torch.cat(divergences)
 
     @torch.no_grad()
-    def tokens(self, x: Any, labels: Any = None, *, batch_size: int = 512) -> Tensor:
+    def tokens(self, x: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
         """Numbers of the code vectors that a quantizer chose, int64 ``(N, places)``; see `encode` for the arguments.
 
         Raises:
@@ -441,20 +481,20 @@ class Model(nn.Module):
         """
         found = []
         with _evaluating(self):
-            for _, xb, yb in self._batches(x, labels, batch_size):
+            for _, xb, yb in self._batches(x, labels, condition, batch_size):
                 tokens = self.posterior(xb, yb).tokens
                 if tokens is None:
-                    raise UsageError(f"{self._name} has no tokens: its codes are real numbers")
+                    raise UsageError(f"{self.called} has no tokens: its codes are real numbers")
                 found.append(tokens)
         return torch.cat(found)
 
     @torch.no_grad()
-    def active_units(self, x: Any, labels: Any = None, *, threshold: float = 0.01) -> int:
+    def active_units(self, x: Any, labels: Any = None, *, condition: Any = None, threshold: float = 0.01) -> int:
         """Latent dimensions whose posterior mean varies over the data by more than ``threshold``.
 
         Burda et al., arXiv:1509.00519, section 5.2. Zero means that the posterior collapsed.
         """
-        return active_units(self.encode(x, labels).flatten(1), threshold)
+        return active_units(self.encode(x, labels, condition=condition).flatten(1), threshold)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a new weights folder, for `genzoo.load`.
@@ -489,42 +529,25 @@ class Model(nn.Module):
         return f"(N, {', '.join(map(str, self.latent.shape))})"
 
     @property
-    def _name(self) -> str:
+    def called(self) -> str:
+        """What sentences about it call it."""
         return f"model {self.config.recipe!r}" if self.config is not None else "this model"
 
-    def _labels(self, labels: Any, n: int, required: bool = False) -> Tensor | None:
-        """Check labels and return them as int64 ``(n,)`` on the CPU, or None."""
-        if labels is None:
-            if self.classes and required:
-                raise UsageError(f"{self._name} is conditional: give the labels of its {self.classes} classes")
-            return None
-        if not self.classes:
-            raise UsageError(f"{self._name} is not conditional: it takes no labels")
-        array = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-        if array.dtype.kind not in "iu":
-            raise UsageError(f"labels are whole numbers from 0 to {self.classes - 1}, not {array.dtype}")
-        y = torch.as_tensor(array)
-        y = y.long().expand(n) if y.dim() == 0 else y.long()
-        if y.shape != (n,):
-            raise UsageError(f"{n} labels are needed, one per observation, not an array of shape {tuple(y.shape)}")
-        wrong = y[(y < 0) | (y >= self.classes)]
-        if len(wrong):
-            raise UsageError(f"label {wrong[0].item()} is out of range: the classes are 0 to {self.classes - 1}")
-        return y
-
-    def _batches(self, x: Any, labels: Any, batch_size: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Yield (start, observations in model space on the device, labels)."""
+    def _batches(
+        self, x: Any, labels: Any, condition: Any, batch_size: int
+    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Yield (start, observations in model space on the device, what the networks are told)."""
         if self.encoder is None and not self.exact:
-            raise GenzooError(f"{self._name} has no encoder: it can sample and interpolate, but not encode")
+            raise GenzooError(f"{self.called} has no encoder: it can sample and interpolate, but not encode")
         x = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x))
         if x.shape[1:] != self.spec.shape or len(x) == 0:
-            raise UsageError(f"{self._name} takes data of shape (N, {', '.join(map(str, self.spec.shape))}), "
+            raise UsageError(f"{self.called} takes data of shape (N, {', '.join(map(str, self.spec.shape))}), "
                              f"not {tuple(x.shape)}")  # fmt: skip
         if self.spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():
-            raise UsageError(f"{self._name} is of binary images, and these are grey: give zeros and ones "
+            raise UsageError(f"{self.called} is of binary images, and these are grey: give zeros and ones "
                              "(data.binarize=static draws them)")  # fmt: skip
         x = self._in_range(x)
-        y = self._labels(labels, len(x), required=True)
+        y = given(self, labels, condition, len(x))
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             yield start, to_model(self.spec, x[part].to(self.device)), None if y is None else y[part].to(self.device)
@@ -535,13 +558,13 @@ class Model(nn.Module):
             return x
         low, high = (v.item() for v in torch.aminmax(x))
         if not math.isfinite(low + high):  # NaN is both
-            raise UsageError(f"the data for {self._name} has values that are NaN or infinite")
+            raise UsageError(f"the data for {self.called} has values that are NaN or infinite")
         if self.spec.modality != "image":
             return x
         whole = not x.is_floating_point()
         if low < -1e-6 or high > (255 if whole else 1 + 1e-6):
             raise UsageError(
-                f"the data for {self._name} has values from {low:.4g} to {high:.4g}: "
+                f"the data for {self.called} has values from {low:.4g} to {high:.4g}: "
                 "images are floats in [0, 1] or 8-bit pixels"
             )
         return x.to(torch.uint8) if whole else x

@@ -24,9 +24,11 @@ class Ports:
     Attributes:
         inputs: shape of one input, without the batch: a code, or an observation in model space.
         outputs: shape of one output, without the batch.
-        classes: number of class labels it is conditioned on; 0 means none, and ``y`` is None.
+        classes: number of class labels it is conditioned on; 0 means none.
         per_observation: no layer may mix observations (a critic under a gradient penalty): batch norm
             is refused while building, with the reason.
+        condition: how many numbers it is conditioned on. With neither classes nor these ``y`` is None;
+            `genzoo.core.conditions` says what it is elsewhere.
         beside: how many numbers come beside each input (of a critic: a code, the labels of a pack).
     """
 
@@ -35,6 +37,7 @@ class Ports:
     classes: int = 0
     per_observation: bool = False
     beside: int = 0
+    condition: int = 0
 
     @property
     def input_size(self) -> int:
@@ -52,7 +55,12 @@ class Network(nn.Module, ABC):
 
     Subclasses declare a nested frozen dataclass ``Options`` and build their layers in ``__init__``
     after ``super().__init__(ports, options)``. They need no other argument.
+
+    Attributes:
+        conditions: declares that it reads the numbers that ``ports.condition`` announces; others are refused then.
     """
+
+    conditions: bool = False
 
     @dataclass(frozen=True)
     class Options:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from genzoo.core.conditions import labels_of
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic
 from genzoo.core.noise import Draws
@@ -101,10 +102,25 @@ class Player:
 
 @dataclass(frozen=True)
 class Batch:
-    """Observations in model space ``(B, *shape)`` and their labels ``(B,)``, or None if unconditional."""
+    """Observations, and what the networks are told of each.
+
+    Attributes:
+        x: in model space, ``(B, *shape)``.
+        y: labels ``(B,)``, or conditions beside or instead of them as `genzoo.core.conditions` says; None if the
+            model is unconditional. Networks, priors and posteriors take it as it is.
+        condition: the numbers in ``y``, standardized, ``(B, K)``, or None.
+    """
 
     x: Tensor
     y: Tensor | None = None
+    condition: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The class labels, int64 ``(B,)``, or None."""
+        if self.y is None or self.condition is None:
+            return self.y
+        return labels_of(self.y) if self.y.shape[1] > self.condition.shape[1] else None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ class DataSpec:
         scale: factor from model space to people's units, one number or one per element of the first axis.
         shift: offset likewise.
         name: the data set's name, for records and presets; "" if unnamed.
+        conditions: names of the numbers that a conditional model is told beside, or instead of, the label.
+        condition_scale: of each, the factor from what networks are told to data units (a standard deviation).
+        condition_shift: of each, the offset likewise (a mean).
     """
 
     modality: Modality
@@ -39,6 +42,9 @@ class DataSpec:
     scale: tuple[float, ...] = (1.0,)
     shift: tuple[float, ...] = (0.0,)
     name: str = ""
+    conditions: tuple[str, ...] = ()
+    condition_scale: tuple[float, ...] = ()
+    condition_shift: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.modality not in get_args(Modality):
@@ -55,6 +61,12 @@ class DataSpec:
             raise UsageError("the data's scale must be positive, and scale and shift finite")
         if {len(self.scale), len(self.shift)} - {1, self.shape[0]}:
             raise UsageError(f"scale and shift are one number or {self.shape[0]}, one for each along the first axis")
+        if not len(self.conditions) == len(self.condition_scale) == len(self.condition_shift):
+            raise UsageError("conditions have a name, a scale and a shift each")
+        if any(not math.isfinite(s) or s <= 0 for s in self.condition_scale) or not all(
+            map(math.isfinite, self.condition_shift)
+        ):
+            raise UsageError("the scale of conditions must be positive, and their scale and shift finite")
 
     @property
     def size(self) -> int:
@@ -81,7 +93,8 @@ class DataSpec:
         """Return plain data for JSON."""
         from dataclasses import asdict
 
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        known = {k: v for k, v in asdict(self).items() if v or not k.startswith("condition")}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in known.items()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DataSpec:

@@ -47,7 +47,7 @@ class Feed:
         batch: observations in one, over all processes.
         seed: of the run.
         part: this process's part of every batch; None is the whole.
-        labels: whether batches come with them, where the data have some.
+        labels: whether batches come with what is given of observations, labels and conditions.
         order: in which observations are visited; None visits each once in an epoch. Its device is given here.
         memory: bytes that resident data may take on the device. None is half of what is free there, and no limit
             for data that are in its memory already.
@@ -101,7 +101,7 @@ class Feed:
         """Batch ``number`` of the run, this process's part: in model space and on the device.
 
         Returns:
-            ``x`` float32 ``(B, *spec.shape)`` and ``y`` int64 ``(B,)`` or None.
+            ``x`` float32 ``(B, *spec.shape)`` and ``y``: labels int64 ``(B,)``, or `Data.given` of them, or None.
 
         Raises:
             GenzooError: if an observation cannot be read, or a worker died.

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genzoo.core.conditions import joined, standardized
 from genzoo.core.data.convert import affine
 from genzoo.core.data.rows import Picked, Rows, chunks, device_of, in_memory, pick, read, row_bytes
 from genzoo.core.errors import GenzooError, UsageError
@@ -29,6 +31,8 @@ class Data:
             ``spec.levels`` is set, float32 in people's units otherwise. A tensor, or rows that are read as they
             are needed (`genzoo.core.data.rows.Rows`).
         y: class labels, int64 ``(N,)``, or None.
+        condition: numbers that a conditional model is told, in data units, float32 ``(N, K)``, or None; the spec
+            names them. `conditioned` sets both.
         name: for people and records.
         license: of the data.
         split: ``train``, ``test`` or ``held-out``.
@@ -47,6 +51,12 @@ class Data:
     dynamic: bool = False
     factors: Tensor | None = None
     factor_names: tuple[str, ...] = ()
+    condition: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = None if self.condition is None else tuple(self.condition.shape)
+        if shape is not None and shape != (len(self), len(self.spec.conditions)):
+            raise UsageError(f"conditions have the shape {(len(self), len(self.spec.conditions))}, not {shape}")
 
     def __len__(self) -> int:
         return self.rows.shape[0]
@@ -80,6 +90,45 @@ class Data:
         """Bytes of observations and labels, in memory or not."""
         return len(self) * row_bytes(self.rows) + (0 if self.y is None else self.y.nbytes)
 
+    @cached_property
+    def given(self) -> Tensor | None:
+        """What a conditional model is told of each observation, as `genzoo.core.conditions` says, or None."""
+        return joined(self.y, None if self.condition is None else standardized(self.spec, self.condition))
+
+    def told(self, model: Any) -> dict[str, Any]:
+        """The keywords ``labels`` and ``condition`` of a model's methods: what it takes of what is here."""
+        return {"labels": self.y if model.classes else None} | (
+            {"condition": self.condition} if model.conditions else {}
+        )
+
+    def conditioned(self, condition: Any, names: Sequence[str] = (), like: DataSpec | None = None) -> Data:
+        """The same observations, with numbers that a conditional model is told.
+
+        Args:
+            condition: in data units, ``(N, K)`` or ``(N,)``, finite.
+            names: of the K numbers; "condition 1" and on if there are none.
+            like: a spec whose scale is taken (a test set takes that of the training set); None is standardized.
+
+        Raises:
+            UsageError: if they are not finite or not as many as observations and names.
+        """
+        numbers = torch.as_tensor(condition, dtype=torch.float32, device=self.device)
+        numbers = numbers.unsqueeze(1) if numbers.dim() == 1 else numbers
+        names = tuple(names) or tuple(f"condition {i + 1}" for i in range(numbers.shape[-1]))
+        if numbers.shape != (len(self), len(names)) or not torch.isfinite(numbers).all():
+            raise UsageError(
+                f"conditions are finite numbers ({len(self)}, {len(names)}), one row per observation and one column "
+                f"per name, not of shape {tuple(numbers.shape)}"
+            )
+        if like is None:
+            sd = numbers.double().std(0, correction=0)
+            scale = tuple(torch.where(sd > 0, sd, 1.0).tolist())
+            shift = tuple(numbers.double().mean(0).tolist())
+        else:
+            names, scale, shift = like.conditions, like.condition_scale, like.condition_shift
+        spec = replace(self.spec, conditions=names, condition_scale=scale, condition_shift=shift)
+        return replace(self, spec=spec, condition=numbers)
+
     def fingerprint(self) -> str:
         """Return the sha256 of shapes, types and bytes of observations and labels in hexadecimal; computed once.
 
@@ -90,7 +139,7 @@ class Data:
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for rows in (self.rows,) if self.y is None else (self.rows, self.y):
+        for rows in (r for r in (self.rows, self.y, self.condition) if r is not None):
             digest.update(f"{tuple(rows.shape)} {rows.dtype} ".encode())
             for part in chunks(rows):
                 digest.update(part.cpu().contiguous().numpy().data)
@@ -114,8 +163,8 @@ class Data:
         return self._with(rows, index)
 
     def _with(self, rows: Tensor | Rows, chosen: Tensor | slice) -> Data:
-        y, factors = (None if t is None else t[chosen] for t in (self.y, self.factors))
-        return replace(self, rows=rows, y=y, factors=factors)
+        y, factors, condition = (None if t is None else t[chosen] for t in (self.y, self.factors, self.condition))
+        return replace(self, rows=rows, y=y, factors=factors, condition=condition)
 
     def hold_out(self, n: int, seed: int) -> tuple[Data, Data]:
         """Split into what remains and ``n`` observations held out, by a seeded permutation.
@@ -133,15 +182,15 @@ class Data:
 
     def to(self, device: torch.device | str) -> Data:
         """Return the data in the memory of ``device``, in storage form."""
-        y = None if self.y is None else self.y.to(device)
+        y, condition = (None if t is None else t.to(device) for t in (self.y, self.condition))
         rows = self.rows
         if isinstance(rows, Picked) and isinstance(rows.base, Tensor):  # most of a tensor: no second copy
-            return replace(self, rows=Picked(rows.base.to(device), rows.index.to(device)), y=y)
-        return replace(self, rows=read(rows, device), y=y)
+            return replace(self, rows=Picked(rows.base.to(device), rows.index.to(device)), y=y, condition=condition)
+        return replace(self, rows=read(rows, device), y=y, condition=condition)
 
     def stored(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return observations ``index`` in storage form, as a tensor of their own, and their labels."""
-        return pick(self.rows, index), None if self.y is None else self.y.index_select(0, index)
+        """Return observations ``index`` in storage form, as a tensor of their own, and what is `given` of them."""
+        return pick(self.rows, index), None if self.given is None else self.given.index_select(0, index)
 
     def convert(self, x: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Bring stored observations to model space; ``x`` may be changed on the way.
@@ -161,14 +210,14 @@ class Data:
         return x.to(torch.float32).sub_(middle).mul_(factor)
 
     def batch(self, index: Tensor, uniform: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return observations in model space, and their labels. The trainer's hot path.
+        """Return observations in model space, and what is `given` of them. The trainer's hot path.
 
         Args:
             index: int64 ``(B,)`` on the data's `device`.
             uniform: numbers in [0, 1), ``(B, *spec.shape)``, that decide the pixels if ``dynamic``.
 
         Returns:
-            ``x`` float32 ``(B, *spec.shape)`` and ``y`` int64 ``(B,)`` or None.
+            ``x`` float32 ``(B, *spec.shape)`` and ``y``: labels int64 ``(B,)``, or what `given` says, or None.
         """
         x, y = self.stored(index)
         return self.convert(x, uniform), y

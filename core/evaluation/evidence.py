@@ -293,7 +293,8 @@ class Evidence:
         model = self.model
 
         def compute() -> Tensor:
-            parts = model.importance_weights(*self._given(limit), samples=samples, seed=self.seed)
+            x, told = self._given(limit)
+            parts = model.importance_weights(x, **told, samples=samples, seed=self.seed)
             return torch.cat([w.cpu() for w in parts], 1)
 
         return self.once(("log weights", samples, limit), compute)
@@ -304,8 +305,8 @@ class Evidence:
         model, chosen = self.model, self.data if data is None else data
 
         def compute() -> tuple[Tensor, Tensor]:
-            y = chosen.y if model.classes else None
-            means, divergences = model.posterior_numbers(people(chosen), y, batch_size=self.batch_size)
+            told = chosen.told(model)
+            means, divergences = model.posterior_numbers(people(chosen), **told, batch_size=self.batch_size)
             return means.cpu(), divergences.cpu()
 
         return self.once(("posterior", id(chosen)), compute)
@@ -316,16 +317,15 @@ class Evidence:
         model = self.model
 
         def compute() -> tuple[Tensor, Tensor]:
-            x, y = self._given(limit)
-            again = model.reconstruct(x, y, batch_size=self.batch_size).cpu()
+            x, told = self._given(limit)
+            again = model.reconstruct(x, **told, batch_size=self.batch_size).cpu()
             return x, shown(self.spec, stored(self.spec, again))
 
         return self.once(("reconstructions", limit), compute)
 
-    def _given(self, limit: int) -> tuple[Tensor, Tensor | None]:
+    def _given(self, limit: int) -> tuple[Tensor, dict[str, Any]]:
         assert self.model is not None
-        y = self.data.y[:limit] if self.model.classes and self.data.y is not None else None
-        return self.real[:limit], y
+        return self.real[:limit], self.data.take(slice(limit)).told(self.model)
 
     def lacks(self, need: str) -> str:
         """Why a need of `NEEDS` is not met, "" if it is."""

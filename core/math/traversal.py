@@ -93,7 +93,7 @@ def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None,
     """How much each number of a code matters ``(size,)``, and by what measure."""
     if model.encoder is not None and data is not None and not (model.classes and data.y is None):
         some = data.take(slice(1000))
-        _, kl = model.posterior_numbers(people(some), some.y if model.classes else None)
+        _, kl = model.posterior_numbers(people(some), **some.told(model))
         if kl.shape[1] == model.latent.numbers:
             return kl.double().mean(0).cpu(), "nats"
     size = model.latent.numbers

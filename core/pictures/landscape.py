@@ -34,6 +34,7 @@ def landscape(trainer: Trainer, points: Tensor, steps: int = 64) -> Image.Image:
     limit, surface = pictures.reach(behind), None
     critic: Any = dict(trainer.nets.critics).get("critic")
     single = critic is not None and critic.ports.inputs == spec.shape and not critic.ports.beside
+    single = single and not critic.ports.condition
     if single and critic.ports.outputs == (1,) and critic.ports.classes <= 32:
         x = to_model(spec, pictures.plane(limit, steps).to(trainer.device))
         training = critic.training

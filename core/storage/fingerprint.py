@@ -108,7 +108,8 @@ def _made(model: Model, seed: int) -> dict[str, Tensor]:
         given = x
         if model.spec.modality == "image":  # as they would be saved; of binary pixels, the likelier value
             given = (x >= 0.5).float() if model.spec.levels == 2 else to_pixels(model.spec, x).float() / 255
-        made["reconstructions"] = model.reconstruct(given, labels).cpu()
+        condition = model.spec.condition_shift if model.conditions else None
+        made["reconstructions"] = model.reconstruct(given, labels, condition=condition).cpu()
     return made
 
 

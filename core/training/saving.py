@@ -96,7 +96,7 @@ def final_metrics(trainer: Trainer) -> dict[str, Any]:
         codes = []
         for part in torch.split(torch.arange(len(some), device=some.device), 256):
             x, y = some.batch(part, _grey(len(part), some))
-            y = y.to(model.device) if y is not None and model.classes else None
+            y = y.to(model.device) if y is not None and trainer.conditional else None
             with torch.no_grad():
                 codes.append(model.eval().posterior(x.to(model.device), y).mean.flatten(1))
         metrics["active units"] = active = active_units(torch.cat(codes))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genzoo.core.conditions import labels_of
 from genzoo.core.config import TrainOptions
 from genzoo.core.data import Data
 from genzoo.core.data.feed import SHUFFLE, Feed
@@ -112,7 +113,7 @@ class Trainer:
             raise UsageError("train.patience waits for a better held-out loss: set train.validation, such as 0.1")
         self.observers = list(observers)
         self.about: dict[str, Any] = {}  # what the registry knows of the composition, for the record
-        self.conditional = nets.model.classes > 0
+        self.conditional = nets.model.classes + nets.model.conditions > 0
         self._cuda = [self.device] if self.device.type == "cuda" else []
         self.step, self.stopping, self.seconds = 0, False, 0.0
         self.attempt = 0  # how often the run went back to a checkpoint
@@ -279,7 +280,7 @@ class Trainer:
         skips = self.on_nan == "skip" or limit > 0
         losses, found = [], []
         before = [b.clone() for b in self.nets.buffers()] if skips else []
-        weight = None if self._weights is None or y is None else self._weights.index_select(0, y)
+        weight = None if self._weights is None or y is None else self._weights.index_select(0, labels_of(y))
         y = y if self.conditional else None
         for number, part in enumerate(self._parts):
             turn = x, y, noise, weight

@@ -33,7 +33,8 @@ class Turn(nn.Module):
         self, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], weight: Tensor | None = None
     ) -> tuple[Tensor, Loss]:
         """Return what is minimized (0-d) and the loss it came from; ``weight (B,)`` is of each observation."""
-        loss = self.objective.loss(self.player, self.nets, Batch(x, y), noise)
+        told = None if y is None or y.dim() == 1 else y[:, int(self.nets.model.classes > 0) :]
+        loss = self.objective.loss(self.player, self.nets, Batch(x, y, told), noise)
         if weight is None:
             return loss.total(), loss
         each = loss.per_observation()

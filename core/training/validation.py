@@ -44,7 +44,9 @@ def held_out_loss(trainer: Trainer) -> float | None:
                 uniform = Draws(count, device).at(trainer.seed, i, BINARIZE).uniform(*data.spec.shape)
                 uniform = uniform.to(index.device)
             x, y = data.batch(index, uniform)
-            batch = Batch(x.to(device), y.to(device) if y is not None and trainer.conditional else None)
+            y = y.to(device) if y is not None and trainer.conditional else None
+            told = None if y is None or y.dim() == 1 else y[:, int(model.classes > 0) :]
+            batch = Batch(x.to(device), y, told)
             noise = trainer.objective.draw(name, draws, model)
             value = trainer.objective.held_out(nets, batch, noise)
             if value is None:

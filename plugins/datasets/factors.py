@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ class Factors(DataSource):
         samples: int = option(20_000, "pictures of the train split; the test split has a quarter of it", low=4)
         size: int = option(32, "pixels a side", low=16, high=128)
         seed: int = option(0, "seed of the factors")
+        condition: bool = option(False, "give the factors that are numbers, not names, as conditions beside the label")
 
     options: Options
 
@@ -53,10 +54,19 @@ class Factors(DataSource):
         factors = torch.stack([torch.randint(v, (n,), generator=random) for v in VALUES], 1)
         x = torch.cat([draw(part, o.size) for part in torch.split(factors, 1000)])
         spec = DataSpec.image(3, o.size, o.size, classes=len(SHAPES), class_names=SHAPES, name="factors")
-        return Data(
+        data = Data(
             spec, x, factors[:, 0].clone(), name="factors", license="CC0-1.0", split=split,
             factors=factors, factor_names=NAMES,
         )  # fmt: skip
+        if not o.condition:
+            return data
+        numbers = [i for i, name in enumerate(NAMES) if not name.endswith("*")]
+        most = torch.tensor([VALUES[i] - 1 for i in numbers]).double()
+        scale = (most * (most + 2) / 12).sqrt()  # uniform over 0 … most
+        names = tuple(NAMES[i] for i in numbers)
+        known = replace(spec, conditions=names, condition_scale=tuple(scale.tolist()),
+                        condition_shift=tuple((most / 2).tolist()))  # fmt: skip
+        return data.conditioned(factors[:, numbers], names, like=known)
 
 
 def draw(factors: Tensor, size: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
+from genzoo.core.conditions import labels_of, numbers_of
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
 
@@ -79,13 +80,20 @@ def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
     """Return labels as ``(B, classes)`` of zeros and ones, of the dtype of ``like``; never waits for the device."""
     if y is None:
         raise UsageError(f"this network is conditioned on {classes} classes; pass a label for each observation")
+    y = labels_of(y)
     return (y.unsqueeze(-1) == torch.arange(classes, device=y.device)).to(like.dtype)
 
 
-def with_label(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
-    """Flatten to ``(B, N)`` and append the one-hot label, if the network has labels."""
+def as_numbers(y: Tensor | None, classes: int, condition: int, like: Tensor) -> Tensor:
+    """What a network is told as numbers ``(B, classes + condition)``: the one-hot label, then the conditions."""
+    parts = [one_hot(y, classes, like)] if classes else []
+    return torch.cat([*parts, numbers_of(y, condition).to(like.dtype)], 1) if condition else parts[0]
+
+
+def with_label(x: Tensor, y: Tensor | None, classes: int, condition: int = 0) -> Tensor:
+    """Flatten to ``(B, N)`` and append the one-hot label and the conditions, if the network is told some."""
     x = x.flatten(1)
-    return torch.cat([x, one_hot(y, classes, x)], dim=1) if classes else x
+    return torch.cat([x, as_numbers(y, classes, condition, x)], dim=1) if classes or condition else x
 
 
 def shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -112,31 +120,41 @@ def variance_preserving(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, gain:
 
 
 class Projection(nn.Module):
-    """Class-conditional term of a projection critic: ⟨embed(y), features⟩ for each output.
+    """Conditional term of a projection critic: ⟨embed(y), features⟩ for each output.
 
     Miyato and Koyama, *cGANs with Projection Discriminator*, arXiv:1802.05637. The embedding starts
     small (the term has about a tenth of the features' scale), so that a critic first learns what all
-    classes share.
+    classes share. Numbers as conditions are embedded linearly, and added.
 
     Args:
-        classes: number of labels.
+        classes: number of labels, 0 for none.
         features: numbers per observation.
         outputs: scores per observation.
+        condition: how many numbers are told, 0 for none.
     """
 
-    def __init__(self, classes: int, features: int, outputs: int) -> None:
+    def __init__(self, classes: int, features: int, outputs: int, condition: int = 0) -> None:
         super().__init__()
-        self.outputs = outputs
-        self.embed = nn.Embedding(classes, outputs * features)
-        nn.init.normal_(self.embed.weight, 0.0, 0.1 / math.sqrt(features))
+        self.outputs, self.condition = outputs, condition
+        self.embed = nn.Embedding(classes, outputs * features) if classes else None
+        self.linear = nn.Linear(condition, outputs * features, bias=False) if condition else None
+        for layer in (self.embed, self.linear):
+            if layer is not None:
+                nn.init.normal_(layer.weight, 0.0, 0.1 / math.sqrt(features))
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
         """Map features ``(B, F)`` and labels ``(B,)`` to ``(B, outputs)``."""
-        if y is None:
-            classes = self.embed.num_embeddings
-            raise UsageError(f"this critic is conditioned on {classes} classes; pass a label for each observation")
-        vectors = F.embedding(y, self.embed.weight).view(len(y), self.outputs, features.shape[1])
-        return (vectors * features.unsqueeze(1)).sum(2)
+        vectors = None
+        if self.embed is not None:
+            if y is None:
+                classes = self.embed.num_embeddings
+                raise UsageError(f"this critic is conditioned on {classes} classes; pass a label for each observation")
+            vectors = F.embedding(labels_of(y), self.embed.weight)
+        if self.linear is not None:
+            told: Tensor = self.linear(numbers_of(y, self.condition))
+            vectors = told if vectors is None else vectors + told
+        assert vectors is not None
+        return (vectors.view(len(vectors), self.outputs, features.shape[1]) * features.unsqueeze(1)).sum(2)
 
 
 def normalize_spectrally(network: nn.Module) -> None:

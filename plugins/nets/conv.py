@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from genzoo.core.conditions import labels_of, numbers_of
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
 from genzoo.core.options import option
@@ -70,6 +71,7 @@ class Conv(Network):
         activation: Literal["leaky-relu", "relu", "silu", "gelu"] = option("leaky-relu", "leaky ReLU has slope 0.2")
 
     options: Options
+    conditions = True
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
@@ -153,7 +155,7 @@ class ConvGenerator(Conv, Generator):
         channels, sizes, scale = self.channels, self.sizes, initial_gain(self.options)
         self.start = (channels[-1], *sizes[-1])
         # Unlike a convolution's, this bias differs by position, so a norm after it takes nothing away.
-        self.linear = nn.Linear(ports.inputs[0] + ports.classes, math.prod(self.start))
+        self.linear = nn.Linear(ports.inputs[0] + ports.classes + ports.condition, math.prod(self.start))
         variance_preserving(self.linear, min(scale, 1.0))
         layers = self._after(channels[-1])
         for i in range(len(sizes) - 1, 0, -1):
@@ -168,7 +170,9 @@ class ConvGenerator(Conv, Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, size)`` to data parameters ``(B, *ports.outputs)``."""
-        image: Tensor = self.layers(shaped(self.linear(with_label(z, y, self.ports.classes)), self.start))
+        image: Tensor = self.layers(
+            shaped(self.linear(with_label(z, y, self.ports.classes, self.ports.condition)), self.start)
+        )
         return image
 
 
@@ -189,6 +193,10 @@ class Reader(Conv):
         self.label = nn.Embedding(self.planes, channels[1]) if self.planes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, 0.0, a / math.sqrt(channels[0] + 1))
+        told = ports.condition if self.reads_condition else 0
+        self.told = nn.Linear(told, channels[1], bias=False) if told else None
+        if self.told is not None:
+            nn.init.normal_(self.told.weight, 0.0, a / math.sqrt(channels[0] + 1))
         self.beside = nn.Linear(ports.beside, channels[1], bias=False) if ports.beside else None
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), ports.output_size)
 
@@ -201,6 +209,11 @@ class Reader(Conv):
         """
         return self.ports.classes
 
+    @property
+    def reads_condition(self) -> bool:
+        """Whether conditions enter at the first convolution: each is a constant plane, with the same shortcut."""
+        return True
+
     def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Return the last resolution's features, flat: ``(B, F)``."""
         h: Tensor = self.first(x)
@@ -209,7 +222,9 @@ class Reader(Conv):
         if self.label is not None:
             if y is None:
                 raise UsageError(f"this network is conditioned on {self.planes} classes; pass a label for each image")
-            h = h + self.label(y)[:, :, None, None]
+            h = h + self.label(labels_of(y))[:, :, None, None]
+        if self.told is not None:
+            h = h + self.told(numbers_of(y, self.ports.condition))[:, :, None, None]
         features: Tensor = self.layers(h)
         return features.flatten(1)
 
@@ -252,16 +267,21 @@ class ConvCritic(Reader, Critic):
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
-        projects = ports.classes and not self.planes
+        projects = (ports.classes or ports.condition) and not self.reads_condition
         size = self.head.in_features
-        self.projection = Projection(ports.classes, size, ports.output_size) if projects else None
+        self.projection = Projection(ports.classes, size, ports.output_size, ports.condition) if projects else None
         if self.options.spectral_norm:
             normalize_spectrally(self)
 
     @property
     def planes(self) -> int:
         """Number of classes that enter at the first convolution: 0 where labels enter by projection."""
-        return self.ports.classes if self.options.condition == "concat" else 0
+        return self.ports.classes if self.reads_condition else 0
+
+    @property
+    def reads_condition(self) -> bool:
+        """Whether labels and conditions enter at the first convolution, and not by projection."""
+        return self.options.condition == "concat"
 
     def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Judge images ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""

@@ -44,27 +44,28 @@ class MLP(Network):
         activation: Literal["leaky-relu", "relu", "silu", "gelu"] = option("leaky-relu", "leaky ReLU has slope 0.2")
 
     options: Options
+    conditions = True
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
         o = self.options
         refuse_batch_norm(ports, o.norm)
         widths = [max(1, round(o.width / o.taper**i)) for i in range(o.depth)]
-        sizes = [ports.input_size + ports.beside + self.appended, *widths]
+        sizes = [ports.input_size + ports.beside + sum(self.appended), *widths]
         self.hidden = nn.ModuleList(_hidden(a, b, o) for a, b in zip(sizes, widths, strict=False))
         # The first layer has no skip: that an observation has as many numbers as the layer is a coincidence.
         self.skips = [o.residual and i > 0 and sizes[i] == sizes[i + 1] for i in range(o.depth)]
         self.head = nn.Linear(sizes[-1], ports.output_size)
 
     @property
-    def appended(self) -> int:
-        """Length of the one-hot label that is appended to the input."""
-        return self.ports.classes
+    def appended(self) -> tuple[int, int]:
+        """Classes whose one-hot label is appended to the input, and conditions that are."""
+        return self.ports.classes, self.ports.condition
 
     def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Return the last hidden layer's output, ``(B, F)``."""
         x = x if beside is None else torch.cat([x.flatten(1), beside], 1)
-        h = with_label(x, y, self.appended)
+        h = with_label(x, y, *self.appended)
         for layer, skip in zip(self.hidden, self.skips, strict=True):
             h = h + layer(h) if skip else layer(h)
         return h
@@ -119,16 +120,16 @@ class MLPCritic(MLP, Critic):
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
-        projects = ports.classes and not self.appended
+        projects = (ports.classes or ports.condition) and not any(self.appended)
         size = self.head.in_features
-        self.projection = Projection(ports.classes, size, ports.output_size) if projects else None
+        self.projection = Projection(ports.classes, size, ports.output_size, ports.condition) if projects else None
         if self.options.spectral_norm:
             normalize_spectrally(self)
 
     @property
-    def appended(self) -> int:
-        """Length of the one-hot label that is appended to the input: 0 where labels enter by projection."""
-        return self.ports.classes if self.options.condition == "concat" else 0
+    def appended(self) -> tuple[int, int]:
+        """Classes and conditions that are appended to the input: none where they enter by projection."""
+        return (self.ports.classes, self.ports.condition) if self.options.condition == "concat" else (0, 0)
 
     def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Judge observations ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""

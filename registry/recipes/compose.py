@@ -94,7 +94,7 @@ def compose(
         (layer["conditional"] for layer in reversed(layers) if layer.get("conditional") is not None), False
     )
     conditional = OptionInfo("conditional", "bool", False).coerce(conditional, "conditional")
-    if conditional and not spec.classes:
+    if conditional and not (spec.classes or spec.conditions):
         raise UsageError(
             "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
         )

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -46,6 +46,7 @@ def sample(
     *,
     seed: int = 0,
     labels: int | None = None,
+    condition: Sequence[float] | None = None,
     truncation: float | None = None,
     noise: bool = False,
     batch_size: int = 256,
@@ -65,6 +66,8 @@ def sample(
         n: how many.
         seed: the same seed gives the same samples.
         labels: class of all of them, for a conditional model; default cycles through the classes.
+        condition: numbers that all of them are conditioned on, in data units, for a model that takes some; default
+            draws them from normals of the training data's mean and spread.
         truncation: keep codes within ± this many standard deviations.
         noise: draw from the likelihood instead of giving its mean.
         batch_size: samples at a time.
@@ -82,8 +85,8 @@ def sample(
         model = weights if isinstance(weights, Model) else load(weights, device=runtime.device)
         kind = runtime.on_first(lambda: _kind(path, model.spec, n))
         own = model.sample_batches(
-            n, seed=seed, labels=labels, truncation=truncation, noise=noise, batch_size=batch_size,
-            share=(runtime.rank, runtime.size),
+            n, seed=seed, labels=labels, condition=condition, truncation=truncation, noise=noise,
+            batch_size=batch_size, share=(runtime.rank, runtime.size),
         )  # fmt: skip
         # What is asked wrongly shows before a file is begun.
         drawn = runtime.in_order(chain(islice(own, 1), own), model.batches_of(n, batch_size))
@@ -115,8 +118,8 @@ def reconstruct(
     """
     path, model = given_path(out), _model(weights, device)
     kind = _kind(path, model.spec, 2 * n, folders=False)
-    x, y = _observations(model, _open(model, data), n)
-    again = model.reconstruct(x, y, sample=seed is not None, seed=seed or 0)
+    x, told = _observations(model, _open(model, data), n)
+    again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
     before = to_people(model.spec, to_model(model.spec, x.to(model.device)))
     if kind == "npz":
         _savez(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
@@ -161,7 +164,7 @@ def interpolate(
     if n < 1:
         raise UsageError(f"the number of paths must be at least 1, not {n}")
     kind = _kind(where, model.spec, n * steps, folders=False)
-    labels = None
+    labels, more = None, dict[str, Any]()
     if model.classes:
         labels = torch.arange(n) % model.classes if label is None else torch.full((n,), label)
     elif label is not None:
@@ -169,12 +172,14 @@ def interpolate(
     if data is None:
         codes = model.codes(0, 2 * n, seed=seed)
     else:
-        x, y = _observations(model, _open(model, data), 2 * n)
+        x, told = _observations(model, _open(model, data), 2 * n)
         if len(x) < 2 * n:
             raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
-        codes = model.encode(x, y)
-        labels = labels if label is not None or y is None else y[:n]  # a path keeps the class that it starts from
-    x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels)
+        codes = model.encode(x, **told)
+        told = {k: None if v is None else v[:n] for k, v in told.items()}  # a path keeps what it starts from
+        labels = told.pop("labels", None) if label is None else labels
+        more = {k: v for k, v in told.items() if k != "labels"}
+    x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more)
     if kind == "npz":
         _savez(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
     else:
@@ -199,8 +204,8 @@ def encode(
     if path.suffix.lower() != ".npz":
         raise UsageError(f"codes are written to an .npz file, not to {path.name!r}")
     opened = _open(model, data)
-    x, y = _observations(model, opened, n or len(opened))
-    codes = model.encode(x, y, sample=seed is not None, seed=seed or 0)
+    x, told = _observations(model, opened, n or len(opened))
+    codes = model.encode(x, **told, sample=seed is not None, seed=seed or 0)
     arrays = {"codes": codes.cpu().numpy()}
     if opened.y is not None:
         arrays["labels"] = opened.y[: len(x)].cpu().numpy()
@@ -402,15 +407,19 @@ def _open(model: Model, data: Any) -> Data:
     return opened
 
 
-def _observations(model: Model, data: Data, n: int) -> tuple[Tensor, Tensor | None]:
-    """The first ``n`` observations, and their labels for a conditional model."""
+def _observations(model: Model, data: Data, n: int) -> tuple[Tensor, dict[str, Any]]:
+    """The first ``n`` observations, and what a conditional model is told of them, as keywords."""
     if n < 1:
         raise UsageError(f"the number of observations must be at least 1, not {n}")
     if model.classes and data.y is None:
         raise UsageError("the model is conditional and the data has no labels: give data with labels")
+    if model.conditions and data.condition is None:
+        raise UsageError(
+            f"the model is conditional: give data with its conditions ({', '.join(model.spec.conditions)})"
+        )
     some = data.take(slice(n))
-    x, y = some.x, some.y if model.classes else None
+    x = some.x
     if some.dynamic:  # grey values, of which pixels are drawn: here once, by seed 0
         uniform = torch.rand(x.shape, generator=generator(0)).to(x.device)
         x = to_people(some.spec, some.batch(torch.arange(len(some), device=x.device), uniform)[0])
-    return x, y
+    return x, some.told(model)

@@ -27,6 +27,9 @@ from genzoo.registry.verbs.initialize import initialize
 IMAGE = DataSpec.image(1, 9, 8, classes=3)
 DRAWN = DataSpec.image(1, 9, 8, classes=3, levels=2)
 VECTOR = DataSpec("vector", (5,), classes=3)
+TOLD = DataSpec(
+    "vector", (5,), classes=3, conditions=("a", "b"), condition_scale=(2.0, 0.5), condition_shift=(1.0, 0.0)
+)
 CONV = {"generator": "conv", "generator.width": 8, "latent.size": 3}
 MLP = {"generator": "mlp", "generator.width": 8, "latent.size": 3}
 C_GAN, C_VAE = CONV | {"critic": "conv", "critic.width": 8}, CONV | {"encoder": "conv", "encoder.width": 8}
@@ -47,6 +50,7 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "vae, batch norm of vectors": ("vae", VECTOR, M_VAE | NORMS, {}),
     "cvae": ("cvae", IMAGE, C_VAE, {}),
     "classes": ("cvae", VECTOR, M_VAE | {"train.sampling": "balanced", "train.class_weights": (1, 2, 3)}, {}),
+    "conditions": ("r3gan", TOLD, M_GAN | {"conditional": True, "train.sampling": "balanced"}, {}),
     "optimal sigma": ("vae", VECTOR, M_VAE | {"likelihood.sigma": "optimal"}, {}),
     "free bits": ("vae", VECTOR, M_VAE | {"objective.free_bits": 0.02, "objective.kl_warmup": 0.5}, {}),
     "drawn pixels": ("vae", DRAWN, C_VAE, {}),
@@ -65,7 +69,8 @@ def toy(spec: DataSpec, n: int = 40) -> Data:
     if spec.modality == "image":
         x = torch.randint(256, (n, *spec.shape), generator=random, dtype=torch.uint8)
         return Data(spec, x, y, "toy", dynamic=spec.levels == 2)
-    return Data(spec, torch.randn(n, *spec.shape, generator=random) * 0.3 + y[:, None], y, "toy")
+    x = torch.randn(n, *spec.shape, generator=random) * 0.3 + y[:, None]
+    return Data(spec, x, y, "toy", condition=x[:, :2] + 1 if spec.conditions else None)
 
 
 def trainer_of(name: str) -> Trainer:

@@ -58,7 +58,7 @@ class Alarm(Observer):
         index = torch.arange(n, device=data.device) * (len(data) // n)
         uniform = torch.full((n, *data.spec.shape), 0.5, device=data.device) if data.dynamic else None
         x, y = data.batch(index, uniform)
-        x, y = x.to(model.device), None if y is None or not model.classes else y.to(model.device)
+        x, y = x.to(model.device), None if y is None or not trainer.conditional else y.to(model.device)
         z = model.codes(0, n, seed=0).to(model.device)
         model.eval()
         made = model.mean(z, y).float().flatten(1)

@@ -97,6 +97,8 @@ def export(
         raise GenzooError(f"exporting to ONNX needs {' and '.join(missing)}: pip install 'genzoo[onnx]'")
     model = weights if isinstance(weights, Model) else load(weights, verbose=verbose)
     name = (model.config.recipe if model.config else "") or "this model"
+    if model.conditions:
+        raise UsageError(f"{name} is conditioned on numbers, and such models are not exported yet")
     if part == "encoder" and model.encoder is None:
         raise UsageError(f"{name} has no encoder: export its generator")
     chosen = [p for p in PARTS if part in (None, p) and (p == "generator" or model.encoder is not None)]

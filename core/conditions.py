@@ -1,0 +1,145 @@
+"""What conditional networks are told: a class label, numbers (a size, a pitch, an age), or both, as one tensor.
+
+It goes under the name ``y`` through models, objectives and networks: labels alone are int64 ``(B,)``; where there are
+numbers it is float32 ``(B, K)``, or ``(B, 1 + K)`` with the label first where there are classes too. Numbers are
+standardized: data units are ``number * spec.condition_scale + spec.condition_shift``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.core.errors import UsageError
+from genzoo.core.noise import generator
+from genzoo.core.spec import DataSpec
+
+if TYPE_CHECKING:
+    from genzoo.core.model import Model
+
+_BLOCK = 64  # conditions of samples are drawn in blocks of this many
+_CONDITION = -4  # stream of randomness, beside those of `genzoo.core.model`
+
+
+def joined(labels: Tensor | None, numbers: Tensor | None) -> Tensor | None:
+    """Labels ``(B,)`` and standardized numbers ``(B, K)`` as networks are told them."""
+    if numbers is None:
+        return labels
+    return numbers if labels is None else torch.cat([labels.to(numbers.dtype).unsqueeze(1), numbers], 1)
+
+
+def labels_of(y: Tensor) -> Tensor:
+    """The labels ``(B,)`` in what networks with classes are told."""
+    return y if y.dim() == 1 else y[:, 0].long()
+
+
+def numbers_of(y: Tensor | None, condition: int) -> Tensor:
+    """The numbers ``(B, K)`` in what networks are told.
+
+    Raises:
+        UsageError: if there are not as many.
+    """
+    if y is None or y.dim() != 2 or y.shape[1] not in (condition, condition + 1):
+        raise UsageError(f"this network is conditioned on {condition} numbers; give them for each observation")
+    return y[:, -condition:]
+
+
+def repeated(y: Tensor | None, times: int) -> Tensor | None:
+    """What networks are told, ``times`` over."""
+    return None if y is None else y.repeat(times, *[1] * (y.dim() - 1))
+
+
+def standardized(spec: DataSpec, numbers: Tensor) -> Tensor:
+    """Numbers in data units ``(B, K)`` as networks are told them, float32."""
+    scale, shift = (
+        torch.tensor(v, dtype=torch.float32, device=numbers.device)
+        for v in (spec.condition_scale, spec.condition_shift)
+    )
+    return (numbers.float() - shift) / scale
+
+
+def checked(spec: DataSpec, given: Any, n: int, what: str) -> Tensor:
+    """Conditions in data units, one for all ``(K,)`` or one for each ``(n, K)``, as float32 ``(n, K)`` on the CPU.
+
+    Raises:
+        UsageError: if they are not of that shape, or not finite.
+    """
+    names, wanted = ", ".join(spec.conditions), len(spec.conditions)
+    try:
+        numbers = torch.as_tensor(given, dtype=torch.float32, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"{what} takes conditions of {wanted} numbers ({names})") from None
+    if numbers.dim() == 1:
+        numbers = numbers.expand(n, -1)
+    if numbers.shape != (n, wanted):
+        raise UsageError(
+            f"{what} takes conditions of shape ({n}, {wanted}), or {wanted} numbers for all ({names}), "
+            f"not {tuple(numbers.shape)}"
+        )
+    if not torch.isfinite(numbers).all():
+        raise UsageError(f"{what} takes conditions that are finite numbers ({names})")
+    return numbers
+
+
+def told_of_samples(model: Model, n: int, labels: Any, condition: Any, seed: int) -> Tensor | None:
+    """What a model's networks are told of each of ``n`` samples, on the CPU, or None.
+
+    Without labels it cycles through the classes; without conditions they are normal, drawn in blocks, so that those of
+    sample i are a function of the seed.
+    """
+    y = labels_for(model, labels, n)
+    if model.classes and y is None:
+        y = torch.arange(n) % model.classes
+    if condition is not None or not model.conditions:
+        return _with_condition(model, y, condition, n)
+    blocks = range(math.ceil(n / _BLOCK))
+    drawn = [torch.randn(_BLOCK, model.conditions, generator=generator(seed, _CONDITION, i)) for i in blocks]
+    return joined(y, torch.cat(drawn)[:n] if drawn else torch.empty(0, model.conditions))
+
+
+def given(model: Model, labels: Any, condition: Any, n: int) -> Tensor | None:
+    """What a model's networks are told of ``n`` observations, on the CPU, or None.
+
+    Raises:
+        UsageError: if they need labels or conditions that are not given, or are given what they do not take.
+    """
+    if model.classes and labels is None:
+        raise UsageError(f"{model.called} is conditional: give the labels of its {model.classes} classes")
+    if model.conditions and condition is None:
+        raise UsageError(f"{model.called} is conditional: give its conditions ({', '.join(model.spec.conditions)})")
+    return _with_condition(model, labels_for(model, labels, n), condition, n)
+
+
+def _with_condition(model: Model, y: Tensor | None, condition: Any, n: int) -> Tensor | None:
+    if condition is None:
+        return y
+    if not model.conditions:
+        raise UsageError(f"{model.called} takes no conditions")
+    return joined(y, standardized(model.spec, checked(model.spec, condition, n, model.called)))
+
+
+def labels_for(model: Model, labels: Any, n: int) -> Tensor | None:
+    """Check labels, one for all or one for each; returns them as int64 ``(n,)`` on the CPU, or None.
+
+    Raises:
+        UsageError: if they are no labels of the model's classes.
+    """
+    if labels is None:
+        return None
+    if not model.classes:
+        raise UsageError(f"{model.called} is not conditional: it takes no labels")
+    array = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"labels are whole numbers from 0 to {model.classes - 1}, not {array.dtype}")
+    y = torch.as_tensor(array)
+    y = y.long().expand(n) if y.dim() == 0 else y.long()
+    if y.shape != (n,):
+        raise UsageError(f"{n} labels are needed, one per observation, not an array of shape {tuple(y.shape)}")
+    wrong = y[(y < 0) | (y >= model.classes)]
+    if len(wrong):
+        raise UsageError(f"label {wrong[0].item()} is out of range: the classes are 0 to {model.classes - 1}")
+    return y
