@@ -85,6 +85,8 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
             outputs = c.outputs if isinstance(c.outputs, tuple) else (c.outputs,)
             beside = latent.numbers if isinstance(c.beside, str) else c.beside
             told = (classes, condition) if c.labels else (0, 0)
+            if condition and not c.labels and c.inputs != "codes":
+                raise UsageError(f"objective {name!r} tells its critic no numbers as conditions, which this data has")
             ports = Ports(inputs, outputs, told[0], c.penalized, beside, told[1])
             judges[c.name] = made = make(c.kind, NETWORKS[c.kind], ports)
             if beside and "beside" not in signature(made.forward).parameters:

@@ -141,7 +141,7 @@ class Adversarial(Objective):
 
         made = outputs(nets.model.mean(noise["z"], batch.y), "fake")
         real = outputs(batch.x, "real") if self.paired else None
-        terms = {"adversarial": self.generator_loss(made, real)} | self.further(player, None, made, batch.y)
+        terms = {"adversarial": self.generator_loss(made, real)} | self.further(player, None, made, batch.labels)
         return self._loss(nets.critic, terms)
 
     def judge(self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> Loss:
@@ -158,7 +158,7 @@ class Adversarial(Objective):
         together = critic.ports.per_observation and not critic.mixes
         judged = Judged(score, batch, fake, sides, together=together, pack=self.pack)
         terms = {"adversarial": self.critic_loss(judged.real_outputs, judged.fake_outputs)}
-        terms |= self.further("critic", judged.real_outputs, judged.fake_outputs, batch.y)
+        terms |= self.further("critic", judged.real_outputs, judged.fake_outputs, batch.labels)
         terms |= self.penalty(critic, batch, fake, noise)
         for name, r in due.items():
             judged.noise = {k[len(name) + 1 :]: v for k, v in noise.items() if k.startswith(f"{name}.")}
