@@ -136,7 +136,7 @@ def labels_for(model: Model, labels: Any, n: int) -> Tensor | None:
     if array.dtype.kind not in "iu":
         raise UsageError(f"labels are whole numbers from 0 to {model.classes - 1}, not {array.dtype}")
     y = torch.as_tensor(array)
-    y = y.long().expand(n) if y.dim() == 0 else y.long()
+    y = y.long().repeat(n) if y.dim() == 0 else y.long()
     if y.shape != (n,):
         raise UsageError(f"{n} labels are needed, one per observation, not an array of shape {tuple(y.shape)}")
     wrong = y[(y < 0) | (y >= model.classes)]
