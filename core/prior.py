@@ -91,6 +91,18 @@ def straight(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return torch.lerp(a[:, None], b[:, None], t.view(1, -1, *[1] * (a.dim() - 1)))
 
 
+def normal_quantiles(uniform: Tensor, truncation: float | None = None) -> Tensor:
+    """Turn uniform numbers in [0, 1) into standard normal ones, all within ± a truncation if there is one."""
+    # Float32 numbers in [0, 1) are multiples of 2^-24: the middle of each step is never 0 or 1.
+    u = uniform.double() + 2**-25
+    if truncation is not None:
+        low = 0.5 * math.erfc(truncation / math.sqrt(2))
+        u = low + u * (1 - 2 * low)
+    # The quantile function, as ndtri, with the same bits once it is rounded, and quicker.
+    z: Tensor = torch.erfinv(u.mul_(2).sub_(1)).mul_(math.sqrt(2))
+    return z.to(uniform.dtype)
+
+
 class NormalPrior(Prior):
     """The standard normal."""
 
@@ -105,15 +117,8 @@ class NormalPrior(Prior):
         return draws.normal(*self.latent.shape)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-        """Quantiles of a normal, cut off at ± the truncation."""
-        # Float32 numbers in [0, 1) are multiples of 2^-24: the middle of each step is never 0 or 1.
-        u = uniform.double() + 2**-25
-        if truncation is not None:
-            low = 0.5 * math.erfc(truncation / math.sqrt(2))
-            u = low + u * (1 - 2 * low)
-        # The quantile function, as ndtri, with the same bits once it is rounded, and quicker.
-        z: Tensor = torch.erfinv(u.mul_(2).sub_(1)).mul_(math.sqrt(2))
-        return z.to(uniform.dtype)
+        """Quantiles, cut off at ± the truncation."""
+        return normal_quantiles(uniform, truncation)
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         """Great circles, which keep to the shell where a normal has its mass."""

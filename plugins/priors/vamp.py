@@ -1,0 +1,75 @@
+"""VampPrior: a mixture of the posteriors of learned pseudo-inputs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.errors import UsageError
+from genzoo.core.model import Model
+from genzoo.core.options import option
+from genzoo.core.posterior import Posterior
+from genzoo.core.prior import Prior, normal_quantiles
+from genzoo.registry import declare
+
+declare.recipe(
+    "vamp-vae",
+    summary="VAE whose prior is a mixture of posteriors of learned pseudo-inputs",
+    paper="arXiv:1705.07120",
+    tags=("vae",),
+    objective="vae",
+    generator="conv",
+    encoder="conv",
+    options={"train.validation": 0.05},
+    presets={"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
+    prior="vamp",
+)
+
+
+@declare.prior("vamp", paper="arXiv:1705.07120", tags=("vae",))
+class Vamp(Prior):
+    """VampPrior: p(z) = 1/K Σ q(z|u_k) with learned pseudo-inputs u_k, of one class after the other if conditional."""
+
+    @dataclass(frozen=True)
+    class Options(Prior.Options):
+        """Options of the VampPrior."""
+
+        components: int = option(100, "K, pseudo-inputs", low=1)
+
+    options: Options
+
+    def attach(self, model: Model) -> None:
+        """Learn pseudo-inputs of the data's shape."""
+        super().attach(model)
+        if model.head is None or not hasattr(model.head(torch.zeros(1, *model.head.input_shape)), "log_var"):
+            raise UsageError("the vamp prior is a mixture of normal posteriors: use --posterior normal")
+        self.inputs = nn.Parameter(torch.randn(self.options.components, *model.spec.shape))
+
+    def _mixture(self) -> Posterior:
+        (model,) = self.of
+        assert model.encoder is not None
+        assert model.head is not None
+        classes = torch.arange(len(self.inputs), device=self.inputs.device) % model.classes if model.classes else None
+        x = torch.tanh(self.inputs) if model.spec.levels else self.inputs
+        q: Posterior = model.head(model.encoder(x, classes))
+        return q
+
+    def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Of the mixture."""
+        each = self._mixture().log_prob(z.unsqueeze(-1 - len(self.latent.shape)))  # (..., B, K)
+        return torch.logsumexp(each, -1) - math.log(len(self.inputs))
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """A number that picks the component, and the code's."""
+        return (1 + self.latent.numbers,)
+
+    def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
+        """Pick a pseudo-input and draw from its posterior, whose normal numbers are cut off at the truncation."""
+        normal = normal_quantiles(uniform[:, 1:], truncation).view(-1, *self.latent.shape).to(self.inputs)
+        k = (uniform[:, 0].to(self.inputs) * len(self.inputs)).long().clamp(max=len(self.inputs) - 1)
+        q = self._mixture()
+        return q.mean[k] + torch.exp(0.5 * q.log_var[k]) * normal  # type: ignore[attr-defined]
