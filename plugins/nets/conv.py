@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from genzoo.core.conditions import labels_of, numbers_of
@@ -79,6 +80,8 @@ class Conv(Network):
         refuse_batch_norm(ports, o.norm)
         self.image = self._image()
         self.sizes = ladder(*self.image[1:])
+        if len(self._code()) == 3:
+            self.sizes = self.sizes[: self._rung(self._code()) + 1]
         self.channels = [self.image[0], *(min(o.width * 2**i, o.max_width) for i in range(len(self.sizes) - 1))]
 
     def _image(self) -> tuple[int, int, int]:
@@ -93,6 +96,19 @@ class Conv(Network):
                 f"conv {verb} images of {SMALLEST} to {LARGEST} pixels a side, not {size}; resize, or use mlp"
             )
         return shape
+
+    def _code(self) -> tuple[int, ...]:
+        """Return the shape of codes, of what makes or reads them."""
+        if isinstance(self, Generator):
+            return self.ports.inputs
+        return self.ports.outputs if isinstance(self, Encoder) else ()
+
+    def _rung(self, code: tuple[int, ...]) -> int:
+        """Return the number of the resolution that codes ``(channels, height, width)`` lie on, or refuse them."""
+        if code[1:] in self.sizes[1:]:
+            return self.sizes.index((code[1], code[2]))
+        there = " or ".join(f"{h}x{w}" for h, w in self.sizes[1:])
+        raise UsageError(f"conv has codes on a grid of {there}, or flat ones, not of shape {code}: set latent.grid")
 
     def _after(self, channels: int, *, normed: bool = True) -> list[nn.Module]:
         """Return what follows a hidden layer: norm, activation, dropout, residual blocks."""
@@ -141,7 +157,8 @@ def _steps(small: Size, large: Size) -> tuple[Size, Size]:
 class ConvGenerator(Conv, Generator):
     """Code → linear → smallest resolution → transposed convolutions → image.
 
-    Takes a flat code, to which labels are appended as one-hot numbers.
+    Takes a flat code, to which labels are appended as one-hot numbers; or a grid of codes that is one of its
+    resolutions, to which labels are appended as one-hot planes.
     """
 
     @dataclass(frozen=True)
@@ -150,12 +167,15 @@ class ConvGenerator(Conv, Generator):
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
-        if len(ports.inputs) != 1:
-            raise UsageError(f"conv takes flat codes of shape (size,), not {ports.inputs}; use a flat latent")
         channels, sizes, scale = self.channels, self.sizes, initial_gain(self.options)
         self.start = (channels[-1], *sizes[-1])
         # Unlike a convolution's, this bias differs by position, so a norm after it takes nothing away.
-        self.linear = nn.Linear(ports.inputs[0] + ports.classes + ports.condition, math.prod(self.start))
+        told = ports.classes + ports.condition
+        self.linear: nn.Linear | nn.Conv2d
+        if len(ports.inputs) == 3:
+            self.linear = nn.Conv2d(ports.inputs[0] + told, channels[-1], 3, padding=1)
+        else:
+            self.linear = nn.Linear(ports.inputs[0] + told, math.prod(self.start))
         variance_preserving(self.linear, min(scale, 1.0))
         layers = self._after(channels[-1])
         for i in range(len(sizes) - 1, 0, -1):
@@ -169,7 +189,13 @@ class ConvGenerator(Conv, Generator):
         self.layers = sequence(layers)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Map codes ``(B, size)`` to data parameters ``(B, *ports.outputs)``."""
+        """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
+        if len(self.ports.inputs) == 3:
+            told = with_label(z[:, :0], y, self.ports.classes, self.ports.condition)
+            grid: Tensor = self.layers(
+                self.linear(torch.cat([z, told[:, :, None, None].expand(-1, -1, *z.shape[2:])], 1))
+            )
+            return grid
         image: Tensor = self.layers(
             shaped(self.linear(with_label(z, y, self.ports.classes, self.ports.condition)), self.start)
         )
@@ -198,7 +224,11 @@ class Reader(Conv):
         if self.told is not None:
             nn.init.normal_(self.told.weight, 0.0, a / math.sqrt(channels[0] + 1))
         self.beside = nn.Linear(ports.beside, channels[1], bias=False) if ports.beside else None
-        self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), ports.output_size)
+        self.head: nn.Linear | nn.Conv2d
+        if len(self._code()) == 3:
+            self.head = nn.Conv2d(channels[-1], ports.outputs[0], 1)
+        else:
+            self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), ports.output_size)
 
     @property
     def planes(self) -> int:
@@ -239,13 +269,11 @@ class ConvEncoder(Reader, Encoder):
     class Options(Conv.Options):
         """Options of the encoder."""
 
-    def __init__(self, ports: Ports, options: Options | None = None) -> None:
-        super().__init__(ports, options)
-        if len(ports.outputs) == 3:
-            raise UsageError(f"conv makes flat codes, not codes of shape {ports.outputs}; use a flat latent")
-
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Map images ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
+        if isinstance(self.head, nn.Conv2d):
+            grid: Tensor = self.head(self.features(x, y).unflatten(1, (-1, *self.sizes[-1])))
+            return grid
         return shaped(self.head(self.features(x, y)), self.ports.outputs)
 
 
@@ -268,7 +296,7 @@ class ConvCritic(Reader, Critic):
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
         projects = (ports.classes or ports.condition) and not self.reads_condition
-        size = self.head.in_features
+        size = self.channels[-1] * math.prod(self.sizes[-1])
         self.projection = Projection(ports.classes, size, ports.output_size, ports.condition) if projects else None
         if self.options.spectral_norm:
             normalize_spectrally(self)

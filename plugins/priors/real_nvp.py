@@ -40,6 +40,7 @@ class RealNVP(Prior):
             kept, moved = (a, latent.size - a) if i % 2 == 0 else (latent.size - a, a)
             last = nn.Linear(w, 2 * moved)
             nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # it starts as the standard normal
             self.nets.append(nn.Sequential(nn.Linear(kept, w), nn.ReLU(), nn.Linear(w, w), nn.ReLU(), last))
 
     def _split(self, z: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

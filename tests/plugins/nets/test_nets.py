@@ -402,8 +402,8 @@ def test_conv_refuses_what_is_no_image_of_its_sizes():
     refused(ConvEncoder, (2,), (8,), "conv reads images .*; use mlp for vectors")
     refused(ConvCritic, (1, 7, 28), (1,), "conv reads images of 8 to 128 pixels a side, not 7x28; resize")
     refused(ConvGenerator, (8,), (1, 28, 129), "not 28x129; resize")
-    refused(ConvGenerator, (4, 7, 7), (1, 28, 28), r"flat codes of shape \(size,\), not \(4, 7, 7\)")
-    refused(ConvEncoder, (1, 28, 28), (4, 7, 7), "conv makes flat codes")
+    refused(ConvGenerator, (4, 6, 6), (1, 28, 28), r"grid of 14x14 or 7x7, or flat ones, not of shape \(4, 6, 6\)")
+    refused(ConvEncoder, (1, 28, 28), (4, 28, 28), "set latent.grid")
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -425,3 +425,28 @@ def test_defaults_that_differ_by_network():
         "none",
     )
     assert math.isclose(gain("leaky-relu"), nn.init.calculate_gain("leaky_relu", 0.2))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("grid", [14, 7])
+def test_codes_on_a_grid_keep_their_place(grid, classes):
+    """A code reaches pixels around its place only, and is made from pixels around it only."""
+    y = torch.zeros(1, dtype=torch.long) if classes else None
+    make = ConvGenerator(Ports((4, grid, grid), (1, 28, 28), classes), ConvGenerator.Options(norm="none")).eval()
+    z = torch.randn(1, 4, grid, grid)
+    moved = z.clone()
+    moved[0, :, 2, 3] += 1
+    change = (make(moved, y) - make(z, y)).abs()[0, 0] > 1e-7
+    step = 28 // grid
+    rows, columns = change.nonzero().unbind(1)
+    assert step - 3 <= rows.min() <= 2 * step
+    assert 3 * step - 1 <= rows.max() < 4 * step + 3
+    assert 2 * step - 3 <= columns.min()
+    assert columns.max() < 5 * step + 3
+    read = ConvEncoder(Ports((1, 28, 28), (6, grid, grid), classes), ConvEncoder.Options(norm="none")).eval()
+    x = torch.randn(1, 1, 28, 28)
+    other = x.clone()
+    other[0, 0, 14, 14] += 1
+    change = (read(other, y) - read(x, y)).abs().amax(1)[0] > 1e-7
+    assert change.any()
+    assert change.sum() <= 9

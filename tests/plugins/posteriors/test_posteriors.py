@@ -15,7 +15,7 @@ from genzoo.plugins.posteriors.hamiltonian import HamiltonianHead
 from genzoo.plugins.posteriors.iaf import IAF
 from genzoo.plugins.posteriors.normal import Normal as NormalHead
 
-HAMILTONIAN = [(3, 0.01, 0.3), (3, 0.2, 1.0), (5, 0.15, 0.1), (0, 0.1, 0.3)]
+HAMILTONIAN = [(3, 0.01, 0.3), (3, 0.2, 1.0), (4, 0.1, 0.6), (0, 0.1, 0.3)]
 HEADS = {
     "normal": lambda d: NormalHead(Latent(d)),
     "iaf": lambda d: IAF(Latent(d), IAF.Options(depth=3, width=8, context=2)),
@@ -35,6 +35,11 @@ class Wide(Encoder):
 
     def forward(self, x, y=None):
         return torch.cat([self.inner(x), x[:, : self.more]], 1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
 
 
 def perturbed(head, scale=0.3):
@@ -61,7 +66,8 @@ def modelled(linear_gaussian):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_the_weights_average_to_p_of_x_at_any_parameters(modelled, name):
-    oracle = modelled(perturbed(HEADS[name](2)))
+    # A flow's gates make a normal narrower, and a proposal narrower than the posterior has weights of no variance.
+    oracle = modelled(perturbed(HEADS[name](2), 0.2), wide=2.2 if name == "iaf" else 1.1)
     x, n = oracle.data(1), 20_000
     head = oracle.model.head
     eps = torch.randn(n, 1, *head.noise_shape, generator=torch.Generator().manual_seed(0))
@@ -104,7 +110,7 @@ def test_a_flow_scores_its_samples_by_inverting_itself_and_by_the_jacobian():
     eps = torch.randn(7, 5, 4, generator=random)
     z, log_q = q.sample_with_log_prob(eps)
     torch.testing.assert_close(q.sample(eps), z)
-    torch.testing.assert_close(q.log_prob(z), log_q, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(q.log_prob(z), log_q, atol=5e-3, rtol=1e-3)
     one = head(torch.randn(1, 11, generator=random))
     e = eps[0, :1]
     jacobian = torch.autograd.functional.jacobian(lambda e: one.sample(e), e).reshape(4, 4)
@@ -116,13 +122,13 @@ def test_a_flow_scores_its_samples_by_inverting_itself_and_by_the_jacobian():
 
 def test_leapfrog_steps_raise_the_bound_of_a_posterior_that_is_off(modelled):
     bounds = []
-    for steps in (0, 10):
-        oracle = modelled(HamiltonianHead(Latent(2), HamiltonianHead.Options(steps, 0.15, 1.0)), off=0.8)
+    for steps in (0, 5):
+        oracle = modelled(HamiltonianHead(Latent(2), HamiltonianHead.Options(steps, 0.1, 0.5)), off=0.8)
         eps = torch.randn(1, 500, 4, generator=torch.Generator().manual_seed(0))
         x = oracle.to_model(oracle.data(1)).expand(500, 4)
         with torch.no_grad():
             bounds.append(oracle.model.log_weights(x, None, eps).mean().item())
-    assert bounds[0] + 0.2 < bounds[1] < oracle.log_p(oracle.data(1)).item()
+    assert bounds[0] + 0.4 < bounds[1] < oracle.log_p(oracle.data(1)).item()
 
 
 def test_gradients_reach_the_step_sizes_and_the_gates(modelled):
