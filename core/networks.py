@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
 from genzoo.core.mixed_precision import in_bfloat16
+from genzoo.core.spec import DataSpec, Latent
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,20 @@ class Generator(Network):
     """
 
     codeless: bool = False
+
+    @classmethod
+    def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
+        """Say the shape of its codes, where that follows from data and network; by default as it is asked for.
+
+        Args:
+            spec: the data.
+            latent: codes as the recipe has them; sizes that a user gives are not asked about.
+            options: the generator's.
+
+        Returns:
+            ``(size,)``, or ``(size, grid, grid)``.
+        """
+        return latent.shape
 
     @abstractmethod
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import Latent
 
 if TYPE_CHECKING:
@@ -174,3 +174,31 @@ class NormalHead(PosteriorHead):
         """Split into mean and log variance."""
         mean, log_var = numbers.float().chunk(2, dim=1)
         return DiagonalNormal(mean, log_var)
+
+
+class TokenHead(PosteriorHead):
+    """Base of discrete posteriors: a code is one of a few vectors at each of its places.
+
+    Its log densities are log probabilities, so the model's prior must be `genzoo.core.prior.Prior.discrete` too.
+
+    Attributes:
+        codes: vectors to choose from.
+        places: how many are chosen for one observation; of a grid row by row.
+    """
+
+    codes: int
+    places: int
+
+    def attach(self, model: Model) -> None:
+        """Refuse a prior that is a density."""
+        super().attach(model)
+        if not model.prior.discrete:
+            raise UsageError("this posterior's codes are discrete: use --prior uniform-codes, or another discrete one")
+
+    @abstractmethod
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Codes ``(B, *latent.shape)`` of tokens, int64 ``(B, places)``."""
+
+    @abstractmethod
+    def tokens_of(self, z: Tensor) -> Tensor:
+        """Tokens, int64 ``(..., places)``, whose vectors are nearest to codes ``(..., *latent.shape)``."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genzoo.core.errors import UsageError
 from genzoo.core.math.estimates import spherical
 from genzoo.core.noise import Draws
-from genzoo.core.posterior import normal_log_prob
+from genzoo.core.posterior import TokenHead, normal_log_prob
 from genzoo.core.spec import Latent
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ class Prior(nn.Module, ABC):
     """p(z), or p(z|y) of a conditional model. Subclasses declare a nested frozen dataclass ``Options``.
 
     Attributes:
+        discrete: whether `log_prob` gives probabilities of codes that are among a few, not densities.
         family: what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it.
         of: the model that it belongs to, in a tuple, so that the model is no part of its own part.
     """
 
+    discrete: bool = False
     family: str = ""
 
     @dataclass(frozen=True)
@@ -84,6 +86,34 @@ class Prior(nn.Module, ABC):
         """Refuse a truncation."""
         if truncation is not None:
             raise UsageError("truncation keeps normal numbers near their mean, and this model's prior is made of none")
+
+
+class TokenPrior(Prior):
+    """Base of priors over the tokens of a `genzoo.core.posterior.TokenHead`, one uniform number each."""
+
+    discrete = True
+
+    def attach(self, model: Model) -> None:
+        """Refuse a posterior without tokens."""
+        super().attach(model)
+        if not isinstance(model.head, TokenHead):
+            raise UsageError("this prior is over tokens: use --posterior vq, or another discrete one")
+        self._head = (model.head,)
+
+    @property
+    def head(self) -> TokenHead:
+        """The posterior's head, which knows the codes of tokens."""
+        return self._head[0]
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """A number for every token."""
+        return (self.head.places,)
+
+    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Straight lines, each point at the nearest tokens' codes."""
+        tokens = self.head.tokens_of(straight(a, b, t).flatten(0, 1))
+        return self.head.embed(tokens).view(len(a), len(t), *self.latent.shape)
 
 
 def straight(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from genzoo.core.conditions import labels_of, numbers_of
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
 from genzoo.core.options import option
+from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.nets.blocks import (
     ACTIVATIONS,
     Projection,
@@ -165,6 +166,15 @@ class ConvGenerator(Conv, Generator):
     class Options(Conv.Options):
         """Options of the generator."""
 
+    @classmethod
+    def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
+        """A grid of codes lies on the resolution that is nearest to the recipe's."""
+        square = [h for h, w in ladder(*spec.shape[1:])[1:] if h == w] if latent.grid and len(spec.shape) == 3 else []
+        if not square:
+            return latent.shape
+        grid = min(square, key=lambda size: abs(size - latent.grid))
+        return (latent.size, grid, grid)
+
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
         channels, sizes, scale = self.channels, self.sizes, initial_gain(self.options)
@@ -272,7 +282,7 @@ class ConvEncoder(Reader, Encoder):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Map images ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
         if isinstance(self.head, nn.Conv2d):
-            grid: Tensor = self.head(self.features(x, y).unflatten(1, (-1, *self.sizes[-1])))
+            grid: Tensor = self.head(shaped(self.features(x, y), (-1, *self.sizes[-1])))
             return grid
         return shaped(self.head(self.features(x, y)), self.ports.outputs)
 

@@ -55,7 +55,7 @@ class Hamiltonian(DiagonalNormal):
 
     def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Log q₀(z₀) + log N(γ) - log N(ρ_K): leapfrog keeps volume, and so do all temperings together."""
-        start, gamma = eps.unflatten(-1, (2, *self.mean.shape[1:])).unbind(-1 - len(self.mean.shape[1:]))
+        start, gamma = (e.view(*e.shape[:-1], *self.mean.shape[1:]) for e in eps.chunk(2, -1))
         z, o, dims = super().sample(start), self.head.options, tuple(range(1 - self.mean.dim(), 0))
         log_q = self.log_prob(z) + normal_log_prob(gamma).sum(dims)
         step, root = self.head.log_step.exp(), o.beta**0.5

@@ -31,6 +31,9 @@ declare.recipe(
 class Gate(nn.Module):
     """Log σ and m, whose number i goes by the context and the numbers of z before i (masks: arXiv:1502.03509)."""
 
+    reads: Tensor
+    gives: Tensor
+
     def __init__(self, size: int, width: int, context: int) -> None:
         super().__init__()
         order, unit = torch.arange(size), torch.arange(width) % max(size - 1, 1)

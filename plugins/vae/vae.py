@@ -81,13 +81,18 @@ class VAE(Variational):
         coupled, gathered = coupled_terms(model, "nll"), gathered_terms(model, "nll")
         weights = {"kl": noise.get("beta", self.beta)}
         if not self.options.free_bits:
-            return Loss({"nll": nll, "kl": kl, **q.cost}, weights, coupled, gathered=gathered)
+            return Loss({"nll": nll, "kl": kl, **q.cost}, weights, coupled, gathered=gathered, sums=q.sums)
         free = self.options.free_bits
         # Of the code as a whole, where its KL does not come apart.
         each, free = (q.kl(), free) if model.closed(q) else (kl[:, None], free * model.latent.numbers)
         paid = whole(each).mean(0).clamp(min=free).sum().expand(len(kl))
         terms, shown = {"nll": nll, "kl": paid, **q.cost}, {"raw kl": kl}
-        return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"))
+        return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"), q.sums)
+
+    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
+        """Let the posterior follow what it found (a codebook)."""
+        if nets.model.head is not None:
+            nets.model.head.after_step(seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """The negative evidence lower bound itself, with neither weights nor free bits nor costs, in nats."""

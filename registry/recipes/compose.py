@@ -127,9 +127,20 @@ def compose(
             }:
                 parts[kind] = made  # the normal one is what a composition has that says nothing
 
-    latent = Latent(**options("latent", options_of(Latent)))
+    latent = _latent(registry, spec, parts["generator"], Latent(**options("latent", options_of(Latent))), given)
     train = TrainOptions(**options("train", list(_TRAIN.values())))
     return Config(entry.name if entry else name, spec, latent, bool(conditional), parts, train, lists)
+
+
+def _latent(registry: Registry, spec: DataSpec, part: Part, latent: Latent, given: Mapping[str, Any]) -> Latent:
+    """The code space as a generator wants it, but for what the user gave."""
+    from genzoo.core.networks import Generator
+
+    found = registry.get("generator", part.name, prefer=(part.plugin, part.distribution))
+    cls: Any = registry.load(found, Generator)
+    shape = cls.code_shape(spec, latent, cls.Options(**part.options))
+    told = {"size": shape[0], "grid": shape[1] if len(shape) > 1 else 0}
+    return replace(latent, **{k: v for k, v in told.items() if f"latent.{k}" not in given})
 
 
 def _listed(

@@ -1,4 +1,4 @@
-"""Checks of likelihoods and priors: that they are distributions, and that their gradients are true."""
+"""Checks of likelihoods: that they are distributions, and that their gradients are true."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
-from genzoo.core.noise import Draws
-from genzoo.core.prior import Prior
-from genzoo.core.spec import DataSpec, Latent
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import Case, attempt, gap, said, seeded, shape_text
 from genzoo.plugins.apps.kit.dispatch_checks import all_on_meta, elsewhere, no_doubles
-from genzoo.plugins.apps.kit.findings import Fault, Skip
+from genzoo.plugins.apps.kit.findings import Fault
 
 ONE = (  # a single number, whose distribution can be summed
     DataSpec("image", (1, 1, 1), levels=2, scale=(0.5,), shift=(0.5,)),
@@ -246,20 +244,3 @@ def variants(case: Case) -> None:
                 raise Fault(
                     "log-probabilities of shape (B,)", shape_text(log_p.shape), "sum over the data", f"{where}, {name}"
                 )
-
-
-def prior(case: Case) -> None:
-    """A prior draws codes of the latent's shape, scores them, and turns uniform numbers into them."""
-    if not issubclass(case.cls, Prior):
-        raise Fault("a subclass of genzoo.core.prior.Prior", case.cls.__name__, "derive it from that")
-    latent = Latent(4)
-    p = case.cls(latent)
-    z = p.draw(Draws(5, "cpu").at(0, 0, 0))
-    u = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
-    for name, made in (("draw", z), ("sample", p.sample(u))):
-        if tuple(made.shape) != (5, 4) or not torch.isfinite(made).all():
-            raise Fault(f"{name} to give finite codes (5, 4)", shape_text(made.shape), "give (B, *latent.shape)")
-    if tuple(p.log_prob(z).shape) != (5,):
-        raise Fault("log-probabilities of shape (B,)", shape_text(p.log_prob(z).shape), "sum over the code")
-    if not torch.equal(p.sample(u), p.sample(u)):
-        raise Skip("it draws anew")

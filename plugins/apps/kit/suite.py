@@ -66,8 +66,14 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "round-trip": "likelihood_checks:round_trip",
         "variants": "likelihood_checks:variants",
     },
-    **dict.fromkeys(("posterior", "regularizer", "augmentation"), _CLASS),
-    "prior": {**_CLASS, "draws": "likelihood_checks:prior"},
+    **dict.fromkeys(("regularizer", "augmentation"), _CLASS),
+    "posterior": {
+        **_CLASS,
+        "sampled": "code_checks:sampled",
+        "dense": "code_checks:dense",
+        "bounded": "code_checks:bounded",
+    },
+    "prior": {**_CLASS, "drawn": "code_checks:drawn", "total": "code_checks:total"},
     "dataset": {
         **_CLASS,
         "spec": "dataset_checks:spec",

@@ -19,10 +19,7 @@ HAMILTONIAN = [(3, 0.01, 0.3), (3, 0.2, 1.0), (4, 0.1, 0.6), (0, 0.1, 0.3)]
 HEADS = {
     "normal": lambda d: NormalHead(Latent(d)),
     "iaf": lambda d: IAF(Latent(d), IAF.Options(depth=3, width=8, context=2)),
-    **{
-        f"hamiltonian {o}": lambda d, o=o: HamiltonianHead(Latent(d), HamiltonianHead.Options(*o))
-        for o in HAMILTONIAN
-    },
+    **{f"hamiltonian {o}": lambda d, o=o: HamiltonianHead(Latent(d), HamiltonianHead.Options(*o)) for o in HAMILTONIAN},
 }
 
 
