@@ -18,11 +18,7 @@ declare.recipe(
     summary="VAE whose posterior follows the gradient of log p(x, z) for a few leapfrog steps",
     paper="arXiv:1805.11328",
     tags=("vae",),
-    objective="vae",
-    generator="conv",
-    encoder="conv",
-    options={"train.validation": 0.05},
-    presets={"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
+    like="vae",
     posterior="hamiltonian",
 )
 

@@ -19,11 +19,7 @@ declare.recipe(
     summary="VAE whose posterior is an inverse autoregressive flow",
     paper="arXiv:1606.04934",
     tags=("vae", "flow"),
-    objective="vae",
-    generator="conv",
-    encoder="conv",
-    options={"train.validation": 0.05},
-    presets={"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
+    like="vae",
     posterior="iaf",
 )
 

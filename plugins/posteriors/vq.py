@@ -20,13 +20,11 @@ declare.recipe(
     summary="VAE whose code is a grid of vectors from a learned book",
     paper="arXiv:1711.00937",
     tags=("vae", "quantizer"),
-    objective="vae",
-    generator="conv",
-    encoder="conv",
+    like="vae",
     posterior="vq",
     prior="uniform-codes",
-    options={"train.validation": 0.05, "latent.size": 32, "latent.grid": 7},
-    presets={"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 4, "latent.grid": 0}},
+    options={"latent.size": 32, "latent.grid": 7},
+    presets={"vector": {"latent.size": 4, "latent.grid": 0}},
 )
 
 OFFERS = 1024  # least number of codes that observations are offered to, so that few get more than one

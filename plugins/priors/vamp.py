@@ -20,11 +20,7 @@ declare.recipe(
     summary="VAE whose prior is a mixture of posteriors of learned pseudo-inputs",
     paper="arXiv:1705.07120",
     tags=("vae",),
-    objective="vae",
-    generator="conv",
-    encoder="conv",
-    options={"train.validation": 0.05},
-    presets={"vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2}},
+    like="vae",
     prior="vamp",
 )
 

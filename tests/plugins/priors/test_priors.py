@@ -13,8 +13,8 @@ from genzoo.core.noise import Draws
 from genzoo.core.prior import NormalPrior
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.posteriors.hamiltonian import HamiltonianHead
-from genzoo.plugins.priors.normal import Normal as NormalPart
 from genzoo.plugins.priors.real_nvp import RealNVP
+from genzoo.plugins.priors.standard_normal import Normal as NormalPart
 from genzoo.plugins.priors.vamp import Vamp
 
 
