@@ -120,7 +120,8 @@ class Autoregressive(Likelihood):
 
     def next_logits(self, params: Tensor, x: Tensor, place: tuple[int, ...], state: dict[str, Any]) -> Tensor:
         """`logits` at one place, ``(B, levels)``; places come in order, and what saves work goes to ``state``."""
-        return self.logits(params, x)[(slice(None), *place)]
+        at: Any = (slice(None), *place)
+        return self.logits(params, x)[at]
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Exact log-probability in nats, ``(B,)``, by teacher forcing."""
@@ -136,7 +137,7 @@ class Autoregressive(Likelihood):
             uniform = torch.rand((len(params), *self.spec.shape), generator=generator, device=params.device)
         x, state = torch.zeros_like(uniform), dict[str, Any]()
         for place in self.places():
-            at = (slice(None), *place)
+            at: Any = (slice(None), *place)
             cumulative = torch.softmax(self.next_logits(params, x, place, state).float(), -1).cumsum(-1)
             index = (uniform[at][:, None] >= cumulative[:, :-1]).sum(-1)
             x[at] = index / (self.levels - 1) * 2 - 1

@@ -23,6 +23,8 @@ class MaskedConv(nn.Conv2d):
     place, and with ``own`` itself.
     """
 
+    mask: Tensor
+
     def __init__(self, inputs: int, outputs: int, kernel: int, groups: int, own: bool) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
         mask, middle = torch.zeros(outputs, inputs, kernel, kernel), kernel // 2
@@ -35,7 +37,8 @@ class MaskedConv(nn.Conv2d):
             self.weight.mul_((inputs * kernel**2 / mask[-1].sum().clamp(min=1)).sqrt() * mask)  # as wide as is seen
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
+        found: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
+        return found
 
 
 @declare.likelihood("pixelcnn", paper="arXiv:1606.05328", modalities=("image",), tags=("autoregressive",))
@@ -96,7 +99,7 @@ class PixelCNN(Autoregressive):
         (k, i, j), p = place, self.options.kernel // 2
         b, (_, height, width) = len(x), self.spec.shape
         if not state:
-            layers: list[MaskedConv] = [self.first, *self.layers, self.last]  # type: ignore[list-item]
+            layers: list[MaskedConv] = [self.first, *self.layers, self.last]
             state["weights"] = [(layer.weight * layer.mask).flatten(1) for layer in layers]
             state["told"] = [told(params.float()) for told in self.told]
             state["kept"] = [x.new_zeros(b, c.in_channels, height + 2 * p, width + 2 * p) for c in layers[:-1]]

@@ -27,4 +27,5 @@ class ConstantGenerator(Generator):
         """Map codes ``(B, …)`` to the same parameters ``(B, *ports.outputs)``."""
         if not self.ports.classes:
             return self.numbers.expand(len(z), *self.ports.outputs)
-        return torch.tensordot(one_hot(y, self.ports.classes, self.numbers), self.numbers, 1)
+        found: Tensor = torch.tensordot(one_hot(y, self.ports.classes, self.numbers), self.numbers, 1)
+        return found

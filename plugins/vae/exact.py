@@ -29,7 +29,7 @@ declare.recipe(
 class MaximumLikelihood(Objective):
     """Maximum likelihood: maximize log p(x), or log p(x|y), of a likelihood that needs no code."""
 
-    def plan(self, spec: DataSpec) -> Plan:
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         return Plan(likelihood=True)
 
     def players(self) -> tuple[Player, ...]:
