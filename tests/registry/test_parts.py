@@ -144,7 +144,7 @@ def test_layers_settle_lists_and_their_options(registry: Registry) -> None:
         ("open", {"regularizer.bare.weight": 1}, ["of a regularizer that is not there", "--regularizer bare"]),
         ("open", {"regularizer.ridge.wait": 1}, ["no option 'wait'", "'weight'"]),
         ("vae", {"posterior": "wide", "posterior.scale": -1}, ["posterior.scale must be at least 0"]),
-        ("vae", {"prior": "vamp"}, ["there is no prior 'vamp'"]),
+        ("vae", {"prior": "vapm"}, ["there is no prior 'vapm'"]),
     ],
 )
 def test_what_cannot_be_is_refused(registry: Registry, recipe: str, given: dict[str, Any], words: list[str]) -> None:
