@@ -42,6 +42,10 @@ class Vamp(Prior):
         super().attach(model)
         if model.head is None or not hasattr(model.head(torch.zeros(1, *model.head.input_shape)), "log_var"):
             raise UsageError("the vamp prior is a mixture of normal posteriors: use --posterior normal")
+        if model.conditions:
+            raise UsageError(
+                "the vamp prior has pseudo-inputs of classes, not of numbers as conditions: use another prior"
+            )
         self.inputs = nn.Parameter(torch.randn(self.options.components, *model.spec.shape))
 
     def _mixture(self) -> Posterior:
