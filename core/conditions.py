@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.core.arguments import array
 from genzoo.core.errors import UsageError
 from genzoo.core.noise import generator
 from genzoo.core.spec import DataSpec
@@ -69,10 +69,7 @@ def checked(spec: DataSpec, given: Any, n: int, what: str) -> Tensor:
         UsageError: if they are not of that shape, or not finite.
     """
     names, wanted = ", ".join(spec.conditions), len(spec.conditions)
-    try:
-        numbers = torch.as_tensor(given, dtype=torch.float32, device="cpu")
-    except (TypeError, ValueError, RuntimeError):
-        raise UsageError(f"{what} takes conditions of {wanted} numbers ({names})") from None
+    numbers = array(given, f"conditions ({names})").detach().cpu().float()
     if numbers.dim() == 1:
         numbers = numbers.expand(n, -1)
     if numbers.shape != (n, wanted):
@@ -132,10 +129,9 @@ def labels_for(model: Model, labels: Any, n: int) -> Tensor | None:
         return None
     if not model.classes:
         raise UsageError(f"{model.called} is not conditional: it takes no labels")
-    array = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-    if array.dtype.kind not in "iu":
-        raise UsageError(f"labels are whole numbers from 0 to {model.classes - 1}, not {array.dtype}")
-    y = torch.as_tensor(array)
+    y = array(labels, "labels", kind := f"whole numbers from 0 to {model.classes - 1}").cpu()
+    if y.is_floating_point() or y.dtype == torch.bool:
+        raise UsageError(f"labels are {kind}, not {y.dtype}")
     y = y.long().repeat(n) if y.dim() == 0 else y.long()
     if y.shape != (n,):
         raise UsageError(f"{n} labels are needed, one per observation, not an array of shape {tuple(y.shape)}")

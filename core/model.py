@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genzoo.core import arguments
 from genzoo.core.conditions import given, labels_of, repeated, told_of_samples
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
@@ -165,6 +164,7 @@ class Model(nn.Module):
 
     # In people's units, without gradients.
 
+    @arguments.checked
     @torch.no_grad()
     def sample(
         self,
@@ -197,6 +197,7 @@ class Model(nn.Module):
                                          noise=noise, batch_size=batch_size))  # fmt: skip
         return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.spec.shape, device=self.device)
 
+    @arguments.checked
     @torch.no_grad()
     def sample_batches(
         self,
@@ -214,7 +215,6 @@ class Model(nn.Module):
 
         With a share ``(r, k)`` only every k-th batch from number r on, so that k processes make all of them.
         """
-        n = operator.index(n)
         if n < 0:
             raise UsageError(f"the number of samples must not be negative, got {n}")
         if truncation is not None and not truncation > 0:
@@ -281,6 +281,7 @@ class Model(nn.Module):
             y = None if labels is None else labels[first : first + count]
             yield from torch.split(self.codes(first, count, seed=seed, truncation=truncation, labels=y), size)
 
+    @arguments.checked
     @torch.no_grad()
     def encode(
         self,
@@ -315,11 +316,12 @@ class Model(nn.Module):
                     codes.append(q.mean)
         return torch.cat(codes)
 
+    @arguments.checked
     @torch.no_grad()
     def decode(self, z: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
         """Expected observations ``(N, *spec.shape)`` in people's units, for codes ``(N, *latent.shape)``."""
-        z = torch.as_tensor(z, dtype=torch.float32, device=self.device)
-        if z.shape[1:] != self.latent.shape:
+        z = arguments.codes(z).to(self.device)
+        if z.dim() == 0 or z.shape[1:] != self.latent.shape:
             raise UsageError(f"{self.called} takes codes of shape {self._shape}, not {tuple(z.shape)}")
         return self._decoded(z, given(self, labels, condition, len(z)), batch_size)
 
@@ -333,6 +335,7 @@ class Model(nn.Module):
                 out.append(to_people(self.spec, self.mean(z[part], yb)))
         return torch.cat(out) if out else torch.empty(0, *self.spec.shape)
 
+    @arguments.checked
     def reconstruct(
         self,
         x: Any,
@@ -347,6 +350,7 @@ class Model(nn.Module):
         z = self.encode(x, labels, condition=condition, sample=sample, seed=seed, batch_size=batch_size)
         return self.decode(z, labels, condition=condition, batch_size=batch_size)
 
+    @arguments.checked
     def interpolate(
         self,
         a: Any,
@@ -375,8 +379,8 @@ class Model(nn.Module):
             raise UsageError(f"an interpolation's path is prior, spherical or straight, not {path!r}")
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
-        a, b = (torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (a, b))
-        if a.shape != b.shape or a.shape[1:] != self.latent.shape:
+        a, b = (arguments.codes(v).to(self.device) for v in (a, b))
+        if a.shape != b.shape or a.dim() == 0 or a.shape[1:] != self.latent.shape:
             raise UsageError(
                 f"interpolation takes two sets of codes of one shape {self._shape}, "
                 f"not {tuple(a.shape)} and {tuple(b.shape)}"
@@ -391,6 +395,7 @@ class Model(nn.Module):
         x = self._decoded(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps, 0), 512)
         return x.view(len(a), steps, *self.spec.shape)
 
+    @arguments.checked
     @torch.no_grad()
     def log_likelihood(
         self,
@@ -429,6 +434,7 @@ class Model(nn.Module):
         levels = self.spec.levels if self.likelihood.discrete else None
         return LogLikelihood(torch.cat(values), error, torch.cat(effective), samples, self.spec.size, levels)
 
+    @arguments.checked
     @torch.no_grad()
     def importance_weights(
         self,
@@ -453,6 +459,7 @@ class Model(nn.Module):
                     noise = torch.split(self._posterior_noise(seed, start, n, samples), chunk)
                     yield torch.cat([self._weights(q, xb, yb, eps).double() for eps in noise])
 
+    @arguments.checked
     @torch.no_grad()
     def posterior_numbers(
         self, x: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512
@@ -472,6 +479,7 @@ class Model(nn.Module):
                     divergences.append(self.code(q, self._posterior_noise(0, start, len(xb), 1)[0], yb)[1][:, None])
         return torch.cat(means), torch.cat(divergences)
 
+    @arguments.checked
     @torch.no_grad()
     def tokens(self, x: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
         """Numbers of the code vectors that a quantizer chose, int64 ``(N, places)``; see `encode` for the arguments.
@@ -488,6 +496,7 @@ class Model(nn.Module):
                 found.append(tokens)
         return torch.cat(found)
 
+    @arguments.checked
     @torch.no_grad()
     def active_units(self, x: Any, labels: Any = None, *, condition: Any = None, threshold: float = 0.01) -> int:
         """Latent dimensions whose posterior mean varies over the data by more than ``threshold``.
@@ -496,6 +505,7 @@ class Model(nn.Module):
         """
         return active_units(self.encode(x, labels, condition=condition).flatten(1), threshold)
 
+    @arguments.checked
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a new weights folder, for `genzoo.load`.
 
@@ -539,8 +549,8 @@ class Model(nn.Module):
         """Yield (start, observations in model space on the device, what the networks are told)."""
         if self.encoder is None and not self.exact:
             raise GenzooError(f"{self.called} has no encoder: it can sample and interpolate, but not encode")
-        x = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x))
-        if x.shape[1:] != self.spec.shape or len(x) == 0:
+        x = arguments.array(x, "observations")
+        if x.dim() == 0 or x.shape[1:] != self.spec.shape or len(x) == 0:
             raise UsageError(f"{self.called} takes data of shape (N, {', '.join(map(str, self.spec.shape))}), "
                              f"not {tuple(x.shape)}")  # fmt: skip
         if self.spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from genzoo.core.arguments import checked
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
 
 
+@checked
 def save_recipe(
     source: str | os.PathLike[str] | None,
     out: str | os.PathLike[str],

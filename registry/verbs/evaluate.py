@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from genzoo.core.arguments import checked
 from genzoo.core.data import Data
 from genzoo.core.distributed.init import join
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
@@ -33,6 +34,7 @@ MOST_ABOUT_DATA = ("images", "labels", "conditional", "factors")  # needs that a
 Split = Literal["train", "test"]
 
 
+@checked
 def evaluate(
     subject: Any,
     data: Any,

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 
+from genzoo.core.arguments import checked
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.distributed.gather import apart
@@ -82,6 +83,7 @@ class Run:
     stopped_by: int = 0
 
 
+@checked
 def fit(
     recipe: str | os.PathLike[str] | None,
     data: Any,

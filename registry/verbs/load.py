@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.registry import Entry, PluginRecord, the_registry
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from genzoo.core.model import Model
 
 
+@checked
 def list(
     kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
 ) -> builtins.list[Entry]:
@@ -34,6 +36,7 @@ def list(
     return the_registry().entries(kind, modality=modality, tag=tag, plugin=plugin)
 
 
+@checked
 def show(name: str) -> dict[str, Any]:
     """Describe one entry of the zoo as plain data; imports no torch.
 
@@ -68,6 +71,7 @@ def show(name: str) -> dict[str, Any]:
     }
 
 
+@checked
 def list_plugins() -> builtins.list[dict[str, Any]]:
     """Every plugin as plain data: name, distribution, version, module, status, what it adds, seconds, errors; no torch.
 
@@ -106,6 +110,7 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
     ]
 
 
+@checked
 def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
     """Build an untrained model, in eval mode.
 
@@ -124,6 +129,7 @@ def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, 
     return initialize(config, seed)[1].model.eval()
 
 
+@checked
 def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu", verbose: bool = True) -> Model:
     """Load a trained model, in eval mode.
 
@@ -143,14 +149,17 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
     from genzoo.core.text import tell
     from genzoo.core.training.runs import checkpoints, from_newest
     from genzoo.registry.recipes.compose import resolver
+    from genzoo.registry.verbs.initialize import pick_device
     from genzoo.registry.weights import resolve
 
     found = resolve(weights, progress=verbose, say=tell if verbose else None)
     folder = found.folder
 
+    where = pick_device(device) if isinstance(device, str) else device
+
     def read(folder: Path) -> Model:
         config = read_config(folder, within=found.within)
-        return load_model(folder, resolver(the_registry(), config), device=device, within=found.within)
+        return load_model(folder, resolver(the_registry(), config), device=where, within=found.within)
 
     if not (folder / MANIFEST).exists() and checkpoints(folder):
         folder, model, _ = from_newest(folder, read)
@@ -162,6 +171,7 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
     return read(folder)
 
 
+@checked
 def load_data(
     data: Any,
     *,

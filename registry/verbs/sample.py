@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 from tqdm import tqdm
 
+from genzoo.core.arguments import checked
 from genzoo.core.data import Data, to_model, to_people, to_pixels
 from genzoo.core.distributed.init import join
 from genzoo.core.errors import GenzooError, UsageError
@@ -39,6 +40,7 @@ Batches = Iterator[tuple[Tensor, Tensor | None]]
 Done = TypeVar("Done")
 
 
+@checked
 def sample(
     weights: Model | Out,
     out: Out,
@@ -103,6 +105,7 @@ def sample(
     return path
 
 
+@checked
 def reconstruct(
     weights: Model | Out, data: Any, out: Out, n: int = 16, *, seed: int | None = None, device: str = "auto"
 ) -> Path:
@@ -134,6 +137,7 @@ def reconstruct(
     return path
 
 
+@checked
 def interpolate(
     weights: Model | Out,
     out: Out,
@@ -187,6 +191,7 @@ def interpolate(
     return where
 
 
+@checked
 def encode(
     weights: Model | Out, data: Any, out: Out, n: int = 0, *, seed: int | None = None, device: str = "auto"
 ) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import MANIFEST, creating_folder, given_path, write_json
 from genzoo.core.text import tell
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from genzoo.registry.weights.cache import Cached
 
 
+@checked
 def pull(
     weights: str | os.PathLike[str],
     *,
@@ -105,6 +107,7 @@ def remove_cached(weights: Sequence[str]) -> int:
     return remove(chosen(weights))
 
 
+@checked
 def lock(
     weights: Sequence[str] = (),
     file: str | os.PathLike[str] = FILE,

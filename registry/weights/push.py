@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import parse_json, read_plain
@@ -78,6 +79,7 @@ class Pushed:
         return {**self.__dict__, "files": files}
 
 
+@checked
 def push(
     weights: str | os.PathLike[str],
     repository: str,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genzoo.core.arguments import checked
 from genzoo.core.config import LISTS, Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import given_path, sha256
@@ -150,6 +151,7 @@ def plan(
     return Plan(os.fspath(weights), found.folder, config, record, arguments, tuple(differences))
 
 
+@checked
 def reproduce(
     weights: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import one_line, parse_json, read_plain
@@ -74,6 +75,7 @@ class Verification:
         return {"weights": self.weights, "folder": str(self.folder), "ok": self.ok, "checks": checks}
 
 
+@checked
 def verify(
     weights: str | os.PathLike[str],
     *,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from genzoo.core.arguments import checked
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor
@@ -57,6 +58,7 @@ def comparison_path(out: str | os.PathLike[str]) -> Path:
     return path
 
 
+@checked
 def compare(
     subjects: Sequence[Any],
     data: Any = None,

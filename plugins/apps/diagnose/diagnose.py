@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from genzoo.core.arguments import checked
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
@@ -73,6 +74,7 @@ class _Origin:
     note: str = ""
 
 
+@checked
 def diagnose(
     subject: Any,
     data: Any = None,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from genzoo.core.arguments import checked
 from genzoo.core.data.convert import to_model
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
@@ -54,6 +55,7 @@ class Exported:
         return {"folder": str(self.folder), "format": self.format, "parts": dict(self.parts)}
 
 
+@checked
 def export(
     weights: Model | str | os.PathLike[str],
     out: str | os.PathLike[str],
