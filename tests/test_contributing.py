@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import re
 import shlex
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy import stats
 from typer.testing import CliRunner
 
 from genzoo.cli.main import app
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
-from genzoo.core.spec import DataSpec
+from genzoo.core.spec import DataSpec, Latent
+from genzoo.plugins.apps.kit.suite import checks_of, run
 from genzoo.registry import Registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.fit import fit
@@ -39,7 +42,7 @@ def blocks(page: str) -> tuple[dict[str, str], list[list[str]]]:
 def quickly(command: list[str]) -> list[str]:
     """A ``genzoo`` command as shown, with a few steps of training."""
     few = ["--steps", "3", "--batch-size", "16", "--set", "data.limit=400", "--device", "cpu", "-q"]
-    return command[1:] + (few if command[1] == "train" else [])
+    return command[1:] + (few if command[1] == "train" else ["--device", "cpu"] if command[1] == "eval" else [])
 
 
 FILES, COMMANDS = blocks("CONTRIBUTING.md")
@@ -47,7 +50,7 @@ FILES, COMMANDS = blocks("CONTRIBUTING.md")
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
-    """The zoo with the files of CONTRIBUTING.md in plugins/gan and plugins/vae, as far as Python can tell."""
+    """The zoo with the files of CONTRIBUTING.md under plugins, as far as Python can tell."""
     root = tmp_path_factory.mktemp("checkout")
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -63,18 +66,35 @@ def zoo(tmp_path_factory):
         sys.modules.pop(f"genzoo.plugins.{Path(name).parent.name}.{Path(name).stem}", None)
 
 
+LONGEST = {"gan": 20, "regularizers": 25, "augmentations": 30, "vae": 42, "priors": 40, "posteriors": 40,
+           "datasets": 35, "metrics": 40}  # fmt: skip
+NEW = {f"{kind}:{name}": None for kind, name in (
+    ("objective", "lsgan"), ("recipe", "lsgan"), ("regularizer", "drift"), ("augmentation", "brightness"),
+    ("objective", "iwae"), ("prior", "laplace"), ("posterior", "logistic"), ("dataset", "spiral"),
+    ("metric", "contrast"),
+)}  # fmt: skip
+
+
 def test_the_files_are_as_short_as_it_says(zoo):
-    lines = {name: sum(bool(line.strip()) for line in text.splitlines()) for name, text in FILES.items()}
-    assert lines["plugins/gan/hinge.py"] <= 20
-    assert lines["plugins/vae/iwae.py"] <= 45
-    assert len(lines) == 2
+    lines = {
+        Path(name).parent.name: sum(bool(line.strip()) for line in text.splitlines()) for name, text in FILES.items()
+    }
+    assert lines.keys() == LONGEST.keys()
+    assert {k: n for k, n in lines.items() if n > LONGEST[k]} == {}
 
 
-def test_both_are_in_the_zoo_and_whole(zoo):
+def test_all_are_in_the_zoo_and_whole(zoo):
     assert all(r.error is None for r in zoo.plugins())
-    entries = [zoo.get(kind, name) for kind in ("objective", "recipe") for name in ("hinge", "iwae")]
+    entries = [zoo.get(*label.split(":")) for label in NEW]
     assert zoo.check_targets(entries) == []
-    assert zoo.get("objective", "hinge").summary.startswith("Hinge GAN: the critic minimizes")
+    assert zoo.get("objective", "lsgan").summary.startswith("Least-squares GAN: the critic minimizes")
+
+
+@pytest.mark.parametrize("label", NEW)
+def test_all_pass_the_checks_for_plugins(zoo, label):
+    entry = zoo.get(*label.split(":"))
+    failures = [f.text() for name in checks_of(entry.kind) if (f := run(zoo, entry, name)).outcome == "failed"]
+    assert failures == []
 
 
 def test_they_pass_the_linter():
@@ -91,15 +111,15 @@ def test_its_commands_work(zoo, tmp_path, monkeypatch):
     for command in commands:
         result = CliRunner().invoke(app, command, catch_exceptions=False)
         assert result.exit_code == 0, result.output
-    assert {c[0] for c in commands} == {"show", "train", "sample", "reconstruct"}
-    assert {p.name for p in tmp_path.glob("*.png")} == {"hinge.png", "iwae.png"}
+    assert {c[0] for c in commands} == {"show", "train", "sample", "reconstruct", "eval"}
+    assert {p.name for p in tmp_path.glob("*.png")} == {"lsgan.png", "iwae.png"}
 
 
-@pytest.mark.parametrize("recipe", ["hinge", "iwae"])
+@pytest.mark.parametrize("recipe", ["lsgan", "iwae"])
 def test_they_train_and_sample_conditionally_and_in_the_plane(zoo, recipe):
-    nets = {"generator": "mlp", "encoder" if recipe == "iwae" else "critic": "mlp"}
-    flat = fit(recipe, "ring8", steps=5, options={**nets, "latent.size": 2}, device="cpu", progress=False)
+    flat = fit(recipe, "ring8", steps=5, device="cpu", progress=False)
     assert flat.model.sample(7).shape == (7, 2)
+    nets = {"generator": "mlp", "encoder" if recipe == "iwae" else "critic": "mlp"}
     few = {**nets, "conditional": True, "data.limit": 400}
     run = fit(recipe, "fashion-mini", steps=3, batch_size=16, options=few, device="cpu", progress=False)
     a, b = (run.model.sample(4, labels=k) for k in (0, 1))
@@ -107,11 +127,30 @@ def test_they_train_and_sample_conditionally_and_in_the_plane(zoo, recipe):
     assert not torch.equal(a, b)
 
 
-def test_hinge_is_the_hinge(zoo):
-    hinge = zoo.load(zoo.get("objective", "hinge"))()
-    real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.0, 1.0])
-    assert hinge.critic_loss(real, fake).tolist() == [0.0, 1.5, 4.0]
-    assert hinge.generator_loss(fake, None).tolist() == [3.0, 0.0, -1.0]
+def test_the_losses_are_those_of_the_papers(zoo):
+    squares = zoo.load(zoo.get("objective", "lsgan"))()
+    real, fake = torch.tensor([2.0, 0.5, 1.0]), torch.tensor([-3.0, 0.0, 1.0])
+    assert squares.critic_loss(real, fake).tolist() == [5.0, 0.125, 0.5]
+    assert squares.generator_loss(fake, None).tolist() == [8.0, 0.5, 0.0]
+
+
+def test_prior_and_posterior_are_densities(zoo):
+    """Against scipy, and their samples against their own distribution functions."""
+    latent = Latent(2)
+    prior = zoo.load(zoo.get("prior", "laplace"))(latent)
+    u = torch.rand(4000, 2, generator=torch.Generator().manual_seed(0))
+    z = prior.sample(u)
+    torch.testing.assert_close(
+        prior.log_prob(z).double(), torch.tensor(stats.laplace.logpdf(z.double())).sum(1), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(torch.tensor(stats.laplace.cdf(z.double())), u.double(), atol=1e-5, rtol=0)
+    numbers = torch.tensor([[0.3, -1.0, 0.2, -0.5]]).expand(4000, 4)
+    q = zoo.load(zoo.get("posterior", "logistic"))(latent)(numbers)
+    eps = torch.randn(4000, 2, generator=torch.Generator().manual_seed(1))
+    z, log_q = q.sample_with_log_prob(eps)
+    truth = stats.logistic(loc=[0.3, -1.0], scale=[math.exp(0.2), math.exp(-0.5)])
+    torch.testing.assert_close(log_q.double(), torch.tensor(truth.logpdf(z.double())).sum(1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.tensor(truth.cdf(z.double())), torch.special.ndtr(eps.double()), atol=1e-5, rtol=0)
 
 
 # IWAE on a linear-Gaussian model, whose likelihood is known.
