@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.core.options import option, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.core.storage import schema
@@ -214,11 +215,12 @@ def _spec(data: Any) -> DataSpec:
     """A `DataSpec` from its `to_dict`, with every type and size checked."""
     values = dict(schema.table(data, "data", DataSpec, needed=("modality", "shape")))
     modality = schema.text(values.pop("modality"), "data.modality")
-    infos = [i for i in options_of(DataSpec) if i.name != "modality"]
+    facts = of(modality).facts(values.pop("facts", {}))
+    infos = [i for i in options_of(DataSpec) if i.name not in ("modality", "facts")]
     shape = values["shape"]
     if not isinstance(shape, list) or len(shape) > 8:
         raise UsageError("data.shape takes at most 8 whole numbers")
-    spec = DataSpec(modality, **schema.exact(infos, values, "data"))  # type: ignore[arg-type]
+    spec = DataSpec(modality, **schema.exact(infos, values, "data"), facts=facts)
     if spec.size > MOST_NUMBERS:
         raise UsageError(f"data.shape asks for more than {MOST_NUMBERS:,} numbers in one observation")
     if spec.classes > MOST_CLASSES:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 
 
@@ -86,9 +87,8 @@ class Implicit(Likelihood):
         raise GenzooError("this model has no likelihood: its generator puts out samples, not a distribution")
 
     def mean(self, params: Tensor) -> Tensor:
-        """Images through tanh to [-1, 1]; real vectors as they are."""
-        params = params.float()
-        return torch.tanh(params) if self.spec.modality == "image" else params
+        """The output, brought to the range of the data's model space: images through tanh to [-1, 1]."""
+        return of(self.spec).squash(params.float())
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The output itself."""

@@ -18,6 +18,7 @@ from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.likelihood import Implicit, Likelihood
 from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
+from genzoo.core.modality import of
 from genzoo.core.networks import Encoder, Generator
 from genzoo.core.noise import generator as seeded
 from genzoo.core.posterior import Posterior, PosteriorHead
@@ -553,31 +554,11 @@ class Model(nn.Module):
         if x.dim() == 0 or x.shape[1:] != self.spec.shape or len(x) == 0:
             raise UsageError(f"{self.called} takes data of shape (N, {', '.join(map(str, self.spec.shape))}), "
                              f"not {tuple(x.shape)}")  # fmt: skip
-        if self.spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():
-            raise UsageError(f"{self.called} is of binary images, and these are grey: give zeros and ones "
-                             "(data.binarize=static draws them)")  # fmt: skip
-        x = self._in_range(x)
+        x = of(self.spec).checked(self.spec, x, self.called)
         y = given(self, labels, condition, len(x))
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             yield start, to_model(self.spec, x[part].to(self.device)), None if y is None else y[part].to(self.device)
-
-    def _in_range(self, x: Tensor) -> Tensor:
-        """Refuse what is not finite, or no image; whole numbers are 8-bit pixels in images, as in data."""
-        if x.dtype in (torch.uint8, torch.bool):
-            return x
-        low, high = (v.item() for v in torch.aminmax(x))
-        if not math.isfinite(low + high):  # NaN is both
-            raise UsageError(f"the data for {self.called} has values that are NaN or infinite")
-        if self.spec.modality != "image":
-            return x
-        whole = not x.is_floating_point()
-        if low < -1e-6 or high > (255 if whole else 1 + 1e-6):
-            raise UsageError(
-                f"the data for {self.called} has values from {low:.4g} to {high:.4g}: "
-                "images are floats in [0, 1] or 8-bit pixels"
-            )
-        return x.to(torch.uint8) if whole else x
 
 
 class _evaluating:

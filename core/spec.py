@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.core.options import option
-
-Modality = Literal["image", "vector", "audio", "text", "table"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class DataSpec:
     [-1, 1] and people's floats are [0, 1]; for real vectors it is standardized.
 
     Attributes:
-        modality: ``image`` is channels, height, width; ``vector`` is real numbers with no order.
+        modality: the kind of data, by its registered name: ``image`` is channels, height, width; ``vector`` is real
+            numbers with no order. `genzoo.core.modality.of` gives all that differs by it.
         shape: of one observation in model space, e.g. ``(1, 28, 28)`` or ``(2,)``.
         levels: how many values a number can take (256 for 8-bit images, 2 for binary), None if real.
         classes: number of class labels, 0 if there are none.
@@ -32,9 +33,10 @@ class DataSpec:
         conditions: names of the numbers that a conditional model is told beside, or instead of, the label.
         condition_scale: of each, the factor from what networks are told to data units (a standard deviation).
         condition_shift: of each, the offset likewise (a mean).
+        facts: what the modality says beyond that, plain data: columns of a table, the rate of a recording.
     """
 
-    modality: Modality
+    modality: str
     shape: tuple[int, ...]
     levels: int | None = None
     classes: int = 0
@@ -45,14 +47,12 @@ class DataSpec:
     conditions: tuple[str, ...] = ()
     condition_scale: tuple[float, ...] = ()
     condition_shift: tuple[float, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.modality not in get_args(Modality):
-            raise UsageError(f"there is no modality {self.modality!r}: there are {', '.join(get_args(Modality))}")
+        kind = of(self.modality)
         if not self.shape or any(not isinstance(s, int) or s < 1 for s in self.shape):
             raise UsageError(f"a sample's shape must be positive whole numbers, not {self.shape}")
-        if self.modality == "image" and len(self.shape) != 3:
-            raise UsageError(f"an image's shape is channels, height, width, not {self.shape}")
         if self.levels is not None and not 2 <= self.levels <= 65536:
             raise UsageError(f"data with levels has 2 to 65536 of them, not {self.levels}")
         if self.classes < 0 or len(self.class_names) not in (0, self.classes):
@@ -67,6 +67,8 @@ class DataSpec:
             map(math.isfinite, self.condition_shift)
         ):
             raise UsageError("the scale of conditions must be positive, and their scale and shift finite")
+        object.__setattr__(self, "facts", kind.facts(dict(self.facts)))
+        kind.check(self)
 
     @property
     def size(self) -> int:
@@ -91,10 +93,8 @@ class DataSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        from dataclasses import asdict
-
-        known = {k: v for k, v in asdict(self).items() if v or not k.startswith("condition")}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in known.items()}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in plain.items() if v or not k.startswith(("condition", "facts"))}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DataSpec:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo
-from genzoo.core.spec import Modality
 from genzoo.registry.kinds import KINDS, LISTS, PARTS, SINGLE
 
 __all__ = ["KINDS", "LISTS", "PARTS", "SINGLE", "Entry", "PluginRecord", "article", "origin"]
 
-MODALITIES: tuple[str, ...] = get_args(Modality)
 
 LONGEST = 1000  # characters of a line of text
 
@@ -75,6 +73,10 @@ class Entry:
     def origin(self) -> str:
         """The plugin in words: ``plugin 'x' (dist 1.0)``."""
         return origin(self.plugin, self.distribution, self.version)
+
+    def fits(self, *kinds: str) -> bool:
+        """Whether it is for data of one of these modalities; what names none is for any."""
+        return not self.modalities or any(k in self.modalities for k in kinds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -195,6 +197,11 @@ def check_words(kind: str, name: str, what: str, value: object, allowed: Iterabl
             hint = did_you_mean(word, known) or f"; there are {', '.join(known)}"
             raise GenzooError(f"{kind} {name!r}: {what} has the unknown word {word!r}{hint}")
     return tuple(value)
+
+
+def check_modalities(kind: str, name: str, value: object) -> tuple[str, ...]:
+    """Return names of modalities, which any plugin may bring, or raise GenzooError."""
+    return tuple(check_name("modality", word) for word in check_words(kind, name, "modalities", value))
 
 
 def check_reference(recipe: str, part: str, value: object, where: str = "") -> str:

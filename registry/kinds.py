@@ -71,6 +71,7 @@ TABLE = {
              ("draw", "term", "after_step"), prefix="regularizer.*"),
         Kind("augmentation", "random view of data that critics see", "genzoo.core.augmentation:Augmentation",
              ("forward", "after_step"), prefix="augmentation.*"),
+        Kind("modality", "kind of data", "genzoo.core.modality:Modality", ("read", "examples"), options=False),
         Kind("dataset", "data by name", "genzoo.core.data.dataset:DataSource", ("read",), prefix="data"),
         Kind("metric", "number that an evaluation measures", "genzoo.core.evaluation.evidence:Metric",
              ("measure", "refuses", "title"), prefix="*", plain=False),

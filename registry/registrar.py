@@ -363,7 +363,7 @@ class Registrar:
             rules.check_target(kind, name, target) if target or kind not in ("recipe", "weights") else "",
             rules.check_text(kind, name, "summary", about.get("summary", "")),
             rules.check_text(kind, name, "paper", about.get("paper", "")),
-            rules.check_words(kind, name, "modalities", about.get("modalities", ()), rules.MODALITIES),
+            rules.check_modalities(kind, name, about.get("modalities", ())),
             rules.check_words(kind, name, "tags", about.get("tags", ())),
             self.plugin,
             self.distribution,

@@ -14,7 +14,7 @@ from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, options_of
 from genzoo.core.text import error_line
 from genzoo.registry.discovery import guard, loader, scan_cache
-from genzoo.registry.entries import MODALITIES, Entry, PluginRecord, article, first_option, part_name
+from genzoo.registry.entries import Entry, PluginRecord, article, first_option, part_name
 from genzoo.registry.kinds import KINDS, LISTS, SINGLE, TABLE
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Registry:
                 who = (found.name, found.distribution, found.version, found.value)
                 registry._keep(loader.ask(registry._manager, *who, found.load))
         scan_cache.save()
+        loader.warn_of_strange_data(registry._records)
         notes = loader.patched(registry._records)
         for i, r in enumerate(registry._records):
             if (r.name, r.distribution) in notes:
@@ -90,7 +91,31 @@ class Registry:
 
         A plugin that fails to say costs one line and does not watch.
         """
-        return loader.observers(self._manager, self._records, run)
+        from genzoo.core.training.trainer import Observer
+
+        found = []
+        hook = self._manager.hook.genzoo_observers
+        answering = [i.plugin for i in hook.get_hookimpls()]
+        who = {f"{r.distribution}/{r.name}": r.origin for r in self._records}
+        for plugin in answering:
+            key = self._manager.get_name(plugin) or ""
+            others = [p for p in self._manager.get_plugins() if p is not plugin]
+            notes: list[str] = []
+            try:
+                with guard.contained(notes):
+                    answers = self._manager.subset_hook_caller("genzoo_observers", others)(run=run)
+                    given = [o for a in answers for o in (a if isinstance(a, (list, tuple)) else [a])]
+                    odd = next((o for o in given if not isinstance(o, Observer)), None)
+                    if odd is not None:
+                        raise GenzooError(f"{odd!r} is no genzoo.core.training.trainer.Observer")
+                found.append((who[key], given))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as e:
+                loader.warn(f"{who[key]} could not give its observers: {error_line(e)}")
+            for note in notes:
+                loader.warn(f"{who[key]} {note}")
+        return found
 
     def entries(
         self, kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
@@ -108,9 +133,11 @@ class Registry:
         """
         if kind is not None:
             _check_kind(kind)
-        if modality is not None and modality not in MODALITIES:
-            hint = did_you_mean(modality, MODALITIES) or f"; there are {', '.join(MODALITIES)}"
-            raise UsageError(f"there is no modality {modality!r}{hint}")
+        if modality is not None:
+            known = self.modalities()
+            if modality not in known:
+                hint = did_you_mean(modality, known) or f"; there are {', '.join(known)}"
+                raise UsageError(f"there is no modality {modality!r}{hint}")
         if plugin is not None and not any(_goes_by(r, plugin) for r in self._records):
             raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
         chosen = [
@@ -118,7 +145,7 @@ class Registry:
             for several in self._index.values()
             for e in several
             if (kind is None or e.kind == kind)
-            and (modality is None or not e.modalities or modality in e.modalities)
+            and (modality is None or e.fits(modality))
             and (tag is None or tag in e.tags)
             and (plugin is None or _goes_by(e, plugin))
         ]
@@ -126,6 +153,11 @@ class Registry:
             with contextlib.suppress(GenzooError):  # said where it is used, and by `check_targets`
                 chosen[i] = self.whole(entry)
         return sorted(chosen, key=lambda e: (KINDS.index(e.kind), e.name, e.plugin, e.distribution))
+
+    def modalities(self) -> list[str]:
+        """Names of the kinds of data that plugins bring, or say that they are for."""
+        own = [name for kind, name in self._index if kind == "modality"]
+        return list(dict.fromkeys(own + [m for several in self._index.values() for e in several for m in e.modalities]))
 
     def get(self, kind: str, name: str, prefer: str | Sequence[str] = (), *, inherit: bool = True) -> Entry:
         """Return the entry of a kind and name.

@@ -14,6 +14,7 @@ from torch import Tensor
 from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import Mapped, chunks, read
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.core.noise import stream_seed
 
 Binarize = Literal["no", "static", "dynamic"]
@@ -22,7 +23,7 @@ Binarize = Literal["no", "static", "dynamic"]
 def standardized(data: Data) -> Data:
     """Return vectors ``(N, D)`` with a spec whose model space has mean 0 and standard deviation 1 per column.
 
-    The observations stay as they are, in people's units; a constant column gets scale 1.
+    The observations stay as they are, in data units; a constant column gets scale 1.
     """
     n, total = len(data), torch.zeros(data.spec.shape, dtype=torch.float64)
     first: Tensor | None = None
@@ -56,7 +57,7 @@ def binarize(data: Data, mode: Binarize, seed: int = 0) -> Data:
         return data
     if mode not in ("static", "dynamic"):
         raise UsageError(f"binarize is one of 'no', 'static', 'dynamic', not {mode!r}")
-    if data.spec.modality != "image":
+    if not of(data.spec).pixels:
         raise UsageError(f"only images can be binarized, and {data.name or 'this'} is {data.spec.modality} data")
     levels = data.spec.levels
     if levels == 2:

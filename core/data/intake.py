@@ -1,22 +1,44 @@
-"""From arrays to data: what is accepted, and whether it is read into memory."""
+"""From arrays to data: whose kind they are, and whether they are read into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from genzoo.core.data import arrays
-from genzoo.core.data.binarize import standardized
-from genzoo.core.data.forms import Form, Look, raw_parts
+from genzoo.core.data import arrays, rows
 from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import ArrayLike, Rows, Stored, row_bytes
 from genzoo.core.errors import UsageError
-from genzoo.core.spec import DataSpec
+from genzoo.core.modality import Reading, every, of, recognized
 from genzoo.core.units import free_bytes
+
+
+class Form(Protocol):
+    """Turns raw rows ``(B, …)`` into stored ones, each by itself; gives the shape of one and their type."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one stored observation."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of stored numbers."""
+        ...
+
+    def same(self, raw: NDArray[Any]) -> bool:
+        """Whether raw rows need no change, and torch may hold (and change) their memory."""
+        ...
+
+    def __call__(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Bring raw rows to storage form."""
+        ...
 
 
 def from_arrays(
@@ -24,7 +46,7 @@ def from_arrays(
     y: Any = None,
     *,
     name: str = "",
-    modality: Literal["image", "vector"] | None = None,
+    modality: str | None = None,
     layout: Literal["first", "last"] | None = None,
     class_names: Sequence[str] = (),
     standardize: bool = True,
@@ -35,15 +57,15 @@ def from_arrays(
     """Make data of arrays or tensors, sharing their memory where nothing needs converting.
 
     Args:
-        x: images or vectors. Images are uint8 (0 … 255, also where only 0 and 1 occur), bool (binary:
-            ``levels`` 2), whole numbers within 0 … 255, or floats in [0, 1], which are stored as uint8 if
-            all are multiples of 1/255, and are binary if there are only zeros and ones; grey ``(N, H, W)``, or
-            with 1, 3 or 4 channels first or last. Four channels are RGBA and are composited on white. Vectors
-            are floats ``(N, D)``. A memory-mapped array, or another `genzoo.core.data.rows.ArrayLike`, is read into
-            memory if it fits and otherwise as it is needed.
+        x: observations, as their modality takes them (see its page under docs/). Images are uint8 (0 … 255, also
+            where only 0 and 1 occur), bool (binary: ``levels`` 2), whole numbers within 0 … 255, or floats in
+            [0, 1], which are stored as uint8 if all are multiples of 1/255, and are binary if there are only zeros
+            and ones; grey ``(N, H, W)``, or with 1, 3 or 4 channels first or last. Four channels are RGBA and are
+            composited on white. Vectors are floats ``(N, D)``. A memory-mapped array, or another
+            `genzoo.core.data.rows.ArrayLike`, is read into memory if it fits and otherwise as it is needed.
         y: class labels 0 … classes − 1, ``(N,)``, or None.
         name: for people, records and presets.
-        modality: ``image`` or ``vector``; None goes by rank and type.
+        modality: ``image``, ``vector`` or another's name; None goes by rank and type.
         layout: whether an image's channels come ``first`` or ``last``, any number of them; None finds out.
         class_names: what the labels are called; also says how many there are.
         standardize: give vectors a model space of mean 0 and standard deviation 1 per column.
@@ -55,40 +77,15 @@ def from_arrays(
         UsageError: for anything else; one sentence that says what was found and what to do.
     """
     what = name or "the data"
-    array: Any = x if is_lazy(x) else arrays.numbers(x, what)
-    arrays.refuse_no_numbers(array.dtype, what)
-    if modality not in (None, "image", "vector"):
-        raise UsageError(f"arrays are of modality 'image' or 'vector', not {modality!r}")
-    shape = tuple(map(int, array.shape))
-    if len(shape) not in ((2,) if modality == "vector" else (3, 4) if modality == "image" else (2, 3, 4)):
-        raise UsageError(
-            f"{what} has shape {shape}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C), vectors as (N, D)"
-        )
-    if 0 in shape:
-        raise UsageError(f"{what} is empty: its shape is {shape}")
-    labels, classes = arrays.labels(y, shape[0], class_names, what)
-    names = tuple(class_names) if classes else ()
-    vectors = len(shape) == 2
-    if vectors and array.dtype.kind != "f" and modality is None:
-        raise UsageError(
-            f"{what} has shape {shape} and type {array.dtype}: reshape to (N, H, W) if these are "
-            "images, or convert to float32 if they are vectors"
-        )
-    look = Look(shape, array.dtype, vectors=vectors, layout=layout, what=what)
-    if look.needed:
-        for part in raw_parts(array):
-            look.add(part)
-    form = look.form()
-    rows = stored(array, form, memory)
-    if vectors:
-        data = Data(
-            DataSpec("vector", form.shape, classes=classes, class_names=names, name=name),
-            rows, labels, name, license, split,
-        )  # fmt: skip
-        return standardized(data) if standardize else data
-    channels, height, width = form.shape
-    spec = DataSpec.image(channels, height, width, levels=form.levels, classes=classes, class_names=names, name=name)
-    return Data(spec, rows, labels, name, license, split)
+    own = not isinstance(x, (Tensor, np.ndarray)) and not is_lazy(x) and any(m.takes(x) for m in every())
+    given: Any = x if own or is_lazy(x) else arrays.numbers(x, what)
+    kind = of(modality) if modality is not None else recognized(given, what)
+    if not own:
+        arrays.refuse_no_numbers(given.dtype, what)
+        if 0 in given.shape:
+            raise UsageError(f"{what} is empty: its shape is {tuple(given.shape)}")
+    about = Reading(name, tuple(class_names), license, split, memory, layout, standardize, modality is not None)
+    return kind.read(given, y, about)
 
 
 def is_lazy(x: Any) -> bool:
@@ -97,6 +94,13 @@ def is_lazy(x: Any) -> bool:
         return True
     known = isinstance(x, (Tensor, np.ndarray, list, tuple, str))
     return not known and isinstance(getattr(x, "dtype", None), np.dtype) and not hasattr(x, "__array__")
+
+
+def raw_parts(raw: ArrayLike) -> Iterator[NDArray[Any]]:
+    """All raw rows in their order, some megabytes at a time."""
+    n, row = raw.shape[0], math.prod(raw.shape[1:]) * raw.dtype.itemsize
+    size = max(rows.CHUNK_BYTES // max(row, 1), 1)
+    return (raw[i : i + size] for i in range(0, n, size))
 
 
 def stored(raw: ArrayLike, form: Form, memory: int | None) -> Tensor | Rows:
@@ -109,11 +113,11 @@ def stored(raw: ArrayLike, form: Form, memory: int | None) -> Tensor | Rows:
     """
     if isinstance(raw, np.ndarray) and form.same(raw):
         return torch.from_numpy(raw.reshape(len(raw), *form.shape))
-    rows = Stored(raw, form, (raw.shape[0], *form.shape), form.dtype)
+    found = Stored(raw, form, (raw.shape[0], *form.shape), form.dtype)
     most = free_bytes() // 2 if memory is None else memory
-    if len(rows) * row_bytes(rows) > most:
-        return rows
-    out, start = torch.empty(rows.shape, dtype=rows.dtype), 0
+    if len(found) * row_bytes(found) > most:
+        return found
+    out, start = torch.empty(found.shape, dtype=found.dtype), 0
     for part in raw_parts(raw):  # slices of the raw rows, which are quicker to take than lists of them
         out.numpy()[start : start + len(part)] = form(part)
         start += len(part)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.conditions import joined, standardized
-from genzoo.core.data.convert import affine
 from genzoo.core.data.rows import Picked, Rows, chunks, device_of, in_memory, pick, read, row_bytes
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.core.units import free_bytes, size_text
-
-_affine = lru_cache(maxsize=64)(affine)  # not a new tensor, and a wait for its copy, in every batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +26,7 @@ class Data:
     Attributes:
         spec: what one observation is.
         rows: observations ``(N, *spec.shape)`` in storage form: uint8 holding 0 … levels − 1 where
-            ``spec.levels`` is set, float32 in people's units otherwise. A tensor, or rows that are read as they
+            ``spec.levels`` is set, float32 in data units otherwise. A tensor, or rows that are read as they
             are needed (`genzoo.core.data.rows.Rows`).
         y: class labels, int64 ``(N,)``, or None.
         condition: numbers that a conditional model is told, in data units, float32 ``(N, K)``, or None; the spec
@@ -206,8 +204,7 @@ class Data:
             if uniform is None:
                 raise GenzooError("dynamically binarized data need uniform numbers for every batch")
             x = torch.lt(uniform * 255 if x.dtype == torch.uint8 else uniform, x)
-        middle, factor = _affine(self.spec, x.device, self.spec.levels)
-        return x.to(torch.float32).sub_(middle).mul_(factor)
+        return of(self.spec).from_rows(self.spec, x)
 
     def batch(self, index: Tensor, uniform: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return observations in model space, and what is `given` of them. The trainer's hot path.

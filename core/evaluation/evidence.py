@@ -13,12 +13,13 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.data import Data, to_model, to_people, to_pixels
+from genzoo.core.data import Data
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.feature_cache import FeatureCache
 from genzoo.core.likelihood import Implicit
 from genzoo.core.math.intervals import Estimate
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
 
@@ -90,7 +91,7 @@ class Measured:
     Attributes:
         estimate: the number and its interval.
         details: plain data beyond it.
-        pictures: images ``(N, C, H, W)`` in [0, 1] that are evidence, by name.
+        pictures: images ``(N, C, H, W)`` in [0, 1] that are evidence, by name: see `Evidence.pictured`.
         n_real: observations used, None for all that the evidence holds.
         n_fake: samples used, likewise.
         why: reason for there being no interval.
@@ -327,22 +328,23 @@ class Evidence:
         assert self.model is not None
         return self.real[:limit], self.data.take(slice(limit)).told(self.model)
 
+    def pictured(self, x: Tensor) -> Tensor | None:
+        """A small picture ``(N, C, H, W)`` in [0, 1] of each observation in data units; None where there is none."""
+        return of(self.spec).render(self.spec, x)
+
     def lacks(self, need: str) -> str:
         """Why a need of `NEEDS` is not met, "" if it is."""
         return NEEDS[need](self)
 
 
 def stored(spec: DataSpec, x: Tensor) -> Tensor:
-    """Keep observations small: images of people's floats as 8-bit pixels, the rest as float32, on the CPU."""
-    x = x.detach()
-    if spec.modality != "image":
-        return x.float().cpu()
-    return (x if x.dtype == torch.uint8 else to_pixels(spec, x)).cpu()
+    """Keep observations small and rounded as saved, on the CPU: images as 8-bit pixels, numbers as float32."""
+    return of(spec).to_storage(spec, x)
 
 
 def shown(spec: DataSpec, x: Tensor) -> Tensor:
-    """What `stored` keeps, as float32 in people's units."""
-    return x.float().div_(255) if spec.modality == "image" and x.dtype == torch.uint8 else x.float()
+    """What `stored` keeps, as float32 in data units."""
+    return of(spec).from_storage(spec, x)
 
 
 def people(data: Data, *, whole: bool = True) -> Tensor:
@@ -350,19 +352,8 @@ def people(data: Data, *, whole: bool = True) -> Tensor:
 
     Of dynamically binarized data the pixels are drawn once, by seed 0.
     """
-    spec = data.spec
-    if spec.modality != "image" or spec.levels is None:
-        x = data.x.cpu()
-    elif data.dynamic:
-        uniform = torch.rand(data.x.shape, generator=torch.Generator().manual_seed(0))
-        top = 255 if data.x.dtype == torch.uint8 else 1
-        x = torch.lt(uniform * top, data.x.cpu()).to(torch.uint8) * 255
-    elif spec.levels == 256:
-        x = data.x.cpu()
-    else:
-        x = to_people(spec, to_model(spec, data.x.cpu()))
-    kept = stored(spec, x)
-    return shown(spec, kept) if whole else kept
+    kept = of(data.spec).judged(data)
+    return shown(data.spec, kept) if whole else kept
 
 
 def _encoder(e: Evidence) -> str:
@@ -394,7 +385,7 @@ def _training(e: Evidence) -> str:
 NEEDS: Mapping[str, Callable[[Evidence], str]] = {
     "samples": lambda e: "",
     "data": lambda e: "",
-    "images": lambda e: "" if e.spec.modality == "image" else f"it is of images, and this is {e.spec.modality} data",
+    "images": lambda e: "" if of(e.spec).pixels else f"it is of images, and this is {e.spec.modality} data",
     "features": lambda e: "" if e.extractor else e.why_no_extractor,
     "labels": lambda e: "" if e.labels is not None else "the data has no labels",
     "training": _training,

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from genzoo.core import modality as _modality
+
 if TYPE_CHECKING:
     from genzoo.core.data import Data as Data
     from genzoo.core.errors import GenzooError as GenzooError
@@ -80,6 +82,7 @@ _HOME = {
 }
 
 __all__ = [*_HOME, "__version__"]
+_modality.serve("genzoo.registry.modalities")  # core knows kinds of data as objects, the registry by name
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import write_bytes
 
 PAPER, INK, QUIET = (255, 255, 255), (31, 99, 196), (205, 208, 214)
@@ -145,15 +144,6 @@ def beside(pictures: list[Image.Image], *, columns: int | None = None, gap: int 
         row, column = divmod(i, columns)
         canvas.paste(picture, (column * (width + gap), row * (height + gap)))
     return canvas
-
-
-def picture(spec: DataSpec, x: Tensor, columns: int | None = None) -> Image.Image | None:
-    """Show observations as people would look at them, or None where there is no picture of such data."""
-    if spec.modality == "image":
-        return grid(x, columns)
-    if spec.modality == "vector" and spec.size >= 2:
-        return scatter(x.flatten(1))
-    return None
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -9,13 +9,14 @@ from PIL import Image
 from torch import Tensor
 
 from genzoo.core.data.convert import to_model
+from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.training.trainer import Trainer
 
 
 def is_plane(trainer: Trainer) -> bool:
     """Whether observations are points in the plane."""
-    return trainer.model.spec.modality == "vector" and trainer.model.spec.shape == (2,)
+    return of(trainer.model.spec).plane(trainer.model.spec)
 
 
 @torch.no_grad()

@@ -11,11 +11,10 @@ import yaml  # type: ignore[import-untyped]
 
 from genzoo.core.config import Config
 from genzoo.core.evaluation.report import Report, Result
+from genzoo.core.modality import of
 from genzoo.core.text import code, markdown, python, shell
 from genzoo.core.text import lines as printable
 
-# What the Hub calls the task; other modalities have no task there that fits.
-TASKS = {"image": "unconditional-image-generation", "text": "text-generation"}
 HERE = "path/to/this/folder"
 _NO_METRIC = "latent size"  # a number that a run notes beside its metrics
 _EXPLAINED = {
@@ -57,7 +56,7 @@ def card(config: Config, record: Mapping[str, Any], *, picture: str = "", name: 
 def metadata(config: Config, record: Mapping[str, Any], license: str = "") -> dict[str, Any]:
     """What the Hub reads: library, license, data, task, tags, and the metrics as ``model-index``."""
     about, data = record.get("about", {}), record["data"]["name"]
-    task = TASKS.get(config.data.modality, "")
+    task = of(config.data).task
     tags = ["genzoo", config.recipe, config.parts["objective"].name, *about.get("tags", ()), config.data.modality]
     tags += ["class-conditional"] if config.conditional else []
     tags += [f"arxiv:{found}" for found in _arxiv(about.get("paper", ""))]
@@ -70,11 +69,11 @@ def metadata(config: Config, record: Mapping[str, Any], license: str = "") -> di
         found["pipeline_tag"] = task
     found["tags"] = list(dict.fromkeys(tags))
     groups = []
-    for of, measured in (_evaluated(record), _at_the_end(record)):
+    for on, measured in (_evaluated(record), _at_the_end(record)):
         metrics = [_indexed(result) for result in measured if math.isfinite(result.value)]
         if metrics:
             kind = {"type": task or f"{config.data.modality}-generation"}
-            groups.append({"task": kind, "dataset": of, "metrics": metrics})
+            groups.append({"task": kind, "dataset": on, "metrics": metrics})
     if groups:
         found["model-index"] = [{"name": title(config, record), "results": groups}]
     return found
@@ -112,9 +111,7 @@ def _at_the_end(record: Mapping[str, Any]) -> tuple[dict[str, str], list[Result]
 
 
 def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]:
-    about, kind = record.get("about", {}), config.data.modality
-    shape = "×".join(map(str, config.data.shape))
-    what = {"image": f"images of {shape} (channels, height, width)", "vector": f"vectors of {shape} numbers"}
+    about = record.get("about", {})
     conditional = f", conditioned on one of {config.classes} classes" if config.conditional else ""
     lines = [f"# {markdown(title(config, record))}", ""]
     if picture:
@@ -125,7 +122,7 @@ def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]
     summary = markdown(about.get("summary", ""))
     lines += [f"**{summary[0].upper()}{summary[1:].rstrip('.')}.**", ""] if summary else []
     lines += [
-        f"A generative model of {what.get(kind, f'{kind} of shape {shape}')}{conditional}, made with "
+        f"A generative model of {markdown(of(config.data).describe(config.data))}{conditional}, made with "
         "[genzoo](https://pypi.org/project/genzoo/): "
         f"{', '.join(f'{kind} {code(part.name)}' for kind, part in config.components() if kind != 'critic')}, "
         f"codes of {config.latent.text} numbers"
@@ -139,9 +136,10 @@ def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]
 
 
 def _use(config: Config, name: str, record: Mapping[str, Any]) -> list[str]:
-    made = {"image": "images", "text": "lines"}.get(config.data.modality, "samples")
+    kind = of(config.data)
+    made = kind.many if kind.renders and kind.many.isidentifier() else "samples"
     shape = ", ".join(map(str, config.data.shape))
-    space = " in [0, 1]" if config.data.modality == "image" else " in the data's units"
+    space = " in [{:g}, {:g}]".format(*kind.bounds) if kind.bounds else " in the data's units"
     script = [
         "import genzoo",
         "",
@@ -159,10 +157,9 @@ def _use(config: Config, name: str, record: Mapping[str, Any]) -> list[str]:
             f"again = model.reconstruct(test.x[:8]{given})",
         ]
         where = f" --data {shell(data)}"
-    drawn = config.data.modality in ("image", "vector")
-    commands = [f"$ genzoo sample {shell(name)} -n {64 if config.data.modality == 'image' else 1000} "
-             f"--out samples.{'png' if drawn else 'npz'}"]  # fmt: skip
-    if where and config.data.modality == "image":
+    commands = [f"$ genzoo sample {shell(name)} -n {min(kind.preview, 1000)} "
+             f"--out samples.{'npz' if kind.undrawn(config.data, 1) else 'png'}"]  # fmt: skip
+    if where and kind.renders:
         commands += [f"$ genzoo reconstruct {shell(name)}{where} --out reconstructions.png"]
     install = f"$ pip install {' '.join(_packages(config))}"
     note = f"`{HERE}` is where this card lies."
@@ -221,8 +218,8 @@ def _metrics(record: Mapping[str, Any]) -> list[str]:
     notes = [f"*{r.metric}*: {_EXPLAINED[r.metric]}." for r in found if r.metric in _EXPLAINED]
     made = dict.fromkeys(f"{r.interval.level:.0%} ({markdown(r.interval.how)})" for r in found if r.interval.known)
     notes += [f"Intervals: {', '.join(made)}."] if made else []
-    of = _evaluated(record)[0]
-    notes += [markdown(f"Evaluated on {of['name']} ({of['split']}).")] if of else []
+    judged = _evaluated(record)[0]
+    notes += [markdown(f"Evaluated on {judged['name']} ({judged['split']}).")] if judged else []
     reasons: dict[str, list[str]] = {}
     for missing in (record.get("evaluation") or {}).get("absent", ()):
         reasons.setdefault(markdown(missing["reason"]).rstrip("."), []).append(f"*{markdown(missing['metric'])}*")

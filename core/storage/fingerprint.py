@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.data.convert import to_model, to_pixels
+from genzoo.core.data.convert import to_model
 from genzoo.core.errors import GenzooError
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 
 KEY = "fingerprint"  # in training.json
@@ -105,9 +106,7 @@ def _made(model: Model, seed: int) -> dict[str, Tensor]:
     made = {"samples": x.cpu()}
     if model.encoder is not None:
         labels = torch.arange(COUNT) % model.classes if model.classes else None
-        given = x
-        if model.spec.modality == "image":  # as they would be saved; of binary pixels, the likelier value
-            given = (x >= 0.5).float() if model.spec.levels == 2 else to_pixels(model.spec, x).float() / 255
+        given = of(model.spec).again(model.spec, x)
         condition = model.spec.condition_shift if model.conditions else None
         made["reconstructions"] = model.reconstruct(given, labels, condition=condition).cpu()
     return made
@@ -120,8 +119,10 @@ def _numbers(model: Model, x: Tensor) -> Numbers:
 
 
 def _rounded(model: Model, x: Tensor) -> bytes:
-    if model.spec.modality == "image":
-        return to_pixels(model.spec, x).numpy().tobytes()
+    kind = of(model.spec)
+    found = kind.rounded(model.spec, x)
+    if found is not None:
+        return found
     return np.rint(_numbers(model, x).astype(np.float64) * 4096).clip(-(2**62), 2**62).astype("<i8").tobytes()
 
 

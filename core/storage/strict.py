@@ -18,6 +18,20 @@ LARGEST = 2**19  # bytes of a JSON file, where the reader names no other limit
 DEEPEST = 32  # brackets within brackets
 
 
+def regular(path: Path) -> Path:
+    """The path of a regular file, or of a link to one; a pipe or a device, which may wait for ever, is refused.
+
+    Raises:
+        GenzooError: if it is something else.
+        OSError: if it is not there.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder is an error of its own, at once
+        what = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise GenzooError(f"{path} is {what}, no regular file, and is not opened")
+    return path
+
+
 def open_plain(path: Path, within: Path | None = None) -> BinaryIO:
     """Open a plain file to read, never a link, folder, pipe or device; never waits.
 

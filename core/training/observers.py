@@ -15,9 +15,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.pictures.landscape import is_plane, landscape
 from genzoo.core.storage.files import write_bytes, writing
+from genzoo.core.storage.strict import regular
 from genzoo.core.training.trainer import Observer, Trainer
 
 
@@ -78,7 +80,9 @@ class LogFile(Observer):
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]  # what follows the last end is torn
+        return (
+            regular(path).read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        )  # what follows the last end is torn
     except OSError:
         return []
 
@@ -94,20 +98,20 @@ def _step_of(line: str) -> float:
 class Pictures(Observer):
     """Sample pictures at intervals, always from the same codes."""
 
-    def __init__(self, trainer: Trainer, folder: Path, every: int, n: int = 64) -> None:
-        self.folder, self.n = folder, n
+    def __init__(self, trainer: Trainer, folder: Path, every: int, most: int = 1000) -> None:
+        self.folder, self.most = folder, most
         self.every = every or max(trainer.steps // 10, 1)
 
     def step(self, trainer: Trainer) -> None:
         """Draw one if it is time."""
         if trainer.step % self.every == 0 or trainer.step == trainer.steps:
             model = trainer.model
-            n = self.n if model.spec.modality == "image" else 1000
+            n = min(of(model.spec).preview, self.most)
             made = model.sample(n)
             if is_plane(trainer):
                 pictures.save(landscape(trainer, made), self.folder / f"step-{trainer.step:07d}.png")
                 return
-            image = pictures.picture(model.spec, made, columns_for(model.classes, n))
+            image = of(model.spec).picture(model.spec, made, columns_for(model.classes, n))
             if image is not None:
                 pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
 

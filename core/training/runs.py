@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.storage.card import card
@@ -105,8 +106,8 @@ def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
     """Everything that a weights folder holds but its manifest: name to writer."""
     assert model.config is not None  # model_files says so politely
     files = model_files(model)
-    n = 64 if model.spec.modality == "image" else 2000
-    image = pictures.picture(model.spec, model.sample(n), columns_for(model.classes, n))
+    n = of(model.spec).preview
+    image = of(model.spec).picture(model.spec, model.sample(n), columns_for(model.classes, n))
     if image is not None:
         files[PICTURE] = lambda path: pictures.save(image, path)
     record = {**record, KEY: take(model)}

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from genzoo.core.data import ArrayLike, Data, DataSource, Split, from_arrays, standardized
-from genzoo.core.data.npy import npy_array, npz_array
+from genzoo.core.data import ArrayLike, Data, DataSource, Split, from_arrays
+from genzoo.core.data.npy import Archive, PackedArray
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.units import free_bytes
 from genzoo.registry import declare
@@ -36,7 +36,7 @@ class ArrayFile(DataSource):
     is a tenth of the observations, held out with seed 0. Nothing is unpickled.
 
     Observations that do not fit into memory are read from the file as they are needed, unless the file is
-    compressed (save it with ``np.savez``, not ``np.savez_compressed``).
+    compressed (save it with ``np.savez``, not ``np.savez_compressed``): such arrays have to fit.
     """
 
     @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class ArrayFile(DataSource):
 
         path: str = option("", "the .npy or .npz file")
         layout: Literal["auto", "first", "last"] = option("auto", "where images have their channels")
+        modality: str = option("auto", "the kind of data, such as image or vector; auto goes by rank and type")
         standardize: bool = option(True, "give vectors a model space of mean 0 and deviation 1 per column")
 
     options: Options
@@ -67,8 +68,10 @@ class ArrayFile(DataSource):
         else:
             train = self._data(x, y, path.stem)  # opened, for what it is
             test = train if split == "train" else self._data(x_test, y_test, f"{path.stem} (test)", train)
-        if train.spec.modality == "vector" and self.options.standardize:
-            train = standardized(train)  # by the train split alone: the test split has no say in the units
+        if self.options.standardize:
+            train = of(train.spec).standardized(
+                train
+            )  # by the train split alone: the test split has no say in the units
         found = train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
         # Now that it is known which observations are meant, they are read, if they fit.
         most = free_bytes() // 2 if self.memory is None else self.memory
@@ -77,7 +80,13 @@ class ArrayFile(DataSource):
     def _data(self, x: ArrayLike, y: Array | None, name: str, like: Data | None = None) -> Data:
         layout = None if self.options.layout == "auto" else self.options.layout
         names = () if like is None or y is None else tuple(map(str, range(like.spec.classes)))
-        data = from_arrays(x, y, name=name, layout=layout, class_names=names, standardize=False, memory=0)
+        kind = {"auto": None}.get(self.options.modality, self.options.modality)
+        data = from_arrays(
+            x, y, name=name, modality=kind, layout=layout, class_names=names, standardize=False, memory=0
+        )
+        if isinstance(x, PackedArray):  # from front to back, and not in the order of a split
+            data = data.to("cpu")
+            x.close()
         if like is None:
             return data
         if data.spec.shape != like.spec.shape:
@@ -100,13 +109,13 @@ def _load(path: Path) -> tuple[ArrayLike, Array | None, ArrayLike | None, Array 
     if not path.exists():
         raise UsageError(f"there is no file {str(path)!r}")
     try:
+        stored = Archive(path)
         if path.suffix.lower() == ".npy":
-            return npy_array(path) or np.load(path, mmap_mode="r", allow_pickle=False), None, None, None
-        with np.load(path, allow_pickle=False) as stored:
-            x, y, x_test, y_test = _keys(stored.files, path)
-            test = None if x_test is None else npz_array(path, x_test) or stored[x_test]
-            labels = [None if key is None else stored[key] for key in (y, y_test)]
-            return npz_array(path, x) or stored[x], labels[0], test, labels[1]
+            return stored["arr_0"], None, None, None
+        x, y, x_test, y_test = _keys(stored.files, path)
+        test = None if x_test is None else stored[x_test]
+        labels = [None if key is None else stored[key][:] for key in (y, y_test)]
+        return stored[x], labels[0], test, labels[1]
     except GenzooError:
         raise
     except MemoryError:

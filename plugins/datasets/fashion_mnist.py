@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.errors import GenzooError
+from genzoo.core.storage.strict import regular
+from genzoo.core.units import free_bytes, size_text
 from genzoo.registry import declare
 
 CLASSES = (
@@ -90,17 +92,23 @@ def read_idx(path: Path, rank: int) -> Images:
     Raises:
         GenzooError: if the file is truncated, damaged, or something else; names it.
     """
+    start = 4 + 4 * rank
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(regular(path)) if path.suffix == ".gz" else open(regular(path), "rb") as file:
+            head = file.read(start)
+            if head[:4] != bytes((0, 0, 8, rank)) or len(head) < start:
+                raise GenzooError(f"{path} is no IDX file of 8-bit numbers with {rank} axes")
+            shape = tuple(int(n) for n in np.frombuffer(head, ">u4", rank, 4))
+            size = math.prod(shape)
+            if size > free_bytes():
+                raise GenzooError(f"{path} announces {size_text(size)}, more than is free: replace it")
+            raw = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as e:
         raise GenzooError(f"{path} is damaged or truncated ({e}): replace it") from None
-    start = 4 + 4 * rank
-    if raw[:4] != bytes((0, 0, 8, rank)) or len(raw) < start:
-        raise GenzooError(f"{path} is no IDX file of 8-bit numbers with {rank} axes")
-    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", rank, 4))
-    if len(raw) - start != math.prod(shape):
-        raise GenzooError(f"{path} announces {math.prod(shape)} values and holds {len(raw) - start}: replace it")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    if len(raw) != size:
+        holds = f"{len(raw)} or more" if len(raw) > size else len(raw)
+        raise GenzooError(f"{path} announces {size} values and holds {holds}: replace it")
+    return np.frombuffer(raw, np.uint8).reshape(shape)
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.storage.strict import regular
 
 MOST_PIXELS = 64_000_000  # of one file: a small file can announce, and fill, any amount of memory
 Image8: TypeAlias = NDArray[np.uint8]
@@ -81,7 +82,7 @@ def read_image(path: Path, size: tuple[int, int] | None, mode: str) -> Image8:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with Image.open(regular(path)) as opened:
                 if opened.width * opened.height > MOST_PIXELS:
                     raise BadImage(f"{opened.width}x{opened.height} pixels are too many")
                 image = _flatten(ImageOps.exif_transpose(opened), mode)
@@ -90,6 +91,8 @@ def read_image(path: Path, size: tuple[int, int] | None, mode: str) -> Image8:
         return np.array(image, np.uint8)
     except (BadImage, MemoryError):
         raise
+    except GenzooError as e:
+        raise BadImage(str(e).removeprefix(f"{path} is ")) from None
     except UnidentifiedImageError:
         raise BadImage("empty" if path.stat().st_size == 0 else "not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

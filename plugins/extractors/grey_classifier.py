@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Extractor, Features, hash_of
+from genzoo.core.modality import of
 from genzoo.core.noise import Order, stream_seed
 from genzoo.core.spec import DataSpec
 from genzoo.registry import the_registry
@@ -49,8 +50,8 @@ class GreyClassifier(nn.Module, Extractor):
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Self:
         """See `Extractor.open`."""
-        if spec.modality != "image" or spec.shape != (1, 28, 28):
-            what = f"{spec.modality}s of {'×'.join(map(str, spec.shape))}"
+        if not of(spec).pixels or spec.shape != (1, 28, 28):
+            what = f"{of(spec).many} of {'×'.join(map(str, spec.shape))}"
             raise UsageError(f"the extractor {cls.name!r} takes grey images of 28×28, not {what}")
         return cls.pretrained()
 

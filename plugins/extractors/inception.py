@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor, Features, hash_of
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
 
@@ -37,7 +38,7 @@ class Inception(Extractor):
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Inception:
         """See `Extractor.open`."""
-        if spec.modality != "image" or spec.shape[0] not in (1, 3):
+        if not of(spec).pixels or spec.shape[0] not in (1, 3):
             raise UsageError("the extractor 'inception' takes grey or colour images")
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.storage.strict import regular
 
 
 class OnnxModel:
@@ -31,7 +32,7 @@ class OnnxModel:
         except ImportError:
             raise GenzooError(f"{path.name} needs onnxruntime: pip install onnxruntime") from None
         try:
-            content = path.read_bytes()
+            content = regular(path).read_bytes()
         except OSError as e:
             raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
         self.path, self.sha256 = path, hashlib.sha256(content).hexdigest()

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor, Features
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.extractors.onnx_model import OnnxModel
 from genzoo.registry import declare
@@ -41,7 +42,7 @@ class OpenNSFW(Extractor):
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> OpenNSFW:
         """See `Extractor.open`."""
-        if spec.modality != "image" or spec.shape[0] not in (1, 3):
+        if not of(spec).pixels or spec.shape[0] not in (1, 3):
             raise UsageError("the extractor 'open-nsfw' takes grey or colour images")
         try:  # the file is all that is wanted: its package would import more than is needed
             files = metadata.files(PACKAGE) or []

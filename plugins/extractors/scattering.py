@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Extractor, Features, hash_of
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
 
@@ -46,7 +47,7 @@ class Scattering(nn.Module, Extractor):
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Scattering:
         """See `Extractor.open`."""
-        if spec.modality != "image":
+        if not of(spec).pixels:
             raise UsageError(f"scattering is of images, and this is {spec.modality} data")
         return cls(64 if max(spec.shape[1:]) > 48 else 32)
 

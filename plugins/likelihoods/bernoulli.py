@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
 
@@ -21,7 +22,7 @@ class Bernoulli(Likelihood):
     @classmethod
     def check(cls, spec: DataSpec) -> None:
         """Only binary data has a Bernoulli likelihood."""
-        if spec.modality != "image":
+        if not of(spec).pixels:
             raise UsageError(
                 f"the bernoulli likelihood is for binary images, and this is {spec.modality} data: use gaussian"
             )
@@ -66,7 +67,7 @@ class ContinuousBernoulli(Likelihood):
     @classmethod
     def check(cls, spec: DataSpec) -> None:
         """Only data in [0, 1] fits."""
-        if spec.modality != "image":
+        if not of(spec).pixels:
             raise UsageError("the continuous-bernoulli likelihood is for pixels in [0, 1]: use gaussian")
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:

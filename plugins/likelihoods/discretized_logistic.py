@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
@@ -43,7 +44,7 @@ class DiscretizedLogistic(Likelihood):
     @classmethod
     def check(cls, spec: DataSpec) -> None:
         """Only pixels with levels have bins."""
-        if spec.modality != "image" or not spec.levels:
+        if not of(spec).pixels or not spec.levels:
             raise UsageError(
                 "the discretized-logistic likelihood is for images with levels (8-bit), and this data is "
                 "real numbers: use gaussian"

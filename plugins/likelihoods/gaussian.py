@@ -18,7 +18,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
 
 
-@declare.likelihood("gaussian", paper="arXiv:2006.13202", modalities=("image", "vector", "audio", "table"))
+@declare.likelihood("gaussian", paper="arXiv:2006.13202")
 class Gaussian(Likelihood):
     """N(x; mean, σ²), with σ fixed, learned, or the one that is best for each batch (σ-VAE).
 

@@ -139,10 +139,9 @@ class Birthday(Metric):
             "threshold": threshold,
             "indices": found.pairs.tolist(),
         }
-        pictures = {}
-        if evidence.spec.modality == "image" and len(found.pairs):
-            nearest = found.pairs[:10]
-            pictures["pairs"] = torch.cat([evidence.samples[nearest[:, 0]], evidence.samples[nearest[:, 1]]])
+        pair = found.pairs[:10]
+        drawn = evidence.pictured(evidence.samples[torch.cat([pair[:, 0], pair[:, 1]])]) if len(pair) else None
+        pictures = {} if drawn is None else {"pairs": drawn}
         return Measured(found.support, details, pictures)
 
     def refuses(self, evidence: Evidence) -> str:

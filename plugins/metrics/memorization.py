@@ -162,14 +162,13 @@ class Copies(Metric):
             "originals": found.original.tolist()[:100],
             "training observations": len(train),
         }
-        pictures = {}
-        if evidence.spec.modality == "image":
-            shape = evidence.spec.shape
-            nearest = found.distance.argsort(stable=True)[:10]
-            pictures["nearest"] = torch.cat([samples[nearest], train[found.neighbour[nearest]].view(-1, *shape)])
-            if len(found.index):
-                pairs = (samples[found.index[:10]], train[found.original[:10]].view(-1, *shape))
-                pictures["copies"] = torch.cat(pairs)
+        pictures, shape = {}, evidence.spec.shape
+        nearest = found.distance.argsort(stable=True)[:10]
+        shown = {"nearest": (nearest, found.neighbour[nearest]), "copies": (found.index[:10], found.original[:10])}
+        for name, (ours, theirs) in shown.items():
+            drawn = evidence.pictured(torch.cat([samples[ours], train[theirs].view(-1, *shape)])) if len(ours) else None
+            if drawn is not None:
+                pictures[name] = drawn
         return Measured(found.copies, details, pictures, n_fake=len(samples))
 
     def refuses(self, evidence: Evidence) -> str:

@@ -11,7 +11,7 @@ from genzoo.plugins.nets.blocks import one_hot
 from genzoo.registry import declare
 
 
-@declare.generator("constant", summary="Learned numbers, for models without a code", modalities=("image", "vector"))
+@declare.generator("constant", summary="Learned numbers, for models without a code")
 class ConstantGenerator(Generator):
     """Learned numbers, a set for each class if there are classes."""
 

@@ -77,7 +77,7 @@ def _hidden(inputs: int, outputs: int, o: MLP.Options) -> nn.Sequential:
     return sequence([linear, norm1d(o.norm, outputs), ACTIVATIONS[o.activation](), nn.Dropout(o.dropout)])
 
 
-@declare.generator("mlp", summary="Perceptron, code-128-128-data", modalities=("image", "vector"))
+@declare.generator("mlp", summary="Perceptron, code-128-128-data")
 class MLPGenerator(MLP, Generator):
     """Code → 128 → 128 → data."""
 
@@ -90,7 +90,7 @@ class MLPGenerator(MLP, Generator):
         return shaped(self.head(self.features(z, y)), self.ports.outputs)
 
 
-@declare.encoder("mlp", summary="Perceptron, data-128-64-code", modalities=("image", "vector"))
+@declare.encoder("mlp", summary="Perceptron, data-128-64-code")
 class MLPEncoder(MLP, Encoder):
     """Data → 128 → 64 → numbers of a posterior."""
 
@@ -105,7 +105,7 @@ class MLPEncoder(MLP, Encoder):
         return shaped(self.head(self.features(x, y)), self.ports.outputs)
 
 
-@declare.critic("mlp", summary="Perceptron, data-128-128-score", modalities=("image", "vector"))
+@declare.critic("mlp", summary="Perceptron, data-128-128-score")
 class MLPCritic(MLP, Critic):
     """Data → 128 → 128 → scores."""
 

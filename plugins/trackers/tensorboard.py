@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.modality import of
 from genzoo.core.training.run_view import Watched
 from genzoo.core.training.trackers import Tracker
 from genzoo.core.training.trainer import Trainer
@@ -44,10 +45,11 @@ class TensorBoard(Tracker):
 
     def end(self, trainer: Trainer) -> None:
         """Add the last samples."""
-        spec = trainer.model.spec
-        if spec.modality == "image" and spec.shape[0] in (1, 3):
-            with torch.no_grad():
-                self._writer.add_images("samples", trainer.model.sample(64).clamp(0, 1), trainer.step)
+        kind, spec = of(trainer.model.spec), trainer.model.spec
+        with torch.no_grad():
+            drawn = kind.render(spec, trainer.model.sample(64)) if kind.renders else None
+        if drawn is not None and drawn.shape[1] in (1, 3):
+            self._writer.add_images("samples", drawn.clamp(0, 1), trainer.step)
 
     def close(self, failed: bool) -> None:
         """Close the files."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.training.run_view import Watched
 from genzoo.core.training.trackers import Tracker
@@ -66,10 +67,8 @@ class WeightsAndBiases(Tracker):
 
     def end(self, trainer: Trainer) -> None:
         """Report a picture of the last samples."""
-        from genzoo.core.pictures import grids as pictures
-
         model = trainer.model
-        image = pictures.picture(model.spec, model.sample(64), None)
+        image = of(model.spec).picture(model.spec, model.sample(64), None)
         if image is not None:
             self._run.log({"samples": self._wandb.Image(image)}, step=trainer.step)
 

@@ -28,6 +28,11 @@ def fault(registry: Registry, entry: Entry) -> str:
         else:
             static.find_class(entry.target)
             registry.options(entry)
+        known = {e.name for e in registry.entries("modality")}
+        strange = [m for m in entry.modalities if m not in known]
+        if strange and known:
+            hint = did_you_mean(strange[0], known)
+            raise GenzooError(f"modalities names {strange[0]!r}, which no plugin brings{hint}")
     except GenzooError as e:
         return str(e)
     return ""

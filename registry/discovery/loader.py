@@ -6,13 +6,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
@@ -23,10 +23,6 @@ from genzoo.registry import hooks
 from genzoo.registry.discovery import distributions, guard, state
 from genzoo.registry.entries import Entry, PluginRecord, origin
 from genzoo.registry.registrar import Registrar
-
-if TYPE_CHECKING:
-    from genzoo.core.training.run_view import Watched
-    from genzoo.core.training.trainer import Observer
 
 GROUP = "genzoo"
 OWN = "genzoo"  # the distribution whose plugins always load
@@ -235,40 +231,6 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> Non
         raise GenzooError(f"{module} answers no hook: {cause}")
 
 
-def observers(
-    manager: pluggy.PluginManager, records: Iterable[PluginRecord], run: Watched
-) -> list[tuple[str, list[Observer]]]:
-    """Ask each plugin for the observers of a run: the plugin in words, and what it gives.
-
-    A plugin that fails to say costs one line and does not watch.
-    """
-    from genzoo.core.training.trainer import Observer as Base
-
-    found = []
-    hook = manager.hook.genzoo_observers
-    answering = [i.plugin for i in hook.get_hookimpls()]
-    who = {f"{r.distribution}/{r.name}": r.origin for r in records}
-    for plugin in answering:
-        key = manager.get_name(plugin) or ""
-        others = [p for p in manager.get_plugins() if p is not plugin]
-        notes: list[str] = []
-        try:
-            with guard.contained(notes):
-                answers = manager.subset_hook_caller("genzoo_observers", others)(run=run)
-                given = [o for a in answers for o in (a if isinstance(a, (list, tuple)) else [a])]
-                odd = next((o for o in given if not isinstance(o, Base)), None)
-                if odd is not None:
-                    raise GenzooError(f"{odd!r} is no genzoo.core.training.trainer.Observer")
-            found.append((who[key], given))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as e:
-            warn(f"{who[key]} could not give its observers: {error_line(e)}")
-        for note in notes:
-            warn(f"{who[key]} {note}")
-    return found
-
-
 class _Manager(pluggy.PluginManager):
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """No hook of anybody's is called ``__…__``: most names of a module are, and looking at each takes its time."""
@@ -280,3 +242,15 @@ def new_manager() -> pluggy.PluginManager:
     manager = _Manager("genzoo")
     manager.add_hookspecs(hooks)
     return manager
+
+
+def warn_of_strange_data(records: Sequence[PluginRecord]) -> None:
+    """Say on stderr which entries are for a kind of data that no plugin brings: mostly a slip of the pen."""
+    known = {e.name for r in records for e in r.entries if e.kind == "modality"}
+    for record in records:
+        for entry in record.entries:
+            strange = next((m for m in entry.modalities if m not in known), None)
+            if strange is not None:
+                what = f"{entry.kind} {entry.name!r} is for {strange!r} data, which no plugin brings"
+                warn(f"{record.origin}: {what}{did_you_mean(strange, known)}")
+                break

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.config import KINDS, LISTS, NORMAL, Config, Part, TrainOptions
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.modality import of
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import loader, state
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
 NETWORKS = ("generator", "encoder", "critic")
 GROUPS = (*KINDS, *LISTS, "latent", "train")
 _TRAIN = {o.name: o for o in options_of(TrainOptions)}
-DEFAULT_NETWORK = {"image": "conv"}  # for parts that nobody named; anything else gets an mlp
-
-
-def likelihood_for(spec: DataSpec) -> str:
-    """Name the likelihood that fits the data: what is used unless one is named."""
-    if spec.levels == 2:
-        return "bernoulli"
-    return "discretized-logistic" if spec.levels else "gaussian"
 
 
 def compose(
@@ -73,6 +66,9 @@ def compose(
     settled: dict[str, str] = {}
     for layer in layers:
         settled |= {k: v for k, v in layer.items() if k in KINDS and v is not None}
+    for kind in (*NETWORKS, "likelihood"):  # what is of other data gives way to what fits this kind
+        if settled.get(kind) and not given.get(kind) and not _fits(registry, kind, settled[kind], spec, home):
+            del settled[kind]
     if not settled.get("objective"):
         raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
 
@@ -106,11 +102,11 @@ def compose(
     wanted = {kind: plan.wants(kind) for kind in NETWORKS}
     for kind in NETWORKS:
         if wanted[kind]:
-            parts[kind] = part(kind, settled.get(kind, ""), DEFAULT_NETWORK.get(spec.modality, "mlp"))
+            parts[kind] = part(kind, settled.get(kind, ""), of(spec).network(kind))
         elif given.get(kind) or any(k.startswith(f"{kind}.") for k in given):
             raise UsageError(f"objective {name!r} has no {kind}")
     if plan.likelihood:
-        parts["likelihood"] = part("likelihood", settled.get("likelihood", ""), likelihood_for(spec))
+        parts["likelihood"] = part("likelihood", settled.get("likelihood", ""), of(spec).likelihood(spec))
     elif given.get("likelihood") or any(k.startswith("likelihood.") for k in given):
         raise UsageError(f"objective {name!r} has no likelihood: its generator puts out samples")
 
@@ -223,12 +219,26 @@ def _missing(part: Part) -> str:
     return f"not there: install {part.distribution} (pip install {pin})"
 
 
+def _of_like(preset: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
+    """What a preset for the kind of data that this one is like says, but of networks that this kind has of its own."""
+    own = [k for k in NETWORKS if of(spec).network(k) != of(of(spec).like).network(k)]
+    return {key: v for key, v in preset.items() if key.partition(".")[0] not in own}
+
+
+def _fits(registry: Registry, kind: str, name: str, spec: DataSpec, home: Sequence[str]) -> bool:
+    """Whether an entry is for such data, by what it says."""
+    return registry.get(kind, name, prefer=home).fits(spec.modality, of(spec).like)
+
+
 def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
     if entry is None:
         return []
     data = entry.data
     first = {k: data[k] for k in (*KINDS, *LISTS) if data.get(k)} | {"conditional": data["conditional"]}
-    presets = [data["presets"][key] for key in (spec.modality, spec.name) if key in data["presets"]]
+    own = data["presets"].get(spec.modality)
+    if own is None and of(spec).like:
+        own = _of_like(data["presets"].get(of(spec).like, {}), spec)
+    presets = [layer for layer in (own, data["presets"].get(spec.name)) if layer]
     return [first | data["options"], *presets]
 
 

@@ -15,8 +15,8 @@ from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, describe_type, options_of
 from genzoo.core.spec import Latent
 from genzoo.core.storage.files import given_path
+from genzoo.core.storage.strict import regular
 from genzoo.registry.entries import (
-    MODALITIES,
     Entry,
     check_listed,
     check_name,
@@ -24,6 +24,7 @@ from genzoo.registry.entries import (
     first_option,
     reference_of,
 )
+from genzoo.registry.modalities import names
 from genzoo.registry.registry import Registry
 
 FORMAT = 1
@@ -56,7 +57,7 @@ def read(registry: Registry, path: str | os.PathLike[str]) -> Entry:
     file = given_path(path)
     try:
         size = os.path.getsize(file)
-        raw = file.read_bytes() if size <= _LARGEST else b""
+        raw = regular(file).read_bytes() if size <= _LARGEST else b""
     except OSError as e:
         raise UsageError(f"{file}: {(e.strerror or str(e)).lower()}") from None
     if size > _LARGEST:
@@ -128,8 +129,8 @@ class _Reader:
             raise self.fail("", "name", str(e)) from None
         modalities, tags = (self.list("", k, content.get(k, [])) for k in ("modalities", "tags"))
         for word in modalities:
-            if word not in MODALITIES:
-                raise self.fail("", "modalities", f"there is no modality {word!r}{did_you_mean(word, MODALITIES)}")
+            if word not in names():
+                raise self.fail("", "modalities", f"there is no modality {word!r}{did_you_mean(word, names())}")
         texts = {k: content.get(k, "") for k in ("summary", "paper")}
         return self.registry.whole(Entry("recipe", name, **texts, modalities=modalities, tags=tags, data=data))
 

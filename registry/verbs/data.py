@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genzoo.core import modality
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.options import coerce_all
 from genzoo.registry.entries import Entry
@@ -38,7 +39,7 @@ def open_data(
         registry: where names of data sets are looked up.
         data: a data set's name; a path of a folder of images, an ``.npy`` or an ``.npz`` file; a tensor or
             an array; a pair of observations and labels; a torch Dataset or DataLoader; or a `Data`.
-        options: of the data set by name (``binarize``, ``limit``, …; ``layout`` of arrays); values may be text.
+        options: of the data set by name (``binarize``, ``limit``, …; ``layout``, ``modality`` of arrays).
         labels: class labels, where ``data`` is a tensor or an array.
         split: which split, for names and paths.
         memory: bytes that observations may take in memory, beyond which they are read as they are needed (those of
@@ -56,7 +57,8 @@ def open_data(
 
     options = dict(options or {})
     memory = free_bytes() // 2 if memory is None else memory
-    layout = None if isinstance(data, (str, os.PathLike, Data)) else options.pop("layout", None)
+    plain = not isinstance(data, (str, os.PathLike, Data))
+    how = {k: options.pop(k) for k in ("layout", "modality") if plain and k in options}
     if isinstance(data, (str, os.PathLike)):
         if labels is not None:
             raise UsageError("labels go with arrays; a named data set or a folder brings its own")
@@ -75,13 +77,13 @@ def open_data(
     elif isinstance(data, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
         if labels is not None:
             raise UsageError("a torch Dataset or DataLoader brings its own labels: it yields (x, y)")
-        found = from_torch(data, layout=layout, memory=memory)
+        found = from_torch(data, memory=memory, **how)
     elif isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
         if labels is not None:
             raise UsageError("labels were given twice: in the pair and as an argument")
-        found = from_arrays(data[0], data[1], layout=layout, memory=memory)
-    elif hasattr(data, "shape"):
-        found = from_arrays(data, labels, layout=layout, memory=memory)
+        found = from_arrays(data[0], data[1], memory=memory, **how)
+    elif hasattr(data, "shape") or any(m.takes(data) for m in modality.every()):
+        found = from_arrays(data, labels, memory=memory, **how)
     else:
         raise UsageError(
             f"data is a name, a path, a tensor or array, a pair (x, y), a torch Dataset or DataLoader, "
@@ -127,9 +129,13 @@ def _siblings(path: Path) -> list[str]:
 
 
 def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:
-    """A folder of images or a file of arrays, by what is there."""
-    if path.is_dir():
-        return registry.get("dataset", "folder"), {"path": str(path)}
-    if path.suffix.lower() in (".npy", ".npz"):
-        return registry.get("dataset", "array"), {"path": str(path)}
-    raise UsageError(f"{path} is no data: give a folder of images, or a .npy or .npz file")
+    """The data set that reads what is there, as the modalities say."""
+    if not path.is_dir() and not path.is_file():
+        raise UsageError(f"{path} is no file and no folder, so nothing is read from it")
+    found = {name: m for m in modality.every() if (name := m.opens(path))}
+    if not found:
+        raise UsageError(f"{path} is no data: give a folder of images, or a .npy or .npz file")
+    if len(found) > 1:
+        ways = " or ".join(f"--data {name} --set data.path=…" for name in found)
+        raise UsageError(f"{path} could be {' or '.join(m.many for m in found.values())}: say which, {ways}")
+    return registry.get("dataset", next(iter(found))), {"path": str(path)}

@@ -20,10 +20,12 @@ from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metri
 from genzoo.core.evaluation.feature_cache import FeatureCache
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
 from genzoo.core.math.intervals import Estimate
+from genzoo.core.modality import of
 from genzoo.core.options import coerce_all
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path, write_json
+from genzoo.core.storage.strict import regular
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.data import looks_like_path
@@ -213,11 +215,7 @@ def _extractor(
 
 def default_extractor(spec: DataSpec) -> str:
     """The extractor that fits data and needs nothing that does not ship."""
-    if spec.modality != "image":
-        return "raw"
-    if spec.shape != (1, 28, 28):
-        return "scattering"
-    return "digit-classifier" if spec.name == "digits" else "fashion-classifier"
+    return of(spec).extractor(spec)
 
 
 def open_extractor(registry: Registry, wanted: str | os.PathLike[str], spec: DataSpec) -> Extractor:
@@ -241,7 +239,7 @@ def _absences(
     """What cannot be measured, before anything is computed; with an empty reason what nobody would expect."""
     found = []
     for entry, metric in zip(entries, metrics, strict=True):
-        fits = not entry.modalities or evidence.spec.modality in entry.modalities
+        fits = entry.fits(evidence.spec.modality, of(evidence.spec).like)
         reason = (
             "" if fits else f"it is of {' and '.join(entry.modalities)} data, and this is {evidence.spec.modality} data"
         )
@@ -270,7 +268,7 @@ def _measured(entry: Entry, metric: Metric, evidence: Evidence, data: Data, how:
     words += [f"data={(data.name or 'data').replace(' ', '_')}:{data.split}@{data.fingerprint()[:12]}"]
     words += [f"real={n_real}"] if n_real else []
     words += [f"fake={n_fake}", *how] if n_fake else []
-    words += ["pixels=8bit"] if n_fake and data.spec.modality == "image" else []
+    words += ["pixels=8bit"] if n_fake and of(data.spec).pixels else []
     return Result(
         entry.name, measured.estimate.value, _interval(measured.estimate, measured.why, metric.covers),
         n_real, n_fake, evidence.seed,
@@ -323,7 +321,7 @@ def read_report(path: str | os.PathLike[str]) -> Report:
     file = given_path(path)
     file = file / "report.json" if file.is_dir() else file
     try:
-        return Report.from_dict(json.loads(file.read_bytes()))
+        return Report.from_dict(json.loads(regular(file).read_bytes()))
     except OSError as e:
         raise GenzooError(f"cannot read {file}: {(e.strerror or str(e)).lower()}") from None
     except (ValueError, UsageError):

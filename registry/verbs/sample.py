@@ -19,20 +19,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.arguments import checked
-from genzoo.core.data import Data, to_model, to_people, to_pixels
+from genzoo.core.data import Data, to_model, to_people
 from genzoo.core.distributed.init import join
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
-from genzoo.core.storage.files import creating_folder, given_path, replacing
+from genzoo.core.storage.files import given_path, replacing
 from genzoo.core.training.observers import columns_for
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
 
 Out = str | os.PathLike[str]
-LARGEST_GRID = 10_000  # images in a picture that anyone could look at
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _DUE = 2**23  # bytes that are given to the disk at a time
 _WAITING = 2  # batches that are written while more are made
@@ -63,8 +63,9 @@ def sample(
     Args:
         weights: a model, or what `genzoo.load` takes.
         out: ``.png`` (or another picture) for a grid, ``.npz`` for arrays ``samples`` and ``labels`` (images
-            channels first and 8-bit, or float32 where the model's data has no levels), anything else is a new
-            folder with one picture each. Arrays and folders are streamed: memory does not grow with ``n``.
+            channels first and 8-bit, or float32 where the model's data has no levels), a new folder for one
+            picture of each image, or what else the model's kind of data is written to. All but pictures are
+            streamed: memory does not grow with ``n``.
         n: how many.
         seed: the same seed gives the same samples.
         labels: class of all of them, for a conditional model; default cycles through the classes.
@@ -97,8 +98,8 @@ def sample(
             deque(batches, maxlen=0)
         elif kind == "npz":
             _write_npz(path, model.spec, n, batches)
-        elif kind == "folder":
-            _write_folder(path, n, batches)
+        elif kind == "own":
+            of(model.spec).write(path, model.spec, n, batches)
         else:
             _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes, n))
         runtime.barrier()
@@ -111,10 +112,12 @@ def reconstruct(
 ) -> Path:
     """Write a picture of observations above their reconstructions, or both as ``.npz``.
 
+    To another file of the data's own kind the reconstructions are written alone, in the order of the data.
+
     Args:
         weights: a model with an encoder, or what `genzoo.load` takes.
         data: a `Data`, or what `genzoo.load_data` takes (its test split).
-        out: ``.png`` or ``.npz``.
+        out: ``.png``, ``.npz``, or a file of the data's own kind.
         n: how many, from the start of the data.
         seed: draw codes from the posterior by this seed, instead of taking its mean.
         device: where to compute.
@@ -124,14 +127,19 @@ def reconstruct(
     x, told = _observations(model, _open(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
     before = to_people(model.spec, to_model(model.spec, x.to(model.device)))
+    drawn = [of(model.spec).render(model.spec, v) for v in (before, again)] if kind == "picture" else []
     if kind == "npz":
         _savez(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
         return path
-    if model.spec.modality != "image":
-        pictures.save(pictures.scatter(again.flatten(1), before.flatten(1)), path)
+    if kind == "own":
+        of(model.spec).write(path, model.spec, len(again), iter([(again, told.get("labels"))]))
+        return path
+    above, below = drawn
+    if above is None or below is None:
+        _save_picture(model.spec, again, path, None, before)
         return path
     columns = min(len(x), 16)
-    rows = [part for i in range(0, len(x), columns) for part in (before[i : i + columns], again[i : i + columns])]
+    rows = [part for i in range(0, len(x), columns) for part in (above[i : i + columns], below[i : i + columns])]
     rows = [torch.cat([r, torch.ones(columns - len(r), *r.shape[1:], device=r.device)]) for r in rows]
     pictures.save(pictures.grid(torch.cat(rows), columns), path)
     return path
@@ -186,6 +194,9 @@ def interpolate(
     x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more)
     if kind == "npz":
         _savez(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
+    elif kind == "own":
+        y = None if labels is None else labels.repeat_interleave(steps)
+        of(model.spec).write(where, model.spec, n * steps, iter([(x.flatten(0, 1), y)]))
     else:
         _save_picture(model.spec, x.flatten(0, 1), where, steps)
     return where
@@ -240,11 +251,11 @@ def check_fits(model: Model, spec: DataSpec) -> None:
 
 def _resizable(ours: DataSpec, spec: DataSpec) -> bool:
     """Whether a folder of such images could be brought to the model's size."""
-    return ours.modality == spec.modality == "image" and ours.shape[0] == spec.shape[0]
+    return of(ours).pixels and of(spec).pixels and ours.shape[0] == spec.shape[0]
 
 
 def _words(spec: DataSpec) -> str:
-    return f"{spec.modality}s of shape {'×'.join(map(str, spec.shape))}"
+    return f"{of(spec).many} of shape {'×'.join(map(str, spec.shape))}"
 
 
 def _model(weights: Model | Out, device: str) -> Model:
@@ -262,27 +273,33 @@ def needs_encoder(weights: Out, device: str = "auto") -> Model:
     return model
 
 
-def _kind(path: Path, spec: DataSpec, n: int, *, folders: bool = True) -> Literal["npz", "picture", "folder"]:
+def _kind(path: Path, spec: DataSpec, n: int, *, folders: bool = True) -> Literal["npz", "picture", "own"]:
     """What an output path says about its format; refuses what cannot be written there."""
-    suffix = path.suffix.lower()
+    suffix, kind = path.suffix.lower(), of(spec)
+    files = [".npz", *(s for s in kind.suffixes if s != "/")]
+    if not kind.undrawn(spec, 1):
+        files.insert(0, ".png")
     if path.is_dir() and not folders:
-        raise UsageError(f"{path} is a folder: name a .png or .npz file")
+        raise UsageError(f"{path} is a folder: name a {' or '.join(files)} file")
     if suffix == ".npz":
         return "npz"
+    others = files[1:] if files[0] == ".png" else files
+    also = [f"a {s} file" for s in others] + ["a folder"] * (folders and "/" in kind.suffixes)
     if suffix in PICTURES:
-        if spec.modality != "image" and spec.size < 2:
-            raise UsageError("there is no picture of such data: write it as .npz")
-        if spec.modality == "image" and n > LARGEST_GRID:
-            instead = f"a .npz file{' or a folder' * folders}"
-            raise UsageError(f"a grid of {n:,} images is too large to look at: give {instead} as output")
+        why = kind.undrawn(spec, n)
+        if why:
+            raise UsageError(f"{why}: give {' or '.join(also)} as output")
         return "picture"
+    if suffix in files and not path.is_dir():
+        return "own"
     if not folders or (suffix and not path.is_dir()):
-        raise UsageError(f"cannot tell what to write from {path.name!r}: use .png or .npz{' or a folder' * folders}")
-    if spec.modality != "image":
-        raise UsageError("a folder takes one picture each, and this model does not make images: use .npz or .png")
+        instead = " or ".join([*files, *["a folder"] * (folders and "/" in kind.suffixes)])
+        raise UsageError(f"cannot tell what to write from {path.name!r}: use {instead}")
+    if "/" not in kind.suffixes:
+        raise UsageError(f"a folder takes one picture each, and this model makes {kind.many}: use {' or '.join(files)}")
     if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
-    return "folder"
+    return "own"
 
 
 def _shown(batches: Batches, n: int, progress: bool) -> Batches:
@@ -292,30 +309,14 @@ def _shown(batches: Batches, n: int, progress: bool) -> Batches:
             bar.update(len(x))
 
 
-def _dtype(spec: DataSpec) -> np.dtype[Any]:
-    """How observations are stored: 8-bit for images with levels, else float32."""
-    return np.dtype("uint8" if spec.modality == "image" and spec.levels else "float32")
-
-
 def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
-    """Observations in people's units as they are stored."""
-    return (to_pixels(spec, x) if _dtype(spec) == np.uint8 else x.float()).cpu().numpy()
-
-
-def _spent(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
-    """What `_storage` gives of float32 that is in no other use: it is overwritten, which takes half the time."""
-    if _dtype(spec) != np.uint8 or x.device.type != "cpu":
-        return _storage(spec, x)
-    numbers: np.ndarray[Any, Any] = x.numpy()  # NumPy, since torch would start threads beside the forward pass's
-    with np.errstate(invalid="ignore"):  # NaN is 0
-        np.multiply(numbers, 255, out=numbers)  # in [0, 1] already, as all images for people are
-        np.rint(numbers, out=numbers)
-        return numbers.astype(np.uint8)
+    """Observations in data units as arrays are stored."""
+    return of(spec).to_array(spec, x)
 
 
 def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
     """Stream arrays into an uncompressed ``.npz``; labels wait in a file of their own."""
-    conditional = False
+    conditional, kind = False, of(spec)
     with (
         replacing(path) as temporary,
         tempfile.TemporaryFile() as labels,
@@ -323,15 +324,15 @@ def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
         zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive,
     ):
         with archive.open("samples.npy", "w", force_zip64=True) as f:
-            _npy_header(f, (n, *spec.shape), _dtype(spec))
+            _npy_header(f, (n, *spec.shape), np.dtype(kind.array_dtype(spec)))
             begun = 0
 
             def put(x: Tensor, y: Tensor | None) -> bool:
                 nonlocal begun
-                f.write(np.ascontiguousarray(_spent(spec, x)).data)
+                f.write(np.ascontiguousarray(kind.to_array(spec, x, spare=True)).data)
                 begun = _on_its_way(raw, begun)
                 if y is not None:
-                    labels.write(y.cpu().numpy().data)
+                    labels.write(y.contiguous().cpu().numpy().data)
                 return y is not None
 
             for had_labels in _aside(put, batches):
@@ -381,19 +382,8 @@ def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     )
 
 
-def _write_folder(path: Path, n: int, batches: Batches) -> None:
-    """One picture each."""
-    digits, i = max(len(str(n - 1)), 4), 0
-    with creating_folder(path) as temporary:
-        for x, y in batches:
-            for j, pixels in enumerate(pictures.to_uint8(x)):
-                label = "" if y is None else f"-class{int(y[j])}"
-                pictures.image_of(pixels).save(temporary / f"{i:0{digits}d}{label}.png")
-                i += 1
-
-
-def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None) -> None:
-    image = pictures.picture(spec, x, columns)
+def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, behind: Tensor | None = None) -> None:
+    image = of(spec).picture(spec, x, columns, behind)
     if image is None:
         raise UsageError("there is no picture of such data: write it as .npz")
     pictures.save(image, path)

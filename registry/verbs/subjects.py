@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.data import Data, from_arrays
+from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import people, stored
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path
-from genzoo.registry import Registry, the_registry
+from genzoo.registry import Registry
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.load import load
 
@@ -69,15 +69,16 @@ def open_subject(
     title = "samples"
     if isinstance(subject, (str, os.PathLike)):
         path, title = given_path(subject), os.fspath(subject)
-        if not (path.suffix.lower() in (".npz", ".npy") or (path.is_dir() and not _holds_weights(path))):
+        own = path.suffix.lower() in (".npz", ".npy", *of(spec).suffixes)
+        if not (own or (path.is_dir() and not _holds_weights(path))):
             return load(subject, device=device), None, None, title
         given = _read_samples(path, spec)
     elif isinstance(subject, Data):
         title = subject.name or title
     elif isinstance(subject, (tuple, list)) and len(subject) == 2 and hasattr(subject[0], "shape"):
-        given = from_arrays(subject[0], subject[1], name="the samples", standardize=False)
-    elif hasattr(subject, "shape"):
-        given = from_arrays(subject, name="the samples", standardize=False)
+        given = from_arrays(subject[0], subject[1], name="the samples", modality=spec.modality, standardize=False)
+    elif hasattr(subject, "shape") or of(spec).takes(subject):
+        given = from_arrays(subject, name="the samples", modality=spec.modality, standardize=False)
     else:
         raise UsageError(
             "what is judged is a model, a weights folder, or samples: a file, a folder of images or an array, "
@@ -85,7 +86,7 @@ def open_subject(
         )
     if (given.spec.modality, given.spec.shape) != (spec.modality, spec.shape):
         ours, theirs = ("×".join(map(str, s.shape)) for s in (given.spec, spec))
-        raise UsageError(f"the samples are {given.spec.modality}s of {ours} and the data {spec.modality}s of {theirs}")
+        raise UsageError(f"the samples are {of(given.spec).many} of {ours} and the data {of(spec).many} of {theirs}")
     return None, people(given), given.y, title
 
 
@@ -97,50 +98,23 @@ def _read_samples(path: Path, spec: DataSpec) -> Data:
     """All samples of a file or a folder: nothing is held out of them."""
     if not path.exists():
         raise UsageError(f"there is no file {str(path)!r}")
-    if path.is_dir():
-        return _read_folder(path)
+    if path.is_dir() or path.suffix.lower() not in (".npz", ".npy"):
+        return of(spec).read_samples(path, spec)
     try:
-        with np.load(path, allow_pickle=False) if path.suffix.lower() == ".npz" else _Plain(path) as stored:
-            keys = list(stored)
-            key = next(
-                (k for k in ("samples", "x", "images", "data", "arr_0") if k in keys), keys[0] if len(keys) == 1 else ""
-            )
-            if not key:
-                raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
-            labels = next((stored[k] for k in ("labels", "y", "arr_1") if k in keys), None)
-            x = stored[key]
+        found = Archive(path)
+        keys = found.files
+        key = next(
+            (k for k in ("samples", "x", "images", "data", "arr_0") if k in keys), keys[0] if len(keys) == 1 else ""
+        )
+        if not key:
+            raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
+        labels = next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
+        x = found[key]
     except GenzooError:
         raise
     except Exception as e:  # zipfile, zlib and numpy raise a dozen kinds, for damage and for pickles alike
         raise GenzooError(f"{path} is damaged, or no NumPy file of numbers ({type(e).__name__})") from None
-    modality = spec.modality if spec.modality in ("image", "vector") else None
-    return from_arrays(x, labels, name=path.name, modality=modality, standardize=False)
-
-
-class _Plain(dict[str, Any]):
-    """A .npy file as if it were an .npz of one array."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(samples=np.load(path, allow_pickle=False))
-
-    def __enter__(self) -> _Plain:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def _read_folder(path: Path) -> Data:
-    """Images of a folder, both of its splits, with no labels: sub-folders say nothing that was asked for."""
-    registry = the_registry()
-    train = open_data(registry, path, split="train")
-    try:
-        test = open_data(registry, path, split="test")
-    except GenzooError:  # too few images to hold any out
-        return replace(train, y=None)
-    if len(train) == len(test) == 1 and torch.equal(train.x, test.x):
-        return replace(train, y=None)
-    return replace(train, rows=torch.cat([train.x, test.x]), y=None)
+    return from_arrays(x, labels, name=path.name, modality=spec.modality, standardize=False)
 
 
 def draw_samples(

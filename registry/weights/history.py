@@ -11,7 +11,7 @@ from typing import Any
 
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
-from genzoo.core.storage.strict import read_json
+from genzoo.core.storage.strict import read_json, regular
 from genzoo.registry.weights import resolve
 from genzoo.registry.weights.layout import CONFIG, LIMITS, RECORD
 
@@ -65,7 +65,7 @@ def _log(path: Path) -> list[dict[str, float]]:
     try:
         if path.stat().st_size > LARGEST_LOG:
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = regular(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     except OSError as e:

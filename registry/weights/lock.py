@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import write_bytes
-from genzoo.core.storage.strict import read_plain
+from genzoo.core.storage.strict import read_plain, regular
 from genzoo.core.storage.user_cache import asked_for
 from genzoo.registry.weights.base import Located, Say
 from genzoo.registry.weights.folder import locate_folder
@@ -153,7 +153,7 @@ def used_in(folder: Path, names: Iterable[str]) -> list[str]:
         for file in files:
             path = Path(where, file)
             if (path.suffix in _SCANNED or file == "Makefile") and path.stat().st_size < 2**20:
-                text = path.read_text(encoding="utf-8", errors="replace")
+                text = regular(path).read_text(encoding="utf-8", errors="replace")
                 found |= {m for m in _LITERAL.findall(text) if m.startswith("hf:") or m.partition("@")[0] in known}
     return sorted(found)
 

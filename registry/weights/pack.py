@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.report import Report
+from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.storage import card, fingerprint
 from genzoo.core.storage.files import MANIFEST, given_path, text_file, write_folder
@@ -91,8 +92,8 @@ def pack(
         record = with_evaluation(without_folders(dict(record)), metrics)
         record |= {fingerprint.KEY: fingerprint.take(model)} | ({"storage": storage} if storage != "float32" else {})
         files = {n: _copy(stored / n) for n in sorted(os.listdir(stored)) if n != MANIFEST}
-        n = 64 if model.spec.modality == "image" else 2000
-        image = pictures.picture(model.spec, model.sample(n), columns_for(model.classes, n))
+        n = of(model.spec).preview
+        image = of(model.spec).picture(model.spec, model.sample(n), columns_for(model.classes, n))
         if image is not None:
             files[PICTURE] = lambda path: pictures.save(image, path)
         assert model.config is not None  # it was just read from a file

@@ -42,7 +42,7 @@ KINDS = {
 def both(request, tmp_path, monkeypatch):
     """The same data in memory, and in a file read in pieces of a few rows."""
     monkeypatch.setattr("genzoo.core.data.rows.CHUNK_BYTES", 2000)
-    monkeypatch.setattr("genzoo.core.data.forms.CHUNK_BYTES", 2000)
+    monkeypatch.setattr("genzoo.core.data.rows.CHUNK_BYTES", 2000)
     x, y = KINDS[request.param], np.arange(40) % 3
     np.save(tmp_path / "x.npy", x)
     lazy = from_arrays(npy_array(tmp_path / "x.npy"), y, memory=0, name="d")
@@ -133,7 +133,7 @@ def test_arrays_that_fit_are_read_and_others_are_not(tmp_path):
 
 
 def test_nan_is_found_wherever_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("genzoo.core.data.forms.CHUNK_BYTES", 64)
+    monkeypatch.setattr("genzoo.core.data.rows.CHUNK_BYTES", 64)
     x = np.ones((50, 2), np.float32)
     x[33, 1] = np.nan
     np.save(tmp_path / "x.npy", x)

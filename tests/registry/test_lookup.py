@@ -113,7 +113,7 @@ def test_filters(registry):
         "dataset ring8",
     ]
     assert names("generator", modality="vector") == ["generator mlp"]
-    assert names("objective", modality="text") == ["objective wgan-gp"]  # names none: any
+    assert names("objective", modality="image") == ["objective wgan-gp"]  # names none: any
     assert names(tag="gan") == ["recipe wgan-gp", "objective wgan-gp"]
     assert names(plugin="extra") == names(plugin="other") == ["recipe sharp", "critic mlp"]
     with pytest.raises(UsageError, match=r"no plugin 'extre' .did you mean 'extra'"):

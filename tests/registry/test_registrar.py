@@ -58,7 +58,7 @@ def test_bad_folders(target):
         ({"summary": 3}, "critic 'x': summary must be one line of text, not 3"),
         ({"paper": "a\nb"}, "paper must be one line of text"),
         ({"tags": "gan"}, "tags must be a tuple of words, not 'gan'"),
-        ({"modalities": ("picture",)}, "unknown word 'picture'; there are image, vector, audio, text, table"),
+        ({"modalities": ("A picture",)}, "'A picture' is no name for a modality"),
         ({"sumary": "s"}, "critic 'x' was given the unknown keyword 'sumary' (did you mean 'summary'?)"),
     ],
 )

@@ -146,7 +146,10 @@ BAD = {
     "renamed": ("from genzoo.registry import declare as d", "write 'from genzoo.registry import declare'"),
     "import": ("import genzoo.registry.declare", "write 'from genzoo.registry import declare'"),
     "syntax": ("@declare.critic('x')\nclass A(", "SyntaxError"),
-    "modality": ("@declare.critic('x', modalities=('images',))\nclass A: ...", "'images' (did you mean 'image'?)"),
+    "modality": (
+        "@declare.critic('x', modalities=('an image',))\nclass A: ...",
+        "'an image' is no name for a modality",
+    ),
 }
 
 

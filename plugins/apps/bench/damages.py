@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from genzoo.core.data import Data
+from genzoo.core.modality import Spoil, every
 
 Degree = Literal["slight", "heavy"]
-Damaged = tuple[Tensor, Tensor]  # 8-bit pictures ``(N, C, H, W)`` and labels ``(N,)``
+Damaged = tuple[Tensor, Tensor]  # rows as stored ``(N, …)`` and labels ``(N,)``
 
 
 @dataclass(frozen=True)
@@ -44,23 +45,6 @@ def _some(pool: Data, n: int, random: torch.Generator) -> Damaged:
 def clean(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
     """Pictures as they are."""
     return _some(pool, n, random)
-
-
-def _blurred(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
-    x, y = _some(pool, n, random)
-    sigma = 0.6 if degree == "slight" else 1.5
-    line = torch.arange(-5, 6.0)
-    kernel = torch.exp(-0.5 * (line / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).repeat(x.shape[1], 1, 1, 1)
-    image = F.pad(x.float(), (5, 5, 5, 5), mode="reflect")
-    image = F.conv2d(image, kernel, groups=x.shape[1])
-    return _rounded(F.conv2d(image, kernel.transpose(2, 3), groups=x.shape[1])), y
-
-
-def _noisy(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
-    x, y = _some(pool, n, random)
-    sigma = 0.05 if degree == "slight" else 0.2
-    return _rounded(x + 255 * sigma * torch.randn(x.shape, generator=random)), y
 
 
 def _dropped(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
@@ -93,13 +77,13 @@ def _mislabelled(pool: Data, training: Data, n: int, degree: Degree, random: tor
     return x, torch.cat([(y[:wrong] + shift) % pool.spec.classes, y[wrong:]])
 
 
-def _rounded(x: Tensor) -> Tensor:
-    return x.round().clamp(0, 255).to(torch.uint8)
+def _spoilt(spoil: Spoil, pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
+    x, y = _some(pool, n, random)
+    return spoil(x, degree, random), y
 
 
-DAMAGES: Mapping[str, Damage] = {
-    "blur": Damage("blur", "Gaussian blur with σ of 0.6 and 1.5 pixels", _blurred),
-    "noise": Damage("noise", "Gaussian noise with σ of .05 and .2 of full scale", _noisy),
+DAMAGES: Mapping[str, Damage] = {  # the modalities' own, and those of any data with labels
+    **{name: Damage(d.title, d.what, partial(_spoilt, d.spoil)) for m in every() for name, d in m.damages().items()},
     "dropped": Damage("dropped classes", "2 and 6 of 10 classes missing", _dropped),
     "repeated": Damage("duplicates", "every picture 4 and 25 times", _repeated),
     "copies": Damage("training copies", "20 % and 80 % of the pictures out of the training data", _copied),

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.modality import every, of
 from genzoo.core.noise import generator
 from genzoo.core.storage.files import write_bytes, write_json
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named, sentence
@@ -166,8 +167,9 @@ def sensitivity(
     chosen = metrics if metrics is not None else METRICS
     entries = choose(the_registry(), chosen)[0]
     whole, test = load_data(data, split="train"), load_data(data, split="test")
-    if whole.y is None or whole.spec.modality != "image" or whole.spec.levels != 256:
-        raise UsageError(f"sensitivity is measured on labelled images of 8 bits, and {data} is something else")
+    others = {n for m in every() if m is not of(whole.spec) for n in m.damages()} - set(of(whole.spec).damages())
+    if whole.y is None or set(damages) & others:
+        raise UsageError(f"sensitivity is measured on labelled data, spoilt in its own ways, and {data} is other data")
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
     pool, training = whole.take(order[: len(whole) // 2]), whole.take(order[len(whole) // 2 :])
     if not 2 <= n <= len(pool) // 4:

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.evidence import people, shown, stored
 from genzoo.core.math.traversal import traverse
-from genzoo.core.pictures import grids as pictures
+from genzoo.core.modality import of
 from genzoo.core.pictures.charts import curves, losses
-from genzoo.core.pictures.drawing import Dots, Drawing, Line
+from genzoo.core.pictures.drawing import Drawing
+from genzoo.core.spec import DataSpec
 from genzoo.core.storage.strict import one_line
 from genzoo.core.training.observers import columns_for
 from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
@@ -24,7 +24,7 @@ from genzoo.registry.verbs.evaluate import evaluate
 
 ACROSS = 10  # pictures in a row
 JUDGED = 500  # samples that are held against the training data
-NO_IMAGES = "the data is not made of images"
+NO_IMAGES = "the data is not made of images"  # nor of what else is looked at one by one
 NO_MODEL = "there is no model here, only its samples or a report"
 
 
@@ -33,13 +33,13 @@ class Figure:
     """One thing to look at, or why there is none.
 
     Attributes:
-        picture: an image of few pixels, which a page enlarges; or a drawing.
+        picture: an image of few pixels, which a page enlarges; a drawing; or HTML.
         alt: what it shows, for those who cannot see it.
         caption: what there is to say about it.
         absent: why there is nothing.
     """
 
-    picture: Image.Image | Drawing | None = None
+    picture: Image.Image | Drawing | str | None = None
     alt: str = ""
     caption: str = ""
     absent: str = ""
@@ -67,16 +67,20 @@ def samples(compared: FullComparison, side: Candidate, n: int = 60) -> Figure:
     made = _drawn(compared, side, n)
     if made is None or compared.data is None:
         return Figure(absent="a report keeps no samples")
-    if compared.data.spec.modality != "image":
-        made = _drawn(compared, side, 1500)
-        assert made is not None
-        return _points(compared.data, made, side)
+    data, kind = compared.data, of(compared.data.spec)
     classes = side.model.classes if side.model is not None else 0
-    columns = columns_for(classes, n) or ACROSS
-    made = made[: max(len(made) // columns, 1) * columns]
-    order = ", one class in each column" if columns_for(classes, n) else ""
-    alt = f"{len(made)} samples of {side.name}, {columns} in a row{order}"
-    return Figure(pictures.grid(made, columns, gap=1, least=1, clear=True), alt, f"{len(made)} samples{order}.")
+    columns, order, behind = columns_for(classes, n) or ACROSS, "", None
+    if kind.renders:
+        made = made[: max(len(made) // columns, 1) * columns]
+        order = ", one class in each column" if columns_for(classes, n) else ""
+    else:
+        made, behind = _drawn(compared, side, 1500), people(data.take(slice(1000)))
+        assert made is not None
+    found = kind.fragment(data.spec, made, columns, behind)
+    if found is None:
+        return Figure(absent=f"there is no picture of such {kind.many}")
+    alt = f"{len(made):,} samples of {side.name}{found.alt}{order}"
+    return Figure(found.content, alt, found.caption or f"{len(made)} samples{order}.")
 
 
 def neighbours(compared: FullComparison, side: Candidate) -> Figure:
@@ -84,7 +88,7 @@ def neighbours(compared: FullComparison, side: Candidate) -> Figure:
     data = compared.data
     if data is None:
         return Figure(absent="a report keeps no samples")
-    if data.spec.modality != "image":
+    if not of(data.spec).renders:
         return Figure(absent=NO_IMAGES)
     training, made = compared.training(), _drawn(compared, side, JUDGED)
     if training is None or made is None:
@@ -102,7 +106,7 @@ def neighbours(compared: FullComparison, side: Candidate) -> Figure:
         held = found.unseen.samples[0]
         caption += f"; of unseen data {round(found.unseen.value * held)} of {held} would be"
     alt = f"{len(nearest)} samples of {side.name} above their nearest neighbours among {len(known):,} training pictures"
-    return Figure(pictures.grid(rows, len(nearest), gap=1, least=1, clear=True), alt, caption + ".")
+    return Figure(_grid(data.spec, rows, len(nearest)), alt, caption + ".")
 
 
 def ways(compared: FullComparison, side: Candidate) -> Figure:
@@ -110,11 +114,11 @@ def ways(compared: FullComparison, side: Candidate) -> Figure:
     model, data = side.model, compared.data
     if model is None or data is None:
         return Figure(absent=NO_MODEL)
-    if model.spec.modality != "image":
+    if not of(model.spec).renders:
         return Figure(absent=NO_IMAGES)
     if model.encoder is not None:
         found = traverse(model, 8, ACROSS, seed=compared.seed, data=data)
-        grid = pictures.grid(found.x.flatten(0, 1), ACROSS, gap=1, least=1, clear=True)
+        grid = _grid(model.spec, found.x.flatten(0, 1), ACROSS)
         order = ", ".join(
             f"{d} ({a:.3g}{' nats' if found.measure == 'nats' else ''})"
             for d, a in zip(found.dimensions, found.activity, strict=True)
@@ -132,7 +136,7 @@ def ways(compared: FullComparison, side: Candidate) -> Figure:
         "Interpolations: from one random code to another in each row, along the sphere. The model has no encoder that "
         "would say what its code's numbers are for."
     )
-    grid = pictures.grid(x.flatten(0, 1), ACROSS, gap=1, least=1, clear=True)
+    grid = _grid(model.spec, x.flatten(0, 1), ACROSS)
     return Figure(grid, f"{rows} interpolations of {side.name} between random codes, one in each row", caption)
 
 
@@ -143,7 +147,7 @@ def reconstructions(compared: FullComparison, side: Candidate) -> Figure:
         return Figure(absent=NO_MODEL)
     if model.encoder is None:
         return Figure(absent="the model has no encoder")
-    if data.spec.modality != "image":
+    if not of(data.spec).renders:
         return Figure(absent=NO_IMAGES)
     if model.classes and data.y is None:
         return Figure(absent="the model is conditional and the data has no labels")
@@ -155,7 +159,7 @@ def reconstructions(compared: FullComparison, side: Candidate) -> Figure:
     caption = (
         f"Rows one and three: {data.split} data. Two and four: reconstructions. Root mean square error {error:.3f}."
     )
-    return Figure(pictures.grid(torch.cat(rows), ACROSS, gap=1, least=1, clear=True), alt, caption)
+    return Figure(_grid(data.spec, torch.cat(rows), ACROSS), alt, caption)
 
 
 def training(side: Candidate) -> Figure:
@@ -208,22 +212,7 @@ def _drawn(compared: FullComparison, side: Candidate, n: int) -> Tensor | None:
     return None if side.samples is None else side.samples[:n].float().cpu()
 
 
-def _points(data: Data, made: Tensor, side: Candidate) -> Figure:
-    """Samples in the plane over data; both within the square that the data needs."""
-    if data.spec.size < 2:
-        return Figure(absent="there is no picture of single numbers")
-    real = people(data.take(slice(1000))).flatten(1)[:, :2]
-    limit = 1.15 * float(real.abs().max().clamp(min=1e-6))
-    size = 320.0
-
-    def places(x: Tensor) -> list[tuple[float, float]]:
-        inside = x[(x.abs() <= limit).all(1)]
-        return [((a / limit + 1) / 2 * size, (1 - b / limit) / 2 * size) for a, b in inside.tolist()]
-
-    made = made.flatten(1)[:, :2]
-    frame = [(1.0, 1.0), (size - 1, 1.0), (size - 1, size - 1), (1.0, size - 1), (1.0, 1.0)]
-    drawing = Drawing(size, size, [Line(frame, "rule", 1), Dots(places(real), "c2", 3.5), Dots(places(made), "c1", 2)])
-    beyond = int((~(made.abs() <= limit).all(1)).sum())
-    caption = f"{len(made):,} samples (small) over {len(real):,} observations (large)."
-    caption += f" {beyond} samples lie outside of the frame." if beyond else ""
-    return Figure(drawing, f"{len(made):,} samples of {side.name} in the plane, over data", caption)
+def _grid(spec: DataSpec, x: Tensor, columns: int) -> Image.Image | Drawing | str | None:
+    """Observations in rows, as their modality shows them on a page."""
+    found = of(spec).fragment(spec, x, columns)
+    return None if found is None else found.content

@@ -71,6 +71,8 @@ def page(compared: FullComparison, *, title: str = "") -> str:
 
 def _drawn(figure: Figure) -> Markup:
     """A figure's picture as markup."""
+    if isinstance(figure.picture, str):
+        return Markup(figure.picture)  # a modality's own
     if isinstance(figure.picture, Drawing):
         return Markup(figure.picture.svg(title=figure.alt, themed=True))
     assert figure.picture is not None

@@ -13,6 +13,7 @@ from genzoo.core.data import Data
 from genzoo.core.evaluation.evidence import Extractor, people
 from genzoo.core.evaluation.report import Report
 from genzoo.core.math.neighbours import nearest
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
@@ -123,13 +124,12 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
                 left_out,
             )
         )
-        if mass and looked.data.spec.modality == "image":
-            shown["missing"] = pictures.grid(real[at[:32]], 8)
+        if mass:
+            shown |= _drawn(looked.data, "missing", real[at[:32]])
     facts += [Fact(m, v) for m in ("density", "coverage") if (v := looked.metric(m)) is not None]
-    if looked.data.spec.modality == "image":
-        shown["samples"] = pictures.grid(samples[:64], 8)
-        if missing:
-            shown["missing"] = _rows(looked.data, missing)
+    shown |= _drawn(looked.data, "samples", samples[:64])
+    if missing:
+        shown |= _drawn(looked.data, "missing", *_rows(looked.data, missing))
     if left_out and missing:
         says = f"{len(missing)} of {looked.data.spec.classes} classes are missing from the samples: {_listed(missing)}."
     elif left_out:
@@ -208,7 +208,7 @@ def memorization(looked: Looked, training: Data) -> Verdict:
     if usual is not None:
         facts.append(Fact(f"the same share among data that {told}", usual))
     near = chosen = False
-    if looked.data.spec.modality == "image":
+    if of(looked.data.spec).pixels:
         x = looked.samples[:JUDGED].flatten(1)
         apart = looked.data.split != "train"
         if nearer is None and len(known) <= MOST_POOLED:
@@ -293,12 +293,18 @@ def posterior_collapse(report: Report, model: Model, data: Data) -> Verdict:
 
 
 def _again(model: Model, data: Data) -> dict[str, Any]:
-    if data.spec.modality != "image" or (model.classes and data.y is None):
+    if not of(data.spec).renders or (model.classes and data.y is None):
         return {}
     some = data.take(slice(8))
     x = people(some)
     again = model.reconstruct(x, some.y if model.classes else None).cpu()
-    return {"reconstructions": pictures.grid(torch.cat([x, again]), 8)}
+    return _drawn(data, "reconstructions", torch.cat([x, again]))
+
+
+def _drawn(data: Data, name: str, x: Tensor, columns: int = 8) -> dict[str, Any]:
+    """A picture by its name, of observations that are looked at one by one."""
+    small = of(data.spec).render(data.spec, x)
+    return {} if small is None else {name: pictures.grid(small, columns)}
 
 
 def _features(extractor: Extractor, x: Tensor) -> Tensor:
@@ -339,8 +345,8 @@ def kmeans(x: Tensor, k: int, *, seed: int = 0, rounds: int = 30) -> Tensor:
     return centres
 
 
-def _rows(data: Data, classes: list[str], columns: int = 8, most: int = 10) -> Any:
-    """Observations of classes, one class in each row."""
+def _rows(data: Data, classes: list[str], columns: int = 8, most: int = 10) -> tuple[Tensor, int]:
+    """Observations of classes, one class in each row, and how many there are in one."""
     names = list(data.spec.class_names) or [str(i) for i in range(data.spec.classes)]
     assert data.y is not None
     rows = []
@@ -348,7 +354,7 @@ def _rows(data: Data, classes: list[str], columns: int = 8, most: int = 10) -> A
         at = (data.y == names.index(name)).nonzero().flatten()[:columns].tolist()
         if len(at) == columns:
             rows.append(people(data.take(at)))
-    return pictures.grid(torch.cat(rows), columns) if rows else pictures.grid(people(data.take([0])))
+    return (torch.cat(rows), columns) if rows else (people(data.take([0])), 1)
 
 
 def _listed(words: list[str], most: int = 12) -> str:

@@ -10,16 +10,19 @@ from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.math.traversal import Traversal, traverse
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.pictures.charts import curves as chart
 from genzoo.core.pictures.charts import losses, stacked
 from genzoo.core.pictures.movies import check_movie, is_movie, save_movie
 from genzoo.core.storage.files import given_path, write_bytes
+from genzoo.core.storage.strict import regular
 from genzoo.plugins.apps.compare.comparison import distinct
 from genzoo.registry.verbs import sample as results
 from genzoo.registry.verbs.initialize import pick_device
@@ -76,7 +79,7 @@ def interpolation(
     model = _model(weights, device)
     if n < 1:
         raise UsageError(f"the number of paths must be at least 1, not {n}")
-    _of_images(model)
+    _drawable(model)
     if data is None:
         codes, y = model.codes(0, 2 * n, seed=seed), None
     else:
@@ -95,7 +98,7 @@ def interpolation(
     else:
         labels = torch.arange(n) % model.classes if y is None else y[:n]
     x = model.interpolate(codes[:n], codes[n:], steps or 24, path=kind, labels=labels)
-    save_movie(_there_and_back([pictures.grid(frame, least=112) for frame in x.transpose(0, 1)]), path, fps=fps, hold=0)
+    save_movie(_there_and_back([_grid(model, frame, least=112) for frame in x.transpose(0, 1)]), path, fps=fps, hold=0)
     return path
 
 
@@ -137,17 +140,17 @@ def traversal(
     else:
         _still(path)
     model = _model(weights, device)
-    _of_images(model)
+    _drawable(model)
     opened = None if data is None else _opened(model, data)
     found = traverse(
         model, rows, steps or (24 if is_movie(path) else 11), seed=seed, label=label, data=opened, reach=reach,
         dimensions=tuple(dimensions),
     )  # fmt: skip
     if is_movie(path):
-        frames = [pictures.grid(found.x[:, i], least=112) for i in range(found.x.shape[1])]
+        frames = [_grid(model, found.x[:, i], least=112) for i in range(found.x.shape[1])]
         save_movie(_there_and_back(frames), path, fps=fps, hold=0)
     else:
-        pictures.save(_labelled(found), path)
+        pictures.save(_labelled(found, _grid(model, found.x.flatten(0, 1), found.x.shape[1])), path)
     return path
 
 
@@ -217,10 +220,16 @@ def training(run: str | os.PathLike[str], out: Out, *, fps: float = 6) -> Path:
     return path
 
 
-def _labelled(found: Traversal) -> Image.Image:
+def _grid(model: Model, x: Tensor, columns: int | None = None, least: int = 56) -> Image.Image:
+    """Observations beside each other, each as a small picture."""
+    drawn = of(model.spec).render(model.spec, x)
+    assert drawn is not None  # of a kind that renders
+    return pictures.grid(drawn, columns, least=least)
+
+
+def _labelled(found: Traversal, grid: Image.Image) -> Image.Image:
     """A traversal with what each row is at its left."""
     count, steps = found.x.shape[:2]
-    grid = pictures.grid(found.x.flatten(0, 1), steps)
     canvas = _on_paper(grid, (grid.width + MARGIN, grid.height + 20), (MARGIN, 0))
     pen, height = ImageDraw.Draw(canvas), (grid.height - 2) / count
     unit = " nats" if found.measure == "nats" else ""
@@ -252,7 +261,7 @@ def _there_and_back(frames: list[Image.Image]) -> list[Image.Image]:
 
 def _read(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with Image.open(regular(path)) as image:
             return image.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as e:
         raise GenzooError(f"{path} is no picture that can be read ({type(e).__name__})") from None
@@ -274,9 +283,10 @@ def _opened(model: Model, data: Any) -> Data:
     return opened
 
 
-def _of_images(model: Model) -> None:
-    if model.spec.modality != "image":
-        raise UsageError(f"this takes a model of images, and this one is of {model.spec.modality} data")
+def _drawable(model: Model) -> None:
+    kind = of(model.spec)
+    if not kind.renders:
+        raise UsageError(f"this takes a model of images, or what else is looked at one by one, not of {kind.many}")
 
 
 __all__ = ["curves", "interpolation", "samples", "training", "traversal"]

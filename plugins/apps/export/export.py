@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from genzoo.core.arguments import checked
 from genzoo.core.data.convert import to_model
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.posterior import Posterior
 from genzoo.core.storage.files import creating_folder, given_path, sha256, write_bytes, write_json
@@ -130,7 +131,7 @@ class _People(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         spec = model.spec
-        self.image, self.classes = spec.modality == "image", model.classes
+        self.bounds, self.classes = of(spec).bounds, model.classes
         shape = (-1, *[1] * (len(spec.shape) - 1))
         self.register_buffer("scale", torch.tensor(spec.scale).view(shape))
         self.register_buffer("shift", torch.tensor(spec.shift).view(shape))
@@ -146,7 +147,7 @@ class GeneratorProgram(_People):
     def forward(self, code: Tensor, label: Tensor | None = None) -> Tensor:
         """``(batch, *data)`` for codes ``(batch, latent)``."""
         x = self.likelihood.mean(self.generator(code, label)) * self.scale + self.shift
-        return x.clamp(0, 1) if self.image else x
+        return x if self.bounds is None else x.clamp(*self.bounds)
 
 
 class EncoderProgram(_People):
@@ -174,7 +175,7 @@ def _inputs(model: Model, part: Part, n: int, seed: int) -> dict[str, Tensor]:
         x = torch.rand(n, *model.spec.shape, generator=g)
         if model.spec.levels == 2:
             x = x.round()
-        if model.spec.modality != "image":  # what the model takes for data, more or less
+        if of(model.spec).bounds is None:  # what the model takes for data, more or less
             x = model.sample(n, seed=seed) + x - 0.5
         found = {"observation": x}
     if model.classes:
@@ -307,7 +308,7 @@ def _about(model: Model, format: Format, parts: Mapping[str, Any]) -> dict[str, 
         "format": format,
         "recipe": config.recipe if config else "",
         "data": {"name": spec.name, "modality": spec.modality, "shape": list(spec.shape), "levels": spec.levels},
-        "units": "floats in [0, 1], channels first" if spec.modality == "image" else "the data's own units",
+        "units": of(spec).units,
         "latent": {"size": model.latent.size, "shape": list(model.latent.shape), "prior": _prior(model)},
         "classes": model.classes,
         "class_names": list(spec.class_names) if model.classes else [],

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import Modality, of
 from genzoo.core.options import options_of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit.findings import Fault
-from genzoo.registry import Entry, Registry
+from genzoo.registry import Entry, Registry, the_registry
 
 T = TypeVar("T")
 CLASSES = 3
@@ -49,28 +50,21 @@ class Setting:
         return f"{self.spec.modality} {shape}" + (f", {self.classes} classes" if self.classes else ", unconditional")
 
 
-_SPECS = {
-    "image": (DataSpec.image(1, 16, 16, classes=CLASSES), DataSpec.image(3, 11, 9, classes=CLASSES)),
-    "vector": (DataSpec("vector", (5,), classes=CLASSES, scale=(2.0,)),),
-    "audio": (DataSpec("audio", (1, 64), classes=CLASSES),),
-    "text": (DataSpec("text", (12,), levels=32, classes=CLASSES),),
-    "table": (DataSpec("table", (6,), classes=CLASSES),),
-}
+def kinds(entry: Entry) -> list[Modality]:
+    """Modalities that an entry says it is for, as far as they are here; genzoo's own where it names nothing."""
+    known = the_registry().entries("modality")
+    own = tuple(e.name for e in known if e.distribution == "genzoo")
+    return [of(name) for name in entry.modalities or own if name in {e.name for e in known}]
 
 
 def specs(entry: Entry, *, all_sizes: bool = False) -> list[DataSpec]:
-    """Data that an entry says it is for; images and vectors where it names nothing."""
-    chosen = entry.modalities or ("image", "vector")
-    return [spec for m in chosen for spec in (_SPECS[m] if all_sizes else _SPECS[m][:1])]
+    """Small data that an entry says it is for; genzoo's own kinds where it names nothing."""
+    return [spec for k in kinds(entry) for spec in (k.examples(CLASSES) if all_sizes else k.examples(CLASSES)[:1])]
 
 
 def observations(spec: DataSpec, n: int, seed: int = 0) -> Tensor:
     """Random observations in model space, ``(n, *spec.shape)``."""
-    g = torch.Generator().manual_seed(seed)
-    if spec.levels:
-        k = torch.randint(spec.levels, (n, *spec.shape), generator=g)
-        return k * (2 / (spec.levels - 1)) - 1
-    return torch.randn(n, *spec.shape, generator=g)
+    return of(spec).random(spec, n, seed)
 
 
 def labels(n: int, classes: int) -> Tensor | None:

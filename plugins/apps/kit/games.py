@@ -26,10 +26,6 @@ from genzoo.plugins.apps.kit.findings import Fault, Skip
 from genzoo.registry.recipes.compose import compose, resolver, with_steps
 
 N = 8  # observations in a batch
-SPECS = {
-    "vector": (DataSpec("vector", (5,), classes=CLASSES, scale=(2.0,)), 0),
-    "image": (DataSpec.image(1, 8, 8, classes=CLASSES), CLASSES),
-}
 
 
 @dataclass
@@ -61,10 +57,8 @@ def games(case: Case, **options: Any) -> list[Game]:
         Fault: if it can be built on none of the data that it says it is for.
     """
     found, refused = [], ""
-    for modality in case.entry.modalities or ("image", "vector"):
-        if modality not in SPECS:
-            continue
-        spec, classes = SPECS[modality]
+    for i, kind in enumerate(cases.kinds(case.entry)):
+        spec, classes = kind.examples(CLASSES)[0], 0 if i % 2 else CLASSES
         for recipe, parts in _ways(case, spec):
             given = {**parts, "conditional": bool(classes), **{f"objective.{k}": v for k, v in options.items()}}
             try:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import Case, attempt, gap, said, seeded, shape_text
@@ -38,7 +39,7 @@ def fitting(case: Case, specs: tuple[DataSpec, ...], options: Any = None) -> Ite
         raise Fault("a subclass of genzoo.core.likelihood.Likelihood", case.cls.__name__, "derive it from that")
     taken, refused = 0, ""
     for spec in specs:
-        if case.entry.modalities and spec.modality not in case.entry.modalities:
+        if not case.entry.fits(spec.modality):
             continue
         where = f"{spec.modality} of shape {shape_text(spec.shape)}, " + (
             f"{spec.levels} levels" if spec.levels else "real"
@@ -64,7 +65,7 @@ def shapes(case: Case) -> None:
     for where, spec, p in fitting(case, SEVERAL):
         for spread in (1.0, 30.0):
             numbers, x = params(p, 5, spread=spread), cases.observations(spec, 5)
-            if spec.modality == "image" and not spec.levels:
+            if of(spec).bounds and not spec.levels:
                 x = x.clamp(-1, 1)
             log_p = attempt(lambda p=p, n=numbers, x=x: p.log_prob(n, x), where, "log_prob")  # type: ignore[misc]
             if tuple(log_p.shape) != (5,) or not torch.isfinite(log_p).all():
@@ -85,7 +86,7 @@ def normalized(case: Case) -> None:
                 x = torch.arange(spec.levels).float() * (2 / (spec.levels - 1)) - 1
                 weight = 1.0
             else:
-                end = 1.0 if spec.modality == "image" and _bounded(p, numbers[i : i + 1], spec) else 60.0
+                end = 1.0 if of(spec).bounds and _bounded(p, numbers[i : i + 1], spec) else 60.0
                 x = torch.linspace(-end, end, 60_001)
                 weight = float(x[1] - x[0]) * spec.scale[0]
             with torch.no_grad():

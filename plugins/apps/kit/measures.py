@@ -23,10 +23,6 @@ from genzoo.plugins.apps.kit.findings import Fault, Skip
 from genzoo.registry import Registry
 
 N = 120
-SPECS = {
-    "image": DataSpec.image(1, 16, 16, classes=CLASSES),
-    "vector": DataSpec("vector", (3,), classes=CLASSES),
-}
 
 
 class _Numbers(Extractor):
@@ -87,11 +83,9 @@ def measured(case: Case) -> list[tuple[str, Evidence, Estimate | Measured]]:
     if not issubclass(case.cls, Metric):
         raise Fault("a subclass of genzoo.core.evaluation.evidence.Metric", case.cls.__name__, "derive it from that")
     needs, found, why = tuple(case.entry.data.get("needs", ())), [], ""
-    for modality, conditional in [(m, c) for m in SPECS for c in (True, False)]:
-        if case.entry.modalities and modality not in case.entry.modalities:
-            continue
-        metric, ev = case.cls(case.cls.Options()), evidence(case, SPECS[modality], conditional)
-        where = f"{modality}, of a {'conditional' if conditional else 'plain'} model"
+    for kind, conditional in [(k, c) for k in cases.kinds(case.entry) for c in (True, False)]:
+        metric, ev = case.cls(case.cls.Options()), evidence(case, kind.examples(CLASSES)[0], conditional)
+        where = f"{kind.name}, of a {'conditional' if conditional else 'plain'} model"
         absent = attempt(lambda m=metric, e=ev: why_absent(m, needs, e), where, "refuses")  # type: ignore[misc]
         if absent:
             why = absent

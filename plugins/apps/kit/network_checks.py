@@ -99,8 +99,8 @@ def builds(case: Case) -> None:
     if not issubclass(case.cls, BASES[kind]):
         raise Fault(f"a subclass of genzoo.core.networks.{BASES[kind].__name__}", f"{case.cls.__mro__[1].__name__}",
                     f"derive {case.cls.__name__} from it")  # fmt: skip
-    for modality in case.entry.modalities or ("image", "vector"):
-        chosen = [s for s in cases.specs(case.entry, all_sizes=True) if s.modality == modality]
+    for data in cases.kinds(case.entry):
+        chosen, modality = data.examples(CLASSES), data.name
         for classes in (0, CLASSES):
             refused = ""
             for spec in chosen:

@@ -12,29 +12,25 @@ import torch
 from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
 from genzoo.core.model import Model
-from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import update_folder
 from genzoo.core.storage.load_model import load_model
 from genzoo.core.storage.weights import model_files
 from genzoo.core.training.trainer import Trainer
+from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import CLASSES, Case, Setting, attempt, gap, said, seeded, shape_text, small_data
 from genzoo.plugins.apps.kit.findings import Fault, Skip
 from genzoo.registry.recipes.compose import compose, resolver, with_steps
 
-SPECS = {
-    "image": DataSpec.image(1, 16, 16, classes=CLASSES),
-    "vector": DataSpec("vector", (2,), classes=CLASSES),
-}
 STEPS, BATCH = 2, 8
 
 
 def compositions(case: Case) -> Iterator[tuple[Setting, Config]]:
     """The recipe on every modality that it is for, with labels and without."""
-    for modality in case.entry.modalities or tuple(SPECS):
-        if modality not in SPECS:
-            continue
-        spec, made, refused = SPECS[modality], 0, ""
+    for kind in cases.kinds(case.entry):
+        modality = kind.name
+        spec, made, refused = kind.examples(CLASSES)[0], 0, ""
         for conditional in (False, True):
             setting = Setting(spec, CLASSES if conditional else 0)
             try:
@@ -106,9 +102,10 @@ def samples(case: Case) -> None:
         if tuple(x.shape) != (70, *spec.shape) or not torch.isfinite(x).all():
             raise Fault(f"finite samples of shape {shape_text((70, *spec.shape))}", shape_text(x.shape),
                         "look at the generator's output and the likelihood's mean", str(setting))  # fmt: skip
-        if spec.modality == "image" and (float(x.min()) < 0 or float(x.max()) > 1):
-            raise Fault("pixels in [0, 1]", f"pixels in [{float(x.min()):.2g}, {float(x.max()):.2g}]",
-                        "let the likelihood's mean stay in [-1, 1]", str(setting))  # fmt: skip
+        low, high = of(spec).bounds or (-float("inf"), float("inf"))
+        if float(x.min()) < low or float(x.max()) > high:
+            raise Fault(f"numbers in [{low:g}, {high:g}]", f"numbers in [{float(x.min()):.2g}, {float(x.max()):.2g}]",
+                        "let the likelihood's mean stay in the range of model space", str(setting))  # fmt: skip
         for other, what in (
             (model.sample(70, seed=1, batch_size=64), "another batch size"),
             (model.sample(9, seed=1), "fewer"),

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from genzoo.core.config import Config
 from genzoo.core.data import Data
+from genzoo.core.modality import of
 from genzoo.core.objective import Networks
 
 
@@ -139,7 +140,7 @@ class GAN(Loop):
         self.critic: Any = self.nets.critic
         self.generator: Any = self.model.generator
         self.adam_critic, self.adam_generator = self.adam(self.critic), self.adam(self.generator)
-        self.squash = torch.tanh if self.config.data.modality == "image" else (lambda x: x)
+        self.squash = of(self.config.data).squash
         self.turns = self.config.parts["objective"].options["critic_steps"]
 
     def critic_loss(self, x: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genzoo.core.data.rows import CHUNK_BYTES, ArrayLike
+from genzoo.core.data.intake import raw_parts
+from genzoo.core.data.rows import ArrayLike
 from genzoo.core.errors import UsageError
 
 Array = NDArray[Any]
@@ -164,11 +164,13 @@ class Look:
             raise UsageError(f"{self.what} has {found}: images are floats in [0, 1], so {how} first")
 
 
-def raw_parts(raw: ArrayLike) -> Iterator[Array]:
-    """All raw rows in their order, some megabytes at a time."""
-    n, row = raw.shape[0], math.prod(raw.shape[1:]) * raw.dtype.itemsize
-    size = max(CHUNK_BYTES // max(row, 1), 1)
-    return (raw[i : i + size] for i in range(0, n, size))
+def look_at(raw: ArrayLike, *, vectors: bool, layout: str | None, what: str) -> Form:
+    """The form of raw rows, of which all are looked at where their values decide; see `Look`."""
+    look = Look(tuple(map(int, raw.shape)), raw.dtype, vectors=vectors, layout=layout, what=what)
+    if look.needed:
+        for part in raw_parts(raw):
+            look.add(part)
+    return look.form()
 
 
 def _unit(raw: Array) -> Array:

@@ -1,0 +1,356 @@
+"""The kind of data: one object answers everything that differs between images, vectors, tables, texts and sounds.
+
+`of` is the one place where code gets at it: ``of(spec).picture(spec, x)``. Importing this module costs no torch,
+nor may importing a modality: what needs torch imports it inside its methods.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from genzoo.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from PIL import Image
+    from torch import Tensor
+
+    from genzoo.core.data import Data
+    from genzoo.core.pictures.drawing import Drawing
+    from genzoo.core.spec import DataSpec
+
+Batches = "Iterator[tuple[Tensor, Tensor | None]]"  # observations in data units, and labels
+Spoil = Callable[["Tensor", str, "torch.Generator"], "Tensor"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a user said of an array that is to become data.
+
+    Attributes:
+        name: for people, records and presets.
+        class_names: what labels are called; also says how many there are.
+        license: of the data.
+        split: which part it is.
+        memory: bytes that observations may take; None takes up to half of what is free.
+        layout: where images have their channels, ``first`` or ``last``; None finds out.
+        standardize: give real numbers a model space of mean 0 and standard deviation 1.
+        sure: the modality was named by the user, not recognized.
+    """
+
+    name: str = ""
+    class_names: tuple[str, ...] = ()
+    license: str = ""
+    split: str = "train"
+    memory: int | None = None
+    layout: str | None = None
+    standardize: bool = True
+    sure: bool = False
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Observations as a web page shows them.
+
+    Attributes:
+        content: a picture of few pixels, a vector drawing, or HTML that is safe as it is.
+        alt: what it shows beyond "60 samples of NAME", for those who cannot see it.
+        caption: a sentence about it, or "".
+    """
+
+    content: Image.Image | Drawing | str
+    alt: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A way to spoil observations, for the table of what metrics notice.
+
+    Attributes:
+        title: for people.
+        what: the two degrees in words.
+        spoil: takes rows as stored ``(N, …)``, ``slight`` or ``heavy``, and a generator; gives rows as stored.
+    """
+
+    title: str
+    what: str
+    spoil: Spoil
+
+
+class Modality(ABC):
+    """Base of the registry's kind ``modality``.
+
+    Three forms of an observation are told apart. *Stored*: what `Data.rows` holds, uint8 where the spec has levels
+    and float32 otherwise. *Model space*: what networks see, float32 ``(B, *spec.shape)``. *Data units*: what people
+    give and get. The methods here tie them by ``units = model * scale + shift``; another modality overrides
+    `from_rows`, `to_model` and `to_units` together, which is also where a transform (a spectrogram, one-hot blocks)
+    has its place.
+
+    Attributes:
+        name: as registered.
+        one: an observation in a word, ``image``.
+        many: several of them, ``images``.
+        like: another modality whose recipe presets are used where a recipe has none for this one; "" is none.
+        task: what the Hub calls generating such data, "" if it has no word.
+        bounds: least and greatest number in data units, None if there are none.
+        pixels: observations are pictures, ``(channels, height, width)`` in [0, 1].
+        renders: `render` makes a small picture of each observation.
+        preview: samples in a card's picture.
+        suffixes: endings of files that `write` writes, beside ``.npz`` and pictures; "/" is a new folder.
+        units: data units in words, for whoever calls an exported program.
+    """
+
+    name: ClassVar[str]
+    one: ClassVar[str] = "observation"
+    many: ClassVar[str] = "observations"
+    like: ClassVar[str] = ""
+    task: ClassVar[str] = ""
+    bounds: ClassVar[tuple[float, float] | None] = None
+    pixels: ClassVar[bool] = False
+    renders: ClassVar[bool] = False
+    preview: ClassVar[int] = 64
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    units: ClassVar[str] = "the data's own units"
+
+    @dataclass(frozen=True)
+    class Facts:
+        """What a spec of this kind says beyond shape, levels and classes: nothing."""
+
+    # The spec. Torch-free.
+
+    def facts(self, given: Any) -> dict[str, Any]:
+        """Facts as `DataSpec.facts` holds them, of what a config recorded or a reader gives.
+
+        Raises:
+            UsageError: naming the one that is unknown or of another type.
+        """
+        from genzoo.core.options import options_of
+        from genzoo.core.storage.schema import exact
+
+        return exact(options_of(self.Facts), given, "data.facts")
+
+    def check(self, spec: DataSpec) -> None:  # noqa: B027
+        """Raise `UsageError` if shape, levels or facts make no sense for this kind."""
+
+    def describe(self, spec: DataSpec) -> str:
+        """What the observations are, in words: ``images of 1×28×28 (channels, height, width)``."""
+        return f"{self.many} of {'×'.join(map(str, spec.shape))} numbers"
+
+    def plane(self, spec: DataSpec) -> bool:
+        """Whether observations are points of the plane, on which a critic can be drawn as a surface."""
+        return False
+
+    # What people give.
+
+    def opens(self, path: Path) -> str:
+        """Name of the data set that reads a file or a folder, "" if it is not of this kind. Torch-free."""
+        return ""
+
+    def takes(self, x: Any) -> bool:
+        """Whether something in memory (with ``shape`` and ``dtype``, or not) is of this kind where nothing is said."""
+        return False
+
+    @abstractmethod
+    def read(self, x: Any, y: Any, about: Reading) -> Data:
+        """Make data of something in memory, or of an array that reads as it is indexed.
+
+        Args:
+            x: what `takes` took, or an array where the user named this modality.
+            y: class labels ``(N,)``, or None.
+            about: what the user said of it.
+
+        Raises:
+            UsageError: if it is not acceptable; one sentence that says what was found and what to do.
+        """
+
+    def read_samples(self, path: Path, spec: DataSpec) -> Data:
+        """Read a file or folder of samples that is not made of arrays, whole; see `write`."""
+        raise UsageError(f"{path} holds no {self.many}: give samples as .npz")
+
+    def standardized(self, data: Data) -> Data:
+        """Give real numbers a model space of mean 0 and standard deviation 1, where that is this kind's way."""
+        return data
+
+    # Stored form, model space, data units.
+
+    def from_rows(self, spec: DataSpec, rows: Tensor) -> Tensor:
+        """Stored rows ``(B, …)``, which may be changed, to model space. The trainer's hot path."""
+        from genzoo.core.data.scaling import rows_to_model
+
+        return rows_to_model(spec, rows)
+
+    def to_model(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """Data units, or uint8 as stored, ``(B, *spec.shape)`` to model space."""
+        from genzoo.core.data.scaling import numbers_to_model
+
+        return numbers_to_model(spec, x)
+
+    def to_units(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """Model space ``(B, *spec.shape)`` to data units, brought within `bounds`."""
+        from genzoo.core.data.scaling import numbers_to_units
+
+        return numbers_to_units(spec, x, self.bounds)
+
+    def squash(self, x: Tensor) -> Tensor:
+        """Bring the free numbers of a GAN's generator to the range of model space."""
+        return x
+
+    def checked(self, spec: DataSpec, x: Tensor, who: str) -> Tensor:
+        """Data units as given to a model, refused where they cannot be such data; ``who`` is the model in words."""
+        from genzoo.core.data.scaling import require_finite
+
+        require_finite(x, who)
+        return x
+
+    def judged(self, data: Data) -> Tensor:
+        """All observations of data as metrics keep them: see `to_storage`."""
+        return self.to_storage(data.spec, data.x)
+
+    def to_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """Data units rounded as a saved file would have them, kept small, on the CPU."""
+        return x.detach().float().cpu()
+
+    def from_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """What `to_storage` keeps, as float32 in data units."""
+        return x.float()
+
+    def to_array(self, spec: DataSpec, x: Tensor, *, spare: bool = False) -> np.ndarray[Any, Any]:
+        """Data units as an ``.npz`` file holds them; with ``spare`` the memory of ``x`` may be overwritten."""
+        found: np.ndarray[Any, Any] = x.float().cpu().numpy()
+        return found
+
+    def array_dtype(self, spec: DataSpec) -> str:
+        """NumPy's name of what `to_array` gives."""
+        return "float32"
+
+    def again(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """Samples as they could be given back to a model: as saved, and of levels the likelier one."""
+        return x
+
+    def rounded(self, spec: DataSpec, x: Tensor) -> bytes | None:
+        """Data units as bytes that a last bit does not change; None rounds to 1/4096 of model space."""
+        return None
+
+    # What people get.
+
+    def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+        """Write observations to a file or folder of one of `suffixes` as they come, whole or not at all."""
+        raise UsageError(f"{self.many} are not written to {path.name!r}")
+
+    def undrawn(self, spec: DataSpec, n: int) -> str:
+        """Why there is no picture of so many observations, "" if there is; before any is made."""
+        return "" if self.renders else f"there is no picture of {self.many}"
+
+    def render(self, spec: DataSpec, x: Tensor) -> Tensor | None:
+        """A small picture of each observation, ``(N, C, H, W)`` in [0, 1] with 1 or 3 channels or the data's own."""
+        return None
+
+    def picture(
+        self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
+    ) -> Image.Image | None:
+        """Observations for files and cards, over reference observations where that shows anything; None if undrawn."""
+        from genzoo.core.pictures.grids import grid
+
+        small = self.render(spec, x)
+        return None if small is None else grid(small, columns)
+
+    def fragment(
+        self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
+    ) -> Fragment | None:
+        """Observations for a web page; None if there is no way to show them."""
+        from genzoo.core.pictures.grids import grid
+
+        small = self.render(spec, x)
+        if small is None:
+            return None
+        across = f", {columns} in a row" if columns else ""
+        return Fragment(grid(small, columns, gap=1, least=1, clear=True), across)
+
+    # What fits it.
+
+    def likelihood(self, spec: DataSpec) -> str:
+        """Name of the likelihood where nobody names one."""
+        return "gaussian"
+
+    def network(self, kind: str) -> str:
+        """Name of the generator, encoder or critic where nobody names one."""
+        return "mlp"
+
+    def extractor(self, spec: DataSpec) -> str:
+        """Name of the extractor that fits and needs nothing that does not ship."""
+        return "raw"
+
+    # What it is tried on.
+
+    def damages(self) -> Mapping[str, Damage]:
+        """Ways to spoil such data, by name."""
+        return {}
+
+    @abstractmethod
+    def examples(self, classes: int = 0) -> Sequence[DataSpec]:
+        """Small data that entries for this kind are tried on; the first is the usual one. Torch-free."""
+
+    def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
+        """Random observations in model space, float32 ``(n, *spec.shape)``."""
+        import torch
+
+        g = torch.Generator().manual_seed(seed)
+        if spec.levels:
+            return torch.randint(spec.levels, (n, *spec.shape), generator=g) * (2 / (spec.levels - 1)) - 1
+        return torch.randn(n, *spec.shape, generator=g)
+
+
+_known: dict[str, Modality] = {}
+_server = ""
+
+
+def serve(module: str) -> None:
+    """Say which module has ``names()`` and ``named(name)`` of the modalities; it is imported at the first use."""
+    global _server
+    _server = module
+    _known.clear()
+
+
+def of(spec: DataSpec | str) -> Modality:
+    """The modality of a spec, or of that name.
+
+    Raises:
+        UsageError: if there is none, with the nearest names.
+    """
+    name = spec if isinstance(spec, str) else spec.modality
+    found = _known.get(name)
+    if found is None:
+        found = _known[name] = import_module(_server).named(name)
+    return found
+
+
+def every() -> list[Modality]:
+    """All modalities there are, genzoo's own first."""
+    return [of(name) for name in import_module(_server).names()]
+
+
+def recognized(x: Any, what: str) -> Modality:
+    """The modality of something in memory.
+
+    Raises:
+        UsageError: if it is of none, or of several.
+    """
+    found = [m for m in every() if m.takes(x)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{what} could be {' or '.join(m.many for m in found)}: say data.modality={found[0].name}")
+    shape = getattr(x, "shape", None)
+    raise UsageError(
+        f"{what} has shape {tuple(shape)}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C), vectors as (N, D)"
+        if shape is not None
+        else f"{what} is a {type(x).__name__}, which is none of {', '.join(m.many for m in every())}"
+    )

@@ -1,0 +1,253 @@
+"""Images: channels, height, width; [0, 1] in data units and [-1, 1] in model space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import Damage, Modality, Reading
+from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from genzoo.core.data import Data
+
+LARGEST_GRID = 10_000  # images in a picture that anyone could look at
+
+
+@declare.modality("image")
+class Image(Modality):
+    """Pictures of pixels: 8-bit grey or colour, binary, or real in [0, 1]."""
+
+    name: ClassVar[str] = "image"
+    one: ClassVar[str] = "image"
+    many: ClassVar[str] = "images"
+    task: ClassVar[str] = "unconditional-image-generation"
+    bounds: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    pixels: ClassVar[bool] = True
+    renders: ClassVar[bool] = True
+    suffixes: ClassVar[tuple[str, ...]] = ("/",)
+    units: ClassVar[str] = "floats in [0, 1], channels first"
+
+    def check(self, spec: DataSpec) -> None:
+        """Three axes."""
+        if len(spec.shape) != 3:
+            raise UsageError(f"an image's shape is channels, height, width, not {spec.shape}")
+
+    def describe(self, spec: DataSpec) -> str:
+        """Their shape, and its order."""
+        return f"images of {'×'.join(map(str, spec.shape))} (channels, height, width)"
+
+    def opens(self, path: Path) -> str:
+        """Folders of image files."""
+        return "folder" if path.is_dir() else ""
+
+    def takes(self, x: Any) -> bool:
+        """Arrays of rank three and four."""
+        return len(getattr(x, "shape", ())) in (3, 4) and hasattr(x, "dtype")
+
+    def read(self, x: Any, y: Any, about: Reading) -> Data:
+        """Make data of an array ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``."""
+        from genzoo.core.data import Data, arrays
+        from genzoo.core.data.intake import stored
+        from genzoo.plugins.modalities.forms import look_at
+
+        what = about.name or "the data"
+        shape = tuple(map(int, x.shape))
+        if len(shape) not in (3, 4):
+            raise UsageError(f"{what} has shape {shape}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C)")
+        labels, classes = arrays.labels(y, shape[0], about.class_names, what)
+        form = look_at(x, vectors=False, layout=about.layout, what=what)
+        names = about.class_names if classes else ()
+        spec = DataSpec.image(*form.shape, levels=form.levels, classes=classes, class_names=names, name=about.name)
+        return Data(spec, stored(x, form, about.memory), labels, about.name, about.license, about.split)
+
+    def read_samples(self, path: Path, spec: DataSpec) -> Data:
+        """All images of a folder, with no labels: sub-folders say nothing that was asked for."""
+        from dataclasses import replace
+
+        import torch
+
+        from genzoo.plugins.datasets.folder import Folder
+
+        if not path.is_dir():
+            return super().read_samples(path, spec)
+        source = Folder(Folder.Options(path=str(path)))
+        train = source.load("train")
+        try:
+            test = source.load("test")
+        except GenzooError:  # too few images to hold any out
+            return replace(train, y=None)
+        if len(train) == len(test) == 1 and torch.equal(train.x, test.x):
+            return replace(train, y=None)
+        return replace(train, rows=torch.cat([train.x, test.x]), y=None)
+
+    def squash(self, x: Tensor) -> Tensor:
+        """Through tanh to [-1, 1]."""
+        return x.tanh()
+
+    def checked(self, spec: DataSpec, x: Tensor, who: str) -> Tensor:
+        """Whole numbers are 8-bit pixels, as in data; floats lie in [0, 1], and are 0 or 1 where images are binary."""
+        import torch
+
+        from genzoo.core.data.scaling import require_finite
+
+        if spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():
+            raise UsageError(
+                f"{who} is of binary images, and these are grey: give zeros and ones (data.binarize=static draws them)"
+            )
+        if x.dtype in (torch.uint8, torch.bool):
+            return x
+        low, high = require_finite(x, who)
+        whole = not x.is_floating_point()
+        if low < -1e-6 or high > (255 if whole else 1 + 1e-6):
+            raise UsageError(
+                f"the data for {who} has values from {low:.4g} to {high:.4g}: images are floats in [0, 1] or "
+                "8-bit pixels"
+            )
+        return x.to(torch.uint8) if whole else x
+
+    def judged(self, data: Data) -> Tensor:
+        """As 8-bit pixels; of dynamically binarized data they are drawn once, by seed 0."""
+        import torch
+
+        from genzoo.core.data import to_model, to_people
+
+        spec = data.spec
+        if spec.levels is None or (spec.levels == 256 and not data.dynamic):
+            x = data.x.cpu()
+        elif data.dynamic:
+            uniform = torch.rand(data.x.shape, generator=torch.Generator().manual_seed(0))
+            top = 255 if data.x.dtype == torch.uint8 else 1
+            x = torch.lt(uniform * top, data.x.cpu()).to(torch.uint8) * 255
+        else:
+            x = to_people(spec, to_model(spec, data.x.cpu()))
+        return self.to_storage(spec, x)
+
+    def to_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """8-bit pixels."""
+        import torch
+
+        from genzoo.core.data import to_pixels
+
+        x = x.detach()
+        return (x if x.dtype == torch.uint8 else to_pixels(spec, x)).cpu()
+
+    def from_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """Pixels over 255."""
+        import torch
+
+        return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
+
+    def array_dtype(self, spec: DataSpec) -> str:
+        """8-bit where the spec has levels."""
+        return "uint8" if spec.levels else "float32"
+
+    def to_array(self, spec: DataSpec, x: Tensor, *, spare: bool = False) -> np.ndarray[Any, Any]:
+        """8-bit pixels, or floats where the spec has no levels; overwriting ``x`` takes half the time."""
+        import numpy as np
+
+        from genzoo.core.data import to_pixels
+
+        if not spec.levels:
+            return super().to_array(spec, x)
+        if not spare or x.device.type != "cpu":
+            pixels: np.ndarray[Any, Any] = to_pixels(spec, x).cpu().numpy()
+            return pixels
+        numbers: np.ndarray[Any, Any] = x.numpy()  # NumPy, since torch would start threads beside the forward pass's
+        with np.errstate(invalid="ignore"):  # NaN is 0
+            np.multiply(numbers, 255, out=numbers)  # in [0, 1] already, as all images in data units are
+            np.rint(numbers, out=numbers)
+            return numbers.astype(np.uint8)
+
+    def again(self, spec: DataSpec, x: Tensor) -> Tensor:
+        """Rounded to 8 bits; of binary pixels, the likelier value."""
+        from genzoo.core.data import to_pixels
+
+        return (x >= 0.5).float() if spec.levels == 2 else to_pixels(spec, x).float() / 255
+
+    def rounded(self, spec: DataSpec, x: Tensor) -> bytes | None:
+        """8-bit pixels."""
+        from genzoo.core.data import to_pixels
+
+        return to_pixels(spec, x).numpy().tobytes()
+
+    def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+        """One picture each in a new folder."""
+        from genzoo.core.pictures import grids
+        from genzoo.core.storage.files import creating_folder
+
+        digits, i = max(len(str(n - 1)), 4), 0
+        with creating_folder(path) as temporary:
+            for x, y in batches:
+                for j, pixels in enumerate(grids.to_uint8(x)):
+                    label = "" if y is None else f"-class{int(y[j])}"
+                    grids.image_of(pixels).save(temporary / f"{i:0{digits}d}{label}.png")
+                    i += 1
+
+    def undrawn(self, spec: DataSpec, n: int) -> str:
+        """No one looks at a grid of more than `LARGEST_GRID`."""
+        return f"a grid of {n:,} images is too large to look at" if n > LARGEST_GRID else ""
+
+    def render(self, spec: DataSpec, x: Tensor) -> Tensor | None:
+        """Images are their own pictures."""
+        return x
+
+    def likelihood(self, spec: DataSpec) -> str:
+        """By the number of levels."""
+        if spec.levels == 2:
+            return "bernoulli"
+        return "discretized-logistic" if spec.levels else "gaussian"
+
+    def network(self, kind: str) -> str:
+        """Convolutions."""
+        return "conv"
+
+    def extractor(self, spec: DataSpec) -> str:
+        """A classifier of what looks like Fashion-MNIST or digits, wavelets for the rest."""
+        if spec.shape != (1, 28, 28):
+            return "scattering"
+        return "digit-classifier" if spec.name == "digits" else "fashion-classifier"
+
+    def damages(self) -> Mapping[str, Damage]:
+        """Blur and noise."""
+        return {
+            "blur": Damage("blur", "Gaussian blur with σ of 0.6 and 1.5 pixels", _blurred),
+            "noise": Damage("noise", "Gaussian noise with σ of .05 and .2 of full scale", _noisy),
+        }
+
+    def examples(self, classes: int = 0) -> Sequence[DataSpec]:
+        """Small grey pictures, and colour ones of an odd size."""
+        return (DataSpec.image(1, 16, 16, classes=classes), DataSpec.image(3, 11, 9, classes=classes))
+
+
+def _blurred(x: Tensor, degree: str, random: torch.Generator) -> Tensor:
+    import torch
+    from torch.nn import functional as F
+
+    sigma = 0.6 if degree == "slight" else 1.5
+    line = torch.arange(-5, 6.0)
+    kernel = torch.exp(-0.5 * (line / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).repeat(x.shape[1], 1, 1, 1)
+    image = F.pad(x.float(), (5, 5, 5, 5), mode="reflect")
+    image = F.conv2d(image, kernel, groups=x.shape[1])
+    return _eight_bit(F.conv2d(image, kernel.transpose(2, 3), groups=x.shape[1]))
+
+
+def _noisy(x: Tensor, degree: str, random: torch.Generator) -> Tensor:
+    import torch
+
+    sigma = 0.05 if degree == "slight" else 0.2
+    return _eight_bit(x + 255 * sigma * torch.randn(x.shape, generator=random))
+
+
+def _eight_bit(x: Tensor) -> Tensor:
+    import torch
+
+    return x.round().clamp(0, 255).to(torch.uint8)

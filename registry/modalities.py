@@ -1,0 +1,29 @@
+"""Kinds of data by their name, for `genzoo.core.modality.of`."""
+
+from __future__ import annotations
+
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.modality import Modality
+from genzoo.registry.registry import the_registry
+
+
+def names() -> tuple[str, ...]:
+    """Names of all modalities, genzoo's own first."""
+    found = the_registry().entries("modality")
+    return tuple(e.name for e in sorted(found, key=lambda e: (e.distribution != "genzoo", e.name)))
+
+
+def named(name: str) -> Modality:
+    """The modality of a name.
+
+    Raises:
+        UsageError: if no plugin has it, with the nearest names, or several have.
+        GenzooError: if it cannot be imported; names the plugin.
+    """
+    known = names()
+    if name not in known:
+        hint = did_you_mean(name, known) or f": there are {', '.join(known)}"
+        raise UsageError(f"there is no modality {name!r}{hint}; a plugin may bring it")
+    registry = the_registry()
+    kind: Modality = registry.load(registry.get("modality", name), Modality)()
+    return kind

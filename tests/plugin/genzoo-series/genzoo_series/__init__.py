@@ -1,0 +1,1 @@
+"""Short multivariate time series for genzoo."""
