@@ -6,7 +6,6 @@ import ast
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +16,6 @@ from genzoo.registry.discovery.source_code import locate
 from genzoo.registry.kinds import TABLE
 
 DECLARED = tuple(k for k in TABLE if TABLE[k].declared)
-
-# A file of the usual form is not parsed whole, which would be nearly all of the time: its declarations are.
-_USUAL = re.compile(rb"^@?declare\.\w", re.MULTILINE)
-_UNUSUAL = re.compile(rb"(?<!^)(?<!^@)\bdeclare\.\w|\bdeclare\s+(as|import)\b|registry\.declare\b", re.MULTILINE)
-_HEADER = re.compile(rb"^(class|def|async def)\b", re.MULTILINE)
-_AFTER_DOCSTRING = re.compile(rb"^(([ \t]+)(def|class|async|@)|\S)", re.MULTILINE)
-_NEXT_STATEMENT = re.compile(rb"^[^\s)\]}]", re.MULTILINE)
 
 
 @dataclass
@@ -99,46 +91,16 @@ def _file(path: str, module: str) -> Iterator[Declared]:
         return
     if b"declare" not in source:
         return
-    statements = None if _UNUSUAL.search(source) else _excerpts(source)
-    overlooked: list[Declared] = []
-    if statements is None:
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError) as e:
-            line = getattr(e, "lineno", None) or 1
-            yield Declared(f"{path}:{line}", fault=f"{type(e).__name__}: {getattr(e, 'msg', e)}")
-            return
-        statements, overlooked = tree.body, list(_overlooked(tree, path))
-    for node in statements:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as e:
+        line = getattr(e, "lineno", None) or 1
+        yield Declared(f"{path}:{line}", fault=f"{type(e).__name__}: {getattr(e, 'msg', e)}")
+        return
+    for node in tree.body:
         for call in _calls(node):
             yield _declaration(call, node, f"{path}:{call.lineno}", module)
-    yield from overlooked
-
-
-def _excerpts(source: bytes) -> list[ast.stmt] | None:
-    """Parse from each declaration to the end of its class's docstring; None if that makes no sense."""
-    statements: list[ast.stmt] = []
-    end = 0
-    for match in _USUAL.finditer(source):
-        start = match.start()
-        if start < end:  # the next decorator of the same class
-            continue
-        if any(source.count(quotes, 0, start) % 2 for quotes in (b'"""', b"'''")):  # in a string, it seems
-            return None
-        rest = b""
-        if source[start : start + 1] == b"@":
-            header = _HEADER.search(source, start)
-            after = header and _AFTER_DOCSTRING.search(source, header.end())
-            rest = after[2] + b"..." if after and after[2] else b""
-        else:
-            after = _NEXT_STATEMENT.search(source, match.end())
-        end = after.start() if after else len(source)
-        try:
-            tree = ast.parse(source[start:end] + rest)
-        except (SyntaxError, ValueError):
-            return None
-        statements += [ast.increment_lineno(node, source.count(b"\n", 0, start)) for node in tree.body]
-    return statements
+    yield from _overlooked(tree, path)
 
 
 def _calls(node: ast.stmt) -> list[ast.expr]:
