@@ -91,31 +91,7 @@ class Registry:
 
         A plugin that fails to say costs one line and does not watch.
         """
-        from genzoo.core.training.trainer import Observer
-
-        found = []
-        hook = self._manager.hook.genzoo_observers
-        answering = [i.plugin for i in hook.get_hookimpls()]
-        who = {f"{r.distribution}/{r.name}": r.origin for r in self._records}
-        for plugin in answering:
-            key = self._manager.get_name(plugin) or ""
-            others = [p for p in self._manager.get_plugins() if p is not plugin]
-            notes: list[str] = []
-            try:
-                with guard.contained(notes):
-                    answers = self._manager.subset_hook_caller("genzoo_observers", others)(run=run)
-                    given = [o for a in answers for o in (a if isinstance(a, (list, tuple)) else [a])]
-                    odd = next((o for o in given if not isinstance(o, Observer)), None)
-                    if odd is not None:
-                        raise GenzooError(f"{odd!r} is no genzoo.core.training.trainer.Observer")
-                found.append((who[key], given))
-            except KeyboardInterrupt:
-                raise
-            except BaseException as e:
-                loader.warn(f"{who[key]} could not give its observers: {error_line(e)}")
-            for note in notes:
-                loader.warn(f"{who[key]} {note}")
-        return found
+        return loader.observers(self._manager, self._records, run)
 
     def entries(
         self, kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None

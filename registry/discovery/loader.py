@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -23,6 +23,10 @@ from genzoo.registry import hooks
 from genzoo.registry.discovery import distributions, guard, state
 from genzoo.registry.entries import Entry, PluginRecord, origin
 from genzoo.registry.registrar import Registrar
+
+if TYPE_CHECKING:
+    from genzoo.core.training.run_view import Watched
+    from genzoo.core.training.trainer import Observer
 
 GROUP = "genzoo"
 OWN = "genzoo"  # the distribution whose plugins always load
@@ -229,6 +233,40 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> Non
         unmarked = next((h for h in ours if hasattr(plugin, h)), None)
         cause = f"{unmarked!r} is not marked with @hookimpl" if unmarked else f"there is no function {ours[0]!r} in it"
         raise GenzooError(f"{module} answers no hook: {cause}")
+
+
+def observers(
+    manager: pluggy.PluginManager, records: Iterable[PluginRecord], run: Watched
+) -> list[tuple[str, list[Observer]]]:
+    """Ask each plugin for the observers of a run: the plugin in words, and what it gives.
+
+    A plugin that fails to say costs one line and does not watch.
+    """
+    from genzoo.core.training.trainer import Observer as Base
+
+    found = []
+    hook = manager.hook.genzoo_observers
+    answering = [i.plugin for i in hook.get_hookimpls()]
+    who = {f"{r.distribution}/{r.name}": r.origin for r in records}
+    for plugin in answering:
+        key = manager.get_name(plugin) or ""
+        others = [p for p in manager.get_plugins() if p is not plugin]
+        notes: list[str] = []
+        try:
+            with guard.contained(notes):
+                answers = manager.subset_hook_caller("genzoo_observers", others)(run=run)
+                given = [o for a in answers for o in (a if isinstance(a, (list, tuple)) else [a])]
+                odd = next((o for o in given if not isinstance(o, Base)), None)
+                if odd is not None:
+                    raise GenzooError(f"{odd!r} is no genzoo.core.training.trainer.Observer")
+            found.append((who[key], given))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as e:
+            warn(f"{who[key]} could not give its observers: {error_line(e)}")
+        for note in notes:
+            warn(f"{who[key]} {note}")
+    return found
 
 
 class _Manager(pluggy.PluginManager):
