@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import textwrap
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from genzoo.cli import plugin_state
 from genzoo.cli import plugins as plugin_kit
+from genzoo.core.errors import did_you_mean
 from genzoo.core.options import describe_type, typed
 from genzoo.registry.console.options import Json
 from genzoo.registry.console.output import bold, emit_json, hint, say, table
@@ -36,7 +38,7 @@ def list_entries(
     json: Json = False,
 ) -> None:
     """Show what is in the zoo."""
-    from genzoo.registry import the_registry
+    from genzoo.registry import KINDS, the_registry
 
     registry = the_registry()
     kind = _singular(kind)
@@ -45,18 +47,40 @@ def list_entries(
         emit_json([e.to_dict() for e in entries])
         return
     if not entries:
-        hint("nothing in the zoo passes these filters")
+        tags = {t for e in registry.entries() for t in e.tags}
+        near = did_you_mean(tag, tags) if tag and tag not in tags else ""
+        hint(f"nothing in the zoo passes these filters{near}")
         return
-    groups: dict[str, list[Any]] = {}
+    recipes = {e.address for e in entries if e.kind == "recipe"}
+    groups: dict[tuple[str, str], list[Any]] = {}
     for e in entries:
-        groups.setdefault(e.kind, []).append(e)
+        if kind or e.kind != "objective" or e.address not in recipes:  # those stand among the recipes
+            groups.setdefault((e.kind, _family(e)), []).append(e)
     own = {e.distribution for e in entries} <= {"genzoo"}
-    for number, (name, members) in enumerate(groups.items()):
-        if not kind:
-            say("\n" if number else "", bold(name))
-        rows = [[("" if kind else "  ") + e.name, *([] if own else [e.plugin]), e.summary] for e in members]
-        table(rows)
-    hint(f"\n{len(entries)} entries; 'genzoo show NAME' tells more")
+    width = max(len(e.name) for e in entries)
+    for number, (name, family) in enumerate(sorted(groups, key=lambda g: (KINDS.index(g[0]), g[1] == "", g[1]))):
+        several = sum(k == name for k, _ in groups) > 1
+        heading = ", ".join(filter(None, ["" if kind else name, family if several else ""]))
+        if heading:
+            say("\n" if number else "", bold(heading))
+        members = sorted(groups[name, family], key=lambda e: bool(e.data.get("family")))  # first what others are like
+        rows = [[(("  " if heading else "") + e.name).ljust(width + 2), e.summary] for e in members]
+        table(rows if own else [[r[0], e.plugin, r[1]] for r, e in zip(rows, members, strict=True)])
+    shown = collections.Counter(t for e in entries for t in e.tags if t != "default")
+    tags_hint = ", ".join(f"{t} ({n})" for t, n in shown.most_common(8))
+    hint(f"\n{len(entries)} entries; 'genzoo show NAME' tells more" + (f"; --tag {tags_hint}" if tags_hint else ""))
+
+
+_NO_FAMILY = ("default", "bundled", "toy", "own")
+
+
+def _family(e: Any) -> str:
+    """What an entry stands under: its first tag that tells what it is, of data what kind, of weights the recipe."""
+    if e.kind == "weights":
+        return str(e.name.partition("/")[0])
+    if e.kind == "dataset":
+        return " or ".join(e.modalities)
+    return next((t for t in e.tags if t not in _NO_FAMILY), "")
 
 
 def _singular(kind: str | None) -> str | None:
@@ -68,19 +92,28 @@ def _singular(kind: str | None) -> str | None:
 
 def show_entry(
     name: Annotated[str, typer.Argument(help="A name; KIND:NAME or PLUGIN:NAME where it is ambiguous.")],
+    data: Annotated[str, typer.Option(help="Show a recipe's options as this data set gets them.")] = "",
+    modality: Annotated[str, typer.Option(help="Show a recipe's options as this kind of data gets them.")] = "",
     json: Json = False,
 ) -> None:
-    """Describe one entry: summary, paper, plugin, options with types and defaults."""
-    from genzoo.registry.kinds import PARTS, TABLE
+    """Describe one entry: what it is, when to use it, what it costs, paper, relatives, options.
+
+    Example: genzoo show wgan-gp --data ring8
+    """
+    from genzoo.registry.kinds import TABLE
     from genzoo.registry.verbs.load import show
 
-    e = show(name)
+    e = show(name, data=data, modality=modality)
     if json:
         emit_json(e)
         return
     say(bold(f"{e['kind']} {e['name']}"), f": {e['summary']}" if e["summary"] else "")
-    rows = [["  plugin", f"{e['plugin']} ({e['distribution']} {e['version']})"]] if e["plugin"] else []
+    if e["formula"].strip():
+        say("\n" + textwrap.indent(textwrap.dedent(e["formula"]), "  ").rstrip())
+    rows = [[f"  {title}", e[key]] for title, key in (("use it", "when"), ("cost", "cost")) if e[key]]
     rows += [["  paper", e["paper"]]] if e["paper"] else []
+    relatives = "; ".join(f"{what} {', '.join(names)}" for what, names in e["relatives"].items())
+    rows += [["  relatives", relatives]] if relatives else []
     rows += [["  for", ", ".join(e["modalities"])]] if e["modalities"] else []
     rows += [["  tags", ", ".join(e["tags"])]] if e["tags"] else []
     if e["kind"] == "metric":
@@ -88,24 +121,24 @@ def show_entry(
         best = "neither high nor low is better" if way == "none" else f"{way} is better"
         rows.append(["  number", ", ".join(filter(None, [e["data"]["unit"], best]))])
         rows.append(["  needs", ", ".join(e["data"]["needs"])])
-    recipe = e["data"] if e["kind"] == "recipe" else {}
-    if recipe:
-        parts = [f"{k} {v if isinstance(v, str) else ', '.join(v)}" for k in PARTS if (v := recipe[k])]
-        rows.append(["  made of", ", ".join(parts) + (", conditional" if recipe["conditional"] else "")])
+    if e["kind"] == "recipe":
+        parts = [f"{k} {v if isinstance(v, str) else ', '.join(v)}" for k, v in e["parts"].items()]
+        rows.append(["  made of", ", ".join(parts) + (", conditional" if e["data"]["conditional"] else "")])
+    rows += [["  plugin", f"{e['plugin']} ({e['distribution']} {e['version']})"]] if e["plugin"] else []
+    if rows:
+        say()
     table(rows)
     for version in e.get("versions", []) if e["kind"] == "weights" else []:
         _version(version, e["data"]["default"])
-    body = e["doc"].partition("\n")[2].strip("\n")
-    if body.strip():
-        say("\n" + textwrap.indent(textwrap.dedent(body), "  ").rstrip())
     if e["options"]:
-        say("\n  options (--set NAME=VALUE):")
         prefix = TABLE[e["kind"]].prefix.replace("*", e["name"])
         prefix += "." if prefix else ""
+        on = f" on {e['on']['data'] or e['on']['modality'] + ' data'}" if "on" in e else ""
+        say(f"\n  options{on} (--set NAME=VALUE):")
         table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
-    for preset, settings in recipe.get("presets", {}).items():
-        say(f"\n  on {preset} data:")
-        table([[f"    {k}", typed(v)] for k, v in settings.items()])
+    others = [p for p in e["data"].get("presets", ()) if p not in e["on"].values()] if "on" in e else []
+    if others:
+        hint(f"\nother options on {', '.join(others)}: --modality NAME or --data NAME shows them")
     if e["also"]:
         hint(f"\nalso: {', '.join(e['also'])}")
 

@@ -44,6 +44,11 @@ class GAN(Adversarial):
     With logits d the critic minimizes softplus(-d(x)) + softplus(d(G(z))). The generator minimizes
     -softplus(d(G(z))) (``minimax``, whose gradient vanishes where the critic is sure) or softplus(-d(G(z)))
     (``non-saturating``).
+
+    When: to begin with, and to compare with. Non-saturating, with spectral norm, it trains on most data; on data with
+    many modes it drops some, and `r3gan` drops fewer.
+
+    Cost: one turn of the critic for one of the generator, without second derivatives: the cheapest of the GANs.
     """
 
     @dataclass(frozen=True)

@@ -45,6 +45,11 @@ class R3GAN(Adversarial):
 
     The critic minimizes E[softplus(-(D(x) - D(G(z))))] + γ/2 (E‖∇D(x)‖² + E‖∇D(G(z))‖²); the generator
     minimizes E[softplus(-(D(G(z)) - D(x)))]. It converges locally, where the plain relativistic loss need not.
+
+    When: no mode may be lost, or long trainings must stay stable. The weight γ matters: less for the plane than for
+    pictures. No batch norm in the critic.
+
+    Cost: one turn of the critic for one of the generator, with second derivatives at real and fake observations.
     """
 
     paired = True

@@ -29,6 +29,10 @@ class WGAN(Adversarial):
 
     The critic minimizes E[D(G(z))] - E[D(x)] with every weight in [-c, c] after each of its steps; the
     generator minimizes -E[D(G(z))].
+
+    When: to reproduce the article. Clipping wastes what the critic could tell: `wgan-gp` is better at the same length.
+
+    Cost: five turns of the critic for one of the generator, each without second derivatives.
     """
 
     shift_invariant = True

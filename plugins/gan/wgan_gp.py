@@ -30,6 +30,10 @@ class WGANGP(Adversarial):
 
     The critic minimizes E[D(G(z))] - E[D(x)] + λ E[(‖∇D(x̂)‖₂ - 1)²] at x̂ on the lines between real and
     generated observations, one random point per pair; the generator minimizes -E[D(G(z))].
+
+    When: a loss that falls as samples get better is wanted, or another GAN breaks down. No batch norm in the critic.
+
+    Cost: five turns of the critic for one of the generator, and second derivatives in each: about twice a plain turn.
     """
 
     shift_invariant = True

@@ -19,6 +19,11 @@ class BetaVAE(VAE):
     """VAE with the KL weighted by β: E_q[log p(x|z)] - β KL(q(z|x) ‖ p(z)).
 
     β > 1 trades likelihood for a simpler, more disentangled code; β < 1 for sharper reconstructions.
+
+    When: each number of the code should stand for one thing (β > 1), or reconstructions should be sharper (β < 1).
+    The loss is then no bound on the likelihood; the held-out loss still is.
+
+    Cost: that of `vae`.
     """
 
     @dataclass(frozen=True)

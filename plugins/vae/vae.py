@@ -46,6 +46,11 @@ class VAE(Variational):
     Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
     they say. ``free_bits`` follows Kingma et al. (arXiv:1606.04934): a dimension's KL, averaged over the
     batch, costs nothing below it.
+
+    When: codes, reconstructions or a bound on the likelihood are wanted, or every mode must be covered. Samples of
+    pictures are smoother than a GAN's.
+
+    Cost: one pass of encoder and decoder for each step, and one player: the cheapest and the most stable to train.
     """
 
     @dataclass(frozen=True)

@@ -88,19 +88,17 @@ def _as_meant(registry: Registry, data: Mapping[str, Any], parent: Entry, child:
     return {**layer(data), "presets": {k: layer(v) for k, v in data["presets"].items()}}
 
 
-def settled(entry: Entry, modality: str, name: str, default_network: str) -> Entry:
-    """A recipe as it is for some data: presets put over it, networks that nobody names by what the data have.
+def settled(entry: Entry, modality: str, name: str = "") -> Entry:
+    """A recipe as it is for some data: its presets put over it. What nobody names stays open.
 
     Args:
         entry: the recipe, whole.
         modality: of the data.
-        name: of the data set, or empty.
-        default_network: the name of networks where none is said.
+        name: of the data set.
     """
     data = {**entry.data["options"], **{k: entry.data[k] for k in (*SINGLE, *LISTS, "conditional")}}
     for key in (modality, name):
         data = _layered(data, entry.data["presets"].get(key, {}))
     found = {k: data.pop(k) for k in (*SINGLE, *LISTS, "conditional")}
-    found["generator"] = found["generator"] or default_network
-    extra = {"family": entry.data["family"]} if "family" in entry.data else {}
-    return replace(entry, data={**found, "options": data, "presets": {}, **extra})
+    family = {"family": entry.data["family"]} if "family" in entry.data else {}
+    return replace(entry, data={**found, "options": data, "presets": {}, **family})

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
-from genzoo.registry import Entry, PluginRecord, the_registry
+from genzoo.registry import Entry, PluginRecord, Registry, the_registry
+from genzoo.registry.entries import article
+from genzoo.registry.kinds import PARTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,17 +39,25 @@ def list(
 
 
 @checked
-def show(name: str) -> dict[str, Any]:
+def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
     """Describe one entry of the zoo as plain data; imports no torch.
 
     Args:
         name: its name, or ``kind:name`` or ``plugin:name`` where that is ambiguous; or a recipe's TOML file.
+        data: of a recipe, the data set by whose presets its options go.
+        modality: the kind of data instead; by default the first that the recipe names, or ``image``.
 
     Returns:
-        What `Entry` holds, and ``doc`` (a recipe's is its objective's), ``options`` (name, type, default, doc,
-        range of each) and ``also`` (entries of other kinds with that name). Of weights ``versions`` too: of each its
-        recipe, data, license, metrics, size, hashes, and where it is.
+        What `Entry` holds, and ``doc`` (a recipe's is its objective's), ``formula``, ``when`` and ``cost`` (parts of
+        it), ``options`` (name, type, default, doc, range of each), ``relatives`` (names by what they are) and ``also``
+        (entries of other kinds with that name). Of a recipe ``on`` says for which data options and ``parts`` hold: they
+        are what a run on such data gets. Of weights ``versions`` too: of each its recipe, data, license, metrics, size,
+        hashes, and where it is.
+
+    Raises:
+        UsageError: if there is no such entry, data set or modality.
     """
+    from genzoo.registry.recipes.inherit import settled
     from genzoo.registry.recipes.read import is_file, read
 
     registry = the_registry()
@@ -55,20 +65,61 @@ def show(name: str) -> dict[str, Any]:
         [read(registry, name)] if is_file(name) else registry.find(name)
     )  # a recipe comes before the objective of its name
     more: dict[str, Any] = {}
+    chosen = entry
     if entry.kind == "weights":
         from genzoo.registry.weights.bundled import about_weights, version_of
 
         _, at, version = name.partition("@")
         numbers = [version_of(entry, version)] if at else [int(v) for v in entry.data["versions"]]
         more["versions"] = [about_weights(entry, v) for v in numbers]
+    if entry.kind == "recipe":
+        if data:
+            found = registry.get("dataset", data)
+            modality, data = modality or (*found.modalities, "image")[0], found.name
+        modality = modality or (*entry.modalities, "image")[0]
+        registry.entries("recipe", modality=modality)  # raises if there is none
+        chosen = settled(entry, modality, data)
+        more["on"] = {"modality": modality, "data": data}
+        more["parts"] = {k: v for k in PARTS if (v := chosen.data[k])}
+    elif data or modality:
+        raise UsageError(f"only a recipe goes by the data, and {entry.name!r} is {article(entry.kind)}")
     of = registry.get("objective", entry.data["objective"], prefer=entry.home) if entry.kind == "recipe" else entry
+    doc = registry.docstring(of)
     return {
         **entry.to_dict(),
         **more,
-        "doc": registry.docstring(of),
-        "options": [dict(o.__dict__) for o in registry.options(entry)],
+        "doc": doc,
+        **_sections(doc),
+        "options": [dict(o.__dict__) for o in registry.options(chosen)],
+        "relatives": _relatives(registry, entry),
         "also": [f"{e.kind}:{e.name}" for e in others],
     }
+
+
+def _sections(doc: str) -> dict[str, str]:
+    """What stands below a docstring's first line: ``When:`` and ``Cost:`` paragraphs, and the rest, the formula."""
+    found = {"formula": "", "when": "", "cost": ""}
+    for paragraph in doc.partition("\n")[2].strip("\n").split("\n\n"):
+        head, colon, rest = paragraph.partition(":")
+        if colon and head in ("When", "Cost"):
+            found[head.lower()] = " ".join(rest.split())
+        else:
+            found["formula"] += ("\n\n" if found["formula"] else "") + paragraph
+    return found
+
+
+def _relatives(registry: Registry, entry: Entry) -> dict[str, builtins.list[str]]:
+    """Recipes by what they are to one: what it is like, what is like it, and what is like the same."""
+    if entry.kind != "recipe":
+        return {}
+    above = entry.data.get("family", ())
+    others = [e for e in registry.entries("recipe") if e.name != entry.name]
+    groups = {
+        "like": builtins.list(above),
+        "like it": [e.name for e in others if entry.name in e.data.get("family", ())],
+        "beside it": [e.name for e in others if above and e.data.get("family", ())[:1] == above[:1]],
+    }
+    return {what: names for what, names in groups.items() if names}
 
 
 @checked

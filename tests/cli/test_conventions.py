@@ -59,7 +59,11 @@ def test_nothing_said_is_answered_with_the_help(genzoo: Run) -> None:
 def test_list(genzoo: Run) -> None:
     ran = genzoo("list", "recipes")
     assert ran.code == 0
-    names = {line.split()[0] for line in ran.out.splitlines()}
+    lines = ran.out.splitlines()
+    names = {line.split()[0] for line in lines if line.startswith("  ")}
+    assert [line for line in lines if line and not line.startswith("  ")][-2:] == ["gan", "vae"]  # by family
+    under = lines[lines.index("gan") + 1 :]
+    assert under[0].split()[0] == "gan"  # which the others are like
     assert {"vae", "beta-vae", "cvae", "gan", "wgan", "wgan-gp", "r3gan"} <= names
     found = json.loads(genzoo("list", "recipe", "--json").out)
     assert {e["name"] for e in found} == names
@@ -71,6 +75,7 @@ def test_list(genzoo: Run) -> None:
     nothing = genzoo("list", "--tag", "nonsense")
     assert (nothing.code, nothing.out) == (0, "")
     assert "nothing in the zoo" in nothing.err
+    assert "'wasserstein'" in genzoo("list", "--tag", "waserstein").err
     assert json.loads(genzoo("list", "--tag", "nonsense", "--json").out) == []
 
 
@@ -101,6 +106,37 @@ def test_show(genzoo: Run) -> None:
     assert (shown["kind"], shown["name"]) == ("recipe", "wgan-gp")
     (option,) = [o for o in shown["options"] if o["name"] == "objective.gp_weight"]
     assert (option["type"], option["default"], option["low"]) == ("float", 10.0, 0)
+
+
+def test_a_page_says_when_and_at_what_cost(genzoo: Run) -> None:
+    for name in ("gan", "wgan", "wgan-gp", "r3gan", "vae", "beta-vae", "cvae"):
+        shown = json.loads(genzoo("show", name, "--json").out)
+        assert all(shown[part].strip() for part in ("formula", "when", "cost", "paper")), name
+        assert shown["relatives"]
+        assert "When:" not in shown["formula"]
+    page = genzoo("show", "r3gan").out
+    assert "relatives  like gan; beside it wgan, wgan-gp" in page
+    order = ["The critic minimizes", "use it", "cost", "paper", "made of", "options on image data"]
+    assert sorted(order, key=page.index) == order
+
+
+def test_options_are_those_that_a_run_on_such_data_gets(genzoo: Run) -> None:
+    def options(*arguments: str) -> dict[str, Any]:
+        shown = json.loads(genzoo("show", "gan", "--json", *arguments).out)
+        return {o["name"]: o["default"] for o in shown["options"]} | shown["parts"]
+
+    image, ring, vector = options(), options("--data", "ring8"), options("--modality", "vector")
+    assert (image["generator"], image["latent.size"], image["critic.spectral_norm"]) == ("conv", 64, True)
+    assert (ring["generator"], ring["latent.size"], ring["generator.depth"]) == ("mlp", 2, 3)
+    assert ring == vector
+    assert "options on ring8" in genzoo("show", "gan", "--data", "ring8").out
+    assert json.loads(genzoo("show", "r3gan", "--data", "stacked-digits", "--json").out)["on"]["modality"] == "image"
+    for arguments, words in (
+        (("gan", "--data", "rnig8"), ["no dataset 'rnig8'", "'ring8'"]),
+        (("gan", "--modality", "imgae"), ["no modality 'imgae'", "'image'"]),
+        (("conv", "--data", "ring8"), ["only a recipe goes by the data"]),
+    ):
+        genzoo("show", *arguments).sentence(*words, code=2)
 
 
 def test_plugins(genzoo: Run) -> None:

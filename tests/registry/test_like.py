@@ -157,8 +157,7 @@ def test_settled_is_what_a_run_gets() -> None:
     registry = the_registry()
     for entry in registry.entries("recipe", plugin="genzoo"):
         for spec in DATA.values():
-            network = "conv" if spec.modality == "image" else "mlp"
-            there = settled(entry, spec.modality, spec.name, network)
+            there = settled(entry, spec.modality, spec.name)
             flat = compose(registry, spec, entry.name).flat()
             shown = {i.name: i.default for i in registry.options(there)}
             assert {k: flat[k] for k in shown} == shown
