@@ -12,6 +12,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.options import typed
 from genzoo.registry.entries import Entry
 from genzoo.registry.recipes.compose import compose
+from genzoo.registry.recipes.inherit import settled
 from genzoo.registry.registry import Registry
 
 
@@ -64,21 +65,18 @@ def command(
     Raises:
         UsageError: if a part is not there.
     """
-    recipe = config.recipe if _entry(registry, "recipe", config.recipe) else None
-    given: dict[str, Any] = {kind: part.name for kind, part in config.parts.items()}
-    given |= {kind: tuple(p.name for p in config.lists.get(kind, ())) for kind in LISTS}
-    given["conditional"] = config.conditional
+    entry = _entry(registry, "recipe", config.recipe)
+    recipe = entry.name if entry else None
+    said = settled(entry, config.data.modality, config.data.name).data if entry else {}
+    named, given = _names(config), dict[str, Any]()
+    if said.get("objective", "").rpartition(":")[2] != named["objective"]:
+        given["objective"] = named["objective"]
+    if config.conditional != bool(said.get("conditional")):
+        given["conditional"] = config.conditional
     base = compose(registry, config.data, recipe, given)
-    if bare := {kind: NORMAL for kind in base.parts if kind not in config.parts}:  # the recipe names another
-        given |= bare
+    if missing := {kind: name for kind, name in named.items() if _names(base).get(kind) != name}:
+        given |= missing
         base = compose(registry, config.data, recipe, given)
-    for key in list(given):  # what the recipe says anyway goes without saying
-        try:
-            less = compose(registry, config.data, recipe, {k: v for k, v in given.items() if k != key})
-        except UsageError:
-            continue
-        if less.conditional == config.conditional and _names(less) == _names(config):
-            del given[key]
     words = ["genzoo", "train", *([recipe] if recipe else [])]
     words += ["--data", named_data(registry, data), "--out", f"runs/{config.recipe}"]
     for key, value in given.items():
@@ -100,8 +98,10 @@ def command(
     return words
 
 
-def _names(config: Config) -> list[tuple[str, str]]:
-    return [(kind, part.name) for kind, part in config.components()]
+def _names(config: Config) -> dict[str, Any]:
+    """The parts of a composition as options name them, those too that it has by saying nothing."""
+    lists = {kind: tuple(p.name for p in config.lists.get(kind, ())) for kind in LISTS}
+    return {"posterior": NORMAL, "prior": NORMAL, **{k: p.name for k, p in config.parts.items()}, **lists}
 
 
 def _values(config: Config) -> dict[str, Any]:

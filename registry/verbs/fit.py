@@ -229,7 +229,8 @@ def fit(
             data_memory=memory,
             data_workers=data_workers,
         )
-        trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=computed)
+        if folder is not None and runtime.first:  # who writes the card
+            trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=computed)
         del source, train  # what is not on the device is not needed twice
         if trainer.steps < 1:
             raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")

@@ -62,6 +62,19 @@ def test_what_goes_without_saying_is_not_said() -> None:
     ]  # fmt: skip
 
 
+def test_the_recipe_is_composed_once_for_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And not at all where no card is written."""
+    from genzoo.registry.recipes import provenance
+
+    calls: list[Any] = []
+    monkeypatch.setattr(provenance, "compose", lambda *a: (calls.append(a), compose(*a))[1])
+    tiny = {"generator.width": 8, "encoder.width": 8, "train.batch_size": 8}
+    genzoo.fit("vae", "ring8", steps=1, options=tiny, device="cpu", progress=False)
+    assert len(calls) == 0
+    genzoo.fit("vae", "ring8", tmp_path / "a", steps=1, options=tiny, device="cpu", progress=False)
+    assert len(calls) == 1
+
+
 def test_paths_are_told_by_their_last_part(tmp_path: Path) -> None:
     registry = the_registry()
     data = genzoo.load_data("ring8", options={"limit": 10})
