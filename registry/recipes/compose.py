@@ -17,13 +17,13 @@ from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import loader, state
 from genzoo.registry.entries import Entry, article, check_listed, first_option, group_of, part_name
 from genzoo.registry.kinds import TABLE
+from genzoo.registry.recipes.inherit import NETWORKS, presets_for
 from genzoo.registry.recipes.read import find
 from genzoo.registry.registry import Registry
 
 if TYPE_CHECKING:
     from genzoo.core.objective import Objective
 
-NETWORKS = ("generator", "encoder", "critic")
 GROUPS = (*KINDS, *LISTS, "latent", "train")
 _TRAIN = {o.name: o for o in options_of(TrainOptions)}
 
@@ -219,12 +219,6 @@ def _missing(part: Part) -> str:
     return f"not there: install {part.distribution} (pip install {pin})"
 
 
-def _of_like(preset: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
-    """What a preset for the kind of data that this one is like says, but of networks that this kind has of its own."""
-    own = [k for k in NETWORKS if of(spec).network(k) != of(of(spec).like).network(k)]
-    return {key: v for key, v in preset.items() if key.partition(".")[0] not in own}
-
-
 def _fits(registry: Registry, kind: str, name: str, spec: DataSpec, home: Sequence[str]) -> bool:
     """Whether an entry is for such data, by what it says."""
     return registry.get(kind, name, prefer=home).fits(spec.modality, of(spec).like)
@@ -235,11 +229,7 @@ def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
         return []
     data = entry.data
     first = {k: data[k] for k in (*KINDS, *LISTS) if data.get(k)} | {"conditional": data["conditional"]}
-    own = data["presets"].get(spec.modality)
-    if own is None and of(spec).like:
-        own = _of_like(data["presets"].get(of(spec).like, {}), spec)
-    presets = [layer for layer in (own, data["presets"].get(spec.name)) if layer]
-    return [first | data["options"], *presets]
+    return [first | data["options"], *presets_for(entry, spec.modality, spec.name)]
 
 
 def _objective(

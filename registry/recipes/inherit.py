@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
 from genzoo.registry.entries import LISTS, SINGLE, Entry, group_of, part_name
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
+
+NETWORKS = ("generator", "encoder", "critic")
 
 
 def whole(registry: Registry, entry: Entry) -> Entry:
@@ -88,17 +91,36 @@ def _as_meant(registry: Registry, data: Mapping[str, Any], parent: Entry, child:
     return {**layer(data), "presets": {k: layer(v) for k, v in data["presets"].items()}}
 
 
-def settled(entry: Entry, modality: str, name: str = "") -> Entry:
-    """A recipe as it is for some data: its presets put over it. What nobody names stays open.
+def presets_for(entry: Entry, modality: str, name: str) -> list[dict[str, Any]]:
+    """The presets of a recipe that hold for some data, in order: of the kind of data, of the data set.
+
+    Where a kind of data has none, that of the kind that it is like holds, but for networks that it has of its own.
+    """
+    presets, kind = entry.data["presets"], of(modality)
+    first = presets.get(modality)
+    if first is None and kind.like:
+        own = [k for k in NETWORKS if kind.network(k) != of(kind.like).network(k)]
+        first = {k: v for k, v in presets.get(kind.like, {}).items() if k.partition(".")[0] not in own}
+    return [layer for layer in (first, presets.get(name)) if layer]
+
+
+def settled(registry: Registry, entry: Entry, modality: str, name: str = "") -> Entry:
+    """A recipe as it is for some data: its presets put over it. A likelihood that nobody names stays open.
 
     Args:
+        registry: where its parts are.
         entry: the recipe, whole.
         modality: of the data.
         name: of the data set.
     """
+    kind = of(modality)
     data = {**entry.data["options"], **{k: entry.data[k] for k in (*SINGLE, *LISTS, "conditional")}}
-    for key in (modality, name):
-        data = _layered(data, entry.data["presets"].get(key, {}))
+    for layer in presets_for(entry, modality, name):
+        data = _layered(data, layer)
+    for part in (*NETWORKS, "likelihood"):  # what is of other data gives way to what fits this kind
+        if data[part] and not registry.get(part, data[part], prefer=entry.home).fits(modality, kind.like):
+            data = _layered(data, {part: kind.network(part) if part in NETWORKS else None})
     found = {k: data.pop(k) for k in (*SINGLE, *LISTS, "conditional")}
+    found["generator"] = found["generator"] or kind.network("generator")
     family = {"family": entry.data["family"]} if "family" in entry.data else {}
     return replace(entry, data={**found, "options": data, "presets": {}, **family})

@@ -67,7 +67,7 @@ def command(
     """
     entry = _entry(registry, "recipe", config.recipe)
     recipe = entry.name if entry else None
-    said = settled(entry, config.data.modality, config.data.name).data if entry else {}
+    said = settled(registry, entry, config.data.modality, config.data.name).data if entry else {}
     named, given = _names(config), dict[str, Any]()
     if said.get("objective", "").rpartition(":")[2] != named["objective"]:
         given["objective"] = named["objective"]

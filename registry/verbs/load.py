@@ -77,8 +77,7 @@ def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
             found = registry.get("dataset", data)
             modality, data = modality or (*found.modalities, "image")[0], found.name
         modality = modality or (*entry.modalities, "image")[0]
-        registry.entries("recipe", modality=modality)  # raises if there is none
-        chosen = settled(entry, modality, data)
+        chosen = settled(registry, entry, modality, data)
         more["on"] = {"modality": modality, "data": data}
         more["parts"] = {k: v for k in PARTS if (v := chosen.data[k])}
     elif data or modality:

@@ -22,6 +22,7 @@ IMAGE = DataSpec.image(1, 28, 28, classes=10)
 STACKED = DataSpec.image(3, 28, 28, classes=10, name="stacked-digits")
 CIFAR = DataSpec.image(3, 32, 32, classes=10, name="cifar10")
 RING = DataSpec("vector", (2,), name="ring8", classes=8)
+OF_01 = ("beta-vae", "cvae", "gan", "r3gan", "vae", "wgan", "wgan-gp")
 DATA = {"image": IMAGE, "stacked": STACKED, "cifar10": CIFAR, "vector": RING}
 
 
@@ -39,15 +40,14 @@ def told(registry: Registry, recipe: str, spec: DataSpec) -> dict[str, Any]:
 
 def shipped() -> dict[str, Any]:
     registry = the_registry()
-    names = [e.name for e in registry.entries("recipe", plugin="genzoo")]
-    return {f"{name} {data}": told(registry, name, spec) for name in names for data, spec in DATA.items()}
+    return {f"{name} {data}": told(registry, name, spec) for name in OF_01 for data, spec in DATA.items()}
 
 
 def test_shipped_recipes_come_to_what_they_came_to() -> None:
     """A change is meant, or none: run this file as a script to write the new ones."""
     now = json.loads(json.dumps(shipped()))
     then = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    assert {k: v for k, v in now.items() if k in then} == then  # a recipe that is new need not stand there
+    assert now == then
 
 
 class Plugin:
@@ -157,7 +157,7 @@ def test_settled_is_what_a_run_gets() -> None:
     registry = the_registry()
     for entry in registry.entries("recipe", plugin="genzoo"):
         for spec in DATA.values():
-            there = settled(entry, spec.modality, spec.name)
+            there = settled(registry, entry, spec.modality, spec.name)
             flat = compose(registry, spec, entry.name).flat()
             shown = {i.name: i.default for i in registry.options(there)}
             flat["latent.grid"] = shown["latent.grid"]  # which may follow from the data's size

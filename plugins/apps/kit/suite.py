@@ -98,7 +98,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "deterministic": "recipe_checks:deterministic",
         "bfloat16": "recipe_checks:precision",
     },
-    **{kind: {**_ALL, "safe": "statics:safe"} for kind in ("store", "tracker", "command")},
+    **{kind: {**_ALL, "safe": "statics:safe"} for kind in ("store", "tracker", "command", "modality")},
     "weights": _ALL,
 }
 
