@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,17 +23,14 @@ from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
-from genzoo.core.storage.files import given_path, replacing
+from genzoo.core.storage.files import given_path
+from genzoo.core.storage.npz import Batches, write_arrays, write_samples
 from genzoo.core.training.observers import columns_for
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
 
 Out = str | os.PathLike[str]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_DUE = 2**23  # bytes that are given to the disk at a time
-_WAITING = 2  # batches that are written while more are made
-Batches = Iterator[tuple[Tensor, Tensor | None]]
-Done = TypeVar("Done")
 
 
 @checked
@@ -97,7 +90,7 @@ def sample(
         if not runtime.first:
             deque(batches, maxlen=0)
         elif kind == "npz":
-            _write_npz(path, model.spec, n, batches)
+            write_samples(path, model.spec, n, batches)
         elif kind == "own":
             of(model.spec).write(path, model.spec, n, batches)
         else:
@@ -129,7 +122,7 @@ def reconstruct(
     before = to_people(model.spec, to_model(model.spec, x.to(model.device)))
     drawn = [of(model.spec).render(model.spec, v) for v in (before, again)] if kind == "picture" else []
     if kind == "npz":
-        _savez(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
+        write_arrays(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
         return path
     if kind == "own":
         of(model.spec).write(path, model.spec, len(again), iter([(again, told.get("labels"))]))
@@ -193,7 +186,7 @@ def interpolate(
         more = {k: v for k, v in told.items() if k != "labels"}
     x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more)
     if kind == "npz":
-        _savez(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
+        write_arrays(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
     elif kind == "own":
         y = None if labels is None else labels.repeat_interleave(steps)
         of(model.spec).write(where, model.spec, n * steps, iter([(x.flatten(0, 1), y)]))
@@ -225,7 +218,7 @@ def encode(
     arrays = {"codes": codes.cpu().numpy()}
     if opened.y is not None:
         arrays["labels"] = opened.y[: len(x)].cpu().numpy()
-    _savez(path, **arrays)
+    write_arrays(path, **arrays)
     return path
 
 
@@ -314,84 +307,11 @@ def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
     return of(spec).to_array(spec, x)
 
 
-def _write_npz(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
-    """Stream arrays into an uncompressed ``.npz``; labels wait in a file of their own."""
-    conditional, kind = False, of(spec)
-    with (
-        replacing(path) as temporary,
-        tempfile.TemporaryFile() as labels,
-        open(temporary, "wb") as raw,
-        zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive,
-    ):
-        with archive.open("samples.npy", "w", force_zip64=True) as f:
-            _npy_header(f, (n, *spec.shape), np.dtype(kind.array_dtype(spec)))
-            begun = 0
-
-            def put(x: Tensor, y: Tensor | None) -> bool:
-                nonlocal begun
-                f.write(np.ascontiguousarray(kind.to_array(spec, x, spare=True)).data)
-                begun = _on_its_way(raw, begun)
-                if y is not None:
-                    labels.write(y.contiguous().cpu().numpy().data)
-                return y is not None
-
-            for had_labels in _aside(put, batches):
-                conditional = conditional or had_labels
-        if conditional:
-            labels.seek(0)
-            with archive.open("labels.npy", "w", force_zip64=True) as f:
-                _npy_header(f, (n,), np.dtype("int64"))
-                shutil.copyfileobj(labels, f)
-
-
-def _aside(work: Callable[..., Done], items: Iterable[tuple[Any, ...]]) -> Iterator[Done]:
-    """Do ``work(*item)`` for each item in turn, in a thread, while the next ones are made; yield what it returns."""
-    from concurrent.futures import Future, ThreadPoolExecutor  # here, since it takes long to import
-
-    waiting: deque[Future[Done]] = deque()
-    with ThreadPoolExecutor(1) as thread:
-        for item in items:
-            waiting.append(thread.submit(work, *item))
-            if len(waiting) > _WAITING:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _on_its_way(file: BinaryIO, begun: int) -> int:
-    """Let the system write to the disk while more is computed, or all of it would be waited for at the end.
-
-    Args:
-        file: what is being written.
-        begun: bytes at its start that are on their way.
-
-    Returns:
-        Bytes that are on their way now.
-    """
-    here = file.tell()
-    if here - begun < _DUE or not hasattr(os, "posix_fadvise"):
-        return begun
-    os.posix_fadvise(file.fileno(), begun, here - begun, os.POSIX_FADV_DONTNEED)  # which begins to write them
-    return here
-
-
-def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    npy.write_array_header_2_0(
-        f,
-        {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},
-    )
-
-
 def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, behind: Tensor | None = None) -> None:
     image = of(spec).picture(spec, x, columns, behind)
     if image is None:
         raise UsageError("there is no picture of such data: write it as .npz")
     pictures.save(image, path)
-
-
-def _savez(path: Path, **arrays: np.ndarray[Any, Any]) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as f:  # to a name, NumPy would add an ending
-        np.savez(f, **arrays)  # type: ignore[arg-type]
 
 
 def _open(model: Model, data: Any) -> Data:

@@ -91,7 +91,10 @@ def test_what_is_absent_is_said_with_the_reason(genzoo: Run, gan: Path, images: 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--metrics", "frechett", "--data", "ring8"], "there is no metric 'frechett' (did you mean 'frechet' or 'frechet-infinity'?)"),
+        (
+            ["--metrics", "frechett", "--data", "ring8"],
+            "there is no metric 'frechett' (did you mean 'frechet' or 'frechet-infinity'?)",
+        ),
         (["--metrics", "kid"], "name the data with --data"),
         (["--data", "ring8", "--split", "all"], "--split is test or train, not 'all'"),
         (["--data", "ring88"], "did you mean 'ring8'?"),
