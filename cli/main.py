@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import evaluate, extra, look, publish, recipe, use, verify, weights
+from genzoo.cli import evaluate, extra, look, prior, publish, recipe, use, verify, weights
 from genzoo.cli import train as make
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 look.add_to(app)
 make.add_to(app)
+prior.add_to(app)
 recipe.add_to(app)
 use.add_to(app)
 publish.add_to(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,8 +120,8 @@ def train(
     in_processes(devices, advice="go on with the same command and --resume")
     from genzoo.registry.verbs.fit import fit
 
-    try:
-        run = fit(
+    finish(
+        lambda: fit(
             recipe,
             data,
             out,
@@ -144,7 +145,15 @@ def train(
             watch=watch,
             progress=not quiet,
             on_start=_describe if verbose else None,
-        )
+        ),
+        json,
+    )
+
+
+def finish(train: Callable[[], Any], json: bool) -> None:
+    """Run what trains, and say what came of it; exits as the signal that interrupted it wants."""
+    try:
+        run = train()
     except KeyboardInterrupt as e:
         if not hasattr(e, "run"):
             raise

@@ -192,12 +192,14 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         takes: kinds of listed parts that it works with: ``regularizer``, ``augmentation``.
+        fresh: parts of the model that start anew where a run starts from other weights; the rest must fit.
         watched: names of terms or shown numbers whose means `after_step` is given.
         regularizers: by name, the `genzoo.core.regularizer.Regularizer` parts that the composition adds.
         augmentations: by name, the `genzoo.core.augmentation.Augmentation` parts that the composition adds.
     """
 
     takes: frozenset[str] = frozenset()
+    fresh: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
 
     @dataclass(frozen=True)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from genzoo.registry.verbs.load import load as load
     from genzoo.registry.verbs.load import load_data as load_data
     from genzoo.registry.verbs.load import show as show
+    from genzoo.registry.verbs.prior import fit_prior as fit_prior
     from genzoo.registry.verbs.sample import encode as encode
     from genzoo.registry.verbs.sample import interpolate as interpolate
     from genzoo.registry.verbs.sample import reconstruct as reconstruct
@@ -65,6 +66,7 @@ _HOME = {
     "evaluate": "genzoo.registry.verbs.evaluate",
     "export": "genzoo.plugins.apps.export.export",
     "fit": "genzoo.registry.verbs.fit",
+    "fit_prior": "genzoo.registry.verbs.prior",
     "interpolate": "genzoo.registry.verbs.sample",
     "list": "genzoo.registry.verbs.load",
     "list_plugins": "genzoo.registry.verbs.load",

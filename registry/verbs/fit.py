@@ -202,7 +202,7 @@ def fit(
         train, held_out = _split(source, config, seed)
         objective, nets = initialize(config, seed)
         if init is not None:
-            _start_from(nets.model, init)
+            _start_from(nets.model, init, objective.fresh)
         nets.to(runtime.device)
         computed = _precision(precision, runtime, nets, None if found is None else found[1][3]["record"])
         trainer = Trainer(
@@ -352,17 +352,21 @@ def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:
     return data.hold_out(n, stream_seed(seed, _SPLIT))
 
 
-def _start_from(model: Model, init: str | os.PathLike[str]) -> None:
-    """Copy the tensors of other weights; every one must fit."""
+def _start_from(model: Model, init: str | os.PathLike[str], fresh: tuple[str, ...]) -> None:
+    """Copy the tensors of other weights; every one must fit, but for those of parts that start anew."""
     from genzoo.registry.verbs.load import load
 
     theirs, ours = load(init).state_dict(), model.state_dict()
-    for name in sorted(set(ours) | set(theirs)):
+    old = {name for name in {*ours, *theirs} if name.partition(".")[0] not in fresh}
+    for name in sorted(old):
         a, b = (tuple(s[name].shape) if name in s else None for s in (ours, theirs))
         if a != b:
             raise UsageError(f"{init} does not fit this model: tensor {name!r} has shape {b} there and {a} here "
                              "(start from weights of the same architecture, data shape and latent size)")  # fmt: skip
-    model.load_state_dict(theirs)
+    for part in fresh:
+        if next(model.get_submodule(part).parameters(), None) is None:
+            raise UsageError(f"the {part} has nothing to learn: name another with --{part}")
+    model.load_state_dict(ours | {name: theirs[name] for name in old})
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def plays(case: Case) -> None:
                 module = attempt(partial(game.nets.part, part), game.setting, what)
                 moved |= {id(p) for p in module.parameters()}
         idle = [n for n, p in game.nets.named_parameters() if id(p) not in moved]
-        if idle:
+        if idle and not game.objective.fresh:  # of a second stage, the first stage's parts stay as they are
             raise Fault("a player for every parameter", f"nobody moves {', '.join(idle[:3])}",
                         "name the part in a Player's moves", str(game.setting))  # fmt: skip
         if any(True for _ in game.objective.parameters()):
