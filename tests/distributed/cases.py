@@ -15,11 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genzoo.core.data import Data
+from genzoo.core.distributed.gather import whole
 from genzoo.core.distributed.init import join
 from genzoo.core.distributed.sharding import whole_tensor
+from genzoo.core.networks import Ports
 from genzoo.core.spec import DataSpec
 from genzoo.core.training import state
 from genzoo.core.training.trainer import Trainer
+from genzoo.plugins.nets.mlp import MLPCritic
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
@@ -34,6 +37,7 @@ CONV = {"generator": "conv", "generator.width": 8, "latent.size": 3}
 MLP = {"generator": "mlp", "generator.width": 8, "latent.size": 3}
 C_GAN, C_VAE = CONV | {"critic": "conv", "critic.width": 8}, CONV | {"encoder": "conv", "encoder.width": 8}
 M_GAN, M_VAE = MLP | {"critic": "mlp", "critic.width": 8}, MLP | {"encoder": "mlp", "encoder.width": 8}
+PLAIN = {"critic.spectral_norm": False, "generator.norm": "none"}
 NORMS = {"generator.norm": "batch", "encoder.norm": "batch"}
 
 # name: recipe, data, options, how
@@ -56,11 +60,41 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "drawn pixels": ("vae", DRAWN, C_VAE, {}),
     "accumulated": ("vae", VECTOR, M_VAE | {"train.accumulate": 2}, {}),
     "skipping": ("wgan-gp", VECTOR, M_GAN, {"on_nan": "skip"}),
+    # State that follows what a turn found, and terms of whole batches.
+    "began": ("gan", VECTOR, M_VAE | {"objective": "began", "objective.rate": 0.1, "train.steps": 20}, {}),
+    "lecam": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "hinge", "regularizer": ["lecam", "r1", "lipschitz=1"],
+                                              "regularizer.r1.every": 3, "train.steps": 20}, {}),
+    "ada": ("gan", IMAGE, C_GAN | PLAIN | {"augmentation": "ada", "augmentation.ada.images": 400.0,
+                                           "augmentation.ada.target": 0.0, "train.steps": 20}, {}),
+    "dragan": ("gan", VECTOR, M_GAN | PLAIN | {"regularizer": ["dragan=1"]}, {}),
+    "ebgan": ("gan", IMAGE, C_VAE | {"objective": "ebgan", "encoder.norm": "none", "generator.norm": "none"}, {}),
+    "ali": ("gan", VECTOR, M_GAN | M_VAE | PLAIN | {"objective": "ali", "conditional": True}, {}),
+    "pacgan": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "pacgan", "conditional": True,
+                                               "regularizer": ["r1", "r2"]}, {}),
+    "acgan": ("gan", IMAGE, C_GAN | {"objective": "acgan", "conditional": True}, {}),
+    "compares, under a penalty": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "hinge", "regularizer": ["r1", "r2"]},
+                                  {}),
     "sharded gan": ("wgan-gp", IMAGE, C_GAN | {"train.average": 64, "train.clip": 1.0, "train.optimizer": "adam"},
                     {"shard": True}),
     "sharded, rmsprop": ("vae", VECTOR, M_VAE | {"train.optimizer": "rmsprop", "train.lr": 1e-4}, {"shard": True}),
     "sharded vae": ("vae", IMAGE, C_VAE | NORMS | {"train.clip": 1.0, "train.average": 64}, {"shard": True}),
 }  # fmt: skip
+
+
+class Deviating(MLPCritic):
+    """A perceptron that is also told how much the features of the whole batch deviate (StyleGAN's critic)."""
+
+    mixes = True
+
+    def __init__(self, ports: Ports, options: MLPCritic.Options | None = None) -> None:
+        super().__init__(ports, options)
+        self.extra = torch.nn.Linear(1, ports.output_size, bias=False)
+
+    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        h = self.features(x, y, beside)
+        deviation = whole(h).var(0, correction=0).add(1e-8).sqrt().mean().expand(len(x), 1)
+        found: Tensor = self.head(h) + self.extra(deviation)
+        return found
 
 
 def toy(spec: DataSpec, n: int = 40) -> Data:
@@ -82,7 +116,11 @@ def trainer_of(name: str) -> Trainer:
     runtime = join(torch.device("cpu"))
     how = {k: v for k, v in how.items() if k != "shard" or runtime.size > 1}
     held_out = toy(spec, 600) if "vae" in recipe else None
-    return Trainer(*initialize(config, 0), toy(spec), config.train, held_out=held_out, runtime=runtime, **how)
+    objective, nets = initialize(config, 0)
+    if name.startswith("compares"):
+        torch.manual_seed(1)
+        nets.critics["critic"] = Deviating(nets.critic.ports, MLPCritic.Options(width=8))
+    return Trainer(objective, nets, toy(spec), config.train, held_out=held_out, runtime=runtime, **how)
 
 
 def watch(trainer: Trainer) -> dict[str, Tensor]:
@@ -114,7 +152,7 @@ def run(name: str, out: Path) -> None:
     if trainer.runtime.first:
         save_file({k: v.detach().clone().contiguous() for k, v in found.items()}, out / f"{name}.safetensors")
         (out / f"{name}.json").write_text(json.dumps(record))
-    assert state.numbers_of(trainer)["step"] == 3
+    assert state.numbers_of(trainer)["step"] == trainer.steps
 
 
 if __name__ == "__main__":

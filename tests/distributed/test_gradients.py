@@ -44,17 +44,18 @@ def test_two_processes_are_one(folders: tuple[Path, Path], case: str) -> None:
     gradients = [name for name in one if " turn " in name]
     players = {name.partition(" ")[0] for name in gradients}
     largest = {p: max(one[n].double().norm() for n in gradients if n.startswith(p)) for p in players}
-    compared = 0
+    compared, rounding = 0, 1e-4 if case.startswith("compares") else 1e-5  # of deviations that are small themselves
     for name in gradients:
         a, b = one[name].double(), two[name].double()
         # A loss of differences has none in the critic's last bias: there is only rounding to compare.
         if a.norm() > 1e-5 * largest[name.partition(" ")[0]]:
-            assert (a - b).norm() / a.norm() < 1e-5, name
+            assert (a - b).norm() < rounding * a.norm() + 1e-7 * largest[name.partition(" ")[0]], name
             compared += 1
     assert compared > 0.75 * len(gradients)
+    close = 1e-5 if "train.steps" in CASES[case][2] else 1e-4  # state that follows what was found
     for name in one:
         if " turn " not in name:
-            assert (one[name].double() - two[name].double()).norm() <= 1e-4 * one[name].double().norm() + 1e-6, name
+            assert (one[name].double() - two[name].double()).norm() <= close * one[name].double().norm() + 1e-6, name
     first, second = (json.loads((folder / f"{case}.json").read_text()) for folder in folders)
     if "vae" in CASES[case][0]:
         assert second["held out"] == pytest.approx(first["held out"], rel=1e-6)
