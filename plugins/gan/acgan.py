@@ -16,7 +16,9 @@ from genzoo.plugins.gan.hinge import Hinge
 from genzoo.registry import declare
 
 
-@declare.objective("acgan", paper="arXiv:1610.09585", tags=("gan", "conditional"))
+@declare.objective(
+    "acgan", paper="arXiv:1610.09585", tags=("gan", "conditional"), recipe={"like": "hinge", "conditional": True}
+)
 class ACGAN(Hinge):
     """Auxiliary classifier GAN: the critic is not told the class, and learns to say it; hinge loss.
 

@@ -16,7 +16,7 @@ from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
 
 
-@declare.objective("ali", paper="arXiv:1606.00704", tags=("gan", "encoder"))
+@declare.objective("ali", paper="arXiv:1606.00704", tags=("gan", "encoder"), recipe={"like": "gan"})
 class ALI(Adversarial):
     """Adversarially learned inference: a critic tells pairs (x, z ~ q(z|x)) from pairs (G(z), z ~ p(z)).
 

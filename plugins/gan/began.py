@@ -14,7 +14,16 @@ from genzoo.plugins.gan.energy import Energy
 from genzoo.registry import declare
 
 
-@declare.objective("began", paper="arXiv:1703.10717", tags=("gan", "energy"))
+@declare.objective(
+    "began",
+    paper="arXiv:1703.10717",
+    tags=("gan", "energy"),
+    recipe={
+        "like": "gan",
+        "options": {"encoder.norm": "none", "generator.norm": "none"},
+        "presets": {"vector": {"objective.hidden": 1}},
+    },
+)
 class BEGAN(Energy):
     """Boundary equilibrium GAN: E is the error of an autoencoder, k keeps E[E(G(z))] = γ E[E(x)].
 

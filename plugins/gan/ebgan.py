@@ -23,7 +23,16 @@ def pulling_away(codes: Tensor) -> Tensor:
         return ((s @ s.T).square().sum() - s.square().sum(1).square().sum()) / max(n * (n - 1), 1)
 
 
-@declare.objective("ebgan", paper="arXiv:1609.03126", tags=("gan", "energy"))
+@declare.objective(
+    "ebgan",
+    paper="arXiv:1609.03126",
+    tags=("gan", "energy"),
+    recipe={
+        "like": "gan",
+        "options": {"encoder.norm": "none", "generator.norm": "none"},
+        "presets": {"vector": {"objective.hidden": 1}},
+    },
+)
 class EBGAN(Energy):
     """Energy-based GAN with pulling away: E is the error of an autoencoder, fakes count up to a margin m.
 

@@ -8,7 +8,9 @@ from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
 
 
-@declare.objective("hinge", paper="arXiv:1705.02894", tags=("gan",))
+@declare.objective(
+    "hinge", paper="arXiv:1705.02894", tags=("gan",), recipe={"like": "gan", "options": {"train.betas": (0.0, 0.9)}}
+)
 class Hinge(Adversarial):
     """Geometric GAN: the critic stops where it is sure by a margin.
 

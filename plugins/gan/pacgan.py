@@ -17,7 +17,7 @@ from genzoo.plugins.nets.blocks import one_hot
 from genzoo.registry import declare
 
 
-@declare.objective("pacgan", paper="arXiv:1712.04086", tags=("gan",))
+@declare.objective("pacgan", paper="arXiv:1712.04086", tags=("gan",), recipe={"like": "gan"})
 class PacGAN(GAN):
     """The original GAN with packing: the critic judges m observations of one side, stacked along their first axis.
 
