@@ -40,7 +40,7 @@ class ACGAN(Hinge):
             raise UsageError("an auxiliary classifier needs labels: train a conditional model on data that has them")
         return Plan(critics=(self.critic_plan(spec, outputs=1 + classes, labels=False),))
 
-    def score(self, critic: Critic, x: Tensor, y: Tensor | None) -> Tensor:
+    def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
         """The score, and the classes' logits."""
         outputs: Tensor = critic(x)
         return outputs.float()

@@ -81,9 +81,13 @@ class Adversarial(Objective):
             x = augmentation(x, torch.cat([noise[f"{name}.{s}"] for s in sides]))
         return x
 
-    def score(self, critic: Critic, x: Tensor, y: Tensor | None) -> Tensor:
+    def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
+        """Numbers ``(B, k)`` that the critic is told with a side of observations (see `view`), if any."""
+        return None
+
+    def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
         """Scores ``(B,)`` of what `view` gave; or ``(B, d)`` numbers whose first is the score."""
-        return _full(critic(x, y).squeeze(1))
+        return _full((critic(x, y) if beside is None else critic(x, y, beside)).squeeze(1))
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """One critic with one score."""
@@ -134,13 +138,8 @@ class Adversarial(Objective):
             with torch.no_grad():
                 fake = nets.model.mean(noise["z"], batch.y)
             return self.judge(nets.critic, batch, fake, noise)
-
-        def outputs(x: Tensor, side: str) -> Tensor:
-            found = self.score(nets.critic, self.view(x, noise, side), batch.y)
-            return found if self.pack == 1 else found.repeat_interleave(self.pack, 0)
-
-        made = outputs(nets.model.mean(noise["z"], batch.y), "fake")
-        real = outputs(batch.x, "real") if self.paired else None
+        made = self._outputs(nets.critic, nets.model.mean(noise["z"], batch.y), batch.y, noise, "fake")
+        real = self._outputs(nets.critic, batch.x, batch.y, noise, "real") if self.paired else None
         terms = {"adversarial": self.generator_loss(made, real)} | self.further(player, None, made, batch.labels)
         return self._loss(nets.critic, terms)
 
@@ -149,7 +148,7 @@ class Adversarial(Objective):
 
         def score(x: Tensor, side: str) -> Tensor:
             y = torch.cat([batch.y, batch.y]) if batch.y is not None and side == "both" else batch.y
-            return self.score(critic, self.view(x, noise, side), y)
+            return self._said(critic, x, y, noise, side)
 
         due = {k: r for k, r in self._terms().items() if r.options.every == 1 or f"{k}.every" in noise}
         sides = tuple(side for side in ("real", "fake") if any(side in r.slopes for r in due.values()))
@@ -166,6 +165,16 @@ class Adversarial(Objective):
             terms[name] = weight * r.options.every * r.term(judged)
         shown = {"real": judged.real_score, "fake": judged.fake_score}
         return self._loss(critic, terms, shown, tuple(k for k, r in due.items() if r.coupled))
+
+    def _said(self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str) -> Tensor:
+        """What the critic says of observations, of each pack."""
+        x, beside = self.view(x, noise, side), self.beside(noise, side)
+        return self.score(critic, x, y) if beside is None else self.score(critic, x, y, beside)
+
+    def _outputs(self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str) -> Tensor:
+        """The same at each observation."""
+        said = self._said(critic, x, y, noise, side)
+        return said if self.pack == 1 else said.repeat_interleave(self.pack, 0)
 
     def _loss(
         self,

@@ -16,15 +16,18 @@ from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
 
 
-@declare.objective("ali", paper="arXiv:1606.00704", tags=("gan", "encoder"), recipe={"like": "gan"})
+@declare.objective(
+    "ali",
+    paper="arXiv:1606.00704",
+    tags=("gan", "encoder"),
+    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05"]}}},
+)
 class ALI(Adversarial):
     """Adversarially learned inference: a critic tells pairs (x, z ~ q(z|x)) from pairs (G(z), z ~ p(z)).
 
     It minimizes E[softplus(-D(x, z))] + E[softplus(D(G(z), z))], generator and encoder the same with signs changed.
     Where no critic can tell the pairs apart the encoder inverts the generator.
     """
-
-    takes = frozenset({"augmentation"})
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """An encoder, and a critic that is given codes too."""
@@ -43,15 +46,18 @@ class ALI(Adversarial):
         """Cross-entropy of both decisions, from logits."""
         return softplus(-real) + softplus(fake)
 
+    def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
+        """Codes of a side."""
+        codes = {"real": noise["code"], "fake": noise["z"]}
+        return (codes[side] if side in codes else torch.cat([*codes.values()])).flatten(1)
+
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """Both kinds of pairs, in both turns."""
         with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
-            made, y = nets.model.mean(noise["z"], batch.y), batch.y
-            code = nets.model.posterior(batch.x, y).sample(noise["eps"])
-        real, fake = (
-            nets.critic(self.view(x, noise, side), y, z.flatten(1)).squeeze(1).float()
-            for x, z, side in ((batch.x, code, "real"), (made, noise["z"], "fake"))
-        )
-        sign = 1 if player == "critic" else -1
-        terms = {"adversarial": self.critic_loss(sign * real, sign * fake)}
-        return self._loss(nets.critic, terms, {"real": real, "fake": fake} if player == "critic" else None)
+            made = nets.model.mean(noise["z"], batch.y)
+            noise = {**noise, "code": nets.model.posterior(batch.x, batch.y).sample(noise["eps"])}
+        if player == "critic":
+            return self.judge(nets.critic, batch, made, noise)
+        real = self._outputs(nets.critic, batch.x, batch.y, noise, "real")
+        fake = self._outputs(nets.critic, made, batch.y, noise, "fake")
+        return self._loss(nets.critic, {"adversarial": self.critic_loss(-real, -fake)})

@@ -17,7 +17,12 @@ from genzoo.plugins.nets.blocks import one_hot
 from genzoo.registry import declare
 
 
-@declare.objective("pacgan", paper="arXiv:1712.04086", tags=("gan",), recipe={"like": "gan"})
+@declare.objective(
+    "pacgan",
+    paper="arXiv:1712.04086",
+    tags=("gan",),
+    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05"]}}},
+)
 class PacGAN(GAN):
     """The original GAN with packing: the critic judges m observations of one side, stacked along their first axis.
 
@@ -47,7 +52,7 @@ class PacGAN(GAN):
             raise UsageError(f"a part of the batch ({len(x)}) must be a multiple of objective.pack ({self.pack})")
         return super().view(x, noise, side).reshape(len(x) // self.pack, -1, *x.shape[2:])
 
-    def score(self, critic: Critic, x: Tensor, y: Tensor | None) -> Tensor:
+    def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
         """Scores of packs."""
         if y is None:
             return super().score(critic, x, None)
