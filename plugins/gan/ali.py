@@ -20,7 +20,10 @@ from genzoo.registry import declare
     "ali",
     paper="arXiv:1606.00704",
     tags=("gan", "encoder"),
-    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05"]}}},
+    recipe={
+        "like": "gan",
+        "presets": {"image": {"encoder": "conv"}, "vector": {"encoder": "mlp", "regularizer": ["r1=0.05"]}},
+    },
 )
 class ALI(Adversarial):
     """Adversarially learned inference: a critic tells pairs (x, z ~ q(z|x)) from pairs (G(z), z ~ p(z)).

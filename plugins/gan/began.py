@@ -19,9 +19,20 @@ from genzoo.registry import declare
     paper="arXiv:1703.10717",
     tags=("gan", "energy"),
     recipe={
-        "like": "gan",
-        "options": {"encoder.norm": "none", "generator.norm": "none"},
-        "presets": {"vector": {"objective.hidden": 1}},
+        "options": {"latent.size": 64, "train.lr": 2e-4, "train.betas": (0.5, 0.999), "train.average": 10_000},
+        "presets": {
+            "image": {"generator": "conv", "generator.norm": "none", "encoder": "conv", "encoder.norm": "none"},
+            "vector": {
+                "generator": "mlp",
+                "encoder": "mlp",
+                "latent.size": 2,
+                "objective.hidden": 1,
+                "train.lr": 1e-3,
+                "train.batch_size": 256,
+                "train.schedule": "cosine",
+                "train.average": 0,
+            },
+        },
     },
 )
 class BEGAN(Energy):

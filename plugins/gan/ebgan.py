@@ -27,11 +27,7 @@ def pulling_away(codes: Tensor) -> Tensor:
     "ebgan",
     paper="arXiv:1609.03126",
     tags=("gan", "energy"),
-    recipe={
-        "like": "gan",
-        "options": {"encoder.norm": "none", "generator.norm": "none"},
-        "presets": {"vector": {"objective.hidden": 1}},
-    },
+    recipe={"like": "began"},
 )
 class EBGAN(Energy):
     """Energy-based GAN with pulling away: E is the error of an autoencoder, fakes count up to a margin m.
