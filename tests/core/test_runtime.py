@@ -18,6 +18,7 @@ from genzoo.core.distributed.runtime import Ballot, Runtime
 from genzoo.core.distributed.sharding import split_like, whole_tensor
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Loss
+from genzoo.core.training.turns import refuse_coupled
 
 
 @pytest.fixture(autouse=True)
@@ -122,14 +123,14 @@ def test_batch_norm_is_torchs_own_outside_of_turns_and_after() -> None:
     assert [type(n) for n in norms] == [nn.BatchNorm2d, nn.BatchNorm1d]
 
 
-def test_terms_that_no_one_gathered_are_refused_on_several_processes(trainer) -> None:
-    run = trainer("vae", objective__free_bits=0.1)
+def test_terms_that_no_one_gathered_are_refused_on_several_processes() -> None:
     coupled = Loss({"nll": torch.zeros(2), "kl": torch.zeros(2)}, coupled=("nll", "kl"), gathered=("kl",))
-    run._refuse_coupled(coupled)
-    run.runtime = Runtime(0, 2)
+    refuse_coupled(coupled, parts=1, processes=1)
     with pytest.raises(UsageError, match="the terms nll depend on the whole batch, and this objective"):
-        run._refuse_coupled(coupled)
-    run._refuse_coupled(Loss(coupled.terms, coupled=("kl",), gathered=("kl",)))
+        refuse_coupled(coupled, parts=1, processes=2)
+    refuse_coupled(Loss(coupled.terms, coupled=("kl",), gathered=("kl",)), parts=1, processes=2)
+    with pytest.raises(UsageError, match=r"set train\.accumulate=1"):
+        refuse_coupled(coupled, parts=2, processes=1)
 
 
 def test_devices_are_one_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
