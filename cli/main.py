@@ -122,9 +122,9 @@ def main() -> None:
 def _leave(code: Any) -> None:
     """End a process that works with others without clearing up, which may wait for them, or abort, if they are gone."""
     if code in (None, *env.STOPPED):
-        from genzoo.core.distributed.init import part
+        from genzoo.core.distributed.init import leave
 
-        part()
+        leave()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
 

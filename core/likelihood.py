@@ -19,13 +19,13 @@ class Likelihood(nn.Module, ABC):
     """p(x|z) given a generator's output.
 
     Inputs ``x`` are observations in model space; log-probabilities are in nats per observation. For
-    continuous likelihoods they are densities in people's units (pixels in [0, 1]), so that numbers
+    continuous likelihoods they are densities in data units (pixels in [0, 1]), so that numbers
     compare across model spaces; for discrete ones they are probabilities.
 
     Attributes:
         discrete: whether `log_prob` gives a probability (True) or a density (False).
         coupled: whether one observation's term depends on the rest of the batch.
-        gathered: whether it then goes by the whole batch of all processes (`genzoo.core.distributed.gather.whole`).
+        gathered: whether it then goes by all processes' batch (`genzoo.core.distributed.gather.all_gather`).
         sampled: whether `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean.
     """
 
@@ -71,7 +71,7 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def log_volume(self) -> float:
-        """Log |d people's units / d model space| of one observation: what a model-space density loses."""
+        """Log |d data units / d model space| of one observation: what a model-space density loses."""
         scale = self.spec.scale
         per_row = self.spec.size / len(scale)
         return per_row * sum(math.log(s) for s in scale)

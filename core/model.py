@@ -36,7 +36,7 @@ _CODES, _PIXELS, _POSTERIOR = -1, -2, -3  # streams of randomness: negative, sin
 class Model(nn.Module):
     """A generator and what gives it meaning: prior, likelihood, and perhaps an encoder.
 
-    Methods without an underscore in the first group work in people's units: images are floats in [0, 1]
+    Methods without an underscore in the first group work in data units: images are floats in [0, 1]
     (8-bit arrays are accepted), vectors in their own units. `mean`, `posterior` and the networks work in
     model space and are differentiable: they are what objectives call.
 
@@ -163,7 +163,7 @@ class Model(nn.Module):
         log_x = self.likelihood.log_prob(self.generator(z, y), x.repeat(k, *[1] * (x.dim() - 1)))
         return log_x + self.prior.log_prob(z, y)
 
-    # In people's units, without gradients.
+    # In data units, without gradients.
 
     @arguments.checked
     @torch.no_grad()
@@ -192,7 +192,7 @@ class Model(nn.Module):
             batch_size: observations at a time.
 
         Returns:
-            ``(n, *spec.shape)`` in people's units, on the model's device.
+            ``(n, *spec.shape)`` in data units, on the model's device.
         """
         parts = list(self.sample_batches(n, seed=seed, labels=labels, condition=condition, truncation=truncation,
                                          noise=noise, batch_size=batch_size))  # fmt: skip
@@ -297,7 +297,7 @@ class Model(nn.Module):
         """Codes of observations: the posterior mean, or a draw from it if asked to sample.
 
         Args:
-            x: ``(N, *spec.shape)`` in people's units, or 8-bit.
+            x: ``(N, *spec.shape)`` in data units, or 8-bit.
             labels: ``(N,)`` for a conditional model.
             condition: ``(N, K)`` in data units, or K for all, for a model with `conditions`.
             sample: draw from the posterior instead of taking its mean.
@@ -320,7 +320,7 @@ class Model(nn.Module):
     @arguments.checked
     @torch.no_grad()
     def decode(self, z: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
-        """Expected observations ``(N, *spec.shape)`` in people's units, for codes ``(N, *latent.shape)``."""
+        """Expected observations ``(N, *spec.shape)`` in data units, for codes ``(N, *latent.shape)``."""
         z = arguments.codes(z).to(self.device)
         if z.dim() == 0 or z.shape[1:] != self.latent.shape:
             raise UsageError(f"{self.called} takes codes of shape {self._shape}, not {tuple(z.shape)}")
@@ -347,7 +347,7 @@ class Model(nn.Module):
         seed: int = 0,
         batch_size: int = 512,
     ) -> Tensor:
-        """Encode and decode: ``(N, *spec.shape)`` in people's units; see `encode` for the arguments."""
+        """Encode and decode: ``(N, *spec.shape)`` in data units; see `encode` for the arguments."""
         z = self.encode(x, labels, condition=condition, sample=sample, seed=seed, batch_size=batch_size)
         return self.decode(z, labels, condition=condition, batch_size=batch_size)
 
@@ -374,7 +374,7 @@ class Model(nn.Module):
             condition: of each path ``(N, K)``, or of all, for a model with `conditions`.
 
         Returns:
-            ``(N, steps, *spec.shape)`` in people's units.
+            ``(N, steps, *spec.shape)`` in data units.
         """
         if path not in ("prior", "spherical", "straight"):
             raise UsageError(f"an interpolation's path is prior, spherical or straight, not {path!r}")
@@ -411,7 +411,7 @@ class Model(nn.Module):
         """Estimate log p(x) with K importance samples from the encoder's posterior.
 
         Args:
-            x: ``(N, *spec.shape)`` in people's units, or 8-bit.
+            x: ``(N, *spec.shape)`` in data units, or 8-bit.
             labels: ``(N,)`` for a conditional model.
             condition: ``(N, K)`` in data units, or K for all, for a model with `conditions`.
             samples: how many.

@@ -129,8 +129,8 @@ class Critic(Network):
 
     Attributes:
         mixes: declares that a score depends on the other observations of the batch, and is computed from all of it
-            on every process that shares it (`genzoo.core.distributed.gather.whole`). Such a critic is allowed under
-            a gradient penalty; real and generated observations are judged apart, and its terms are coupled.
+            on every process that shares it (`genzoo.core.distributed.gather.all_gather`). Such a critic is allowed
+            under a gradient penalty; real and generated observations are judged apart, and its terms are coupled.
     """
 
     mixes: bool = False

@@ -134,7 +134,7 @@ class Loss:
         weights: name to factor, 1 where not given.
         coupled: names of terms in which an observation's value depends on the rest of the batch.
         gathered: those among them that are computed from the whole batch on every process that shares it
-            (`genzoo.core.distributed.gather.whole`); the others are refused on more than one.
+            (`genzoo.core.distributed.gather.all_gather`); the others are refused on more than one.
         shown: further numbers to log, ``(B,)`` or 0-d, not minimized.
         sums: name to a detached tensor of any shape. The trainer adds it up over all parts of the batch and all
             processes, on the device, and gives it to `Objective.after_step`.

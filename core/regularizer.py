@@ -98,7 +98,7 @@ class Regularizer(nn.Module, ABC):
     Attributes:
         slopes: sides (``real``, ``fake``) at whose observations it reads the gradient: `Judged.squared_slopes`.
         penalized: whether it reads gradients of the critic at all, so that no layer may mix observations.
-        coupled: whether a term depends on the whole batch (`genzoo.core.distributed.gather.whole`).
+        coupled: whether a term depends on the whole batch (`genzoo.core.distributed.gather.all_gather`).
         watched: what `after_step` follows: ``real`` and ``fake``, the mean scores; ``sign``, the mean sign of real
             scores; ``images``, how many observations the turn judged.
         reads_zero: whether it depends on where a score is zero, which some losses leave free.

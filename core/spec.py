@@ -27,7 +27,7 @@ class DataSpec:
         levels: how many values a number can take (256 for 8-bit images, 2 for binary), None if real.
         classes: number of class labels, 0 if there are none.
         class_names: what the labels are called, empty if unknown.
-        scale: factor from model space to people's units, one number or one per element of the first axis.
+        scale: factor from model space to data units, one number or one per element of the first axis.
         shift: offset likewise.
         name: the data set's name, for records and presets; "" if unnamed.
         conditions: names of the numbers that a conditional model is told beside, or instead of, the label.

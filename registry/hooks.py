@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from genzoo.core.training.run_view import Watched
+    from genzoo.core.training.run_view import RunView
     from genzoo.core.training.trainer import Observer
     from genzoo.registry.registrar import Registrar
 
@@ -27,7 +27,7 @@ def genzoo_register(registry: Registrar) -> None:
 
 
 @hookspec
-def genzoo_observers(run: Watched) -> Observer | list[Observer] | None:
+def genzoo_observers(run: RunView) -> Observer | list[Observer] | None:
     """Give what watches a run of training: a `genzoo.core.training.trainer.Observer`, several, or None.
 
     It is asked once for every run, on process 0, before the first step; torch may be imported by then, and not before.

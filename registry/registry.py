@@ -18,7 +18,7 @@ from genzoo.registry.entries import Entry, PluginRecord, article, first_option, 
 from genzoo.registry.kinds import KINDS, LISTS, SINGLE, TABLE
 
 if TYPE_CHECKING:
-    from genzoo.core.training.run_view import Watched
+    from genzoo.core.training.run_view import RunView
     from genzoo.core.training.trainer import Observer
 
 
@@ -86,7 +86,7 @@ class Registry:
         """Return what became of each plugin, genzoo's own first."""
         return list(self._records)
 
-    def observers(self, run: Watched) -> list[tuple[str, list[Observer]]]:
+    def observers(self, run: RunView) -> list[tuple[str, list[Observer]]]:
         """Ask each plugin who shall watch a run: the plugin in words, and its observers.
 
         A plugin that fails to say costs one line and does not watch.

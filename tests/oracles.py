@@ -67,7 +67,7 @@ class LinearGaussian:
     """
 
     sigma = 0.6
-    scale, shift = (2.0, 0.5, 3.0, 1.0), (1.0, -1.0, 0.0, 5.0)  # of people's units
+    scale, shift = (2.0, 0.5, 3.0, 1.0), (1.0, -1.0, 0.0, 5.0)  # of data units
 
     def __init__(self, off: float = 0.0, wide: float = 1.0) -> None:
         random = torch.Generator().manual_seed(0)
@@ -83,13 +83,13 @@ class LinearGaussian:
         self.model = Model(self.spec, latent, Affine(self.w, self.b), likelihood, encoder, NormalHead(latent))
 
     def data(self, n: int, seed: int = 1) -> Tensor:
-        """Observations in people's units."""
+        """Observations in data units."""
         random = torch.Generator().manual_seed(seed)
         z, eps = torch.randn(n, 2, generator=random), torch.randn(n, 4, generator=random)
         return (z @ self.w.T + self.b + self.sigma * eps) * torch.tensor(self.scale) + torch.tensor(self.shift)
 
     def log_p(self, x: Tensor) -> np.ndarray:
-        """Log density of people's units, from scipy."""
+        """Log density of data units, from scipy."""
         s = np.array(self.scale)
         cov = (self.w @ self.w.T).double().numpy() + self.sigma**2 * np.eye(4)
         mean = self.b.numpy() * s + np.array(self.shift)

@@ -16,7 +16,7 @@ REPORTS = "GENZOO_REPORTS"  # folder where a process leaves its last word
 STORE = "GENZOO_STORE"  # file through which the processes of one machine find each other
 PARENT = "GENZOO_PARENT"  # read end of a pipe that closes when the parent is gone
 STOPPED = (0, 130, 143)  # exit codes of a process that ended its work: done, after SIGINT, after SIGTERM
-joined = False  # whether this process has joined others; `genzoo.core.distributed.runtime.join` says so
+joined = False  # whether this process has joined others; `genzoo.core.distributed.init.init_runtime` says so
 _watched = False
 
 

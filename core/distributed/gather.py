@@ -1,7 +1,7 @@
 """What a loss needs of the whole batch when several processes share it: a gather that gradients go through.
 
-A loss calls `whole` where a term depends on the rest of the batch; alone it is the identity. Batch norm's
-statistics go the same way (`synchronized`).
+A loss calls `all_gather` where a term depends on the rest of the batch; alone it is the identity. Batch norm's
+statistics go the same way (`sync_batch_norm`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _turn = False  # whether a turn of training is played together; never in evaluat
 
 @contextmanager
 def playing_together(active: bool) -> Iterator[None]:
-    """Let `whole` reach across processes: for the loss of a turn, which all of them compute in step."""
+    """Let `all_gather` reach across processes: for the loss of a turn, which all of them compute in step."""
     global _turn
     before, _turn = _turn, active
     try:
@@ -31,7 +31,7 @@ def playing_together(active: bool) -> Iterator[None]:
         _turn = before
 
 
-def whole(x: Tensor) -> Tensor:
+def all_gather(x: Tensor) -> Tensor:
     """The whole batch, ``(B, ...)``, given this process's part of it ``(b, ...)``; differentiable, any number of times.
 
     A coupled term (`Loss.coupled`) that is computed from whole batches only has the same gradient on one
@@ -87,7 +87,7 @@ class _Scatter(torch.autograd.Function):
         return _Gather.apply(grads[0])  # type: ignore[no-untyped-call]
 
 
-class _Synchronized:
+class _SyncBatchNorm:
     """Batch norm with the statistics of the whole batch. Mixed into torch's class, so that tensors keep their names."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class _Synchronized:
         axes = [0, *range(2, x.dim())]
         variance, mean = torch.var_mean(x.float(), axes, correction=0)
         # Processes have equal parts: the variance of all is the mean of theirs and the variance of their means.
-        means, variances = whole(torch.stack([mean, variance])[None]).unbind(1)
+        means, variances = all_gather(torch.stack([mean, variance])[None]).unbind(1)
         mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
         _remember(norm, mean.detach(), variance.detach(), len(means) * x.numel() // x.shape[1])
         shape = [1, -1, *[1] * (x.dim() - 2)]
@@ -121,29 +121,29 @@ def _remember(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Ten
     norm.running_var.lerp_((variance * (n / max(n - 1, 1))).to(norm.running_var.dtype), momentum)
 
 
-_SYNCHRONIZED: dict[type[nn.Module], type[nn.modules.batchnorm._BatchNorm]] = {}
+_SYNC_CLASSES: dict[type[nn.Module], type[nn.modules.batchnorm._BatchNorm]] = {}
 
 
-def synchronized(module: nn.Module) -> None:
+def sync_batch_norm(module: nn.Module) -> None:
     """Let every batch norm under ``module`` compute with the statistics of the whole batch, in place.
 
     Torch's SyncBatchNorm refuses the CPU and renames the class that is pickled; here the tensors, their names
-    and, after `apart`, the classes are what they were.
+    and, after `restore_batch_norm`, the classes are what they were.
     """
     for norm in module.modules():
         kind = type(norm)
         if isinstance(norm, nn.modules.batchnorm._BatchNorm) and not isinstance(
-            norm, (nn.SyncBatchNorm, _Synchronized)
+            norm, (nn.SyncBatchNorm, _SyncBatchNorm)
         ):
-            if kind not in _SYNCHRONIZED:
-                _SYNCHRONIZED[kind] = type(f"Synchronized{kind.__name__}", (_Synchronized, kind), {})
-            norm.__class__ = _SYNCHRONIZED[kind]
+            if kind not in _SYNC_CLASSES:
+                _SYNC_CLASSES[kind] = type(f"Synchronized{kind.__name__}", (_SyncBatchNorm, kind), {})
+            norm.__class__ = _SYNC_CLASSES[kind]
 
 
-def apart(module: nn.Module) -> None:
-    """Undo `synchronized`."""
+def restore_batch_norm(module: nn.Module) -> None:
+    """Undo `sync_batch_norm`."""
     for norm in module.modules():
-        if isinstance(norm, _Synchronized):
+        if isinstance(norm, _SyncBatchNorm):
             norm.__class__ = type(norm).__mro__[2]
 
 

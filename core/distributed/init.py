@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from genzoo.core.distributed import env as launched
+from genzoo.core.distributed import env as job_env
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.distributed.watchdog import Watch
 from genzoo.core.errors import GenzooError, UsageError
@@ -26,7 +26,7 @@ _WAIT = 180.0  # seconds until all processes must have come; importing torch fro
 _joined: Runtime | None = None
 
 
-def join(device: torch.device | None = None) -> Runtime:
+def init_runtime(device: torch.device | None = None) -> Runtime:
     """Join the processes that the environment names; the first call of a process does it, later ones get the same.
 
     torchrun sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; srun sets SLURM_PROCID, SLURM_NTASKS and
@@ -49,24 +49,24 @@ def join(device: torch.device | None = None) -> Runtime:
         _joined.device = device
         return _joined
     theirs = dist.is_available() and dist.is_initialized()
-    size = dist.get_world_size() if theirs else launched.world()
+    size = dist.get_world_size() if theirs else job_env.world()
     if size == 1:
-        launched.follow_parent()
+        job_env.follow_parent()
         return Runtime(device=device)
-    rank = dist.get_rank() if theirs else launched.rank()
+    rank = dist.get_rank() if theirs else job_env.rank()
     if not 0 <= rank < size:
         raise UsageError(
             f"the environment says that this is process {rank} of {size}: start them alike, e.g. by torchrun"
         )
     local = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
     runtime = Runtime(rank, size, local, _own_device(device, local))
-    launched.follow_parent()
+    job_env.follow_parent()
     if theirs:
         runtime.store = _store.PrefixStore("genzoo", dist.distributed_c10d._get_default_store())
     else:
         runtime.store = _meet(runtime)
-        launched.joined = True
-        atexit.register(part)
+        job_env.joined = True
+        atexit.register(leave)
     backend = "gloo" if dist.get_backend() != "gloo" else None
     runtime.watch = Watch(rank, size, runtime.store)
     runtime.host = dist.new_group(backend=backend) if backend else dist.group.WORLD
@@ -78,7 +78,7 @@ def join(device: torch.device | None = None) -> Runtime:
 
 def _meet(runtime: Runtime) -> Any:
     """Find the other processes and make the default group."""
-    file = os.environ.get(launched.STORE)
+    file = os.environ.get(job_env.STORE)
     backend = "gloo"
     if runtime.device.type == "cuda":
         backend = "nccl"
@@ -169,7 +169,7 @@ def _on_this_machine(size: int) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE") or (re.match(r"\d*", tasks) or [""])[0] or size)
 
 
-def part() -> None:
+def leave() -> None:
     """Leave the others at the end of a process: together, since who goes first may take the ground from under them.
 
     Who failed just goes, or it would wait for what never comes.

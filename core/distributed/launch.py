@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from genzoo.core.distributed import env as launched
+from genzoo.core.distributed import env as job_env
 from genzoo.core.errors import GenzooError, UsageError
 
 _GRACE = 6.0  # seconds that the others have to end by themselves once one has failed
@@ -56,13 +56,13 @@ def launch(command: Sequence[str], devices: int, *, advice: str = "") -> int:
             os.close(alive)
             alive = -1
             codes = group.wait()
-        if group.signals and all(code in (*launched.STOPPED, *(-s for s in _SIGNALS)) for code in codes):
+        if group.signals and all(code in (*job_env.STOPPED, *(-s for s in _SIGNALS)) for code in codes):
             return 128 + group.signals[0]
         if not any(codes):
             return 0
         if len(group.signals) > 1:
             return 128 + group.signals[0]
-        if all(code in launched.STOPPED for code in codes):  # a signal went to one of them, and all stopped
+        if all(code in job_env.STOPPED for code in codes):  # a signal went to one of them, and all stopped
             return max(codes)
         raise _failure(folder, codes, group.first_failed, advice)
     finally:
@@ -76,7 +76,7 @@ def launch(command: Sequence[str], devices: int, *, advice: str = "") -> int:
 def _start(command: Sequence[str], rank: int, devices: int, folder: Path, alive: int) -> subprocess.Popen[bytes]:
     env = dict(os.environ)
     env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices)}
-    env |= {launched.STORE: str(folder / "store"), launched.REPORTS: str(folder), launched.PARENT: str(alive)}
+    env |= {job_env.STORE: str(folder / "store"), job_env.REPORTS: str(folder), job_env.PARENT: str(alive)}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     env.setdefault("OMP_NUM_THREADS", str(max(cores // devices, 1)))
     # Of two failures one is the other's echo, and C++ tells both at length.
@@ -108,7 +108,7 @@ class _Group:
         """Wait for all to end; soon after one has failed, end the others."""
         deadline = float("inf")
         while None in (codes := [p.poll() for p in self.processes]):  # all are asked: who is not, stays a zombie
-            failed = [r for r, code in enumerate(codes) if code not in (None, *launched.STOPPED)]
+            failed = [r for r, code in enumerate(codes) if code not in (None, *job_env.STOPPED)]
             if failed and self.first_failed < 0:
                 self.first_failed, deadline = failed[0], time.monotonic() + _GRACE
             if time.monotonic() > deadline:
@@ -116,7 +116,7 @@ class _Group:
             time.sleep(0.03)
         if self.first_failed < 0:
             self.first_failed = next(
-                (r for r, p in enumerate(self.processes) if p.returncode not in launched.STOPPED), -1
+                (r for r, p in enumerate(self.processes) if p.returncode not in job_env.STOPPED), -1
             )
         return [p.returncode for p in self.processes]
 
@@ -184,7 +184,7 @@ def _failure(folder: Path, codes: list[int], first_failed: int, advice: str) -> 
     if causes:
         first = min(causes, key=lambda r: (r != first_failed, r))
         return GenzooError(f"process {first} of {len(codes)} failed: {causes[first]['sentence']}")
-    silent = [r for r, code in enumerate(codes) if code not in launched.STOPPED and r not in said]
+    silent = [r for r, code in enumerate(codes) if code not in job_env.STOPPED and r not in said]
     rank = first_failed if first_failed in silent or not silent else silent[0]
     who, end = f"process {rank} of {len(codes)}", f"; {advice}" if advice else ""
     if codes[rank] < 0:

@@ -68,7 +68,7 @@ class Runtime:
         part = batch // self.size
         return slice(self.rank * part, (self.rank + 1) * part)
 
-    def mine(self, n: int) -> range:
+    def own(self, n: int) -> range:
         """Which of ``n`` pieces of work (batches of an evaluation, say) this process does: every size-th."""
         return range(self.rank, n, self.size)
 
@@ -80,7 +80,7 @@ class Runtime:
         """Mean over processes, on the CPU in float64."""
         return self.total(values) / self.size
 
-    def most(self, values: Tensor) -> Tensor:
+    def max(self, values: Tensor) -> Tensor:
         """Largest over processes, on the CPU in float64: what any of them raised as a flag."""
         return self._reduced(values, dist.ReduceOp.MAX)
 
@@ -95,7 +95,7 @@ class Runtime:
         if self.size > 1:
             dist.all_reduce(torch.zeros(1), group=self.host)
 
-    def tell(self, content: Any = None) -> Any:
+    def broadcast(self, content: Any = None) -> Any:
         """Plain data of process 0, for all."""
         if self.size == 1:
             return content
@@ -108,7 +108,7 @@ class Runtime:
         dist.broadcast(buffer, 0, group=self.host)
         return json.loads(bytes(buffer.numpy()))
 
-    def on_first(self, work: Callable[[], Any], *, long: bool = False) -> Any:
+    def on_rank_zero(self, work: Callable[[], Any], *, long: bool = False) -> Any:
         """What process 0 gets from ``work`` (plain data), for all; what it raises on purpose, all raise.
 
         Work that may be long is waited for beyond the time in which processes must answer each other.
@@ -128,20 +128,20 @@ class Runtime:
                 self.store.set(name, "1")
             while not self.store.check([name]):
                 time.sleep(0.05)
-        answer = self.tell(answer)
+        answer = self.broadcast(answer)
         if "error" in answer:
             error = (UsageError if answer["usage"] else GenzooError)(answer["error"])
             error.told = not self.first
             raise error
         return answer["value"]
 
-    def same(self, what: str, value: str) -> None:
+    def require_equal(self, what: str, value: str) -> None:
         """Check that all processes have the same ``value``.
 
         Raises:
             UsageError: naming what differs.
         """
-        if self.size > 1 and self.most(torch.tensor([float(self.tell(value) != value)])).item():
+        if self.size > 1 and self.max(torch.tensor([float(self.broadcast(value) != value)])).item():
             raise UsageError(f"the processes differ in {what}: start all of them alike")
 
     def in_order(self, own: Iterator[tuple[Tensor, Tensor | None]], n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -282,7 +282,7 @@ def _is_loss(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and bool(_LOST.search(str(error))))
 
 
-class Ballot:
+class FlagExchange:
     """Flags that any process may raise and all follow after the same step, within a moment.
 
     The exchange runs beside the next steps, so that nobody waits for it, and only so often that it costs nothing:
@@ -296,7 +296,7 @@ class Ballot:
         self._pace = self._left = 1
         self._since = time.monotonic()
 
-    def agree(self, *flags: bool) -> tuple[bool, ...]:
+    def exchange(self, *flags: bool) -> tuple[bool, ...]:
         """Give this step's flags and get those that all agreed on, each of them once."""
         if self._runtime.size == 1:
             return flags

@@ -64,7 +64,7 @@ class Extractor(ABC):
 
     @abstractmethod
     def extract(self, x: Tensor) -> Features:
-        """Features of a batch in people's units: images ``(B, C, H, W)`` in [0, 1], vectors ``(B, D)``."""
+        """Features of a batch in data units: images ``(B, C, H, W)`` in [0, 1], vectors ``(B, D)``."""
 
     @abstractmethod
     def sha256(self) -> str:
@@ -202,7 +202,7 @@ class Evidence:
             _ = self.fake_features, self.real_features
         self._runtime = Runtime()
 
-    # Observations, in people's units.
+    # Observations, in data units.
 
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor | None]:
@@ -260,7 +260,7 @@ class Evidence:
         key = f"{data.fingerprint()} {data.spec.levels} {data.dynamic} {self.extractor.name} {self.extractor.sha256()}"
         first = self._runtime.first
         found = self._cache.get(key) if first else None
-        if not self._runtime.tell(found is not None):  # of process 0, which alone needs them
+        if not self._runtime.broadcast(found is not None):  # of process 0, which alone needs them
             features = self._extract(people(data, whole=False))
             found = {"features": features.features}
             found |= {} if features.logits is None else {"logits": features.logits}
@@ -274,7 +274,7 @@ class Evidence:
         self.extractor.to(self.device)
         features, logits = [], []
         parts = torch.split(x, self.batch_size)
-        own = (self._extracted(parts[i]) for i in self._runtime.mine(len(parts)))
+        own = (self._extracted(parts[i]) for i in self._runtime.own(len(parts)))
         for found, scores in self._runtime.in_order(own, len(parts)):
             features.append(found)
             logits += [] if scores is None else [scores]
@@ -348,7 +348,7 @@ def shown(spec: DataSpec, x: Tensor) -> Tensor:
 
 
 def people(data: Data, *, whole: bool = True) -> Tensor:
-    """Observations of a data set in people's units; images rounded to 8 bits, as pixels unless ``whole``.
+    """Observations of a data set in data units; images rounded to 8 bits, as pixels unless ``whole``.
 
     Of dynamically binarized data the pixels are drawn once, by seed 0.
     """

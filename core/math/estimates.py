@@ -14,7 +14,7 @@ class LogLikelihood:
     """Importance-weighted estimates of log p(x), a lower bound in expectation (arXiv:1509.00519).
 
     Attributes:
-        values: log (1/K) Σ w_k in nats per observation, ``(N,)``; density in people's units if continuous.
+        values: log (1/K) Σ w_k in nats per observation, ``(N,)``; density in data units if continuous.
         standard_error: of each value, from the spread of its own weights, ``(N,)``.
         effective_samples: (Σw)² / Σw² of each observation, between 1 and K, ``(N,)``.
         samples: K.

@@ -20,7 +20,7 @@ class Traversal:
     """What single numbers of a code do.
 
     Attributes:
-        x: ``(D, S, *spec.shape)`` in people's units: D numbers of the code, S values of each.
+        x: ``(D, S, *spec.shape)`` in data units: D numbers of the code, S values of each.
         dimensions: which numbers of the code, the most active first.
         activity: of each of them.
         measure: what activity is: nats of KL to the prior, or the mean change of what comes out.

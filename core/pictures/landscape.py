@@ -28,7 +28,7 @@ def landscape(trainer: Trainer, points: Tensor, steps: int = 64) -> Image.Image:
 
     Args:
         trainer: whose critic and data are drawn; nothing of it changes.
-        points: samples ``(N, 2)`` in people's units.
+        points: samples ``(N, 2)`` in data units.
         steps: places along a side at which the critic is asked.
     """
     spec, behind = trainer.model.spec, trainer.data.take(slice(1000)).x.float().cpu()

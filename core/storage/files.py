@@ -105,7 +105,7 @@ def _sync(path: Path) -> None:
         os.fsync(f.fileno())
 
 
-def _settled(path: Path) -> dict[str, Any]:
+def _prepared(path: Path) -> dict[str, Any]:
     """Make a written file durable; its size and sha256, which are computed while the disk is at work."""
     from concurrent.futures import ThreadPoolExecutor  # here, since it takes long to import
 
@@ -194,7 +194,7 @@ def _fill(temporary: Path, files: Mapping[str, Writer]) -> dict[str, dict[str, A
     written = {}
     for name, write in files.items():
         write(temporary / name)
-        written[name] = _settled(temporary / name)
+        written[name] = _prepared(temporary / name)
     return written
 
 

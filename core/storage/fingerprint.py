@@ -101,7 +101,7 @@ def compare(recorded: Any, model: Model) -> list[Comparison]:
 
 
 def _made(model: Model, seed: int) -> dict[str, Tensor]:
-    """What a fingerprint is taken of, in people's units on the CPU."""
+    """What a fingerprint is taken of, in data units on the CPU."""
     x = model.sample(COUNT, seed=seed)
     made = {"samples": x.cpu()}
     if model.encoder is not None:

@@ -11,7 +11,7 @@ from torch.optim.adam import adam
 from genzoo.core.distributed.sharding import is_sharded
 
 
-class Stepper:
+class FusedAdamStep:
     """Does what ``optimizer.step()`` and ``zero_grad(set_to_none=True)`` do, bit for bit.
 
     `torch.optim.Adam` collects its tensors anew at every step and tells the profiler. Where it is fused and every

@@ -12,8 +12,8 @@ from genzoo.core.config import Config
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.files import MANIFEST, writing
 from genzoo.core.text import tell
-from genzoo.core.training.runs import checkpoints, from_newest, is_stillborn, read_checkpoint, working_on
-from genzoo.core.training.terms import BrokeDown
+from genzoo.core.training.runs import checkpoints, from_newest, never_checkpointed, read_checkpoint, working_on
+from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import Trainer
 
 ROLLBACKS = 5  # times that a run may go back to its last checkpoint
@@ -29,10 +29,10 @@ def check_folder(folder: Path | None, resume: bool) -> None:
     if there and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give a folder to write to")
     if resume:
-        if not there or not (checkpoints(folder) or is_stillborn(folder)):
+        if not there or not (checkpoints(folder) or never_checkpointed(folder)):
             raise UsageError(f"{folder} holds no checkpoint to resume from")
         return
-    if there and (checkpoints(folder) or is_stillborn(folder)) and not (folder / MANIFEST).exists():
+    if there and (checkpoints(folder) or never_checkpointed(folder)) and not (folder / MANIFEST).exists():
         raise UsageError(f"{folder} holds a run that was interrupted: go on with --resume, or give another folder")
     if there and ((folder / MANIFEST).exists() or checkpoints(folder)):
         raise UsageError(f"{folder} already holds a run: go on with --resume, or give another folder")
@@ -56,7 +56,7 @@ def new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
     there, begun = folder.exists(), trainer.step
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        empty = not any(folder.iterdir()) or is_stillborn(folder)
+        empty = not any(folder.iterdir()) or never_checkpointed(folder)
     with working_on(folder):  # only who holds the folder may take it away
         try:
             yield
@@ -74,7 +74,7 @@ def go_on(trainer: Trainer, config: Config, checkpoint: Path, read: Any, problem
         for problem in problems:
             tell(f"{problem}; falling back to {checkpoint}")
     saved, kept, tensors, plain = read
-    trainer.runtime.same("the checkpoint they go on from", str(plain["step"]))
+    trainer.runtime.require_equal("the checkpoint they go on from", str(plain["step"]))
     difference = _difference(saved.to_dict(), config.to_dict())
     if difference:
         raise UsageError(f"the run in {checkpoint.parent.parent} was started with {difference}: resume it as it was")
@@ -93,11 +93,11 @@ def _difference(before: Any, now: Any, where: str = "") -> str:
     return "" if before == now else f"{where} = {before}, not {now}"
 
 
-def roll_back(trainer: Trainer, config: Config, folder: Path, why: BrokeDown) -> None:
+def roll_back(trainer: Trainer, config: Config, folder: Path, why: TrainingDiverged) -> None:
     """Go back to the newest checkpoint, for another attempt from there; raises ``why`` after too many."""
     attempt = trainer.attempt + 1
     if attempt > ROLLBACKS:
-        raise BrokeDown(f"{why} (after going back to a checkpoint {ROLLBACKS} times)")
+        raise TrainingDiverged(f"{why} (after going back to a checkpoint {ROLLBACKS} times)")
     trainer.runtime.barrier()  # what process 0 was writing is there
     checkpoint, saved, problems = from_newest(folder, read_checkpoint)
     go_on(trainer, config, checkpoint, saved, problems)

@@ -22,7 +22,7 @@ CALLS = ("start", "step", "log", "checkpoint", "end")
 _SLOW, _SHARE = 1.0, 0.05  # seconds, and share of a run's, from which on an observer is called slow
 
 
-class Watched:
+class RunView:
     """A run of training, for who watches it: to be read.
 
     Attributes:
@@ -65,7 +65,7 @@ class Watched:
             self.trainer.note(said)
 
 
-class Guarded(Observer):
+class GuardedObserver(Observer):
     """Lets a stranger's observer watch; its first failure is told in one line and ends its watching, not the run.
 
     Args:
@@ -74,7 +74,7 @@ class Guarded(Observer):
         run: what it logs to.
     """
 
-    def __init__(self, inner: Observer, who: str, run: Watched) -> None:
+    def __init__(self, inner: Observer, who: str, run: RunView) -> None:
         self.inner, self.who, self.run = inner, who, run
         self.seconds, self.failed = 0.0, False
         self._calls = {c for c in CALLS if getattr(type(inner), c, None) is not getattr(Observer, c)}

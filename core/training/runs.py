@@ -133,7 +133,7 @@ def working_on(run: Path) -> Iterator[None]:
         yield
 
 
-def is_stillborn(run: Path) -> bool:
+def never_checkpointed(run: Path) -> bool:
     """Whether a folder holds what a run leaves that was killed before its first checkpoint, and nothing else."""
     if not run.is_dir() or checkpoints(run):
         return False

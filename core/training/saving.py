@@ -19,7 +19,7 @@ from genzoo.core.training.trainer import Observer, Trainer
 
 def save(folder: Path, trainer: Trainer) -> None:
     """Save a checkpoint: all processes bring together what it holds, and process 0 writes."""
-    trainer.settle()
+    trainer.prepare_state()
     if trainer.runtime.first:
         written = save_checkpoint(folder, trainer, trainer.options.keep)
         for observer in trainer.observers:

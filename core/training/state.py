@@ -11,7 +11,7 @@ from torch import Tensor
 from genzoo.core.distributed import sharding
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.strict import one_line
-from genzoo.core.training.terms import ADVICE, BrokeDown
+from genzoo.core.training.terms import ADVICE, TrainingDiverged
 
 if TYPE_CHECKING:
     from genzoo.core.training.trainer import Trainer
@@ -30,10 +30,10 @@ def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
     if trainer.average:  # the kept model is the average, so the one that is moving goes here
         found |= {f"model.{k}": sharding.whole_tensor(v) for k, v in nets.model.state_dict().items()}
     found |= {f"best.{k}": v for k, v in (trainer.best or {}).items()}
-    for seat in trainer.seats:
-        for i, p in enumerate(seat.parameters):
-            for k, v in seat.optimizer.state.get(p, {}).items():
-                found[f"optimizer.{seat.player.name}.{i}.{k}"] = sharding.whole_tensor(v)
+    for playing in trainer.player_states:
+        for i, p in enumerate(playing.parameters):
+            for k, v in playing.optimizer.state.get(p, {}).items():
+                found[f"optimizer.{playing.player.name}.{i}.{k}"] = sharding.whole_tensor(v)
     return found
 
 
@@ -48,7 +48,7 @@ def numbers_of(trainer: Trainer) -> dict[str, Any]:
         "data": trainer.data.fingerprint(),
         "history": trainer.history,
         "attempt": trainer.attempt,
-        "skipped in a row": {seat.player.name: seat.skipped for seat in trainer.seats},
+        "skipped in a row": {playing.player.name: playing.skipped for playing in trainer.player_states},
         "unrecorded": trainer.terms.state(),
     }
 
@@ -57,15 +57,15 @@ def check(trainer: Trainer) -> None:
     """Refuse to keep what is spoiled: the loss is finite once more when the update that it led to is not.
 
     Raises:
-        BrokeDown: naming the parameter.
+        TrainingDiverged: naming the parameter.
     """
     named = [(k, sharding.own_part(p)) for k, p in trainer.nets.named_parameters()]
     bad = torch.stack([~torch.isfinite(p).all() for _, p in named]).cpu()
     if trainer.sharded:
-        bad = trainer.runtime.most(bad).bool()
+        bad = trainer.runtime.max(bad).bool()
     if bad.any():
         name = named[int(bad.nonzero()[0])][0]
-        raise BrokeDown(
+        raise TrainingDiverged(
             f"training broke down at step {trainer.step}: the parameter {name} is not finite after it; {ADVICE}"
         )
 
@@ -116,17 +116,17 @@ def _bring(
     sharding.load(nets.model, under("model.") if trainer.average else dict(kept))
     if trainer.average:
         sharding.load(trainer.average.model, dict(kept))
-    for seat in trainer.seats:
+    for playing in trainer.player_states:
         # The optimizer counts its parameters by group, the state in the player's order.
-        order = [id(p) for group in seat.optimizer.param_groups for p in group["params"]]
+        order = [id(p) for group in playing.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in under(f"optimizer.{seat.player.name}.").items():
+        for key, value in under(f"optimizer.{playing.player.name}.").items():
             i, _, name = key.partition(".")
-            p = seat.parameters[int(i)]
+            p = playing.parameters[int(i)]
             state.setdefault(order.index(id(p)), {})[name] = sharding.split_like(value, p)
-        groups = seat.optimizer.state_dict()["param_groups"]
-        seat.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        seat.skipped = plain.get("skipped in a row", {}).get(seat.player.name, 0)
+        groups = playing.optimizer.state_dict()["param_groups"]
+        playing.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        playing.skipped = plain.get("skipped in a row", {}).get(playing.player.name, 0)
     trainer.step, trainer.seconds = plain["step"], plain["seconds"]
     trainer.history = list(plain["history"])
     trainer.attempt = plain.get("attempt", 0)

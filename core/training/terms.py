@@ -15,7 +15,7 @@ ADVICE = "a lower train.lr, train.clip=1 or float32 often cures it"
 GRAD = "grad"  # the norm of a player's gradient, in the steps that are logged
 
 
-class BrokeDown(GenzooError):
+class TrainingDiverged(GenzooError):
     """A loss or a parameter is not finite."""
 
 
@@ -57,7 +57,7 @@ class Terms:
         """Read what is on the device, as means over the batch and over processes.
 
         Raises:
-            BrokeDown: if one is not finite, naming step, player and term.
+            TrainingDiverged: if one is not finite, naming step, player and term.
         """
         if not self._waiting:
             return
@@ -80,7 +80,9 @@ class Terms:
             steps = [s for s, p, terms in waiting if (alone or p == player) and term in terms]
             first = steps[int((~torch.isfinite(numbers)).nonzero()[0])]
             who, what = player or self._players[0], numbers[~torch.isfinite(numbers)][0].item()
-            raise BrokeDown(f"training broke down at step {first + 1}: {term} of player {who!r} is {what}; {ADVICE}")
+            raise TrainingDiverged(
+                f"training broke down at step {first + 1}: {term} of player {who!r} is {what}; {ADVICE}"
+            )
         for name, numbers in table.items():
             self._read.setdefault(name, []).extend(numbers.tolist())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genzoo.core.training.run_view import Watched
+from genzoo.core.training.run_view import RunView
 from genzoo.core.training.trainer import Observer
 
 
@@ -24,7 +24,7 @@ class Tracker(Observer):
     class Options:
         """No options."""
 
-    def __init__(self, options: Options, run: Watched) -> None:
+    def __init__(self, options: Options, run: RunView) -> None:
         self.options, self.run = options, run
 
     def close(self, failed: bool) -> None:

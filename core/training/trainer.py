@@ -19,8 +19,8 @@ from genzoo.core.data import Data
 from genzoo.core.data.feed import SHUFFLE, Feed
 from genzoo.core.data.imbalance import class_weights, order_of
 from genzoo.core.distributed import sharding
-from genzoo.core.distributed.gather import playing_together, synchronized
-from genzoo.core.distributed.runtime import Ballot, Runtime
+from genzoo.core.distributed.gather import playing_together, sync_batch_norm
+from genzoo.core.distributed.runtime import FlagExchange, Runtime
 from genzoo.core.errors import UsageError
 from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.core.model import Model
@@ -29,8 +29,8 @@ from genzoo.core.objective import Networks, Objective
 from genzoo.core.training import state
 from genzoo.core.training.average import Average
 from genzoo.core.training.optimizers import clip_gradients, course
-from genzoo.core.training.terms import ADVICE, GRAD, BrokeDown, Terms
-from genzoo.core.training.turns import Seat, distribute, refuse_coupled, restore_buffers, seen_in
+from genzoo.core.training.terms import ADVICE, GRAD, Terms, TrainingDiverged
+from genzoo.core.training.turns import PlayerState, distribute, refuse_coupled, restore_buffers, seen_in
 from genzoo.core.training.validation import held_out_loss
 
 _NOISE, _ATTEMPT = 1, 5  # streams of randomness, beside those of `genzoo.core.data.feed`
@@ -41,7 +41,7 @@ class Observer:
     """Watches a run. It may read the trainer and write files; it must not change what is trained."""
 
     def start(self, trainer: Trainer) -> None:
-        """Called before the first step of a sitting, and again after going back to a checkpoint."""
+        """Called before the first step of a session, and again after going back to a checkpoint."""
 
     def step(self, trainer: Trainer) -> None:
         """Called after every step; must be quick and must not wait for the device."""
@@ -73,7 +73,7 @@ class Trainer:
         record: how the run was called, beyond its config; kept in checkpoints, and must be equal to resume.
         runtime: the processes that share every batch; by default this one alone.
         on_nan: ``stop`` where a loss is not finite (found when the log is due), or ``skip`` that turn's update
-            (which waits for the device at every turn). ``rollback`` stops with `BrokeDown` too: the caller loads
+            (which waits for the device at every turn). ``rollback`` stops with `TrainingDiverged` too: the caller loads
             the last checkpoint, raises `attempt`, which gives fresh noise, and trains on.
         shard: split the generator over the processes.
         data_memory: bytes that resident data may take on the device; None decides by what is free (see `Feed`).
@@ -147,7 +147,7 @@ class Trainer:
         self._parts = [slice(i, i + own // options.accumulate) for i in range(0, own, own // options.accumulate)]
         nets.train()
         if self.runtime.size > 1:
-            synchronized(nets)
+            sync_batch_norm(nets)
         self._changing_average = isinstance(options.average, tuple)
         ramp = {"ramp": math.inf} if self._changing_average else {}
         self.average = Average(nets.model, self._half_life(), **ramp) if options.average else None
@@ -159,10 +159,10 @@ class Trainer:
                 sharding.shard(self.average.model, self.runtime)
                 self.average.follow(nets.model)
         self._dropout = any(getattr(m, "p", 0) and isinstance(m, nn.modules.dropout._DropoutNd) for m in nets.modules())
-        self.seats = [Seat.of(player, objective, nets, options, compiled=compile_turns) for player in players]
-        self._wrapped, self._ballot, self._agreed = False, Ballot(self.runtime), False
+        self.player_states = [PlayerState.of(p, objective, nets, options, compiled=compile_turns) for p in players]
+        self._wrapped, self._flags, self._agreed = False, FlagExchange(self.runtime), False
         self.terms = Terms([p.name for p in players], self.runtime)
-        self._settled: dict[str, Tensor] | None = None
+        self._prepared: dict[str, Tensor] | None = None
         self._since = time.perf_counter()
 
     @property
@@ -223,11 +223,11 @@ class Trainer:
                     self.average.update(self.seen, self.turns * self.options.batch_size)
                 if self.step % self.options.log_every == 0 or self.step == self.steps:
                     self.flush()
-                self._agreed, self.save_due = self._ballot.agree(self.stopping, self.save_wanted)
+                self._agreed, self.save_due = self._flags.exchange(self.stopping, self.save_wanted)
                 self.save_wanted = False
                 for observer in self.observers:
                     observer.step(self)
-        self._ballot.close(2)
+        self._flags.close(2)
         if self.converged:
             self.flush()
         self.terms.read()
@@ -239,7 +239,7 @@ class Trainer:
         """On several processes: let each turn's gradients be averaged over all of them."""
         if self.runtime.size == 1:
             return
-        self._agreed = bool(self.runtime.most(torch.tensor([float(self.stopping)])).item())
+        self._agreed = bool(self.runtime.max(torch.tensor([float(self.stopping)])).item())
         if not (self._wrapped or self._agreed):
             self._wrapped = True
             distribute(self)
@@ -248,18 +248,18 @@ class Trainer:
         size = self.options.batch_size
         batch: tuple[Tensor, Tensor | None] | None = None
         stream = 0
-        for number, seat in enumerate(self.seats):
-            if len(self.seats) > 1:
-                self.focus(seat)
-            seat.rates.apply(seat.optimizer, self.options, self.step, self.steps)
-            for turn in range(seat.player.turns):
+        for number, playing in enumerate(self.player_states):
+            if len(self.player_states) > 1:
+                self.focus(playing)
+            playing.rates.apply(playing.optimizer, self.options, self.step, self.steps)
+            for turn in range(playing.player.turns):
                 if number == 0 or batch is None:
                     batch = self.batch_at(self.step * self.turns + turn, size)
-                noise = self.draw(seat.player.name, stream)
+                noise = self.draw(playing.player.name, stream)
                 if self._dropout:  # it draws from the global generator, and each process for itself
                     rank = (self.runtime.rank,) if self.runtime.rank else ()
                     torch.manual_seed(stream_seed(self._noise_seed, self.step, _NOISE + 8 * stream, *rank))
-                self._play(seat, *batch, noise)
+                self._play(playing, *batch, noise)
                 stream += 1
 
     def draw(self, player: str, stream: int) -> dict[str, Tensor]:
@@ -275,7 +275,7 @@ class Trainer:
     def _half_life(self) -> float:
         return scheduled(self.options.average, course(self.options, self.step, self.steps))
 
-    def _play(self, seat: Seat, x: Tensor, y: Tensor | None, noise: dict[str, Tensor]) -> None:
+    def _play(self, playing: PlayerState, x: Tensor, y: Tensor | None, noise: dict[str, Tensor]) -> None:
         n, limit = len(self._parts), self.options.skip_above
         skips = self.on_nan == "skip" or limit > 0
         losses, found = [], []
@@ -288,9 +288,9 @@ class Trainer:
                 noise_part = {k: v[part] if v.dim() else v for k, v in noise.items()}
                 y_part, w_part = (None if v is None else v[part] for v in (y, weight))
                 turn = x[part], y_part, noise_part, w_part
-            with seat.apart() if number < n - 1 else nullcontext():
+            with playing.no_sync() if number < n - 1 else nullcontext():
                 with self.autocast(), playing_together(self.runtime.size > 1):
-                    total, loss = seat.turn(*turn)
+                    total, loss = playing.turn(*turn)
                 refuse_coupled(loss, n, self.runtime.size)
                 if n > 1:
                     total = total / n
@@ -299,47 +299,47 @@ class Trainer:
             terms["loss"] = total.detach() * n if n > 1 else total.detach()
             losses.append(terms["loss"])
             found.append({k: terms[k].mean() / n for k in self.objective.watching if k in terms} | dict(loss.sums))
-            self.terms.add(self.step, seat.player.name, terms)
+            self.terms.add(self.step, playing.player.name, terms)
         logged = (self.step + 1) % self.options.log_every == 0 or self.step + 1 == self.steps
         clips = self.options.clip or skips or logged
-        norm = clip_gradients(seat.parameters, self.options.clip) if clips else None
+        norm = clip_gradients(playing.parameters, self.options.clip) if clips else None
         if skips and norm is not None and not self._may_move(norm, losses, limit):
             restore_buffers(self.nets, before)
-            self._skip(seat, self.terms.take_back(n))
+            self._skip(playing, self.terms.take_back(n))
             return
-        seat.skipped = 0
+        playing.skipped = 0
         if logged and norm is not None and GRAD not in terms:  # its size before clipping, of the steps that are logged
-            self.terms.add(self.step, seat.player.name, {GRAD: norm.detach()})
-        seat.move()
-        self.objective.follow(seat.player.name, self.nets, seen_in(found, set(loss.sums), self.runtime.size))
+            self.terms.add(self.step, playing.player.name, {GRAD: norm.detach()})
+        playing.move()
+        self.objective.follow(playing.player.name, self.nets, seen_in(found, set(loss.sums), self.runtime.size))
 
     def _may_move(self, norm: Tensor, losses: list[Tensor], limit: float) -> bool:
         """Whether a gradient is below a limit, and it and the losses are finite, everywhere; waits for the device."""
         bad = ~torch.isfinite(torch.stack([n.float() for n in (norm, *losses)])).all()
         if limit:
             bad = bad | (norm > limit)
-        return not self.runtime.most(bad[None].float()).item()
+        return not self.runtime.max(bad[None].float()).item()
 
-    def _skip(self, seat: Seat, bad: list[str]) -> None:
+    def _skip(self, playing: PlayerState, bad: list[str]) -> None:
         """Leave a turn's update out: nothing has moved but the count."""
-        seat.optimizer.zero_grad(set_to_none=True)
-        seat.skipped += 1
+        playing.optimizer.zero_grad(set_to_none=True)
+        playing.skipped += 1
         self.terms.skipped += 1
-        if seat.skipped > SKIPS:
+        if playing.skipped > SKIPS:
             limit = self.options.skip_above
             what = "not finite" + (f" or above train.skip_above={limit:g}" if limit and not bad else "")
-            raise BrokeDown(
+            raise TrainingDiverged(
                 f"training broke down at step {self.step + 1}: {bad[0] if bad else 'the gradient'} of player "
-                f"{seat.player.name!r} was {what} in {seat.skipped} turns in a row, all of them skipped; {ADVICE}"
+                f"{playing.player.name!r} was {what} in {playing.skipped} turns in a row, all of them skipped; {ADVICE}"
             )
 
-    def focus(self, seat: Seat) -> None:
+    def focus(self, playing: PlayerState) -> None:
         """Let only this player's parameters record gradients, so that no others are computed."""
-        for other in self.seats:
-            if other is not seat:
+        for other in self.player_states:
+            if other is not playing:
                 for p in other.parameters:
                     p.requires_grad_(False)
-        for p in seat.parameters:
+        for p in playing.parameters:
             p.requires_grad_(True)
 
     def batch_at(self, number: int, size: int) -> tuple[Tensor, Tensor | None]:
@@ -373,11 +373,11 @@ class Trainer:
 
     # Checkpoints: everything that the next step depends on.
 
-    def settle(self) -> None:
+    def prepare_state(self) -> None:
         """Get ready for `state`; on several processes, all of them must call this together.
 
         Raises:
-            BrokeDown: if a loss or a parameter is not finite.
+            TrainingDiverged: if a loss or a parameter is not finite.
         """
         self.terms.read()
         state.check(self)
@@ -385,13 +385,13 @@ class Trainer:
         now = time.perf_counter()
         self.seconds, self._since = self.seconds + now - self._since, now
         if self.sharded:
-            self._settled = state.tensors_of(self)
+            self._prepared = state.tensors_of(self)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything needed to go on, as tensors and plain data; the kept model is saved beside it."""
-        if self._settled is None:
-            self.settle()
-        tensors, self._settled = self._settled, None
+        if self._prepared is None:
+            self.prepare_state()
+        tensors, self._prepared = self._prepared, None
         return state.tensors_of(self) if tensors is None else tensors, state.numbers_of(self)
 
     def load_state(self, kept: Mapping[str, Tensor], tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from genzoo.core.distributed import sharding
 from genzoo.core.distributed.gather import distributed, playing_together, summed
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
-from genzoo.core.training.fused_adam import Stepper
+from genzoo.core.training.fused_adam import FusedAdamStep
 from genzoo.core.training.optimizers import Rates, make_optimizer
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Turn(nn.Module):
 
 
 @dataclass
-class Seat:
+class PlayerState:
     """A player with what the trainer keeps for it: the turn that it plays, what that moves, and how."""
 
     player: Player
@@ -56,16 +56,16 @@ class Seat:
     optimizer: torch.optim.Optimizer
     rates: Rates
     skipped: int = 0  # turns left out in a row
-    apart: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)  # in it, gradients stay one's own
-    move: Stepper = field(init=False)  # the optimizer's step, and its gradients forgotten
+    no_sync: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)  # in it, gradients stay one's own
+    move: FusedAdamStep = field(init=False)  # the optimizer's step, and its gradients forgotten
 
     def __post_init__(self) -> None:
-        self.move = Stepper(self.optimizer)
+        self.move = FusedAdamStep(self.optimizer)
 
     @classmethod
     def of(
         cls, player: Player, objective: Objective, nets: Networks, options: TrainOptions, *, compiled: bool = False
-    ) -> Seat:
+    ) -> PlayerState:
         """Make the turn and the optimizer of a player."""
         parameters = [p for name in player.moves for p in nets.part(name).parameters()]
         rates, turn = Rates.of(player, options), Turn(objective, nets, player.name)
@@ -88,7 +88,7 @@ def refuse_coupled(loss: Loss, parts: int, processes: int) -> None:
     if apart and processes > 1:
         raise UsageError(
             f"the terms {', '.join(apart)} depend on the whole batch, and this objective computes them from each "
-            "process's part: train it on one process, or gather them with genzoo.core.distributed.gather.whole"
+            "process's part: train it on one process, or gather them with genzoo.core.distributed.gather.all_gather"
         )
 
 
@@ -104,28 +104,30 @@ def seen_in(parts: list[dict[str, Tensor]], sums: set[str], processes: int) -> d
 def distribute(trainer: Trainer) -> None:
     """Let each turn's gradients be averaged over all processes; they must call this together."""
     batch = trainer.batch_at(trainer.step * trainer.turns, trainer.options.batch_size)
-    for seat in trainer.seats:
-        trainer.focus(seat)
-        idle = _idle(trainer, seat, *batch)
-        own = {id(p) for p in seat.parameters if not sharding.is_sharded(p)}
+    for playing in trainer.player_states:
+        trainer.focus(playing)
+        idle = _idle(trainer, playing, *batch)
+        own = {id(p) for p in playing.parameters if not sharding.is_sharded(p)}
         if not own:
             continue
-        assert isinstance(seat.turn, nn.Module)
-        seat.turn = turn = distributed(seat.turn, own, find_unused=idle)
-        seat.apart = turn.no_sync
+        assert isinstance(playing.turn, nn.Module)
+        playing.turn = turn = distributed(playing.turn, own, find_unused=idle)
+        playing.no_sync = turn.no_sync
 
 
-def _idle(trainer: Trainer, seat: Seat, x: Tensor, y: Tensor | None) -> bool:
+def _idle(trainer: Trainer, playing: PlayerState, x: Tensor, y: Tensor | None) -> bool:
     """Whether a turn leaves some of its player's parameters without gradient; the networks stay as they were."""
     before = [b.clone() for b in trainer.nets.buffers()]
-    noise = trainer.draw(seat.player.name, 0)
+    noise = trainer.draw(playing.player.name, 0)
     with trainer.autocast(), playing_together(True):
-        total, _ = Turn(trainer.objective, trainer.nets, seat.player.name)(x, y if trainer.conditional else None, noise)
+        total, _ = Turn(trainer.objective, trainer.nets, playing.player.name)(
+            x, y if trainer.conditional else None, noise
+        )
     total.backward()
-    idle = any(p.grad is None for p in seat.parameters)
-    seat.optimizer.zero_grad(set_to_none=True)
+    idle = any(p.grad is None for p in playing.parameters)
+    playing.optimizer.zero_grad(set_to_none=True)
     restore_buffers(trainer.nets, before)
-    return bool(trainer.runtime.most(torch.tensor([float(idle)])).item())
+    return bool(trainer.runtime.max(torch.tensor([float(idle)])).item())
 
 
 @torch.no_grad()

@@ -26,12 +26,12 @@ def held_out_loss(trainer: Trainer) -> float | None:
     # The whole game with the kept model in place of the one that is moving.
     nets = Networks(model, dict(trainer.nets.critics.items()))
     nets.eval()
-    name, total, n = trainer.seats[0].player.name, 0.0, len(data)
+    name, total, n = trainer.player_states[0].player.name, 0.0, len(data)
     size = min(max(trainer.options.batch_size, 256), n)
     try:
         starts = range(0, n, size)
         # Processes take batches in turns; all go through all of them where the model is split.
-        for i in range(len(starts)) if trainer.sharded else trainer.runtime.mine(len(starts)):
+        for i in range(len(starts)) if trainer.sharded else trainer.runtime.own(len(starts)):
             start = starts[i]
             count = min(size, n - start)
             index = torch.arange(start, start + count, device=data.device)

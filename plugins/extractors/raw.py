@@ -32,5 +32,5 @@ class Raw(Extractor):
         return Features(to_model(self.spec, x).flatten(1))
 
     def sha256(self) -> str:
-        """Of the numbers that bring people's units to model space."""
+        """Of the numbers that bring data units to model space."""
         return hashlib.sha256(f"raw {self.version} {self.spec.scale} {self.spec.shift}".encode()).hexdigest()

@@ -31,7 +31,7 @@ class Adversarial(Objective):
             regularizer that penalizes them says so itself.
         paired: whether the generator's loss compares with real observations.
         coupled: whether the two losses compare with the rest of the batch, which then must be the whole of it on
-            every process: `genzoo.core.distributed.gather.whole`.
+            every process: `genzoo.core.distributed.gather.all_gather`.
         shift_invariant: whether a constant added to all scores changes nothing, so that nobody knows where zero is.
         pack: observations that the critic judges as one (a property may say it).
     """

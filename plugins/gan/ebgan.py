@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from genzoo.core.distributed.gather import whole
+from genzoo.core.distributed.gather import all_gather
 from genzoo.core.objective import Batch, Loss, Networks
 from genzoo.core.options import option
 from genzoo.plugins.gan.energy import Energy
@@ -54,6 +54,6 @@ class EBGAN(Energy):
             real = self.energy(nets, batch.x, batch.y)[0]
             terms = {"real": real, "fake": (self.options.margin - fake).relu()}
             return Loss(terms, shown={"energy": fake})
-        pull = pulling_away(whole(code)).expand(len(fake))
+        pull = pulling_away(all_gather(code)).expand(len(fake))
         coupled = ("pull",)
         return Loss({"adversarial": fake, "pull": pull}, {"pull": self.options.pull}, coupled, gathered=coupled)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genzoo.core.distributed.gather import whole
+from genzoo.core.distributed.gather import all_gather
 from genzoo.core.likelihood import Likelihood
 from genzoo.core.options import option
 from genzoo.core.posterior import LOG_2PI
@@ -55,7 +55,7 @@ class Gaussian(Likelihood):
         return self.options.sigma == "optimal"
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        """Log density in nats per observation, in people's units."""
+        """Log density in nats per observation, in data units."""
         squared = F.mse_loss(params.float(), x, reduction="none").flatten(1)  # one pass, and one back
         d = squared.shape[1]
         if self.options.sigma == "fixed":  # a number: nothing to compute on the device, or to differentiate
@@ -64,7 +64,7 @@ class Gaussian(Likelihood):
             return squared.sum(1).mul(-0.5 / value**2).sub(constant)
         if self.training and self.coupled:
             # Differentiating through σ changes nothing: the loss is stationary in it.
-            log_sigma = 0.5 * whole(squared.mean(1)).mean().clamp(min=1e-12).log()
+            log_sigma = 0.5 * all_gather(squared.mean(1)).mean().clamp(min=1e-12).log()
             with torch.no_grad():
                 self.log_sigma.lerp_(log_sigma, 0.05)
         else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genzoo.core.distributed.gather import whole
+from genzoo.core.distributed.gather import all_gather
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.options import option
@@ -40,4 +40,4 @@ class DRAGAN(Regularizer):
         """The slope's distance from 1."""
         x, around = judged.real.x, judged.noise["around"]
         far = judged.noise["far"].view(-1, *[1] * (x.dim() - 1))
-        return (judged.slopes_at(x + 0.5 * whole(x).std() * far * around) - 1).square()
+        return (judged.slopes_at(x + 0.5 * all_gather(x).std() * far * around) - 1).square()

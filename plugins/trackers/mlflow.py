@@ -8,7 +8,7 @@ from typing import Any
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.options import option
-from genzoo.core.training.run_view import Watched
+from genzoo.core.training.run_view import RunView
 from genzoo.core.training.trackers import Tracker
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import declare
@@ -28,7 +28,7 @@ class MLflow(Tracker):
 
     options: Options
 
-    def __init__(self, options: Options, run: Watched) -> None:
+    def __init__(self, options: Options, run: RunView) -> None:
         super().__init__(options, run)
         try:
             from mlflow.entities import Metric, Param

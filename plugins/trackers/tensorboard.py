@@ -9,7 +9,7 @@ import torch
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.modality import of
-from genzoo.core.training.run_view import Watched
+from genzoo.core.training.run_view import RunView
 from genzoo.core.training.trackers import Tracker
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import declare
@@ -19,7 +19,7 @@ from genzoo.registry import declare
 class TensorBoard(Tracker):
     """Event files for TensorBoard in the run's folder; needs genzoo[tensorboard]."""
 
-    def __init__(self, options: Tracker.Options, run: Watched) -> None:
+    def __init__(self, options: Tracker.Options, run: RunView) -> None:
         super().__init__(options, run)
         if run.folder is None:
             raise GenzooError("event files are written under the run's folder: give out")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from genzoo.core.errors import GenzooError
 from genzoo.core.modality import of
 from genzoo.core.options import option
-from genzoo.core.training.run_view import Watched
+from genzoo.core.training.run_view import RunView
 from genzoo.core.training.trackers import Tracker
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import declare
@@ -34,7 +34,7 @@ class WeightsAndBiases(Tracker):
 
     options: Options
 
-    def __init__(self, options: Options, run: Watched) -> None:
+    def __init__(self, options: Options, run: RunView) -> None:
         super().__init__(options, run)
         try:
             import wandb

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genzoo.core.distributed.gather import whole
+from genzoo.core.distributed.gather import all_gather
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks
@@ -90,7 +90,7 @@ class VAE(Variational):
         free = self.options.free_bits
         # Of the code as a whole, where its KL does not come apart.
         each, free = (q.kl(), free) if model.closed(q) else (kl[:, None], free * model.latent.numbers)
-        paid = whole(each).mean(0).clamp(min=free).sum().expand(len(kl))
+        paid = all_gather(each).mean(0).clamp(min=free).sum().expand(len(kl))
         terms, shown = {"nll": nll, "kl": paid, **q.cost}, {"raw kl": kl}
         return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"), q.sums)
 

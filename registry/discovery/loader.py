@@ -25,7 +25,7 @@ from genzoo.registry.entries import Entry, PluginRecord, origin
 from genzoo.registry.registrar import Registrar
 
 if TYPE_CHECKING:
-    from genzoo.core.training.run_view import Watched
+    from genzoo.core.training.run_view import RunView
     from genzoo.core.training.trainer import Observer
 
 GROUP = "genzoo"
@@ -236,7 +236,7 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> Non
 
 
 def observers(
-    manager: pluggy.PluginManager, records: Iterable[PluginRecord], run: Watched
+    manager: pluggy.PluginManager, records: Iterable[PluginRecord], run: RunView
 ) -> list[tuple[str, list[Observer]]]:
     """Ask each plugin for the observers of a run: the plugin in words, and what it gives.
 

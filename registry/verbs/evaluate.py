@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from genzoo.core.arguments import checked
 from genzoo.core.data import Data
-from genzoo.core.distributed.init import join
+from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric, why_absent
 from genzoo.core.evaluation.feature_cache import FeatureCache
@@ -97,7 +97,7 @@ def evaluate(
     registry = the_registry()
     entries, named = choose(registry, metrics)
     measures = _metrics(registry, entries, options or {})
-    runtime = join(pick_device(device))
+    runtime = init_runtime(pick_device(device))
     where, progress = runtime.device, progress and runtime.first
     opened, trained = open_reference(registry, data, split, training, data_options)
     model, samples, asked, title = open_subject(subject, opened.spec, where)
@@ -164,7 +164,7 @@ def evaluate(
 
     with runtime.failing_together():
         evidence.share_out({need for entry, _ in todo for need in entry.data["needs"]})
-        plain = runtime.on_first(told, long=True)
+        plain = runtime.on_rank_zero(told, long=True)
     return reports[0] if reports else Report.from_dict(plain)
 
 

@@ -20,8 +20,8 @@ import torch
 from genzoo.core.arguments import checked
 from genzoo.core.config import Config
 from genzoo.core.data import Data
-from genzoo.core.distributed.gather import apart
-from genzoo.core.distributed.init import join
+from genzoo.core.distributed.gather import restore_batch_norm
+from genzoo.core.distributed.init import init_runtime
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.distributed.sharding import LARGE
 from genzoo.core.errors import UsageError
@@ -33,17 +33,17 @@ from genzoo.core.text import tell
 from genzoo.core.training.observers import Progress
 from genzoo.core.training.precision import choose
 from genzoo.core.training.resuming import check_folder, claimed, go_on, new_folder, roll_back
-from genzoo.core.training.run_view import Watched
+from genzoo.core.training.run_view import RunView
 from genzoo.core.training.runs import (
     check_saving,
     describe,
     from_newest,
-    is_stillborn,
+    never_checkpointed,
     read_checkpoint,
     save_weights,
 )
 from genzoo.core.training.saving import final_metrics, observers, save
-from genzoo.core.training.terms import BrokeDown
+from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import Trainer
 from genzoo.core.units import parse_size
 from genzoo.registry import the_registry
@@ -51,7 +51,7 @@ from genzoo.registry.recipes.compose import compose, with_steps
 from genzoo.registry.recipes.provenance import about, named_data
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.initialize import initialize, pick_device
-from genzoo.registry.verbs.trackers import Reports, chosen, strangers
+from genzoo.registry.verbs.trackers import Reports, chosen, plugin_observers
 
 _SPLIT = 102  # stream of randomness
 
@@ -68,7 +68,7 @@ class Run:
         folder: where it was written, or None.
         finished: False if it was interrupted.
         steps: how many were done.
-        seconds: of training, over all sittings.
+        seconds: of training, over all sessions.
         stopped_by: number of the signal that interrupted it, 0 for none.
     """
 
@@ -190,15 +190,17 @@ def fit(
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
-    runtime = join(pick_device(device))
+    runtime = init_runtime(pick_device(device))
     with runtime.failing_together(), claimed(folder if runtime.first else None):
-        runtime.on_first(lambda: check_folder(folder, resume))
+        runtime.on_rank_zero(lambda: check_folder(folder, resume))
         source = open_data(registry, data, of_data, labels=labels, memory=memory)
         config = with_steps(
             compose(registry, source.spec, recipe, given), steps=steps, epochs=epochs, batch_size=batch_size
         )
-        runtime.same("what they train", json.dumps([config.to_dict(), len(source), seed, precision, on_nan, resume]))
-        found = from_newest(folder, read_checkpoint) if folder and resume and not is_stillborn(folder) else None
+        runtime.require_equal(
+            "what they train", json.dumps([config.to_dict(), len(source), seed, precision, on_nan, resume])
+        )
+        found = from_newest(folder, read_checkpoint) if folder and resume and not never_checkpointed(folder) else None
         train, held_out = _split(source, config, seed)
         objective, nets = initialize(config, seed)
         if init is not None:
@@ -240,14 +242,14 @@ def fit(
         elif resume and runtime.first:
             tell(f"{folder} was stopped before its first checkpoint; starting over")
         if folder is not None:
-            runtime.on_first(lambda: check_saving(trainer, config))
+            runtime.on_rank_zero(lambda: check_saving(trainer, config))
         if on_start is not None:
             on_start(trainer, config)
         metrics, signals = _train(
             trainer, config, folder, threads=threads, reports=reports, watch=watch, progress=progress
         )
     model = trainer.model.requires_grad_(False).eval()
-    apart(model)
+    restore_batch_norm(model)
     run = Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds, *signals)
     if run.stopped_by:
         _go_on_with(run.stopped_by, run)
@@ -269,7 +271,7 @@ def _precision(asked: str, runtime: Runtime, nets: Networks, before: Mapping[str
         return asked
     if before is not None:
         return str(before["precision"])
-    return str(runtime.tell(choose(runtime.device, nets).precision))
+    return str(runtime.broadcast(choose(runtime.device, nets).precision))
 
 
 def _train(
@@ -299,7 +301,7 @@ def _train(
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
         if runtime.first:
-            more += strangers(the_registry(), reports, Watched(trainer, config, folder, watch), stack)
+            more += plugin_observers(the_registry(), reports, RunView(trainer, config, folder, watch), stack)
         if folder is not None and trainer.on_nan == "rollback":
             save(folder, trainer)  # so that there is something to go back to
         while True:
@@ -317,7 +319,7 @@ def _train(
                 if trainer.done:
                     trainer.keep_best()
                 break
-            except BrokeDown as e:
+            except TrainingDiverged as e:
                 if bar is not None:
                     bar.end(trainer)
                 if folder is None or trainer.on_nan != "rollback":
@@ -327,7 +329,7 @@ def _train(
             metrics = final_metrics(trainer)
             if writes is not None:
                 save_weights(writes, trainer.model, describe(trainer, config, metrics))
-        metrics = runtime.tell(metrics)
+        metrics = runtime.broadcast(metrics)
     return metrics, signals
 
 

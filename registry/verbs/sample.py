@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from genzoo.core.arguments import checked
 from genzoo.core.data import Data, to_model, to_people
-from genzoo.core.distributed.init import join
+from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -76,10 +76,10 @@ def sample(
     path = given_path(out)
     if n < 1:
         raise UsageError(f"the number of samples must be at least 1, not {n}")
-    runtime = join(weights.device if isinstance(weights, Model) else pick_device(device))
+    runtime = init_runtime(weights.device if isinstance(weights, Model) else pick_device(device))
     with runtime.failing_together():
         model = weights if isinstance(weights, Model) else load(weights, device=runtime.device)
-        kind = runtime.on_first(lambda: _kind(path, model.spec, n))
+        kind = runtime.on_rank_zero(lambda: _kind(path, model.spec, n))
         own = model.sample_batches(
             n, seed=seed, labels=labels, condition=condition, truncation=truncation, noise=noise,
             batch_size=batch_size, share=(runtime.rank, runtime.size),

@@ -9,7 +9,7 @@ from typing import Any
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import coerce_all
 from genzoo.core.text import error_line
-from genzoo.core.training.run_view import Guarded, Watched, tell
+from genzoo.core.training.run_view import GuardedObserver, RunView, tell
 from genzoo.core.training.trackers import Tracker
 from genzoo.core.training.trainer import Observer
 from genzoo.registry import Entry, Registry
@@ -37,7 +37,7 @@ def chosen(registry: Registry, names: Sequence[str], given: dict[str, Any]) -> R
     return reports
 
 
-def strangers(registry: Registry, reports: Reports, run: Watched, stack: ExitStack) -> list[Observer]:
+def plugin_observers(registry: Registry, reports: Reports, run: RunView, stack: ExitStack) -> list[Observer]:
     """Make trackers and ask plugins for observers; trackers are closed with the stack, however training ends.
 
     Raises:
@@ -54,9 +54,9 @@ def strangers(registry: Registry, reports: Reports, run: Watched, stack: ExitSta
         except Exception as e:
             raise GenzooError(f"{who} could not begin: {error_line(e)}") from e
         stack.push(_Closing(tracker, who))
-        watching.append(Guarded(tracker, who, run))
+        watching.append(GuardedObserver(tracker, who, run))
     for plugin, given in registry.observers(run):
-        watching += [Guarded(o, f"observer {type(o).__name__} of {plugin}", run) for o in given]
+        watching += [GuardedObserver(o, f"observer {type(o).__name__} of {plugin}", run) for o in given]
     return watching
 
 

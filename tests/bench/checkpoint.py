@@ -64,7 +64,7 @@ def main() -> None:
     def ours() -> None:
         trainer.step += 1
         start = time.perf_counter()
-        trainer.settle()
+        trainer.prepare_state()
         save_checkpoint(folder, trainer, keep=1)
         times["genzoo"].append(time.perf_counter() - start)
 

@@ -69,8 +69,8 @@ def needed(case: str, path: str, device: str) -> dict[str, int]:
         held = 0 if trainer.held_out is None else trainer.held_out.nbytes
         found["data"] = trainer.data.nbytes + held
         found["networks"] = _bytes([*own, *trainer.nets.buffers()])
-        found["gradients"] = max(_bytes(seat.parameters) for seat in trainer.seats)
-        found["optimizer"] = 2 * _bytes([p for seat in trainer.seats for p in seat.parameters])
+        found["gradients"] = max(_bytes(playing.parameters) for playing in trainer.player_states)
+        found["optimizer"] = 2 * _bytes([p for playing in trainer.player_states for p in playing.parameters])
         found["average"] = _bytes(list(trainer.average.model.parameters())) if trainer.average else 0
         known = (
             {p.untyped_storage().data_ptr() for p in own} | {trainer.data.rows.untyped_storage().data_ptr()}
@@ -85,8 +85,8 @@ def needed(case: str, path: str, device: str) -> dict[str, int]:
                 saved[storage.data_ptr()] = storage.nbytes()
             return t
 
-        for seat in trainer.seats:
-            turn = seat.turn
+        for playing in trainer.player_states:
+            turn = playing.turn
 
             def watched(*args: Any, turn: Any = turn) -> Any:
                 nonlocal most
@@ -97,7 +97,7 @@ def needed(case: str, path: str, device: str) -> dict[str, int]:
                 found["activations"] = most
                 return result
 
-            seat.turn = watched
+            playing.turn = watched
 
     train(case, path, device, on_start=look)
     return found

@@ -27,8 +27,8 @@ def work(name: str, pairs: int, out: Path) -> None:
     import torch
 
     import genzoo
-    from genzoo.core.distributed.init import join
-    from genzoo.core.distributed.runtime import Ballot
+    from genzoo.core.distributed.init import init_runtime
+    from genzoo.core.distributed.runtime import FlagExchange
     from genzoo.core.training.trainer import Trainer
     from genzoo.registry import the_registry
     from genzoo.registry.recipes.compose import compose
@@ -39,11 +39,11 @@ def work(name: str, pairs: int, out: Path) -> None:
     data = genzoo.load_data("fashion-mini")
     common = {"train.batch_size": 128, "train.steps": 10**9, "train.log_every": steps, "train.validation": 0}
     config = compose(the_registry(), data.spec, recipe, {**common, **options})
-    runtime = join(torch.device("cpu"))
+    runtime = init_runtime(torch.device("cpu"))
     trainer = Trainer(*initialize(config, 0), data, config.train, runtime=runtime)
-    exchange, found = Ballot.agree, []
+    exchange, found = FlagExchange.exchange, []
     for number in range(2 * pairs + 2):
-        Ballot.agree = exchange if number % 2 else lambda self, *flags: flags  # type: ignore[method-assign]
+        FlagExchange.exchange = exchange if number % 2 else lambda self, *flags: flags  # type: ignore[method-assign]
         trainer.steps = trainer.step + steps
         runtime.barrier()
         began = time.perf_counter()

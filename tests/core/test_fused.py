@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.core.training.fused_adam import Stepper
+from genzoo.core.training.fused_adam import FusedAdamStep
 
 
 def network():
@@ -27,7 +27,7 @@ def train(net, move, steps, start=0, frozen=None):
 
 
 def by_stepper(optimizer):
-    stepper = Stepper(optimizer)
+    stepper = FusedAdamStep(optimizer)
 
     def move(step):
         optimizer.param_groups[0]["lr"] = 0.01 / (step + 1)

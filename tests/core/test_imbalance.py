@@ -106,9 +106,11 @@ def test_a_weight_multiplies_every_term_of_its_observations(trainer, recipe, acc
 
     run.objective.loss = spy
     totals = []
-    for seat in run.seats:
-        turn = seat.turn.forward
-        seat.turn.forward = lambda *a, turn=turn: (lambda out: (totals.append((out[0].item(), a[3])), out)[1])(turn(*a))
+    for playing in run.player_states:
+        turn = playing.turn.forward
+        playing.turn.forward = lambda *a, turn=turn: (lambda out: (totals.append((out[0].item(), a[3])), out)[1])(
+            turn(*a)
+        )
     run.train()
     weights = torch.tensor([1.0, 3.0, 2.0]) / (torch.tensor([1.0, 3.0, 2.0])[torch.arange(40) % 3].mean())
     for (each, y), (total, weight) in zip(seen, totals, strict=True):

@@ -8,7 +8,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.objective import Loss
 from genzoo.core.training.resuming import ROLLBACKS
 from genzoo.core.training.runs import checkpoints
-from genzoo.core.training.terms import BrokeDown
+from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import SKIPS, Trainer
 
 
@@ -53,8 +53,8 @@ def test_a_skipped_turn_is_a_turn_that_moves_nothing(skipping, recipe, player):
     run.train()
 
     rested = skipping(recipe, **given)
-    seat = next(s for s in rested.seats if s.player.name == player)
-    step, before = seat.optimizer.step, []
+    playing = next(s for s in rested.player_states if s.player.name == player)
+    step, before = playing.optimizer.step, []
 
     def rest(*args):
         if rested.step == 3:
@@ -69,13 +69,13 @@ def test_a_skipped_turn_is_a_turn_that_moves_nothing(skipping, recipe, player):
         before[:] = [b.clone() for b in rested.nets.buffers()]
         play(*args)
 
-    seat.optimizer.step, rested._play = rest, remember
+    playing.optimizer.step, rested._play = rest, remember
     rested.train()
     one, two = flat(run), flat(rested)
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
-    assert [r.get("skipped turns") for r in run.history] == [None, next(s.player.turns for s in run.seats
+    assert [r.get("skipped turns") for r in run.history] == [None, next(s.player.turns for s in run.player_states
                                                                         if s.player.name == player), None]  # fmt: skip
     assert all(torch.isfinite(torch.tensor(list(r.values()))).all() for r in run.history)
 
@@ -119,7 +119,9 @@ def test_what_was_not_finite_in_the_buffers_is_taken_back(skipping):
 def test_too_many_in_a_row_stop_the_run(skipping):
     run = skipping("gan", train__steps=40)
     spoil(run.objective, "critic", lambda step: step >= 4, lambda: run.step)
-    with pytest.raises(BrokeDown, match=rf"step {4 + SKIPS + 1}: adversarial of player 'critic' .* {SKIPS + 1} turns"):
+    with pytest.raises(
+        TrainingDiverged, match=rf"step {4 + SKIPS + 1}: adversarial of player 'critic' .* {SKIPS + 1} turns"
+    ):
         run.train()
 
 
@@ -128,7 +130,7 @@ def test_a_checkpoint_never_holds_what_is_spoiled(skipping):
     run = skipping("vae", on_nan="stop")
     run.train()
     next(iter(run.nets.model.generator.parameters())).data[0] = torch.inf
-    with pytest.raises(BrokeDown, match=r"step 6: the parameter model\.generator\.\S+ is not finite"):
+    with pytest.raises(TrainingDiverged, match=r"step 6: the parameter model\.generator\.\S+ is not finite"):
         run.state()
 
 

@@ -156,8 +156,8 @@ def test_a_compiled_run_is_the_same_run(trainer, recipe):
         # Not Adam, which would turn the rounding of a gradient that is zero into a whole step.
         run = trainer(recipe, train__steps=3, train__optimizer="sgd", train__lr=0.05)
         if compiled:
-            for seat in run.seats:
-                seat.turn = torch.compile(seat.turn, fullgraph=True)
+            for playing in run.player_states:
+                playing.turn = torch.compile(playing.turn, fullgraph=True)
         run.train()
         found.append(torch.cat([p.detach().flatten() for p in run.nets.parameters()]))
     torch.testing.assert_close(*found, atol=2e-5, rtol=1e-4)

@@ -25,7 +25,7 @@ class Groups(Observer):
         self.seen = []
 
     def step(self, trainer):
-        groups = [s.optimizer.param_groups[0] for s in trainer.seats]
+        groups = [s.optimizer.param_groups[0] for s in trainer.player_states]
         self.seen.append([(g["lr"], g["betas"][1], g["weight_decay"]) for g in groups])
 
 

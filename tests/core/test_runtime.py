@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.core.distributed import env as launched
+from genzoo.core.distributed import env as job_env
 from genzoo.core.distributed import init
-from genzoo.core.distributed.gather import apart, playing_together, synchronized, whole
-from genzoo.core.distributed.init import first_host, join
+from genzoo.core.distributed.gather import all_gather, playing_together, restore_batch_norm, sync_batch_norm
+from genzoo.core.distributed.init import first_host, init_runtime
 from genzoo.core.distributed.launch import launch
-from genzoo.core.distributed.runtime import Ballot, Runtime
+from genzoo.core.distributed.runtime import FlagExchange, Runtime
 from genzoo.core.distributed.sharding import split_like, whole_tensor
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Loss
@@ -43,7 +43,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_a_process_is(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], expected: tuple[int, int]) -> None:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert (launched.rank(), launched.world()) == expected
+    assert (job_env.rank(), job_env.world()) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,23 +84,23 @@ def test_a_batch_is_shared_equally_or_not_at_all() -> None:
     assert {len(range(12)[p]) for p in parts} == {3}
     with pytest.raises(UsageError, match=r"batch of 10 cannot be shared equally by 4 processes: set train\.batch_size"):
         Runtime(0, 4).share(10)
-    assert sorted(i for rank in range(3) for i in Runtime(rank, 3).mine(8)) == list(range(8))
+    assert sorted(i for rank in range(3) for i in Runtime(rank, 3).own(8)) == list(range(8))
 
 
 def test_alone_there_is_nothing_to_agree_on() -> None:
-    alone = join()
+    alone = init_runtime()
     assert (alone.rank, alone.size, alone.first, alone.device.type) == (0, 1, True, "cpu")
     x = torch.tensor([1.0, 2.0])
-    assert alone.total(x).tolist() == alone.mean(x).tolist() == alone.most(x).tolist() == [1, 2]
+    assert alone.total(x).tolist() == alone.mean(x).tolist() == alone.max(x).tolist() == [1, 2]
     assert x.tolist() == [1, 2]
-    assert alone.tell({"a": 1}) == {"a": 1}
-    assert alone.on_first(lambda: 3) == 3
+    assert alone.broadcast({"a": 1}) == {"a": 1}
+    assert alone.on_rank_zero(lambda: 3) == 3
     alone.barrier()
-    alone.same("anything", "at all")
-    assert Ballot(alone).agree(True, False) == (True, False)  # at once, not a step later
+    alone.require_equal("anything", "at all")
+    assert FlagExchange(alone).exchange(True, False) == (True, False)  # at once, not a step later
     batches = iter([(x, None), (x + 1, x)])
     assert [b[0].tolist() for b in alone.in_order(batches, 2)] == [[1, 2], [2, 3]]
-    assert whole(x) is x
+    assert all_gather(x) is x
     assert whole_tensor(x) is x
     assert split_like(x, torch.zeros(2)) is x
     with pytest.raises(ZeroDivisionError), alone.failing_together():
@@ -110,8 +110,8 @@ def test_alone_there_is_nothing_to_agree_on() -> None:
 def test_batch_norm_is_torchs_own_outside_of_turns_and_after() -> None:
     net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Linear(4, 5), nn.BatchNorm1d(3, affine=False))
     norms, before = (net[1], net[3]), list(net.state_dict())
-    synchronized(net)
-    synchronized(net)
+    sync_batch_norm(net)
+    sync_batch_norm(net)
     assert [type(n).__name__ for n in norms] == ["SynchronizedBatchNorm2d", "SynchronizedBatchNorm1d"]
     assert list(net.state_dict()) == before
     x = torch.randn(6, 3, 4, 4)
@@ -119,7 +119,7 @@ def test_batch_norm_is_torchs_own_outside_of_turns_and_after() -> None:
     assert torch.equal(norms[0](x), other(x))
     with playing_together(True):  # statistics are gathered in training only
         assert torch.equal(norms[0].eval()(x), other.eval()(x))
-    apart(net)
+    restore_batch_norm(net)
     assert [type(n) for n in norms] == [nn.BatchNorm2d, nn.BatchNorm1d]
 
 
@@ -149,12 +149,12 @@ def test_devices_are_one_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_processs_last_word(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    assert not launched.report(1, "nobody listens")
-    monkeypatch.setenv(launched.REPORTS, str(tmp_path))
+    assert not job_env.report(1, "nobody listens")
+    monkeypatch.setenv(job_env.REPORTS, str(tmp_path))
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert launched.report(1, "the cause")
-    assert launched.report(2, "what followed from it")
+    assert job_env.report(1, "the cause")
+    assert job_env.report(2, "what followed from it")
     assert json.loads((tmp_path / "1.json").read_text()) == {"code": 1, "sentence": "the cause", "because": None}
 
 

@@ -62,7 +62,7 @@ def test_rates_reach_every_optimizer(trainer):
             self.seen = []
 
         def step(self, trainer):
-            self.seen.append([s.optimizer.param_groups[0]["lr"] for s in trainer.seats])
+            self.seen.append([s.optimizer.param_groups[0]["lr"] for s in trainer.player_states])
 
     watch = Rates()
     run = trainer("gan", observers=[watch], train__lr=0.01, objective__critic_lr=0.04, train__schedule="linear",

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genzoo.core.data import Data
-from genzoo.core.distributed.gather import whole
-from genzoo.core.distributed.init import join
+from genzoo.core.distributed.gather import all_gather
+from genzoo.core.distributed.init import init_runtime
 from genzoo.core.distributed.sharding import whole_tensor
 from genzoo.core.networks import Ports
 from genzoo.core.spec import DataSpec
@@ -92,7 +92,7 @@ class Deviating(MLPCritic):
 
     def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         h = self.features(x, y, beside)
-        deviation = whole(h).var(0, correction=0).add(1e-8).sqrt().mean().expand(len(x), 1)
+        deviation = all_gather(h).var(0, correction=0).add(1e-8).sqrt().mean().expand(len(x), 1)
         found: Tensor = self.head(h) + self.extra(deviation)
         return found
 
@@ -113,7 +113,7 @@ def trainer_of(name: str) -> Trainer:
     # Adam would make whole steps of what is only rounding, where a gradient is zero.
     train |= {"train.optimizer": "sgd", "train.lr": 0.01, "train.betas": (0.5, 0.9)}
     config = compose(the_registry(), spec, recipe, train | given)
-    runtime = join(torch.device("cpu"))
+    runtime = init_runtime(torch.device("cpu"))
     how = {k: v for k, v in how.items() if k != "shard" or runtime.size > 1}
     held_out = toy(spec, 600) if "vae" in recipe else None
     objective, nets = initialize(config, 0)
@@ -126,16 +126,16 @@ def trainer_of(name: str) -> Trainer:
 def watch(trainer: Trainer) -> dict[str, Tensor]:
     """Keep every gradient as it was when its parameter moved."""
     found: dict[str, Tensor] = {}
-    for seat in trainer.seats:
+    for playing in trainer.player_states:
 
-        def step(*args: Any, seat: Any = seat, move: Any = seat.optimizer.step) -> Any:
-            for i, p in enumerate(seat.parameters):
+        def step(*args: Any, playing: Any = playing, move: Any = playing.optimizer.step) -> Any:
+            for i, p in enumerate(playing.parameters):
                 if p.grad is not None:
-                    turn = sum(k.startswith(f"{seat.player.name} {i} ") for k in found)
-                    found[f"{seat.player.name} {i} turn {turn}"] = whole_tensor(p.grad).clone()
+                    turn = sum(k.startswith(f"{playing.player.name} {i} ") for k in found)
+                    found[f"{playing.player.name} {i} turn {turn}"] = whole_tensor(p.grad).clone()
             return move(*args)
 
-        seat.optimizer.step = step  # type: ignore[method-assign]
+        playing.optimizer.step = step  # type: ignore[method-assign]
     return found
 
 
@@ -144,7 +144,7 @@ def run(name: str, out: Path) -> None:
     found = watch(trainer)
     trainer.train()
     loss = trainer.validate()
-    trainer.settle()
+    trainer.prepare_state()
     tensors, plain = trainer.state()
     found |= {f"end {k}": v for k, v in tensors.items()}
     found |= {f"kept {k}": v for k, v in trainer.model.state_dict().items()}

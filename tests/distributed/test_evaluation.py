@@ -54,7 +54,7 @@ import sys, torch
 import genzoo
 from genzoo.core.evaluation.evidence import Evidence
 from genzoo.core.model import Model
-from genzoo.core.distributed.init import join
+from genzoo.core.distributed.init import init_runtime
 
 made, seen = [], []
 mean, extracted = Model.mean, Evidence._extracted
@@ -67,9 +67,9 @@ def counted(self, *a, **k):
 Model.sample_batches = counted
 report = genzoo.evaluate(sys.argv[1], sys.argv[2], "frechet", n=150, batch_size=64, extractor="raw", split="train",
                          device="cpu", cache=False)
-runtime = join()
+runtime = init_runtime()
 counts = runtime.total(torch.tensor([sum(made), sum(seen)])).tolist()
-most = runtime.most(torch.tensor([sum(made), sum(seen)])).tolist()
+most = runtime.max(torch.tensor([sum(made), sum(seen)])).tolist()
 value = report["frechet"].value
 same = runtime.total(torch.tensor([value], dtype=torch.float64)).item() / runtime.size == value
 if runtime.first:

@@ -39,7 +39,7 @@ def records(folder: Path) -> list[dict[str, float]]:
 
 
 def in_this_process(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    script = str(HERE / "sitting.py")
+    script = str(HERE / "session.py")
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
     runpy.run_path(script, run_name="__main__")
 
@@ -52,7 +52,7 @@ def test_a_run_that_was_split_goes_on_whole(
     """With the moving average, held-out losses, pictures, and checkpoints that both processes make by one's clock."""
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     in_this_process(monkeypatch, data, whole, recipe, -1, 0)
-    done = jobs.launched(HERE / "sitting.py", data, moved, recipe, 8, 0, SPLIT="1", OFTEN="1")
+    done = jobs.launched(HERE / "session.py", data, moved, recipe, 8, 0, SPLIT="1", OFTEN="1")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     steps = sorted(int(p.name[5:]) for p in (moved / "checkpoints").iterdir())
     assert len(steps) == 2
@@ -68,7 +68,7 @@ def test_a_run_moves_from_one_process_to_two_and_back(
     jobs: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
 ) -> None:
     """In a user's script: the end, the log and the files are those of a single process that never stopped."""
-    whole, moved, script = tmp_path / "whole", tmp_path / "moved", HERE / "sitting.py"
+    whole, moved, script = tmp_path / "whole", tmp_path / "moved", HERE / "session.py"
 
     def here(out: Path, stop: int, resume: int) -> None:
         in_this_process(monkeypatch, data, out, recipe, stop, resume)
@@ -269,7 +269,7 @@ def test_every_way_to_start_trains_the_same(jobs: Any, data: Path, tmp_path: Pat
 def test_who_is_stuck_notices_too_that_another_is_gone(jobs: Any, data: Path, tmp_path: Path, start: Any) -> None:
     """With nobody above who would end it, as under srun, and in the middle of what does not return."""
     env = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": str(os.getpid() + 2), "STUCK": "1"}
-    command = (HERE / "sitting.py", data, tmp_path / "run", "vae", -1, 0)
+    command = (HERE / "session.py", data, tmp_path / "run", "vae", -1, 0)
     first, second = (start(*command, **env, SLURM_PROCID=str(r), SLURM_LOCALID=str(r)) for r in (0, 1))
     assert first.stdout.readline() == "stuck\n"
     second.kill()
@@ -313,11 +313,11 @@ def test_the_batch_script_of_the_docs(jobs: Any, data: Path, tmp_path: Path) -> 
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     env = jobs.environment(PATH=f"{tmp_path}:{os.environ['PATH']}", SLURM_JOB_ID=str(os.getpid()), SLURM_NTASKS="2")
-    for sitting in (1, 2):  # the second goes on, and has nothing left to do
+    for session in (1, 2):  # the second goes on, and has nothing left to do
         done = subprocess.run(
             ["bash", tmp_path / "job"], env=env, capture_output=True, text=True, timeout=200, check=False
         )
-        assert done.stderr == "", sitting
+        assert done.stderr == "", session
         assert f"{tmp_path / 'run'}: wgan-gp, 4 steps" in done.stdout
     assert json.loads((tmp_path / "run/training.json").read_text())["hardware"]["processes"] == 2
 

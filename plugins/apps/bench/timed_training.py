@@ -13,7 +13,7 @@ from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import MANIFEST, write_json
 from genzoo.core.storage.strict import read_json
-from genzoo.core.training.runs import checkpoints, is_stillborn
+from genzoo.core.training.runs import checkpoints, never_checkpointed
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry.verbs.fit import Run, fit
 
@@ -42,7 +42,7 @@ class Clock(Observer):
     """Stops a run when its time is over, or when the process that started it is gone.
 
     Args:
-        limit: seconds of training, over all sittings; infinity for none.
+        limit: seconds of training, over all sessions; infinity for none.
         skip: steps before the clock starts, while things warm up.
         tell: called about once a second with the share that is done.
     """
@@ -53,7 +53,7 @@ class Clock(Observer):
         self.seconds, self.at = 0.0, 0  # at the last step that was looked at
 
     def start(self, trainer: Trainer) -> None:
-        """A sitting begins."""
+        """A session begins."""
         self.before, self.first, self.begun = trainer.seconds, trainer.step, time.perf_counter()
 
     def step(self, trainer: Trainer) -> None:
@@ -77,7 +77,7 @@ class Trained:
 
     Attributes:
         run: what training gave.
-        seconds: of training, over all sittings.
+        seconds: of training, over all sessions.
         steps: that were done.
         planned: that its schedule was laid out for.
     """
@@ -128,7 +128,7 @@ def train_for(
         clock.append(Clock(effort.seconds or float("inf"), tell=tell))
         trainer.observers.append(clock[0])
 
-    there = folder is not None and folder.is_dir() and bool(checkpoints(folder) or is_stillborn(folder))
+    there = folder is not None and folder.is_dir() and bool(checkpoints(folder) or never_checkpointed(folder))
     run = fit(recipe, data, folder, steps=steps, options=given, resume=there, on_start=start, **common)
     if not run.finished and not (clock and clock[0].spent):
         raise KeyboardInterrupt
@@ -139,7 +139,7 @@ def train_for(
 def _plan(
     folder: Path | None, seconds: float, common: Mapping[str, Any], recipe: str, data: str, options: Mapping[str, Any]
 ) -> int:
-    """How many steps fit into a time: as an earlier sitting planned, or as a trial shows."""
+    """How many steps fit into a time: as an earlier session planned, or as a trial shows."""
     kept = None if folder is None else folder.with_name(f"{folder.name}.plan.json")
     if kept is not None and folder is not None and ((folder / MANIFEST).exists() or checkpoints(folder)):
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from genzoo.registry import Registrar, hookimpl
 
 if TYPE_CHECKING:
-    from genzoo.core.training.run_view import Watched
+    from genzoo.core.training.run_view import RunView
     from genzoo.plugins.apps.diagnose.alarm import Alarm
 
 
@@ -22,7 +22,7 @@ def genzoo_register(registry: Registrar) -> None:
 
 
 @hookimpl
-def genzoo_observers(run: Watched) -> Alarm | None:
+def genzoo_observers(run: RunView) -> Alarm | None:
     """Watch a run that was started with ``watch=True``."""
     if not run.watch:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from genzoo.core.math.estimates import active_units
-from genzoo.core.training.run_view import Watched, tell
+from genzoo.core.training.run_view import RunView, tell
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.plugins.apps.diagnose import symptoms
 from genzoo.plugins.apps.diagnose.verdicts import Verdict
@@ -31,7 +31,7 @@ class Alarm(Observer):
         every: steps between looks at samples and codes; 0 for ten in a run.
     """
 
-    def __init__(self, run: Watched, every: int = 0) -> None:
+    def __init__(self, run: RunView, every: int = 0) -> None:
         self.run, self.every = run, every or max(run.trainer.steps // 10, 1)
         self.said = {k.removeprefix(WARNING): "before" for r in run.trainer.history for k in r if k.startswith(WARNING)}
         self._seen: dict[str, int] = {}

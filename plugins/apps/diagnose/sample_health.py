@@ -45,7 +45,7 @@ class Looked:
 
     Attributes:
         model: the model.
-        samples: of it in people's units, ``(N, *shape)``, on the CPU.
+        samples: of it in data units, ``(N, *shape)``, on the CPU.
         data: what they are held against.
         report: metrics of the samples.
         extractor: of features.

@@ -68,8 +68,8 @@ def export(
 ) -> Exported:
     """Write a model's generator and encoder as programs that need no genzoo, for any batch size.
 
-    The generator takes codes ``(batch, latent)`` (standard normal) and gives samples in people's units; the encoder
-    takes observations in people's units and gives posterior means, and standard deviations where it has them. A
+    The generator takes codes ``(batch, latent)`` (standard normal) and gives samples in data units; the encoder
+    takes observations in data units and gives posterior means, and standard deviations where it has them. A
     conditional model's programs take labels ``(batch,)``, int64, too. Each is compared with the original on random
     inputs of several batch sizes before anything is in its place.
 
@@ -123,7 +123,7 @@ def _on_cpu(model: Model) -> Model:
 
 
 class _People(nn.Module):
-    """Model space to people's units and back, with its numbers as buffers: programs make no tensors on the way."""
+    """Model space to data units and back, with its numbers as buffers: programs make no tensors on the way."""
 
     scale: Tensor
     shift: Tensor
@@ -138,7 +138,7 @@ class _People(nn.Module):
 
 
 class GeneratorProgram(_People):
-    """Codes, and labels, to samples in people's units."""
+    """Codes, and labels, to samples in data units."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -151,7 +151,7 @@ class GeneratorProgram(_People):
 
 
 class EncoderProgram(_People):
-    """Observations in people's units, and labels, to posterior means and standard deviations."""
+    """Observations in data units, and labels, to posterior means and standard deviations."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)

@@ -339,7 +339,7 @@ def resumes(case: Case) -> None:
         stopped = trainer(case, game, 0)
         stopped.observers.append(_Stop(2))
         stopped.train()
-        stopped.settle()
+        stopped.prepare_state()
         tensors, plain = stopped.state()
         kept = {k: v.clone() for k, v in stopped.model.state_dict().items()}
         later = trainer(case, game, 0, fresh=2)

@@ -78,7 +78,7 @@ def shapes(case: Case) -> None:
 
 
 def normalized(case: Case) -> None:
-    """Probabilities sum to at most one, densities (in people's units) integrate to at most one."""
+    """Probabilities sum to at most one, densities (in data units) integrate to at most one."""
     for where, spec, p in fitting(case, ONE):
         numbers = params(p.eval(), 6, seed=2)
         for i in range(len(numbers)):
@@ -97,7 +97,7 @@ def normalized(case: Case) -> None:
                 raise Fault(
                     f"a {kind} of at most 1",
                     f"{total:.4g}",
-                    "add the normalizer (and for densities self.log_volume, which brings people's units)",
+                    "add the normalizer (and for densities self.log_volume, which brings data units)",
                     where,
                 )
 

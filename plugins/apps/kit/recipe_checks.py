@@ -86,11 +86,11 @@ def trains(case: Case) -> None:
                     "finite losses", f"{bad[0]} = {record[bad[0]]}", "lower train.lr, or mend the loss", str(setting)
                 )
         start = dict(fresh.named_parameters())
-        for seat in run.seats:
-            names = [n for n, p in run.nets.named_parameters() if any(p is q for q in seat.parameters)]
+        for playing in run.player_states:
+            names = [n for n, p in run.nets.named_parameters() if any(p is q for q in playing.parameters)]
             now = dict(run.nets.named_parameters())
             if names and all(torch.equal(now[n], start[n]) for n in names):
-                raise Fault(f"player {seat.player.name!r} to move its parameters", "none moved",
+                raise Fault(f"player {playing.player.name!r} to move its parameters", "none moved",
                             "look at the learning rate and the loss", str(setting))  # fmt: skip
 
 

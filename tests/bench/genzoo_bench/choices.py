@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from genzoo.core.training.fused_adam import Stepper
+from genzoo.core.training.fused_adam import FusedAdamStep
 from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
 from genzoo_bench.cases import CASES, Case, Prepared, prepare
@@ -33,12 +33,12 @@ class Default:
 def plain_adam(prepared: Prepared, *, foreach: bool) -> Trainer:
     """Adam with one call for each tensor, or for each operation, instead of one for all."""
     trainer = prepared.trainer()
-    for seat in trainer.seats:
-        group = seat.optimizer.param_groups[0]
-        seat.optimizer = torch.optim.Adam(
-            seat.parameters, lr=group["lr"], betas=group["betas"], foreach=foreach, fused=False
+    for playing in trainer.player_states:
+        group = playing.optimizer.param_groups[0]
+        playing.optimizer = torch.optim.Adam(
+            playing.parameters, lr=group["lr"], betas=group["betas"], foreach=foreach, fused=False
         )
-        seat.move = Stepper(seat.optimizer)
+        playing.move = FusedAdamStep(playing.optimizer)
     return trainer
 
 

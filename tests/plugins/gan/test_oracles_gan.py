@@ -185,4 +185,4 @@ def test_batch_norm_has_the_usual_numbers_not_the_articles():
 def test_two_time_scales_give_the_critic_its_own_rate(trainer):
     run = trainer("gan", objective__critic_lr=4e-4, train__lr=1e-4, train__schedule="constant")
     run.train()
-    assert [s.optimizer.param_groups[0]["lr"] for s in run.seats] == [4e-4, 1e-4]
+    assert [s.optimizer.param_groups[0]["lr"] for s in run.player_states] == [4e-4, 1e-4]

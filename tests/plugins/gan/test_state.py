@@ -75,8 +75,8 @@ def test_after_step_is_told_of_the_whole_batch(trainer, parts):
     run = trainer("gan", train__accumulate=parts, train__steps=2, train__lr=0.0, critic__spectral_norm=False)
     objective = Following()
     run.objective = objective
-    for seat in run.seats:
-        seat.turn.objective = objective
+    for playing in run.player_states:
+        playing.turn.objective = objective
     run.train()
     x = run.batch_at(0, 8)[0]
     (critic, seen), (generator, nothing) = objective.told[:2]
@@ -129,7 +129,7 @@ def test_a_run_that_goes_on_keeps_its_state(trainer, toy, which):
     whole.train()
     first.observers.append(StopsAtFour())
     first.train()
-    first.settle()
+    first.prepare_state()
     tensors, plain = first.state()
     second.load_state(first.model.state_dict(), tensors, plain)
     second.train()

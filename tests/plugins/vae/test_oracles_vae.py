@@ -123,7 +123,7 @@ def test_training_reaches_probabilistic_pca():
     inside = (x.numpy() - np.array(spec.shift)) / np.array(spec.scale)
     best = probabilistic_pca(inside, 2) - np.log(spec.scale).sum()
     found = run.model.log_likelihood(x, samples=50)
-    assert best - 0.01 < found.mean < best + 1e-3  # the best of all such models, in people's units
+    assert best - 0.01 < found.mean < best + 1e-3  # the best of all such models, in data units
     one = run.model.log_likelihood(x, samples=1, seed=1)
     assert best - 0.05 < one.mean  # the bound is tight: the posterior is known to be diagonal at the optimum
     eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(inside.T, bias=True)))

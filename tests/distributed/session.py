@@ -1,4 +1,4 @@
-"""A script as users write them, which knows nothing of processes: ``sitting.py DATA OUT RECIPE STOP_AT RESUME``."""
+"""A script as users write them, which knows nothing of processes: ``session.py DATA OUT RECIPE STOP_AT RESUME``."""
 
 import os
 import sys
