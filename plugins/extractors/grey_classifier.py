@@ -49,7 +49,6 @@ class GreyClassifier(nn.Module, Extractor):
 
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Self:
-        """See `Extractor.open`."""
         if not of(spec).pixels or spec.shape != (1, 28, 28):
             what = f"{of(spec).many} of {'×'.join(map(str, spec.shape))}"
             raise UsageError(f"the extractor {cls.name!r} takes grey images of 28×28, not {what}")
@@ -62,7 +61,6 @@ class GreyClassifier(nn.Module, Extractor):
         return Features(features, logits)
 
     def sha256(self) -> str:
-        """See `Extractor.sha256`."""
         return hash_of(self, self.version)
 
     def features(self, x: Tensor) -> Tensor:

@@ -37,7 +37,6 @@ class Inception(Extractor):
 
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Inception:
-        """See `Extractor.open`."""
         if not of(spec).pixels or spec.shape[0] not in (1, 3):
             raise UsageError("the extractor 'inception' takes grey or colour images")
         try:
@@ -62,7 +61,6 @@ class Inception(Extractor):
         return Features(features.flatten(1), logits)
 
     def sha256(self) -> str:
-        """See `Extractor.sha256`."""
         return hash_of(self.network, self.version)
 
     def to(self, device: Any) -> Inception:

@@ -41,7 +41,6 @@ class OpenNSFW(Extractor):
 
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> OpenNSFW:
-        """See `Extractor.open`."""
         if not of(spec).pixels or spec.shape[0] not in (1, 3):
             raise UsageError("the extractor 'open-nsfw' takes grey or colour images")
         try:  # the file is all that is wanted: its package would import more than is needed
@@ -61,5 +60,4 @@ class OpenNSFW(Extractor):
         return Features(outputs["/ReduceMean_output_0"].flatten(1))
 
     def sha256(self) -> str:
-        """See `Extractor.sha256`."""
         return hashlib.sha256(f"{self.network.sha256} {self.version}".encode()).hexdigest()

@@ -41,7 +41,6 @@ class OwnExtractor(Extractor):
 
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> OwnExtractor:
-        """See `Extractor.open`."""
         if path is None:
             raise UsageError("the extractor 'file' is a file of yours: --extractor ./features.onnx, or a .pt2")
         if path.suffix.lower() not in SUFFIXES:
@@ -93,7 +92,6 @@ class OwnExtractor(Extractor):
         return Features(features, logits)
 
     def sha256(self) -> str:
-        """See `Extractor.sha256`."""
         return hashlib.sha256(f"{self.digest} {self.version}".encode()).hexdigest()
 
 

@@ -24,7 +24,6 @@ class Raw(Extractor):
 
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Raw:
-        """See `Extractor.open`."""
         return cls(spec)
 
     def extract(self, x: Tensor) -> Features:

@@ -46,7 +46,6 @@ class Scattering(nn.Module, Extractor):
 
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Scattering:
-        """See `Extractor.open`."""
         if not of(spec).pixels:
             raise UsageError(f"scattering is of images, and this is {spec.modality} data")
         return cls(64 if max(spec.shape[1:]) > 48 else 32)
@@ -69,7 +68,6 @@ class Scattering(nn.Module, Extractor):
         return Features(torch.cat(found, 1))
 
     def sha256(self) -> str:
-        """See `Extractor.sha256`."""
         return hash_of(self, self.version)
 
 

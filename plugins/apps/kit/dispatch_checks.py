@@ -21,7 +21,6 @@ class Doubles(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raises a `Fault` at the first operation that gives float64."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """See `TorchDispatchMode`."""
         out = func(*args, **(kwargs or {}))
         for t in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(t, Tensor) and t.dtype == torch.float64:

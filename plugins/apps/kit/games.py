@@ -280,15 +280,12 @@ class _MetaDraws(Draws):
         self.step = 3
 
     def normal(self, *shape: int) -> Tensor:
-        """See `Draws`."""
         return super().normal(*shape).to("meta")
 
     def uniform(self, *shape: int) -> Tensor:
-        """See `Draws`."""
         return super().uniform(*shape).to("meta")
 
     def number(self, value: float) -> Tensor:
-        """See `Draws`."""
         return super().number(value).to("meta")
 
 
@@ -324,7 +321,6 @@ class _Stop(Observer):
         self.at = at
 
     def step(self, trainer: Trainer) -> None:
-        """See `Observer`."""
         trainer.stopping = trainer.step == self.at
 
 
