@@ -10,6 +10,8 @@ from typing import Any, Literal
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.options import option, options_of
+from genzoo.core.parts import KINDS as KINDS
+from genzoo.core.parts import LISTS as LISTS
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.core.storage import schema
 
@@ -46,8 +48,6 @@ class Part:
         return cls(**text, options=schema.plain_options(data["options"], f"{kind}.options"))
 
 
-KINDS = ("objective", "generator", "encoder", "critic", "likelihood", "posterior", "prior")  # one of each, at most
-LISTS = ("regularizer", "augmentation")  # any number of each
 NORMAL = "normal"  # posterior and prior where a composition names none
 _SINCE_2 = ("posterior", "prior", *LISTS)
 

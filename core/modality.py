@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from genzoo.core import lookup
 from genzoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -309,14 +310,6 @@ class Modality(ABC):
 
 
 _known: dict[str, Modality] = {}
-_server = ""
-
-
-def serve(module: str) -> None:
-    """Say which module has ``names()`` and ``named(name)`` of the modalities; it is imported at the first use."""
-    global _server
-    _server = module
-    _known.clear()
 
 
 def of(spec: DataSpec | str) -> Modality:
@@ -328,13 +321,13 @@ def of(spec: DataSpec | str) -> Modality:
     name = spec if isinstance(spec, str) else spec.modality
     found = _known.get(name)
     if found is None:
-        found = _known[name] = import_module(_server).named(name)
+        found = _known[name] = import_module(lookup.modalities).named(name)
     return found
 
 
 def every() -> list[Modality]:
     """All modalities there are, genzoo's own first."""
-    return [of(name) for name in import_module(_server).names()]
+    return [of(name) for name in import_module(lookup.modalities).names()]
 
 
 def recognized(x: Any, what: str) -> Modality:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from genzoo.core.config import KINDS as OF_ONE
-from genzoo.core.config import LISTS as OF_MANY
+from genzoo.core.parts import KINDS as OF_ONE
+from genzoo.core.parts import LISTS as OF_MANY
 
 SINGLE, LISTS = OF_ONE, OF_MANY  # kinds that a composition has one of at most, and any number of
 

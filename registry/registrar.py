@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from genzoo.core.errors import GenzooError, did_you_mean
-from genzoo.core.evaluation.report import DIRECTIONS, NEEDS
+from genzoo.core.evaluation import DIRECTIONS, NEEDS
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
 from genzoo.registry.kinds import TABLE, Kind

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.evaluation import DIRECTIONS as DIRECTIONS
+from genzoo.core.evaluation import NEEDS as NEEDS
+from genzoo.core.evaluation import Direction as Direction
 
-Direction = Literal["higher", "lower", "none"]
 Verdict = Literal["better", "worse", "undecided"]
-DIRECTIONS: tuple[Direction, ...] = ("higher", "lower", "none")
-NEEDS = (
-    *("samples", "data", "images", "features", "labels", "training"),
-    *("encoder", "likelihood", "conditional", "factors"),
-)  # what a metric may need: `genzoo.core.evaluation.evidence` says when each is met
 POPULATION = "the value for unlimited samples and data"  # what intervals claim to hold
 AT_COUNTS = "the expected value at these counts"
 ARROWS: Mapping[str, str] = {"higher": "↑", "lower": "↓", "none": ""}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genzoo.core import modality as _modality
+from genzoo.core import lookup as _lookup
 
 if TYPE_CHECKING:
     from genzoo.core.data import Data as Data
@@ -84,7 +84,7 @@ _HOME = {
 }
 
 __all__ = [*_HOME, "__version__"]
-_modality.serve("genzoo.registry.modalities")  # core knows kinds of data as objects, the registry by name
+_lookup.modalities = "genzoo.registry.modalities"  # core knows kinds of data as objects, the registry by name
 
 
 def __getattr__(name: str) -> Any:

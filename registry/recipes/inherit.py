@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.modality import of
 from genzoo.registry.entries import LISTS, SINGLE, Entry, group_of, part_name
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def presets_for(entry: Entry, modality: str, name: str) -> list[dict[str, Any]]:
 
     Where a kind of data has none, that of the kind that it is like holds, but for networks that it has of its own.
     """
+    from genzoo.core.modality import of  # listing the zoo comes by here, and asks no modality
+
     presets, kind = entry.data["presets"], of(modality)
     first = presets.get(modality)
     if first is None and kind.like:
@@ -113,6 +114,8 @@ def settled(registry: Registry, entry: Entry, modality: str, name: str = "") -> 
         modality: of the data.
         name: of the data set.
     """
+    from genzoo.core.modality import of
+
     kind = of(modality)
     data = {**entry.data["options"], **{k: entry.data[k] for k in (*SINGLE, *LISTS, "conditional")}}
     for layer in presets_for(entry, modality, name):
