@@ -154,9 +154,9 @@ def reproduce(
 
 def _plan(plan: Plan) -> None:
     record = plan.record
-    data = record["data"]["name"] or "unnamed data"
-    hint(f"{plan.config.recipe} on {data}, seed {record['seed']}, {record['steps']:,} steps; recorded: "
-         f"{record.get('seconds', 0):,.0f} s on {record.get('hardware', {}).get('name', 'unknown')}")  # fmt: skip
+    data = record.data.name or "unnamed data"
+    hint(f"{plan.config.recipe} on {data}, seed {record.seed}, {record.steps:,} steps; recorded: "
+         f"{record.seconds or 0:,.0f} s on {record.hardware.get('name', 'unknown')}")  # fmt: skip
     if plan.differences:
         hint(f"not as it was: {'; '.join(plan.differences)}: the same bytes are not to be expected")
 

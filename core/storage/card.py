@@ -12,6 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from genzoo.core.config import Config
 from genzoo.core.evaluation.report import Report, Result
 from genzoo.core.modality import of
+from genzoo.core.record import TrainingRecord
 from genzoo.core.text import code, markdown, python, shell
 from genzoo.core.text import lines as printable
 
@@ -23,13 +24,12 @@ _EXPLAINED = {
 }
 
 
-def card(config: Config, record: Mapping[str, Any], *, picture: str = "", name: str = "", license: str = "") -> str:
+def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str = "", license: str = "") -> str:
     """Write a model card.
 
     Args:
         config: what was built, and how it was trained.
-        record: what ``training.json`` holds; ``about`` and ``evaluation`` (a `Report` as
-            plain data) are told where they are there.
+        record: of the run, see `genzoo.core.record`.
         picture: file name of the samples beside the card, or "".
         name: what the model is loaded by, such as ``hf:org/name``; by default a path is asked for.
         license: of the weights, as the Hub calls it (``mit``).
@@ -53,9 +53,9 @@ def card(config: Config, record: Mapping[str, Any], *, picture: str = "", name: 
     return f"---\n{head}---\n" + "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
-def metadata(config: Config, record: Mapping[str, Any], license: str = "") -> dict[str, Any]:
+def metadata(config: Config, record: TrainingRecord, license: str = "") -> dict[str, Any]:
     """What the Hub reads: library, license, data, task, tags, and the metrics as ``model-index``."""
-    about, data = record.get("about", {}), record["data"]["name"]
+    about, data = record.about, record.data.name
     task = of(config.data).task
     tags = ["genzoo", config.recipe, config.parts["objective"].name, *about.get("tags", ()), config.data.modality]
     tags += ["class-conditional"] if config.conditional else []
@@ -79,39 +79,39 @@ def metadata(config: Config, record: Mapping[str, Any], license: str = "") -> di
     return found
 
 
-def title(config: Config, record: Mapping[str, Any]) -> str:
+def title(config: Config, record: TrainingRecord) -> str:
     """What the model is called: ``wgan-gp on fashion-mnist``."""
-    return f"{config.recipe} on {record['data']['name'] or 'unnamed data'}"
+    return f"{config.recipe} on {record.data.name or 'unnamed data'}"
 
 
-def results(record: Mapping[str, Any]) -> list[Result]:
+def results(record: TrainingRecord) -> list[Result]:
     """All metrics of a record: those of its evaluation, then the numbers that training ended with."""
     return [*_evaluated(record)[1], *_at_the_end(record)[1]]
 
 
-def _evaluated(record: Mapping[str, Any]) -> tuple[dict[str, str], list[Result]]:
+def _evaluated(record: TrainingRecord) -> tuple[dict[str, str], list[Result]]:
     """Data and results of an evaluation."""
-    if not record.get("evaluation"):
+    if not record.evaluation:
         return {}, []
-    report = Report.from_dict(record["evaluation"])
-    data = str(report.record.get("data") or record["data"]["name"] or "unnamed")
+    report = Report.from_dict(record.evaluation)
+    data = str(report.record.get("data") or record.data.name or "unnamed")
     return {"type": data, "name": data, "split": str(report.record.get("split", "test"))}, list(report.results)
 
 
-def _at_the_end(record: Mapping[str, Any]) -> tuple[dict[str, str], list[Result]]:
+def _at_the_end(record: TrainingRecord) -> tuple[dict[str, str], list[Result]]:
     """Data and results of training's end, where there are no newer ones."""
-    data, known, found = record["data"]["name"] or "unnamed", {r.metric for r in _evaluated(record)[1]}, list[Result]()
-    for name, value in record.get("metrics", {}).items():
+    data, known, found = record.data.name or "unnamed", {r.metric for r in _evaluated(record)[1]}, list[Result]()
+    for name, value in record.metrics.items():
         if name in {_NO_METRIC, *known} or isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
-        n = record["data"].get("held_out", 0) if name == "held-out loss" else 0
-        found.append(Result(name, float(value), n_real=n, seed=record["seed"] or 0))
-    split = "held-out" if record["data"].get("held_out") else "train"
+        n = record.data.held_out if name == "held-out loss" else 0
+        found.append(Result(name, float(value), n_real=n, seed=record.seed))
+    split = "held-out" if record.data.held_out else "train"
     return {"type": data, "name": data, "split": split}, found
 
 
-def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]:
-    about = record.get("about", {})
+def _title(config: Config, record: TrainingRecord, picture: str) -> list[str]:
+    about = record.about
     conditional = f", conditioned on one of {config.classes} classes" if config.conditional else ""
     lines = [f"# {markdown(title(config, record))}", ""]
     if picture:
@@ -126,7 +126,7 @@ def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]
         "[genzoo](https://pypi.org/project/genzoo/): "
         f"{', '.join(f'{kind} {code(part.name)}' for kind, part in config.components() if kind != 'critic')}, "
         f"codes of {config.latent.text} numbers"
-        + (f", {record['parameters']:,} parameters" if record.get("parameters") else "")
+        + (f", {record.parameters:,} parameters" if record.parameters else "")
         + "."
     ]
     if config.classes and config.data.class_names:
@@ -135,7 +135,7 @@ def _title(config: Config, record: Mapping[str, Any], picture: str) -> list[str]
     return lines
 
 
-def _use(config: Config, name: str, record: Mapping[str, Any]) -> list[str]:
+def _use(config: Config, name: str, record: TrainingRecord) -> list[str]:
     kind = of(config.data)
     made = kind.many if kind.renders and kind.many.isidentifier() else "samples"
     shape = ", ".join(map(str, config.data.shape))
@@ -148,7 +148,7 @@ def _use(config: Config, name: str, record: Mapping[str, Any]) -> list[str]:
     ]
     if config.conditional:
         script += [f"of_one_class = model.sample(64, labels={config.classes - 1})"]
-    data, where = record["data"]["name"] or "DATA", ""
+    data, where = record.data.name or "DATA", ""
     if "encoder" in config.parts:
         given = ", test.y[:8]" if config.conditional else ""
         script += [
@@ -176,29 +176,30 @@ def _packages(config: Config) -> list[str]:
     return ["genzoo", *(shell(f"{n}=={v}" if v else n) for n, v in made.items() if n != "genzoo")]
 
 
-def _training(config: Config, record: Mapping[str, Any]) -> list[str]:
-    about, data, train = record.get("about", {}), record["data"], config.train
-    held = f", {data['held_out']:,} held out" if data.get("held_out") else ""
-    fingerprint = f", sha256 of the observations `{data['fingerprint'][:16]}…`" if data.get("fingerprint") else ""
+def _training(config: Config, record: TrainingRecord) -> list[str]:
+    about, data, train = record.about, record.data, config.train
+    held = f", {data.held_out:,} held out" if data.held_out else ""
+    fingerprint = f", sha256 of the observations `{data.fingerprint[:16]}…`" if data.fingerprint else ""
     paper = f" ({_linked(about['data paper'])})" if about.get("data paper") else ""
-    passes = f" ({record['seen'] / max(data['observations'], 1):,.3g} passes over the data)" if "seen" in record else ""
-    machine = record.get("hardware", {})
-    called, method = record.get("called with", {}), config.parts["objective"].name
+    passes = f" ({(record.seen or 0) / max(data.observations, 1):,.3g} passes over the data)"
+    passes = "" if record.seen is None else passes
+    machine = record.hardware
+    called, method = record.called, config.parts["objective"].name
     rows = [
-        ("data", f"{markdown(data['name'] or 'unnamed')}{paper}: "
-         f"{data['observations']:,} observations{held}{fingerprint}"),
+        ("data", f"{markdown(data.name or 'unnamed')}{paper}: "
+         f"{data.observations:,} observations{held}{fingerprint}"),
         ("method", code(method) + (f", {_linked(about['paper'])}" if about.get("paper") else "")),
-        ("steps", f"{record['steps']:,}" + (f" of {record['of']:,}" if record["of"] != record["steps"] else "")
+        ("steps", f"{record.steps:,}" + (f" of {record.of:,}" if record.of != record.steps else "")
          + f" with batches of {train.batch_size}{passes}"),
         ("optimizer", f"{train.optimizer}, learning rate {_course(train.lr, 'g')}, {train.schedule}"
          + (f", moving average with a half-life of {_course(train.average, ',.0f')} observations"
             if train.average else "")),
-        ("seed", str(record["seed"])),
-        ("precision", markdown(called.get("precision", "float32"))),
-        ("took", f"{_duration(record['seconds'])} on {markdown(_machine(machine))}"),
+        ("seed", str(record.seed)),
+        ("precision", markdown(called.precision)),
+        ("took", f"{_duration(record.seconds or 0)} on {markdown(_machine(machine))}"),
         ("versions", markdown((f"genzoo {config.parts['objective'].version or '?'}, "
                                if config.parts["objective"].distribution in ("", "genzoo") else "")
-                              + f"torch {machine.get('torch', '?')}, Python {record.get('python', '?')}")),
+                              + f"torch {machine.get('torch', '?')}, Python {record.python or '?'}")),
     ]  # fmt: skip
     lines = ["## How it was trained", "", "| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows)]
     command = about.get("command")
@@ -207,7 +208,7 @@ def _training(config: Config, record: Mapping[str, Any]) -> list[str]:
     return [*lines, "", "Every option by value is in `config.json`, the loss curves are in `training.json`."]
 
 
-def _metrics(record: Mapping[str, Any]) -> list[str]:
+def _metrics(record: TrainingRecord) -> list[str]:
     found = results(record)
     if not found:
         return []
@@ -221,7 +222,7 @@ def _metrics(record: Mapping[str, Any]) -> list[str]:
     judged = _evaluated(record)[0]
     notes += [markdown(f"Evaluated on {judged['name']} ({judged['split']}).")] if judged else []
     reasons: dict[str, list[str]] = {}
-    for missing in (record.get("evaluation") or {}).get("absent", ()):
+    for missing in (record.evaluation or {}).get("absent", ()):
         reasons.setdefault(markdown(missing["reason"]).rstrip("."), []).append(f"*{markdown(missing['metric'])}*")
     notes += [f"Not measured: {', '.join(names)} ({reason})." for reason, names in reasons.items()]
     if any(r.extractor for r in found):
@@ -229,8 +230,8 @@ def _metrics(record: Mapping[str, Any]) -> list[str]:
     return lines + (["", " ".join(notes)] if notes else [])
 
 
-def _limits(config: Config, record: Mapping[str, Any]) -> list[str]:
-    data = markdown(record["data"]["name"] or "its training data")
+def _limits(config: Config, record: TrainingRecord) -> list[str]:
+    data = markdown(record.data.name or "its training data")
     points = [f"It knows nothing but {data}: what is rare or one-sided there is so in its samples, or missing."]
     if "likelihood" in config.parts:
         points.append("Its samples are means of a likelihood, smoother than data; `--noise` draws from it instead.")
@@ -240,25 +241,25 @@ def _limits(config: Config, record: Mapping[str, Any]) -> list[str]:
     tested = {r.metric for r in results(record)}
     if not any("memor" in name or "duplicate" in name for name in tested):
         points.append("Whether it repeats observations of its training data was not tested.")
-    if record["steps"] < record["of"]:
-        points.append(f"This is its state after {record['steps']:,} of {record['of']:,} steps.")
+    if record.steps < record.of:
+        points.append(f"This is its state after {record.steps:,} of {record.of:,} steps.")
     return ["## Limits", "", *(f"- {point}" for point in points)]
 
 
-def _rights(record: Mapping[str, Any], license: str) -> list[str]:
-    data = record["data"]
+def _rights(record: TrainingRecord, license: str) -> list[str]:
+    data = record.data
     lines = [f"- weights: {markdown(license)}"] if license else []
-    if data.get("name") or data.get("license"):
-        lines.append(f"- data ({markdown(data['name'] or 'unnamed')}): {markdown(data.get('license') or 'unknown')}")
+    if data.name or data.license:
+        lines.append(f"- data ({markdown(data.name or 'unnamed')}): {markdown(data.license or 'unknown')}")
     return ["## License", "", *lines] if lines else []
 
 
-def _citation(config: Config, record: Mapping[str, Any]) -> list[str]:
-    about = record.get("about", {})
+def _citation(config: Config, record: TrainingRecord) -> list[str]:
+    about = record.about
     method = code(config.parts["objective"].name)
     lines = [f"- the method, {method}: {_linked(about['paper'])}"] if about.get("paper") else []
     if about.get("data paper"):
-        lines.append(f"- the data, {markdown(record['data']['name'])}: {_linked(about['data paper'])}")
+        lines.append(f"- the data, {markdown(record.data.name)}: {_linked(about['data paper'])}")
     return ["## Citation", "", "If you use this model, please cite", "", *lines] if lines else []
 
 

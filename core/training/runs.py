@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.pictures import grids as pictures
+from genzoo.core.record import RECORD, TrainingRecord
 from genzoo.core.storage.card import card
 from genzoo.core.storage.files import (
     ASIDE,
@@ -29,7 +31,7 @@ from genzoo.core.storage.files import (
     write_folder,
     writing,
 )
-from genzoo.core.storage.fingerprint import KEY, hardware, take
+from genzoo.core.storage.fingerprint import hardware, take
 from genzoo.core.storage.folder_lock import claimed
 from genzoo.core.storage.strict import parse_json, read_json
 from genzoo.core.storage.tensors import read_tensors
@@ -38,7 +40,7 @@ from genzoo.core.training.observers import columns_for
 from genzoo.core.training.trainer import Trainer
 
 CHECKPOINTS, BEST = "checkpoints", "best"
-RECORD, CARD, PICTURE = "training.json", "README.md", "samples.png"
+CARD, PICTURE = "README.md", "samples.png"
 _STATE, _PLAIN = "trainer.safetensors", "trainer.json"
 _LARGEST = 2**27  # bytes of a checkpoint's plain data that are read
 _HISTORY = 20_000  # records of the loss in a checkpoint, about 3 MB
@@ -48,11 +50,11 @@ T = TypeVar("T")
 
 def describe(
     trainer: Trainer, config: Config, metrics: Mapping[str, Any], fingerprint: str | None = None
-) -> dict[str, Any]:
+) -> TrainingRecord:
     """Everything worth knowing about a run, for ``training.json``; curves are thinned to 500 records."""
     data, history = trainer.data, thinned(trainer.history, trainer.options.log_every)
     every = max(len(history) // 500, 1)
-    return {
+    plain = {
         "recipe": config.recipe,
         "data": {
             "name": data.name,
@@ -75,6 +77,7 @@ def describe(
         "metrics": dict(metrics),
         "curves": history[::every] + (history[-1:] if (len(history) - 1) % every else []),
     }
+    return TrainingRecord.from_dict(plain)
 
 
 def check_saving(trainer: Trainer, config: Config) -> None:
@@ -87,7 +90,7 @@ def check_saving(trainer: Trainer, config: Config) -> None:
         model_files(trainer.model)
         record = describe(trainer, config, {}, fingerprint="0" * 64)  # the data's own may take long
         card(config, record, picture=PICTURE).encode()
-        parse_json(_json(record).encode())
+        TrainingRecord.from_dict(parse_json(record.text().encode()))
     except UnicodeEncodeError:
         raise UsageError(
             "this run could not be saved: a file or folder that it names has a name that is no text"
@@ -98,11 +101,7 @@ def check_saving(trainer: Trainer, config: Config) -> None:
         ) from None
 
 
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-
-
-def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
+def weights_files(model: Model, record: TrainingRecord) -> dict[str, Writer]:
     """Everything that a weights folder holds but its manifest: name to writer."""
     assert model.config is not None  # model_files says so politely
     files = model_files(model)
@@ -110,14 +109,14 @@ def weights_files(model: Model, record: Mapping[str, Any]) -> dict[str, Writer]:
     image = of(model.spec).picture(model.spec, model.sample(n), columns_for(model.classes, n))
     if image is not None:
         files[PICTURE] = lambda path: pictures.save(image, path)
-    record = {**record, KEY: take(model)}
+    record = replace(record, fingerprint=take(model))
     text = card(model.config, record, picture=PICTURE if image is not None else "")
     files[CARD] = text_file(text)
-    files[RECORD] = text_file(_json(record))
+    files[RECORD] = text_file(record.text())
     return files
 
 
-def save_weights(folder: Path, model: Model, record: Mapping[str, Any]) -> None:
+def save_weights(folder: Path, model: Model, record: TrainingRecord) -> None:
     """Write a weights folder, or bring the one that is there up to date, as one instant."""
     update_folder(folder, weights_files(model, record))
 

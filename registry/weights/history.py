@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
+from genzoo.core.record import LARGEST, RECORD, TrainingRecord
 from genzoo.core.storage.strict import read_json, regular
 from genzoo.registry.weights import resolve
-from genzoo.registry.weights.layout import CONFIG, LIMITS, RECORD
+from genzoo.registry.weights.layout import CONFIG
 
 LOG = "log.jsonl"
 LARGEST_LOG = 256 * 2**20
@@ -25,13 +26,13 @@ class History:
 
     Attributes:
         folder: where they are, None if they are in no folder.
-        record: what ``training.json`` holds.
+        record: of the run, None if there is none that makes sense.
         config: what ``config.json`` holds.
         log: records of the loss with their ``step``, in order.
     """
 
     folder: Path | None = None
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: TrainingRecord | None = None
     config: Config | None = None
     log: tuple[Mapping[str, float], ...] = ()
 
@@ -51,12 +52,15 @@ def history_of(weights: str | os.PathLike[str]) -> History:
     found = resolve(weights)
     folder = found.folder
     try:
-        record = read_json(folder / RECORD, limit=LIMITS[RECORD], within=found.within)
+        plain = read_json(folder / RECORD, limit=LARGEST, within=found.within)
     except FileNotFoundError:
-        record = {}
-    record = record if isinstance(record, dict) else {}
+        plain = {}
+    try:
+        record = TrainingRecord.from_dict(plain)
+    except GenzooError:
+        record = None
     config = read_config(folder, within=found.within) if (folder / CONFIG).exists() else None
-    log = _log(folder / LOG) or _numbers(record.get("curves"))
+    log = _log(folder / LOG) or _numbers(plain.get("curves") if isinstance(plain, dict) else None)
     return History(folder, record, config, tuple(r for r in log if "step" in r))
 
 

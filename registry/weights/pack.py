@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -13,14 +13,14 @@ from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.report import Report
 from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
+from genzoo.core.record import RECORD, read_record
 from genzoo.core.storage import card, fingerprint
 from genzoo.core.storage.files import MANIFEST, given_path, text_file, write_folder
 from genzoo.core.storage.weights import model_files
 from genzoo.core.training.observers import columns_for
-from genzoo.core.training.runs import CARD, PICTURE, RECORD
+from genzoo.core.training.runs import CARD, PICTURE
 from genzoo.registry.weights import resolve
 from genzoo.registry.weights.push import finished, known_license, with_evaluation, without_folders
-from genzoo.registry.weights.verify import read_record
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*")
 
@@ -78,8 +78,8 @@ def pack(
     record = read_record(found.folder, found.within)
     if record is None:
         raise UsageError(f"{found.folder} has no {RECORD}: pack the folder that 'genzoo train' wrote")
-    if record["steps"] < record["of"] and not unfinished:
-        raise UsageError(f"{weights} stopped after {record['steps']:,} of {record['of']:,} steps: go on with --resume, "
+    if record.steps < record.of and not unfinished:
+        raise UsageError(f"{weights} stopped after {record.steps:,} of {record.of:,} steps: go on with --resume, "
                          "or say --unfinished")  # fmt: skip
     with TemporaryDirectory() as place:
         stored = Path(place, "weights")
@@ -89,8 +89,9 @@ def pack(
             from genzoo.registry.verbs.evaluate import evaluate
 
             metrics = evaluate(model, data, name=name, progress=progress)
-        record = with_evaluation(without_folders(dict(record)), metrics)
-        record |= {fingerprint.KEY: fingerprint.take(model)} | ({"storage": storage} if storage != "float32" else {})
+        record = with_evaluation(without_folders(record), metrics)
+        record = replace(record, fingerprint=fingerprint.take(model))
+        record = record if storage == "float32" else replace(record, storage=storage)
         files = {n: _copy(stored / n) for n in sorted(os.listdir(stored)) if n != MANIFEST}
         n = of(model.spec).preview
         image = of(model.spec).picture(model.spec, model.sample(n), columns_for(model.classes, n))
@@ -100,7 +101,7 @@ def pack(
         files[CARD] = text_file(
             card.card(model.config, record, picture=PICTURE if image is not None else "", name=name, license=licensed)
         )
-        files[RECORD] = text_file(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        files[RECORD] = text_file(record.text())
         write_folder(folder, files)
     return folder
 

@@ -6,12 +6,13 @@ import builtins
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import parse_json, read_plain
 from genzoo.registry import the_registry
@@ -233,7 +234,7 @@ def pack(
         text = card.card(config, record, picture=picture, name=f"hf:{repository}", license=chosen)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise GenzooError(f"{found.folder / RECORD} is no training record ({type(e).__name__}: {e})") from e
-    written = {CARD: text.encode(), RECORD: _json(record)}
+    written = {CARD: text.encode(), RECORD: record.text().encode()}
     files = [
         File.of(n, written[n]) if n in written else File(n, (found.folder / n).resolve(), said["size"], said["sha256"])
         for n, said in sorted({**{n: {} for n in written}, **there}.items())
@@ -256,45 +257,33 @@ def finished(folder: Path) -> None:
         raise UsageError(f"the run in {folder} was interrupted: finish it with --resume, then push it")
 
 
-def _record(found: Located) -> dict[str, Any]:
+def _record(found: Located) -> TrainingRecord:
     """A folder's training record; raises `GenzooError` if there is none."""
-    path = found.folder / RECORD
-    try:
-        record = parse_json(read_plain(path, LIMITS[RECORD], found.within))
-        data = record["data"]
-        good = isinstance(data["name"], str) and isinstance(data["observations"], int)
-        good = good and all(isinstance(record[key], (int, float)) for key in ("steps", "of", "seconds"))
-        if not good or not isinstance(record["metrics"], dict):
-            raise TypeError
-    except FileNotFoundError:
+    record = read_record(found.folder, found.within)
+    if record is None:
         raise UsageError(
             f"{found.folder} has no {RECORD}, so nobody knows what it was trained on: push the folder that 'genzoo "
             "train' wrote"
-        ) from None
-    except (KeyError, TypeError, ValueError):
-        raise GenzooError(f"{path} is no training record: push the folder that 'genzoo train' wrote") from None
-    return dict(record)
+        )
+    return record
 
 
 def _completed(
-    record: dict[str, Any], data_license: str, metrics: Report | str | os.PathLike[str] | None
-) -> dict[str, Any]:
+    record: TrainingRecord, data_license: str, metrics: Report | str | os.PathLike[str] | None
+) -> TrainingRecord:
     """A record with what was said now, and without what tells about this machine's folders."""
-    data = dict(record["data"])
     if data_license:
-        data["license"] = data_license
-    return with_evaluation(without_folders({**record, "data": data}), metrics)
+        record = replace(record, data=replace(record.data, license=data_license))
+    return with_evaluation(without_folders(record), metrics)
 
 
-def without_folders(record: dict[str, Any]) -> dict[str, Any]:
+def without_folders(record: TrainingRecord) -> TrainingRecord:
     """A training record without what tells about this machine's folders."""
-    called = record.get("called with")
-    if not isinstance(called, Mapping):
-        return record
-    return {**record, "called with": {k: _nameless(v) for k, v in called.items()}}
+    plain = record.to_dict()
+    return TrainingRecord.from_dict(plain | {"called with": _nameless(plain["called with"])})
 
 
-def with_evaluation(record: dict[str, Any], metrics: Report | str | os.PathLike[str] | None) -> dict[str, Any]:
+def with_evaluation(record: TrainingRecord, metrics: Report | str | os.PathLike[str] | None) -> TrainingRecord:
     """A training record with a report of metrics, or what ``genzoo eval --out`` wrote of one."""
     from genzoo.core.evaluation.report import Report
 
@@ -307,7 +296,7 @@ def with_evaluation(record: dict[str, Any], metrics: Report | str | os.PathLike[
                 raise UsageError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
             except GenzooError as e:
                 raise UsageError(f"{path} holds no metrics ({e}): give what 'genzoo eval --out' wrote") from None
-        return {**record, "evaluation": metrics.to_dict()}
+        return replace(record, evaluation=metrics.to_dict())
     return record
 
 
@@ -336,25 +325,23 @@ def known_license(given: str, found: Located) -> tuple[str, str]:
     return name, ""
 
 
-def _missing(weights: object, config: Config, record: Mapping[str, Any], unfinished: bool) -> builtins.list[str]:
+def _missing(weights: object, config: Config, record: TrainingRecord, unfinished: bool) -> builtins.list[str]:
     """What a card must say and cannot."""
     from genzoo.core.storage.card import results
 
-    data = record["data"]
-    name, found = data["name"] or "unnamed", []
-    if record["steps"] < record["of"] and not unfinished:
-        found.append(f"it stopped after {record['steps']:,} of {record['of']:,} steps (go on with --resume, or say "
+    data = record.data
+    name, found = data.name or "unnamed", []
+    if record.steps < record.of and not unfinished:
+        found.append(f"it stopped after {record.steps:,} of {record.of:,} steps (go on with --resume, or say "
                      "--unfinished)")  # fmt: skip
     if not config.recipe:
         found.append("its recipe is not recorded")
-    if not isinstance(record.get("seed"), int):
-        found.append("its seed is not recorded")
-    if not data["name"]:
+    if not data.name:
         found.append("its data has no name (train on a data set, a folder or a file)")
-    if not data.get("license"):
+    if not data.license:
         found.append(f"the license of its data ({name}) is not known (--data-license)")
     if not results(record):
-        found.append(f"it has no metrics (measure some: 'genzoo eval {weights} --data {data['name'] or 'DATA'} --out "
+        found.append(f"it has no metrics (measure some: 'genzoo eval {weights} --data {data.name or 'DATA'} --out "
                      "eval.json', and give --metrics eval.json)")  # fmt: skip
     return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Report, Result, differences
+from genzoo.core.record import TrainingRecord
 from genzoo.core.storage.card import results
 from genzoo.registry import the_registry
 
@@ -47,11 +48,11 @@ class Compared:
         return {**found, "now": None if self.now is None else self.now.to_dict()}
 
 
-def training_data(record: Mapping[str, Any], source: Any = None) -> Data:
+def training_data(record: TrainingRecord, source: Any = None) -> Data:
     """Open the data that a record says a model was trained on, all of its training split.
 
     Args:
-        record: what ``training.json`` holds.
+        record: of the run.
         source: where it is, if it is no data set of the zoo; anything that `genzoo.load_data` takes.
 
     Raises:
@@ -59,11 +60,11 @@ def training_data(record: Mapping[str, Any], source: Any = None) -> Data:
     """
     from genzoo.registry.verbs.load import load_data
 
-    options = dict(record.get("called with", {}).get("data", {}))
+    options = dict(record.called.data)
     return load_data(source_of(record, source), options=options)
 
 
-def source_of(record: Mapping[str, Any], source: Any = None) -> Any:
+def source_of(record: TrainingRecord, source: Any = None) -> Any:
     """What to open: what was given, or the data set that a record names.
 
     Raises:
@@ -71,15 +72,15 @@ def source_of(record: Mapping[str, Any], source: Any = None) -> Any:
     """
     if source is not None:
         return source
-    called, name = record.get("called with", {}), record["data"]["name"]
-    said = called.get("source", name) or name
+    name = record.data.name
+    said = record.called.source or name
     if said.rpartition(":")[2] not in {e.name for e in the_registry().entries("dataset")}:
         what = f"{name!r}, which is no data set of the zoo or its plugins here" if name else "data without a name"
         raise UsageError(f"it was trained on {what}: say where that is with --source, or install its plugin")
     return said
 
 
-def split_of(config: Config, record: Mapping[str, Any], source: Any = None) -> tuple[Data, Data | None]:
+def split_of(config: Config, record: TrainingRecord, source: Any = None) -> tuple[Data, Data | None]:
     """The data that a model was trained on, and what was held out of it, checked against the recorded fingerprint.
 
     Raises:
@@ -88,16 +89,16 @@ def split_of(config: Config, record: Mapping[str, Any], source: Any = None) -> t
     from genzoo.registry.verbs.fit import _split
 
     data = training_data(record, source)
-    train, held_out = _split(data, config, record["seed"])
-    said = record["data"]
-    if len(train) != said["observations"]:
+    train, held_out = _split(data, config, record.seed)
+    said = record.data
+    if len(train) != said.observations:
         raise GenzooError(
-            f"this is not the data that it was trained on: {len(train):,} observations, not {said['observations']:,}"
+            f"this is not the data that it was trained on: {len(train):,} observations, not {said.observations:,}"
         )
-    if train.fingerprint() != said["fingerprint"]:
+    if train.fingerprint() != said.fingerprint:
         raise GenzooError(
             f"this is not the data that it was trained on: fingerprint {train.fingerprint()[:12]}…, "
-            f"not {str(said['fingerprint'])[:12]}…"
+            f"not {said.fingerprint[:12]}…"
         )
     return train, held_out
 
@@ -105,7 +106,7 @@ def split_of(config: Config, record: Mapping[str, Any], source: Any = None) -> t
 def measure_again(
     model: Model,
     config: Config,
-    record: Mapping[str, Any],
+    record: TrainingRecord,
     *,
     rule: Rule,
     source: Any = None,
@@ -117,7 +118,7 @@ def measure_again(
     Args:
         model: which is measured.
         config: of the model that the record is of.
-        record: what ``training.json`` holds.
+        record: of the run.
         rule: ``inside``: the number must lie in the recorded interval (the same weights); ``overlap``: both intervals
             must have a point in common (a training that was repeated).
         source: the data, if it is no data set of the zoo.
@@ -165,13 +166,13 @@ def _close(a: float, b: float, share: float) -> bool:
     return abs(a - b) <= share * max(abs(a), abs(b))
 
 
-def _report(record: Mapping[str, Any]) -> Report:
-    said = record.get("evaluation")
+def _report(record: TrainingRecord) -> Report:
+    said = record.evaluation
     return Report.from_dict(said) if said else Report("")
 
 
 def _evaluated(
-    model: Model, record: Mapping[str, Any], rule: Rule, source: Any, device: str, progress: bool
+    model: Model, record: TrainingRecord, rule: Rule, source: Any, device: str, progress: bool
 ) -> Iterator[Compared]:
     """The metrics of an evaluation; those that were measured alike are measured together."""
     from genzoo.registry.verbs.evaluate import evaluate
@@ -209,13 +210,13 @@ def _evaluated(
                 yield Compared(result.metric, result, None, False, why)
 
 
-def _reference(record: Mapping[str, Any], about: Mapping[str, Any], source: Any) -> Data:
+def _reference(record: TrainingRecord, about: Mapping[str, Any], source: Any) -> Data:
     """The data of an evaluation: with the options of training if that gives what it was, else with none."""
     from genzoo.registry.verbs.load import load_data
 
     name, split = about.get("data"), about.get("split", "test")
-    where: Any = source_of(record, source) if source is not None or name == record["data"]["name"] else name
-    options = dict(record.get("called with", {}).get("data", {}))
+    where: Any = source_of(record, source) if source is not None or name == record.data.name else name
+    options = dict(record.called.data)
     data = load_data(where, split=split, options=options)
     if options and data.fingerprint() != about.get("fingerprint"):
         with_none = load_data(where, split=split)
@@ -223,7 +224,7 @@ def _reference(record: Mapping[str, Any], about: Mapping[str, Any], source: Any)
     return data
 
 
-def _training(record: Mapping[str, Any], source: Any, data: Data) -> Any:
+def _training(record: TrainingRecord, source: Any, data: Data) -> Any:
     """The training split for metrics that need one."""
     where = source_of(record, source)
     return where if isinstance(where, (str, os.PathLike)) else data
@@ -241,7 +242,7 @@ def _options(members: list[Result]) -> dict[str, str]:
     return found
 
 
-def _at_the_end(model: Model, config: Config, record: Mapping[str, Any], source: Any) -> tuple[dict[str, float], str]:
+def _at_the_end(model: Model, config: Config, record: TrainingRecord, source: Any) -> tuple[dict[str, float], str]:
     """What training noted at its end: held-out loss and active units; and why there is nothing, if so."""
     from genzoo.core.training.saving import final_metrics
     from genzoo.core.training.trainer import Trainer
@@ -249,10 +250,10 @@ def _at_the_end(model: Model, config: Config, record: Mapping[str, Any], source:
 
     try:
         train, held_out = split_of(config, record, source)
-        objective, nets = initialize(config, record["seed"])
+        objective, nets = initialize(config, record.seed)
         nets.model.load_state_dict(model.state_dict())
         options = replace(config.train, average=0.0)
-        trainer = Trainer(objective, nets, train, options, held_out=held_out, seed=record["seed"])
+        trainer = Trainer(objective, nets, train, options, held_out=held_out, seed=record.seed)
         if nets.critics:
             return {}, "it takes critics to measure it, which weights do not keep"
         trainer.step = 1

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from genzoo.core.arguments import checked
 from genzoo.core.config import LISTS, Config
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage.files import given_path, sha256
-from genzoo.core.storage.fingerprint import KEY, compare, hardware
+from genzoo.core.storage.fingerprint import compare, hardware
 from genzoo.core.storage.weights import TENSORS, read_config
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.weights import resolve
 from genzoo.registry.weights.remeasure import Compared, measure_again, source_of, split_of
-from genzoo.registry.weights.verify import read_record, version_differences
+from genzoo.registry.weights.verify import version_differences
 
 if TYPE_CHECKING:
     from genzoo.registry.verbs.fit import Run
@@ -34,7 +35,7 @@ class Plan:
         weights: the name that was given.
         folder: where they are.
         config: how they were made.
-        record: their ``training.json``.
+        record: of the run.
         arguments: of `genzoo.fit`, by name.
         differences: what is not as it was: versions, hardware, threads.
     """
@@ -42,7 +43,7 @@ class Plan:
     weights: str
     folder: Path
     config: Config
-    record: Mapping[str, Any]
+    record: TrainingRecord
     arguments: Mapping[str, Any]
     differences: tuple[str, ...]
 
@@ -114,8 +115,8 @@ def plan(
     if record is None:
         raise GenzooError(f"{weights} cannot be reproduced: nobody recorded how it was trained (training.json)")
     options = _options(config)
-    called = record.get("called with", {})
-    of_data = {f"data.{k}": v for k, v in called.get("data", {}).items()}
+    called = record.called
+    of_data = {f"data.{k}": v for k, v in called.data.items()}
     recipe = config.recipe if any(e.name == config.recipe for e in the_registry().entries("recipe")) else None
     differences = version_differences(config)
     try:
@@ -131,7 +132,7 @@ def plan(
         )
     data = source_of(record, source)
     split_of(config, record, source)  # the wrong data shows before training, not after
-    then = record.get("hardware", {})
+    then = record.hardware
     kind = then.get("device") if device == "auto" else device
     try:
         where = pick_device(str(kind or "auto"))
@@ -141,11 +142,11 @@ def plan(
         where = pick_device("auto")
     said = then.get("threads")
     threads = threads or (said if type(said) is int and 1 <= said <= 4096 else None)
-    start = called.get("init") if init is None else os.fspath(init)
+    start = called.init if init is None else os.fspath(init)
     arguments = {
-        "recipe": recipe, "data": data, "options": {**options, **of_data}, "seed": record["seed"],
-        "precision": called.get("precision", "float32"), "compile": called.get("compile") is True,
-        "on_nan": called.get("on_nan", "stop"), "threads": threads, "device": where.type, "init": start,
+        "recipe": recipe, "data": data, "options": {**options, **of_data}, "seed": record.seed,
+        "precision": called.precision, "compile": called.compile,
+        "on_nan": called.on_nan, "threads": threads, "device": where.type, "init": start,
     }  # fmt: skip
     differences += _elsewhere(record, {**hardware(where), **({"threads": threads} if threads else {})})
     return Plan(os.fspath(weights), found.folder, config, record, arguments, tuple(differences))
@@ -193,7 +194,7 @@ def reproduce(
     todo = plan(weights, source=source, init=init, threads=threads, device=device)
     if on_plan is not None:
         on_plan(todo)
-    target = todo.record["steps"]  # fewer than the run had where these are its best weights
+    target = todo.record.steps  # fewer than the run had where these are its best weights
     until = target if steps is None else min(steps, target)
 
     def start(trainer: Trainer, config: Config) -> None:
@@ -211,7 +212,7 @@ def reproduce(
                             todo.differences)  # fmt: skip
     model = load(path, device=run.model.device, verbose=False)
     same = sha256(path / TENSORS) == sha256(todo.folder / TENSORS)
-    verdict = compare(todo.record[KEY], model)[0].verdict if todo.record.get(KEY) is not None else ""
+    verdict = compare(todo.record.fingerprint, model)[0].verdict if todo.record.fingerprint is not None else ""
     compared = tuple(measure_again(
         model, todo.config, todo.record, rule="overlap", source=source, device=todo.arguments["device"],
         progress=bool(progress),
@@ -246,18 +247,17 @@ def _options(config: Config) -> dict[str, Any]:
     return found
 
 
-def _elsewhere(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _elsewhere(record: TrainingRecord, now: Mapping[str, Any]) -> list[str]:
     """What computes differently from what did: then the same bytes cannot be expected."""
-    then = record.get("hardware", {})
+    then = record.hardware
     found = [f"{k} {v}, not {then[k]}" for k, v in now.items() if k in then and then[k] != v]
-    called = record.get("called with", {})
-    processes = called.get("processes", 1)
-    return found + ([f"one process, not {processes}"] if processes not in (1, None) else [])
+    processes = record.called.processes
+    return found + ([f"one process, not {processes}"] if processes != 1 else [])
 
 
-def _curve(record: Mapping[str, Any], run: Run) -> float | None:
+def _curve(record: TrainingRecord, run: Run) -> float | None:
     """How far the losses on the way are apart, relatively, at worst."""
-    then = {r["step"]: r for r in record.get("curves", []) if isinstance(r, dict) and "step" in r}
+    then = {r["step"]: r for r in record.curves if isinstance(r, dict) and "step" in r}
     pairs = [
         (then[r["step"]][k], v)
         for r in run.history

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError
+from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage.files import MANIFEST
-from genzoo.core.storage.strict import one_line, parse_json, read_plain
+from genzoo.core.storage.strict import one_line
 from genzoo.registry import the_registry
 from genzoo.registry.weights import Located, resolve
-from genzoo.registry.weights.layout import LIMITS, RECORD, check
+from genzoo.registry.weights.layout import RECORD, check
 
 if TYPE_CHECKING:
     from genzoo.core.config import Config
@@ -230,41 +231,10 @@ def _tensors(found: Located, config: Config) -> tuple[Model, Check]:
     return model, Check("tensors", "good", text)
 
 
-def read_record(folder: Path, within: Path | None = None) -> dict[str, Any] | None:
-    """A weights folder's ``training.json``, with the types that everything here goes by; None if it has none.
+def _fingerprint(model: Model, record: TrainingRecord | None) -> Iterator[Check]:
+    from genzoo.core.storage.fingerprint import NEAR, compare, hardware
 
-    Raises:
-        GenzooError: if it makes no sense.
-    """
-    path = folder / RECORD
-    try:
-        record = parse_json(read_plain(path, LIMITS[RECORD], within))
-        data, called = record["data"], record.get("called with", {})
-        good = isinstance(data["name"], str) and isinstance(data.get("fingerprint", ""), str)
-        good = good and type(data["observations"]) is int and type(record["seed"]) is int
-        good = good and type(record["steps"]) is int and type(record["of"]) is int
-        good = good and isinstance(called, dict) and isinstance(called.get("data", {}), dict)
-        good = good and isinstance(called.get("source", ""), str) and isinstance(record.get("metrics", {}), dict)
-        good = good and isinstance(record.get("hardware", {}), dict) and isinstance(record.get("curves", []), list)
-        evaluation = record.get("evaluation") or {}
-        good = good and isinstance(evaluation, dict) and isinstance(evaluation.get("record", {}), dict)
-        if not good:
-            raise TypeError
-    except FileNotFoundError:
-        return None
-    except OSError as e:
-        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
-    except GenzooError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise GenzooError(f"{path} is no training record") from None
-    return dict(record)
-
-
-def _fingerprint(model: Model, record: Mapping[str, Any] | None) -> Iterator[Check]:
-    from genzoo.core.storage.fingerprint import KEY, NEAR, compare, hardware
-
-    recorded = (record or {}).get(KEY)
+    recorded = None if record is None else record.fingerprint
     if recorded is None:
         yield Check("samples", "unknown", "no fingerprint was recorded when these weights were written")
         return
@@ -287,7 +257,7 @@ def _fingerprint(model: Model, record: Mapping[str, Any] | None) -> Iterator[Che
         yield Check(one.what, "bad" if one.verdict == "different" else "good", text, found)
 
 
-def _data(config: Config, record: Mapping[str, Any] | None, source: Any) -> Check:
+def _data(config: Config, record: TrainingRecord | None, source: Any) -> Check:
     from genzoo.registry.weights.remeasure import split_of
 
     if record is None:
@@ -297,7 +267,7 @@ def _data(config: Config, record: Mapping[str, Any] | None, source: Any) -> Chec
     except GenzooError as e:
         return Check("data", "bad", str(e))  # that it is asked for and not here is no success either
     held = f", {len(held_out):,} held out" if held_out is not None else ""
-    return Check("data", "good", f"{record['data']['name']}: the same {len(train):,} observations{held}, by sha256")
+    return Check("data", "good", f"{record.data.name}: the same {len(train):,} observations{held}, by sha256")
 
 
 def _metric(one: Compared) -> Check:
@@ -305,4 +275,4 @@ def _metric(one: Compared) -> Check:
     return Check(one.metric, verdict, one.why, {"comparison": one.to_dict()})
 
 
-__all__ = ["Check", "Verification", "read_record", "verify", "version_differences"]
+__all__ = ["Check", "Verification", "verify", "version_differences"]

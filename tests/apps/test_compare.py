@@ -20,6 +20,7 @@ from PIL import Image
 
 import genzoo
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
+from genzoo.core.record import TrainingRecord
 from genzoo.plugins.apps.compare.candidates import Candidate
 from genzoo.plugins.apps.compare.compare import Compared, comparison_path
 from genzoo.plugins.apps.compare.comparison import Comparison, differing, distinct, protocol_words
@@ -120,11 +121,10 @@ def test_nothing_breaks_out_of_the_page() -> None:
     absent = (Absent("x", NASTY), Absent(NASTY + "y", "there is none"))
     a = Report(NASTY, (r, shares), absent, {"data": NASTY, "split": NASTY, "genzoo": NASTY})
     found = Comparison.of([a, a], [NASTY, NASTY + "2"])
-    record = {k: NASTY for k in ("steps", "of", "seconds", "seed", "recipe")} | {
-        "data": {"name": NASTY, "observations": NASTY}
-    }
+    plain = {"recipe": NASTY, "data": {"name": NASTY, "observations": 3}, "seed": 1, "steps": 2, "of": 3}
+    record = TrainingRecord.from_dict(plain | {"hardware": {"name": NASTY, "threads": NASTY}})
     log = ({"step": 1, NASTY: 1.0}, {"step": 2, NASTY: 2.0})
-    made = History(record=record | {"hardware": {"name": NASTY, "threads": NASTY}}, log=log)
+    made = History(record=record, log=log)
     sides = tuple(Candidate(n, NASTY, history=made) for n in found.names)
     read = Reader(page(Compared(found.names, found.reports, found.rows, sides), title=NASTY))
     assert read.all("script") == []

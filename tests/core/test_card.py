@@ -10,6 +10,7 @@ import yaml
 
 import genzoo
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
+from genzoo.core.record import TrainingRecord
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.card import card, metadata, results
 
@@ -19,7 +20,7 @@ def config(recipe: str = "wgan-gp", **options: Any):
     return genzoo.create(recipe, spec, options={"generator.width": 8, **options}).config
 
 
-def record(**more: Any) -> dict[str, Any]:
+def plain(**more: Any) -> dict[str, Any]:
     data = {"name": "letters", "license": "MIT", "observations": 1000, "held_out": 50, "fingerprint": "ab" * 32}
     return {
         "recipe": "wgan-gp", "data": data, "seed": 7, "steps": 200, "of": 200, "seen": 12800, "seconds": 61.0,
@@ -27,6 +28,10 @@ def record(**more: Any) -> dict[str, Any]:
         "parameters": 12345, "metrics": {}, "about": {"paper": "arXiv:1704.00028", "summary": "a penalty", "tags": []},
         **more,
     }  # fmt: skip
+
+
+def record(**more: Any) -> TrainingRecord:
+    return TrainingRecord.from_dict(plain(**more))
 
 
 def head(text: str) -> dict[str, Any]:
@@ -116,9 +121,7 @@ def test_metrics_with_counts_intervals_and_those_that_are_absent() -> None:
 
 @pytest.mark.parametrize("name", ["no", "1.5", "a: b", "# x", "naïve – 字", "'", '"', "- x", "x\ny"])
 def test_odd_names_stay_names(name: str) -> None:
-    told = record()
-    told["data"]["name"] = name
-    found = head(card(config(), told, license="mit"))
+    found = head(card(config(), record(data=plain()["data"] | {"name": name}), license="mit"))
     assert found["datasets"] == [name]
 
 

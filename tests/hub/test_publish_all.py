@@ -33,7 +33,7 @@ def shelf(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
     registry = Registry.discover(plugins=False)
     assert registry.add(Own(), "own", "genzoo", "0.1.0").error is None
-    for module in ("genzoo.registry.registry", "genzoo.registry.weights.push", "genzoo.registry.verbs.load"):
+    for module in ("genzoo.registry.registry", "genzoo.registry.weights.push", "genzoo.registry.verbs.load", "genzoo.registry.weights.locate"):
         monkeypatch.setattr(import_module(module), "the_registry", lambda: registry)
     return home
 

@@ -18,9 +18,10 @@ from PIL import Image
 import genzoo
 from genzoo.core import text
 from genzoo.core.pictures.drawing import Drawing, Words
+from genzoo.core.record import TrainingRecord
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.card import card
-from genzoo.plugins.apps.compare.html import visible
+from genzoo.core.templates import render
 
 # An escape sequence, a carriage return, a right-to-left override, a zero-width space, quotes of all kinds, markup.
 NASTY = "x\x1b[31m\r\u202ey\u200b'\"`\\ $(z) <b>**[l](http://e)** | ![i](j) &lt; _k_"
@@ -96,7 +97,7 @@ def nasty_card() -> str:
             "results": [], "absent": [{"metric": NASTY, "reason": NASTY}],
         },
     }  # fmt: skip
-    return card(config, record, picture="samples.png", name=NASTY, license=NASTY)
+    return card(config, TrainingRecord.from_dict(record), picture="samples.png", name=NASTY, license=NASTY)
 
 
 def test_a_card() -> None:
@@ -120,8 +121,9 @@ def test_a_card() -> None:
             assert {w for w in said if "\x1b" in w} <= {NASTY, f"{NASTY}=={NASTY}"}
 
 
-def test_a_page_and_a_drawing() -> None:
-    page = Tags(f'<p title="{visible(NASTY)}">{visible(NASTY)}</p>')
+def test_a_page_and_a_drawing(tmp_path: Path) -> None:
+    (tmp_path / "x.html.j2").write_text('<p title="{{ text }}">{{ text }}</p>')
+    page = Tags(render(tmp_path / "x.html.j2", {"text": NASTY}))
     assert page.tags == ["p"]
     assert calm(page.said)
     drawn = Drawing(100, 100, [Words((1, 1), NASTY)]).svg(title=NASTY, themed=True)

@@ -71,36 +71,27 @@ def classes(names: Sequence[str], shares: Sequence[Shares | str]) -> dict[str, A
 def _facts(side: Candidate) -> dict[str, str]:
     """What is known of how one was made."""
     history, model = side.history, side.model
-    record: Mapping[str, Any] = history.record
+    record = history.record
     facts: dict[str, str] = {"Source": side.source}
     if history.config is not None:
         facts["Recipe"] = history.config.recipe
         facts["Made of"] = ", ".join(f"{kind} {part.name}" for kind, part in history.config.components())
     if model is not None:
         facts["Parameters"] = f"{sum(p.numel() for p in model.parameters()):,}"
-    data = record.get("data")
-    if isinstance(data, Mapping):
-        facts["Trained on"] = f"{data.get('name') or 'unnamed data'}, {_count(data.get('observations'))} observations"
-    if "steps" in record:
-        of = record.get("of", record["steps"])
-        facts["Steps"] = _count(record["steps"]) + (f" of {_count(of)}: not finished" if of != record["steps"] else "")
-    if isinstance(record.get("seconds"), (int, float)):
-        facts["Time"] = duration_text(float(record["seconds"]))
-    hardware = record.get("hardware")
-    if isinstance(hardware, Mapping):
-        words = [
-            hardware.get("name") or hardware.get("device"),
-            f"{hardware['threads']} threads" if "threads" in hardware else "",
-        ]
-        facts["On"] = ", ".join(str(w) for w in words if w)
-    if "seed" in record:
-        facts["Seed of training"] = str(record["seed"])
+    if record is None:
+        return facts
+    facts["Trained on"] = f"{record.data.name or 'unnamed data'}, {record.data.observations:,} observations"
+    facts["Steps"] = f"{record.steps:,}" + (f" of {record.of:,}: not finished" if record.of != record.steps else "")
+    if record.seconds is not None:
+        facts["Time"] = duration_text(float(record.seconds))
+    machine = record.hardware
+    words = [
+        machine.get("name") or machine.get("device"),
+        f"{machine['threads']} threads" if "threads" in machine else "",
+    ]
+    facts |= {"On": ", ".join(str(w) for w in words if w)} if any(words) else {}
+    facts["Seed of training"] = str(record.seed)
     return facts
-
-
-def _count(number: object) -> str:
-    """A number of things; whatever else a stranger's record holds is shown as it is."""
-    return f"{number:,}" if isinstance(number, int) else "unknown" if number is None else str(number)
 
 
 def _option(options: Mapping[str, Any], key: str) -> tuple[str, bool]:

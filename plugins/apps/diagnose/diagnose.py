@@ -18,6 +18,7 @@ from genzoo.core.evaluation.evidence import Extractor, shown, stored
 from genzoo.core.model import Model
 from genzoo.core.pictures.charts import curves
 from genzoo.core.pictures.grids import save
+from genzoo.core.record import CallRecord, TrainingRecord
 from genzoo.core.storage.files import MANIFEST, given_path, write_json
 from genzoo.core.storage.strict import one_line
 from genzoo.core.training.runs import checkpoints, from_newest, read_checkpoint
@@ -185,26 +186,28 @@ def _open(subject: Any, device: torch.device) -> _Subject:
     return _Subject(model, history, os.fspath(subject), stopped)
 
 
-def _record_of(checkpoint: Path) -> dict[str, Any]:
+def _record_of(checkpoint: Path) -> TrainingRecord:
     """What a checkpoint knows of how its run was called, as the record of a finished run would say it."""
-    plain = read_checkpoint(checkpoint)[3]
-    return {"called with": plain.get("record", {}), "seed": plain.get("seed", 0)}
+    config, _, _, plain = read_checkpoint(checkpoint)
+    data = {"name": config.data.name, "observations": 0}
+    about = {"recipe": config.recipe, "data": data, "seed": plain["seed"], "called with": plain["record"]}
+    return TrainingRecord.from_dict({**about, "steps": plain["step"], "of": plain["steps"]})
 
 
 def _origin(registry: Registry, history: History, data: Any, options: Mapping[str, Any] | None) -> _Origin | str:
     """What the model was trained on, or why that is not known."""
-    called = history.record.get("called with", {})
-    of_data = dict(options if options is not None else called.get("data", {}))
+    called = CallRecord() if history.record is None else history.record.called
+    of_data = dict(options if options is not None else called.data)
     source, note = data, ""
     if source is None:
-        source = called.get("source", "")
+        source = called.source
         names = {e.name for e in registry.entries("dataset")}
         if not source or source.rpartition(":")[2] not in names:
             about = f"it was trained on {source}" if source else "there is no record of what it was trained on"
             return f"{about}: name the data with --data"
     opened = open_data(registry, source, of_data, split="train")
     training, held_out = opened, None
-    if history.config is not None and "data" in history.record:
+    if history.config is not None and history.record is not None and history.record.data.fingerprint:
         try:
             training, held_out = split_of(history.config, history.record, opened)
         except GenzooError as e:
@@ -275,7 +278,7 @@ def _sampled(
 
 def _recorded_collapse(opened: _Subject, why: str) -> Verdict:
     """What the record of a run tells of its codes, where the data are not there to encode."""
-    name, metrics = "posterior-collapse", opened.history.record.get("metrics", {})
+    name, metrics = "posterior-collapse", opened.history.record.metrics if opened.history.record else {}
     if opened.model.encoder is None:
         return Verdict(name, "healthy", "The model has no encoder whose code could be ignored.")
     active = metrics.get("active units") if isinstance(metrics, Mapping) else None
