@@ -33,8 +33,8 @@ def shelf(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
     registry = Registry.discover(plugins=False)
     assert registry.add(Own(), "own", "genzoo", "0.1.0").error is None
-    for module in ("genzoo.registry.registry", "genzoo.registry.weights.push", "genzoo.registry.verbs.load", "genzoo.registry.weights.locate"):
-        monkeypatch.setattr(import_module(module), "the_registry", lambda: registry)
+    for module in ("registry", "weights.push", "weights.locate", "verbs.load"):
+        monkeypatch.setattr(import_module(f"genzoo.registry.{module}"), "the_registry", lambda: registry)
     return home
 
 
