@@ -70,6 +70,7 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
             head = plan.posterior(latent)
         else:
             head = make("posterior", PosteriorHead, latent) if "posterior" in config.parts else NormalHead(latent)
+        head.prepare(generator)
         encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition))
     prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else NormalPrior(latent)
     model = Model(spec, latent, generator, likelihood, encoder, head, prior=prior, classes=classes,

@@ -16,6 +16,7 @@ from genzoo.core.spec import Latent
 
 if TYPE_CHECKING:
     from genzoo.core.model import Model
+    from genzoo.core.networks import Generator
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -139,6 +140,9 @@ class PosteriorHead(nn.Module, ABC):
         self.latent = latent
         self.options = options if options is not None else type(self).Options()
         self.of: tuple[Model, ...] = ()
+
+    def prepare(self, generator: Generator) -> None:
+        """Be told of the generator before the encoder is built; raises UsageError if they do not go together."""
 
     def attach(self, model: Model) -> None:
         """Become a part of a model; raises UsageError if its other parts do not go with this one."""

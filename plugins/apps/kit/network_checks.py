@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
-from genzoo.core.spec import DataSpec
+from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import CLASSES, Case, Setting, attempt, gap, labels, said, seeded, shake, shape_text
 from genzoo.plugins.apps.kit.dispatch_checks import all_on_meta, dtypes_of, elsewhere, no_doubles
@@ -27,15 +27,16 @@ def ports(case: Case, spec: DataSpec, classes: int, *, wide: bool = False, apart
     kind = case.entry.kind
     if kind == "generator":
         out = (2 * spec.shape[0], *spec.shape[1:]) if wide else spec.shape
-        return Ports((code_size(case),), out, classes)
+        return Ports(code_shape(case, spec), out, classes)
     if kind == "encoder":
         return Ports(spec.shape, ((3 if wide else 2) * LATENT,), classes)
     return Ports(spec.shape, (3 if wide else 1,), classes, apart)
 
 
-def code_size(case: Case) -> int:
-    """Numbers in a code that a generator is given."""
-    return 0 if case.cls.codeless else LATENT
+def code_shape(case: Case, spec: DataSpec) -> tuple[int, ...]:
+    """The shape of a code that a generator is given."""
+    shape: tuple[int, ...] = case.cls.code_shape(spec, Latent(LATENT), case.cls.Options())
+    return (0,) if case.cls.codeless else shape
 
 
 def built(case: Case, to: Ports, options: Any = None, seed: int = 0) -> Network:
@@ -73,7 +74,7 @@ def some(case: Case) -> list[tuple[Setting, Ports]]:
 def given(case: Case, setting: Setting, n: int, seed: int = 3) -> tuple[Tensor, Tensor | None]:
     """An input batch and its labels."""
     if case.entry.kind == "generator":
-        x = torch.randn(n, code_size(case), generator=torch.Generator().manual_seed(seed))
+        x = torch.randn(n, *code_shape(case, setting.spec), generator=torch.Generator().manual_seed(seed))
     else:
         x = cases.observations(setting.spec, n, seed)
     return x, labels(n, setting.classes)
