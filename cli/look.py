@@ -131,7 +131,7 @@ def show_entry(
     for version in e.get("versions", []) if e["kind"] == "weights" else []:
         _version(version, e["data"]["default"])
     if e["options"]:
-        prefix = TABLE[e["kind"]].prefix.replace("*", e["name"])
+        prefix = TABLE[e["kind"]].group.replace("*", e["name"])
         prefix += "." if prefix else ""
         on = f" on {e['on']['data'] or e['on']['modality'] + ' data'}" if "on" in e else ""
         say(f"\n  options{on} (--set NAME=VALUE):")

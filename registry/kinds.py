@@ -5,11 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from genzoo.core.parts import KINDS as OF_ONE
-from genzoo.core.parts import LISTS as OF_MANY
-
-SINGLE, LISTS = OF_ONE, OF_MANY  # kinds that a composition has one of at most, and any number of
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -22,7 +17,8 @@ class Kind:
         methods: what an author writes of that class.
         target: what an entry names: a ``class``, a ``folder`` beside a module, ``any`` object, or ``nothing``.
         options: whether its classes have ``Options``.
-        prefix: what its options are set by, ``prefix.NAME``; ``*`` stands for the entry's name.
+        prefix: of its options, ``prefix.OPTION``, where it is no part; ``*`` stands for the entry's name.
+        part: whether a composition has ``one`` at most, or ``many``, or none.
         plain: whether it is registered by a name, a target and an `About` alone.
     """
 
@@ -33,17 +29,13 @@ class Kind:
     target: Literal["class", "folder", "any", "nothing"] = "class"
     options: bool = True
     prefix: str = ""
+    part: Literal["", "one", "many"] = ""
     plain: bool = True
 
     @property
-    def single(self) -> bool:
-        """Whether a composition has one at most."""
-        return self.name in SINGLE
-
-    @property
-    def listed(self) -> bool:
-        """Whether a composition has any number of them."""
-        return self.name in LISTS
+    def group(self) -> str:
+        """What stands before the names of its options; ``*`` for the entry's name, empty for none."""
+        return {"one": self.name, "many": f"{self.name}.*"}.get(self.part, self.prefix)
 
     @property
     def declared(self) -> bool:
@@ -56,21 +48,18 @@ TABLE = {
     for kind in (
         Kind("recipe", "objective, networks and options that train together", target="nothing", plain=False),
         Kind("objective", "what training minimizes", "genzoo.core.objective:Objective",
-             ("plan", "players", "draw", "loss", "after_step", "held_out"), prefix="objective", plain=False),
-        Kind("generator", "network from codes to data", "genzoo.core.networks:Generator", ("forward",),
-             prefix="generator"),
-        Kind("encoder", "network from data to codes", "genzoo.core.networks:Encoder", ("forward",), prefix="encoder"),
-        Kind("critic", "network that judges data", "genzoo.core.networks:Critic", ("forward",), prefix="critic"),
+             ("plan", "players", "draw", "loss", "after_step", "held_out"), part="one", plain=False),
+        Kind("generator", "network from codes to data", "genzoo.core.networks:Generator", ("forward",), part="one"),
+        Kind("encoder", "network from data to codes", "genzoo.core.networks:Encoder", ("forward",), part="one"),
+        Kind("critic", "network that judges data", "genzoo.core.networks:Critic", ("forward",), part="one"),
         Kind("likelihood", "distribution of data given the generator's output", "genzoo.core.likelihood:Likelihood",
-             ("check", "log_prob", "mean", "sample"), prefix="likelihood"),
-        Kind("posterior", "distribution of codes given data", "genzoo.core.posterior:PosteriorHead", ("forward",),
-             prefix="posterior"),
-        Kind("prior", "distribution of codes", "genzoo.core.prior:Prior", ("log_prob", "sample", "draw", "path"),
-             prefix="prior"),
+             ("check", "log_prob", "mean", "sample"), part="one"),
+        Kind("posterior", "distribution of codes given data", "genzoo.core.posterior:PosteriorHead", ("forward",), part="one"),
+        Kind("prior", "distribution of codes", "genzoo.core.prior:Prior", ("log_prob", "sample", "draw", "path"), part="one"),
         Kind("regularizer", "term beside an objective's loss", "genzoo.core.regularizer:Regularizer",
-             ("draw", "term", "after_step"), prefix="regularizer.*"),
+             ("draw", "term", "after_step"), part="many"),
         Kind("augmentation", "random view of data that critics see", "genzoo.core.augmentation:Augmentation",
-             ("forward", "after_step"), prefix="augmentation.*"),
+             ("forward", "after_step"), part="many"),
         Kind("modality", "kind of data", "genzoo.core.modality:Modality", ("read", "examples"), options=False),
         Kind("dataset", "data by name", "genzoo.core.data.dataset:DataSource", ("read",), prefix="data"),
         Kind("metric", "number that an evaluation measures", "genzoo.core.evaluation.evidence:Metric",
@@ -85,4 +74,6 @@ TABLE = {
     )
 }  # fmt: skip
 KINDS = tuple(TABLE)
+SINGLE = tuple(k for k in TABLE if TABLE[k].part == "one")  # as `genzoo.core.config` has them
+LISTS = tuple(k for k in TABLE if TABLE[k].part == "many")
 PARTS = (*SINGLE, *LISTS)  # what a composition is made of

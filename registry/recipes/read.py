@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from genzoo.core.config import KINDS, LISTS, TrainOptions
@@ -209,6 +208,8 @@ class _Reader:
 
     def needs(self, given: Any) -> None:
         """Say which distribution is not there, rather than which of its parts."""
+        from importlib.metadata import PackageNotFoundError, version
+
         for need in self.list("", "needs", given):
             name, _, wanted = need.partition(" ")
             try:

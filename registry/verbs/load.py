@@ -58,12 +58,14 @@ def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
         UsageError: if there is no such entry, data set or modality.
     """
     from genzoo.registry.recipes.inherit import settled
-    from genzoo.registry.recipes.read import is_file, read
 
     registry = the_registry()
-    entry, *others = (
-        [read(registry, name)] if is_file(name) else registry.find(name)
-    )  # a recipe comes before the objective of its name
+    if name.endswith(".toml"):
+        from genzoo.registry.recipes.read import read
+
+        entry, *others = [read(registry, name)]
+    else:
+        entry, *others = registry.find(name)  # a recipe comes before the objective of its name
     more: dict[str, Any] = {}
     chosen = entry
     if entry.kind == "weights":

@@ -7,10 +7,9 @@ import inspect
 
 import pytest
 
-from genzoo.core.config import KINDS as SINGLE
-from genzoo.core.config import LISTS
+from genzoo.core import config
 from genzoo.plugins.apps.kit.suite import CHECKS
-from genzoo.registry import KINDS, Registrar, declare, the_registry
+from genzoo.registry import KINDS, Registrar, declare, kinds, the_registry
 from genzoo.registry.discovery.doctor import unscanned
 from genzoo.registry.discovery.scan import of_file
 from genzoo.registry.discovery.source_code import locate
@@ -32,8 +31,7 @@ def test_a_kind_is_whole(kind):
 
 
 def test_parts_of_a_composition_are_kinds():
-    assert {k.name for k in TABLE.values() if k.single} == set(SINGLE)
-    assert {k.name for k in TABLE.values() if k.listed} == set(LISTS)
+    assert (kinds.SINGLE, kinds.LISTS) == (config.KINDS, config.LISTS)
     assert tuple(TABLE) == KINDS
 
 

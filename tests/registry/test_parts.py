@@ -96,7 +96,7 @@ def registry(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Reg
     assert record.error is None
     monkeypatch.setattr(shared, "_shared", [registry])
     assert registry.check_targets(list(record.entries)) == []
-    monkeypatch.setattr("genzoo.registry.recipes.read.version", lambda name: "1.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.0")
     return registry
 
 
