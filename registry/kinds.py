@@ -76,6 +76,6 @@ TABLE = {
     )
 }  # fmt: skip
 KINDS = tuple(TABLE)
-SINGLE = tuple(k for k in TABLE if TABLE[k].part == "one")  # as `genzoo.core.config` has them
+SINGLE = tuple(k for k in TABLE if TABLE[k].part == "one")  # as `genzoo.core.parts` has them
 LISTS = tuple(k for k in TABLE if TABLE[k].part == "many")
 PARTS = (*SINGLE, *LISTS)  # what a composition is made of
