@@ -115,7 +115,7 @@ def evaluate(
         if samples is not None:
             return samples[:count], None if asked is None else asked[:count]
         assert model is not None
-        return draw_samples(model, count, seed, noise, truncation, batch_size, progress, runtime)
+        return draw_samples(model, count, seed, noise, truncation, batch_size, progress, runtime, like=chosen)
 
     evidence = Evidence(
         chosen, draw, n_fake=count, model=model, asked=asked is not None or (model is not None and model.classes > 0),

@@ -126,15 +126,20 @@ def draw_samples(
     batch_size: int,
     progress: bool,
     runtime: Runtime | None = None,
+    like: Data | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Samples as they are kept, 8-bit for images, and the labels that they were asked to have.
 
-    All processes make them, and every one gets all.
+    All processes make them, and every one gets all. A model that is conditioned on numbers is told those of ``like``,
+    over and over, so that samples differ from data by what the model does and not by what it was asked.
     """
-    runtime = runtime or Runtime()
+    runtime, told = runtime or Runtime(), dict[str, Any]()
+    if model.conditions and like is not None and like.condition is not None:
+        told = like.take(torch.arange(n) % len(like)).told(model)
     own = model.sample_batches(
-        n, seed=seed, noise=noise, truncation=truncation, batch_size=batch_size, share=(runtime.rank, runtime.size)
-    )
+        n, seed=seed, noise=noise, truncation=truncation, batch_size=batch_size, share=(runtime.rank, runtime.size),
+        **told,
+    )  # fmt: skip
     kept = ((stored(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
     parts, labels = [], []
     with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1, leave=False) as bar:

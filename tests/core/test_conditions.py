@@ -188,6 +188,17 @@ def test_samples_are_functions_of_seed_and_number_also_without_conditions(game):
     torch.testing.assert_close(path[1, 2], model.decode(z[1:], [1], condition=in_units([1.0, 0.0]))[0])
 
 
+def test_samples_that_are_judged_were_asked_for_what_the_data_are(game):
+    from genzoo.registry.verbs.subjects import draw_samples
+
+    data = linear(30, classes=2)
+    model = game("vae", data.spec, conditional=True).nets.model
+    made, asked = draw_samples(model, 40, 3, False, None, 64, False, like=data)
+    again = torch.arange(40) % 30
+    assert asked.tolist() == data.y[again].tolist()
+    torch.testing.assert_close(made, model.sample(40, seed=3, labels=data.y[again], condition=data.condition[again]))
+
+
 @pytest.mark.parametrize("recipe", ["vae", "wgan-gp"])
 @pytest.mark.parametrize("memory", [None, 0])
 def test_a_run_with_conditions_is_saved_resumed_and_loaded(tmp_path, options, recipe, memory):
