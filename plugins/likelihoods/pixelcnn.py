@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Autoregressive
+from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
@@ -72,7 +73,7 @@ class PixelCNN(Autoregressive):
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
-        if len(spec.shape) != 3 or not spec.levels or spec.levels > 256:
+        if not of(spec).pixels or not spec.levels or spec.levels > 256:
             raise UsageError("the pixelcnn likelihood is for images of 2 to 256 levels, and this is not: use gaussian")
 
     @property

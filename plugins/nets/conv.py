@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genzoo.core.conditions import labels_of, numbers_of
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec, Latent
@@ -169,7 +170,7 @@ class ConvGenerator(Conv, Generator):
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
         """A grid of codes lies on the resolution that is nearest to the recipe's."""
-        square = [h for h, w in ladder(*spec.shape[1:])[1:] if h == w] if latent.grid and len(spec.shape) == 3 else []
+        square = [h for h, w in ladder(*spec.shape[1:])[1:] if h == w] if latent.grid and of(spec).pixels else []
         if not square:
             return latent.shape
         grid = min(square, key=lambda size: abs(size - latent.grid))

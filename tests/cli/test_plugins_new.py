@@ -106,7 +106,7 @@ def test_each_kind_alone_is_whole(tmp_path, kind, monkeypatch):
     assert all(e.summary and e.name.startswith("zz-thing") for e in record.entries)
     kinds = {e.kind for e in record.entries}
     expected = {"gan": {"objective", "recipe"}, "vae": {"objective", "recipe"}, "objective": {"objective", "recipe"},
-                "observer": set()}  # fmt: skip
+                "observer": set(), "modality": {"modality", "dataset"}}  # fmt: skip
     if kind == "all":
         assert kinds == {"objective", "recipe"} | (set(ALL) - {"gan", "vae"})
     else:

@@ -36,6 +36,10 @@ FILES: Mapping[str, tuple[str, str]] = {
         "genzoo train {short}-rae --data fashion-mini",
     ),
     "likelihood": ("likelihood `{short}-laplace`", "genzoo train vae --likelihood {short}-laplace --data ring8"),
+    "modality": (
+        "modality `{short}-series`: time series in CSV files, read, drawn and written",
+        "genzoo train vae --data waves.csv",
+    ),
     "dataset": ("data set `{short}-spirals`: two spirals in the plane", "genzoo train vae --data {short}-spirals"),
     "metric": ("metric `{short}-contrast`", "genzoo eval runs/first --data fashion-mini --metrics {short}-contrast"),
     "extractor": (
@@ -174,6 +178,9 @@ def _texts(names: dict[str, str], wanted: list[str], license: str, author: str) 
         "tests/test_conformance.py": "test_conformance.py",
     }  # fmt: skip
     paths |= {f"{package}/{kind}.py": f"{kind}.py" for kind in wanted}
+    if "modality" in wanted:
+        paths |= {f"{package}/{name}.py": f"{name}.py" for name in ("readings", "series")}
+        paths |= {"tests/test_series.py": "test_series.py"}
     if license != "none":
         paths["LICENSE"] = f"license-{license}"
     folder = Path(__file__).parent / "templates"

@@ -74,6 +74,16 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "bounded": "code_checks:bounded",
     },
     "prior": {**_CLASS, "drawn": "code_checks:drawn", "total": "code_checks:total"},
+    "modality": {
+        **_ALL,
+        "safe": "statics:safe",
+        "light": "modality_checks:light",
+        "forms": "modality_checks:forms",
+        "recorded": "modality_checks:recorded",
+        "shows": "modality_checks:shows",
+        "files": "modality_checks:files",
+        "builds": "modality_checks:builds",
+    },
     "dataset": {
         **_CLASS,
         "spec": "dataset_checks:spec",
