@@ -1,3 +1,3 @@
-"""The example package's own tests are run where it is installed: see test_plugin.py."""
+"""The example packages' own tests are run where they are installed: see test_plugin.py and test_series.py."""
 
-collect_ignore = ["genzoo-tiny/tests"]
+collect_ignore = ["genzoo-tiny/tests", "genzoo-series/tests"]

@@ -142,14 +142,14 @@ def test_it_is_drawn(home, ran):
 
     for name in ("new.png", "again.png", "walk.png", "vae/samples.png"):
         with Image.open(home / name) as image:
-            assert len(image.convert("RGB").getcolors(10**6)) > 3, name  # lines in two colours on paper
+            assert len(image.convert("RGB").getcolors(10**6)) >= 3, name  # lines in two colours on paper
     page = (home / "page.html").read_text()
     assert page.count("<svg") > 8
     assert "60 samples of vae, 10 in a row" in page
 
 
 def test_it_is_verified_and_exported(home, ran):
-    assert all(c["outcome"] == "ok" for c in json.loads(ran["verify"][1])["checks"]) or json.loads(ran["verify"][1])
+    assert ran["verify"][1].count("same bytes as recorded") == 2
     assert json.loads((home / "program" / "export.json").read_text())["data"]["modality"] == "series"
     card = (home / "vae" / "README.md").read_text()
     assert "time series of 2 channels (left, right) and 16 steps" in card
