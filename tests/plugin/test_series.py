@@ -48,7 +48,7 @@ ALL = {
     "eval csv": ("eval", "new.csv", "--data", "waves.csv", "--metrics", "series-autocorrelation", "--json"),
     "compare": ("compare", "vae", "gan", "--data", "waves.csv", "--html", "page.html"),
     "verify": ("verify", "vae", "--json"),
-    "export": ("export", "gan", "--out", "program", "--format", "pt2"),
+    "export": ("export", "gan", "--out", "program", "--format", "torch-export"),
     "traversal": ("plot", "traversal", "vae", "--out", "walk.png", "--data", "waves.csv"),
     "folder": ("sample", "vae", "--out", "pictures"),
     "wav": ("sample", "vae", "--out", "x.wav"),
