@@ -67,7 +67,7 @@ def describe(
         "seed": trainer.seed,
         "called with": trainer.record,
         "steps": trainer.step,
-        "of": trainer.steps,
+        "of": trainer.step if trainer.converged else trainer.steps,  # what `TrainOptions.patience` ended is whole
         "seen": trainer.seen,
         "seconds": round(trainer.seconds, 1),
         "hardware": {**hardware(trainer.device), "processes": trainer.runtime.size},

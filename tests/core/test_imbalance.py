@@ -1,12 +1,14 @@
 """Orders that visit classes by shares, and weights of classes: exact shares, and functions of seed and position."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
 
 import genzoo
 from genzoo.core.data import Data
+from genzoo.core.data.feed import Feed
 from genzoo.core.data.imbalance import ClassOrder, class_weights, order_of
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Loss
@@ -163,6 +165,20 @@ def test_an_unconditional_model_of_balanced_batches_learns_the_balanced_mean(gam
     assert means["uniform"][0] == pytest.approx(0.3, abs=0.2)
     assert means["balanced"][0] == pytest.approx(1.5, abs=0.2)
     assert means["balanced"][1] == pytest.approx(1.5, abs=0.1)
+
+
+def test_batches_of_imbalanced_pictures_have_exact_shares():
+    """A tenth as many of three of ten classes, in batches that workers read and in resident ones."""
+    data = genzoo.load_data("fashion-mini")
+    kept = [i for i, y in enumerate(data.y.tolist()) if y > 2 or i % 10 == 0]
+    some = data.take(kept[: len(kept) // 50 * 50])  # an epoch of whole batches
+    order = partial(order_of, "balanced", some, 5, False)
+    for memory in (None, 0):
+        with Feed(some, "cpu", 50, order=order, memory=memory, workers=0) as feed:
+            seen = torch.stack([torch.bincount(feed.at(i)[1], minlength=10) for i in range(20)])
+        assert (seen == 5).all()
+    natural = torch.bincount(some.y, minlength=10)
+    assert natural[:3].max() < natural[3:].min() / 5
 
 
 @pytest.mark.parametrize("memory", [None, 0])

@@ -1,5 +1,6 @@
 """What each player's optimizer is set to at each step, and when an update is left out."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -183,6 +184,8 @@ def test_patience_ends_a_run_with_its_best_model_and_resumes_exactly(tmp_path, t
     whole = run("whole")
     assert (whole.finished, whole.steps) == (True, 12)  # the best at 6, then three that are worse
     assert whole.metrics["held-out loss"] == 1
+    record = json.loads((tmp_path / "whole/training.json").read_text())
+    assert record["steps"] == record["of"] == 12
     best = kept[6]
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, best[name]), name
