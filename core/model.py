@@ -5,35 +5,26 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genzoo.core import arguments
-from genzoo.core.conditions import given, labels_of, repeated, told_of_samples
+from genzoo.core.conditions import given, labels_of, told_of_samples
 from genzoo.core.data import to_model, to_people
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.likelihood import Implicit, Likelihood
+from genzoo.core.joint import BLOCK, Joint, evaluating
 from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.modality import of
-from genzoo.core.networks import Encoder, Generator
-from genzoo.core.noise import generator as seeded
-from genzoo.core.posterior import Posterior, PosteriorHead
-from genzoo.core.prior import NormalPrior, Prior, straight
-from genzoo.core.spec import DataSpec, Latent
+from genzoo.core.prior import straight
 
 if TYPE_CHECKING:
-    from genzoo.core.config import Config
-
-_AHEAD = 2**17  # numbers of codes that are drawn at a time
-_BLOCK = 64  # codes are drawn in blocks of this many, so that sample i is the same for every batch size
-_CODES, _PIXELS, _POSTERIOR = -1, -2, -3  # streams of randomness: negative, since training counts steps there
+    pass
 
 
-class Model(nn.Module):
+class Model(Joint):
     """A generator and what gives it meaning: prior, likelihood, and perhaps an encoder.
 
     Methods without an underscore in the first group work in data units: images are floats in [0, 1]
@@ -47,121 +38,6 @@ class Model(nn.Module):
         conditions: how many numbers they are told beside or instead of the label; the spec names them.
         config: everything needed to rebuild the networks, None for a hand-made model.
     """
-
-    def __init__(
-        self,
-        spec: DataSpec,
-        latent: Latent,
-        generator: Generator,
-        likelihood: Likelihood,
-        encoder: Encoder | None = None,
-        head: PosteriorHead | None = None,
-        *,
-        prior: Prior | None = None,
-        classes: int = 0,
-        conditions: int = 0,
-        config: Config | None = None,
-    ) -> None:
-        super().__init__()
-        self.spec, self.latent, self.classes, self.config = spec, latent, classes, config
-        self.conditions = conditions
-        self.generator = generator
-        self.likelihood = likelihood
-        self.encoder = encoder
-        self.head = head
-        self.prior = prior if prior is not None else NormalPrior(latent)
-        self.prior.attach(self)
-        if head is not None:
-            head.attach(self)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are; the CPU, if there are none."""
-        return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device
-
-    @property
-    def exact(self) -> bool:
-        """Whether log p(x) needs no estimate, since there is no code: the likelihood gives it."""
-        return self.latent.size == 0 and self.encoder is None and not isinstance(self.likelihood, Implicit)
-
-    # In model space, differentiable: what objectives call.
-
-    def mean(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Expected observations in model space, ``(B, *spec.shape)``, for codes ``(B, *latent.shape)``."""
-        params: Tensor = self.generator(z, y)
-        return self.likelihood.mean(params)
-
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Posterior:
-        """q(z|x) for observations in model space."""
-        if self.encoder is None or self.head is None:
-            raise GenzooError(f"{self.called} has no encoder: it can sample and interpolate, but not encode")
-        q: Posterior = self.head(self.encoder(x, y))
-        q.y = y
-        return q.refined(lambda z: self._log_joint(z, x, y))
-
-    def closed(self, q: Posterior) -> bool:
-        """Whether a posterior's KL to the prior has a closed form: then `Posterior.kl` gives it by number."""
-        return bool(q.closed) and q.closed == self.prior.family
-
-    def code(self, q: Posterior, eps: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw a code from a posterior for each observation.
-
-        Args:
-            q: the posterior.
-            eps: standard normal noise, ``(B, *head.noise_shape)``.
-            y: labels ``(B,)``, or None.
-
-        Returns:
-            The codes ``(B, *latent.shape)``, and `kl` ``(B,)``.
-        """
-        if self.closed(q):
-            return q.sample(eps), q.kl().sum(1)
-        z, log_q = q.sample_with_log_prob(eps)
-        return z, self.kl(q, z, log_q, y)
-
-    def kl(self, q: Posterior, z: Tensor, log_q: Tensor, y: Tensor | None = None) -> Tensor:
-        """KL(q(z|x) ‖ p(z)) in nats, ``(B,)``: exact where it has a closed form, else log q - log p of a sample.
-
-        Args:
-            q: the posterior.
-            z: a sample of it, ``(B, *latent.shape)``.
-            log_q: its log density, ``(B,)``.
-            y: labels ``(B,)``, or None.
-        """
-        return q.kl().sum(1) if self.closed(q) else log_q - self.prior.log_prob(z, y)
-
-    def params(self, q: Posterior, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Data parameters ``(B, …)`` of codes ``(B, *latent.shape)`` that were just drawn from a posterior."""
-        found: Tensor = self.generator(z, y) if q.params is None else q.params
-        return found
-
-    def log_weights(self, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
-        """Importance weights log p(x, z) - log q(z|x) of K codes for each observation, in nats.
-
-        Their mean is the evidence lower bound; log 1/K Σ exp of them is the importance-weighted one.
-
-        Args:
-            x: observations in model space, ``(B, *spec.shape)``.
-            y: labels ``(B,)``, or None.
-            eps: standard normal noise, ``(K, B, *head.noise_shape)``.
-
-        Returns:
-            ``(K, B)``.
-        """
-        return self._weights(self.posterior(x, y), x, y, eps)
-
-    def _weights(self, q: Posterior, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
-        k, (z, log_q) = len(eps), q.sample_with_log_prob(eps)
-        params = self.params(q, z.flatten(0, 1), repeated(y, k))
-        log_x = self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.dim() - 1))).view(k, len(x))
-        return log_x + self.prior.log_prob(z, y) - log_q
-
-    def _log_joint(self, z: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
-        """Log p(x, z) of K codes ``(K B, *latent.shape)`` for each observation, ``(K B,)``."""
-        k = len(z) // len(x)
-        y = repeated(y, k)
-        log_x = self.likelihood.log_prob(self.generator(z, y), x.repeat(k, *[1] * (x.dim() - 1)))
-        return log_x + self.prior.log_prob(z, y)
 
     # In data units, without gradients.
 
@@ -221,10 +97,10 @@ class Model(nn.Module):
         if truncation is not None and not truncation > 0:
             raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
         every = told_of_samples(self, n, labels, condition, seed)
-        size = max(batch_size // _BLOCK, 1) * _BLOCK
+        size = max(batch_size // BLOCK, 1) * BLOCK
         starts = range(share[0] * size, n, share[1] * size)
         noise = noise or self.likelihood.sampled
-        with _evaluating(self):
+        with evaluating(self):
             for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation, every), strict=True):
                 y = None if every is None else every[start : start + len(z)].to(self.device)
                 with torch.no_grad():
@@ -235,52 +111,7 @@ class Model(nn.Module):
     @staticmethod
     def batches_of(n: int, batch_size: int = 256) -> int:
         """How many batches `sample_batches` makes of ``n`` observations: they hold whole blocks of codes."""
-        return math.ceil(n / (max(batch_size // _BLOCK, 1) * _BLOCK))
-
-    def _noisy(self, params: Tensor, start: int, seed: int) -> Tensor:
-        """Draw from the likelihood, always whole blocks, so that neither count nor batch size changes a draw."""
-        parts = []
-        for i in range(0, len(params), _BLOCK):
-            part = params[i : i + _BLOCK]
-            block = torch.cat([part, part[:1].expand(_BLOCK - len(part), *part.shape[1:])])
-            g = seeded(seed, _PIXELS, (start + i) // _BLOCK, device=self.device)
-            parts.append(self.likelihood.sample(block, g)[: len(part)])
-        return torch.cat(parts)
-
-    @torch.no_grad()
-    def codes(
-        self,
-        start: int,
-        count: int,
-        *,
-        seed: int = 0,
-        truncation: float | None = None,
-        labels: Tensor | None = None,
-    ) -> Tensor:
-        """Codes number ``start`` to ``start + count`` of a seed's endless sequence, ``(count, *latent.shape)``.
-
-        They are made of numbers drawn on the CPU, so that a seed means the same on every device. Labels ``(count,)``
-        matter to a prior that goes by them.
-        """
-        shape = self.prior.noise_shape
-        first, last = start // _BLOCK, (start + count - 1) // _BLOCK
-        parts = [torch.rand(_BLOCK, *shape, generator=seeded(seed, _CODES, b)) for b in range(first, last + 1)]
-        u = torch.cat(parts)[start - first * _BLOCK :][:count] if parts else torch.empty(0, *shape)
-        y = None if labels is None else labels.to(self.device)
-        return self.prior.sample(u, y, truncation=truncation).to(self.device)
-
-    def _codes_of(
-        self, starts: range, size: int, n: int, seed: int, truncation: float | None, labels: Tensor | None = None
-    ) -> Iterator[Tensor]:
-        """Codes of each batch, several drawn at once where they follow each other.
-
-        It is what a forward pass drives from the processor's caches that makes drawing slow, so it is done seldom.
-        """
-        several = max(_AHEAD // (size * max(self.latent.numbers, 1)), 1) if starts.step == size else 1
-        for first in starts[::several]:
-            count = min(several * size, n - first)
-            y = None if labels is None else labels[first : first + count]
-            yield from torch.split(self.codes(first, count, seed=seed, truncation=truncation, labels=y), size)
+        return math.ceil(n / (max(batch_size // BLOCK, 1) * BLOCK))
 
     @arguments.checked
     @torch.no_grad()
@@ -308,7 +139,7 @@ class Model(nn.Module):
             ``(N, *latent.shape)``.
         """
         codes = []
-        with _evaluating(self):
+        with evaluating(self):
             for start, xb, yb in self._batches(x, labels, condition, batch_size):
                 q = self.posterior(xb, yb)
                 if sample:
@@ -329,7 +160,7 @@ class Model(nn.Module):
     @torch.no_grad()
     def _decoded(self, z: Tensor, y: Tensor | None, batch_size: int) -> Tensor:
         out = []
-        with _evaluating(self):
+        with evaluating(self):
             for start in range(0, len(z), batch_size):
                 part = slice(start, start + batch_size)
                 yb = None if y is None else y[part].to(self.device)
@@ -449,7 +280,7 @@ class Model(nn.Module):
     ) -> Iterator[Tensor]:
         """Yield the weights that `log_likelihood` is made of, ``(K, B)`` in nats as float64, for a few x at a time."""
         chunk = max(min(samples, budget), 1)
-        with _evaluating(self):
+        with evaluating(self):
             for start, xb, yb in self._batches(x, labels, condition, max(budget // samples, 1)):
                 with torch.no_grad():  # a generator's caller has its own mode between two of its values
                     if self.exact:
@@ -470,7 +301,7 @@ class Model(nn.Module):
         Where the KL has no closed form it is estimated from one sample of the whole code, ``(N, 1)``.
         """
         means, divergences = [], []
-        with _evaluating(self):
+        with evaluating(self):
             for start, xb, yb in self._batches(x, labels, condition, batch_size):
                 q = self.posterior(xb, yb)
                 means.append(q.mean.flatten(1))
@@ -489,7 +320,7 @@ class Model(nn.Module):
             UsageError: if codes are not discrete.
         """
         found = []
-        with _evaluating(self):
+        with evaluating(self):
             for _, xb, yb in self._batches(x, labels, condition, batch_size):
                 tokens = self.posterior(xb, yb).tokens
                 if tokens is None:
@@ -523,26 +354,10 @@ class Model(nn.Module):
 
     # Helpers.
 
-    def _posterior_noise(self, seed: int, start: int, n: int, samples: int) -> Tensor:
-        """Standard normal numbers ``(samples, n, *head.noise_shape)`` for observations number ``start`` and on.
-
-        One stream per observation, drawn at once on the CPU (parts of a draw are not the draw of its parts),
-        so that how observations and samples are batched changes nothing.
-        """
-        assert self.head is not None
-        shape = (samples, *self.head.noise_shape)
-        draws = [torch.randn(shape, generator=seeded(seed, _POSTERIOR, start + i)) for i in range(n)]
-        return torch.stack(draws, dim=1).to(self.device)
-
     @property
     def _shape(self) -> str:
         """Of codes, in words."""
         return f"(N, {', '.join(map(str, self.latent.shape))})"
-
-    @property
-    def called(self) -> str:
-        """What sentences about it call it."""
-        return f"model {self.config.recipe!r}" if self.config is not None else "this model"
 
     def _batches(
         self, x: Any, labels: Any, condition: Any, batch_size: int
@@ -559,17 +374,3 @@ class Model(nn.Module):
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             yield start, to_model(self.spec, x[part].to(self.device)), None if y is None else y[part].to(self.device)
-
-
-class _evaluating:
-    """Put a module in eval mode for a while, and back into the mode it was in."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    def __enter__(self) -> None:
-        self.training = self.module.training
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.module.train(self.training)

@@ -12,7 +12,7 @@ import torch
 
 import genzoo
 import genzoo.registry.verbs.sample
-from genzoo.core import model as models
+from genzoo.core import joint
 from genzoo.core.likelihood import Implicit
 from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
@@ -50,7 +50,7 @@ def test_how_far_ahead_codes_are_drawn_changes_nothing(
 ) -> None:
     n, size = 1000, 64
     whole = model.sample(n, seed=3, batch_size=1024)
-    monkeypatch.setattr(models, "_AHEAD", ahead)
+    monkeypatch.setattr(joint, "_AHEAD", ahead)
     found = [x for x, _ in model.sample_batches(n, seed=3, batch_size=size, share=share)]
     expected = list(torch.split(whole, size))[share[0] :: share[1]]
     assert len(found) == len(expected)
