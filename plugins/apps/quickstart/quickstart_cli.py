@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from genzoo.core.errors import UsageError
 from genzoo.registry.console.options import Threads
 from genzoo.registry.console.output import hint
 
@@ -21,6 +22,8 @@ def quickstart(
     if out.is_dir() and any(out.iterdir()):
         hint(f"genzoo: {out} is already there; look at its pictures, or remove it to train again")
         return
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a new folder")
     from genzoo.plugins.apps.quickstart.quickstart import quickstart
 
     for recipe, r in quickstart(out, threads).items():
