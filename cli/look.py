@@ -57,13 +57,14 @@ def list_entries(
         if kind or e.kind != "objective" or e.address not in recipes:  # those stand among the recipes
             groups.setdefault((e.kind, _family(e)), []).append(e)
     own = {e.distribution for e in entries} <= {"genzoo"}
+    parents = collections.Counter(name for e in entries for name in e.data.get("family", ()))
     width = max(len(e.name) for e in entries)
     for number, (name, family) in enumerate(sorted(groups, key=lambda g: (KINDS.index(g[0]), g[1] == "", g[1]))):
         several = sum(k == name for k, _ in groups) > 1
         heading = ", ".join(filter(None, ["" if kind else name, family if several else ""]))
         if heading:
             say("\n" if number else "", bold(heading))
-        members = sorted(groups[name, family], key=lambda e: bool(e.data.get("family")))  # first what others are like
+        members = sorted(groups[name, family], key=lambda e: -parents[e.name])  # first what others are like
         rows = [[(("  " if heading else "") + e.name).ljust(width + 2), e.summary] for e in members]
         table(rows if own else [[r[0], e.plugin, r[1]] for r, e in zip(rows, members, strict=True)])
     shown = collections.Counter(t for e in entries for t in e.tags if t != "default")
