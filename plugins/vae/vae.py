@@ -13,6 +13,7 @@ from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks
 from genzoo.core.options import option
+from genzoo.core.posterior import Posterior
 from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
 from genzoo.registry import declare
 
@@ -79,9 +80,13 @@ class VAE(Variational):
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """The negative evidence lower bound, and what the posterior costs besides."""
-        model = nets.model
-        q = model.posterior(batch.x, batch.y)
-        z, kl = model.code(q, noise["eps"], batch.y)
+        q = nets.model.posterior(batch.x, batch.y)
+        return self.bound(nets.model, batch, noise, q, *nets.model.code(q, noise["eps"], batch.y))
+
+    def bound(
+        self, model: Model, batch: Batch, noise: Mapping[str, Tensor], q: Posterior, z: Tensor, kl: Tensor
+    ) -> Loss:
+        """The same, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and their KL ``(B,)``."""
         nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
         coupled, gathered = coupled_terms(model, "nll"), gathered_terms(model, "nll")
         weights = {"kl": noise.get("beta", self.beta)}
