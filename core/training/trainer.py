@@ -22,6 +22,7 @@ from genzoo.core.distributed import sharding
 from genzoo.core.distributed.gather import playing_together, sync_batch_norm
 from genzoo.core.distributed.runtime import FlagExchange, Runtime
 from genzoo.core.errors import UsageError
+from genzoo.core.hardware import Hardware
 from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws, scheduled, stream_seed
@@ -66,18 +67,13 @@ class Trainer:
         options: how.
         held_out: data for the held-out loss, or None.
         seed: of the order of the data and of all noise.
-        precision: ``float32``, or ``bfloat16``: networks compute in autocast; losses, penalties, likelihoods and KL
-            stay in float32.
-        compile_turns: compile every player's turn with torch.compile.
         observers: what watches.
         record: how the run was called, beyond its config; kept in checkpoints, and must be equal to resume.
         runtime: the processes that share every batch; by default this one alone.
         on_nan: ``stop`` where a loss is not finite (found when the log is due), or ``skip`` that turn's update
             (which waits for the device at every turn). ``rollback`` stops with `TrainingDiverged` too: the caller loads
             the last checkpoint, raises `attempt`, which gives fresh noise, and trains on.
-        shard: split the generator over the processes.
-        data_memory: bytes that resident data may take on the device; None decides by what is free (see `Feed`).
-        data_workers: processes that read data which are streamed; None decides by the cores.
+        hardware: what it computes on, beyond the device, which is the networks'.
 
     Raises:
         UsageError: if the options do not go together.
@@ -92,21 +88,17 @@ class Trainer:
         *,
         held_out: Data | None = None,
         seed: int = 0,
-        precision: str = "float32",
-        compile_turns: bool = False,
         observers: Sequence[Observer] = (),
         record: Mapping[str, Any] | None = None,
         runtime: Runtime | None = None,
         on_nan: str = "stop",
-        shard: bool = False,
-        data_memory: int | None = None,
-        data_workers: int | None = None,
+        hardware: Hardware = Hardware(),  # noqa: B008 (it is frozen)
     ) -> None:
         self.nets, self.options, self.seed = nets, options, seed
         self.device = nets.model.device
         self.objective = objective.to(self.device)  # what state it has lives where the networks do
         self.runtime, self.on_nan = runtime or Runtime(device=self.device), on_nan
-        self.held_out, self.record = held_out, dict(record or {})
+        self.held_out, self.record, self.hardware = held_out, dict(record or {}), hardware
         if held_out is not None and type(objective).held_out is Objective.held_out:
             raise UsageError("this objective has no held-out loss: leave train.validation at 0")
         if options.patience and held_out is None:
@@ -122,7 +114,7 @@ class Trainer:
         self.converged = False  # the held-out loss got no better for `TrainOptions.patience`
         self.best: dict[str, Tensor] | None = None  # tensors of the best model, where that is watched
         self.autocast: Callable[[], Any] = nullcontext
-        if precision == "bfloat16":
+        if hardware.precision == "bfloat16":
             self.autocast = lambda: networks_in_bfloat16(self.device.type)
         self._weights = class_weights(options.class_weights, data.y, data.spec.classes, self.device)
         batch = options.batch_size
@@ -131,7 +123,7 @@ class Trainer:
         labels = self.conditional or self._weights is not None
         order = partial(order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional)
         self.feed = Feed(data, self.device, batch, seed=seed, part=self._share, labels=labels, order=order,
-                         memory=data_memory, workers=data_workers)  # fmt: skip
+                         memory=hardware.memory, workers=hardware.data_workers)  # fmt: skip
         self.data = self.feed.data
         if own % options.accumulate:
             each = f"{own} on each of {self.runtime.size} processes" if self.runtime.size > 1 else str(own)
@@ -152,14 +144,14 @@ class Trainer:
         ramp = {"ramp": math.inf} if self._changing_average else {}
         self.average = Average(nets.model, self._half_life(), **ramp) if options.average else None
         self._whole: Model | None = None  # where the model is split: a copy that is not
-        if shard:
+        if hardware.shard:
             self._whole = sharding.unsharded(nets.model, self.device if self.runtime.first else torch.device("cpu"))
             sharding.shard(nets.model, self.runtime)
             if self.average:
                 sharding.shard(self.average.model, self.runtime)
                 self.average.follow(nets.model)
         self._dropout = any(getattr(m, "p", 0) and isinstance(m, nn.modules.dropout._DropoutNd) for m in nets.modules())
-        self.player_states = [PlayerState.of(p, objective, nets, options, compiled=compile_turns) for p in players]
+        self.player_states = [PlayerState.of(p, objective, nets, options, compiled=hardware.compile) for p in players]
         self._wrapped, self._flags, self._agreed = False, FlagExchange(self.runtime), False
         self.terms = Terms([p.name for p in players], self.runtime)
         self._prepared: dict[str, Tensor] | None = None

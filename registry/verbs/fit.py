@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import operator
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from genzoo.core.distributed.init import init_runtime
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.distributed.sharding import LARGE
 from genzoo.core.errors import UsageError
+from genzoo.core.hardware import Hardware
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks
@@ -45,7 +45,6 @@ from genzoo.core.training.runs import (
 from genzoo.core.training.saving import final_metrics, observers, save
 from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import Trainer
-from genzoo.core.units import parse_size
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose, with_steps
 from genzoo.registry.recipes.provenance import about, named_data
@@ -177,14 +176,9 @@ def fit(
         raise UsageError(f"on_nan is stop, skip or rollback, not {on_nan!r}")
     if on_nan == "rollback" and folder is None:
         raise UsageError("going back to the last checkpoint needs a folder where it is: give out")
-    seed = operator.index(seed)
-    memory = parse_size(data_memory, "data_memory")
-    if data_workers is not None and not (type(data_workers) is int and 0 <= data_workers <= 256):
-        raise UsageError(f"data_workers takes a whole number from 0 to 256, not {data_workers!r}")
+    hardware = Hardware(device, threads, precision, compile, shard, data_memory, data_workers)
     if tensorboard and folder is None:
         raise UsageError("tensorboard=True writes event files under out: give it")
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise UsageError(f"precision is auto, float32 or bfloat16, not {precision!r}")
     parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation,
              "condition": condition}  # fmt: skip
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
@@ -193,7 +187,7 @@ def fit(
     runtime = init_runtime(pick_device(device))
     with runtime.failing_together(), claimed(folder if runtime.first else None):
         runtime.on_rank_zero(lambda: check_folder(folder, resume))
-        source = open_data(registry, data, of_data, labels=labels, memory=memory)
+        source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory)
         config = with_steps(
             compose(registry, source.spec, recipe, given), steps=steps, epochs=epochs, batch_size=batch_size
         )
@@ -206,7 +200,7 @@ def fit(
         if init is not None:
             _start_from(nets.model, init, objective.fresh)
         nets.to(runtime.device)
-        computed = _precision(precision, runtime, nets, None if found is None else found[1][3]["record"])
+        hardware = _settled(hardware, runtime, nets, None if found is None else found[1][3]["record"])
         trainer = Trainer(
             objective,
             nets,
@@ -214,11 +208,9 @@ def fit(
             config.train,
             held_out=held_out,
             seed=seed,
-            precision=computed,
-            compile_turns=compile,
             record={
                 "data": of_data,
-                "precision": computed,
+                "precision": hardware.precision,
                 "compile": compile,
                 "source": named_data(registry, data),
                 "init": None if init is None else os.fspath(init),
@@ -227,12 +219,10 @@ def fit(
             },
             runtime=runtime,
             on_nan=on_nan,
-            shard=_whether_to_shard(shard, nets.model, runtime, compile),
-            data_memory=memory,
-            data_workers=data_workers,
+            hardware=hardware,
         )
         if folder is not None and runtime.first:  # who writes the card
-            trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=computed)
+            trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=hardware.precision)
         del source, train  # what is not on the device is not needed twice
         if trainer.steps < 1:
             raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
@@ -245,9 +235,7 @@ def fit(
             runtime.on_rank_zero(lambda: check_saving(trainer, config))
         if on_start is not None:
             on_start(trainer, config)
-        metrics, signals = _train(
-            trainer, config, folder, threads=threads, reports=reports, watch=watch, progress=progress
-        )
+        metrics, signals = _train(trainer, config, folder, reports=reports, watch=watch, progress=progress)
     model = trainer.model.requires_grad_(False).eval()
     restore_batch_norm(model)
     run = Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds, *signals)
@@ -265,24 +253,21 @@ def _go_on_with(number: int, run: Run) -> None:
         raise
 
 
-def _precision(asked: str, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> str:
-    """The precision that was asked for, that a resumed run began with, or that process 0 gains by."""
-    if asked != "auto":
-        return asked
-    if before is not None:
-        return str(before["precision"])
-    return str(runtime.broadcast(choose(runtime.device, nets).precision))
+def _settled(asked: Hardware, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> Hardware:
+    """What was left open: the precision that a resumed run began with or process 0 gains by, and whether to shard."""
+    precision, shard = asked.precision, asked.shard
+    if precision == "auto":
+        precision = str(before["precision"] if before else runtime.broadcast(choose(runtime.device, nets).precision))
+    if shard is None:
+        size = sum(p.numel() for p in nets.model.generator.parameters())
+        shard = runtime.size > 1 and runtime.device.type == "cuda" and size >= LARGE and not asked.compile
+    if shard and runtime.size == 1:
+        raise UsageError("one process has nobody to share the generator with: start several, or leave out shard")
+    return replace(asked, precision=precision, shard=shard)
 
 
 def _train(
-    trainer: Trainer,
-    config: Config,
-    folder: Path | None,
-    *,
-    threads: int | None,
-    reports: Reports,
-    watch: bool,
-    progress: bool | None,
+    trainer: Trainer, config: Config, folder: Path | None, *, reports: Reports, watch: bool, progress: bool | None
 ) -> tuple[dict[str, Any], list[int]]:
     """Train, and write what there is to write, on process 0; returns the metrics of the end, and the first signal."""
     runtime, writes = trainer.runtime, folder if trainer.runtime.first else None
@@ -297,9 +282,9 @@ def _train(
         runtime.failing_together(),
     ):
         stack.enter_context(trainer.feed)
-        if threads:
+        if trainer.hardware.threads:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(threads)
+            torch.set_num_threads(trainer.hardware.threads)
         if runtime.first:
             more += plugin_observers(the_registry(), reports, RunView(trainer, config, folder, watch), stack)
         if folder is not None and trainer.on_nan == "rollback":
@@ -331,18 +316,6 @@ def _train(
                 save_weights(writes, trainer.model, describe(trainer, config, metrics))
         metrics = runtime.broadcast(metrics)
     return metrics, signals
-
-
-def _whether_to_shard(wanted: bool | None, model: Model, runtime: Runtime, compile: bool) -> bool:
-    """Settle whether the generator is split; raises `UsageError` where that cannot be."""
-    size = sum(p.numel() for p in model.generator.parameters())
-    if wanted is None:
-        return runtime.size > 1 and runtime.device.type == "cuda" and size >= LARGE and not compile
-    if wanted and runtime.size == 1:
-        raise UsageError("one process has nobody to share the generator with: start several, or leave out shard")
-    if wanted and compile:
-        raise UsageError("a generator that is split over processes is not compiled: leave out shard or compile")
-    return wanted
 
 
 def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:

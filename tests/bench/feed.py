@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _pairs import line, ratios
 
 from genzoo.core.data.observations import Data
+from genzoo.core.hardware import Hardware
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
@@ -48,7 +49,7 @@ def trainer(case: str, data: Data, memory: int | None, steps: int, workers: int 
     options = {**options, "train.batch_size": 64, "train.steps": 10**9, "train.log_every": steps}
     config = compose(the_registry(), data.spec, recipe, options)
     objective, nets = initialize(config, 0)
-    return Trainer(objective, nets, data, config.train, data_memory=memory, data_workers=workers)
+    return Trainer(objective, nets, data, config.train, hardware=Hardware(data_memory=memory, data_workers=workers))
 
 
 def taken() -> float:

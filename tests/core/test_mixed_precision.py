@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.core.hardware import Hardware
 from genzoo.core.math.penalties import input_gradient
 from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.core.networks import Critic, Ports
@@ -69,7 +70,7 @@ def test_a_matrix_product_in_a_loss_is_exact_in_a_bfloat16_run(game, toy, recipe
     found = {}
     for precision in ("float32", "bfloat16"):
         built = game(recipe, train__batch_size=8, train__steps=1, train__log_every=1)
-        run = Trainer(built.objective, built.nets, toy(), built.config.train, precision=precision)
+        run = Trainer(built.objective, built.nets, toy(), built.config.train, hardware=Hardware(precision=precision))
         loss = run.objective.loss
 
         def paired(player, nets, batch, noise, loss=loss):

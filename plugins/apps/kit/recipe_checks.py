@@ -12,6 +12,7 @@ import torch
 from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.hardware import Hardware
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.storage.files import update_folder
@@ -55,7 +56,9 @@ def trained(case: Case, config: Config, precision: str = "float32") -> Trainer:
     """A run of two steps."""
     with seeded(3):
         objective, nets = build(config, resolver(case.registry, config))
-    run = Trainer(objective, nets, small_data(config.data), config.train, seed=0, precision=precision)
+    run = Trainer(
+        objective, nets, small_data(config.data), config.train, seed=0, hardware=Hardware(precision=precision)
+    )
     run.train()
     return run
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genzoo.core.config import Config
 from genzoo.core.data import Data
+from genzoo.core.hardware import Hardware
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
@@ -107,7 +108,7 @@ class Prepared:
         """The trainer of genzoo over a copy of the networks."""
         return Trainer(
             copy.deepcopy(self.objective), self.fresh(), self.data, self.config.train,
-            precision=precision, compile_turns=compile_turns,
+            hardware=Hardware(precision=precision, compile=compile_turns),
         )  # fmt: skip
 
 
