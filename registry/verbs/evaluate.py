@@ -23,6 +23,7 @@ from genzoo.core.math.intervals import Estimate
 from genzoo.core.modality import of
 from genzoo.core.options import coerce_all
 from genzoo.core.pictures import grids as pictures
+from genzoo.core.protocol import Protocol
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path, write_json
 from genzoo.core.storage.strict import regular
@@ -92,38 +93,56 @@ def evaluate(
         UsageError: for a name that does not exist, or a metric named that cannot be measured here; says why.
         GenzooError: if the subject or the data cannot be read.
     """
+    how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, cache)
+    return measure(subject, data, metrics, how, training=training, options=options, data_options=data_options,
+                   strict=strict, name=name, progress=progress)  # fmt: skip
+
+
+def measure(
+    subject: Any,
+    data: Any,
+    metrics: str | Sequence[str] | None,
+    how: Protocol,
+    *,
+    training: Any = None,
+    options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    strict: bool = True,
+    name: str = "",
+    progress: bool = False,
+) -> Report:
+    """Do what `evaluate` does, by a protocol; the other arguments are its."""
     from genzoo.registry.verbs.initialize import pick_device
 
     registry = the_registry()
     entries, named = choose(registry, metrics)
     measures = _metrics(registry, entries, options or {})
-    runtime = init_runtime(pick_device(device))
+    runtime = init_runtime(pick_device(how.device))
     where, progress = runtime.device, progress and runtime.first
-    opened, trained = open_reference(registry, data, split, training, data_options)
+    opened, trained = open_reference(registry, data, how.split, training, data_options)
     model, samples, asked, title = open_subject(subject, opened.spec, where)
     if model is not None:
         from genzoo.registry.verbs.sample import check_fits
 
         check_fits(model, opened.spec)
-    count = _count(n, samples, opened)
+    count = _count(how.n, samples, opened)
     chosen = subset(opened, count)
     ready, why = _extractor(
-        registry, extractor, opened.spec, needed=any("features" in e.data["needs"] for e in entries)
+        registry, how.extractor, opened.spec, needed=any("features" in e.data["needs"] for e in entries)
     )
 
     def draw() -> tuple[Tensor, Tensor | None]:
         if samples is not None:
             return samples[:count], None if asked is None else asked[:count]
         assert model is not None
-        return draw_samples(model, count, seed, noise, truncation, batch_size, progress, runtime, like=chosen)
+        return draw_samples(model, count, how, progress, runtime, like=chosen)
 
     evidence = Evidence(
         chosen, draw, n_fake=count, model=model, asked=asked is not None or (model is not None and model.classes > 0),
         training=trained, has_training=trained is not no_data, extractor=ready, why_no_extractor=why,
-        cache=FeatureCache() if cache else None, seed=seed, device=where, batch_size=batch_size, runtime=runtime,
+        cache=FeatureCache() if how.cache else None, seed=how.seed, device=where, batch_size=how.batch_size,
+        runtime=runtime,
     )  # fmt: skip
-    how = ["draw=noise"] if noise else []
-    how += [f"truncation={truncation:g}"] if truncation is not None else []
     absent = _absences(entries, measures, evidence, named if strict else set(), everything=metrics is not None)
     start = time.perf_counter()
     missing = {a.metric for a in absent}
@@ -135,7 +154,7 @@ def evaluate(
         for entry, metric in bar:
             bar.set_postfix_str(entry.name)
             try:
-                results.append(_measured(entry, metric, evidence, opened, how))
+                results.append(_measured(entry, metric, evidence, opened, how.words()))
             except GenzooError as e:  # what only shows in the numbers costs that metric, not all of them
                 if strict and entry.name in named:
                     raise
@@ -146,7 +165,7 @@ def evaluate(
             "fingerprint": opened.fingerprint(),
             "real": len(chosen),
             "fake": count,
-            "seed": seed,
+            "seed": how.seed,
             "extractor": ready.name if ready is not None else "",
             "seconds": round(time.perf_counter() - start, 3),
             "genzoo": _version(),

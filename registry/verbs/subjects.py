@@ -18,6 +18,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import people, stored
 from genzoo.core.modality import of
 from genzoo.core.model import Model
+from genzoo.core.protocol import Protocol
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path
 from genzoo.registry import Registry
@@ -118,15 +119,7 @@ def _read_samples(path: Path, spec: DataSpec) -> Data:
 
 
 def draw_samples(
-    model: Model,
-    n: int,
-    seed: int,
-    noise: bool,
-    truncation: float | None,
-    batch_size: int,
-    progress: bool,
-    runtime: Runtime | None = None,
-    like: Data | None = None,
+    model: Model, n: int, how: Protocol, progress: bool, runtime: Runtime | None = None, like: Data | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """Samples as they are kept, 8-bit for images, and the labels that they were asked to have.
 
@@ -136,14 +129,12 @@ def draw_samples(
     runtime, told = runtime or Runtime(), dict[str, Any]()
     if model.conditions and like is not None and like.condition is not None:
         told = like.take(torch.arange(n) % len(like)).told(model)
-    own = model.sample_batches(
-        n, seed=seed, noise=noise, truncation=truncation, batch_size=batch_size, share=(runtime.rank, runtime.size),
-        **told,
-    )  # fmt: skip
+    own = model.sample_batches(n, seed=how.seed, noise=how.noise, truncation=how.truncation, batch_size=how.batch_size,
+                               share=(runtime.rank, runtime.size), **told)  # fmt: skip
     kept = ((stored(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
     parts, labels = [], []
     with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1, leave=False) as bar:
-        for x, y in runtime.to_all(kept, model.batches_of(n, batch_size)):
+        for x, y in runtime.to_all(kept, model.batches_of(n, how.batch_size)):
             parts.append(x)
             labels += [] if y is None else [y.cpu()]
             bar.update(len(x))

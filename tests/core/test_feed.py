@@ -164,7 +164,7 @@ def test_a_run_ends_with_the_same_bytes_however_it_is_fed_and_resumed(tmp_path, 
         ({"data_memory": "much"}, "data_memory takes a size like 512MB.*'much'"),
         ({"data_memory": -1}, "data_memory takes a size"),
         ({"data_workers": -1}, "data_workers takes a whole number from 0 to 256, not -1"),
-        ({"data_workers": True}, "data_workers takes a whole number"),
+        ({"data_workers": True}, "data_workers is a whole number, not True"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_read(how, says, tmp_path):

@@ -14,6 +14,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor
 from genzoo.core.evaluation.report import Report
 from genzoo.core.model import Model
+from genzoo.core.protocol import Protocol
 from genzoo.core.storage.files import given_path, write_bytes, write_json
 from genzoo.core.storage.strict import one_line
 from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
@@ -21,7 +22,7 @@ from genzoo.plugins.apps.compare.comparison import Comparison, distinct
 from genzoo.plugins.apps.compare.page import page
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
-from genzoo.registry.verbs.evaluate import evaluate, read_report
+from genzoo.registry.verbs.evaluate import measure, read_report
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import open_reference, open_subject
@@ -124,6 +125,7 @@ def compare(
         return Compared(found.names, found.reports, found.rows, sides, seed=seed)
     if data is None:
         raise UsageError("name the data that all are measured against: a data set, a folder or a file")
+    how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, cache)
     where = pick_device(device)
     opened, trained = open_reference(registry, data, split, training, data_options)
     sides = ()
@@ -136,21 +138,18 @@ def compare(
             check_fits(model, opened.spec)
         sides += (Candidate(name, source, model, samples, asked, _history(subject, model)),)
     given = [len(s.samples) for s in sides if s.samples is not None]
-    n = min(given) if n is None and given else n
+    how = replace(how, n=min(given) if n is None and given else n)
     reports = []
     for side, report in zip(sides, done, strict=True):
         what: Any = side.model
+        by = how
         if side.samples is not None:
             what = side.samples if side.asked is None else (side.samples, side.asked)
-        reports.append(
-            report
-            or evaluate(
-                what, opened, metrics, n=n, seed=seed, training=_lazily(trained, data, training), extractor=extractor,
-                options=options, data_options=data_options, noise=noise and side.samples is None,
-                truncation=truncation if side.samples is None else None, batch_size=batch_size, device=device,
-                cache=cache, strict=False, name=side.name, progress=progress,
-            )
-        )  # fmt: skip
+            by = replace(how, noise=False, truncation=None)
+        reports.append(report or measure(
+            what, opened, metrics, by, training=_lazily(trained, data, training), options=options,
+            data_options=data_options, strict=False, name=side.name, progress=progress,
+        ))  # fmt: skip
     found = Comparison.of(reports, titles)
     if strict:
         _nobody(found, asked_by_name)

@@ -18,6 +18,7 @@ from genzoo.core.evaluation.evidence import Extractor, shown, stored
 from genzoo.core.model import Model
 from genzoo.core.pictures.charts import curves
 from genzoo.core.pictures.grids import save
+from genzoo.core.protocol import Protocol
 from genzoo.core.record import CallRecord, TrainingRecord
 from genzoo.core.storage.files import MANIFEST, given_path, write_json
 from genzoo.core.storage.strict import one_line
@@ -37,7 +38,7 @@ from genzoo.plugins.apps.diagnose.verdicts import NAMES, Diagnosis, Fact, Remedy
 from genzoo.plugins.metrics.modes import mixture_of
 from genzoo.registry import Registry, the_registry
 from genzoo.registry.verbs.data import open_data
-from genzoo.registry.verbs.evaluate import MIXTURE, default_extractor, evaluate, open_extractor
+from genzoo.registry.verbs.evaluate import MIXTURE, default_extractor, measure, open_extractor
 from genzoo.registry.verbs.fit import Run
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
@@ -137,7 +138,8 @@ def diagnose(
         held = subset(origin.reference, count)
         record |= {"data": origin.training.name or "data", "samples": count, "held against": len(held)}
         record |= {"note": origin.note} if origin.note else {}
-        verdicts += _sampled(opened.model, origin, held, count, seed, extractor, batch_size, device, cache, progress)
+        how = Protocol(count, seed, extractor=extractor, batch_size=batch_size, device=device, cache=cache)
+        verdicts += _sampled(opened.model, origin, held, how, progress)
     if history.config is not None:
         verdicts = [
             replace(v, remedies=_possible(registry, v.remedies, history.config, opened.model)) for v in verdicts
@@ -220,58 +222,28 @@ def _origin(registry: Registry, history: History, data: Any, options: Mapping[st
     return _Origin(training, reference, note)
 
 
-def _sampled(
-    model: Model,
-    origin: _Origin,
-    held: Data,
-    n: int,
-    seed: int,
-    extractor: Any,
-    batch_size: int,
-    device: str,
-    cache: bool,
-    progress: bool,
-) -> list[Verdict]:
+def _sampled(model: Model, origin: _Origin, held: Data, how: Protocol, progress: bool) -> list[Verdict]:
     """Verdicts on samples and codes."""
-    spec = held.spec
-    x, asked = draw_samples(model, n, seed, False, None, batch_size, progress)
+    spec, n = held.spec, how.n or SAMPLES
+    x, asked = draw_samples(model, n, how, progress)
     samples = shown(spec, x)
-    codes = evaluate(
-        model,
-        held,
-        "active-units,posterior-kl",
-        n=2,
-        seed=seed,
-        batch_size=batch_size,
-        device=device,
-        strict=False,
-        cache=cache,
-    )
+    codes = measure(model, held, "active-units,posterior-kl", replace(how, n=2, extractor=None), strict=False)
     verdicts = [posterior_collapse(codes, model, held)]
-    whole = model.sample(min(n, JUDGED), seed=seed, batch_size=batch_size).flatten(1).isfinite().all(1)
+    whole = model.sample(min(n, JUDGED), seed=how.seed, batch_size=how.batch_size).flatten(1).isfinite().all(1)
     if not whole.all():  # in 8 bits that does not show
         share = 1 - whole.double().mean().item()
         fact = Fact("share of samples that are not finite", share, "none may be", True)
         broken = Verdict("mode-collapse", "problem", "Samples are not finite.", (fact,), because="divergence")
         return [*verdicts, broken, Verdict("memorization", "unknown", "Not checked: samples are not finite.")]
     metrics = SAMPLE_METRICS + (",modes,high-quality,mode-kl" if mixture_of(spec.name) else "")
-    ready = extractor
+    ready = how.extractor
     if not isinstance(ready, Extractor):
-        ready = open_extractor(the_registry(), extractor or default_extractor(spec), spec)
-    report = evaluate(
-        samples if asked is None else (samples, asked),
-        held,
-        metrics,
-        seed=seed,
-        training=origin.training,
-        extractor=ready,
-        batch_size=batch_size,
-        device=device,
-        cache=cache,
-        strict=False,
-        progress=progress,
+        ready = open_extractor(the_registry(), ready or default_extractor(spec), spec)
+    report = measure(
+        samples if asked is None else (samples, asked), held, metrics, replace(how, n=None, extractor=ready),
+        training=origin.training, strict=False, progress=progress,
         options={"memorization.ratio": COPY, "memorization.limit": JUDGED},
-    )
+    )  # fmt: skip
     looked = Looked(model, samples, held, report, ready)
     return [*verdicts, mode_collapse(looked), memorization(looked, origin.training)]
 
