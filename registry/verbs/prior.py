@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from genzoo.core.arguments import checked
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.files import sha256
 from genzoo.core.storage.weights import TENSORS
@@ -15,6 +16,7 @@ from genzoo.registry.weights.reproduce import plan
 _KEPT = ("train.batch_size", "train.validation")  # of how the first stage was trained
 
 
+@checked
 def fit_prior(
     weights: str | os.PathLike[str],
     prior: str,

@@ -97,7 +97,7 @@ def test_what_is_absent_is_said_with_the_reason(genzoo: Run, gan: Path, images: 
         ),
         (["--metrics", "kid"], "name the data with --data"),
         (["--data", "ring8", "--split", "all"], "--split is test or train, not 'all'"),
-        (["--data", "ring88"], "did you mean 'ring8'?"),
+        (["--data", "ring88"], "did you mean 'ring8'"),
         (["--data", "ring8", "--extractor", "none"], "there is no extractor 'none'"),
         (["--data", "ring8", "--set", "kid.size"], "--set takes NAME=VALUE"),
         (["--data", "ring8", "--out", "x.txt"], "a report is written to a .json file or a folder"),
