@@ -32,8 +32,9 @@ class ArrayFile(DataSource):
 
     A ``.npy`` file holds the observations. A ``.npz`` file holds them under one of the keys ``x``, ``x_train``,
     ``images``, ``data``, ``arr_0`` (or is its only array), with labels, if any, under ``y``, ``y_train``,
-    ``labels`` or ``arr_1``, and may hold a test split as ``x_test`` and ``y_test``; otherwise the test split
-    is a tenth of the observations, held out with seed 0. Nothing is unpickled.
+    ``labels`` or ``arr_1``, numbers that a conditional model is told, if any, under ``condition`` ``(N, K)``, and may
+    hold a test split as ``x_test``, ``y_test`` and ``condition_test``; otherwise the test split is a tenth of the
+    observations, held out with seed 0. Nothing is unpickled.
 
     Observations that do not fit into memory are read from the file as they are needed, unless the file is
     compressed (save it with ``np.savez``, not ``np.savez_compressed``): such arrays have to fit.
@@ -60,24 +61,26 @@ class ArrayFile(DataSource):
         if not self.options.path:
             raise UsageError("the data set 'array' needs a path to a .npy or .npz file")
         path = Path(self.options.path).expanduser()
-        x, y, x_test, y_test = _load(path)
+        x, y, told, x_test, y_test, told_test = _load(path)
         if x_test is None:
-            whole = self._data(x, y, path.stem)
+            whole = self._data(x, y, told, path.stem)
             held = len(whole) // 10 or 1
             train, test = whole.hold_out(held, seed=0) if len(whole) > 1 or split == "test" else (whole, whole)
         else:
-            train = self._data(x, y, path.stem)  # opened, for what it is
-            test = train if split == "train" else self._data(x_test, y_test, f"{path.stem} (test)", train)
+            train = self._data(x, y, told, path.stem)  # opened, for what it is
+            test = train if split == "train" else self._data(x_test, y_test, told_test, f"{path.stem} (test)", train)
         if self.options.standardize:
             train = of(train.spec).standardized(
                 train
             )  # by the train split alone: the test split has no say in the units
+        if train.condition is not None:
+            train = train.conditioned(train.condition)
         found = train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
         # Now that it is known which observations are meant, they are read, if they fit.
         most = free_bytes() // 2 if self.memory is None else self.memory
         return found.to("cpu") if found.nbytes <= most else found
 
-    def _data(self, x: ArrayLike, y: Array | None, name: str, like: Data | None = None) -> Data:
+    def _data(self, x: ArrayLike, y: Array | None, told: Array | None, name: str, like: Data | None = None) -> Data:
         layout = None if self.options.layout == "auto" else self.options.layout
         names = () if like is None or y is None else tuple(map(str, range(like.spec.classes)))
         kind = {"auto": None}.get(self.options.modality, self.options.modality)
@@ -87,6 +90,8 @@ class ArrayFile(DataSource):
         if isinstance(x, PackedArray):  # from front to back, and not in the order of a split
             data = data.to("cpu")
             x.close()
+        if told is not None:
+            data = data.conditioned(told)
         if like is None:
             return data
         if data.spec.shape != like.spec.shape:
@@ -95,6 +100,8 @@ class ArrayFile(DataSource):
             )
         if (data.y is None) != (like.y is None):
             raise UsageError(f"{like.name} has labels for one of its splits and none for the other")
+        if data.spec.conditions != like.spec.conditions:
+            raise UsageError(f"{like.name} has not the same conditions for both of its splits")
         if data.spec.levels != like.spec.levels:
             raise UsageError(f"{like.name} has {_kind(like)} to train on and {_kind(data)} to test: store both alike")
         return data
@@ -104,18 +111,17 @@ def _kind(data: Data) -> str:
     return "real numbers" if data.spec.levels is None else f"{data.spec.levels} levels"
 
 
-def _load(path: Path) -> tuple[ArrayLike, Array | None, ArrayLike | None, Array | None]:
-    """Observations and labels of the file, then those of its test split; observations are opened, not read."""
+def _load(path: Path) -> tuple[Any, ...]:
+    """Observations, labels and conditions, then those of its test split; observations are opened, not read."""
     if not path.exists():
         raise UsageError(f"there is no file {str(path)!r}")
     try:
         stored = Archive(path)
         if path.suffix.lower() == ".npy":
-            return stored["arr_0"], None, None, None
-        x, y, x_test, y_test = _keys(stored.files, path)
-        test = None if x_test is None else stored[x_test]
-        labels = [None if key is None else stored[key][:] for key in (y, y_test)]
-        return stored[x], labels[0], test, labels[1]
+            return stored["arr_0"], *[None] * 5
+        x, x_test, *more = _keys(stored.files, path)
+        y, y_test, told, told_test = (None if key is None else stored[key][:] for key in more)
+        return stored[x], y, told, None if x_test is None else stored[x_test], y_test, told_test
     except GenzooError:
         raise
     except MemoryError:
@@ -129,13 +135,15 @@ def _load(path: Path) -> tuple[ArrayLike, Array | None, ArrayLike | None, Array 
 
 
 def _keys(keys: list[str], path: Path) -> tuple[Any, ...]:
-    """Which keys hold the observations, the labels, and the test split's; None for what is not there."""
+    """Which keys hold observations, labels and conditions, each followed by the test split's; None for none."""
     x = _one_of(OBSERVATIONS, keys, path) or (keys[0] if len(keys) == 1 else None)
     if x is None:
         known = ", ".join(OBSERVATIONS)
         raise UsageError(f"{path} has the arrays {', '.join(keys) or '(none)'}: call the observations one of {known}")
     y = _one_of(("arr_1",) if x == "arr_0" else LABELS, keys, path)
-    return x, y, _one_of(("x_test",), keys, path), _one_of(("y_test",), keys, path)
+    others = (_one_of((name,), keys, path) for name in ("x_test", "y_test", "condition", "condition_test"))
+    x_test, y_test, told, told_test = others
+    return x, x_test, y, y_test, told, told_test
 
 
 def _one_of(names: tuple[str, ...], keys: list[str], path: Path) -> str | None:

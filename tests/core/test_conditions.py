@@ -1,5 +1,6 @@
 """Numbers as conditions, beside a label or instead of one: told to every network, in data units outside."""
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -186,6 +187,30 @@ def test_samples_are_functions_of_seed_and_number_also_without_conditions(game):
     z = torch.randn(2, 2)
     path = model.interpolate(z, z, 3, labels=[0, 1], condition=in_units([[0.0, 0.0], [1.0, 0.0]]))
     torch.testing.assert_close(path[1, 2], model.decode(z[1:], [1], condition=in_units([1.0, 0.0]))[0])
+
+
+def test_a_file_may_hold_conditions(tmp_path):
+    data = linear(40, classes=2)
+    arrays = {"x": data.x.numpy(), "y": data.y.numpy(), "condition": data.condition.numpy()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    train, test = (genzoo.load_data(tmp_path / "a.npz", split=s) for s in ("train", "test"))
+    assert (len(train), len(test)) == (36, 4)
+    assert train.spec == test.spec
+    torch.testing.assert_close(train.given[:, 1:].mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+    for part in (train, test):  # each with its own
+        place = (data.x[None] - part.x[:, None]).abs().sum(2).argmin(1)
+        torch.testing.assert_close(part.condition, data.condition[place])
+    np.savez(tmp_path / "b.npz", **arrays, x_test=arrays["x"][:5], y_test=arrays["y"][:5],
+             condition_test=arrays["condition"][:5])  # fmt: skip
+    held = genzoo.load_data(tmp_path / "b.npz", split="test")
+    assert torch.equal(held.condition, data.condition[:5])
+    for bad in (arrays["condition"][:7], arrays["condition"] * np.nan):
+        np.savez(tmp_path / "c.npz", **{**arrays, "condition": bad})
+        with pytest.raises(UsageError, match="finite numbers"):
+            genzoo.load_data(tmp_path / "c.npz")
+    run = genzoo.fit("vae", tmp_path / "a.npz", steps=2, batch_size=8, device="cpu", progress=False,
+                     options={"conditional": True, "generator": "mlp", "encoder": "mlp"})  # fmt: skip
+    assert run.model.conditions == 2
 
 
 def test_samples_that_are_judged_were_asked_for_what_the_data_are(game):
