@@ -28,9 +28,9 @@ from genzoo.registry import declare
 class FactorVAE(VAE):
     """FactorVAE: the evidence lower bound less γ times the total correlation of the codes, KL(q(z) ‖ Π q(z_j)).
 
-    A critic D tells codes from codes whose numbers come of different observations: softplus(-D(z)) + softplus(D(mixed)).
-    So D(z) comes to be log q(z) - log Π q(z_j), and the model minimizes its mean. The paper's critic has six layers of
-    1,000.
+    A critic D tells codes from mixed ones, whose numbers come of different observations: it minimizes
+    softplus(-D(z)) + softplus(D(mixed)), so that D(z) comes to be log q(z) - log Π q(z_j), and the model minimizes its
+    mean. The paper's critic has six layers of 1,000.
     """
 
     @dataclass(frozen=True)
