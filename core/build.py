@@ -57,6 +57,9 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         if not wanted and kind in config.parts:
             raise UsageError(f"objective {name!r} takes no {kind}")
 
+    family = config.parts["posterior"].name if "posterior" in config.parts else "normal"
+    if plan.posteriors and family not in plan.posteriors:
+        raise UsageError(f"objective {name!r} works with posterior {' or '.join(plan.posteriors)}, not {family}")
     if latent.numbers == 0 and (plan.posterior is not None or not plan.likelihood):
         raise UsageError(f"latent.size must be at least 1, not 0: objective {name!r} cannot do without codes")
 

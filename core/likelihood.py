@@ -26,11 +26,13 @@ class Likelihood(nn.Module, ABC):
         discrete: whether `log_prob` gives a probability (True) or a density (False).
         coupled: whether one observation's term depends on the rest of the batch.
         gathered: whether it then goes by all processes' batch (`genzoo.core.distributed.gather.all_gather`).
+        normalized: whether `log_prob` is that of a distribution; a distance's is not, and is no likelihood's value.
         sampled: whether `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean.
     """
 
     discrete: bool = True
     gathered: bool = False
+    normalized: bool = True
     sampled: bool = False
 
     @dataclass(frozen=True)

@@ -251,6 +251,8 @@ class Model(Joint):
         """
         if samples < 1:
             raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
+        if not self.likelihood.normalized:
+            raise UsageError(f"{self.called} has no log-likelihood: what it is trained by is a distance, not a density")
         samples = 1 if self.exact else samples
         values, errors, effective = [], [], []
         for w in self.importance_weights(x, labels, condition=condition, samples=samples, seed=seed, budget=budget):

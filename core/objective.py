@@ -61,6 +61,7 @@ class Plan:
         extras: name to what makes a small module of the objective's own (class proxies, a head), which is trained
             beside the model by the player that names it, and thrown away with the critics.
         prior: the prior that a composition has unless it names another; None for an objective with one of its own.
+        posteriors: names of the posterior families that it can work with; () for any.
     """
 
     posterior: str | type[PosteriorHead] | None = None
@@ -68,6 +69,7 @@ class Plan:
     critics: tuple[CriticPlan, ...] = ()
     extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
     prior: str | None = "normal"
+    posteriors: tuple[str, ...] = ()
 
     def wants(self, kind: str) -> bool:
         """Whether a network of this kind (generator, encoder, critic) is built."""

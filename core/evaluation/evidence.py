@@ -375,6 +375,8 @@ def _likelihood(e: Evidence) -> str:
         return "these are samples without their model"
     if isinstance(e.model.likelihood, Implicit):
         return "the model has no likelihood: a GAN's generator puts out samples, not a distribution"
+    if not e.model.likelihood.normalized:
+        return "what the model is trained by is a distance, whose exponential is no density: it has no likelihood"
     return _told_labels(e) if e.model.exact else _encoder(e)
 
 

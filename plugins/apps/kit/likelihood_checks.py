@@ -17,7 +17,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import Case, attempt, gap, said, seeded, shape_text
 from genzoo.plugins.apps.kit.dispatch_checks import all_on_meta, elsewhere, no_doubles
-from genzoo.plugins.apps.kit.findings import Fault
+from genzoo.plugins.apps.kit.findings import Fault, Skip
 
 ONE = (  # a single number, whose distribution can be summed
     DataSpec("image", (1, 1, 1), levels=2, scale=(0.5,), shift=(0.5,)),
@@ -79,6 +79,8 @@ def shapes(case: Case) -> None:
 
 def normalized(case: Case) -> None:
     """Probabilities sum to at most one, densities (in data units) integrate to at most one."""
+    if not case.cls.normalized:
+        raise Skip("it says that it is a distance")
     for where, spec, p in fitting(case, ONE):
         numbers = params(p.eval(), 6, seed=2)
         for i in range(len(numbers)):

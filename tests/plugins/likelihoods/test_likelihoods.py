@@ -11,6 +11,7 @@ from torch.nn import functional as F
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.likelihood import Implicit
+from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli, log_normalizer
 from genzoo.plugins.likelihoods.discretized_logistic import DiscretizedLogistic
@@ -221,3 +222,21 @@ def test_batch_optimal_sigma_is_the_root_mean_squared_error():
     likelihood.log_prob(mean, 5 * x)
     assert torch.equal(likelihood.log_sigma, kept)  # evaluation learns nothing
     assert not gaussian("learned").coupled
+
+
+class Distance(Gaussian):
+    """What a perceptual loss would be: no density."""
+
+    normalized = False
+
+
+def test_a_distance_has_no_likelihood(linear_gaussian):
+    oracle = linear_gaussian()
+    m = oracle.model
+    model = Model(m.spec, m.latent, m.generator, Distance(m.spec), m.encoder, m.head)
+    x = oracle.data(4)
+    assert model.reconstruct(x).shape == x.shape
+    with pytest.raises(UsageError, match="a distance, not a density"):
+        model.log_likelihood(x)
+    with pytest.raises(UsageError, match="a distance"):
+        genzoo.evaluate(model, x, metrics=["log-likelihood"], n=4)

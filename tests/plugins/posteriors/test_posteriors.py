@@ -164,3 +164,22 @@ def test_encoding_draws_the_same_codes_whatever_the_batch_size(modelled):
 def test_a_flow_of_flat_codes_refuses_a_grid():
     with pytest.raises(UsageError, match="flat codes"):
         IAF(Latent(2, 7))
+
+
+def test_an_objective_may_name_the_families_that_it_works_with():
+    from genzoo.core.build import build
+    from genzoo.core.objective import Plan
+    from genzoo.core.spec import DataSpec
+    from genzoo.plugins.vae.vae import VAE
+    from genzoo.registry import the_registry
+    from genzoo.registry.recipes.compose import compose, resolver
+
+    class Choosy(VAE):
+        def plan(self, spec, classes=0):
+            return Plan(posterior="normal", likelihood=True, posteriors=("normal",))
+
+    spec, registry = DataSpec("vector", (2,)), the_registry()
+    config = compose(registry, spec, "vae-iaf", {"latent.size": 2})
+    usual = resolver(registry, config)
+    with pytest.raises(UsageError, match="works with posterior normal, not iaf"):
+        build(config, lambda kind, name: Choosy if kind == "objective" else usual(kind, name))
