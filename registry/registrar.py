@@ -20,9 +20,9 @@ MOST = 10_000  # entries of one plugin
 # The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
 # compares them with the program.
 COMMANDS = (
-    "list", "show", "recipe", "train", "sample", "reconstruct", "interpolate", "encode", "eval", "compare", "diagnose",
-    "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export", "plugins", "doctor",
-    "quickstart", "help", "genzoo",
+    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "eval", "compare",
+    "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
+    "plugins", "doctor", "quickstart", "help", "genzoo",
 )  # fmt: skip
 
 
