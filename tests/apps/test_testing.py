@@ -24,6 +24,7 @@ from genzoo.core.likelihood import Likelihood
 from genzoo.core.networks import Critic, Encoder, Generator
 from genzoo.core.objective import Loss
 from genzoo.core.options import option
+from genzoo.core.regularizer import Regularizer
 from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.plugins.vae.variational import Variational
 
@@ -46,6 +47,11 @@ class Net:
 
     def forward(self, x, y=None):
         return self.leave(self.first(x, y)).view(len(x), *self.ports.outputs)
+
+
+class Drift(Regularizer):
+    def term(self, judged):
+        return judged.real_score.square()
 
 
 class Base(Variational):
@@ -165,6 +171,19 @@ PLANTED = {
         def loss(self, player, nets, batch, noise):
             nll, kl = self.terms(nets.model, batch, noise)
             return Loss({"nll": nll, "kl": kl}, {"kl": 0.3 * self.count})"""),
+    "drifts-together": ("regularizer", "coupled", """
+        def term(self, judged):
+            return (judged.real_score - judged.real_score.mean()).square()"""),
+    "drifts-to-what-it-kept": ("regularizer", "accumulates", """
+        def __init__(self, options=None):
+            super().__init__(options)
+            self.register_buffer("level", torch.zeros(()))
+            self.watched = ("real",)
+        def term(self, judged):
+            self.found = judged.real_score.detach().mean()
+            return (judged.real_score - self.level).square()
+        def after_step(self, seen):
+            self.level.lerp_(self.found, 0.5)"""),
     "keeps-its-own-mean": ("objective", "accumulates", """
         def __init__(self, options=None):
             super().__init__(options)
@@ -200,6 +219,7 @@ PLANTED = {
 }  # fmt: skip
 BASES = {
     "generator": "Net, Generator", "encoder": "Net, Encoder", "critic": "Net, Critic", "objective": "Base",
+    "regularizer": "Drift",
     "likelihood": "genzoo.plugins.likelihoods.gaussian.Gaussian",
 }  # fmt: skip
 

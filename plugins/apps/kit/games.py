@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.build import build
-from genzoo.core.config import Config
+from genzoo.core.config import LISTS, Config
 from genzoo.core.errors import UsageError
 from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.core.noise import Draws
@@ -51,7 +51,7 @@ class Game:
 
 
 def games(case: Case, **options: Any) -> list[Game]:
-    """The objective on vectors and on labelled images, on perceptrons or else on what its recipes name.
+    """The objective, or a GAN with the part, on vectors and on labelled images, on perceptrons or what recipes name.
 
     Raises:
         Fault: if it can be built on none of the data that it says it is for.
@@ -60,7 +60,7 @@ def games(case: Case, **options: Any) -> list[Game]:
     for i, kind in enumerate(cases.kinds(case.entry)):
         spec, classes = kind.examples(CLASSES)[0], 0 if i % 2 else CLASSES
         for recipe, parts in _ways(case, spec):
-            given = {**parts, "conditional": bool(classes), **{f"objective.{k}": v for k, v in options.items()}}
+            given = {**parts, "conditional": bool(classes), **{f"{_prefix(case)}.{k}": v for k, v in options.items()}}
             try:
                 config = compose(case.registry, spec, recipe, given)
                 with seeded(1):
@@ -79,8 +79,19 @@ def games(case: Case, **options: Any) -> list[Game]:
     return found
 
 
+def _prefix(case: Case) -> str:
+    """What stands before the options of the entry."""
+    return f"{case.entry.kind}.{case.entry.name}" if case.entry.kind in LISTS else "objective"
+
+
 def _ways(case: Case, spec: DataSpec) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """Compositions to try: the zoo's perceptrons, then recipes that name this objective."""
+    """Compositions to try: the zoo's perceptrons, then recipes that name this objective; a part is added to a GAN."""
+    if case.entry.kind in LISTS:
+        yield "genzoo/gan:gan", {
+            "generator": "nets:mlp", "generator.width": 16, "critic": "nets:mlp", "critic.width": 16,
+            "critic.spectral_norm": False, case.entry.kind: [case.entry.address],
+        }  # fmt: skip
+        return
     plan = attempt(lambda: case.cls(case.cls.Options()).plan(spec, spec.classes), spec.modality, "plan")
     parts: dict[str, Any] = {"objective": case.entry.address}
     for kind in ("generator", "encoder", "critic"):

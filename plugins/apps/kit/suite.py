@@ -33,25 +33,23 @@ _NETWORK = {
     "round-trip": "network_checks:round_trip",
     "variants": "network_checks:variants",
 }
+_PLAYED = {
+    "terms": "games:terms",
+    "dtypes": "games:dtypes",
+    "devices": "games:devices",
+    "deterministic": "games:deterministic",
+    "gradients": "games:gradients",
+    "inputs-kept": "games:inputs_kept",
+    "coupled": "games:coupled",
+    "accumulates": "state_checks:accumulates",
+    "round-trip": "games:resumes",
+    "variants": "games:variants",
+}
 CHECKS: Mapping[str, Mapping[str, str]] = {
     "generator": _NETWORK,
     "encoder": _NETWORK,
     "critic": {**_NETWORK, "per-observation": "network_checks:per_observation"},
-    "objective": {
-        **_CLASS,
-        "plays": "games:plays",
-        "terms": "games:terms",
-        "dtypes": "games:dtypes",
-        "devices": "games:devices",
-        "deterministic": "games:deterministic",
-        "gradients": "games:gradients",
-        "inputs-kept": "games:inputs_kept",
-        "coupled": "games:coupled",
-        "accumulates": "state_checks:accumulates",
-        "round-trip": "games:resumes",
-        "variants": "games:variants",
-        "held-out": "games:held_out",
-    },
+    "objective": {**_CLASS, "plays": "games:plays", **_PLAYED, "held-out": "games:held_out"},
     "likelihood": {
         **_CLASS,
         "shapes": "likelihood_checks:shapes",
@@ -66,7 +64,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "round-trip": "likelihood_checks:round_trip",
         "variants": "likelihood_checks:variants",
     },
-    **dict.fromkeys(("regularizer", "augmentation"), _CLASS),
+    **{kind: {**_CLASS, **_PLAYED} for kind in ("regularizer", "augmentation")},
     "posterior": {
         **_CLASS,
         "sampled": "code_checks:sampled",
