@@ -38,7 +38,7 @@ class Hardware:
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UsageError(f"precision is auto, float32 or bfloat16, not {self.precision!r}")
-        if self.data_workers is not None and not 0 <= self.data_workers <= 256:
+        if self.data_workers is not None and not (type(self.data_workers) is int and 0 <= self.data_workers <= 256):
             raise UsageError(f"data_workers takes a whole number from 0 to 256, not {self.data_workers!r}")
         if self.shard and self.compile:
             raise UsageError("a generator that is split over processes is not compiled: leave out shard or compile")

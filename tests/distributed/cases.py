@@ -18,6 +18,7 @@ from genzoo.core.data import Data
 from genzoo.core.distributed.gather import all_gather
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.distributed.sharding import whole_tensor
+from genzoo.core.hardware import Hardware
 from genzoo.core.networks import Ports
 from genzoo.core.spec import DataSpec
 from genzoo.core.training import state
@@ -114,7 +115,8 @@ def trainer_of(name: str) -> Trainer:
     train |= {"train.optimizer": "sgd", "train.lr": 0.01, "train.betas": (0.5, 0.9)}
     config = compose(the_registry(), spec, recipe, train | given)
     runtime = init_runtime(torch.device("cpu"))
-    how = {k: v for k, v in how.items() if k != "shard" or runtime.size > 1}
+    hardware = Hardware(shard=how.get("shard", False) and runtime.size > 1)
+    how = {k: v for k, v in how.items() if k != "shard"} | {"hardware": hardware}
     held_out = toy(spec, 600) if "vae" in recipe else None
     objective, nets = initialize(config, 0)
     if name.startswith("compares"):
