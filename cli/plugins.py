@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genzoo.core.errors import did_you_mean
+from genzoo.core.text import one_line
 from genzoo.registry.console.options import Json
 from genzoo.registry.console.output import bold, emit_json, hint, say
 
@@ -98,7 +99,7 @@ def check(
     shows = not json and sys.stderr.isatty()
 
     def progress(finding: Finding) -> None:
-        print(f"\r\x1b[K{finding.entry}: {finding.check}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{one_line(f'{finding.entry}: {finding.check}')}", end="", file=sys.stderr, flush=True)
 
     report = testing.check(distribution, entry, checks=only, on_finding=progress if shows else None)
     if shows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -192,3 +193,16 @@ def test_a_terminal(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
     assert "nasty-recipe" in ran.stdout, ran.stderr
     assert "RuntimeError" in ran.stderr
+
+
+def test_no_command_prints_by_itself() -> None:
+    """They print by `genzoo.registry.console.output`, or by `genzoo.core.text`, which nothing passes raw."""
+    root = Path(__file__).parents[2]
+    files = [*root.glob("cli/*.py"), *root.glob("plugins/apps/*/*_cli.py"), *root.glob("registry/**/*.py")]
+    raw = [
+        f"{path.relative_to(root)}: {line.strip()}"
+        for path in files
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"(?<![\w.])print\(", line) and not re.search(r"lines\(|one_line\(|json\.dumps|version|K\"", line)
+    ]
+    assert [r for r in raw if not r.startswith("registry/console/output.py")] == []

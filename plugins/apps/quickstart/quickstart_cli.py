@@ -9,7 +9,7 @@ import typer
 
 from genzoo.core.errors import UsageError
 from genzoo.registry.console.options import Threads
-from genzoo.registry.console.output import hint
+from genzoo.registry.console.output import hint, say
 
 
 def quickstart(
@@ -28,4 +28,4 @@ def quickstart(
 
     for recipe, r in quickstart(out, threads).items():
         found = f"{r['seconds']:.0f} s of training, {r['classes']} of 10 classes in 1,000 samples"
-        print(f"{r['picture']}: {recipe}, {found}")
+        say(f"{r['picture']}: {recipe}, {found}")
