@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from genzoo.registry.registrar import COMMANDS
+from genzoo.registry.kinds import COMMANDS
 
 if TYPE_CHECKING:
     from genzoo.registry import Entry

@@ -56,9 +56,20 @@ def objective(
 
 
 def metric(
-    name: str, *, direction: str = "none", unit: str = "", needs: Sequence[str] = (), **about: Unpack[About]
+    name: str,
+    *,
+    direction: str = "none",
+    unit: str = "",
+    needs: Sequence[str] = (),
+    rank: int = 100,
+    **about: Unpack[About],
 ) -> Callable[[Class], Class]:
     """Declare a metric: see `Registrar.metric`."""
+    return _unchanged
+
+
+def extractor(name: str, *, default_for: Sequence[str] = (), **about: Unpack[About]) -> Callable[[Class], Class]:
+    """Declare a feature extractor: see `Registrar.extractor`."""
     return _unchanged
 
 

@@ -47,5 +47,4 @@ ORDER = ("distribution", "fidelity", "modes", "conditioning", "copies", "diversi
 def _rank(entry: Entry) -> tuple[int, int, str]:
     """By kind of metric, then as people read them."""
     kind = min((ORDER.index(t) for t in entry.tags if t in ORDER), default=len(ORDER))
-    known = ("frechet", "kid", "precision", "recall", "density", "modes", "classes", "log-likelihood", "elbo", "psnr")
-    return kind, known.index(entry.name) if entry.name in known else len(known), entry.name
+    return kind, entry.data["rank"], entry.name

@@ -67,7 +67,7 @@ TABLE = {
         Kind("metric", "number that an evaluation measures", "genzoo.core.evaluation.evidence:Metric",
              ("measure", "refuses", "title"), prefix="*", plain=False),
         Kind("extractor", "features that metrics compare", "genzoo.core.evaluation.evidence:Extractor",
-             ("open", "extract", "sha256"), prefix="extractor"),
+             ("open", "extract", "sha256"), prefix="extractor", plain=False),
         Kind("weights", "trained models", target="folder", options=False, plain=False),
         Kind("store", "place where weights are looked up", "genzoo.registry.weights.base:Store", options=False,
              plain=False),
@@ -79,3 +79,11 @@ KINDS = tuple(TABLE)
 SINGLE = tuple(k for k in TABLE if TABLE[k].part == "one")  # as `genzoo.core.parts` has them
 LISTS = tuple(k for k in TABLE if TABLE[k].part == "many")
 PARTS = (*SINGLE, *LISTS)  # what a composition is made of
+
+# The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
+# compares them with the program.
+COMMANDS = (
+    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "eval", "compare",
+    "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
+    "plugins", "doctor", "quickstart", "help", "genzoo",
+)  # fmt: skip

@@ -9,21 +9,13 @@ from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.evaluation import DIRECTIONS, NEEDS
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
-from genzoo.registry.kinds import TABLE, Kind
+from genzoo.registry.kinds import COMMANDS, TABLE, Kind
 
 if TYPE_CHECKING:
     from typing import Unpack
 
 
 MOST = 10_000  # entries of one plugin
-
-# The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
-# compares them with the program.
-COMMANDS = (
-    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "eval", "compare",
-    "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
-    "plugins", "doctor", "quickstart", "help", "genzoo",
-)  # fmt: skip
 
 
 class About(TypedDict, total=False):
@@ -109,6 +101,7 @@ class Registrar:
         direction: str = "none",
         unit: str = "",
         needs: Sequence[str] = ("samples", "data"),
+        rank: int = 100,
         **about: Unpack[About],
     ) -> None:
         """Register a `genzoo.core.evaluation.evidence.Metric`.
@@ -119,15 +112,24 @@ class Registrar:
             direction: whether ``higher`` or ``lower`` is better, or ``none``.
             unit: of the number, as text.
             needs: what must be there for it to be measured: `genzoo.core.evaluation.report.NEEDS`.
+            rank: place among the metrics of its kind in tables; the smallest is first.
             **about: see `About`; the tag ``default`` makes it part of every evaluation that names no metrics.
         """
+        if isinstance(rank, bool) or not isinstance(rank, int):
+            raise GenzooError(f"metric {name!r}: rank must be a whole number, not {rank!r}")
         rules.check_words("metric", name, "direction", (direction,), DIRECTIONS)
         data = {
             "direction": direction,
             "unit": rules.check_text("metric", name, "unit", unit),
             "needs": rules.check_words("metric", name, "needs", needs, NEEDS),
+            "rank": rank,
         }
         self._add("metric", name, target, about, data)
+
+    def extractor(self, name: str, target: str, *, default_for: Sequence[str] = (), **about: Unpack[About]) -> None:
+        """Register an extractor of features, and the data sets that it is the default for."""
+        words = rules.check_words("extractor", name, "default_for", default_for)
+        self._add("extractor", name, target, about, {"default_for": words})
 
     def weights(
         self,

@@ -4,7 +4,7 @@ from genzoo.core.data.binarize import Binarize, binarize, standardized
 from genzoo.core.data.convert import to_model, to_people, to_pixels
 from genzoo.core.data.dataset import DataSource, Split
 from genzoo.core.data.intake import from_arrays
-from genzoo.core.data.observations import Data
+from genzoo.core.data.observations import Data, KnownModes
 from genzoo.core.data.rows import ArrayLike, Rows
 from genzoo.core.data.torch_datasets import LIMIT_BYTES, from_torch
 
@@ -14,6 +14,7 @@ __all__ = [
     "Binarize",
     "Data",
     "DataSource",
+    "KnownModes",
     "Rows",
     "Split",
     "binarize",

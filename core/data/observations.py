@@ -19,6 +19,24 @@ from genzoo.core.spec import DataSpec
 from genzoo.core.units import free_bytes, size_text
 
 
+@dataclass(frozen=True)
+class KnownModes:
+    """The modes of data whose distribution is known, and how many samples are judged by them.
+
+    Attributes:
+        samples: what the published protocol takes.
+        centres: means of equally likely Gaussians; empty where the modes are combinations of classes.
+        sigma: their standard deviation along each axis.
+        classifier: name of the extractor that tells the class of each channel of an image; the modes are its
+            combinations.
+    """
+
+    samples: int
+    centres: tuple[tuple[float, ...], ...] = ()
+    sigma: float = 0.0
+    classifier: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """A data set, with what it is.
@@ -38,6 +56,7 @@ class Data:
             0/1 pixels anew; ``spec.levels`` is 2.
         factors: what made each observation, whole numbers from 0, int64 ``(N, K)``, where that is known.
         factor_names: what they are called; those that end in ``*`` are names without an order.
+        modes: the modes of their distribution, where these are known.
     """
 
     spec: DataSpec
@@ -50,6 +69,7 @@ class Data:
     factors: Tensor | None = None
     factor_names: tuple[str, ...] = ()
     condition: Tensor | None = None
+    modes: KnownModes | None = None
 
     def __post_init__(self) -> None:
         shape = None if self.condition is None else tuple(self.condition.shape)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from genzoo.core.data import Data, DataSource, Split
+from genzoo.core.data import Data, DataSource, KnownModes, Split
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -23,6 +23,8 @@ class Stacked(DataSource):
 
     name: str
     """Of the data."""
+    classifier: str
+    """Extractor that tells the class of each channel."""
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
@@ -44,7 +46,9 @@ class Stacked(DataSource):
         chosen = torch.randint(len(base), (n, 3), generator=generator(o.seed, 0 if split == "train" else 1))
         x = base.x[:, 0][chosen]
         spec = DataSpec.image(3, *base.spec.shape[1:], name=self.name)
-        return replace(base, spec=spec, rows=x, y=None, name=self.name)
+        return replace(
+            base, spec=spec, rows=x, y=None, name=self.name, modes=KnownModes(TESTED, classifier=self.classifier)
+        )
 
 
 @declare.dataset(
@@ -62,7 +66,7 @@ class StackedDigits(Stacked):
     classes would tell a model what it is to find.
     """
 
-    name = "stacked-digits"
+    name, classifier = "stacked-digits", "digit-classifier"
 
     @dataclass(frozen=True)
     class Options(Stacked.Options):
@@ -88,7 +92,7 @@ class StackedFashion(Stacked):
     The protocol of stacked MNIST (see ``stacked-digits``) on Fashion-MNIST, whose classes are harder to tell apart.
     """
 
-    name = "stacked-fashion"
+    name, classifier = "stacked-fashion", "fashion-classifier"
 
     @dataclass(frozen=True)
     class Options(Stacked.Options):
@@ -102,6 +106,3 @@ class StackedFashion(Stacked):
         """Fashion-MNIST, or the part that ships."""
         source: DataSource = FashionMNIST() if self.options.whole else FashionMini()
         return source.read(split)
-
-
-STACKS = (StackedDigits.name, StackedFashion.name)

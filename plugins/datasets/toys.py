@@ -8,11 +8,13 @@ from typing import ClassVar
 
 import torch
 
-from genzoo.core.data import Data, DataSource, Split
+from genzoo.core.data import Data, DataSource, KnownModes, Split
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
+
+PROTOCOL = 2_500  # samples that papers judge mixtures by (arXiv:1705.07761)
 
 
 class Mixture(DataSource):
@@ -53,7 +55,8 @@ class Mixture(DataSource):
         y = torch.randint(len(self.centres), (n,), generator=random)
         x = torch.tensor(self.centres)[y] + self.sigma * torch.randn(n, 2, generator=random)
         spec = DataSpec("vector", (2,), classes=len(self.centres), scale=(self.spread(),), name=self.name)
-        return Data(spec, x, y, name=self.name, license="CC0-1.0", split=split)
+        modes = KnownModes(PROTOCOL, self.centres, self.sigma)
+        return Data(spec, x, y, name=self.name, license="CC0-1.0", split=split, modes=modes)
 
 
 @declare.dataset(

@@ -18,6 +18,7 @@ from genzoo.registry import declare
     "digit-classifier",
     summary="classifies 28×28 grey handwritten digits",
     modalities=("image",),
+    default_for=("digits",),
 )
 class DigitClassifier(GreyClassifier):
     """Three convolutions and two linear layers on images in [0, 1].

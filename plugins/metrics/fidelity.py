@@ -116,6 +116,7 @@ class _Fidelity(Metric):
     needs=("samples", "data", "features"),
     paper="arXiv:1904.06991",
     tags=("default", "fidelity"),
+    rank=1,
 )
 class Precision(_Fidelity):
     """Fidelity: share of samples within reach of the data. Blind to what is missing."""
@@ -134,6 +135,7 @@ class Precision(_Fidelity):
     needs=("samples", "data", "features"),
     paper="arXiv:1904.06991",
     tags=("default", "fidelity"),
+    rank=2,
 )
 class Recall(_Fidelity):
     """Diversity: share of the data within reach of samples. Outliers among the samples raise it."""
@@ -152,6 +154,7 @@ class Recall(_Fidelity):
     needs=("samples", "data", "features"),
     paper="arXiv:2002.09797",
     tags=("default", "fidelity"),
+    rank=3,
 )
 class Density(_Fidelity):
     """Fidelity that outliers of the data do not fool: balls of the data that hold a sample, over k. It may exceed 1."""

@@ -221,6 +221,7 @@ def _nuclear(a: Tensor, b: Tensor) -> float:
     needs=("samples", "data", "features"),
     paper="arXiv:1706.08500",
     tags=("default", "distribution"),
+    rank=1,
 )
 class FrechetDistance(Metric):
     """Fréchet distance ‖μx - μy‖² + tr(Σx + Σy - 2 (Σx Σy)^½) between features of samples and of data.

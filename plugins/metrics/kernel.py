@@ -255,6 +255,7 @@ def _u_statistic(
     needs=("samples", "data", "features"),
     paper="arXiv:1801.01401",
     tags=("default", "distribution"),
+    rank=2,
 )
 class KernelDistance(Metric):
     """Unbiased squared MMD under (x·y/D + 1)³, averaged over disjoint subsets: 0 in expectation for equal sets.

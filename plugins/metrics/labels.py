@@ -150,6 +150,7 @@ class _Judged(Metric):
     unit="classes",
     needs=("samples", "data", "features", "labels"),
     tags=("default", "modes"),
+    rank=2,
 )
 class ClassesCaptured(_Judged):
     """Classes of which the samples hold at least a fifth of what the data do; the details name what is missing.

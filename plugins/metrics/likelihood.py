@@ -121,6 +121,7 @@ class _Weighted(Metric):
     needs=("data", "likelihood"),
     paper="arXiv:1509.00519",
     tags=("default", "likelihood"),
+    rank=1,
 )
 class LogLikelihoodBound(_Weighted):
     """log (1/K) Σ p(x, z_k) / q(z_k|x), averaged over data; probability of 8-bit or binary data, else density."""
@@ -159,6 +160,7 @@ class BitsPerDimension(_Weighted):
     needs=("data", "likelihood"),
     paper="arXiv:1312.6114",
     tags=("default", "likelihood"),
+    rank=2,
 )
 class ELBO(_Weighted):
     """E_q[log p(x, z) - log q(z|x)], averaged over data; below the log-likelihood by KL(q(z|x) ‖ p(z|x))."""

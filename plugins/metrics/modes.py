@@ -14,7 +14,6 @@ from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.evaluation.report import AT_COUNTS, POPULATION
 from genzoo.core.math.intervals import Estimate, jackknife, share
 from genzoo.core.options import option
-from genzoo.plugins.datasets.toys import Mixture
 from genzoo.registry import declare
 
 LEAST = 20  # high-quality samples that a mode needs to count as captured
@@ -67,11 +66,6 @@ def mode_coverage(x: Tensor, centres: Sequence[Sequence[float]], sigma: float) -
     return ModeCoverage(int((counts >= LEAST).sum()), len(means), float(good.double().mean()), kl, floor, len(x))
 
 
-def mixture_of(name: str) -> type[Mixture] | None:
-    """The mixture whose modes are known under a data set's name."""
-    return next((m for m in Mixture.__subclasses__() if m.name == name), None)
-
-
 class _Modes(Metric):
     """The protocol of `mode_coverage` on a mixture whose modes are known."""
 
@@ -79,10 +73,9 @@ class _Modes(Metric):
 
     def found(self, evidence: Evidence) -> ModeCoverage:
         """See `mode_coverage`."""
-        mixture = mixture_of(evidence.spec.name)
-        assert mixture is not None
-        x, centres, sigma = evidence.samples, mixture.centres, mixture.sigma
-        return evidence.once("modes", lambda: mode_coverage(x, centres, sigma))
+        known = evidence.data.modes
+        assert known is not None
+        return evidence.once("modes", lambda: mode_coverage(evidence.samples, known.centres, known.sigma))
 
     def details(self, evidence: Evidence) -> dict[str, Any]:
         """All that was counted."""
@@ -90,8 +83,8 @@ class _Modes(Metric):
 
     def refuses(self, evidence: Evidence) -> str:
         """The modes must be known."""
-        known = " and ".join(m.name for m in Mixture.__subclasses__())
-        return "" if mixture_of(evidence.spec.name) else f"the modes are known of {known} only"
+        known = evidence.data.modes
+        return "" if known is not None and known.centres else "the centres of the data's modes are not known"
 
 
 @declare.metric(
@@ -103,6 +96,7 @@ class _Modes(Metric):
     paper="arXiv:1705.07761",
     tags=("default", "modes"),
     modalities=("vector",),
+    rank=1,
 )
 class Modes(_Modes):
     """How many modes of ``ring8`` or ``grid25`` the model covers; 2,500 samples is the protocol."""
@@ -160,14 +154,13 @@ class ModeKL(_Modes):
 
     def measure(self, evidence: Evidence) -> Measured:
         """See `mode_coverage`."""
-        mixture, found = mixture_of(evidence.spec.name), self.found(evidence)
-        assert mixture is not None
-        centres, sigma = mixture.centres, mixture.sigma
+        known, found = evidence.data.modes, self.found(evidence)
+        assert known is not None
         if not math.isfinite(found.kl):
             return Measured(Estimate(found.kl, samples=(found.samples,)), self.details(evidence), why="no good sample")
         good = found.high_quality * found.samples
         estimate = jackknife(
-            lambda x: mode_coverage(x, centres, sigma).kl,
+            lambda x: mode_coverage(x, known.centres, known.sigma).kl,
             evidence.samples,
             parts=self.options.resamples,
             less=(found.of - 1) / (2 * good**2),  # as in `kl_with_interval`

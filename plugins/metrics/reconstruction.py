@@ -45,6 +45,7 @@ class _Reconstruction(Metric):
     needs=("data", "images", "encoder"),
     modalities=("image",),
     tags=("default", "reconstruction"),
+    rank=1,
 )
 class PSNR(_Reconstruction):
     """Mean over images of -10 log₁₀ of the mean squared error of pixels in [0, 1]; equal images score 58.9 dB.

@@ -9,18 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric
 from genzoo.core.evaluation.report import AT_COUNTS
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.options import option
-from genzoo.plugins.datasets.stacked import StackedDigits, StackedFashion
-from genzoo.plugins.extractors.digit_classifier import DigitClassifier
-from genzoo.plugins.extractors.fashion_classifier import FashionClassifier
-from genzoo.plugins.extractors.grey_classifier import GreyClassifier
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.metrics.labels import ClassCoverage, class_coverage, kl_with_interval, stacked
-from genzoo.registry import declare
+from genzoo.registry import declare, the_registry
 
-JUDGES: dict[str, type[GreyClassifier]] = {StackedDigits.name: DigitClassifier, StackedFashion.name: FashionClassifier}
 MODES = 1000
 
 
@@ -31,12 +27,13 @@ class _Stacked(Metric):
 
     def predicted(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Modes of the samples and of the data, ``(N,)`` and ``(M,)``, numbers from 0 to 999."""
-        name = evidence.spec.name
+        known = evidence.data.modes
+        assert known is not None
 
         def judged() -> tuple[Tensor, Tensor]:
             real, back = distinct(evidence.real)
-            judge = JUDGES[name].pretrained()
-            return modes_of(evidence.samples, name), stacked(judge.predict(real)[back].view(len(evidence.real), -1))
+            seen = classes_of(real, known.classifier)[back].view(len(evidence.real), -1)
+            return modes_of(evidence.samples, known.classifier), stacked(seen)
 
         return evidence.once("stacked", judged)
 
@@ -56,8 +53,9 @@ class _Stacked(Metric):
         }
 
     def refuses(self, evidence: Evidence) -> str:
-        """The judges know digits and clothes."""
-        return "" if evidence.spec.name in JUDGES else f"it is of the data sets {' and '.join(JUDGES)}"
+        """The data must say who knows their channels."""
+        known = evidence.data.modes
+        return "" if known is not None and known.classifier else "no classifier of the data's channels is known"
 
 
 @declare.metric(
@@ -109,10 +107,18 @@ class StackedKL(_Stacked):
         return Measured(found, self.details(evidence))
 
 
-def modes_of(x: Tensor, name: str) -> Tensor:
-    """Modes ``(N,)``, from 0 to 999, of stacked pictures ``(N, 3, 28, 28)`` in [0, 1] of the data set of that name."""
-    judge = JUDGES[name].pretrained()
-    return stacked(judge.predict(x.flatten(0, 1)[:, None]).view(len(x), -1))
+def modes_of(x: Tensor, classifier: str) -> Tensor:
+    """Modes ``(N,)``, from 0 to 999, of stacked pictures ``(N, 3, H, W)`` in [0, 1] by the extractor of that name."""
+    return stacked(classes_of(x.flatten(0, 1)[:, None], classifier).view(len(x), -1))
+
+
+@torch.no_grad()
+def classes_of(x: Tensor, classifier: str) -> Tensor:
+    """Classes ``(N,)`` of pictures ``(N, 1, H, W)`` in [0, 1] by the extractor of that name."""
+    registry = the_registry()
+    cls: Any = registry.load(registry.get("extractor", classifier), Extractor)
+    judge = cls.open(DataSpec.image(*x.shape[1:]))
+    return torch.cat([judge.extract(part).logits.argmax(1) for part in torch.split(x, 500)])
 
 
 def distinct(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -210,10 +210,8 @@ class Image(Modality):
         return "conv"
 
     def extractor(self, spec: DataSpec) -> str:
-        """A classifier of what looks like Fashion-MNIST or digits, wavelets for the rest."""
-        if spec.shape != (1, 28, 28):
-            return "scattering"
-        return "digit-classifier" if spec.name == "digits" else "fashion-classifier"
+        """A classifier for what has the form of Fashion-MNIST, wavelets for the rest."""
+        return "fashion-classifier" if spec.shape == (1, 28, 28) else "scattering"
 
     def damages(self) -> Mapping[str, Damage]:
         """Blur and noise."""

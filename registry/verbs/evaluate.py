@@ -32,7 +32,7 @@ from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.data import looks_like_path
 from genzoo.registry.verbs.subjects import draw_samples, no_data, open_reference, open_subject, subset
 
-MOST, MIXTURE = 10_000, 2_500  # samples where no number is given; the second is the protocol of known mixtures
+MOST = 10_000  # samples where no number is given
 MOST_ABOUT_DATA = ("images", "labels", "conditional", "factors")  # needs that are the data's own affair
 Split = Literal["train", "test"]
 
@@ -213,12 +213,9 @@ def _count(n: int | None, samples: Tensor | None, data: Data) -> int:
         return n or len(samples)
     if n is not None:
         return n
-    from genzoo.plugins.datasets.stacked import STACKS
-    from genzoo.plugins.metrics.modes import mixture_of
-
-    if mixture_of(data.spec.name):
-        return MIXTURE
-    return max(len(data) if data.spec.name in STACKS else min(len(data), MOST), 2)
+    if data.modes is not None and data.modes.centres:
+        return data.modes.samples
+    return max(min(len(data), data.modes.samples if data.modes is not None else MOST), 2)
 
 
 def _extractor(
@@ -233,8 +230,9 @@ def _extractor(
 
 
 def default_extractor(spec: DataSpec) -> str:
-    """The extractor that fits data and needs nothing that does not ship."""
-    return of(spec).extractor(spec)
+    """The extractor that fits data and needs nothing that does not ship: one that names the data set, else any."""
+    named = (e.address for e in the_registry().entries("extractor") if spec.name in e.data["default_for"])
+    return next(named, of(spec).extractor(spec))
 
 
 def open_extractor(registry: Registry, wanted: str | os.PathLike[str], spec: DataSpec) -> Extractor:

@@ -11,7 +11,7 @@ import pytest
 
 from genzoo.cli.main import app
 from genzoo.registry import Registry
-from genzoo.registry.registrar import COMMANDS
+from genzoo.registry.kinds import COMMANDS
 
 PLUGIN = """
 from genzoo.registry import hookimpl

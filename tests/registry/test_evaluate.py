@@ -124,7 +124,7 @@ def test_modes_of_the_ring():
     assert report["modes"].value == 6
     assert report["high-quality"].value == 0.75
     assert report["mode-kl"].value == pytest.approx(math.log(8 / 6))
-    with pytest.raises(UsageError, match="the modes are known of ring8 and grid25 only"):
+    with pytest.raises(UsageError, match="the centres of the data's modes are not known"):
         evaluate(torch.randn(50, 2), torch.randn(40, 2), "modes")
 
 

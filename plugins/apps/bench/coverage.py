@@ -27,7 +27,7 @@ from genzoo.plugins.datasets.stacked import TESTED, Stacked, StackedDigits, Stac
 from genzoo.plugins.datasets.toys import Grid25, Mixture, Ring8
 from genzoo.plugins.metrics.labels import class_coverage, stacked
 from genzoo.plugins.metrics.modes import ModeCoverage, mode_coverage
-from genzoo.plugins.metrics.stacked import JUDGES, MODES, modes_of
+from genzoo.plugins.metrics.stacked import MODES, classes_of, modes_of
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 
@@ -253,7 +253,10 @@ def _cell(job: _Job, cells: Cells, tell: Callable[[float], None] | None = None) 
         coverage = mode_coverage(x, MIXTURES[job.data].centres, MIXTURES[job.data].sigma)
         points = [[round(v, 4) for v in p] for p in torch.nan_to_num(x).tolist()]
     else:
-        found = [modes_of(x.cpu(), job.data) for x, _ in model.sample_batches(TESTED, seed=job.seed, batch_size=1000)]
+        found = [
+            modes_of(x.cpu(), STACKS[job.data].classifier)
+            for x, _ in model.sample_batches(TESTED, seed=job.seed, batch_size=1000)
+        ]
         coverage = stack_coverage(torch.cat(found))
     return ModeResult(
         job.data, job.contender.label, job.seed, coverage, round(trained.seconds, 1), trained.steps, points
@@ -285,15 +288,14 @@ def _mixture_lines(data: str) -> dict[str, tuple[Tensor, ModeCoverage]]:
 
 def _stack_lines(data: str) -> dict[str, tuple[Tensor, ModeCoverage]]:
     """Stacks are of few pictures, so those are judged, once each."""
-    random, judge = generator(0, 0xF2), JUDGES[data].pretrained()
-    source = STACKS[data]
+    random, source = generator(0, 0xF2), STACKS[data]
     real = source(source.Options()).base("test").x.float() / 255
     lines = {}
     for name, x in {
         "real data": real,
         "uniform noise of pixels": torch.rand(1000, 1, 28, 28, generator=random),
     }.items():
-        classes = judge.predict(x)
+        classes = classes_of(x, source.classifier)
         drawn = classes[torch.randint(len(classes), (TESTED, 3), generator=random)]
         lines[name] = (torch.empty(0), stack_coverage(stacked(drawn)))
     return lines

@@ -35,10 +35,9 @@ from genzoo.plugins.apps.diagnose.sample_health import (
     posterior_collapse,
 )
 from genzoo.plugins.apps.diagnose.verdicts import NAMES, Diagnosis, Fact, Remedy, Verdict
-from genzoo.plugins.metrics.modes import mixture_of
 from genzoo.registry import Registry, the_registry
 from genzoo.registry.verbs.data import open_data
-from genzoo.registry.verbs.evaluate import MIXTURE, default_extractor, measure, open_extractor
+from genzoo.registry.verbs.evaluate import default_extractor, measure, open_extractor
 from genzoo.registry.verbs.fit import Run
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
@@ -134,7 +133,7 @@ def diagnose(
         verdicts.append(_recorded_collapse(opened, origin))
     else:
         check_fits(opened.model, origin.reference.spec)
-        count = n or (MIXTURE if mixture_of(origin.reference.spec.name) else SAMPLES)
+        count = n or _usual(origin.reference)
         held = subset(origin.reference, count)
         record |= {"data": origin.training.name or "data", "samples": count, "held against": len(held)}
         record |= {"note": origin.note} if origin.note else {}
@@ -235,7 +234,7 @@ def _sampled(model: Model, origin: _Origin, held: Data, how: Protocol, progress:
         fact = Fact("share of samples that are not finite", share, "none may be", True)
         broken = Verdict("mode-collapse", "problem", "Samples are not finite.", (fact,), because="divergence")
         return [*verdicts, broken, Verdict("memorization", "unknown", "Not checked: samples are not finite.")]
-    metrics = SAMPLE_METRICS + (",modes,high-quality,mode-kl" if mixture_of(spec.name) else "")
+    metrics = SAMPLE_METRICS + (",modes,high-quality,mode-kl" if _mixture(held) else "")
     ready = how.extractor
     if not isinstance(ready, Extractor):
         ready = open_extractor(the_registry(), ready or default_extractor(spec), spec)
@@ -246,6 +245,16 @@ def _sampled(model: Model, origin: _Origin, held: Data, how: Protocol, progress:
     )  # fmt: skip
     looked = Looked(model, samples, held, report, ready)
     return [*verdicts, mode_collapse(looked), memorization(looked, origin.training)]
+
+
+def _mixture(data: Data) -> bool:
+    """Whether the data are of a mixture whose centres are known."""
+    return data.modes is not None and bool(data.modes.centres)
+
+
+def _usual(data: Data) -> int:
+    """Samples where no number is given."""
+    return data.modes.samples if data.modes is not None and data.modes.centres else SAMPLES
 
 
 def _recorded_collapse(opened: _Subject, why: str) -> Verdict:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core.data import Data
+from genzoo.core.data import Data, KnownModes
 from genzoo.core.evaluation.evidence import Extractor, people
 from genzoo.core.evaluation.report import Report
 from genzoo.core.math.neighbours import nearest
@@ -19,7 +19,6 @@ from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict
 from genzoo.plugins.metrics.memorization import memorization as ratios
-from genzoo.plugins.metrics.modes import mixture_of
 
 # Limits. docs/diagnose.md has what healthy models and models that were broken on purpose gave.
 RARE = 0.1  # of its share among the data, below which a class (or a mode) is missing
@@ -86,8 +85,8 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
     """Whether samples leave out parts of the data: classes, modes of a known mixture, or clusters; or are all alike."""
     name = "mode-collapse"
     samples = looked.samples
-    if mixture_of(looked.data.spec.name):
-        return _modes(looked)
+    if looked.data.modes is not None and looked.data.modes.centres:
+        return _modes(looked, looked.data.modes)
     real = people(looked.data.take(slice(limit)))
     with torch.no_grad():
         ours, theirs = (_features(looked.extractor, x) for x in (samples[:limit], real))
@@ -158,9 +157,7 @@ def _classes(details: Mapping[str, Any]) -> tuple[list[str], float, list[Fact]]:
     return missing, sum(data[c] for c in part if part[c] < GONE), facts
 
 
-def _modes(looked: Looked) -> Verdict:
-    mixture = mixture_of(looked.data.spec.name)
-    assert mixture is not None
+def _modes(looked: Looked, mixture: KnownModes) -> Verdict:
     centres = torch.tensor(mixture.centres)
     x = looked.samples.flatten(1).float()
     nearest = torch.cdist(x, centres).argmin(1)

@@ -82,7 +82,7 @@ def test_the_mode_is_the_number_that_is_written(splits):
     stacks = x.view(30, 3, 28, 28)[three].float() / 255
     expected = (y.view(30, 3)[three] * torch.tensor([100, 10, 1])).sum(1)
     assert len(expected) > 25
-    assert torch.equal(modes_of(stacks, "stacked-digits"), expected)
+    assert torch.equal(modes_of(stacks, "digit-classifier"), expected)
     assert torch.equal(stacked(y.view(30, 3)[three]), expected)
 
 
