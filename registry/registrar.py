@@ -14,7 +14,6 @@ from genzoo.registry.kinds import COMMANDS, TABLE, Kind
 if TYPE_CHECKING:
     from typing import Unpack
 
-
 MOST = 10_000  # entries of one plugin
 
 
@@ -112,24 +111,23 @@ class Registrar:
             direction: whether ``higher`` or ``lower`` is better, or ``none``.
             unit: of the number, as text.
             needs: what must be there for it to be measured: `genzoo.core.evaluation.report.NEEDS`.
-            rank: place among the metrics of its kind in tables; the smallest is first.
+            rank: place among the metrics of its kind, the smallest first.
             **about: see `About`; the tag ``default`` makes it part of every evaluation that names no metrics.
         """
-        if isinstance(rank, bool) or not isinstance(rank, int):
+        if type(rank) is not int:
             raise GenzooError(f"metric {name!r}: rank must be a whole number, not {rank!r}")
         rules.check_words("metric", name, "direction", (direction,), DIRECTIONS)
         data = {
             "direction": direction,
             "unit": rules.check_text("metric", name, "unit", unit),
             "needs": rules.check_words("metric", name, "needs", needs, NEEDS),
-            "rank": rank,
         }
-        self._add("metric", name, target, about, data)
+        self._add("metric", name, target, about, data | {"rank": rank})
 
     def extractor(self, name: str, target: str, *, default_for: Sequence[str] = (), **about: Unpack[About]) -> None:
         """Register an extractor of features, and the data sets that it is the default for."""
-        words = rules.check_words("extractor", name, "default_for", default_for)
-        self._add("extractor", name, target, about, {"default_for": words})
+        data = {"default_for": rules.check_words("extractor", name, "default_for", default_for)}
+        self._add("extractor", name, target, about, data)
 
     def weights(
         self,

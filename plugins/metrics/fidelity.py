@@ -9,20 +9,22 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Metric
-from genzoo.core.evaluation.report import AT_COUNTS
-from genzoo.core.math.intervals import Estimate, mean, share
+from genzoo.core.math.intervals import Estimate, mean, normal, share
 from genzoo.core.math.neighbours import centred, slabs
+from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
 from genzoo.registry import declare
+
+_PARTS = 20  # of the samples, for coverage's interval
 
 
 @dataclass(frozen=True)
 class Fidelity:
     """Each point's ball reaches to its k-th neighbour within its own set.
 
-    The intervals say how well the judged points stand for their distribution, given the balls: exact
-    binomial ones for the shares, Student's for density.
+    The intervals say how well the judged points stand for their distribution, given the other set: exact
+    binomial ones for the shares, Student's for density, and for coverage the jackknife over samples.
 
     Attributes:
         precision: share of samples in some ball of the data.
@@ -58,18 +60,34 @@ def fidelity(samples: Tensor, data: Tensor, *, k: int = 5) -> Fidelity:
     balls = torch.zeros(len(fake), dtype=torch.float64, device=fake.device)
     covered = torch.empty(len(real), dtype=torch.bool, device=real.device)
     recalled = torch.empty_like(covered)
+    parts = min(_PARTS, len(fake))
+    part = torch.randperm(len(fake), generator=generator(0)).to(fake.device) % parts
+    member = torch.nn.functional.one_hot(part, parts).to(fake.dtype)
+    without = torch.zeros(parts, dtype=torch.float64, device=fake.device)  # balls that hold a sample of no other part
     norms = real.square().sum(1, keepdim=True)
     for rows, slab in slabs(real, fake):
         slab += norms[rows]
         inside = slab < real_radii[rows, None]
         balls += inside.sum(0)
         covered[rows] = inside.any(1)
+        held = inside.to(fake.dtype) @ member
+        without += (held.sum(1, keepdim=True) - held > 0.5).sum(0)
         recalled[rows] = (slab < fake_radii).any(1)
     n, m = len(fake), len(real)
     precision, recall, density, coverage = (
-        replace(found, samples=(n, m)) for found in (share(balls > 0), share(recalled), mean(balls / k), share(covered))
+        replace(found, samples=(n, m))
+        for found in (share(balls > 0), share(recalled), mean(balls / k), _spread(share(covered), without / m))
     )
     return Fidelity(precision, recall, density, coverage, k)
+
+
+def _spread(exact: Estimate, without: Tensor) -> Estimate:
+    """The wider of the exact interval and the jackknife's: balls that overlap are held by the same samples."""
+    parts = len(without)
+    error = (without.var() * (parts - 1) ** 2 / parts).sqrt().item()
+    found = normal(exact.value, error, (), "", parts - 1)
+    low, high = max(min(exact.low, found.low), 0.0), min(max(exact.high, found.high), 1.0)
+    return replace(exact, low=low, high=high, interval="exact binomial or jackknife, the wider")
 
 
 def radii(x: Tensor, k: int) -> Tensor:
@@ -177,7 +195,7 @@ class Density(_Fidelity):
 class Coverage(_Fidelity):
     """Diversity that outliers of the samples do not fool: share of the data's balls that hold a sample."""
 
-    covers = AT_COUNTS
+    covers = "the expected value at this count of samples, given the data"
 
     def measure(self, evidence: Evidence) -> Estimate:
         """See `fidelity`."""
