@@ -160,7 +160,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``config.json``."""
-        new = bool(self.lists) or any(kind in self.parts for kind in _SINCE_2)
+        new = bool(self.lists or self.data.facts) or any(kind in self.parts for kind in _SINCE_2)
         train = {k: list(v) if isinstance(v, tuple) else v for k, v in self.train.__dict__.items()}
         return {
             "format": FORMAT if new else 1,

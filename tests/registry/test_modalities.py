@@ -15,7 +15,6 @@ from genzoo.core.data import from_arrays
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import every, of, recognized
 from genzoo.core.spec import DataSpec
-from genzoo.core.storage.card import card
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("core", "registry", "cli", "plugins")
@@ -120,11 +119,6 @@ def test_pixels_are_drawn_and_rounded():
     assert of("vector").rounded(DataSpec("vector", (2,)), torch.zeros(1, 2)) is None
 
 
-def test_a_card_has_the_words_of_its_kind():
-    for spec, words in ((DataSpec.image(1, 8, 8), "images of 1×8×8 (channels, height, width)"),
-                        (DataSpec("vector", (3,)), "vectors of 3 numbers")):  # fmt: skip
-        config = genzoo.create("vae", spec).config
-        record = {
-            "data": {"name": "x", "observations": 5}, "steps": 1, "of": 1, "seed": 0, "seconds": 1.0, "hardware": {},
-        }  # fmt: skip
-        assert words in card(config, record)
+def test_they_are_described():
+    assert of("image").describe(DataSpec.image(1, 8, 8)) == "images of 1×8×8 (channels, height, width)"
+    assert of("vector").describe(DataSpec("vector", (3,))) == "vectors of 3 numbers"

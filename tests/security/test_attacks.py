@@ -190,8 +190,8 @@ def test_two_tensors_of_one_place(
 
 
 def test_a_file_that_is_swapped_for_a_later_format_says_so(vae: Path, edit: Edit, refuse: Refuse) -> None:
-    edit(vae, lambda c: c.update(format=2))
-    refuse(vae, "format 2", "upgrade")
+    edit(vae, lambda c: c.update(format=3))
+    refuse(vae, "format 3", "upgrade")
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "two\nlines", "\r", "\x9b31m", "\u2028", "\x00"])
