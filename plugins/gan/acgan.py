@@ -24,6 +24,11 @@ class ACGAN(Hinge):
 
     Both players add λ times a cross-entropy: the critic that of the classes of real observations, the generator that
     of the classes that it was asked for. It favours samples that are easy to classify over diverse ones.
+
+    When: few classes that are easy to tell apart. With many, a conditional `hinge`, whose critic is told the class,
+    keeps more diversity.
+
+    Cost: that of `hinge`.
     """
 
     @dataclass(frozen=True)

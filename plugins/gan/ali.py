@@ -30,6 +30,11 @@ class ALI(Adversarial):
 
     It minimizes E[softplus(-D(x, z))] + E[softplus(D(G(z), z))], generator and encoder the same with signs changed.
     Where no critic can tell the pairs apart the encoder inverts the generator.
+
+    When: a GAN is wanted that also encodes. Reconstructions keep what an observation is about, and not its pixels; a
+    `vae` is closer in those. Unregularized it is unstable in the plane, where the recipe adds R1.
+
+    Cost: an encoder beside the two networks of `gan`.
     """
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:

@@ -40,6 +40,11 @@ class BEGAN(Energy):
 
     The critic minimizes E(x) - k E(G(z)), the generator E(G(z)), and after each turn of the critic
     k moves by rate · (γ E[E(x)] - E[E(G(z))]), within [0, 1].
+
+    When: smooth pictures of one kind, such as faces, where sharpness may be traded for diversity by γ. In the plane it
+    ends in few modes: `r3gan` is for those.
+
+    Cost: a critic of two networks, without second derivatives.
     """
 
     watched = ("real", "fake")

@@ -34,6 +34,11 @@ class EBGAN(Energy):
 
     The critic minimizes E(x) + relu(m - E(G(z))), the generator E(G(z)) + pull · PT, where PT is the mean squared
     cosine between the codes of different samples of a batch.
+
+    When: to compare with `began`; the margin needs a look at the data's energies (``real`` in the log), above which it
+    should lie.
+
+    Cost: a critic of two networks, without second derivatives. Parts of a batch are refused (``train.accumulate``).
     """
 
     @dataclass(frozen=True)

@@ -27,6 +27,10 @@ class PacGAN(GAN):
     """The original GAN with packing: the critic judges m observations of one side, stacked along their first axis.
 
     A generator that drops modes makes packs with less variety than real ones, which is easier to see than in one.
+
+    When: a GAN drops modes and gradient penalties are too dear; with them, packing adds little.
+
+    Cost: that of `gan`. The batch must be a multiple of m.
     """
 
     @dataclass(frozen=True)
