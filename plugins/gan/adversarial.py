@@ -185,7 +185,7 @@ class Adversarial(Objective):
     ) -> Loss:
         """Terms per observation, and which of them are coupled, with what the parts watch."""
         coupled = tuple(terms) if critic.mixes else (("adversarial",) if self.coupled else ()) + also
-        shown, sums = dict(shown or {}), dict[str, Tensor]()
+        shown, sums = dict(shown or {}), {}
         if shown and self.augmentations:
             watching = self.watching
             if "sign" in watching:
