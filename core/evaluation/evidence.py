@@ -17,7 +17,7 @@ from genzoo.core.data import Data
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.feature_cache import FeatureCache
-from genzoo.core.likelihood import Implicit
+from genzoo.core.evaluation.needs import NEEDS
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -354,48 +354,6 @@ def people(data: Data, *, whole: bool = True) -> Tensor:
     """
     kept = of(data.spec).judged(data)
     return shown(data.spec, kept) if whole else kept
-
-
-def _encoder(e: Evidence) -> str:
-    if e.model is None:
-        return "these are samples without their model"
-    if e.model.encoder is None:
-        return "the model has no encoder"
-    return _told_labels(e)
-
-
-def _told_labels(e: Evidence) -> str:
-    if e.model is not None and e.model.classes and e.labels is None:
-        return "the model is conditional and the data has no labels"
-    return ""
-
-
-def _likelihood(e: Evidence) -> str:
-    if e.model is None:
-        return "these are samples without their model"
-    if isinstance(e.model.likelihood, Implicit):
-        return "the model has no likelihood: a GAN's generator puts out samples, not a distribution"
-    if not e.model.likelihood.normalized:
-        return "what the model is trained by is a distance, whose exponential is no density: it has no likelihood"
-    return _told_labels(e) if e.model.exact else _encoder(e)
-
-
-def _training(e: Evidence) -> str:
-    return "" if e.has_training else "the training data is not known: name a data set or a path, or give training="
-
-
-NEEDS: Mapping[str, Callable[[Evidence], str]] = {
-    "samples": lambda e: "",
-    "data": lambda e: "",
-    "images": lambda e: "" if of(e.spec).pixels else f"it is of images, and this is {e.spec.modality} data",
-    "features": lambda e: "" if e.extractor else e.why_no_extractor,
-    "labels": lambda e: "" if e.labels is not None else "the data has no labels",
-    "training": _training,
-    "encoder": _encoder,
-    "likelihood": _likelihood,
-    "conditional": lambda e: "" if e.has_asked else "the samples were not asked to be of any class",
-    "factors": lambda e: "" if e.data.factors is not None else "the factors behind this data are not known",
-}
 
 
 def why_absent(metric: Metric, needs: tuple[str, ...], evidence: Evidence) -> str:

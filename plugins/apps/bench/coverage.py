@@ -27,7 +27,7 @@ from genzoo.plugins.datasets.stacked import TESTED, Stacked, StackedDigits, Stac
 from genzoo.plugins.datasets.toys import Grid25, Mixture, Ring8
 from genzoo.plugins.metrics.labels import class_coverage, stacked
 from genzoo.plugins.metrics.modes import ModeCoverage, mode_coverage
-from genzoo.plugins.metrics.stacked import MODES, classes_of, modes_of
+from genzoo.plugins.metrics.stacked_modes import MODES, classes_of, modes_of
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 

@@ -13,7 +13,7 @@ from genzoo.core.errors import GenzooError
 from genzoo.plugins.datasets import digits
 from genzoo.plugins.extractors.digit_classifier import DigitClassifier
 from genzoo.plugins.metrics.labels import stacked
-from genzoo.plugins.metrics.stacked import distinct, modes_of
+from genzoo.plugins.metrics.stacked_modes import distinct, modes_of
 
 
 @pytest.fixture(scope="module")
