@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ def describe(
 ) -> TrainingRecord:
     """Everything worth knowing about a run, for ``training.json``; curves are thinned to 500 records."""
     data, history = trainer.data, thinned(trainer.history, trainer.options.log_every)
+    history = [{k: v for k, v in r.items() if math.isfinite(v)} for r in history]  # JSON has no infinity
     every = max(len(history) // 500, 1)
     plain = {
         "recipe": config.recipe,

@@ -15,6 +15,7 @@ import pytest
 
 import genzoo
 from genzoo.core.errors import GenzooError
+from genzoo.core.record import TrainingRecord
 from genzoo.core.storage.files import ASIDE, MANIFEST, read_manifest, update_folder, verify
 from genzoo.core.training.runs import checkpoints, newest_checkpoint, read_checkpoint, save_checkpoint, weights_files
 from genzoo.core.training.trainer import Trainer
@@ -89,7 +90,8 @@ def test_a_full_disk_at_any_call_of_writing_weights(halfway: Any, failing_at: An
     """The weights that are there stay, whichever call fails, and nothing claims to be whole that is not."""
     run, trainer = halfway
     record = json.loads((run / "training.json").read_text())
-    old, new = (weights_files(trainer.model, record | {"seed": seed}) for seed in (0, 1))
+    records = [TrainingRecord.from_dict(record | {"seed": seed}) for seed in (0, 1)]
+    old, new = (weights_files(trainer.model, r) for r in records)
     with failing_at(-10, full()) as made:
         update_folder(run, old)
     before = {name: (run / name).read_bytes() for name in read_manifest(run)}
