@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
 from genzoo.core.options import option
-from genzoo.core.posterior import Posterior
+from genzoo.core.posterior import Posterior, PosteriorHead
 from genzoo.core.prior import Prior, normal_quantiles
 from genzoo.registry import declare
 
@@ -40,36 +40,49 @@ class Vamp(Prior):
     def attach(self, model: Model) -> None:
         """Learn pseudo-inputs of the data's shape."""
         super().attach(model)
-        if model.head is None or not hasattr(model.head(torch.zeros(1, *model.head.input_shape)), "log_var"):
-            raise UsageError("the vamp prior is a mixture of normal posteriors: use --posterior normal")
+        try:
+            if model.head is None:
+                raise GenzooError("there is none")
+            model.head(torch.zeros(1, *model.head.input_shape)).log_prob(torch.zeros(1, *self.latent.shape))
+        except GenzooError as e:
+            raise UsageError(f"the vamp prior is a mixture of posteriors, and needs their density: {e}") from e
         if model.conditions:
             raise UsageError(
                 "the vamp prior has pseudo-inputs of classes, not of numbers as conditions: use another prior"
             )
         self.inputs = nn.Parameter(torch.randn(self.options.components, *model.spec.shape))
 
-    def _mixture(self) -> Posterior:
+    def _numbers(self) -> Tensor:
+        """What the encoder makes of the pseudo-inputs, ``(K, …)``."""
         (model,) = self.of
         assert model.encoder is not None
-        assert model.head is not None
         classes = torch.arange(len(self.inputs), device=self.inputs.device) % model.classes if model.classes else None
         x = torch.tanh(self.inputs) if model.spec.levels else self.inputs
-        q: Posterior = model.head(model.encoder(x, classes))
+        numbers: Tensor = model.encoder(x, classes)
+        return numbers
+
+    def _posterior(self, numbers: Tensor) -> Posterior:
+        q: Posterior = self._head(numbers)
         return q
+
+    @property
+    def _head(self) -> PosteriorHead:
+        head = self.of[0].head
+        assert head is not None  # checked when attached
+        return head
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Of the mixture."""
-        each = self._mixture().log_prob(z.unsqueeze(-1 - len(self.latent.shape)))  # (..., B, K)
+        each = self._posterior(self._numbers()).log_prob(z.unsqueeze(-1 - len(self.latent.shape)))  # (..., B, K)
         return torch.logsumexp(each, -1) - math.log(len(self.inputs))
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
         """A number that picks the component, and the code's."""
-        return (1 + self.latent.numbers,)
+        return (1 + math.prod(self._head.noise_shape),)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Pick a pseudo-input and draw from its posterior, whose normal numbers are cut off at the truncation."""
-        normal = normal_quantiles(uniform[:, 1:], truncation).view(-1, *self.latent.shape).to(self.inputs)
+        normal = normal_quantiles(uniform[:, 1:], truncation).view(-1, *self._head.noise_shape).to(self.inputs)
         k = (uniform[:, 0].to(self.inputs) * len(self.inputs)).long().clamp(max=len(self.inputs) - 1)
-        q = self._mixture()
-        return q.mean[k] + torch.exp(0.5 * q.log_var[k]) * normal  # type: ignore[attr-defined]
+        return self._posterior(self._numbers()[k]).sample(normal)
