@@ -38,12 +38,16 @@ class Hamiltonian(DiagonalNormal):
         return self
 
     def _force(self, z: Tensor) -> Tensor:
+        def joint(z: Tensor) -> Tensor:
+            return self.log_joint(z.reshape(-1, *self.mean.shape[1:])).sum()
+
+        if torch.compiler.is_compiling():  # autograd.grad with a double backward does not compile
+            force: Tensor = torch.func.grad(joint)(z)
+            return force
         graph = torch.is_grad_enabled()
         with torch.enable_grad():
             z = z if z.requires_grad else z.detach().requires_grad_()
-            joint = self.log_joint(z.reshape(-1, *self.mean.shape[1:])).sum()
-            (force,) = torch.autograd.grad(joint, z, create_graph=graph)
-        return force
+            return torch.autograd.grad(joint(z), z, create_graph=graph)[0]
 
     def sample(self, eps: Tensor) -> Tensor:
         """The place where the steps end."""
