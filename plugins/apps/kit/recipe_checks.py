@@ -13,6 +13,7 @@ from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.hardware import Hardware
+from genzoo.core.likelihood import Implicit
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.storage.files import update_folder
@@ -118,6 +119,24 @@ def samples(case: Case) -> None:
                             "mix no observations in eval mode", str(setting))  # fmt: skip
         if gap(x, model.sample(70, seed=2)) < 1e-6:
             raise Fault("other samples for another seed", "the same", "use the codes in the generator", str(setting))
+
+
+def scored(case: Case) -> None:
+    """Its own samples, noise included, have a finite bound under the model that made them."""
+    tried = False
+    for setting, _, run in runs(case):
+        model = run.model
+        likelihood, encodes = model.likelihood, model.exact or model.encoder is not None
+        if isinstance(likelihood, Implicit) or not encodes or not likelihood.normalized:
+            continue
+        tried = True
+        x, y = next(model.sample_batches(8, noise=True))
+        found = attempt(lambda m=model, x=x, y=y: m.log_likelihood(x, y, samples=2), setting, "log_likelihood")  # type: ignore[misc]
+        if not torch.isfinite(found.values).all():
+            mend = "let prior and posterior agree on what codes are, and the likelihood on what data are"
+            raise Fault("a finite bound for every sample", f"{found.values.tolist()}", mend, str(setting))
+    if not tried:
+        raise Skip("it has no likelihood to score samples with")
 
 
 def condition(case: Case) -> None:

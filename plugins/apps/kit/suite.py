@@ -101,6 +101,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         **_ALL,
         "trains": "recipe_checks:trains",
         "samples": "recipe_checks:samples",
+        "scored": "recipe_checks:scored",
         "condition": "recipe_checks:condition",
         "round-trip": "recipe_checks:round_trip",
         "deterministic": "recipe_checks:deterministic",
@@ -137,6 +138,7 @@ AFTER: Mapping[str, tuple[str, ...]] = {
     "held-out": ("terms",),
     "per-observation": ("builds", "shapes", "deterministic"),
     "samples": ("trains",),
+    "scored": ("trains", "samples"),
     "bfloat16": ("trains",),
 }
 
