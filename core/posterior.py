@@ -83,6 +83,11 @@ class Posterior(ABC):
         return self
 
     @property
+    def start(self) -> Posterior:
+        """The posterior before `refined`, which has a density on codes alone."""
+        return self
+
+    @property
     def cost(self) -> dict[str, Tensor]:
         """Further terms that the loss takes in, ``(B,)`` each, such as a quantizer's commitment."""
         return {}

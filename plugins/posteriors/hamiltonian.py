@@ -37,6 +37,10 @@ class Hamiltonian(DiagonalNormal):
         self.log_joint = log_joint
         return self
 
+    @property
+    def start(self) -> Posterior:
+        return DiagonalNormal(self.mean, self.log_var)
+
     def _force(self, z: Tensor) -> Tensor:
         def joint(z: Tensor) -> Tensor:
             return self.log_joint(z.reshape(-1, *self.mean.shape[1:])).sum()

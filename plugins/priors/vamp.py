@@ -63,7 +63,7 @@ class Vamp(Prior):
 
     def _posterior(self, numbers: Tensor) -> Posterior:
         q: Posterior = self._head(numbers)
-        return q
+        return q.start
 
     @property
     def _head(self) -> PosteriorHead:
@@ -79,10 +79,10 @@ class Vamp(Prior):
     @property
     def noise_shape(self) -> tuple[int, ...]:
         """A number that picks the component, and the code's."""
-        return (1 + math.prod(self._head.noise_shape),)
+        return (1 + self.latent.numbers,)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Pick a pseudo-input and draw from its posterior, whose normal numbers are cut off at the truncation."""
-        normal = normal_quantiles(uniform[:, 1:], truncation).view(-1, *self._head.noise_shape).to(self.inputs)
+        normal = normal_quantiles(uniform[:, 1:], truncation).view(-1, *self.latent.shape).to(self.inputs)
         k = (uniform[:, 0].to(self.inputs) * len(self.inputs)).long().clamp(max=len(self.inputs) - 1)
         return self._posterior(self._numbers()[k]).sample(normal)

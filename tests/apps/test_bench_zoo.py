@@ -267,7 +267,7 @@ def test_the_page_says_what_is_claimed():
 def test_sensitivity_refuses_what_it_cannot_use():
     with pytest.raises(UsageError, match=r"there is no damage 'blurr' .did you mean 'blur'"):
         bench.sensitivity(damages=("blurr",))
-    with pytest.raises(UsageError, match="labelled images of 8 bits"):
+    with pytest.raises(UsageError, match="measured on labelled data"):
         bench.sensitivity("ring8")
     with pytest.raises(UsageError, match="n is from 2 to 750"):
         bench.sensitivity(n=10_000)

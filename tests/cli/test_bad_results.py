@@ -30,7 +30,7 @@ USAGE = 2
         ("vae", ["--out", "{}/x.npz", "--truncation", "nan"], ["truncation is a positive number"]),
         ("vae", ["--out", "{}/x.npz", "--batch-size", "0"], ["'--batch-size'"]),
         ("vae", ["--out", "{}/x.npz", "--device", "warp"], ["no device 'warp'"]),
-        ("flat", ["--out", "{}/folder"], ["does not make images", ".npz"]),
+        ("flat", ["--out", "{}/folder"], ["this model makes vectors", ".npz"]),
         ("vae", ["--out", "{}/full"], ["not an empty folder", "nothing is overwritten"]),
         ("vae", ["--out", "{}/file"], ["not an empty folder"]),
         ("vae", ["--out", "{}/file/x.png"], ["cannot write", "is a file, not a folder"]),

@@ -115,7 +115,7 @@ def test_configs_that_make_no_sense(genzoo: Run, weights: Path, config: str) -> 
 
 def test_a_config_of_a_later_format(genzoo: Run, weights: Path) -> None:
     edited(weights, lambda c: c.update(format=99))
-    refuse(genzoo, weights, "format 99", "reads up to 1", "upgrade")
+    refuse(genzoo, weights, "format 99", "reads up to 2", "upgrade")
 
 
 @pytest.mark.parametrize(

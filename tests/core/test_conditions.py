@@ -214,11 +214,12 @@ def test_a_file_may_hold_conditions(tmp_path):
 
 
 def test_samples_that_are_judged_were_asked_for_what_the_data_are(game):
+    from genzoo.core.protocol import Protocol
     from genzoo.registry.verbs.subjects import draw_samples
 
     data = linear(30, classes=2)
     model = game("vae", data.spec, conditional=True).nets.model
-    made, asked = draw_samples(model, 40, 3, False, None, 64, False, like=data)
+    made, asked = draw_samples(model, 40, Protocol(seed=3, batch_size=64), False, like=data)
     again = torch.arange(40) % 30
     assert asked.tolist() == data.y[again].tolist()
     torch.testing.assert_close(made, model.sample(40, seed=3, labels=data.y[again], condition=data.condition[again]))
