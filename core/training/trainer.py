@@ -129,6 +129,7 @@ class Trainer:
             each = f"{own} on each of {self.runtime.size} processes" if self.runtime.size > 1 else str(own)
             raise UsageError(f"train.batch_size ({each}) must be a multiple of train.accumulate ({options.accumulate})")
 
+        self._watching = objective.watching
         players = objective.players()
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
         self.steps = options.steps or math.ceil(options.epochs * len(data) / (batch * self.turns))
@@ -290,7 +291,7 @@ class Trainer:
             terms = {name: value.detach() for name, value in (*loss.terms.items(), *loss.shown.items())}
             terms["loss"] = total.detach() * n if n > 1 else total.detach()
             losses.append(terms["loss"])
-            found.append({k: terms[k].mean() / n for k in self.objective.watching if k in terms} | dict(loss.sums))
+            found.append({k: terms[k].mean() / n for k in self._watching if k in terms} | dict(loss.sums))
             self.terms.add(self.step, playing.player.name, terms)
         logged = (self.step + 1) % self.options.log_every == 0 or self.step + 1 == self.steps
         clips = self.options.clip or skips or logged

@@ -199,4 +199,4 @@ class Adversarial(Objective):
 
 
 def _full(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
