@@ -129,7 +129,6 @@ class Trainer:
             each = f"{own} on each of {self.runtime.size} processes" if self.runtime.size > 1 else str(own)
             raise UsageError(f"train.batch_size ({each}) must be a multiple of train.accumulate ({options.accumulate})")
 
-        self._watching = objective.watching
         players = objective.players()
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
         self.steps = options.steps or math.ceil(options.epochs * len(data) / (batch * self.turns))
@@ -197,6 +196,7 @@ class Trainer:
         Raises:
             GenzooError: if a loss is not finite, naming step, player and term.
         """
+        self._watching = self.objective.watching
         self._since = time.perf_counter()
         with (
             torch.random.fork_rng(devices=self._cuda),
