@@ -12,7 +12,7 @@ from genzoo.registry.console.options import Device, Json, Quiet, shown
 from genzoo.registry.console.output import emit_json, hint, say, table
 
 if TYPE_CHECKING:
-    from genzoo.registry.weights.reproduce import Plan, Reproduction
+    from genzoo.registry.weights.reproduce import Reproduction, Rerun
     from genzoo.registry.weights.verify import Check, Verification
 
 Weights = Annotated[
@@ -152,7 +152,7 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _plan(plan: Plan) -> None:
+def _plan(plan: Rerun) -> None:
     record = plan.record
     data = record.data.name or "unnamed data"
     hint(f"{plan.config.recipe} on {data}, seed {record.seed}, {record.steps:,} steps; recorded: "

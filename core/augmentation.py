@@ -26,7 +26,7 @@ class Augmentation(nn.Module, ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     options: Options
 

@@ -37,7 +37,7 @@ class Likelihood(nn.Module, ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     def __init__(self, spec: DataSpec, options: Options | None = None) -> None:
         super().__init__()
@@ -85,7 +85,6 @@ class Implicit(Likelihood):
     discrete = False
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        """Refuse: an implicit model has no density."""
         raise GenzooError("this model has no likelihood: its generator puts out samples, not a distribution")
 
     def mean(self, params: Tensor) -> Tensor:
@@ -93,7 +92,6 @@ class Implicit(Likelihood):
         return of(self.spec).squash(params.float())
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The output itself."""
         return self.mean(params)
 
 

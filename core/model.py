@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genzoo.core import arguments
 from genzoo.core.conditions import given, labels_of, told_of_samples
-from genzoo.core.data import to_model, to_people
+from genzoo.core.data import to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import BLOCK, Joint, evaluating
 from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
@@ -106,7 +106,7 @@ class Model(Joint):
                 with torch.no_grad():
                     params = self.generator(z, y)
                     x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
-                    yield to_people(self.spec, x), labels_of(y) if y is not None and self.classes else None
+                    yield to_units(self.spec, x), labels_of(y) if y is not None and self.classes else None
 
     @staticmethod
     def batches_of(n: int, batch_size: int = 256) -> int:
@@ -164,7 +164,7 @@ class Model(Joint):
             for start in range(0, len(z), batch_size):
                 part = slice(start, start + batch_size)
                 yb = None if y is None else y[part].to(self.device)
-                out.append(to_people(self.spec, self.mean(z[part], yb)))
+                out.append(to_units(self.spec, self.mean(z[part], yb)))
         return torch.cat(out) if out else torch.empty(0, *self.spec.shape)
 
     @arguments.checked

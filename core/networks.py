@@ -65,7 +65,7 @@ class Network(nn.Module, ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__()

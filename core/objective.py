@@ -206,7 +206,7 @@ class Objective(nn.Module, ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     options: Options
 

@@ -108,7 +108,6 @@ class DiagonalNormal(Posterior):
 
     @property
     def mean(self) -> Tensor:
-        """The mean code."""
         return self._mean
 
     def sample(self, eps: Tensor) -> Tensor:
@@ -120,7 +119,6 @@ class DiagonalNormal(Posterior):
         return normal_log_prob(z, self._mean, self.log_var).flatten(1 - self._mean.dim()).sum(-1)
 
     def kl(self) -> Tensor:
-        """Closed form against the standard normal prior."""
         return normal_kl(self._mean, self.log_var).flatten(1)
 
 
@@ -138,7 +136,7 @@ class PosteriorHead(nn.Module, ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     def __init__(self, latent: Latent, options: Options | None = None) -> None:
         super().__init__()
@@ -176,7 +174,6 @@ class NormalHead(PosteriorHead):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Two numbers per latent dimension."""
         return (2 * self.latent.size, *self.latent.shape[1:])
 
     def forward(self, numbers: Tensor) -> Posterior:
@@ -199,7 +196,6 @@ class TokenHead(PosteriorHead):
     places: int
 
     def attach(self, model: Model) -> None:
-        """Refuse a prior that is a density."""
         super().attach(model)
         if not model.prior.discrete:
             raise UsageError("this posterior's codes are discrete: use --prior uniform-codes, or another discrete one")

@@ -34,7 +34,7 @@ class Prior(nn.Module, ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     def __init__(self, latent: Latent, options: Options | None = None) -> None:
         super().__init__()
@@ -94,7 +94,6 @@ class TokenPrior(Prior):
     discrete = True
 
     def attach(self, model: Model) -> None:
-        """Refuse a posterior without tokens."""
         super().attach(model)
         if not isinstance(model.head, TokenHead):
             raise UsageError("this prior is over tokens: use --posterior vq, or another discrete one")
@@ -107,11 +106,9 @@ class TokenPrior(Prior):
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """A number for every token."""
         return (self.head.places,)
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        """Straight lines, each point at the nearest tokens' codes."""
         tokens = self.head.tokens_of(straight(a, b, t).flatten(0, 1))
         return self.head.embed(tokens).view(len(a), len(t), *self.latent.shape)
 
@@ -143,11 +140,9 @@ class NormalPrior(Prior):
         return normal_log_prob(z).flatten(-len(self.latent.shape)).sum(-1)
 
     def draw(self, draws: Draws, y: Tensor | None = None) -> Tensor:
-        """Normal numbers."""
         return draws.normal(*self.latent.shape)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-        """Quantiles, cut off at ± the truncation."""
         return normal_quantiles(uniform, truncation)
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -112,8 +112,6 @@ class Regularizer(nn.Module, ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """Options that every regularizer has."""
-
         weight: float | tuple[float, float] = option(1.0, "factor of the term; START,END follows train.schedule", low=0)
         every: int = option(1, "steps from one of its terms to the next, which weighs as many times more", low=1)
 

@@ -14,11 +14,11 @@ from genzoo.core.options import option
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What one observation is, and how model space maps to what people have.
+    """What one observation is, and how model space maps to data units.
 
     Networks and objectives work in *model space*; people have 8-bit pixels, or floats in their own
     units. The two are tied by ``people = model * scale + shift``: for images model space is
-    [-1, 1] and people's floats are [0, 1]; for real vectors it is standardized.
+    [-1, 1] and data units are [0, 1]; for real vectors it is standardized.
 
     Attributes:
         modality: the kind of data, by its registered name: ``image`` is channels, height, width; ``vector`` is real
@@ -87,7 +87,7 @@ class DataSpec:
         class_names: tuple[str, ...] = (),
         name: str = "",
     ) -> DataSpec:
-        """Describe images: model space [-1, 1], people's floats [0, 1]."""
+        """Describe images: model space [-1, 1], data units [0, 1]."""
         shape = (channels, height, width)
         return cls("image", shape, levels, classes, class_names, (0.5,), (0.5,), name)
 

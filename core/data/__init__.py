@@ -1,7 +1,7 @@
 """Data: the public names of what `genzoo.core` knows about them."""
 
 from genzoo.core.data.binarize import Binarize, binarize, standardized
-from genzoo.core.data.convert import to_model, to_people, to_pixels
+from genzoo.core.data.convert import to_model, to_pixels, to_units
 from genzoo.core.data.dataset import DataSource, Split
 from genzoo.core.data.intake import from_arrays
 from genzoo.core.data.observations import Data, KnownModes
@@ -22,6 +22,6 @@ __all__ = [
     "from_torch",
     "standardized",
     "to_model",
-    "to_people",
     "to_pixels",
+    "to_units",
 ]

@@ -15,7 +15,7 @@ def to_model(spec: DataSpec, x: Tensor) -> Tensor:
     return of(spec).to_model(spec, x)
 
 
-def to_people(spec: DataSpec, x: Tensor) -> Tensor:
+def to_units(spec: DataSpec, x: Tensor) -> Tensor:
     """Bring model space ``(B, *spec.shape)`` to data units: [0, 1] for images, their own for vectors."""
     return of(spec).to_units(spec, x)
 

@@ -26,8 +26,6 @@ class DataSource(ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """What every data set can be asked."""
-
         binarize: Literal["no", "static", "dynamic"] = option(
             "no", "draw 0/1 pixels with the grey value as probability: once (static) or in every batch (dynamic)"
         )

@@ -125,7 +125,7 @@ class Metric(ABC):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options if options is not None else type(self).Options()
@@ -207,12 +207,12 @@ class Evidence:
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor | None]:
         x, asked = self._draw()
-        return stored(self.spec, x), asked
+        return to_storage(self.spec, x), asked
 
     @property
     def samples(self) -> Tensor:
         """Samples ``(N, *spec.shape)``: images in [0, 1] rounded to 8 bits, as a saved picture would be."""
-        return self.once("samples", lambda: shown(self.spec, self._drawn[0]))
+        return self.once("samples", lambda: from_storage(self.spec, self._drawn[0]))
 
     @property
     def asked(self) -> Tensor | None:
@@ -222,7 +222,7 @@ class Evidence:
     @property
     def real(self) -> Tensor:
         """Observations of the data ``(M, *spec.shape)``, as `samples`."""
-        return self.once("real", lambda: people(self.data))
+        return self.once("real", lambda: as_floats(self.data))
 
     @property
     def labels(self) -> Tensor | None:
@@ -256,12 +256,12 @@ class Evidence:
     def _cached(self, data: Data) -> Features:
         assert self.extractor is not None
         if self._cache is None:
-            return self._extract(people(data, whole=False))
+            return self._extract(as_floats(data, whole=False))
         key = f"{data.fingerprint()} {data.spec.levels} {data.dynamic} {self.extractor.name} {self.extractor.sha256()}"
         first = self._runtime.first
         found = self._cache.get(key) if first else None
         if not self._runtime.broadcast(found is not None):  # of process 0, which alone needs them
-            features = self._extract(people(data, whole=False))
+            features = self._extract(as_floats(data, whole=False))
             found = {"features": features.features}
             found |= {} if features.logits is None else {"logits": features.logits}
             if first:
@@ -283,7 +283,7 @@ class Evidence:
     @torch.no_grad()
     def _extracted(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         assert self.extractor is not None
-        found = self.extractor.extract(shown(self.spec, x).to(self.device))
+        found = self.extractor.extract(from_storage(self.spec, x).to(self.device))
         return found.features.flatten(1).float().cpu(), None if found.logits is None else found.logits.float().cpu()
 
     # Codes.
@@ -307,7 +307,7 @@ class Evidence:
 
         def compute() -> tuple[Tensor, Tensor]:
             told = chosen.told(model)
-            means, divergences = model.posterior_numbers(people(chosen), **told, batch_size=self.batch_size)
+            means, divergences = model.posterior_numbers(as_floats(chosen), **told, batch_size=self.batch_size)
             return means.cpu(), divergences.cpu()
 
         return self.once(("posterior", id(chosen)), compute)
@@ -320,7 +320,7 @@ class Evidence:
         def compute() -> tuple[Tensor, Tensor]:
             x, told = self._given(limit)
             again = model.reconstruct(x, **told, batch_size=self.batch_size).cpu()
-            return x, shown(self.spec, stored(self.spec, again))
+            return x, from_storage(self.spec, to_storage(self.spec, again))
 
         return self.once(("reconstructions", limit), compute)
 
@@ -337,23 +337,23 @@ class Evidence:
         return NEEDS[need](self)
 
 
-def stored(spec: DataSpec, x: Tensor) -> Tensor:
+def to_storage(spec: DataSpec, x: Tensor) -> Tensor:
     """Keep observations small and rounded as saved, on the CPU: images as 8-bit pixels, numbers as float32."""
     return of(spec).to_storage(spec, x)
 
 
-def shown(spec: DataSpec, x: Tensor) -> Tensor:
-    """What `stored` keeps, as float32 in data units."""
+def from_storage(spec: DataSpec, x: Tensor) -> Tensor:
+    """What `to_storage` keeps, as float32 in data units."""
     return of(spec).from_storage(spec, x)
 
 
-def people(data: Data, *, whole: bool = True) -> Tensor:
+def as_floats(data: Data, *, whole: bool = True) -> Tensor:
     """Observations of a data set in data units; images rounded to 8 bits, as pixels unless ``whole``.
 
     Of dynamically binarized data the pixels are drawn once, by seed 0.
     """
     kept = of(data.spec).judged(data)
-    return shown(data.spec, kept) if whole else kept
+    return from_storage(data.spec, kept) if whole else kept
 
 
 def why_absent(metric: Metric, needs: tuple[str, ...], evidence: Evidence) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation.evidence import people
+from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.model import Model
 
 REACH = 2.5  # standard deviations of the prior to either side
@@ -93,7 +93,7 @@ def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None,
     """How much each number of a code matters ``(size,)``, and by what measure."""
     if model.encoder is not None and data is not None and not (model.classes and data.y is None):
         some = data.take(slice(1000))
-        _, kl = model.posterior_numbers(people(some), **some.told(model))
+        _, kl = model.posterior_numbers(as_floats(some), **some.told(model))
         if kl.shape[1] == model.latent.numbers:
             return kl.double().mean(0).cpu(), "nats"
     size = model.latent.numbers

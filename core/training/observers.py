@@ -40,16 +40,13 @@ class Progress(Observer):
         )
 
     def step(self, trainer: Trainer) -> None:
-        """Move on."""
         self._bar.update()
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Show the terms."""
         shown = {k: f"{v:.4g}" for k, v in record.items() if k not in ("step", "seconds")}
         self._bar.set_postfix(shown, refresh=False)
 
     def end(self, trainer: Trainer) -> None:
-        """Leave the last line standing."""
         self._bar.close()
 
 
@@ -67,7 +64,6 @@ class LogFile(Observer):
         write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Append a line."""
         with writing(self.path), open(self.path, "ab", buffering=0) as f:
             line, size = f"{json.dumps(record)}\n".encode(), f.tell()
             try:
@@ -103,7 +99,6 @@ class Pictures(Observer):
         self.every = every or max(trainer.steps // 10, 1)
 
     def step(self, trainer: Trainer) -> None:
-        """Draw one if it is time."""
         if trainer.step % self.every == 0 or trainer.step == trainer.steps:
             model = trainer.model
             n = min(of(model.spec).preview, self.most)
@@ -135,7 +130,6 @@ class Checkpoints(Observer):
         self._last, self._took = time.monotonic(), 0.0
 
     def step(self, trainer: Trainer) -> None:
-        """Save if it is time."""
         if trainer.step == trainer.steps:
             return  # the run's end saves
         now = time.monotonic()
@@ -159,7 +153,6 @@ class HeldOut(Observer):
         self._end(trainer)
 
     def step(self, trainer: Trainer) -> None:
-        """Judge if it is time."""
         if trainer.step % self.every and trainer.step != trainer.steps:
             return
         loss = trainer.validate()

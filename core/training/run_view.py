@@ -80,24 +80,19 @@ class GuardedObserver(Observer):
         self._calls = {c for c in CALLS if getattr(type(inner), c, None) is not getattr(Observer, c)}
 
     def start(self, trainer: Trainer) -> None:
-        """Pass it on."""
         self._call("start", trainer)
 
     def step(self, trainer: Trainer) -> None:
-        """Pass it on, then write what was logged."""
         self._call("step", trainer)
         self.run.pass_on()
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Pass on a copy."""
         self._call("log", trainer, dict(record))
 
     def checkpoint(self, trainer: Trainer, folder: Path) -> None:
-        """Pass it on."""
         self._call("checkpoint", trainer, folder)
 
     def end(self, trainer: Trainer) -> None:
-        """Pass it on, and tell if it took long."""
         self._call("end", trainer)
         self.run.pass_on()
         if not self.failed and self.seconds > max(_SLOW, _SHARE * trainer.seconds):

@@ -22,7 +22,7 @@ class Tracker(Observer):
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        pass
 
     def __init__(self, options: Options, run: RunView) -> None:
         self.options, self.run = options, run

@@ -26,8 +26,6 @@ class ADA(DiffAugment):
 
     @dataclass(frozen=True)
     class Options(DiffAugment.Options):
-        """Options of adaptive augmentation."""
-
         target: float = option(0.6, "mean sign of the critic's scores of real images that p aims at", low=0, high=1)
         images: float = option(500_000.0, "images over which p goes from 0 to 1", low=1)
         highest: float = option(0.85, "largest p: near 1 samples look augmented themselves", low=0, high=1)
@@ -40,10 +38,8 @@ class ADA(DiffAugment):
         self.register_buffer("p", torch.zeros(()))
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        """Change each image with probability p."""
         return augmented(x, u, self.p)
 
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
-        """Move p."""
         step = torch.sign(seen["sign"] - self.options.target) * seen["images"] / self.options.images
         self.p.add_(step).clamp_(0, self.options.highest)

@@ -42,5 +42,4 @@ class DiffAugment(Augmentation):
     rank = 3
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        """Change all images."""
         return augmented(x, u, 1.0)

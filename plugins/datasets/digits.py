@@ -47,7 +47,6 @@ class Digits(DataSource):
     """
 
     def read(self, split: Split) -> Data:
-        """Read a split from the file beside this module."""
         try:
             with np.load(FILE, allow_pickle=False) as stored:
                 images, labels = stored[f"{split}_images"], stored[f"{split}_labels"]

@@ -44,7 +44,6 @@ class Emoji(DataSource):
     """
 
     def read(self, split: Split) -> Data:
-        """Read a split from the files beside this module."""
         try:
             with Image.open(ATLAS) as atlas:
                 tiles = np.asarray(atlas.convert("RGB"))

@@ -37,8 +37,6 @@ class Factors(DataSource):
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
-        """How many, and how large."""
-
         samples: int = option(20_000, "pictures of the train split; the test split has a quarter of it", low=4)
         size: int = option(32, "pixels a side", low=16, high=128)
         seed: int = option(0, "seed of the factors")
@@ -47,7 +45,6 @@ class Factors(DataSource):
     options: Options
 
     def read(self, split: Split) -> Data:
-        """Draw a split; the splits are independent."""
         o = self.options
         n = o.samples if split == "train" else o.samples // 4
         random = generator(o.seed, 0 if split == "train" else 1)

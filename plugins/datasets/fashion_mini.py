@@ -48,7 +48,6 @@ class FashionMini(DataSource):
     """
 
     def read(self, split: Split) -> Data:
-        """Read a split from the file beside this module."""
         try:
             with np.load(FILE, allow_pickle=False) as stored:
                 images, labels = stored[f"{split}_images"], stored[f"{split}_labels"]

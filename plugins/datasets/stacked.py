@@ -28,8 +28,6 @@ class Stacked(DataSource):
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
-        """How many."""
-
         samples: int = option(60_000, "stacks of the train split; the test split has 26,000 at most", low=1)
         seed: int = option(0, "seed of the draw")
 
@@ -40,7 +38,6 @@ class Stacked(DataSource):
         raise NotImplementedError
 
     def read(self, split: Split) -> Data:
-        """Draw a split out of the same split of the grey pictures."""
         o, base = self.options, self.base(split)
         n = o.samples if split == "train" else min(o.samples, TESTED)
         chosen = torch.randint(len(base), (n, 3), generator=generator(o.seed, 0 if split == "train" else 1))
@@ -70,12 +67,11 @@ class StackedDigits(Stacked):
 
     @dataclass(frozen=True)
     class Options(Stacked.Options):
-        """How many."""
+        pass
 
     options: Options
 
     def base(self, split: Split) -> Data:
-        """The digits that ship."""
         return Digits().read(split)
 
 
@@ -96,13 +92,10 @@ class StackedFashion(Stacked):
 
     @dataclass(frozen=True)
     class Options(Stacked.Options):
-        """How many, and of what."""
-
         whole: bool = option(False, "of the whole Fashion-MNIST, which has to be there, instead of the part that ships")
 
     options: Options
 
     def base(self, split: Split) -> Data:
-        """Fashion-MNIST, or the part that ships."""
         source: DataSource = FashionMNIST() if self.options.whole else FashionMini()
         return source.read(split)

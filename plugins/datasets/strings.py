@@ -44,7 +44,6 @@ class Strings(DataSource):
         return total
 
     def read(self, split: Split) -> Data:
-        """Draw a split; the splits are independent."""
         o, train = self.options, split == "train"
         n = o.samples if train else o.samples // 4
         u = torch.rand(n, o.length, generator=generator(o.seed, 0 if train else 1))

@@ -35,8 +35,6 @@ class Mixture(DataSource):
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
-        """How much is drawn."""
-
         samples: int = option(100_000, "points of the train split; the test split has a tenth of it", low=1)
         seed: int = option(0, "seed of the draw")
 
@@ -48,7 +46,6 @@ class Mixture(DataSource):
         return math.sqrt(sum(a * a + b * b for a, b in cls.centres) / (2 * len(cls.centres)))
 
     def read(self, split: Split) -> Data:
-        """Draw the points of a split; the splits are independent."""
         train = split == "train"
         n = self.options.samples if train else max(1, self.options.samples // 10)
         random = generator(self.options.seed, 0 if train else 1)

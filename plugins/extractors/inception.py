@@ -64,6 +64,5 @@ class Inception(Extractor):
         return hash_of(self.network, self.version)
 
     def to(self, device: Any) -> Inception:
-        """Move the network."""
         self.network.to(device)
         return self

@@ -27,9 +27,7 @@ class Raw(Extractor):
         return cls(spec)
 
     def extract(self, x: Tensor) -> Features:
-        """As many features as numbers in an observation."""
         return Features(to_model(self.spec, x).flatten(1))
 
     def sha256(self) -> str:
-        """Of the numbers that bring data units to model space."""
         return hashlib.sha256(f"raw {self.version} {self.spec.scale} {self.spec.shift}".encode()).hexdigest()

@@ -33,29 +33,23 @@ class ACGAN(Hinge):
 
     @dataclass(frozen=True)
     class Options(Hinge.Options):
-        """Options of ACGAN."""
-
         weight: float = option(1.0, "weight λ of the classification", low=0)
 
     options: Options
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """A critic with a score and a logit for each class."""
         if not classes:
             raise UsageError("an auxiliary classifier needs labels: train a conditional model on data that has them")
         return Plan(critics=(self.critic_plan(spec, outputs=1 + classes, labels=False),))
 
     def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
-        """The score, and the classes' logits."""
         outputs: Tensor = critic(x)
         return outputs.float()
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Margins of both decisions."""
         return super().critic_loss(real[:, 0], fake[:, 0])
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """Scores of what it makes."""
         return -fake[:, 0]
 
     def further(self, player: str, real: Tensor | None, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:

@@ -45,8 +45,6 @@ class Adversarial(Objective):
 
     @dataclass(frozen=True)
     class Options(Objective.Options):
-        """Options that every GAN has."""
-
         critic_steps: int = option(1, "turns of the critic for one of the generator", low=1)
         critic_lr: float | None = option(None, "the critic's learning rate, none for the run's (TTUR)", low=0)
 
@@ -90,7 +88,6 @@ class Adversarial(Objective):
         return _full((critic(x, y) if beside is None else critic(x, y, beside)).squeeze(1))
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """One critic with one score."""
         return Plan(critics=(self.critic_plan(spec),))
 
     def critic_plan(self, spec: DataSpec, **changes: Any) -> CriticPlan:
@@ -109,7 +106,6 @@ class Adversarial(Objective):
         )
 
     def players(self) -> tuple[Player, ...]:
-        """The critic first."""
         o = self.options
         return (
             Player("critic", ("critic",), turns=o.critic_steps, lr=o.critic_lr),
@@ -117,7 +113,6 @@ class Adversarial(Objective):
         )
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """Codes, and what regularizers and augmentations ask for."""
         noise = {"z": model.prior.draw(draws)}
         if player == "critic":
             for name, term in self._terms().items():
@@ -133,7 +128,6 @@ class Adversarial(Objective):
         return noise
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        """The loss of a turn."""
         if player == "critic":
             with torch.no_grad():
                 fake = nets.model.mean(noise["z"], batch.y)

@@ -38,29 +38,23 @@ class ALI(Adversarial):
     """
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """An encoder, and a critic that is given codes too."""
         return Plan(posterior="normal", critics=(self.critic_plan(spec, beside="codes"),))
 
     def players(self) -> tuple[Player, ...]:
-        """The critic, then the whole model."""
         return super().players()[0], Player("model", ("model",))
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """Codes, and the posterior's noise."""
         assert model.head is not None  # the plan asks for a posterior
         return super().draw(player, draws, model) | {"eps": draws.normal(*model.head.noise_shape)}
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Cross-entropy of both decisions, from logits."""
         return softplus(-real) + softplus(fake)
 
     def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
-        """Codes of a side."""
         codes = {"real": noise["code"], "fake": noise["z"]}
         return (codes[side] if side in codes else torch.cat([*codes.values()])).flatten(1)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        """Both kinds of pairs, in both turns."""
         with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
             made = nets.model.mean(noise["z"], batch.y)
             noise = {**noise, "code": nets.model.posterior(batch.x, batch.y).sample(noise["eps"])}

@@ -51,8 +51,6 @@ class BEGAN(Energy):
 
     @dataclass(frozen=True)
     class Options(Energy.Options):
-        """Options of BEGAN."""
-
         gamma: float = option(
             0.75, "energy of samples over energy of data: less is sharper, more is more diverse", low=0
         )
@@ -66,7 +64,6 @@ class BEGAN(Energy):
         self.register_buffer("k", torch.zeros(()))
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        """Energies of a turn."""
         with torch.set_grad_enabled(player == "generator" and torch.is_grad_enabled()):
             made = nets.model.mean(noise["z"], batch.y)
         fake = self.energy(nets, made, batch.y)[0]
@@ -76,6 +73,5 @@ class BEGAN(Energy):
         return Loss({"real": real, "fake": fake}, {"fake": -self.k}, shown={"k": self.k.clone()})
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        """Move k."""
         if player == "critic":
             self.k.add_(self.options.rate * (self.options.gamma * seen["real"] - seen["fake"])).clamp_(0, 1)

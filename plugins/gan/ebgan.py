@@ -43,15 +43,12 @@ class EBGAN(Energy):
 
     @dataclass(frozen=True)
     class Options(Energy.Options):
-        """Options of EBGAN."""
-
         margin: float = option(1.0, "energy m above which samples are ignored, a mean per dimension", low=0)
         pull: float = option(0.1, "weight of the pulling-away term", low=0)
 
     options: Options
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        """Energies of a turn."""
         with torch.set_grad_enabled(player == "generator" and torch.is_grad_enabled()):
             made = nets.model.mean(noise["z"], batch.y)
         fake, code = self.energy(nets, made, batch.y)

@@ -23,14 +23,11 @@ class Energy(Adversarial):
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
-        """Options of energy-based GANs."""
-
         hidden: int = option(32, "numbers between the halves of the critic", low=1)
 
     options: Options
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """Both halves."""
         code = (self.options.hidden,)
         halves = (
             CriticPlan("coder", code, kind="encoder"),
@@ -39,7 +36,6 @@ class Energy(Adversarial):
         return Plan(critics=halves)
 
     def players(self) -> tuple[Player, ...]:
-        """The critic, which moves both halves, then the generator."""
         critic, generator = super().players()
         return Player("critic", ("coder", "decoder"), critic.turns, critic.lr), generator
 

@@ -53,16 +53,12 @@ class GAN(Adversarial):
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
-        """Options of the original GAN."""
-
         loss: Literal["non-saturating", "minimax"] = option("non-saturating", "what the generator minimizes")
 
     options: Options
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Cross-entropy of both decisions, from logits."""
         return softplus(-real) + softplus(fake)
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """Fooling the critic."""
         return softplus(-fake) if self.options.loss == "non-saturating" else -softplus(fake)

@@ -24,9 +24,7 @@ class Hinge(Adversarial):
     """
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Margins of both decisions."""
         return (1 - real).relu() + (1 + fake).relu()
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """Scores of what it makes."""
         return -fake

@@ -35,8 +35,6 @@ class PacGAN(GAN):
 
     @dataclass(frozen=True)
     class Options(GAN.Options):
-        """Options of PacGAN."""
-
         pack: int = option(2, "observations m that the critic judges at once", low=1, high=64)
 
     options: Options
@@ -46,18 +44,15 @@ class PacGAN(GAN):
         self.pack = self.options.pack
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """A critic of packs, which is told all their labels."""
         shape = (self.pack * spec.shape[0], *spec.shape[1:])
         return Plan(critics=(self.critic_plan(spec, inputs=shape, labels=False, beside=self.pack * classes),))
 
     def view(self, x: Tensor, noise: Mapping[str, Tensor], side: str) -> Tensor:
-        """Neighbours in the batch are packed."""
         if len(x) % self.pack:
             raise UsageError(f"a part of the batch ({len(x)}) must be a multiple of objective.pack ({self.pack})")
         return super().view(x, noise, side).reshape(len(x) // self.pack, -1, *x.shape[2:])
 
     def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
-        """Scores of packs."""
         if y is None:
             return super().score(critic, x, None)
         told = one_hot(y, critic.ports.beside // self.pack, x).view(len(x), -1)

@@ -57,8 +57,6 @@ class R3GAN(Adversarial):
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
-        """Options of R3GAN."""
-
         gamma: float | tuple[float, float] = option(
             1.0, "weight γ of both gradient penalties; START,END follows train.schedule", low=0
         )
@@ -71,10 +69,8 @@ class R3GAN(Adversarial):
         self.regularizers.update({"r1": R1(R1.Options(gamma)), "r2": R2(R2.Options(gamma))})
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Real ones should score above fake ones."""
         return softplus(fake - real)
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """Fake ones should score above real ones."""
         assert real is not None  # paired
         return softplus(real - fake)

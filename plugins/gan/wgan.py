@@ -39,24 +39,19 @@ class WGAN(Adversarial):
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
-        """Options of the clipped Wasserstein GAN."""
-
         critic_steps: int = option(5, "turns of the critic for one of the generator", low=1)
         clip: float = option(0.01, "largest absolute weight of the critic", low=1e-6)
 
     options: Options
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The negative estimate of the distance."""
         return fake - real
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """The part of the distance that the generator moves."""
         return -fake
 
     @torch.no_grad()
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        """Clip the critic's weights."""
         if player == "critic":
             weights: list[Tensor] = list(nets.critic.parameters())
             torch._foreach_clamp_min_(weights, -self.options.clip)

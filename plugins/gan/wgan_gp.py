@@ -40,8 +40,6 @@ class WGANGP(Adversarial):
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
-        """Options of WGAN-GP."""
-
         critic_steps: int = option(5, "turns of the critic for one of the generator", low=1)
         gp_weight: float = option(10.0, "weight λ of the gradient penalty", low=0)
 
@@ -52,9 +50,7 @@ class WGANGP(Adversarial):
         self.regularizers["penalty"] = Lipschitz(Lipschitz.Options(self.options.gp_weight))
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The negative estimate of the distance."""
         return fake - real
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """The part of the distance that the generator moves."""
         return -fake

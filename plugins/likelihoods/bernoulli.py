@@ -21,7 +21,6 @@ class Bernoulli(Likelihood):
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
-        """Only binary data has a Bernoulli likelihood."""
         if not of(spec).pixels:
             raise UsageError(
                 f"the bernoulli likelihood is for binary images, and this is {spec.modality} data: use gaussian"
@@ -33,7 +32,6 @@ class Bernoulli(Likelihood):
             )
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        """Nats per observation."""
         return -F.softplus(-x * params.float()).flatten(1).sum(1)
 
     def mean(self, params: Tensor) -> Tensor:
@@ -41,7 +39,6 @@ class Bernoulli(Likelihood):
         return torch.tanh(params / 2)
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Flip the coins."""
         p = torch.sigmoid(params.float())
         return torch.bernoulli(p, generator=generator) * 2 - 1
 
@@ -66,7 +63,6 @@ class ContinuousBernoulli(Likelihood):
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
-        """Only data in [0, 1] fits."""
         if not of(spec).pixels:
             raise UsageError("the continuous-bernoulli likelihood is for pixels in [0, 1]: use gaussian")
 
@@ -86,7 +82,6 @@ class ContinuousBernoulli(Likelihood):
         return 2 * torch.where(near, series, exact) - 1
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Invert the distribution function at uniform numbers."""
         logits = params.float()
         u = torch.rand(logits.shape, generator=generator, device=logits.device)
         flip = logits > 0  # x(u, l) = 1 - x(1-u, -l), so that the exponential never overflows

@@ -28,8 +28,6 @@ class DiscretizedLogistic(Likelihood):
 
     @dataclass(frozen=True)
     class Options(Likelihood.Options):
-        """Options of the discretized logistic likelihood."""
-
         scale: Literal["shared", "per-pixel"] = option(
             "shared", "one learned scale for each channel, or one for every pixel from the generator"
         )
@@ -43,7 +41,6 @@ class DiscretizedLogistic(Likelihood):
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
-        """Only pixels with levels have bins."""
         if not of(spec).pixels or not spec.levels:
             raise UsageError(
                 "the discretized-logistic likelihood is for images with levels (8-bit), and this data is "
@@ -83,11 +80,9 @@ class DiscretizedLogistic(Likelihood):
         return self.spec.levels
 
     def mean(self, params: Tensor) -> Tensor:
-        """The logistic's centre, kept inside the range."""
         return self._split(params)[0].clamp(-1, 1)
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw a level."""
         mean, log_scale = self._split(params)
         u = torch.rand(mean.shape, generator=generator, device=mean.device).clamp(1e-7, 1 - 1e-7)
         x = (mean + log_scale.exp() * torch.logit(u)).clamp(-1, 1)

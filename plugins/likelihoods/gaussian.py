@@ -32,8 +32,6 @@ class Gaussian(Likelihood):
 
     @dataclass(frozen=True)
     class Options(Likelihood.Options):
-        """Options of the Gaussian likelihood."""
-
         sigma: Literal["learned", "fixed", "optimal"] = option("learned", "where the standard deviation comes from")
         value: float = option(
             1.0, "standard deviation in model space: the fixed one, or where learning starts", low=1e-6
@@ -73,10 +71,8 @@ class Gaussian(Likelihood):
         return -0.5 * error - d * (log_sigma + 0.5 * LOG_2PI) - self.log_volume
 
     def mean(self, params: Tensor) -> Tensor:
-        """The mean itself."""
         return params
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Mean and noise."""
         eps = torch.randn(params.shape, generator=generator, device=params.device)
         return params + self.log_sigma.exp() * eps

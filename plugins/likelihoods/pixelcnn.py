@@ -91,7 +91,6 @@ class PixelCNN(Autoregressive):
         return logits.movedim(2, -1)
 
     def places(self) -> list[tuple[int, ...]]:
-        """Raster order, the channels of a pixel one after another."""
         c, h, w = self.spec.shape
         return [(k, i, j) for i in range(h) for j in range(w) for k in range(c)]
 

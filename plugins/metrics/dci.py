@@ -101,14 +101,11 @@ class _DCI(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """What is fitted."""
-
         estimator: Literal["forest", "boosting", "lasso"] = option("forest", "of the papers: trees, or linear")
 
     options: Options
 
     def found(self, evidence: Evidence) -> DCI:
-        """See `dci`."""
         factors = evidence.data.factors
         assert factors is not None
         codes, how = evidence.posterior()[0], self.options.estimator
@@ -121,7 +118,6 @@ class _DCI(Metric):
         return Measured(estimate, details, why="one fit takes too long to repeat it")
 
     def refuses(self, evidence: Evidence) -> str:
-        """Half of the data is fitted, half is tested."""
         if find_spec("sklearn") is None:
             return MISSING
         return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
@@ -139,7 +135,6 @@ class DCIDisentanglement(_DCI):
     """The disentanglement of `dci`, from 0 to 1."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `dci`."""
         return self.measured(evidence, self.found(evidence).disentanglement)
 
 
@@ -155,7 +150,6 @@ class DCICompleteness(_DCI):
     """The completeness of `dci`, from 0 to 1."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `dci`."""
         return self.measured(evidence, self.found(evidence).completeness)
 
 
@@ -171,5 +165,4 @@ class DCIInformativeness(_DCI):
     """The informativeness of `dci`, from 0 to 1."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `dci`."""
         return self.measured(evidence, self.found(evidence).informativeness)

@@ -187,7 +187,6 @@ class _Factors(Metric):
         return evidence.posterior()[0], evidence.data.factors.cpu()
 
     def refuses(self, evidence: Evidence) -> str:
-        """There must be enough to count."""
         return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
 
 
@@ -198,8 +197,6 @@ class _Resampled(_Factors):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The interval."""
-
         resamples: int = option(20, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
@@ -227,7 +224,6 @@ class MIG(_Resampled):
     """1 if one number tells all of each factor and the others nothing, 0 on noise."""
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `mig`."""
         return self.spread(evidence, mig)
 
 
@@ -243,7 +239,6 @@ class Modularity(_Resampled):
     """1 if no number tells of two factors; 0 on noise."""
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `modularity`."""
         return self.spread(evidence, modularity)
 
 
@@ -261,7 +256,6 @@ class SAP(_Resampled):
     """
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `sap`."""
         return self.spread(evidence, lambda z, v: sap(z, v, ordered(evidence)))
 
 
@@ -281,14 +275,11 @@ class FactorVAEScore(_Factors):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """How often is voted."""
-
         votes: int = option(800, "votes for the table, and as many for the test", low=10)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `factor_vae_score`."""
         codes, factors = self.codes(evidence)
         votes = self.options.votes
         score = factor_vae_score(codes, factors, votes=votes, seed=evidence.seed)

@@ -121,14 +121,11 @@ class Birthday(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """When two samples are the same."""
-
         quantile: float = option(0.001, "share of the data whose nearest neighbour is as near", low=0, high=1)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `duplicates`."""
         x, y = evidence.fake_features.features, evidence.real_features.features
         threshold = threshold_of(y, self.options.quantile)
         found, usual = duplicates(x, threshold), duplicates(y, threshold)
@@ -145,5 +142,4 @@ class Birthday(Metric):
         return Measured(found.support, details, pictures)
 
     def refuses(self, evidence: Evidence) -> str:
-        """Pairs are of two."""
         return "" if min(evidence.n_fake, len(evidence.data)) > 2 else "it needs three samples and three observations"

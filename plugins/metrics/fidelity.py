@@ -109,19 +109,15 @@ class _Fidelity(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The balls."""
-
         k: int = option(5, "neighbours that set a ball's radius", low=1)
 
     options: Options
 
     def found(self, evidence: Evidence) -> Fidelity:
-        """See `fidelity`."""
         k, features = self.options.k, (evidence.fake_features.features, evidence.real_features.features)
         return evidence.once(("fidelity", k), lambda: fidelity(*features, k=k))
 
     def refuses(self, evidence: Evidence) -> str:
-        """Every point needs k neighbours."""
         k = self.options.k
         few = min(evidence.n_fake, len(evidence.data)) <= k
         return f"it needs more than {k} samples and as many observations" if few else ""
@@ -142,7 +138,6 @@ class Precision(_Fidelity):
     covers = "the share of unlimited samples, given the data"
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `fidelity`."""
         return self.found(evidence).precision
 
 
@@ -161,7 +156,6 @@ class Recall(_Fidelity):
     covers = "the share of unlimited data, given the samples"
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `fidelity`."""
         return self.found(evidence).recall
 
 
@@ -180,7 +174,6 @@ class Density(_Fidelity):
     covers = "the mean of unlimited samples, given the data"
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `fidelity`."""
         return self.found(evidence).density
 
 
@@ -198,5 +191,4 @@ class Coverage(_Fidelity):
     covers = "the expected value at this count of samples, given the data"
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `fidelity`."""
         return self.found(evidence).coverage

@@ -234,8 +234,6 @@ class FrechetDistance(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The interval."""
-
         resamples: int = option(
             50, "parts of the jackknife, a third of it over 512 dimensions; 0 for no interval", low=0
         )
@@ -243,7 +241,6 @@ class FrechetDistance(Metric):
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `frechet`."""
         x, y = evidence.fake_features.features, evidence.real_features.features
         resamples = self.options.resamples if x.shape[1] <= 512 else self.options.resamples // 3
         found = frechet(x, y, resamples=resamples, seed=evidence.seed)
@@ -251,7 +248,6 @@ class FrechetDistance(Metric):
         return Measured(found.distance, parts)
 
     def title(self, evidence: Evidence) -> str:
-        """FID only where it is."""
         return "FID" if evidence.extractor is not None and evidence.extractor.inception else "Fréchet distance"
 
 
@@ -291,19 +287,15 @@ class FrechetInfinity(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The interval."""
-
         resamples: int = option(49, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `extrapolated`."""
         x, y = evidence.fake_features.features, evidence.real_features.features
         return extrapolated(x, y, resamples=self.options.resamples, seed=evidence.seed)
 
     def refuses(self, evidence: Evidence) -> str:
-        """Halves have a covariance of their own."""
         return "" if min(evidence.n_fake, len(evidence.data)) > 3 else "it needs four samples and four observations"
 
 
@@ -319,7 +311,6 @@ class FID(FrechetDistance):
     """`frechet`, refused on any features but those of FID's own Inception network."""
 
     def refuses(self, evidence: Evidence) -> str:
-        """On other features it is another number."""
         if evidence.extractor is not None and evidence.extractor.inception:
             return ""
         return "FID is of Inception's own features: add --extractor inception, or ask for frechet"

@@ -39,7 +39,6 @@ class Polynomial:
     offset: float = 1.0
 
     def __call__(self, dot: Tensor, rows: Tensor, columns: Tensor, dimensions: int) -> Tensor:
-        """See `Kernel`."""
         gamma = 1 / dimensions if self.gamma is None else self.gamma
         return (dot * gamma + self.offset) ** self.degree
 
@@ -51,7 +50,6 @@ class RBF:
     bandwidths: tuple[float, ...] = ()
 
     def __call__(self, dot: Tensor, rows: Tensor, columns: Tensor, dimensions: int) -> Tensor:
-        """See `Kernel`."""
         squares = (rows + columns - 2 * dot).clamp_(min=0)
         sigmas = self.bandwidths or (math.sqrt(dimensions),)
         total = torch.zeros_like(squares)
@@ -67,7 +65,6 @@ class InverseMultiquadric:
     scale: float = 1.0
 
     def __call__(self, dot: Tensor, rows: Tensor, columns: Tensor, dimensions: int) -> Tensor:
-        """See `Kernel`."""
         c = 2 * dimensions * self.scale**2
         return c / (c + (rows + columns - 2 * dot).clamp_(min=0))
 
@@ -268,22 +265,18 @@ class KernelDistance(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The subsets."""
-
         size: int = option(0, "observations in a subset; 0 takes 1,000, or a tenth of the smaller set", low=0)
         subsets: int = option(100, "how many", low=1)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `kid`."""
         x, y = evidence.fake_features.features, evidence.real_features.features
         found = kid(x, y, size=self.options.size or None, subsets=self.options.subsets, seed=evidence.seed)
         details = {"standard deviation over subsets": found.spread, "size": found.size, "subsets": found.subsets}
         return Measured(found.distance, details, why="fewer than two subsets fit into the sets")
 
     def title(self, evidence: Evidence) -> str:
-        """KID only where it is."""
         return "KID" if evidence.extractor is not None and evidence.extractor.inception else "kernel distance"
 
 
@@ -305,14 +298,11 @@ class MMD(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """How much is looked at."""
-
         limit: int = option(2000, "observations of either set, since the cost is quadratic", low=3)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `mmd`."""
         limit = self.options.limit
         x, y = (f.features[:limit].double() for f in (evidence.fake_features, evidence.real_features))
         apart = torch.pdist(y[:1000])

@@ -139,7 +139,6 @@ class _Judged(Metric):
         }
 
     def refuses(self, evidence: Evidence) -> str:
-        """Somebody must know the classes."""
         return refuses(evidence)
 
 
@@ -160,7 +159,6 @@ class ClassesCaptured(_Judged):
     """
 
     def measure(self, evidence: Evidence) -> Measured:
-        """Count classes."""
         found, details, classes = judge(evidence), self.details(evidence), evidence.spec.classes
         assert evidence.labels is not None
         truth = evidence.labels.cpu()
@@ -192,14 +190,11 @@ class ClassKL(_Judged):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The interval."""
-
         resamples: int = option(200, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `class_coverage`."""
         judged, classes = judge(evidence), evidence.spec.classes
         reference = torch.bincount(judged.real, minlength=classes).double().clamp(min=0.5)
         estimate = kl_with_interval(judged.fake, classes, self.options.resamples, reference)
@@ -221,7 +216,6 @@ class ConditionalAccuracy(_Judged):
     covers = POPULATION
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `conditional_accuracy`."""
         judged, asked = judge(evidence), evidence.asked
         assert asked is not None
         details = {"classifier": judged.name, "accuracy of the classifier": judged.accuracy}

@@ -81,8 +81,6 @@ class _Weighted(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """How many weights of how many observations."""
-
         samples: int = option(100, "K, codes drawn for each observation", low=1)
         limit: int = option(500, "observations", low=1)
 
@@ -127,11 +125,9 @@ class LogLikelihoodBound(_Weighted):
     """log (1/K) Σ p(x, z_k) / q(z_k|x), averaged over data; probability of 8-bit or binary data, else density."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `importance_weighted`."""
         return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), evidence)
 
     def title(self, evidence: Evidence) -> str:
-        """With the estimator."""
         return f"log-likelihood ({'exact' if self.exact(evidence) else f'IW, K = {self.options.samples}'})"
 
 
@@ -148,7 +144,6 @@ class BitsPerDimension(_Weighted):
     """Negative log-likelihood over dimensions and log 2: what a lossless code would need at most."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `importance_weighted`."""
         return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), evidence, bits=True)
 
 
@@ -166,13 +161,10 @@ class ELBO(_Weighted):
     """E_q[log p(x, z) - log q(z|x)], averaged over data; below the log-likelihood by KL(q(z|x) ‖ p(z|x))."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `elbo`."""
         return self.measured(elbo(self.weights(evidence), evidence.spec.size), evidence)
 
     def refuses(self, evidence: Evidence) -> str:
-        """An exact likelihood has no bound."""
         return "the log-likelihood is exact, not bounded" if self.exact(evidence) else ""
 
     def title(self, evidence: Evidence) -> str:
-        """As it is written."""
         return "ELBO"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation.evidence import Evidence, Measured, Metric, people
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric, as_floats
 from genzoo.core.math.intervals import Estimate, mean, share
 from genzoo.core.math.neighbours import nearest
 from genzoo.core.options import option
@@ -136,8 +136,6 @@ class Copies(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """What a copy is."""
-
         ratio: float = option(
             0.3333333333333333, "nearest over second nearest distance that makes a copy", low=0.01, high=0.99
         )
@@ -146,10 +144,9 @@ class Copies(Metric):
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `memorization`."""
         training = evidence.training
         assert training is not None
-        o, train = self.options, people(training).flatten(1)
+        o, train = self.options, as_floats(training).flatten(1)
         same = evidence.data.split == "train"
         unseen = None if same else evidence.real[: o.limit].flatten(1)
         samples = evidence.samples[: o.limit]
@@ -172,5 +169,4 @@ class Copies(Metric):
         return Measured(found.copies, details, pictures, n_fake=len(samples))
 
     def refuses(self, evidence: Evidence) -> str:
-        """Distances to a nearest and a second nearest need two."""
         return "" if evidence.training is None or len(evidence.training) > 1 else "it needs two training observations"

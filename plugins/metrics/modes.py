@@ -72,7 +72,6 @@ class _Modes(Metric):
     niche = True
 
     def found(self, evidence: Evidence) -> ModeCoverage:
-        """See `mode_coverage`."""
         known = evidence.data.modes
         assert known is not None
         return evidence.once("modes", lambda: mode_coverage(evidence.samples, known.centres, known.sigma))
@@ -82,7 +81,6 @@ class _Modes(Metric):
         return self.found(evidence).to_dict()
 
     def refuses(self, evidence: Evidence) -> str:
-        """The modes must be known."""
         known = evidence.data.modes
         return "" if known is not None and known.centres else "the centres of the data's modes are not known"
 
@@ -102,7 +100,6 @@ class Modes(_Modes):
     """How many modes of ``ring8`` or ``grid25`` the model covers; 2,500 samples is the protocol."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `mode_coverage`."""
         found = self.found(evidence)
         estimate = Estimate(float(found.modes), samples=(found.samples,))
         return Measured(estimate, self.details(evidence), why="a count over all samples")
@@ -124,7 +121,6 @@ class HighQuality(_Modes):
     covers = POPULATION
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `mode_coverage`."""
         found = self.found(evidence)
         return Measured(share(round(found.high_quality * found.samples), found.samples), self.details(evidence))
 
@@ -146,14 +142,11 @@ class ModeKL(_Modes):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The interval."""
-
         resamples: int = option(200, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `mode_coverage`."""
         known, found = evidence.data.modes, self.found(evidence)
         assert known is not None
         if not math.isfinite(found.kl):

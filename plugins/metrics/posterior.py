@@ -71,7 +71,6 @@ class _Codes(Metric):
     """What the posteriors of the data look like."""
 
     def found(self, evidence: Evidence) -> Usage:
-        """See `usage`."""
         return evidence.once("usage", lambda: usage(*evidence.posterior()))
 
     def details(self, evidence: Evidence) -> dict[str, Any]:
@@ -87,7 +86,6 @@ class _Codes(Metric):
         }
 
     def refuses(self, evidence: Evidence) -> str:
-        """A variance is of two."""
         return "" if len(evidence.data) > 1 else "it needs two observations"
 
 
@@ -104,7 +102,6 @@ class ActiveUnits(_Codes):
     """Dimensions with a variance over .01; the details hold variance and KL of each, and the collapse flag."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `usage`."""
         estimate = Estimate(float(self.found(evidence).active), samples=(len(evidence.data),))
         return Measured(estimate, self.details(evidence), why="a count over all dimensions")
 
@@ -124,9 +121,7 @@ class PosteriorKL(_Codes):
     covers = "the mean over unlimited data"
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `usage`."""
         return Measured(mean(evidence.posterior()[1].sum(1)), self.details(evidence))
 
     def title(self, evidence: Evidence) -> str:
-        """As it is written."""
         return "KL to the prior"

@@ -23,8 +23,6 @@ class _Reconstruction(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """How many."""
-
         limit: int = option(2000, "images", low=1)
 
     options: Options
@@ -54,14 +52,12 @@ class PSNR(_Reconstruction):
     """
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `psnr`."""
         x, again = evidence.reconstructions(self.options.limit)
         blank = psnr(x, x.mean(0, keepdim=True).expand_as(x))
         most = -10 * torch.log10(torch.tensor(_FLOOR, dtype=torch.float64))
         return self.measured(psnr(x, again).clamp(max=most), evidence, **{"of the mean image": blank.mean().item()})
 
     def title(self, evidence: Evidence) -> str:
-        """As it is written."""
         return "PSNR of reconstructions"
 
 
@@ -78,16 +74,13 @@ class SSIM(_Reconstruction):
     """Mean over images of SSIM with what the model makes of them; 1 is the same image."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `ssim`."""
         x, again = evidence.reconstructions(self.options.limit)
         parts = zip(torch.split(x, 500), torch.split(again, 500), strict=True)
         return self.measured(torch.cat([ssim(a, b) for a, b in parts]), evidence)
 
     def refuses(self, evidence: Evidence) -> str:
-        """The window must fit."""
         scales_of(*evidence.spec.shape[1:])
         return ""
 
     def title(self, evidence: Evidence) -> str:
-        """As it is written."""
         return "SSIM of reconstructions"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation.evidence import Evidence, Measured, Metric, people
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric, as_floats
 from genzoo.core.math import logistic
 from genzoo.core.math.intervals import Estimate, share
 from genzoo.core.math.neighbours import nearest
@@ -131,15 +131,12 @@ class _Probed(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """How much is learned from."""
-
         training: int = option(2000, "training observations, the same for codes and baselines", low=10)
         k: int = option(5, "neighbours that vote", low=1)
 
     options: Options
 
     def found(self, evidence: Evidence) -> Representation:
-        """See `representation`."""
         o = self.options
 
         def compute() -> Representation:
@@ -149,7 +146,7 @@ class _Probed(Metric):
             assert some.y is not None
             assert evidence.labels is not None
             own, other = evidence.posterior(some)[0], evidence.posterior()[0]
-            x, test = people(some), evidence.real
+            x, test = as_floats(some), evidence.real
             return representation(own, x, some.y, other, test, evidence.labels, k=o.k)
 
         return evidence.once(("representation", o.training, o.k), compute)
@@ -166,7 +163,6 @@ class _Probed(Metric):
         return Measured(getattr(found.codes, kind), details)
 
     def refuses(self, evidence: Evidence) -> str:
-        """Codes that were told the label say nothing of what was learned."""
         if evidence.model is not None and evidence.model.classes:
             return "the model is told the labels, so what its codes say of them does not count"
         return "" if len(evidence.data) > 1 else "it needs two observations"
@@ -185,7 +181,6 @@ class LinearProbe(_Probed):
     """Logistic regression on posterior means. Only what it is above PCA of as many numbers was learned."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `representation`."""
         return self.measured(evidence, "linear")
 
 
@@ -201,9 +196,7 @@ class NearestCodes(_Probed):
     """Nearest neighbours by posterior mean. Only what it is above PCA of as many numbers was learned."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `representation`."""
         return self.measured(evidence, "neighbours")
 
     def title(self, evidence: Evidence) -> str:
-        """In words."""
         return "nearest-neighbour probe"

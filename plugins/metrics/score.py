@@ -66,20 +66,16 @@ class ClassifierScore(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """How it is averaged."""
-
         splits: int = option(10, "disjoint parts that it is averaged over", low=1)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `classifier_score`."""
         logits = evidence.fake_features.logits
         assert logits is not None
         return classifier_score(logits, splits=self.options.splits, seed=evidence.seed)
 
     def refuses(self, evidence: Evidence) -> str:
-        """It takes an extractor that classifies."""
         name = evidence.extractor.name if evidence.extractor is not None else ""
         if evidence.extractor is None or not evidence.extractor.class_names:
             return f"the extractor {name!r} does not classify"
@@ -87,6 +83,5 @@ class ClassifierScore(Metric):
         return few if evidence.n_fake < self.options.splits else ""
 
     def title(self, evidence: Evidence) -> str:
-        """The inception score only where it is."""
         inception = evidence.extractor is not None and evidence.extractor.inception
         return "inception score" if inception else "classifier score"

@@ -185,8 +185,6 @@ class _Diversity(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """How many pairs."""
-
         pairs: int = option(1000, "pairs, shared out over the labels", low=1)
         resamples: int = option(200, "0 for no interval", low=0)
 
@@ -219,7 +217,6 @@ class Likeness(_Diversity):
     covers = POPULATION
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `likeness`."""
         fake, real = self.groups(evidence)
         how = {"pairs": self.options.pairs, "resamples": self.options.resamples, "seed": evidence.seed}
         found = likeness(evidence.samples, fake, **how)
@@ -233,7 +230,6 @@ class Likeness(_Diversity):
         return Measured(found, details)
 
     def refuses(self, evidence: Evidence) -> str:
-        """The window must fit."""
         scales_of(*evidence.spec.shape[1:])
         return "" if min(evidence.n_fake, len(evidence.data)) > 1 else "it needs two samples and two observations"
 
@@ -255,7 +251,6 @@ class FeatureDiversity(_Diversity):
     covers = POPULATION
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `spread`."""
         fake, real = self.groups(evidence)
         x, y, o = evidence.fake_features.features, evidence.real_features.features, self.options
         apart, usual = (spread(v, of, o.pairs, seed=evidence.seed) for v, of in ((x, fake), (y, real)))
@@ -266,7 +261,6 @@ class FeatureDiversity(_Diversity):
         return Measured(found if o.resamples else Estimate(value), {"distance between data": usual.value})
 
     def refuses(self, evidence: Evidence) -> str:
-        """Pairs are of two."""
         return "" if min(evidence.n_fake, len(evidence.data)) > 1 else "it needs two samples and two observations"
 
 

@@ -53,7 +53,6 @@ class _Stacked(Metric):
         }
 
     def refuses(self, evidence: Evidence) -> str:
-        """The data must say who knows their channels."""
         known = evidence.data.modes
         return "" if known is not None and known.classifier else "no classifier of the data's channels is known"
 
@@ -72,7 +71,6 @@ class StackedModes(_Stacked):
     """Combinations of three classes with at least one sample; the protocol takes 26,000."""
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `class_coverage`."""
         found = self.coverage(evidence)
         estimate = Estimate(float(found.captured), samples=(found.samples,))
         return Measured(estimate, self.details(evidence), why="a count over all samples")
@@ -95,14 +93,11 @@ class StackedKL(_Stacked):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """The interval."""
-
         resamples: int = option(100, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `class_coverage`."""
         found = kl_with_interval(self.predicted(evidence)[0], MODES, self.options.resamples)
         return Measured(found, self.details(evidence))
 

@@ -94,19 +94,15 @@ class ClassifierTwoSample(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """Who judges."""
-
         judge: Literal["logistic", "neighbours"] = option("logistic", "a plane between them, or a vote of neighbours")
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        """See `two_sample`."""
         x, y = evidence.fake_features.features, evidence.real_features.features
         found = two_sample(x, y, judge=self.options.judge, seed=evidence.seed)
         details = {"p-value": found.p_value, "data taken for data": found.real, "samples taken for samples": found.fake}
         return Measured(found.accuracy, details)
 
     def refuses(self, evidence: Evidence) -> str:
-        """Both halves need two observations of either kind."""
         return "" if min(evidence.n_fake, len(evidence.data)) >= 4 else "it needs four samples and four observations"

@@ -97,15 +97,12 @@ class SlicedWasserstein(Metric):
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
-        """Directions, and the interval."""
-
         projections: int = option(256, "random directions", low=1)
         resamples: int = option(25, "parts of the jackknife; 0 for no interval", low=0)
 
     options: Options
 
     def measure(self, evidence: Evidence) -> Estimate:
-        """See `sliced_wasserstein`."""
         x, y = evidence.fake_features.features, evidence.real_features.features
         o = self.options
         return sliced_wasserstein(x, y, projections=o.projections, resamples=o.resamples, seed=evidence.seed)

@@ -36,20 +36,16 @@ class Image(Modality):
     units: ClassVar[str] = "floats in [0, 1], channels first"
 
     def check(self, spec: DataSpec) -> None:
-        """Three axes."""
         if len(spec.shape) != 3:
             raise UsageError(f"an image's shape is channels, height, width, not {spec.shape}")
 
     def describe(self, spec: DataSpec) -> str:
-        """Their shape, and its order."""
         return f"images of {'×'.join(map(str, spec.shape))} (channels, height, width)"
 
     def opens(self, path: Path) -> str:
-        """Folders of image files."""
         return "folder" if path.is_dir() else ""
 
     def takes(self, x: Any) -> bool:
-        """Arrays of rank three and four."""
         return len(getattr(x, "shape", ())) in (3, 4) and hasattr(x, "dtype")
 
     def read(self, x: Any, y: Any, about: Reading) -> Data:
@@ -89,7 +85,6 @@ class Image(Modality):
         return replace(train, rows=torch.cat([train.x, test.x]), y=None)
 
     def squash(self, x: Tensor) -> Tensor:
-        """Through tanh to [-1, 1]."""
         return x.tanh()
 
     def checked(self, spec: DataSpec, x: Tensor, who: str) -> Tensor:
@@ -117,7 +112,7 @@ class Image(Modality):
         """As 8-bit pixels; of dynamically binarized data they are drawn once, by seed 0."""
         import torch
 
-        from genzoo.core.data import to_model, to_people
+        from genzoo.core.data import to_model, to_units
 
         spec = data.spec
         if spec.levels is None or (spec.levels == 256 and not data.dynamic):
@@ -127,11 +122,10 @@ class Image(Modality):
             top = 255 if data.x.dtype == torch.uint8 else 1
             x = torch.lt(uniform * top, data.x.cpu()).to(torch.uint8) * 255
         else:
-            x = to_people(spec, to_model(spec, data.x.cpu()))
+            x = to_units(spec, to_model(spec, data.x.cpu()))
         return self.to_storage(spec, x)
 
     def to_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
-        """8-bit pixels."""
         import torch
 
         from genzoo.core.data import to_pixels
@@ -140,13 +134,11 @@ class Image(Modality):
         return (x if x.dtype == torch.uint8 else to_pixels(spec, x)).cpu()
 
     def from_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
-        """Pixels over 255."""
         import torch
 
         return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
 
     def array_dtype(self, spec: DataSpec) -> str:
-        """8-bit where the spec has levels."""
         return "uint8" if spec.levels else "float32"
 
     def to_array(self, spec: DataSpec, x: Tensor, *, spare: bool = False) -> np.ndarray[Any, Any]:
@@ -167,19 +159,16 @@ class Image(Modality):
             return numbers.astype(np.uint8)
 
     def again(self, spec: DataSpec, x: Tensor) -> Tensor:
-        """Rounded to 8 bits; of binary pixels, the likelier value."""
         from genzoo.core.data import to_pixels
 
         return (x >= 0.5).float() if spec.levels == 2 else to_pixels(spec, x).float() / 255
 
     def rounded(self, spec: DataSpec, x: Tensor) -> bytes | None:
-        """8-bit pixels."""
         from genzoo.core.data import to_pixels
 
         return to_pixels(spec, x).numpy().tobytes()
 
     def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
-        """One picture each in a new folder."""
         from genzoo.core.pictures import grids
         from genzoo.core.storage.files import creating_folder
 
@@ -192,21 +181,17 @@ class Image(Modality):
                     i += 1
 
     def undrawn(self, spec: DataSpec, n: int) -> str:
-        """No one looks at a grid of more than `LARGEST_GRID`."""
         return f"a grid of {n:,} images is too large to look at" if n > LARGEST_GRID else ""
 
     def render(self, spec: DataSpec, x: Tensor) -> Tensor | None:
-        """Images are their own pictures."""
         return x
 
     def likelihood(self, spec: DataSpec) -> str:
-        """By the number of levels."""
         if spec.levels == 2:
             return "bernoulli"
         return "discretized-logistic" if spec.levels else "gaussian"
 
     def network(self, kind: str) -> str:
-        """Convolutions."""
         return "conv"
 
     def extractor(self, spec: DataSpec) -> str:
@@ -214,14 +199,12 @@ class Image(Modality):
         return "fashion-classifier" if spec.shape == (1, 28, 28) else "scattering"
 
     def damages(self) -> Mapping[str, Damage]:
-        """Blur and noise."""
         return {
             "blur": Damage("blur", "Gaussian blur with σ of 0.6 and 1.5 pixels", _blurred),
             "noise": Damage("noise", "Gaussian noise with σ of .05 and .2 of full scale", _noisy),
         }
 
     def examples(self, classes: int = 0) -> Sequence[DataSpec]:
-        """Small grey pictures, and colour ones of an odd size."""
         return (DataSpec.image(1, 16, 16, classes=classes), DataSpec.image(3, 11, 9, classes=classes))
 
 

@@ -28,19 +28,15 @@ class Vector(Modality):
     preview: ClassVar[int] = 2000
 
     def plane(self, spec: DataSpec) -> bool:
-        """Whether they are points of the plane."""
         return spec.shape == (2,)
 
     def opens(self, path: Path) -> str:
-        """Arrays in NumPy files, of vectors and images alike."""
         return "array" if path.suffix.lower() in (".npy", ".npz") else ""
 
     def takes(self, x: Any) -> bool:
-        """Arrays of rank two."""
         return len(getattr(x, "shape", ())) == 2 and hasattr(x, "dtype")
 
     def read(self, x: Any, y: Any, about: Reading) -> Data:
-        """Make data of an array ``(N, D)``."""
         from genzoo.core.data import Data, arrays
         from genzoo.core.data.intake import stored
         from genzoo.plugins.modalities.forms import look_at
@@ -62,19 +58,16 @@ class Vector(Modality):
         return self.standardized(data) if about.standardize else data
 
     def standardized(self, data: Data) -> Data:
-        """Scale and shift by the columns' deviations and means."""
         from genzoo.core.data import standardized
 
         return standardized(data)
 
     def undrawn(self, spec: DataSpec, n: int) -> str:
-        """Single numbers have no place in the plane."""
         return "" if spec.size >= 2 else "there is no picture of such data"
 
     def picture(
         self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
     ) -> Image.Image | None:
-        """Points by their first two coordinates, over grey reference points."""
         from genzoo.core.pictures.grids import scatter
 
         if spec.size < 2:
@@ -84,7 +77,6 @@ class Vector(Modality):
     def fragment(
         self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
     ) -> Fragment | None:
-        """Points over data, both within the square that the data need."""
         from genzoo.core.pictures.drawing import Dots, Drawing, Line
 
         if spec.size < 2:
@@ -105,5 +97,4 @@ class Vector(Modality):
         return Fragment(drawing, " in the plane" + (", over data" if behind is not None else ""), caption)
 
     def examples(self, classes: int = 0) -> Sequence[DataSpec]:
-        """Points of the plane, and five numbers in other units."""
         return (DataSpec("vector", (2,), classes=classes), DataSpec("vector", (5,), classes=classes, scale=(2.0,)))

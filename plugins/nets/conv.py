@@ -64,8 +64,6 @@ class Conv(Network):
 
     @dataclass(frozen=True)
     class Options(Network.Options):
-        """Shared by generator, encoder and critic."""
-
         width: int = option(32, "channels at the highest inner resolution; doubles with each halving", low=1, high=1024)
         max_width: int = option(256, "most channels at any resolution", low=1, high=8192)
         norm: Literal["none", "batch", "layer", "group"] = option("batch", "normalization before each activation")
@@ -165,7 +163,7 @@ class ConvGenerator(Conv, Generator):
 
     @dataclass(frozen=True)
     class Options(Conv.Options):
-        """Options of the generator."""
+        pass
 
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
@@ -278,7 +276,7 @@ class ConvEncoder(Reader, Encoder):
 
     @dataclass(frozen=True)
     class Options(Conv.Options):
-        """Options of the encoder."""
+        pass
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Map images ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
@@ -296,8 +294,6 @@ class ConvCritic(Reader, Critic):
 
     @dataclass(frozen=True)
     class Options(Conv.Options):
-        """Options of the critic."""
-
         norm: Literal["none", "batch", "layer", "group"] = option("none", "normalization before each activation")
         spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
         condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")

@@ -33,8 +33,6 @@ class MLP(Network):
 
     @dataclass(frozen=True)
     class Options(Network.Options):
-        """Shared by generator, encoder and critic."""
-
         width: int = option(128, "units in the first hidden layer", low=1, high=65536)
         depth: int = option(2, "hidden layers; 0 is a linear map", low=0, high=64)
         taper: float = option(1.0, "each hidden layer's width is divided by this to give the next", low=0.125, high=8)
@@ -83,7 +81,7 @@ class MLPGenerator(MLP, Generator):
 
     @dataclass(frozen=True)
     class Options(MLP.Options):
-        """Options of the generator."""
+        pass
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
@@ -96,8 +94,6 @@ class MLPEncoder(MLP, Encoder):
 
     @dataclass(frozen=True)
     class Options(MLP.Options):
-        """Options of the encoder."""
-
         taper: float = option(2.0, "each hidden layer's width is divided by this to give the next", low=0.125, high=8)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -111,8 +107,6 @@ class MLPCritic(MLP, Critic):
 
     @dataclass(frozen=True)
     class Options(MLP.Options):
-        """Options of the critic."""
-
         spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
         condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")
 

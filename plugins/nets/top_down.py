@@ -86,8 +86,6 @@ class TopDown(Generator):
 
     @dataclass(frozen=True)
     class Options(Generator.Options):
-        """Size of the hierarchy."""
-
         width: int = option(32, "channels of features", low=1, high=4096)
         z: int = option(2, "channels of a layer's code", low=1, high=256)
         layers: tuple[int, ...] = option((6, 4), "stochastic layers at each resolution, from the lowest", low=1)
@@ -104,7 +102,6 @@ class TopDown(Generator):
 
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
-        """As many numbers as all layers have."""
         assert isinstance(options, cls.Options)
         return (sum(options.z * h * w for h, w in cls.resolutions(spec.shape, options)),)
 

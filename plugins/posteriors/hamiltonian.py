@@ -33,7 +33,6 @@ class Hamiltonian(DiagonalNormal):
         self.head = head
 
     def refined(self, log_joint: Callable[[Tensor], Tensor]) -> Posterior:
-        """Remember what the steps follow."""
         self.log_joint = log_joint
         return self
 
@@ -54,7 +53,6 @@ class Hamiltonian(DiagonalNormal):
             return torch.autograd.grad(joint(z), z, create_graph=graph)[0]
 
     def sample(self, eps: Tensor) -> Tensor:
-        """The place where the steps end."""
         return self.sample_with_log_prob(eps)[0]
 
     def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,8 +80,6 @@ class HamiltonianHead(NormalHead):
 
     @dataclass(frozen=True)
     class Options(NormalHead.Options):
-        """How far it goes."""
-
         steps: int = option(3, "leapfrog steps", low=0, high=100)
         size: float = option(0.01, "of a step at the start; training moves that of each number", low=1e-6)
         beta: float = option(0.3, "inverse temperature at the start, which rises to 1", low=1e-3, high=1)
@@ -96,7 +92,6 @@ class HamiltonianHead(NormalHead):
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """A code's numbers and their momenta."""
         return (2 * self.latent.numbers,)
 
     def forward(self, numbers: Tensor) -> Posterior:

@@ -55,20 +55,16 @@ class TopDownPosterior(Posterior):
 
     @property
     def mean(self) -> Tensor:
-        """The mean of every layer, given the means above."""
         return self._descend(self.features[0].new_zeros(self.features[0].shape[0], self.head.latent.size)).code
 
     def sample(self, eps: Tensor) -> Tensor:
-        """From the top down."""
         return self._descend(eps).code.view(eps.shape)
 
     def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """On one way down."""
         found = self._descend(eps)
         return found.code.view(eps.shape), found.log_q.view(eps.shape[:-1])
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """On a way down with the given code."""
         return self._descend(z, given=True).log_q.view(z.shape[:-1])
 
     def kl(self) -> Tensor:
@@ -88,7 +84,6 @@ class TopDownHead(PosteriorHead):
         return self._generator[0]
 
     def prepare(self, generator: Generator) -> None:
-        """Build a network for every layer of the generator."""
         if not isinstance(generator, TopDown):
             raise UsageError("the top-down posterior goes with a generator of many layers: use --generator top-down")
         self._generator, width, z = (generator,), generator.options.width, generator.options.z
@@ -99,9 +94,7 @@ class TopDownHead(PosteriorHead):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """A grid of features as fine as the generator's lowest layer."""
         return (self.generator.options.width, *max(self.generator.sizes, key=math.prod))
 
     def forward(self, numbers: Tensor) -> Posterior:
-        """Features of the data, at every layer's resolution."""
         return TopDownPosterior(numbers, self)

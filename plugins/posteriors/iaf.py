@@ -67,17 +67,14 @@ class Flowed(Posterior):
         return self._through(self.base.mean)[0]
 
     def sample(self, eps: Tensor) -> Tensor:
-        """The base's sample, sent through."""
         return self._through(self.base.sample(eps))[0]
 
     def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """In one pass: the base's density less the volume."""
         base = self.base.sample(eps)
         z, volume = self._through(base)
         return z, self.base.log_prob(base) - volume
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """By inverting the gates, one number after the other."""
         volume = torch.zeros_like(z[..., 0])
         for gate in reversed(self.gates):
             z, x = z.flip(-1), torch.zeros_like(z)
@@ -94,8 +91,6 @@ class IAF(PosteriorHead):
 
     @dataclass(frozen=True)
     class Options(PosteriorHead.Options):
-        """Size of the flow."""
-
         depth: int = option(2, "gates, one after the other", low=1)
         width: int = option(128, "units in each gate's hidden layer", low=1)
         context: int = option(32, "numbers that the encoder tells every gate", low=1)
@@ -115,6 +110,5 @@ class IAF(PosteriorHead):
         return (2 * self.latent.size + self.options.context,)
 
     def forward(self, numbers: Tensor) -> Posterior:
-        """Split into base and context."""
         d, numbers = self.latent.size, numbers.float()
         return Flowed(DiagonalNormal(numbers[:, :d], numbers[:, d : 2 * d]), numbers[:, 2 * d :], self.gates)

@@ -41,7 +41,6 @@ class Quantized(Posterior):
 
     @property
     def mean(self) -> Tensor:
-        """The code itself."""
         return self.head.shaped(self.raw + (self.chosen - self.raw).detach())
 
     def sample(self, eps: Tensor) -> Tensor:
@@ -96,8 +95,6 @@ class VQ(TokenHead):
 
     @dataclass(frozen=True)
     class Options(PosteriorHead.Options):
-        """Options of the quantizer."""
-
         codes: int = option(512, "K, vectors in the book", low=2, high=1_048_576)
         dim: int = option(0, "numbers in a vector of a flat code, 0 for all; on a grid it is latent.size", low=0)
         commitment: float = option(0.25, "weight of the squared distance from encoder to code", low=0)
@@ -118,12 +115,10 @@ class VQ(TokenHead):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """A vector for every place."""
         return self.latent.shape
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """Which code an observation is offered to, and which of its vectors."""
         return (2,)
 
     def vectors(self, z: Tensor) -> Tensor:
@@ -139,16 +134,13 @@ class VQ(TokenHead):
         return (self.codebook.square().sum(1) - 2 * vectors @ self.codebook.T).argmin(-1)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Their code vectors, in place."""
         return self.shaped(F.embedding(tokens.to(self.codebook.device), self.codebook))
 
     def tokens_of(self, z: Tensor) -> Tensor:
-        """The nearest ones."""
         found = self.nearest(self.vectors(z.reshape(-1, *self.latent.shape)))
         return found.view(*z.shape[: -len(self.latent.shape)], self.places)
 
     def forward(self, numbers: Tensor) -> Posterior:
-        """Quantize, in float32."""
         with torch.autocast(numbers.device.type, enabled=False):
             return Quantized(numbers.float(), self)
 

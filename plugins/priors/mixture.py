@@ -20,8 +20,6 @@ class Mixture(Prior):
 
     @dataclass(frozen=True)
     class Options(Prior.Options):
-        """Options of the mixture."""
-
         components: int = option(10, "K, normals in the mixture", low=1)
 
     options: Options
@@ -33,14 +31,12 @@ class Mixture(Prior):
         self.log_var = nn.Parameter(torch.zeros(k, *latent.shape))
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Of the mixture."""
         dims = tuple(range(-len(self.latent.shape), 0))
         each = normal_log_prob(z.unsqueeze(dims[0] - 1), self.mean, self.log_var).sum(dims)  # (..., B, K)
         return torch.logsumexp(each + self.logits.log_softmax(0), -1)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """A number that picks the component, and the code's."""
         return (1 + self.latent.numbers,)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:

@@ -22,8 +22,6 @@ class RealNVP(Prior):
 
     @dataclass(frozen=True)
     class Options(Prior.Options):
-        """Size of the flow."""
-
         depth: int = option(6, "couplings", low=1)
         width: int = option(128, "units in each of a coupling's two hidden layers", low=1)
 
@@ -61,7 +59,6 @@ class RealNVP(Prior):
         return z, volume
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """By change of variables."""
         base, volume = self.base(z)
         return normal_log_prob(base).sum(-1) + volume
 
@@ -78,6 +75,5 @@ class RealNVP(Prior):
         return z
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        """Great circles between the normal numbers that the codes are made of."""
         z: Tensor = self(spherical(self.base(a)[0], self.base(b)[0], t))
         return z

@@ -43,8 +43,6 @@ class Transformer(TokenPrior):
 
     @dataclass(frozen=True)
     class Options(Prior.Options):
-        """Size of the transformer."""
-
         width: int = option(128, "numbers of a token", low=1, high=16384)
         depth: int = option(4, "blocks", low=1, high=256)
         heads: int = option(4, "heads of attention, which divide the width", low=1, high=256)
@@ -52,7 +50,6 @@ class Transformer(TokenPrior):
     options: Options
 
     def attach(self, model: Model) -> None:
-        """Build for the posterior's tokens and the model's classes."""
         super().attach(model)
         o = self.options
         if o.width % o.heads:

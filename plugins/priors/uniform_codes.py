@@ -19,6 +19,5 @@ class UniformCodes(TokenPrior):
         return z.new_full(z.shape[: -len(self.latent.shape)], -self.head.places * math.log(self.head.codes))
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-        """A token for each number."""
         self.untruncated(truncation)
         return self.head.embed((uniform.double() * self.head.codes).long().clamp(max=self.head.codes - 1))

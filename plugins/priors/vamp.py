@@ -31,14 +31,11 @@ class Vamp(Prior):
 
     @dataclass(frozen=True)
     class Options(Prior.Options):
-        """Options of the VampPrior."""
-
         components: int = option(100, "K, pseudo-inputs", low=1)
 
     options: Options
 
     def attach(self, model: Model) -> None:
-        """Learn pseudo-inputs of the data's shape."""
         super().attach(model)
         try:
             if model.head is None:
@@ -72,13 +69,11 @@ class Vamp(Prior):
         return head
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Of the mixture."""
         each = self._posterior(self._numbers()).log_prob(z.unsqueeze(-1 - len(self.latent.shape)))  # (..., B, K)
         return torch.logsumexp(each, -1) - math.log(len(self.inputs))
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """A number that picks the component, and the code's."""
         return (1 + self.latent.numbers,)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:

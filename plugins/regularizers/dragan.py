@@ -26,18 +26,14 @@ class DRAGAN(Regularizer):
 
     @dataclass(frozen=True)
     class Options(Regularizer.Options):
-        """Options of DRAGAN's penalty."""
-
         weight: float = option(10.0, "factor λ of the term", low=0)
 
     options: Options
 
     def draw(self, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """A direction for each observation, and how far."""
         return {"far": draws.uniform(1), "around": draws.uniform(*model.spec.shape)}
 
     def term(self, judged: Judged) -> Tensor:
-        """The slope's distance from 1."""
         x, around = judged.real.x, judged.noise["around"]
         far = judged.noise["far"].view(-1, *[1] * (x.dim() - 1))
         return (judged.slopes_at(x + 0.5 * all_gather(x).std() * far * around) - 1).square()

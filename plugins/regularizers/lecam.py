@@ -25,8 +25,6 @@ class LeCam(Regularizer):
 
     @dataclass(frozen=True)
     class Options(Regularizer.Options):
-        """Options of LeCam."""
-
         weight: float = option(0.3, "factor λ of the term", low=0)
         decay: float = option(0.99, "of the running means, per turn of the critic", low=0, high=0.999999)
 
@@ -40,12 +38,10 @@ class LeCam(Regularizer):
         self.register_buffer("turns", torch.zeros(()))
 
     def term(self, judged: Judged) -> Tensor:
-        """The term, zero before the first means."""
         real, fake = self.means / (1 - torch.pow(self.options.decay, self.turns)).clamp(min=1e-8)
         term: Tensor = (judged.real_score - fake).relu().square() + (real - judged.fake_score).relu().square()
         return term * (self.turns > 0)
 
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
-        """Move the means."""
         self.means.lerp_(torch.stack([seen["real"], seen["fake"]]), 1 - self.options.decay)
         self.turns.add_(1)

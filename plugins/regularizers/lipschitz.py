@@ -25,19 +25,15 @@ class Lipschitz(Regularizer):
 
     @dataclass(frozen=True)
     class Options(Regularizer.Options):
-        """Options of the Lipschitz penalty."""
-
         weight: float = option(10.0, "factor λ of the term", low=0)
         one_sided: bool = option(False, "penalize only slopes above 1")
 
     options: Options
 
     def draw(self, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """Where on its line each point lies."""
         return {"mix": draws.uniform(1)}
 
     def term(self, judged: Judged) -> Tensor:
-        """The slope's distance from 1."""
         mix = judged.one(judged.noise["mix"]).view(-1, *[1] * (judged.fake.dim() - 1))
         off = judged.slopes_at(torch.lerp(judged.real.x, judged.fake, mix)) - 1
         return (off.relu() if self.options.one_sided else off).square()

@@ -20,5 +20,4 @@ class R1(Regularizer):
     penalized = True
 
     def term(self, judged: Judged) -> Tensor:
-        """At real observations."""
         return judged.squared_slopes("real") / 2

@@ -16,5 +16,4 @@ class R2(Regularizer):
     penalized = True
 
     def term(self, judged: Judged) -> Tensor:
-        """At generated observations."""
         return judged.squared_slopes("fake") / 2

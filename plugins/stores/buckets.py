@@ -24,7 +24,6 @@ class Bucket(Store):
     """
 
     def listing(self, name: str, revision: str) -> Listing:
-        """Read the folder's manifest."""
         path = f"{name.rstrip('/')}@{revision}" if revision else name.rstrip("/")
         with self._told(path) as system, system.open(f"{path}/{MANIFEST}", "rb") as f:
             text = f.read(_MOST + 1)
@@ -37,7 +36,6 @@ class Bucket(Store):
         return Listing(version, {**files, MANIFEST: Remote(len(text), hashlib.sha256(text).hexdigest())})
 
     def read(self, name: str, commit: str, file: str) -> Iterator[bytes]:
-        """Read one file, a piece at a time."""
         revision = commit.rpartition(":")[0]
         path = f"{name.rstrip('/')}@{revision}" if revision else name.rstrip("/")
         with self._told(path) as system, system.open(f"{path}/{file}", "rb") as f:

@@ -20,8 +20,6 @@ class MLflow(Tracker):
 
     @dataclass(frozen=True)
     class Options(Tracker.Options):
-        """What is reported where."""
-
         uri: str = option("", "of the tracking server, or sqlite:///FILE; empty for MLFLOW_TRACKING_URI's")
         experiment: str = option("genzoo", "experiment that the run is put into")
         name: str = option("", "of the run; empty for its folder's name")
@@ -49,13 +47,11 @@ class MLflow(Tracker):
             raise GenzooError(f"MLflow does not take the run: {' '.join(str(e).split())[:300]}") from e
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Report the terms."""
         step, now = int(record["step"]), _milliseconds()
         metrics = [self._metric(_name(k), float(v), now, step) for k, v in record.items() if k != "step"]
         self._client.log_batch(self._id, metrics=metrics)
 
     def close(self, failed: bool) -> None:
-        """Finish the run there."""
         self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
 
 

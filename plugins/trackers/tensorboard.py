@@ -38,13 +38,11 @@ class TensorBoard(Tracker):
         self._writer = self._make(self._folder, purge_step=trainer.step + 1)
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Write the terms as scalars."""
         for name, value in record.items():
             if name != "step":
                 self._writer.add_scalar(name, value, int(record["step"]))
 
     def end(self, trainer: Trainer) -> None:
-        """Add the last samples."""
         kind, spec = of(trainer.model.spec), trainer.model.spec
         with torch.no_grad():
             drawn = kind.render(spec, trainer.model.sample(64)) if kind.renders else None
@@ -52,7 +50,6 @@ class TensorBoard(Tracker):
             self._writer.add_images("samples", drawn.clamp(0, 1), trainer.step)
 
     def close(self, failed: bool) -> None:
-        """Close the files."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -25,8 +25,6 @@ class WeightsAndBiases(Tracker):
 
     @dataclass(frozen=True)
     class Options(Tracker.Options):
-        """What is reported where."""
-
         project: str = option("genzoo", "project that the run is put into")
         entity: str = option("", "user or team; empty for your own")
         name: str = option("", "of the run; empty for its folder's name")
@@ -62,16 +60,13 @@ class WeightsAndBiases(Tracker):
             kept.write_text(self._run.id, encoding="utf-8")
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Report the terms."""
         self._run.log({k: v for k, v in record.items() if k != "step"}, step=int(record["step"]))
 
     def end(self, trainer: Trainer) -> None:
-        """Report a picture of the last samples."""
         model = trainer.model
         image = of(model.spec).picture(model.spec, model.sample(64), None)
         if image is not None:
             self._run.log({"samples": self._wandb.Image(image)}, step=trainer.step)
 
     def close(self, failed: bool) -> None:
-        """Finish the run there."""
         self._run.finish(exit_code=int(failed))

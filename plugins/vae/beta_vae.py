@@ -28,13 +28,10 @@ class BetaVAE(VAE):
 
     @dataclass(frozen=True)
     class Options(VAE.Options):
-        """Options of β-VAE."""
-
         beta: float = option(4.0, "weight of the KL", low=0)
 
     options: Options
 
     @property
     def beta(self) -> float:
-        """The option's value."""
         return self.options.beta

@@ -35,19 +35,15 @@ class FactorVAE(VAE):
 
     @dataclass(frozen=True)
     class Options(VAE.Options):
-        """Options of FactorVAE."""
-
         gamma: float = option(10.0, "weight of the total correlation", low=0)
         critic_lr: float = option(1e-4, "learning rate of the critic", low=0)
 
     options: Options
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """A critic of codes, who is not told the class."""
         return replace(super().plan(spec, classes), critics=(CriticPlan(inputs="codes", labels=False),))
 
     def players(self) -> tuple[Player, ...]:
-        """The model, then the critic."""
         return (*super().players(), Player("critic", ("critic",), lr=self.options.critic_lr, betas=(0.5, 0.9)))
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
@@ -72,7 +68,6 @@ class FactorVAE(VAE):
         return replace(found, terms=terms, weights={**found.weights, "total correlation": self.options.gamma})
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        """As a VAE, after the model's turn."""
         if player == "model":
             super().after_step(player, nets, seen)
 

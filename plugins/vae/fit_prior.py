@@ -28,23 +28,18 @@ class FitPrior(Objective):
 
     @dataclass(frozen=True)
     class Options(Objective.Options):
-        """What the first stage was, for the record."""
-
         first: str = option("", "recipe of the first stage")
         sha256: str = option("", "of the first stage's model.safetensors")
 
     options: Options
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """The first stage's model, with a prior that can learn."""
         return Plan(posterior="normal", likelihood=True, prior="mixture")
 
     def players(self) -> tuple[Player, ...]:
-        """The prior."""
         return (Player("prior", ("prior",)),)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """One code's noise per observation."""
         assert model.head is not None
         return {"eps": draws.normal(*model.head.noise_shape)}
 
@@ -58,5 +53,4 @@ class FitPrior(Objective):
         return Loss({"nll of codes": -model.prior.log_prob(z, batch.y)})
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
-        """The same."""
         return self.loss("prior", nets, batch, noise).terms["nll of codes"]

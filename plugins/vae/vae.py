@@ -56,8 +56,6 @@ class VAE(Variational):
 
     @dataclass(frozen=True)
     class Options(Variational.Options):
-        """Options of every evidence lower bound."""
-
         kl_warmup: float = option(
             0.0, "share of training over which the KL's weight rises to its full value", low=0, high=1
         )
@@ -71,7 +69,6 @@ class VAE(Variational):
         return 1.0
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        """One code's noise per observation, and the KL's weight at this step."""
         assert model.head is not None
         noise = {"eps": draws.normal(*model.head.noise_shape)}
         if self.options.kl_warmup:
@@ -79,7 +76,6 @@ class VAE(Variational):
         return noise
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        """The negative evidence lower bound, and what the posterior costs besides."""
         q = nets.model.posterior(batch.x, batch.y)
         return self.bound(nets.model, batch, noise, q, *nets.model.code(q, noise["eps"], batch.y))
 
@@ -100,7 +96,6 @@ class VAE(Variational):
         return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"), q.sums)
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        """Let the posterior follow what it found (a codebook)."""
         if nets.model.head is not None:
             nets.model.head.after_step(seen)
 

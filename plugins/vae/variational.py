@@ -16,11 +16,9 @@ class Variational(Objective):
     """
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """An encoder and a likelihood."""
         return Plan(posterior="normal", likelihood=True)
 
     def players(self) -> tuple[Player, ...]:
-        """One: encoder, decoder, likelihood and prior want the same."""
         return (Player("model", ("model",)),)
 
 

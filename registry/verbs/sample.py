@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.arguments import checked
-from genzoo.core.data import Data, to_model, to_people
+from genzoo.core.data import Data, to_model, to_units
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
@@ -119,7 +119,7 @@ def reconstruct(
     kind = _kind(path, model.spec, 2 * n, folders=False)
     x, told = _observations(model, _open(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
-    before = to_people(model.spec, to_model(model.spec, x.to(model.device)))
+    before = to_units(model.spec, to_model(model.spec, x.to(model.device)))
     drawn = [of(model.spec).render(model.spec, v) for v in (before, again)] if kind == "picture" else []
     if kind == "npz":
         write_arrays(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
@@ -336,5 +336,5 @@ def _observations(model: Model, data: Data, n: int) -> tuple[Tensor, dict[str, A
     x = some.x
     if some.dynamic:  # grey values, of which pixels are drawn: here once, by seed 0
         uniform = torch.rand(x.shape, generator=generator(0)).to(x.device)
-        x = to_people(some.spec, some.batch(torch.arange(len(some), device=x.device), uniform)[0])
+        x = to_units(some.spec, some.batch(torch.arange(len(some), device=x.device), uniform)[0])
     return x, some.told(model)

@@ -15,7 +15,7 @@ from genzoo.core.data import Data, from_arrays
 from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.evaluation.evidence import people, stored
+from genzoo.core.evaluation.evidence import as_floats, to_storage
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.protocol import Protocol
@@ -88,7 +88,7 @@ def open_subject(
     if (given.spec.modality, given.spec.shape) != (spec.modality, spec.shape):
         ours, theirs = ("×".join(map(str, s.shape)) for s in (given.spec, spec))
         raise UsageError(f"the samples are {of(given.spec).many} of {ours} and the data {of(spec).many} of {theirs}")
-    return None, people(given), given.y, title
+    return None, as_floats(given), given.y, title
 
 
 def _holds_weights(folder: Path) -> bool:
@@ -131,7 +131,7 @@ def draw_samples(
         told = like.take(torch.arange(n) % len(like)).told(model)
     own = model.sample_batches(n, seed=how.seed, noise=how.noise, truncation=how.truncation, batch_size=how.batch_size,
                                share=(runtime.rank, runtime.size), **told)  # fmt: skip
-    kept = ((stored(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
+    kept = ((to_storage(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
     parts, labels = [], []
     with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1, leave=False) as bar:
         for x, y in runtime.to_all(kept, model.batches_of(n, how.batch_size)):

@@ -37,7 +37,6 @@ class Hub(Store):
         return Listing(info.sha, {n: Remote(s or 0, key if len(key) == 64 else "") for n, s, key in _files(info)})
 
     def read(self, name: str, commit: str, file: str) -> Iterator[bytes]:
-        """Read a file out of the cache, where it is brought first."""
         with open(self.locate(name, commit).folder / file, "rb") as content:
             while piece := content.read(2**20):
                 yield piece

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Upload:
     """What is about to be pushed.
 
     Attributes:
@@ -205,7 +205,7 @@ def pack(
     data_license: str = "",
     metrics: Report | str | os.PathLike[str] | None = None,
     unfinished: bool = False,
-) -> Parcel:
+) -> Upload:
     """Check a trained model, and get everything ready that `push` sends.
 
     Raises:
@@ -242,7 +242,7 @@ def pack(
     ]
     listed = {f.name: {"size": f.size, "sha256": f.sha256} for f in files}
     files.append(File.of(MANIFEST, _json({"format": 1, "files": listed})))
-    return Parcel(found.folder, repository, card.title(config, record), tuple(files), text)
+    return Upload(found.folder, repository, card.title(config, record), tuple(files), text)
 
 
 def _json(content: Any) -> bytes:
@@ -346,4 +346,4 @@ def _missing(weights: object, config: Config, record: TrainingRecord, unfinished
     return found
 
 
-__all__ = ["Parcel", "Pushed", "pack", "publish_all", "push"]
+__all__ = ["Pushed", "Upload", "pack", "publish_all", "push"]

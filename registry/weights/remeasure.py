@@ -25,7 +25,7 @@ SLACK: Mapping[str, float] = {"inside": 0.002, "overlap": 0.05}
 
 
 @dataclass(frozen=True)
-class Compared:
+class Remeasured:
     """One metric of a card beside the number that was measured now.
 
     Attributes:
@@ -112,7 +112,7 @@ def measure_again(
     source: Any = None,
     device: str = "auto",
     progress: bool = False,
-) -> Iterator[Compared]:
+) -> Iterator[Remeasured]:
     """Measure every metric of a record again on a model, by the protocol it was measured by, and compare.
 
     Args:
@@ -136,28 +136,28 @@ def measure_again(
             yield compared(result, replace(result, value=now[result.metric]), rule)
         else:
             agrees = False if why.startswith("not measured") else None
-            yield Compared(result.metric, result, None, agrees, why or "it is nothing that can be measured again")
+            yield Remeasured(result.metric, result, None, agrees, why or "it is nothing that can be measured again")
 
 
-def compared(recorded: Result, now: Result, rule: Rule) -> Compared:
+def compared(recorded: Result, now: Result, rule: Rule) -> Remeasured:
     """Say whether two numbers of one metric agree."""
     if recorded.protocol != now.protocol:
         why = f"measured by another protocol: {differences(recorded.protocol, now.protocol)}"
-        return Compared(recorded.metric, recorded, now, False, why)
+        return Remeasured(recorded.metric, recorded, now, False, why)
     a, b = recorded.interval, now.interval
     numbers = f"{now.text()}, recorded {recorded.text()}"
     close = _close(now.value, recorded.value, SLACK[rule])
     if recorded.metric == "active units":  # one more or less is a matter of rounding
         close = close or abs(now.value - recorded.value) <= 1
     if a.low is None or a.high is None or (rule == "overlap" and (b.low is None or b.high is None)):
-        return Compared(recorded.metric, recorded, now, close, f"{numbers}; may differ by {SLACK[rule]:.1%}")
+        return Remeasured(recorded.metric, recorded, now, close, f"{numbers}; may differ by {SLACK[rule]:.1%}")
     if rule == "inside":
         good = a.low <= now.value <= a.high or _close(now.value, recorded.value, 1e-6)
-        return Compared(recorded.metric, recorded, now, good, f"{numbers}{'' if good else ': outside'}")
+        return Remeasured(recorded.metric, recorded, now, good, f"{numbers}{'' if good else ': outside'}")
     assert b.low is not None
     assert b.high is not None
     good = a.low <= b.high and b.low <= a.high
-    return Compared(recorded.metric, recorded, now, good, f"{numbers}{'' if good else ': apart'}")
+    return Remeasured(recorded.metric, recorded, now, good, f"{numbers}{'' if good else ': apart'}")
 
 
 def _close(a: float, b: float, share: float) -> bool:
@@ -173,7 +173,7 @@ def _report(record: TrainingRecord) -> Report:
 
 def _evaluated(
     model: Model, record: TrainingRecord, rule: Rule, source: Any, device: str, progress: bool
-) -> Iterator[Compared]:
+) -> Iterator[Remeasured]:
     """The metrics of an evaluation; those that were measured alike are measured together."""
     from genzoo.registry.verbs.evaluate import evaluate
 
@@ -182,7 +182,7 @@ def _evaluated(
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in report:
         if result.metric not in known:
-            yield Compared(result.metric, result, None, False, "not measured: no plugin here has this metric")
+            yield Remeasured(result.metric, result, None, False, "not measured: no plugin here has this metric")
             continue
         words = dict(w.partition("=")[::2] for w in result.protocol.split())
         how = (result.seed, words.get("draw") == "noise", words.get("truncation"))
@@ -199,7 +199,7 @@ def _evaluated(
                 device=device, strict=False, progress=progress,
             )  # fmt: skip
         except (GenzooError, ValueError) as e:
-            yield from (Compared(r.metric, r, None, False, f"not measured: {e}") for r in members)
+            yield from (Remeasured(r.metric, r, None, False, f"not measured: {e}") for r in members)
             continue
         missing = {a.metric: a.reason for a in again.absent}
         for result in members:
@@ -207,7 +207,7 @@ def _evaluated(
                 yield compared(result, again[result.metric], rule)
             else:
                 why = f"not measured: {missing.get(result.metric, 'unknown')}"
-                yield Compared(result.metric, result, None, False, why)
+                yield Remeasured(result.metric, result, None, False, why)
 
 
 def _reference(record: TrainingRecord, about: Mapping[str, Any], source: Any) -> Data:
@@ -266,4 +266,4 @@ def _at_the_end(model: Model, config: Config, record: TrainingRecord, source: An
     return {k: float(v) for k, v in found.items()}, ""
 
 
-__all__ = ["Compared", "compared", "measure_again", "source_of", "split_of", "training_data"]
+__all__ = ["Remeasured", "compared", "measure_again", "source_of", "split_of", "training_data"]

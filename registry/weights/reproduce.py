@@ -20,7 +20,7 @@ from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.weights import resolve
-from genzoo.registry.weights.remeasure import Compared, measure_again, source_of, split_of
+from genzoo.registry.weights.remeasure import Remeasured, measure_again, source_of, split_of
 from genzoo.registry.weights.verify import version_differences
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Rerun:
     """What `reproduce` runs: arguments of `genzoo.fit`, never a line for a shell.
 
     Attributes:
@@ -72,7 +72,7 @@ class Reproduction:
     finished: bool
     same_bytes: bool | None
     samples: str
-    metrics: tuple[Compared, ...]
+    metrics: tuple[Remeasured, ...]
     curve: float | None
     differences: tuple[str, ...]
 
@@ -94,7 +94,7 @@ def plan(
     init: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     device: str = "auto",
-) -> Plan:
+) -> Rerun:
     """Turn what was recorded of weights into a call of `genzoo.fit`, checked against what is here.
 
     Args:
@@ -149,7 +149,7 @@ def plan(
         "on_nan": called.on_nan, "threads": threads, "device": where.type, "init": start,
     }  # fmt: skip
     differences += _elsewhere(record, {**hardware(where), **({"threads": threads} if threads else {})})
-    return Plan(os.fspath(weights), found.folder, config, record, arguments, tuple(differences))
+    return Rerun(os.fspath(weights), found.folder, config, record, arguments, tuple(differences))
 
 
 @checked
@@ -165,7 +165,7 @@ def reproduce(
     device: str = "auto",
     metrics: bool = True,
     progress: bool | None = None,
-    on_plan: Callable[[Plan], None] | None = None,
+    on_plan: Callable[[Rerun], None] | None = None,
 ) -> Reproduction:
     """Train weights again as their record says, and compare.
 
@@ -268,4 +268,4 @@ def _curve(record: TrainingRecord, run: Run) -> float | None:
     return max((abs(a - b) / max(abs(a), abs(b), 1e-6) for a, b in pairs), default=None)
 
 
-__all__ = ["Plan", "Reproduction", "plan", "reproduce"]
+__all__ = ["Reproduction", "Rerun", "plan", "reproduce"]

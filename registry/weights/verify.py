@@ -20,7 +20,7 @@ from genzoo.registry.weights.layout import RECORD, check
 if TYPE_CHECKING:
     from genzoo.core.config import Config
     from genzoo.core.model import Model
-    from genzoo.registry.weights.remeasure import Compared
+    from genzoo.registry.weights.remeasure import Remeasured
 
 Verdict = Literal["good", "bad", "unknown"]
 
@@ -270,7 +270,7 @@ def _data(config: Config, record: TrainingRecord | None, source: Any) -> Check:
     return Check("data", "good", f"{record.data.name}: the same {len(train):,} observations{held}, by sha256")
 
 
-def _metric(one: Compared) -> Check:
+def _metric(one: Remeasured) -> Check:
     verdict: Verdict = "unknown" if one.agrees is None else "good" if one.agrees else "bad"
     return Check(one.metric, verdict, one.why, {"comparison": one.to_dict()})
 

@@ -16,8 +16,8 @@ from genzoo.core.data import (
     from_torch,
     standardized,
     to_model,
-    to_people,
     to_pixels,
+    to_units,
 )
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
@@ -38,7 +38,7 @@ def test_all_256_levels_survive_the_round_trip():
     assert model.dtype == torch.float32
     assert model.flatten()[0] == -1
     assert model.flatten()[-1] == 1
-    people = to_people(spec, model)
+    people = to_units(spec, model)
     torch.testing.assert_close(people, GREY.float() / 255, rtol=0, atol=1e-7)
     assert torch.equal(to_pixels(spec, people), GREY)
     # People's floats and stored pixels are the same observation.
@@ -96,7 +96,7 @@ def test_standardized_vectors_have_mean_0_and_deviation_1_and_come_back():
     torch.testing.assert_close(model.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(model.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=1e-5)
     assert data.spec.scale[2] == 1
-    torch.testing.assert_close(to_people(data.spec, model), torch.from_numpy(x), rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(to_units(data.spec, model), torch.from_numpy(x), rtol=1e-6, atol=1e-4)
     raw = from_arrays(x, standardize=False)
     assert (raw.spec.scale, raw.spec.shift) == ((1.0,), (0.0,))
     assert standardized(raw).spec == data.spec

@@ -53,11 +53,9 @@ class Clock(Observer):
         self.seconds, self.at = 0.0, 0  # at the last step that was looked at
 
     def start(self, trainer: Trainer) -> None:
-        """A session begins."""
         self.before, self.first, self.begun = trainer.seconds, trainer.step, time.perf_counter()
 
     def step(self, trainer: Trainer) -> None:
-        """Look at the clock."""
         now = time.perf_counter()
         if trainer.step - self.first <= self.skip:
             self.begun = now

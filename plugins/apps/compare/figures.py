@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.evaluation.evidence import people, shown, stored
+from genzoo.core.evaluation.evidence import as_floats, from_storage, to_storage
 from genzoo.core.math.traversal import traverse
 from genzoo.core.modality import of
 from genzoo.core.pictures.charts import curves, losses
@@ -74,7 +74,7 @@ def samples(compared: FullComparison, side: Candidate, n: int = 60) -> Figure:
         made = made[: max(len(made) // columns, 1) * columns]
         order = ", one class in each column" if columns_for(classes, n) else ""
     else:
-        made, behind = _drawn(compared, side, 1500), people(data.take(slice(1000)))
+        made, behind = _drawn(compared, side, 1500), as_floats(data.take(slice(1000)))
         assert made is not None
     found = kind.fragment(data.spec, made, columns, behind)
     if found is None:
@@ -93,8 +93,8 @@ def neighbours(compared: FullComparison, side: Candidate) -> Figure:
     training, made = compared.training(), _drawn(compared, side, JUDGED)
     if training is None or made is None:
         return Figure(absent="the training data is not known")
-    known = people(training)
-    unseen = None if data.split == "train" else people(data.take(slice(JUDGED))).flatten(1)
+    known = as_floats(training)
+    unseen = None if data.split == "train" else as_floats(data.take(slice(JUDGED))).flatten(1)
     found = memorization(made.flatten(1), known.flatten(1), unseen)
     nearest = found.distance.argsort(stable=True)[:ACROSS]
     rows = torch.cat([made[nearest], known[found.neighbour[nearest]]])
@@ -152,10 +152,10 @@ def reconstructions(compared: FullComparison, side: Candidate) -> Figure:
     if model.classes and data.y is None:
         return Figure(absent="the model is conditional and the data has no labels")
     some = data.take(torch.arange(2 * ACROSS) * max(len(data) // (2 * ACROSS), 1) % len(data))
-    x, again = people(some), model.reconstruct(people(some), some.y if model.classes else None).cpu()
+    x, again = as_floats(some), model.reconstruct(as_floats(some), some.y if model.classes else None).cpu()
     rows = [part for i in (0, ACROSS) for part in (x[i : i + ACROSS], again[i : i + ACROSS])]
     alt = f"{len(x)} pictures of the {data.split} data in rows one and three, reconstructions by {side.name} below each"
-    error = (shown(model.spec, stored(model.spec, again)) - x).square().mean().sqrt().item()
+    error = (from_storage(model.spec, to_storage(model.spec, again)) - x).square().mean().sqrt().item()
     caption = (
         f"Rows one and three: {data.split} data. Two and four: reconstructions. Root mean square error {error:.3f}."
     )
@@ -208,7 +208,7 @@ def _numbers(shares: Mapping[object, object]) -> dict[str, float]:
 def _drawn(compared: FullComparison, side: Candidate, n: int) -> Tensor | None:
     """Samples of the seed, 8-bit as a saved picture would be, on the CPU."""
     if side.model is not None:
-        return shown(side.model.spec, stored(side.model.spec, side.model.sample(n, seed=compared.seed)))
+        return from_storage(side.model.spec, to_storage(side.model.spec, side.model.sample(n, seed=compared.seed)))
     return None if side.samples is None else side.samples[:n].float().cpu()
 
 

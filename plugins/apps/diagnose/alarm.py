@@ -37,7 +37,6 @@ class Alarm(Observer):
         self._seen: dict[str, int] = {}
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        """Judge the curves so far."""
         recent = trainer.history[-WINDOW:]
         explode, vanish = symptoms.gradients(recent)
         for verdict in (
@@ -47,7 +46,6 @@ class Alarm(Observer):
             self._heed(trainer, verdict.name, verdict if verdict.status == "problem" else None)
 
     def step(self, trainer: Trainer) -> None:
-        """Look at a few samples and codes if it is time."""
         if trainer.step % self.every == 0 and trainer.step >= EARLIEST * trainer.steps and not trainer.sharded:
             self._look(trainer)
 

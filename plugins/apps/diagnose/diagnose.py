@@ -14,7 +14,7 @@ from genzoo.core.arguments import checked
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.evaluation.evidence import Extractor, shown, stored
+from genzoo.core.evaluation.evidence import Extractor, from_storage
 from genzoo.core.model import Model
 from genzoo.core.pictures.charts import curves
 from genzoo.core.pictures.grids import save
@@ -225,7 +225,7 @@ def _sampled(model: Model, origin: _Origin, held: Data, how: Protocol, progress:
     """Verdicts on samples and codes."""
     spec, n = held.spec, how.n or SAMPLES
     x, asked = draw_samples(model, n, how, progress)
-    samples = shown(spec, x)
+    samples = from_storage(spec, x)
     codes = measure(model, held, "active-units,posterior-kl", replace(how, n=2, extractor=None), strict=False)
     verdicts = [posterior_collapse(codes, model, held)]
     whole = model.sample(min(n, JUDGED), seed=how.seed, batch_size=how.batch_size).flatten(1).isfinite().all(1)
@@ -345,4 +345,4 @@ def _drawn(verdict: Verdict, log: Sequence[Mapping[str, float]]) -> Verdict:
         return verdict
 
 
-__all__ = ["LOG", "diagnose", "diagnosis_folder", "save_diagnosis", "stored"]
+__all__ = ["LOG", "diagnose", "diagnosis_folder", "save_diagnosis"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.data import Data, KnownModes
-from genzoo.core.evaluation.evidence import Extractor, people
+from genzoo.core.evaluation.evidence import Extractor, as_floats
 from genzoo.core.evaluation.report import Report
 from genzoo.core.math.neighbours import nearest
 from genzoo.core.modality import of
@@ -87,7 +87,7 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
     samples = looked.samples
     if looked.data.modes is not None and looked.data.modes.centres:
         return _modes(looked, looked.data.modes)
-    real = people(looked.data.take(slice(limit)))
+    real = as_floats(looked.data.take(slice(limit)))
     with torch.no_grad():
         ours, theirs = (_features(looked.extractor, x) for x in (samples[:limit], real))
     spread = _variance(ours) / max(_variance(theirs), 1e-30)
@@ -172,7 +172,7 @@ def _modes(looked: Looked, mixture: KnownModes) -> Verdict:
         "mode-kl": "KL from evenness",
     }
     facts += [Fact(title, v) for m, title in titles.items() if (v := looked.metric(m)) is not None]
-    shown = {"samples": pictures.scatter(x, people(looked.data.take(slice(2000))).flatten(1))}
+    shown = {"samples": pictures.scatter(x, as_floats(looked.data.take(slice(2000))).flatten(1))}
     if gone:
         says = f"{len(gone)} of {len(centres)} modes are missing: those at {_listed(list(names))}."
         cures = (*CURES[:2], CURES[3])
@@ -193,7 +193,7 @@ def memorization(looked: Looked, training: Data) -> Verdict:
         return Verdict(name, "unknown", f"Not checked: {looked.why_not('memorization')}.")
     result = looked.report["memorization"]
     usual, nearer = result.details["share among the data"], result.details["nearer than the data"]
-    known, told = people(training).flatten(1), "the model has not seen"
+    known, told = as_floats(training).flatten(1), "the model has not seen"
     if usual is None and len(known) > 3:  # one part of the training data against the rest
         part = min(JUDGED, len(known) // 2)
         usual = ratios(known[:part], known[part:], limit=COPY).copies.value
@@ -216,7 +216,7 @@ def memorization(looked: Looked, training: Data) -> Verdict:
             what = f"chance that a sample lies nearer to the training data than {than}"
             facts.append(Fact(what, nearer, f"trouble above {NEARER:g}", near))
         if apart and len(known) <= MOST_POOLED:
-            odds, sigmas, n = _pooled(x, known, people(looked.data).flatten(1))
+            odds, sigmas, n = _pooled(x, known, as_floats(looked.data).flatten(1))
             chosen = odds > ODDS and sigmas > SIGMAS
             what = f"odds that one of the {n} nearest neighbours of samples is training data, over chance"
             facts.append(
@@ -293,7 +293,7 @@ def _again(model: Model, data: Data) -> dict[str, Any]:
     if not of(data.spec).renders or (model.classes and data.y is None):
         return {}
     some = data.take(slice(8))
-    x = people(some)
+    x = as_floats(some)
     again = model.reconstruct(x, some.y if model.classes else None).cpu()
     return _drawn(data, "reconstructions", torch.cat([x, again]))
 
@@ -350,8 +350,8 @@ def _rows(data: Data, classes: list[str], columns: int = 8, most: int = 10) -> t
     for name in classes[:most]:
         at = (data.y == names.index(name)).nonzero().flatten()[:columns].tolist()
         if len(at) == columns:
-            rows.append(people(data.take(at)))
-    return (torch.cat(rows), columns) if rows else (people(data.take([0])), 1)
+            rows.append(as_floats(data.take(at)))
+    return (torch.cat(rows), columns) if rows else (as_floats(data.take([0])), 1)
 
 
 def _listed(words: list[str], most: int = 12) -> str:
