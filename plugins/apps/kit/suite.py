@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -215,12 +216,26 @@ def check(
             raise UsageError(f"there is no check {name!r}{did_you_mean(name, known)}")
     todo = chosen(registry, distribution, entries)
     findings = []
-    for finding in _findings(registry, todo, checks):
-        findings.append(finding)
-        if on_finding is not None:
-            on_finding(finding)
+    with _one_thread():
+        for finding in _findings(registry, todo, checks):
+            findings.append(finding)
+            if on_finding is not None:
+                on_finding(finding)
     plugins = [] if entries is not None or checks else list(imported(registry, distribution))
     return Report(distribution or "", tuple(findings), tuple(plugins))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread for a while: on networks this small several only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def imported(registry: Registry, distribution: str | None) -> Iterator[Imported]:
