@@ -17,6 +17,9 @@ from genzoo.plugins.gan.ebgan import pulling_away
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.gan.hinge import Hinge
 from genzoo.plugins.gan.pacgan import PacGAN
+from genzoo.plugins.gan.r3gan import R3GAN
+from genzoo.plugins.gan.wgan import WGAN
+from genzoo.plugins.gan.wgan_gp import WGANGP
 from genzoo.plugins.nets.mlp import MLPCritic
 
 P = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)
@@ -287,3 +290,13 @@ def test_ali_judges_codes_with_data_and_samples_with_their_codes(game):
         parameters = list(built.nets.model.get_submodule(part).parameters())
         total = built.objective.loss("model", built.nets, Batch(x), noise).total()
         assert any(g.abs().sum() > 0 for g in torch.autograd.grad(total, parameters))
+
+
+@pytest.mark.parametrize("loss", [GAN, Hinge, PacGAN, R3GAN, WGAN, WGANGP])
+def test_the_generator_wants_higher_scores_and_the_critic_lower_ones(loss):
+    objective, real = loss(), torch.zeros(1)
+    fake = torch.linspace(-0.9, 0.9, 7)
+    wanted = torch.cat([objective.generator_loss(f[None], real) for f in fake])
+    judged = torch.cat([objective.critic_loss(real, f[None]) for f in fake])
+    assert (wanted.diff() < 0).all()
+    assert (judged.diff() > 0).all()
