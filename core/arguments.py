@@ -196,6 +196,6 @@ def _short(value: Any) -> str:
     """A value for a sentence."""
     try:
         text = repr(value)
-    except Exception:
+    except Exception:  # any object's repr may raise anything
         text = ""
     return one_line(text) if 0 < len(text) <= 60 else f"a value of type {type(value).__name__}"

@@ -31,7 +31,7 @@ def error_line(error: BaseException) -> str:
     """An exception in one line, with its type unless genzoo raised it; one whose message cannot be had too."""
     try:
         text = one_line(" ".join(str(error).split()), 300)
-    except Exception:
+    except Exception:  # the message is a plugin's code, and may raise anything
         text = ""
     if isinstance(error, GenzooError):
         return text
