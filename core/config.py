@@ -13,7 +13,7 @@ from genzoo.core.options import option, options_of
 from genzoo.core.parts import KINDS as KINDS
 from genzoo.core.parts import LISTS as LISTS
 from genzoo.core.spec import DataSpec, Latent
-from genzoo.core.storage import schema
+from genzoo.core.storage import strict
 
 FORMAT = 2  # of config.json; every format ever released loads for ever, and the oldest that can say it is written
 
@@ -38,14 +38,14 @@ class Part:
         """Rebuild from `to_dict`'s output; raises UsageError if it is none.
 
         Whether the part has these options, and they these values, is seen when its class is known: see
-        `genzoo.core.storage.schema.exact`.
+        `genzoo.core.storage.strict.exact`.
         """
-        text = {k: v for k, v in schema.table(data, kind, cls, needed=("name", "options")).items() if k != "options"}
+        text = {k: v for k, v in strict.table(data, kind, cls, needed=("name", "options")).items() if k != "options"}
         for key, value in text.items():
-            schema.text(value, f"{kind}.{key}")
+            strict.text(value, f"{kind}.{key}")
         if not re.fullmatch(r"[\w.+-]+(:[\w.+-]+)?", data["name"]):
             raise UsageError(f"{kind}.name must be NAME or PLUGIN:NAME, not {data['name'][:80]!r}")
-        return cls(**text, options=schema.plain_options(data["options"], f"{kind}.options"))
+        return cls(**text, options=strict.plain_options(data["options"], f"{kind}.options"))
 
 
 NORMAL = "normal"  # posterior and prior where a composition names none
@@ -181,16 +181,16 @@ class Config:
         range and texts that would act on a terminal are refused.
         """
         known = {"format", "recipe", "data", "latent", "conditional", "train", *KINDS, *LISTS}
-        schema.table(data, "it", known, needed=("recipe", "data", "latent", "conditional", "objective", "train"))
+        strict.table(data, "it", known, needed=("recipe", "data", "latent", "conditional", "objective", "train"))
         if not isinstance(data["conditional"], bool):
             raise UsageError("conditional must be true or false")
         return cls(
-            recipe=schema.text(data["recipe"], "recipe"),
+            recipe=strict.text(data["recipe"], "recipe"),
             data=_spec(data["data"]),
-            latent=Latent(**schema.exact(options_of(Latent), data["latent"], "latent")),
+            latent=Latent(**strict.exact(options_of(Latent), data["latent"], "latent")),
             conditional=data["conditional"],
             parts={kind: Part.from_dict(data[kind], kind) for kind in KINDS if kind in data},
-            train=TrainOptions(**schema.exact(options_of(TrainOptions), data["train"], "train")),
+            train=TrainOptions(**strict.exact(options_of(TrainOptions), data["train"], "train")),
             lists={kind: _several(data[kind], kind) for kind in LISTS if kind in data},
         )
 
@@ -213,18 +213,18 @@ MOST_NUMBERS, MOST_CLASSES = 2**31, 2**20
 
 def _spec(data: Any) -> DataSpec:
     """A `DataSpec` from its `to_dict`, with every type and size checked."""
-    values = dict(schema.table(data, "data", DataSpec, needed=("modality", "shape")))
-    modality = schema.text(values.pop("modality"), "data.modality")
+    values = dict(strict.table(data, "data", DataSpec, needed=("modality", "shape")))
+    modality = strict.text(values.pop("modality"), "data.modality")
     facts = of(modality).facts(values.pop("facts", {}))
     infos = [i for i in options_of(DataSpec) if i.name not in ("modality", "facts")]
     shape = values["shape"]
     if not isinstance(shape, list) or len(shape) > 8:
         raise UsageError("data.shape takes at most 8 whole numbers")
-    spec = DataSpec(modality, **schema.exact(infos, values, "data"), facts=facts)
+    spec = DataSpec(modality, **strict.exact(infos, values, "data"), facts=facts)
     if spec.size > MOST_NUMBERS:
         raise UsageError(f"data.shape asks for more than {MOST_NUMBERS:,} numbers in one observation")
     if spec.classes > MOST_CLASSES:
         raise UsageError(f"data.classes asks for more than {MOST_CLASSES:,} classes")
     for name in (spec.name, *spec.class_names, *spec.conditions):
-        schema.text(name, "data's names")
+        strict.text(name, "data's names")
     return spec

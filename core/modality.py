@@ -134,7 +134,7 @@ class Modality(ABC):
             UsageError: naming the one that is unknown or of another type.
         """
         from genzoo.core.options import options_of
-        from genzoo.core.storage.schema import exact
+        from genzoo.core.storage.strict import exact
 
         return exact(options_of(self.Facts), given, "data.facts")
 

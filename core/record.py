@@ -51,20 +51,12 @@ class TrainingRecord:
     """A run's record.
 
     Attributes:
-        recipe: name of the recipe it began as.
-        data: what it was trained on.
-        seed: of initialization, order and noise.
-        called: how it was called.
-        steps: how many were done.
-        of: how many there were to do.
+        steps: how many were done, ``of`` how many there were to do.
         seen: observations drawn, None if that is not recorded.
         seconds: of training.
         hardware: ``device``, ``name``, ``threads``, ``torch``, ``processes``.
-        python: its version.
-        parameters: of the model.
         about: what the registry knew: ``summary``, ``paper``, ``tags``, ``command``.
-        metrics: of the end of training.
-        curves: thinned records of the loss.
+        metrics: of the end of training; ``curves`` are thinned records of the loss.
         fingerprint: what `genzoo.core.storage.fingerprint.take` gave.
         evaluation: a `Report` as plain data.
         storage: dtype that the tensors were stored in, where that is not float32.
@@ -109,22 +101,17 @@ class TrainingRecord:
 
 
 def read_record(folder: Path, within: Path | None = None) -> TrainingRecord | None:
-    """A weights folder's record, None if it has none.
-
-    Args:
-        folder: of weights.
-        within: a folder that its links may lead into, see `genzoo.core.storage.strict.open_plain`.
+    """A weights folder's record, None if it has none; its links may lead into ``within``.
 
     Raises:
         GenzooError: if it makes no sense.
     """
     path = folder / RECORD
     try:
-        return TrainingRecord.from_dict(parse_json(read_plain(path, LARGEST, within)))
+        content = read_plain(path, LARGEST, within)
+        return TrainingRecord.from_dict(parse_json(content))
     except FileNotFoundError:
         return None
-    except OSError as e:
-        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
     except (GenzooError, ValueError) as e:
         raise GenzooError(f"{path} is no training record: {e}") from None
 

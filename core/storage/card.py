@@ -19,6 +19,7 @@ from genzoo.core.text import lines as printable
 from genzoo.core.text import markdown, shell
 
 HERE = "path/to/this/folder"
+_ARXIV = r"arXiv:(\d{4}\.\d{4,5})"
 _NO_METRIC = "latent size"  # a number that a run notes beside its metrics
 _EXPLAINED = {
     "held-out loss": "mean per observation of what training minimized, on data it never saw",
@@ -27,7 +28,7 @@ _EXPLAINED = {
 
 
 def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str = "", license: str = "") -> str:
-    """Write a model card.
+    """Write a model card: Markdown with YAML metadata; equal arguments give equal text.
 
     Args:
         config: what was built, and how it was trained.
@@ -35,9 +36,6 @@ def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str
         picture: file name of the samples beside the card, or "".
         name: what the model is loaded by, such as ``hf:org/name``; by default a path is asked for.
         license: of the weights, as the Hub calls it (``mit``).
-
-    Returns:
-        Markdown with YAML metadata; equal arguments give equal text.
     """
     about = metadata(config, record, license)
     head = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
@@ -70,28 +68,25 @@ def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str
 
 def metadata(config: Config, record: TrainingRecord, license: str = "") -> dict[str, Any]:
     """What the Hub reads: library, license, data, task, tags, and the metrics as ``model-index``."""
-    about, data = record.about, record.data.name
-    task = of(config.data).task
+    about, data, task = record.about, record.data.name, of(config.data).task
     tags = ["genzoo", config.recipe, config.parts["objective"].name, *about.get("tags", ()), config.data.modality]
     tags += ["class-conditional"] if config.conditional else []
-    tags += [f"arxiv:{found}" for found in _arxiv(about.get("paper", ""))]
-    found: dict[str, Any] = {"library_name": "genzoo"}
-    if license:
-        found["license"] = license
-    if data:
-        found["datasets"] = [data]
-    if task:
-        found["pipeline_tag"] = task
-    found["tags"] = list(dict.fromkeys(tags))
+    tags += [f"arxiv:{found}" for found in re.findall(_ARXIV, about.get("paper", ""))]
     groups = []
     for on, measured in (_evaluated(record), _at_the_end(record)):
         metrics = [_indexed(result) for result in measured if math.isfinite(result.value)]
         if metrics:
             kind = {"type": task or f"{config.data.modality}-generation"}
             groups.append({"task": kind, "dataset": on, "metrics": metrics})
-    if groups:
-        found["model-index"] = [{"name": title(config, record), "results": groups}]
-    return found
+    found = {
+        "library_name": "genzoo",
+        "license": license,
+        "datasets": [data] if data else [],
+        "pipeline_tag": task,
+        "tags": list(dict.fromkeys(tags)),
+        "model-index": [{"name": title(config, record), "results": groups}] if groups else [],
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def title(config: Config, record: TrainingRecord) -> str:
@@ -152,22 +147,17 @@ def _indexed(r: Result) -> dict[str, Any]:
     args: dict[str, Any] = {"n_real": r.n_real or None, "n_fake": r.n_fake or None, "extractor": r.extractor or None}
     if r.interval.known:
         args |= {"low": r.interval.low, "high": r.interval.high, "level": r.interval.level}
-    value = int(r.value) if r.value == int(r.value) and abs(r.value) < 1e15 else r.value
+    args = {k: v for k, v in args.items() if v is not None}
     found = {
         "type": re.sub(r"[^a-z0-9]+", "-", r.metric.lower()).strip("-"),
         "name": r.title or r.metric,
-        "value": value,
+        "value": int(r.value) if r.value == int(r.value) and abs(r.value) < 1e15 else r.value,
     }
-    args = {k: v for k, v in args.items() if v is not None}
     return {**found, "args": {**args, "seed": r.seed}} if args else found
 
 
-def _arxiv(text: str) -> list[str]:
-    return re.findall(r"arXiv:(\d{4}\.\d{4,5})", text)
-
-
 def _linked(paper: str) -> str:
-    return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", markdown(paper))
+    return re.sub(_ARXIV, r"[arXiv:\1](https://arxiv.org/abs/\1)", markdown(paper))
 
 
 def _duration(seconds: float) -> str:
@@ -178,20 +168,19 @@ def _duration(seconds: float) -> str:
 
 def _wrapped(command: Sequence[str], width: int = 100) -> list[str]:
     """A command over several lines, as a shell takes it: no line is broken within an option and its value."""
-    pieces, lines = list[str](), list[str]()
-    for number, word in enumerate(command):
-        value = number and command[number - 1].startswith("-") and not word.startswith("-")
-        if value:
+    pieces, before, lines = list[str](), "", ["$"]
+    for word in command:
+        if before.startswith("-") and not word.startswith("-"):
             pieces[-1] += f" {shell(word)}"
         else:
             pieces.append(shell(word))
-    line = "$"
+        before = word
     for piece in pieces:
-        if len(line) + len(piece) + 1 > width - 2:
-            lines.append(f"{line} \\")
-            line = "   "
-        line += f" {piece}"
-    return [*lines, line]
+        if len(lines[-1]) + len(piece) + 1 > width - 2:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {piece}"
+    return lines
 
 
 def _course(value: float | tuple[float, float], form: str) -> str:

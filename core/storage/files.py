@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.storage.strict import open_plain, read_json
+from genzoo.core.storage.strict import open_plain, read_json, reading
 
 MANIFEST = "manifest.json"
 _FORMAT = 1  # of the manifest
@@ -82,8 +82,7 @@ def sync_folder(folder: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; rename it into place if nothing went wrong.
 
-    Raises:
-        GenzooError: if it cannot be written; the old file is untouched and nothing is left behind.
+    Otherwise the old file is untouched and nothing is left behind; GenzooError if it cannot be written.
     """
     with writing(path), _inside(path.parent):
         # The name keeps its ending, since writers of pictures choose their format by it.
@@ -103,17 +102,6 @@ def replacing(path: Path) -> Iterator[Path]:
 def _sync(path: Path) -> None:
     with open(path, "rb") as f:
         os.fsync(f.fileno())
-
-
-def _prepared(path: Path) -> dict[str, Any]:
-    """Make a written file durable; its size and sha256, which are computed while the disk is at work."""
-    from concurrent.futures import ThreadPoolExecutor  # here, since it takes long to import
-
-    with ThreadPoolExecutor(1) as aside:
-        syncing = aside.submit(_sync, path)
-        found = {"size": path.stat().st_size, "sha256": sha256(path)}
-        syncing.result()
-    return found
 
 
 def _umask() -> int:
@@ -145,38 +133,21 @@ def sha256(path: Path) -> str:
 
 def manifest_of(folder: Path, names: Iterable[str]) -> dict[str, Any]:
     """Size and sha256 of files in a folder."""
-    return _manifest({n: {"size": (folder / n).stat().st_size, "sha256": sha256(folder / n)} for n in names})
+    files = {n: {"size": (folder / n).stat().st_size, "sha256": sha256(folder / n)} for n in sorted(names)}
+    return {"format": _FORMAT, "files": files}
 
 
-def _manifest(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    return {"format": _FORMAT, "files": dict(sorted(files.items()))}
-
-
-def _list(temporary: Path, files: Mapping[str, dict[str, Any]]) -> None:
-    """Write the manifest of a temporary folder."""
-    (temporary / MANIFEST).write_bytes(_json(_manifest(files)))
-    _sync(temporary / MANIFEST)
-
-
-Writer = Callable[[Path], None]
+Writer = Callable[[Path], object]
 
 
 def text_file(content: str) -> Writer:
     """A writer of text."""
-
-    def write(path: Path) -> None:
-        path.write_text(content, encoding="utf-8")
-
-    return write
+    return lambda path: path.write_text(content, encoding="utf-8")
 
 
 @contextmanager
 def creating_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; rename it to ``folder`` if nothing went wrong, as one instant.
-
-    Args:
-        folder: must not exist, or be empty.
-    """
+    """Give a temporary folder to fill; rename it to ``folder``, which is new or empty, if nothing went wrong."""
     with writing(folder), _inside(folder.parent):
         temporary = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder.parent))
         try:
@@ -189,24 +160,21 @@ def creating_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _fill(temporary: Path, files: Mapping[str, Writer]) -> dict[str, dict[str, Any]]:
-    """Write files into a temporary folder; what a manifest says of them."""
-    written = {}
+def _fill(temporary: Path, files: Mapping[str, Writer], kept: Mapping[str, Any] | None = None) -> None:
+    """Write files, and a manifest of them and of what is ``kept``, into a temporary folder."""
     for name, write in files.items():
         write(temporary / name)
-        written[name] = _prepared(temporary / name)
-    return written
+        _sync(temporary / name)
+    listed = manifest_of(temporary, files)
+    listed["files"] = dict(sorted({**(kept or {}), **listed["files"]}.items()))
+    (temporary / MANIFEST).write_bytes(_json(listed))
+    _sync(temporary / MANIFEST)
 
 
 def write_folder(folder: Path, files: Mapping[str, Writer]) -> None:
-    """Write a new folder with its manifest, as one instant.
-
-    Args:
-        folder: must not exist.
-        files: name to a function that writes the file at the path it is given.
-    """
+    """Write a new folder with its manifest, as one instant: name to a function that writes the file at a path."""
     with creating_folder(folder) as temporary:
-        _list(temporary, _fill(temporary, files))
+        _fill(temporary, files)
 
 
 def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
@@ -221,11 +189,10 @@ def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
         tidy(folder)
         temporary = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder))
         try:
-            written = _fill(temporary, files)
+            kept = {}
             with suppress(GenzooError):  # there is none yet, or it is damaged
                 kept = {n: v for n, v in read_manifest(folder).items() if n not in files and (folder / n).is_file()}
-                written |= kept
-            _list(temporary, written)
+            _fill(temporary, files, kept)
             old = temporary / "old"
             old.mkdir()
             try:
@@ -254,11 +221,7 @@ def _move_aside(path: Path, to: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Take a folder away as one instant: who lists or reads it finds all of it or nothing.
-
-    Raises:
-        OSError: if it cannot be renamed.
-    """
+    """Take a folder away as one instant: who lists or reads it finds all of it or nothing; OSError if it stays."""
     aside = folder.with_name(f"{ASIDE}{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     with suppress(FileNotFoundError):
@@ -277,11 +240,7 @@ def tidy(folder: Path) -> None:
 
 
 def read_manifest(folder: Path, *, within: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Names of a folder's files with their size and sha256.
-
-    Args:
-        folder: where.
-        within: a folder that links may lead into, see `genzoo.core.storage.strict.open_plain`.
+    """Names of a folder's files with their size and sha256; links may lead into ``within``, see `open_plain`.
 
     Raises:
         GenzooError: if there is no manifest or it makes no sense.
@@ -295,12 +254,11 @@ def read_manifest(folder: Path, *, within: Path | None = None) -> dict[str, dict
         if set(raw) != {"format", "files"} or type(raw["format"]) is not int or not isinstance(files, dict):
             raise TypeError
         for name, about in files.items():
-            # A name that means a place elsewhere, here or on another system.
+            # No name that means a place elsewhere, here or on another system.
             if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\:") or len(name) > 255:
                 raise ValueError
-            if set(about) != {"size", "sha256"} or type(about["size"]) is not int or about["size"] < 0:
-                raise TypeError
-            if not re.fullmatch("[0-9a-f]{64}", about["sha256"]):
+            size, digest = about["size"], about["sha256"]
+            if len(about) > 2 or type(size) is not int or size < 0 or not re.fullmatch("[0-9a-f]{64}", digest):
                 raise ValueError
     except FileNotFoundError:
         raise GenzooError(f"{folder} holds no finished weights: it has no {MANIFEST}") from None
@@ -309,12 +267,13 @@ def read_manifest(folder: Path, *, within: Path | None = None) -> dict[str, dict
     return dict(files)
 
 
-def verify(folder: Path, names: Iterable[str], *, within: Path | None = None) -> None:
-    """Check files against the manifest's sizes and hashes.
+def damaged(path: Path) -> GenzooError:
+    """What is said of a file that is not what the manifest says."""
+    return GenzooError(f"{path} is damaged: its content does not match {MANIFEST}; get the folder anew")
 
-    Raises:
-        GenzooError: naming the first file that is missing or differs.
-    """
+
+def verify(folder: Path, names: Iterable[str], *, within: Path | None = None) -> None:
+    """Check files against the manifest; raises GenzooError, naming the first file that is missing or differs."""
     files = read_manifest(folder, within=within)
     for name in names:
         path = folder / name
@@ -324,9 +283,6 @@ def verify(folder: Path, names: Iterable[str], *, within: Path | None = None) ->
             open_plain(path, within).close()
         except (OSError, GenzooError):
             raise GenzooError(f"{path} is missing, or no plain file: get the folder anew") from None
-        try:
-            whole = path.stat().st_size == files[name]["size"] and sha256(path) == files[name]["sha256"]
-        except OSError as e:
-            raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
-        if not whole:
-            raise GenzooError(f"{path} is damaged: its content does not match {MANIFEST}; get the folder anew")
+        with reading(path):
+            if files[name] != {"size": path.stat().st_size, "sha256": sha256(path)}:
+                raise damaged(path)

@@ -7,7 +7,6 @@ are projections of it, which tell how far two models that are not the same to th
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import math
 import platform
@@ -37,12 +36,9 @@ Numbers = np.ndarray[Any, np.dtype[np.float32]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model against what was recorded of it.
+    """``samples`` or ``reconstructions`` against what was recorded of them: ``within tolerance`` is up to `NEAR`.
 
-    Attributes:
-        what: ``samples`` or ``reconstructions``.
-        verdict: ``within tolerance`` is up to `NEAR`.
-        distance: estimated root mean square difference in model space; 0 for the same bytes.
+    The distance is the estimated root mean square difference in model space; 0 for the same bytes.
     """
 
     what: str
@@ -57,41 +53,35 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 
 def take(model: Model, seed: int = 0) -> dict[str, Any]:
-    """A model's fingerprint, as plain data for ``training.json``.
-
-    Args:
-        model: as it will be loaded; of weights that are stored in half precision, after that.
-        seed: of its samples.
+    """A model's fingerprint, as plain data for ``training.json``; of weights in half precision, after they are loaded.
 
     Returns:
         ``samples`` and, of a model with an encoder, ``reconstructions`` (of those samples): each the ``sha256`` of
         what was made, rounded (8-bit images; other numbers to 1/4096 of model space), and ``projections``, 16 of
         each of 16 observations, as base64 of float32.
     """
-    made = {what: _printed(model, x) for what, x in _made(model, seed).items()}
+    made: dict[str, Any] = {}
+    for what, x in _made(model, seed).items():
+        projections = base64.b64encode(_projections(_numbers(model, x)).astype("<f4").tobytes()).decode()
+        made[what] = {"sha256": hashlib.sha256(_rounded(model, x)).hexdigest(), "projections": projections}
     return {"version": VERSION, "seed": seed, "n": COUNT, **made, "made on": hardware(model.device)}
 
 
 def compare(recorded: Any, model: Model) -> list[Comparison]:
-    """Make again what a fingerprint was taken of, and compare.
-
-    Args:
-        recorded: what `take` gave, perhaps from a stranger.
-        model: which is said to be the same.
+    """Make again what a fingerprint, perhaps a stranger's, was taken of, and compare.
 
     Raises:
         GenzooError: if ``recorded`` is no fingerprint of such a model.
     """
-    if not isinstance(recorded, Mapping) or type(recorded.get("version")) is not int:
-        raise GenzooError("its recorded fingerprint makes no sense")
-    if recorded["version"] > VERSION:
-        raise GenzooError(f"its fingerprint has version {recorded['version']}, and this genzoo knows {VERSION}")
-    seed = recorded.get("seed")
-    if type(seed) is not int or not 0 <= seed < 2**63 or recorded.get("n") != COUNT:
+    said = recorded if isinstance(recorded, Mapping) else {}
+    version, seed = said.get("version"), said.get("seed")
+    if type(version) is int and version > VERSION:
+        raise GenzooError(f"its fingerprint has version {version}, and this genzoo knows {VERSION}")
+    if type(version) is not int or type(seed) is not int or not 0 <= seed < 2**63 or said.get("n") != COUNT:
         raise GenzooError("its recorded fingerprint makes no sense")
     found = []
     for what, x in _made(model, seed).items():
-        digest, before = _parsed(recorded.get(what))
+        digest, before = _parsed(said.get(what))
         if hashlib.sha256(_rounded(model, x)).hexdigest() == digest:
             found.append(Comparison(what, "same bytes", 0.0))
             continue
@@ -119,8 +109,7 @@ def _numbers(model: Model, x: Tensor) -> Numbers:
 
 
 def _rounded(model: Model, x: Tensor) -> bytes:
-    kind = of(model.spec)
-    found = kind.rounded(model.spec, x)
+    found = of(model.spec).rounded(model.spec, x)
     if found is not None:
         return found
     return np.rint(_numbers(model, x).astype(np.float64) * 4096).clip(-(2**62), 2**62).astype("<i8").tobytes()
@@ -140,19 +129,13 @@ def _projections(x: Numbers) -> Numbers:
     return found
 
 
-def _printed(model: Model, x: Tensor) -> dict[str, str]:
-    packed = base64.b64encode(_projections(_numbers(model, x)).astype("<f4").tobytes()).decode()
-    return {"sha256": hashlib.sha256(_rounded(model, x)).hexdigest(), "projections": packed}
-
-
 def _parsed(said: Any) -> tuple[str, Numbers]:
     """Hash and projections that a stranger wrote down."""
     try:
-        if not re.fullmatch("[0-9a-f]{64}", said["sha256"]):
-            raise ValueError
         numbers = np.frombuffer(base64.b64decode(said["projections"], validate=True), "<f4")
-        if numbers.shape != (COUNT * PROJECTIONS,) or not np.isfinite(numbers).all():
-            raise ValueError
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        raise GenzooError("its recorded fingerprint makes no sense") from None
-    return said["sha256"], numbers.reshape(COUNT, PROJECTIONS).astype(np.float32)
+        numbers = numbers.reshape(COUNT, PROJECTIONS).astype(np.float32)
+        if re.fullmatch("[0-9a-f]{64}", said["sha256"]) and np.isfinite(numbers).all():
+            return said["sha256"], numbers
+    except (KeyError, TypeError, ValueError):  # binascii's errors are ValueErrors
+        pass
+    raise GenzooError("its recorded fingerprint makes no sense")

@@ -1,4 +1,4 @@
-"""Holding a folder against other processes; who dies lets go, and nothing is left in the folder."""
+"""Holding a folder against other processes: the end of a process frees it, and nothing is left in the folder."""
 
 from __future__ import annotations
 
@@ -22,47 +22,33 @@ _held = dict[int, tuple[int, int, int]]()  # handle to device, inode and thread
 def claimed(folder: Path, taken: str) -> Iterator[None]:
     """Hold a folder that exists; a thread that holds it already may claim it again.
 
-    Args:
-        folder: which.
-        taken: the sentence for who comes second.
-
     Raises:
-        UsageError: if another process or thread holds it.
+        UsageError: saying ``taken``, if another process or thread holds it.
     """
     stat = folder.stat()
     who = (stat.st_dev, stat.st_ino, threading.get_ident())
-    handle = -1 if who in _held.values() else _claim(folder, taken)
-    if handle >= 0:
-        _held[handle] = who
+    if fcntl is None or who in _held.values() or not os.access(folder, os.R_OK):
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    _held[handle] = who
     try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(taken) from None
+        except OSError:  # a file system without them
+            pass
         yield
     finally:
         if _held.pop(handle, None):
             os.close(handle)
 
 
-def _claim(folder: Path, taken: str) -> int:
-    """Lock a folder and return the handle that holds the lock, -1 where the system has no such locks."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # a system that opens no folders, or one that may be written and not read
-        return -1
-    try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise UsageError(taken) from None
-    except OSError:  # a file system without them
-        pass
-    return handle
-
-
 def _let_go() -> None:
     """In a process that was forked: it would hold its parent's claims for as long as it outlives it."""
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
+    while _held:
+        os.close(_held.popitem()[0])
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,21 +1,41 @@
-"""Reading what a stranger wrote: plain files only, of bounded size, and JSON that says one thing; torch-free."""
+"""Reading what a stranger wrote; torch-free.
+
+Plain files only, of bounded size; JSON that says one thing; plain data of which nothing is guessed, converted or
+left out.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import math
 import os
 import re
 import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.text import one_line as one_line
 
 LARGEST = 2**19  # bytes of a JSON file, where the reader names no other limit
 DEEPEST = 32  # brackets within brackets
+LONGEST_TEXT, MOST_OPTIONS, LONGEST_LIST = 1000, 200, 10_000
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn a failed read of ``path`` into one sentence; that there is nothing (FileNotFoundError) stays an OSError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
 
 
 def regular(path: Path) -> Path:
@@ -41,36 +61,32 @@ def open_plain(path: Path, within: Path | None = None) -> BinaryIO:
             links. None allows no link at all.
 
     Raises:
-        GenzooError: if it is no plain file, or a link that leads elsewhere.
-        OSError: if the system cannot open it, or it is a folder.
+        GenzooError: if it is no plain file, or a link that leads elsewhere, or the system cannot open it.
+        FileNotFoundError: if there is none.
     """
-    if path.is_symlink():
-        if within is None:
-            raise GenzooError(f"{path} is a link, no plain file: get the folder anew")
-        target = Path(os.path.realpath(path, strict=True))
-        if not target.is_relative_to(os.path.realpath(within)):
-            raise GenzooError(f"{path} is a link that leads out of {within}: get the folder anew")
-        path = target
-    if stat.S_ISREG(os.lstat(path).st_mode):  # before opening, since devices may act on being opened
-        # Whatever took its place meanwhile is not followed and not waited for.
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        file = open(path, "rb", opener=lambda p, _: os.open(p, flags))  # noqa: SIM115 (the caller closes it)
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        file.close()
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    target = path
+    with reading(path):
+        if path.is_symlink():
+            if within is None:
+                raise GenzooError(f"{path} is a link, no plain file: get the folder anew")
+            target = Path(os.path.realpath(path, strict=True))
+            if not target.is_relative_to(os.path.realpath(within)):
+                raise GenzooError(f"{path} is a link that leads out of {within}: get the folder anew")
+        if stat.S_ISREG(os.lstat(target).st_mode):  # before opening, since devices may act on being opened
+            # Whatever took its place meanwhile is not followed and not waited for.
+            flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+            file = open(target, "rb", opener=lambda p, _: os.open(p, flags))  # noqa: SIM115 (the caller closes it)
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file
+            file.close()
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise GenzooError(f"{path} is no plain file: get the folder anew")
 
 
 def read_plain(path: Path, limit: int = LARGEST, within: Path | None = None) -> bytes:
-    """Read a whole plain file; see `open_plain` for what is refused.
-
-    Raises:
-        GenzooError: if it has more than ``limit`` bytes, too.
-        OSError: if the system cannot read it.
-    """
-    with open_plain(path, within) as file:
+    """Read a whole plain file of at most ``limit`` bytes; raises what `open_plain` does, and GenzooError beyond."""
+    with open_plain(path, within) as file, reading(path):
         content = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else b"." * (limit + 1)
     if len(content) > limit:
         raise GenzooError(f"{path} is larger than the {limit:,} bytes that are read of such a file")
@@ -104,18 +120,9 @@ def parse_json(content: bytes, *, deepest: int = DEEPEST, nan: bool = False) -> 
 
 
 def read_json(path: Path, *, limit: int = LARGEST, within: Path | None = None, nan: bool = False) -> Any:
-    """Read and parse a JSON file, see `read_plain` and `parse_json`.
-
-    Raises:
-        GenzooError: naming the file and what is wrong with it.
-        FileNotFoundError: if there is none.
-    """
+    """Read and parse a JSON file, see `read_plain` and `parse_json`; raises GenzooError, FileNotFoundError."""
     try:
         return parse_json(read_plain(path, limit, within), nan=nan)
-    except FileNotFoundError:
-        raise
-    except OSError as e:
-        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
     except ValueError as e:
         raise GenzooError(f"{path} is damaged: {e}") from None
 
@@ -157,3 +164,84 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"it holds {one_line(text, 40)}, which no number can be")
     return value
+
+
+# --- plain data ---------------------------------------------------------------------------------------------
+
+
+def table(value: Any, where: str, known: type | Collection[str], needed: Collection[str] = ()) -> dict[str, Any]:
+    """Check that an object has no keys but those ``known`` (or a dataclass's fields), and those ``needed``.
+
+    Raises:
+        UsageError: naming the key.
+    """
+    keys = {f.name for f in dataclasses.fields(known)} if isinstance(known, type) else set(known)
+    if not isinstance(value, dict):
+        raise UsageError(f"{where} must be an object, not {_short(value)}")
+    for key in needed:
+        if key not in value:
+            raise UsageError(f"{where} lacks {key!r}")
+    for key in value:
+        if key not in keys:
+            raise UsageError(
+                f"{where} says {_short(key)}, which this genzoo does not know{did_you_mean(key[:80], keys)}"
+            )
+    return value
+
+
+def text(value: Any, where: str) -> str:
+    """Check a text: of bounded length, without what would act on a terminal; raises UsageError."""
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise UsageError(f"{where} must be text of at most {LONGEST_TEXT} characters, not {_short(value)}")
+    if any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" or "\ud800" <= c <= "\udfff" for c in value):
+        raise UsageError(f"{where} must be one line of text, not {_short(value)}")
+    return value
+
+
+def plain_options(value: Any, where: str) -> dict[str, Any]:
+    """Check options whose component is not known yet: named scalars, lists of such, in bounded number; UsageError."""
+    if not isinstance(value, dict) or len(value) > MOST_OPTIONS:
+        raise UsageError(f"{where} must be an object of at most {MOST_OPTIONS} options, not {_short(value)}")
+    return {text(key, where): _plain(v, where, key) for key, v in value.items()}
+
+
+def _plain(value: Any, where: str, key: str, depth: int = 0) -> Any:
+    if isinstance(value, (list, tuple)) and depth < 4 and len(value) <= LONGEST_LIST:
+        return tuple(_plain(v, where, key, depth + 1) for v in value)
+    if isinstance(value, str):
+        return text(value, where)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    raise UsageError(f"{where} {_short(key)} must be a number, a text or a list of them, not {_short(value)}")
+
+
+def exact(infos: Collection[OptionInfo], given: Any, where: str) -> dict[str, Any]:
+    """Check recorded options: as `coerce_all`, but nothing is read as something else, so "32" is not 32; UsageError."""
+    types = {i.name: i.type for i in infos}
+    values = plain_options(given, where)
+    whole = coerce_all(infos, values, where)
+    for name, value in values.items():
+        if not _same(whole[name], value):
+            raise UsageError(f"{where}.{name} must be recorded as {types[name]}, not as {_short(value)}")
+    return whole
+
+
+def _same(value: Any, recorded: Any) -> bool:
+    """Whether a value is what was recorded, but for a whole number where a real one belongs."""
+    if isinstance(value, tuple):
+        return isinstance(recorded, (list, tuple)) and len(value) == len(recorded) and all(map(_same, value, recorded))
+    if type(value) is float:
+        return type(recorded) in (int, float) and value == recorded
+    return type(value) is type(recorded) and bool(value == recorded)
+
+
+def check_options(cls: Any, options: Mapping[str, Any], where: str) -> None:
+    """Check the recorded options of a component whose class is known, as `exact` does."""
+    exact(options_of(cls.Options), dict(options), where)
+
+
+def _short(value: Any) -> str:
+    """A value for a message: of one line, however long and deep it is."""
+    if isinstance(value, (dict, list, tuple)):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    return one_line(repr(value if not isinstance(value, str) else value[:80]), 80)

@@ -1,6 +1,7 @@
 """Small JSON files in the user's cache, and how to know that a file is still the same; torch-free and quick to import.
 
-A cache that is damaged, somebody else's, too large or cannot be written costs time and nothing else.
+A cache that is damaged, somebody else's, too large or cannot be written costs time and nothing else. Of a file's
+content `recall` knows hash and health; ``GENZOO_ALWAYS_HASH=1`` neither reads nor writes that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import stat
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def asked_for(variable: str) -> bool:
@@ -27,8 +28,8 @@ def place(*names: str) -> str:
 
 def identity(status: os.stat_result) -> str:
     """What changes with a file's content: device, inode, size, modification and change time, which nobody sets back."""
-    of = status
-    return f"{of.st_dev}:{of.st_ino}:{of.st_size}:{of.st_mtime_ns}:{of.st_ctime_ns}"
+    fields = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return ":".join(map(str, fields))
 
 
 def is_settled(status: os.stat_result) -> bool:
@@ -65,3 +66,48 @@ def write(path: str, content: Any) -> None:
         except BaseException:
             os.unlink(name)
             raise
+
+
+# --- what was found of a file before, so that hashing it and looking for NaN in it is done once ---------------
+
+_FORMAT, _MOST = 1, 256
+
+
+class Seen(NamedTuple):
+    """What is known of a file: its sha256, and whether all its tensors were looked at and hold no NaN or infinity."""
+
+    sha256: str
+    finite: bool = False
+
+
+def recall(status: os.stat_result) -> Seen | None:
+    """What was found of the file that ``status`` is of, or None if nothing was, or it may have changed since."""
+    found = _remembered().get(identity(status))
+    return Seen(*found[:2]) if found else None
+
+
+def remember(status: os.stat_result, seen: Seen) -> None:
+    """Keep what was found of a file, whose ``status`` was the same before and after it was read."""
+    if is_settled(status) and (path := _verified()):
+        entries = _remembered() | {identity(status): [*seen, time.time()]}
+        newest = sorted(entries.items(), key=lambda entry: entry[1][2])[-_MOST:]
+        write(path, {"format": _FORMAT, "files": dict(newest)})
+
+
+def same_file(a: os.stat_result, b: os.stat_result) -> bool:
+    """Whether nothing happened to a file between two looks at it."""
+    return identity(a) == identity(b)
+
+
+def _verified() -> str:
+    return "" if asked_for("GENZOO_ALWAYS_HASH") else place("verified.json")
+
+
+def _remembered() -> dict[str, list[Any]]:
+    raw = read(_verified())
+    files = raw.get("files") if isinstance(raw, dict) and raw.get("format") == _FORMAT else None
+    return {key: entry for key, entry in files.items() if _is_entry(entry)} if isinstance(files, dict) else {}
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, list) and [type(v) for v in entry] == [str, bool, float] and len(entry[0]) == 64

@@ -15,19 +15,11 @@ from genzoo.core.storage.tensors import Storage, write_tensors
 if TYPE_CHECKING:
     from genzoo.core.model import Model
 
-__all__ = ["CONFIG", "TENSORS", "model_files", "parse_config", "read_config", "read_content", "write_tensors"]
-
 CONFIG, TENSORS = "config.json", "model.safetensors"
 
 
 def model_files(model: Model, storage: Storage | None = None) -> dict[str, Writer]:
-    """The two files that are a model: name to writer.
-
-    Args:
-        model: what to write.
-        storage: dtype that float32 matrices are stored in, see `write_tensors`; the config is the same, and what
-            is loaded is float32.
-    """
+    """The two files that are a model, name to writer; ``storage`` as `write_tensors` has it: the config is the same."""
     if model.config is None:
         raise GenzooError("this model was made by hand, not by genzoo.create or genzoo.fit: it has no config to save")
     config = json.dumps(model.config.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -35,34 +27,20 @@ def model_files(model: Model, storage: Storage | None = None) -> dict[str, Write
         parse_config(config.encode(), Path(CONFIG))  # what could not be read again is not written
     except UnicodeEncodeError:
         raise GenzooError("this model's config holds a name that is no text (a folder's?): rename it") from None
-    return {
-        CONFIG: text_file(config),
-        TENSORS: lambda path: write_tensors(path, model.state_dict(), storage),
-    }
+    return {CONFIG: text_file(config), TENSORS: lambda path: write_tensors(path, model.state_dict(), storage)}
 
 
 def read_config(folder: Path, *, within: Path | None = None) -> Config:
-    """Read a folder's ``config.json``.
-
-    Args:
-        folder: a weights folder.
-        within: a folder that its links may lead into, see `genzoo.core.storage.strict.open_plain`.
-
-    Raises:
-        GenzooError: if it is not one, or of a later format.
-    """
+    """Read a folder's ``config.json``; raises `GenzooError` if it has none, or one of a later format."""
     return parse_config(read_content(folder, within), folder / CONFIG)
 
 
 def read_content(folder: Path, within: Path | None) -> bytes:
     """Read a folder's ``config.json`` as bytes; raises `GenzooError` if there is none."""
-    path = folder / CONFIG
     try:
-        return read_plain(path, within=within)
+        return read_plain(folder / CONFIG, within=within)
     except FileNotFoundError:
         raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}") from None
-    except OSError as e:
-        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
 
 
 def parse_config(content: bytes, path: Path) -> Config:

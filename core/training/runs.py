@@ -35,8 +35,8 @@ from genzoo.core.storage.files import (
 from genzoo.core.storage.fingerprint import hardware, take
 from genzoo.core.storage.folder_lock import claimed
 from genzoo.core.storage.strict import parse_json, read_json
-from genzoo.core.storage.tensors import read_tensors
-from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config, write_tensors
+from genzoo.core.storage.tensors import read_tensors, write_tensors
+from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config
 from genzoo.core.training.observers import columns_for
 from genzoo.core.training.trainer import Trainer
 

@@ -13,7 +13,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage import user_cache
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import open_plain, read_json
-from genzoo.core.storage.verified_cache import Seen, recall, remember, same_file
+from genzoo.core.storage.user_cache import Seen, recall, remember, same_file
 
 MIB = 2**20
 CONFIG, TENSORS, RECORD, CARD = "config.json", "model.safetensors", "training.json", "README.md"

@@ -70,9 +70,7 @@ class Lock:
             raw = tomllib.loads(read_plain(path).decode())
         except FileNotFoundError:
             raise UsageError(f"there is no lock file {path}: 'genzoo lock NAME …' writes it") from None
-        except OSError as e:
-            raise UsageError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
-        except (ValueError, RecursionError) as e:
+        except (GenzooError, ValueError, RecursionError) as e:
             raise UsageError(f"{path} is no lock file: {e}; write it anew with 'genzoo lock NAME …'") from None
         version = raw.pop("format", None)
         if not isinstance(version, int) or version < 1:

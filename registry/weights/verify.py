@@ -184,7 +184,7 @@ def _files(found: Located) -> Check:
 
 
 def _config(found: Located) -> tuple[Config, Check]:
-    from genzoo.core.storage.schema import check_options
+    from genzoo.core.storage.strict import check_options
     from genzoo.core.storage.weights import read_config
     from genzoo.registry.recipes.compose import resolver
 

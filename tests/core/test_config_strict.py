@@ -16,7 +16,7 @@ from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import OptionInfo
 from genzoo.core.spec import DataSpec
-from genzoo.core.storage.schema import exact
+from genzoo.core.storage.strict import exact
 from genzoo.core.storage.weights import model_files, read_config
 
 SPECS = [

@@ -25,10 +25,9 @@ from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage import load_model as loading
-from genzoo.core.storage import tensors, verified_cache
+from genzoo.core.storage import tensors, user_cache
 from genzoo.core.storage.files import manifest_of, verify, write_folder
-from genzoo.core.storage.guarded_build import SmallTensors, limited
-from genzoo.core.storage.load_model import load_model
+from genzoo.core.storage.load_model import SmallTensors, limited, load_model
 from genzoo.core.storage.weights import model_files, read_config
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import resolver
@@ -131,7 +130,7 @@ def test_initial_weights_are_never_drawn(folder: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from genzoo.core.storage.load_model import load_model
+from genzoo.core.storage.load_model import SmallTensors, limited, load_model
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import resolver
 load_model(Path({str(folder)!r}), resolver(the_registry()))
@@ -291,11 +290,11 @@ def test_a_file_that_changed_is_hashed_again(folder: Path, how: str) -> None:
 def test_a_file_from_this_very_moment_is_not_remembered(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"x")
-    verified_cache.remember(path.stat(), verified_cache.Seen("0" * 64))
-    assert verified_cache.recall(path.stat()) is None
+    user_cache.remember(path.stat(), user_cache.Seen("0" * 64))
+    assert user_cache.recall(path.stat()) is None
     old(path)
-    verified_cache.remember(path.stat(), verified_cache.Seen("0" * 64, finite=True))
-    assert verified_cache.recall(path.stat()) == verified_cache.Seen("0" * 64, finite=True)
+    user_cache.remember(path.stat(), user_cache.Seen("0" * 64, finite=True))
+    assert user_cache.recall(path.stat()) == user_cache.Seen("0" * 64, finite=True)
 
 
 def test_a_hash_alone_is_not_taken_for_a_look_at_the_numbers(folder: Path) -> None:
@@ -304,7 +303,7 @@ def test_a_hash_alone_is_not_taken_for_a_look_at_the_numbers(folder: Path) -> No
     old(path)
     with tensors.TensorFile(path) as file:
         assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert verified_cache.recall(path.stat()) is not None
+    assert user_cache.recall(path.stat()) is not None
     with pytest.raises(GenzooError, match="NaN"):
         load(folder)
 
@@ -337,14 +336,14 @@ def test_a_cache_that_cannot_be_written_costs_nothing(folder: Path, monkeypatch:
 
 
 def test_the_cache_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verified_cache, "_MOST", 3)
+    monkeypatch.setattr(user_cache, "_MOST", 3)
     paths = [tmp_path / str(i) for i in range(5)]
     for path in paths:
         path.write_text("x")
     old(paths[-1])
     for path in paths:
-        verified_cache.remember(path.stat(), verified_cache.Seen("0" * 64))
-    assert [verified_cache.recall(p.stat()) is not None for p in paths] == [False, False, True, True, True]
+        user_cache.remember(path.stat(), user_cache.Seen("0" * 64))
+    assert [user_cache.recall(p.stat()) is not None for p in paths] == [False, False, True, True, True]
 
 
 def test_a_file_that_changes_while_it_is_hashed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
