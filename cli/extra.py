@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,6 +15,27 @@ from genzoo.registry.kinds import COMMANDS
 if TYPE_CHECKING:
     from genzoo.registry import Entry
 
+# The program's own commands: module and what the help says. No other module is imported; a test compares.
+OWN = {
+    "list": ("look", "Show what is in the zoo."),
+    "show": ("look", "Describe one entry: what it is, when to use it, what it costs, paper, relatives, options."),
+    "plugins": ("look", "Plugins: versions, what each adds, errors."),
+    "train": ("train", "Train a recipe on data."),
+    "prior": ("prior", "Priors of trained models."),
+    "recipe": ("recipe", "Recipes as TOML files."),
+    "sample": ("use", "Draw samples from a model."),
+    "reconstruct": ("use", "Show data above what a model makes of it."),
+    "interpolate": ("use", "Show paths between codes, one per row."),
+    "encode": ("use", "Turn data into latent codes."),
+    "eval": ("evaluate", "Measure a model, or samples, against data."),
+    "push": ("publish", "Publish a trained model on the Hub, with a card, in one commit and under a tag."),
+    "weights": ("publish", "The zoo's own weights."),
+    "pull": ("weights", "Download weights, check every file, and print the folder that they are in."),
+    "lock": ("weights", "Pin weights to a commit and the sha256 of every file; --locked then refuses anything else."),
+    "cache": ("weights", "Pulled weights: list, verify, remove."),
+    "verify": ("verify", "Check weights: hashes, config, tensors, and that they still make what they made."),
+    "reproduce": ("verify", "Train weights again as their record says, and compare with their card."),
+}
 running: list[Entry] = []  # the plugin's command that this process runs, if it does
 
 
@@ -26,11 +48,11 @@ class InOrder(TyperGroup):
         return sorted(self.commands, key=lambda name: order.get(name, len(order)))
 
 
-def with_commands(full: typer.Typer, arguments: list[str]) -> typer.Typer:
-    """Return the program with the one command that is called, or for the help with all that plugins add.
+def with_commands(program: Callable[..., typer.Typer], arguments: list[str]) -> typer.Typer:
+    """Return the program with the one command that is called, or for the help with all, those of plugins among them.
 
     Args:
-        full: the program.
+        program: builds it with the commands of the modules that it is given, of all by default.
         arguments: what follows its name on the command line.
 
     Raises:
@@ -45,26 +67,20 @@ def with_commands(full: typer.Typer, arguments: list[str]) -> typer.Typer:
     options = arguments[: arguments.index(name)] if name else arguments
     if "--no-plugins" in options:
         os.environ["GENZOO_NO_PLUGINS"] = "1"
-    app = copy.copy(full)
-    known = {c.name for c in full.registered_commands} | {g.name for g in full.registered_groups}
-    if name in known:
-        # The others need no parsing.
-        app.registered_commands = [c for c in full.registered_commands if c.name == name]
-        app.registered_groups = [g for g in full.registered_groups if g.name == name]
-        return app
-    if "--version" in options:
-        return full
+    if name in OWN or "--version" in options:
+        return program([OWN[name][0]] if name in OWN else [])
     from genzoo.registry import the_registry
 
     registry = the_registry()
-    app.registered_commands = [*full.registered_commands]
-    app.registered_groups = [*full.registered_groups]
     entries = registry.entries("command")
+    app = program([])
     if any(e.name == name.rpartition(":")[2] for e in entries):
         entry = registry.get("command", name)
         _add(app, name, entry, registry.load_command(entry))
         running.append(entry)
         return app
+    for command, (_, summary) in OWN.items():
+        app.command(command, help=summary)(_stub)
     for entry in entries:
         whose = "" if entry.distribution == "genzoo" else f" ({entry.distribution})"
         app.command(entry.name, help=f"{entry.summary}{whose}".strip())(_stub)

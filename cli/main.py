@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import evaluate, extra, look, prior, publish, recipe, use, verify, weights
-from genzoo.cli import train as make
+from genzoo.cli import extra
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.text import lines, tell
-
-app = typer.Typer(
-    name="genzoo",
-    cls=extra.InOrder,
-    help="A plugin-based zoo of generative models: train, sample, compare and share GANs and VAEs.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-look.add_to(app)
-make.add_to(app)
-prior.add_to(app)
-recipe.add_to(app)
-use.add_to(app)
-publish.add_to(app)
-evaluate.add_to(app)
-weights.add_to(app)
-verify.add_to(app)
 
 
 def _version(wanted: bool) -> None:
@@ -47,7 +28,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
@@ -65,6 +45,30 @@ def options(
         os.environ["GENZOO_NO_PLUGINS"] = "1"
     if locked:
         os.environ["GENZOO_LOCKED"] = "1"
+
+
+def program(modules: Iterable[str]) -> typer.Typer:
+    """The program with the commands of some of its modules: what is not called need not be imported."""
+    found = typer.Typer(
+        name="genzoo",
+        cls=extra.InOrder,
+        help="A plugin-based zoo of generative models: train, sample, compare and share GANs and VAEs.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    found.callback()(options)
+    for module in modules:
+        importlib.import_module(f"genzoo.cli.{module}").add_to(found)
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = program(dict.fromkeys(module for module, _ in extra.OWN.values()))
+    return globals()[name]
 
 
 def _take_locked(arguments: list[str]) -> None:
@@ -88,7 +92,7 @@ def main() -> None:
     signals = list[int]()
     try:
         with _terminated_as_interrupted(signals):
-            code = extra.with_commands(app, sys.argv[1:])(prog_name="genzoo", standalone_mode=False) or 0
+            code = extra.with_commands(program, sys.argv[1:])(prog_name="genzoo", standalone_mode=False) or 0
             if code == 130:  # Typer's word for Ctrl-C
                 raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):

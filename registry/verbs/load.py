@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.spec import DataSpec
-from genzoo.registry import Entry, PluginRecord, Registry, the_registry
+from genzoo.registry import the_registry
 from genzoo.registry.entries import article
 from genzoo.registry.kinds import PARTS
 
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
     from genzoo.core.data import Data
     from genzoo.core.model import Model
+    from genzoo.core.spec import DataSpec
+    from genzoo.registry.entries import Entry
+    from genzoo.registry.registry import Registry
 
 
 @checked
@@ -132,6 +134,7 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
     entries are checked by its tests instead. Notes are on what works and should be otherwise.
     """
     from genzoo.registry.discovery import loader, state
+    from genzoo.registry.entries import PluginRecord
 
     registry = the_registry()
     faults: dict[tuple[str, str], builtins.list[str]] = {}
@@ -172,6 +175,7 @@ def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, 
         seed: of the initialization.
         options: by dotted name, as for `genzoo.fit`.
     """
+    from genzoo.core.spec import DataSpec
     from genzoo.registry.recipes.compose import compose
     from genzoo.registry.verbs.initialize import initialize
 

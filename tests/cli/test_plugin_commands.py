@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from genzoo.cli.main import app
+from genzoo.cli.extra import OWN
+from genzoo.cli.main import app, program
 from genzoo.registry import Registry
 from genzoo.registry.kinds import COMMANDS
 
@@ -67,6 +69,14 @@ def test_no_plugin_can_take_a_command_of_ours():
     assert ours & apps == set()
     assert set(COMMANDS) - (ours | apps) == {"doctor", "help", "genzoo"}  # kept free
     assert (ours | apps) - set(COMMANDS) == set()
+
+
+def test_what_the_help_says_of_our_commands_is_what_they_say(genzoo):
+    found = typer.main.get_command(app).commands
+    assert set(found) == set(OWN)
+    for name, (module, summary) in OWN.items():
+        assert (found[name].help or "").replace("\n", " ").startswith(summary.rstrip(".")), name
+        assert name in typer.main.get_command(program([module])).commands
 
 
 def test_help_lists_our_commands_in_order_then_those_of_plugins(genzoo):
