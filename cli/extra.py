@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OWN = {
     "list": ("look", "Show what is in the zoo."),
     "show": ("look", "Describe one entry: what it is, when to use it, what it costs, paper, relatives, options."),
-    "plugins": ("look", "Plugins: versions, what each adds, errors."),
+    "plugins": ("plugins", "Plugins: versions, what each adds, errors."),
     "train": ("train", "Train a recipe on data."),
     "prior": ("prior", "Priors of trained models."),
     "recipe": ("recipe", "Recipes as TOML files."),

@@ -1,4 +1,4 @@
-"""Commands that look at the zoo and import no torch: list, show, plugins."""
+"""Commands that look at the zoo and import no torch: list, show."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli import plugin_state
-from genzoo.cli import plugins as plugin_kit
 from genzoo.core.errors import did_you_mean
 from genzoo.core.options import describe_type, typed
 from genzoo.registry.console.options import Json
@@ -20,14 +18,6 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("list")(list_entries)
     app.command("show")(show_entry)
-    plugins = typer.Typer(
-        help="Plugins: versions, what each adds, errors.", rich_markup_mode=None, invoke_without_command=True
-    )
-    plugins.callback()(plugins_default)
-    plugins.command("list")(plugins_list)
-    plugin_state.add_to(plugins)
-    plugin_kit.add_to(plugins)
-    app.add_typer(plugins, name="plugins")
 
 
 def list_entries(
@@ -170,34 +160,3 @@ def _explained(o: dict[str, Any]) -> str:
     limits = [f"at {which} {o[key]:g}" for which, key in (("least", "low"), ("most", "high")) if o[key] is not None]
     kind = ", ".join([describe_type(o["type"]), *limits])
     return f"{o['doc']} ({kind})" if o["doc"] else kind
-
-
-def plugins_default(ctx: typer.Context, json: Json = False) -> None:
-    """Show the plugins when no sub-command is given."""
-    if ctx.invoked_subcommand is None:
-        plugins_list(json)
-
-
-def plugins_list(json: Json = False) -> None:
-    """Show every plugin, its version, what it adds, and its error."""
-    from genzoo.registry.verbs.load import list_plugins
-
-    records = list_plugins()
-    if json:
-        emit_json(records)
-        return
-    rows = []
-    for r in records:
-        kinds: dict[str, list[str]] = {}
-        for added in r["adds"]:
-            kind, _, name = added.partition(":")
-            kinds.setdefault(kind, []).append(name)
-        adds = "; ".join(f"{k} {', '.join(v)}" for k, v in kinds.items()) or "nothing"
-        rows.append(
-            [r["name"], f"{r['distribution']} {r['version']}", adds if r["status"] == "enabled" else r["status"]]
-        )
-        rows.extend(["", "", f"error: {f}"] for f in r["errors"])
-        rows.extend(["", "", f"note: {f}"] for f in r["notes"])
-    table(rows, ("plugin", "distribution", "adds"))
-    if any(r["errors"] for r in records):
-        hint("\n'genzoo plugins doctor' says what to do, 'genzoo plugins disable NAME' does without one")

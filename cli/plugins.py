@@ -1,4 +1,4 @@
-"""Commands for authors of plugins: plugins new, plugins check."""
+"""Commands about plugins: list, disable, enable, doctor; new and check for their authors."""
 
 from __future__ import annotations
 
@@ -13,18 +13,104 @@ import typer
 from genzoo.core.errors import did_you_mean
 from genzoo.core.text import one_line
 from genzoo.registry.console.options import Json
-from genzoo.registry.console.output import bold, emit_json, hint, say
+from genzoo.registry.console.output import bold, emit_json, hint, say, table
 
 if TYPE_CHECKING:
     from genzoo.plugins.apps.kit.findings import Finding, Report
 
+Name = Annotated[str, typer.Argument(help="A plugin, a distribution for all of its plugins, or DISTRIBUTION/PLUGIN.")]
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
 
-def add_to(group: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    group.command("new")(new)
-    group.command("check")(check)
+    group = typer.Typer(
+        help="Plugins: versions, what each adds, errors.", rich_markup_mode=None, invoke_without_command=True
+    )
+    group.callback()(plugins_default)
+    group.command("list")(plugins_list)
+    for command in (disable, enable, doctor, new, check):
+        group.command()(command)
+    app.add_typer(group, name="plugins")
+
+
+def plugins_default(ctx: typer.Context, json: Json = False) -> None:
+    """Show the plugins when no sub-command is given."""
+    if ctx.invoked_subcommand is None:
+        plugins_list(json)
+
+
+def plugins_list(json: Json = False) -> None:
+    """Show every plugin, its version, what it adds, and its error."""
+    from genzoo.registry.verbs.load import list_plugins
+
+    records = list_plugins()
+    if json:
+        emit_json(records)
+        return
+    rows = []
+    for r in records:
+        kinds: dict[str, list[str]] = {}
+        for added in r["adds"]:
+            kind, _, name = added.partition(":")
+            kinds.setdefault(kind, []).append(name)
+        adds = "; ".join(f"{k} {', '.join(v)}" for k, v in kinds.items()) or "nothing"
+        rows.append(
+            [r["name"], f"{r['distribution']} {r['version']}", adds if r["status"] == "enabled" else r["status"]]
+        )
+        rows.extend(["", "", f"error: {f}"] for f in r["errors"])
+        rows.extend(["", "", f"note: {f}"] for f in r["notes"])
+    table(rows, ("plugin", "distribution", "adds"))
+    if any(r["errors"] for r in records):
+        hint("\n'genzoo plugins doctor' says what to do, 'genzoo plugins disable NAME' does without one")
+
+
+def disable(name: Name, json: Json = False) -> None:
+    """Load a plugin no more in this environment; works whatever state it is in."""
+    from genzoo.registry.discovery import switch
+
+    changed = switch.disable(name)
+    if json:
+        emit_json({"changed": changed, "disabled": switch.disabled()})
+        return
+    say("\n".join(f"disabled {c}" for c in changed) or f"{name} was disabled before")
+
+
+def enable(name: Name, json: Json = False) -> None:
+    """Load a plugin again that was disabled."""
+    from genzoo.registry.discovery import switch
+
+    changed = switch.enable(name)
+    if json:
+        emit_json({"changed": changed, "disabled": switch.disabled()})
+        return
+    say("\n".join(f"enabled {c}" for c in changed) or f"{name} was enabled before")
+
+
+def doctor(
+    load: Annotated[
+        bool, typer.Option("--import", help="Also load each plugin, in a process of its own with a time limit.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="The time limit.")] = 30.0,
+    json: Json = False,
+) -> None:
+    """Say what is wrong with the installed plugins and what to do; exits 1 if something is."""
+    from genzoo.registry.discovery import loader
+    from genzoo.registry.discovery.switch import doctor
+
+    findings = doctor(load=load, seconds=seconds)
+    wrong = [f for f in findings if f.level != "note"]
+    if json:
+        emit_json([f.to_dict() for f in findings])
+    else:
+        for f in findings:
+            say(f"{f.level}: {f.about} {f.what}")
+            if f.advice:
+                say(f"  → {f.advice}")
+        others = sum(not p.own for p in loader.installed(lambda line: None))
+        hint(f"{others} plugins of other distributions examined, {len(wrong)} thing{'s' * (len(wrong) != 1)} wrong")
+    if wrong:
+        sys.exit(1)
 
 
 def new(
