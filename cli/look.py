@@ -10,14 +10,8 @@ import typer
 
 from genzoo.core.errors import did_you_mean
 from genzoo.core.options import describe_type, typed
-from genzoo.registry.console.options import Json
+from genzoo.registry.console import options as opt
 from genzoo.registry.console.output import bold, emit_json, hint, say, table
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("list")(list_entries)
-    app.command("show")(show_entry)
 
 
 def list_entries(
@@ -25,13 +19,14 @@ def list_entries(
     modality: Annotated[str | None, typer.Option(help="Only what works on images, vectors, …")] = None,
     tag: Annotated[str | None, typer.Option(help="Only what carries this tag.")] = None,
     plugin: Annotated[str | None, typer.Option(help="Only what this plugin adds.")] = None,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Show what is in the zoo."""
     from genzoo.registry import KINDS, the_registry
 
     registry = the_registry()
-    kind = _singular(kind)
+    if kind and kind not in KINDS and kind.removesuffix("s") in KINDS:  # ``recipes`` is as good as ``recipe``
+        kind = kind.removesuffix("s")
     entries = registry.entries(kind, modality=modality, tag=tag, plugin=plugin)
     if json:
         emit_json([e.to_dict() for e in entries])
@@ -62,30 +57,20 @@ def list_entries(
     hint(f"\n{len(entries)} entries; 'genzoo show NAME' tells more" + (f"; --tag {tags_hint}" if tags_hint else ""))
 
 
-_NO_FAMILY = ("default", "bundled", "toy", "own")
-
-
 def _family(e: Any) -> str:
     """What an entry stands under: its first tag that tells what it is, of data what kind, of weights the recipe."""
     if e.kind == "weights":
         return str(e.name.partition("/")[0])
     if e.kind == "dataset":
         return " or ".join(e.modalities)
-    return next((t for t in e.tags if t not in _NO_FAMILY), "")
-
-
-def _singular(kind: str | None) -> str | None:
-    """``recipes`` is as good as ``recipe``."""
-    from genzoo.registry.kinds import KINDS
-
-    return kind[:-1] if kind and kind not in KINDS and kind.endswith("s") and kind[:-1] in KINDS else kind
+    return next((t for t in e.tags if t not in ("default", "bundled", "toy", "own")), "")
 
 
 def show_entry(
     name: Annotated[str, typer.Argument(help="A name; KIND:NAME or PLUGIN:NAME where it is ambiguous.")],
     data: Annotated[str, typer.Option(help="Show a recipe's options as this data set gets them.")] = "",
     modality: Annotated[str, typer.Option(help="Show a recipe's options as this kind of data gets them.")] = "",
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Describe one entry: what it is, when to use it, what it costs, paper, relatives, options.
 
@@ -101,24 +86,25 @@ def show_entry(
     say(bold(f"{e['kind']} {e['name']}"), f": {e['summary']}" if e["summary"] else "")
     if e["formula"].strip():
         say("\n" + textwrap.indent(textwrap.dedent(e["formula"]), "  ").rstrip())
-    rows = [[f"  {title}", e[key]] for title, key in (("use it", "when"), ("cost", "cost")) if e[key]]
-    rows += [["  paper", e["paper"]]] if e["paper"] else []
-    relatives = "; ".join(f"{what} {', '.join(names)}" for what, names in e["relatives"].items())
-    rows += [["  relatives", relatives]] if relatives else []
-    rows += [["  for", ", ".join(e["modalities"])]] if e["modalities"] else []
-    rows += [["  tags", ", ".join(e["tags"])]] if e["tags"] else []
+    about = {
+        "use it": e["when"],
+        "cost": e["cost"],
+        "paper": e["paper"],
+        "relatives": "; ".join(f"{what} {', '.join(names)}" for what, names in e["relatives"].items()),
+        "for": ", ".join(e["modalities"]),
+        "tags": ", ".join(e["tags"]),
+    }
     if e["kind"] == "metric":
         way = e["data"]["direction"]
         best = "neither high nor low is better" if way == "none" else f"{way} is better"
-        rows.append(["  number", ", ".join(filter(None, [e["data"]["unit"], best]))])
-        rows.append(["  needs", ", ".join(e["data"]["needs"])])
+        about |= {"number": ", ".join(filter(None, [e["data"]["unit"], best])), "needs": ", ".join(e["data"]["needs"])}
     if e["kind"] == "recipe":
         parts = [f"{k} {v if isinstance(v, str) else ', '.join(v)}" for k, v in e["parts"].items()]
-        rows.append(["  made of", ", ".join(parts) + (", conditional" if e["data"]["conditional"] else "")])
-    rows += [["  plugin", f"{e['plugin']} ({e['distribution']} {e['version']})"]] if e["plugin"] else []
-    if rows:
+        about["made of"] = ", ".join(parts) + (", conditional" if e["data"]["conditional"] else "")
+    about["plugin"] = f"{e['plugin']} ({e['distribution']} {e['version']})" if e["plugin"] else ""
+    if any(about.values()):
         say()
-    table(rows)
+    table([[f"  {title}", text] for title, text in about.items() if text])
     for version in e.get("versions", []) if e["kind"] == "weights" else []:
         _version(version, e["data"]["default"])
     if e["options"]:
@@ -160,3 +146,6 @@ def _explained(o: dict[str, Any]) -> str:
     limits = [f"at {which} {o[key]:g}" for which, key in (("least", "low"), ("most", "high")) if o[key] is not None]
     kind = ", ".join([describe_type(o["type"]), *limits])
     return f"{o['doc']} ({kind})" if o["doc"] else kind
+
+
+COMMANDS = {"list": list_entries, "show": show_entry}

@@ -1,7 +1,8 @@
-"""The ``genzoo`` program."""
+"""The ``genzoo`` program: its commands, those that plugins add, and how it ends."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import signal
@@ -10,14 +11,48 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from genzoo.cli import extra
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.text import lines, tell
+from genzoo.registry.kinds import COMMANDS
+
+if TYPE_CHECKING:
+    from genzoo.registry import Entry
+
+# The program's own commands: module and what the help says. No other module is imported; a test compares.
+OWN = {
+    "list": ("look", "Show what is in the zoo."),
+    "show": ("look", "Describe one entry: what it is, when to use it, what it costs, paper, relatives, options."),
+    "plugins": ("plugins", "Plugins: versions, what each adds, errors."),
+    "train": ("train", "Train a recipe on data."),
+    "prior": ("train", "Priors of trained models."),
+    "recipe": ("train", "Recipes as TOML files."),
+    "sample": ("use", "Draw samples from a model."),
+    "reconstruct": ("use", "Show data above what a model makes of it."),
+    "interpolate": ("use", "Show paths between codes, one per row."),
+    "encode": ("use", "Turn data into latent codes."),
+    "eval": ("use", "Measure a model, or samples, against data."),
+    "push": ("weights", "Publish a trained model on the Hub, with a card, in one commit and under a tag."),
+    "weights": ("weights", "The zoo's own weights."),
+    "pull": ("weights", "Download weights, check every file, and print the folder that they are in."),
+    "lock": ("weights", "Pin weights to a commit and the sha256 of every file; --locked then refuses anything else."),
+    "cache": ("weights", "Pulled weights: list, verify, remove."),
+    "verify": ("verify", "Check weights: hashes, config, tensors, and that they still make what they made."),
+    "reproduce": ("verify", "Train weights again as their record says, and compare with their card."),
+}
+running: list[Entry] = []  # the plugin's command that this process runs, if it does
+
+
+class InOrder(TyperGroup):
+    """Lists the zoo's commands in the order of `COMMANDS`, and those of other plugins behind them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else len(COMMANDS))
 
 
 def _version(wanted: bool) -> None:
@@ -49,26 +84,87 @@ def options(
 
 def program(modules: Iterable[str]) -> typer.Typer:
     """The program with the commands of some of its modules: what is not called need not be imported."""
-    found = typer.Typer(
+    made = typer.Typer(
         name="genzoo",
-        cls=extra.InOrder,
+        cls=InOrder,
         help="A plugin-based zoo of generative models: train, sample, compare and share GANs and VAEs.",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    found.callback()(options)
+    made.callback()(options)
     for module in modules:
-        importlib.import_module(f"genzoo.cli.{module}").add_to(found)
-    return found
+        for name, command in importlib.import_module(f"genzoo.cli.{module}").COMMANDS.items():
+            if not isinstance(command, dict):
+                made.command(name)(command)
+                continue
+            alone = command.get("")  # what runs where no sub-command is given
+            group = typer.Typer(help=OWN[name][1], rich_markup_mode=None, no_args_is_help=alone is None)
+            group.callback(invoke_without_command=alone is not None)(alone or (lambda: None))
+            for sub in filter(None, command):
+                group.command(sub)(command[sub])
+            made.add_typer(group, name=name)
+    return made
 
 
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = program(dict.fromkeys(module for module, _ in extra.OWN.values()))
+    globals()[name] = program(dict.fromkeys(module for module, _ in OWN.values()))
     return globals()[name]
+
+
+def with_commands(arguments: list[str]) -> typer.Typer:
+    """The program with the one command that ``arguments`` call, or for the help with all, those of plugins too."""
+    if "_GENZOO_COMPLETE" in os.environ:  # what is being typed stands there
+        typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+        arguments = typed.split()[1:]
+    before = [a for a in arguments if not a.startswith("-")]
+    name = before[0] if before else ""
+    options = arguments[: arguments.index(name)] if name else arguments
+    if "--no-plugins" in options:
+        os.environ["GENZOO_NO_PLUGINS"] = "1"
+    if name in OWN or "--version" in options:
+        return program([OWN[name][0]] if name in OWN else [])
+    from genzoo.registry import the_registry
+
+    registry = the_registry()
+    entries = registry.entries("command")
+    app = program([])
+    if any(e.name == name.rpartition(":")[2] for e in entries):
+        entry = registry.get("command", name)
+        _add(app, name, entry, registry.load_command(entry))
+        running.append(entry)
+        return app
+    for command, (_, summary) in OWN.items():
+        app.command(command, help=summary)(_stub)
+    for entry in entries:
+        whose = "" if entry.distribution == "genzoo" else f" ({entry.distribution})"
+        app.command(entry.name, help=f"{entry.summary}{whose}".strip())(_stub)
+    return app
+
+
+def _stub() -> None:
+    """Stands in the help for a command that is not imported."""
+
+
+def _add(app: typer.Typer, name: str, entry: Entry, target: Any) -> None:
+    if isinstance(target, typer.Typer):
+        commands = target.registered_commands
+        if len(commands) == 1 and not target.registered_groups and target.registered_callback is None:
+            only = copy.copy(commands[0])
+            only.name, only.help = name, only.help or (None if only.callback.__doc__ else entry.summary)
+            app.registered_commands.append(only)
+        else:
+            app.add_typer(target, name=name)
+    elif callable(target) and not isinstance(target, type):
+        app.command(name, help=None if target.__doc__ else entry.summary)(target)
+    else:
+        raise GenzooError(
+            f"command {entry.name!r} of {entry.origin}: {entry.target} is a {type(target).__name__}, "
+            "neither a Typer app nor a function"
+        )
 
 
 def _take_locked(arguments: list[str]) -> None:
@@ -92,7 +188,7 @@ def main() -> None:
     signals = list[int]()
     try:
         with _terminated_as_interrupted(signals):
-            code = extra.with_commands(program, sys.argv[1:])(prog_name="genzoo", standalone_mode=False) or 0
+            code = with_commands(sys.argv[1:])(prog_name="genzoo", standalone_mode=False) or 0
             if code == 130:  # Typer's word for Ctrl-C
                 raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
@@ -148,18 +244,16 @@ def explained(error: Exception) -> tuple[int, str]:
         return 1, "out of memory: a smaller --batch-size needs less"
     if isinstance(error, OSError) and error.strerror:
         return 1, (f"{error.filename}: " if error.filename else "") + error.strerror.lower()
-    for entry in (e for e in extra.running if e.distribution != "genzoo"):
+    for entry in (e for e in running if e.distribution != "genzoo"):
         return 1, f"command {entry.name!r} of {entry.origin} failed: {type(error).__name__}: {text}"
     return 1, f"unexpected {type(error).__name__}: {text}; please report it with what 'genzoo --debug …' prints"
 
 
 @contextmanager
 def _terminated_as_interrupted(signals: list[int]) -> Iterator[None]:
-    """Let a SIGTERM clean up as Ctrl-C does; what either breaks on its way is an interruption too.
+    """Let a SIGTERM clean up as Ctrl-C does, adding numbers of signals to ``signals``.
 
-    Numbers of signals that came are added to ``signals``.
-
-    An import that is interrupted in the middle, of NumPy by torch, may end in an ImportError.
+    An import that is interrupted in the middle, of NumPy by torch, may end in an ImportError: an interruption too.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Commands about plugins: list, disable, enable, doctor; new and check for their authors."""
+"""Commands on plugins: list, disable, enable, doctor; for their authors new and check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from genzoo.core.errors import did_you_mean
 from genzoo.core.text import one_line
-from genzoo.registry.console.options import Json
+from genzoo.registry.console import options as opt
 from genzoo.registry.console.output import bold, emit_json, hint, say, table
 
 if TYPE_CHECKING:
@@ -20,97 +20,6 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="A plugin, a distribution for all of its plugins, or DISTRIBUTION/PLUGIN.")]
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    group = typer.Typer(
-        help="Plugins: versions, what each adds, errors.", rich_markup_mode=None, invoke_without_command=True
-    )
-    group.callback()(plugins_default)
-    group.command("list")(plugins_list)
-    for command in (disable, enable, doctor, new, check):
-        group.command()(command)
-    app.add_typer(group, name="plugins")
-
-
-def plugins_default(ctx: typer.Context, json: Json = False) -> None:
-    """Show the plugins when no sub-command is given."""
-    if ctx.invoked_subcommand is None:
-        plugins_list(json)
-
-
-def plugins_list(json: Json = False) -> None:
-    """Show every plugin, its version, what it adds, and its error."""
-    from genzoo.registry.verbs.load import list_plugins
-
-    records = list_plugins()
-    if json:
-        emit_json(records)
-        return
-    rows = []
-    for r in records:
-        kinds: dict[str, list[str]] = {}
-        for added in r["adds"]:
-            kind, _, name = added.partition(":")
-            kinds.setdefault(kind, []).append(name)
-        adds = "; ".join(f"{k} {', '.join(v)}" for k, v in kinds.items()) or "nothing"
-        rows.append(
-            [r["name"], f"{r['distribution']} {r['version']}", adds if r["status"] == "enabled" else r["status"]]
-        )
-        rows.extend(["", "", f"error: {f}"] for f in r["errors"])
-        rows.extend(["", "", f"note: {f}"] for f in r["notes"])
-    table(rows, ("plugin", "distribution", "adds"))
-    if any(r["errors"] for r in records):
-        hint("\n'genzoo plugins doctor' says what to do, 'genzoo plugins disable NAME' does without one")
-
-
-def disable(name: Name, json: Json = False) -> None:
-    """Load a plugin no more in this environment; works whatever state it is in."""
-    from genzoo.registry.discovery import switch
-
-    changed = switch.disable(name)
-    if json:
-        emit_json({"changed": changed, "disabled": switch.disabled()})
-        return
-    say("\n".join(f"disabled {c}" for c in changed) or f"{name} was disabled before")
-
-
-def enable(name: Name, json: Json = False) -> None:
-    """Load a plugin again that was disabled."""
-    from genzoo.registry.discovery import switch
-
-    changed = switch.enable(name)
-    if json:
-        emit_json({"changed": changed, "disabled": switch.disabled()})
-        return
-    say("\n".join(f"enabled {c}" for c in changed) or f"{name} was enabled before")
-
-
-def doctor(
-    load: Annotated[
-        bool, typer.Option("--import", help="Also load each plugin, in a process of its own with a time limit.")
-    ] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, help="The time limit.")] = 30.0,
-    json: Json = False,
-) -> None:
-    """Say what is wrong with the installed plugins and what to do; exits 1 if something is."""
-    from genzoo.registry.discovery import loader
-    from genzoo.registry.discovery.switch import doctor
-
-    findings = doctor(load=load, seconds=seconds)
-    wrong = [f for f in findings if f.level != "note"]
-    if json:
-        emit_json([f.to_dict() for f in findings])
-    else:
-        for f in findings:
-            say(f"{f.level}: {f.about} {f.what}")
-            if f.advice:
-                say(f"  → {f.advice}")
-        others = sum(not p.own for p in loader.installed(lambda line: None))
-        hint(f"{others} plugins of other distributions examined, {len(wrong)} thing{'s' * (len(wrong) != 1)} wrong")
-    if wrong:
-        sys.exit(1)
 
 
 def new(
@@ -125,23 +34,18 @@ def new(
     out: Annotated[str | None, typer.Option(help="The folder to make; by default one of that name here.")] = None,
     license: Annotated[str | None, typer.Option(help="Apache-2.0, MIT, BSD-3-Clause or none.")] = None,
     author: Annotated[str | None, typer.Option(help="Who holds the copyright; by default git's user.name.")] = None,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Write a complete package for a plugin, which installs, passes its own tests and trains at once."""
     from genzoo.plugins.apps.kit.new_plugin import LICENSES, new_plugin
 
     if license is None and not json and sys.stdin.isatty() and sys.stdout.isatty():
         license = _asked(LICENSES)
-    written = new_plugin(
-        name,
-        kind or ("all",),
-        out=out,
-        license=license or LICENSES[0],
-        author=_git_user() if author is None else author,
-    )
+    author = _git_user() if author is None else author
+    written = new_plugin(name, kind or ("all",), out=out, license=license or LICENSES[0], author=author)
     if json:
-        emit_json({"folder": str(written.folder), "name": written.name, "package": written.package,
-                   "files": list(written.files), "next": list(written.commands)})  # fmt: skip
+        about = {"folder": str(written.folder), "name": written.name, "package": written.package}
+        emit_json({**about, "files": list(written.files), "next": list(written.commands)})
         return
     say(bold(written.name), f" is in {written.folder}/")
     say("\n".join(f"  {f}" for f in written.files))
@@ -163,9 +67,8 @@ def _git_user() -> str:
     """What git calls the user, or ""."""
     if shutil.which("git") is None:
         return ""
-    asked = subprocess.run(
-        ["git", "config", "--get", "user.name"], capture_output=True, text=True, timeout=10, check=False
-    )
+    command = ["git", "config", "--get", "user.name"]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     return asked.stdout.strip().replace('"', "").replace("\\", "")
 
 
@@ -177,7 +80,7 @@ def check(
         list[str] | None, typer.Option(help="Only this entry, NAME or KIND:NAME; may be repeated.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--check", help="Only this check; may be repeated.")] = None,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Hold all that a plugin registers to what the zoo asks of its parts; exits 1 if something fails."""
     from genzoo import testing
@@ -232,14 +135,104 @@ def _matrix(kind: str, entries: dict[str, dict[str, str]]) -> None:
     checks = list(dict.fromkeys(c for outcomes in entries.values() for c in outcomes))
     left = max(len(kind), *map(len, checks))
     room = shutil.get_terminal_size((100, 24)).columns
-    names = list(entries)
-    while names:
-        width = left
-        some: list[str] = []
-        while names and (not some or width + 2 + len(names[0]) <= room):
-            width += 2 + len(names[0])
-            some.append(names.pop(0))
+    blocks: list[list[str]] = []
+    width = room
+    for name in entries:
+        width += 2 + len(name)
+        if width > room:
+            blocks.append([])
+            width = left + 2 + len(name)
+        blocks[-1].append(name)
+    for some in blocks:
         say(bold(kind.ljust(left)), "".join(f"  {n}" for n in some))
         for check in checks:
             say((check.ljust(left) + "".join(f"  {entries[n].get(check, '').center(len(n))}" for n in some)).rstrip())
         say()
+
+
+def default(ctx: typer.Context, json: opt.Json = False) -> None:
+    """Show the plugins when no sub-command is given."""
+    if ctx.invoked_subcommand is None:
+        list_all(json)
+
+
+def list_all(json: opt.Json = False) -> None:
+    """Show every plugin, its version, what it adds, and its error."""
+    from genzoo.registry.verbs.load import list_plugins
+
+    records = list_plugins()
+    if json:
+        emit_json(records)
+        return
+    rows = []
+    for r in records:
+        kinds: dict[str, list[str]] = {}
+        for added in r["adds"]:
+            kind, _, name = added.partition(":")
+            kinds.setdefault(kind, []).append(name)
+        adds = "; ".join(f"{k} {', '.join(v)}" for k, v in kinds.items()) or "nothing"
+        what = adds if r["status"] == "enabled" else r["status"]
+        rows.append([r["name"], f"{r['distribution']} {r['version']}", what])
+        rows += [["", "", f"{level}: {f}"] for level in ("error", "note") for f in r[f"{level}s"]]
+    table(rows, ("plugin", "distribution", "adds"))
+    if any(r["errors"] for r in records):
+        hint("\n'genzoo plugins doctor' says what to do, 'genzoo plugins disable NAME' does without one")
+
+
+def disable(name: Name, json: opt.Json = False) -> None:
+    """Load a plugin no more in this environment; works whatever state it is in."""
+    _switch("disable", name, json)
+
+
+def enable(name: Name, json: opt.Json = False) -> None:
+    """Load a plugin again that was disabled."""
+    _switch("enable", name, json)
+
+
+def _switch(way: str, name: str, json: bool) -> None:
+    from genzoo.registry.discovery import switch
+
+    changed = getattr(switch, way)(name)
+    if json:
+        emit_json({"changed": changed, "disabled": switch.disabled()})
+        return
+    say("\n".join(f"{way}d {c}" for c in changed) or f"{name} was {way}d before")
+
+
+def doctor(
+    load: Annotated[
+        bool, typer.Option("--import", help="Also load each plugin, in a process of its own with a time limit.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="The time limit.")] = 30.0,
+    json: opt.Json = False,
+) -> None:
+    """Say what is wrong with the installed plugins and what to do; exits 1 if something is."""
+    from genzoo.registry.discovery import loader
+    from genzoo.registry.discovery.switch import doctor
+
+    findings = doctor(load=load, seconds=seconds)
+    wrong = [f for f in findings if f.level != "note"]
+    if json:
+        emit_json([f.to_dict() for f in findings])
+    else:
+        for f in findings:
+            say(f"{f.level}: {f.about} {f.what}")
+            if f.advice:
+                say(f"  → {f.advice}")
+        others = sum(not p.own for p in loader.installed(lambda line: None))
+        hint(f"{others} plugins of other distributions examined, {len(wrong)} thing{'s' * (len(wrong) != 1)} wrong")
+    if wrong:
+        sys.exit(1)
+
+
+COMMANDS = {
+    "plugins": {
+        "": default,
+        "list": list_all,
+        "disable": disable,
+        "enable": enable,
+        "doctor": doctor,
+        "new": new,
+        "check": check,
+    }
+}

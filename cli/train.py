@@ -1,4 +1,4 @@
-"""The command that trains."""
+"""Commands that train, fit a prior to what was trained, and write recipes as files."""
 
 from __future__ import annotations
 
@@ -13,62 +13,33 @@ import typer
 from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
 from genzoo.core.units import parse_size
-from genzoo.registry.console.arguments import assignments, in_processes, listed
-from genzoo.registry.console.options import (
-    Augmentation,
-    Conditional,
-    Critic,
-    Data,
-    Device,
-    Encoder,
-    Generator,
-    Json,
-    Likelihood,
-    Objective,
-    Posterior,
-    Prior,
-    Quiet,
-    Regularizer,
-    Set,
-    Threads,
-)
+from genzoo.registry.console import options as opt
+from genzoo.registry.console.arguments import assignments, in_processes
 from genzoo.registry.console.output import emit_json, hint, say
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("train")(train)
+SAME = "steps epochs batch_size seed resume device threads"  # options that are keywords of that name of `genzoo.fit`
 
 
+@opt.composing
 def train(
     recipe: Annotated[
         str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them; or a .toml file.")
     ] = None,
-    data: Data = "",
+    data: opt.Data = "",
     out: Annotated[Path | None, typer.Option(help="New folder for weights, log, pictures, checkpoints.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Observations per turn.")] = None,
     seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
-    set_: Set = None,
-    objective: Objective = None,
-    generator: Generator = None,
-    encoder: Encoder = None,
-    critic: Critic = None,
-    likelihood: Likelihood = None,
-    posterior: Posterior = None,
-    prior: Prior = None,
-    regularizer: Regularizer = None,
-    augmentation: Augmentation = None,
-    conditional: Conditional = None,
+    given: opt.Given = None,
     condition: Annotated[
         str | None, typer.Option(metavar="WAY", help="Conditional, and how the critic is told: projection or concat.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
-    device: Device = "auto",
-    threads: Threads = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile every player's turn.")] = False,
     shard: Annotated[
@@ -86,68 +57,89 @@ def train(
         list[str] | None, typer.Option(metavar="NAME", help="Report to this, e.g. wandb: 'genzoo list tracker'.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Warn of what goes wrong on the way.")] = False,
-    quiet: Quiet = False,
+    quiet: opt.Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Train a recipe on data.
 
     Example: genzoo train vae --data fashion-mini --out runs/vae --epochs 5
     """
-    if recipe is None and objective is None:
+    asked = locals()
+    if recipe is None and not given.get("objective"):
         raise UsageError("name a recipe ('genzoo list recipe' shows them) or an --objective")
     if not data:
         raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
     if out is None:
         raise UsageError("name a folder to write to with --out")
-    given = assignments(set_)
-    parts = {
-        "objective": objective,
-        "generator": generator,
-        "encoder": encoder,
-        "critic": critic,
-        "likelihood": likelihood,
-        "posterior": posterior,
-        "prior": prior,
-        "regularizer": listed(regularizer),
-        "augmentation": listed(augmentation),
-        "conditional": conditional,
-        "condition": condition,
-    }
-    given |= {k: v for k, v in parts.items() if v is not None}
+    given |= {} if condition is None else {"condition": condition}
     memory = parse_size(data_memory, "--data-memory")
     _check_names(recipe, data, given)
     in_processes(devices, advice="go on with the same command and --resume")
     from genzoo.registry.verbs.fit import fit
 
-    finish(
-        lambda: fit(
-            recipe,
-            data,
-            out,
-            steps=steps,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            options=given,
-            init=init,
-            device=device,
-            threads=threads,
-            precision=precision,  # type: ignore[arg-type]
-            compile=compile,
-            shard=shard,
-            on_nan=on_nan,  # type: ignore[arg-type]
-            resume=resume,
-            data_memory=memory,
-            data_workers=data_workers,
-            tensorboard=tensorboard,
-            trackers=tracker or (),
-            watch=watch,
-            progress=not quiet,
-            on_start=_describe if verbose else None,
-        ),
-        json,
-    )
+    how = opt.chosen(asked, f"{SAME} init precision compile shard on_nan data_workers tensorboard watch")
+    how |= {"data_memory": memory, "trackers": tracker or (), "on_start": _describe if verbose else None}
+    finish(lambda: fit(recipe, data, out, options=given, progress=not quiet, **how), json)
+
+
+@opt.composing
+def save(
+    source: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="A recipe, a recipe's file, a run's folder, weights.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write, ….toml; without it, stdout.")] = None,
+    given: opt.Given = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: opt.Json = False,
+) -> None:
+    """Write a recipe as a file, every option by value with its meaning; 'genzoo train FILE' trains it.
+
+    Example: genzoo recipe save wgan-gp --set objective.gp_weight=5 --out mine.toml
+    """
+    from genzoo.registry.recipes.save import recipe_text, save_recipe
+
+    if out is None:
+        text = recipe_text(source, options=given)
+        emit_json({"text": text}) if json else say(text, end="")
+        return
+    file = save_recipe(source, out, options=given, overwrite=force)
+    emit_json({"file": str(file)}) if json else say(file)
+    if not json:
+        hint(f"train it: genzoo train {file} --data DATA --out FOLDER")
+
+
+def prior_fit(
+    weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="A trained model: a run's folder, weights.")],
+    prior: opt.Prior = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for the model of both stages.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data, if not the data set that the model was trained on.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Observations per turn.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the first stage's, to hold out the same data.")] = None,
+    set_: opt.Set = None,
+    devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
+) -> None:
+    """Train a prior on the codes of a trained model, which stays as it is.
+
+    Example: genzoo prior fit runs/vq-vae --prior transformer --out runs/vq-vae-transformer
+    """
+    if prior is None:
+        raise UsageError("name the prior with --prior: 'genzoo list prior' shows them")
+    if out is None:
+        raise UsageError("name a folder to write to with --out")
+    asked = locals()
+    in_processes(devices, advice="go on with the same command and --resume")
+    from genzoo.registry.verbs.prior import fit_prior
+
+    how = opt.chosen(asked, f"{SAME} data") | {"options": assignments(set_), "progress": not quiet}
+    finish(lambda: fit_prior(weights, prior, out, **how), json)
 
 
 def finish(train: Callable[[], Any], json: bool) -> None:
@@ -219,3 +211,6 @@ def _describe(trainer: Any, config: Any) -> None:
         each = trainer.options.batch_size // trainer.runtime.size
         how = "generator split over them" if trainer.sharded else "every network on each of them"
         hint(f"processes: {trainer.runtime.size}, {each} observations of every batch each; {how}")
+
+
+COMMANDS = {"train": train, "recipe": {"save": save}, "prior": {"fit": prior_fit}}

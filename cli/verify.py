@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.registry.console.options import Device, Json, Quiet, shown
+from genzoo.registry.console import options as opt
 from genzoo.registry.console.output import emit_json, hint, say, table
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ Source = Annotated[
 WORDS = {"good": "ok", "bad": "FAILED", "unknown": "-"}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("verify")(verify)
-    app.command("reproduce")(reproduce)
-
-
 def verify(
     weights: Annotated[
         list[str] | None, typer.Argument(metavar="WEIGHTS", help="Names ('genzoo list weights'), hf:org/name, folders.")
@@ -38,18 +32,16 @@ def verify(
     metrics: Annotated[bool, typer.Option("--metrics", help="Measure what the card states, and compare.")] = False,
     data: Annotated[bool, typer.Option("--data", help="See that the training data here is the same.")] = False,
     source: Source = None,
-    endpoint: Annotated[
-        str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")
-    ] = None,
-    device: Device = "cpu",
-    quiet: Quiet = False,
-    json: Json = False,
+    endpoint: opt.Endpoint = None,
+    device: opt.Device = "cpu",
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
 ) -> None:
     """Check weights: hashes, config, tensors, and that they still make what they made; exit 1 if anything is wrong.
 
     Example: genzoo verify wgan-gp/fashion-mnist --metrics
     """
-    names = list(weights or [])
+    names = weights or []
     if bool(names) == all_:
         raise UsageError("say which weights to verify, or --all")
     if all_:
@@ -61,31 +53,31 @@ def verify(
             raise UsageError("there are no weights with a name in the zoo here")
     from genzoo.registry.weights.verify import verify as check
 
-    results = list[tuple[str, Any]]()
+    how = opt.chosen(locals(), "metrics data source endpoint device")
+    told, sentences, bad = list[dict[str, Any]](), list[str](), list[str]()
     for number, name in enumerate(names):
         if not json and len(names) > 1:
-            say(f"{'' if number == 0 else chr(10)}{name}", flush=True)
+            say("\n" if number else "", name, flush=True)
         try:
-            done = check(name, metrics=metrics, data=data, source=source, endpoint=endpoint, device=device,
-                         progress=shown(quiet), on_check=None if json else _tell)  # fmt: skip
-        except UsageError:
-            raise
+            done = check(name, **how, progress=opt.shown(quiet), on_check=None if json else _tell)
+            told.append(done.to_dict())
+            sentences.append(_sentence(name, done))
+            bad += [] if done.ok else [name]
         except GenzooError as e:
-            if len(names) == 1:
+            if len(names) == 1 or isinstance(e, UsageError):
                 raise
-            results.append((name, e))
+            told.append({"weights": name, "ok": False, "error": str(e)})
+            bad.append(name)
             if not json:
                 say(f"{'weights':17}{WORDS['bad']:8}{e}", flush=True)
-            continue
-        results.append((name, done))
     if json:
-        told = [r.to_dict() if not isinstance(r, GenzooError) else {"weights": n, "ok": False, "error": str(r)}
-                for n, r in results]  # fmt: skip
         emit_json(told[0] if len(told) == 1 else told)
-    bad = [n for n, r in results if isinstance(r, GenzooError) or not r.ok]
-    if not json:
-        for line in _summary(results):
-            hint(line)
+    elif len(names) == 1:
+        hint(sentences[0])
+    elif bad:
+        hint(f"genzoo: {len(bad)} of {len(names)} are not what they should be: {', '.join(bad)}")
+    else:
+        hint(f"genzoo: all {len(names)} are what they should be")
     if bad:
         raise typer.Exit(1)
 
@@ -95,19 +87,12 @@ def _tell(check: Check) -> None:
     say(f"{check.name:17}{WORDS[check.verdict]:8}{check.detail}", flush=True)
 
 
-def _summary(results: list[tuple[str, Verification | GenzooError]]) -> list[str]:
-    bad = [n for n, r in results if isinstance(r, GenzooError) or not r.ok]
-    if len(results) > 1:
-        return [f"genzoo: {len(bad)} of {len(results)} are not what they should be: {', '.join(bad)}" if bad else
-                f"genzoo: all {len(results)} are what they should be"]  # fmt: skip
-    ((name, one),) = results
-    assert not isinstance(one, GenzooError)
-    failed = sum(c.verdict == "bad" for c in one.checks)
-    unknown = sum(c.verdict == "unknown" for c in one.checks)
+def _sentence(name: str, done: Verification) -> str:
+    failed, unknown = (sum(c.verdict == verdict for c in done.checks) for verdict in ("bad", "unknown"))
     if failed:
-        return [f"genzoo: {name} is not what it should be: {failed} of {len(one.checks)} checks failed"]
+        return f"genzoo: {name} is not what it should be: {failed} of {len(done.checks)} checks failed"
     rest = f", {unknown} that say nothing" if unknown else ""
-    return [f"genzoo: {name} is what it should be: {len(one.checks) - unknown} checks passed{rest}"]
+    return f"genzoo: {name} is what it should be: {len(done.checks) - unknown} checks passed{rest}"
 
 
 def reproduce(
@@ -122,8 +107,8 @@ def reproduce(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default as recorded.")] = None,
     device: Annotated[str, typer.Option(help="auto (as recorded), cpu, cuda or mps.")] = "auto",
     no_metrics: Annotated[bool, typer.Option("--no-metrics", help="Do not measure the card's metrics.")] = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
 ) -> None:
     """Train weights again as their record says, and compare with their card; exit 1 if they do not agree.
 
@@ -131,11 +116,9 @@ def reproduce(
     """
     from genzoo.registry.weights.reproduce import reproduce
 
+    how = opt.chosen(locals(), "steps resume source init threads device") | {"metrics": not no_metrics}
     try:
-        done = reproduce(
-            weights, out, steps=steps, resume=resume, source=source, init=init, threads=threads, device=device,
-            metrics=not no_metrics, progress=shown(quiet), on_plan=None if json else _plan,
-        )  # fmt: skip
+        done = reproduce(weights, out, progress=opt.shown(quiet), on_plan=None if json else _plan, **how)
     except KeyboardInterrupt as e:
         if hasattr(e, "run"):
             hint(f"genzoo: stopped at step {e.run.steps}; go on with the same command and --resume")
@@ -153,10 +136,9 @@ def reproduce(
 
 
 def _plan(plan: Rerun) -> None:
-    record = plan.record
-    data = record.data.name or "unnamed data"
-    hint(f"{plan.config.recipe} on {data}, seed {record.seed}, {record.steps:,} steps; recorded: "
-         f"{record.seconds or 0:,.0f} s on {record.hardware.get('name', 'unknown')}")  # fmt: skip
+    record, data = plan.record, plan.record.data.name or "unnamed data"
+    took = f"{record.seconds or 0:,.0f} s on {record.hardware.get('name', 'unknown')}"
+    hint(f"{plan.config.recipe} on {data}, seed {record.seed}, {record.steps:,} steps; recorded: {took}")
     if plan.differences:
         hint(f"not as it was: {'; '.join(plan.differences)}: the same bytes are not to be expected")
 
@@ -164,9 +146,8 @@ def _plan(plan: Rerun) -> None:
 def _reproduced(done: Reproduction) -> None:
     rows = []
     if done.same_bytes is not None:
-        text = (
-            "the same file, byte for byte" if done.same_bytes else f"another file; samples: {done.samples or 'unknown'}"
-        )
+        other = f"another file; samples: {done.samples or 'unknown'}"
+        text = "the same file, byte for byte" if done.same_bytes else other
         rows.append(["weights", WORDS["good" if done.same_bytes else "unknown"], text])
     if done.curve is not None:
         same = "the same numbers" if done.curve == 0 else f"at most {done.curve:.2%} apart"
@@ -176,3 +157,6 @@ def _reproduced(done: Reproduction) -> None:
         rows.append([m.metric, WORDS[verdict], m.why])
     table(rows)
     say(done.folder)
+
+
+COMMANDS = {"verify": verify, "reproduce": reproduce}

@@ -25,11 +25,6 @@ def assignments(pairs: list[str] | None) -> dict[str, Any]:
     return given
 
 
-def listed(words: list[str] | None) -> list[str] | None:
-    """What an option that may be repeated says; None where it was not given, empty where it says ``none``."""
-    return ([] if words == ["none"] else words) if words else None
-
-
 def checked(split: str, metrics: str | None, pairs: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Refuse a split or metrics that there are not, and tell the options of metrics from those of the data set."""
     if split not in ("train", "test"):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import typer
+
+from genzoo.registry.console.arguments import assignments
 
 BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
 Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
@@ -34,24 +39,52 @@ Weights = Annotated[
     str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
 ]
 
-# Parts in place of the recipe's: options of every command that composes.
-Objective = Annotated[str | None, typer.Option(help="Objective, in place of the recipe's.")]
-Generator = Annotated[str | None, typer.Option(help="Generator (decoder) architecture.")]
-Encoder = Annotated[str | None, typer.Option(help="Encoder architecture.")]
-Critic = Annotated[str | None, typer.Option(help="Critic architecture.")]
-Likelihood = Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")]
-Posterior = Annotated[str | None, typer.Option(help="Posterior, in place of the recipe's.")]
 Prior = Annotated[str | None, typer.Option(help="Prior, in place of the recipe's.")]
-Regularizer = Annotated[
-    list[str] | None, typer.Option(metavar="NAME[=NUMBER]", help="In place of the recipe's; repeatable; or none.")
-]
-Augmentation = Annotated[
-    list[str] | None,
-    typer.Option("--augmentation", "--augment", metavar="NAME[=NUMBER]", help="Likewise, of what critics see."),
-]
-Conditional = Annotated[bool | None, typer.Option(help="Condition on the class label.")]
+Given = Any  # of `composing`
+
+# Parts in place of the recipe's.
+PARTS = {
+    "objective": Annotated[str | None, typer.Option(help="Objective, in place of the recipe's.")],
+    "generator": Annotated[str | None, typer.Option(help="Generator (decoder) architecture.")],
+    "encoder": Annotated[str | None, typer.Option(help="Encoder architecture.")],
+    "critic": Annotated[str | None, typer.Option(help="Critic architecture.")],
+    "likelihood": Annotated[str | None, typer.Option(help="Likelihood; default goes by the data.")],
+    "posterior": Annotated[str | None, typer.Option(help="Posterior, in place of the recipe's.")],
+    "prior": Prior,
+    "regularizer": Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=NUMBER]", help="In place of the recipe's; repeatable; or none.")
+    ],
+    "augmentation": Annotated[
+        list[str] | None,
+        typer.Option("--augmentation", "--augment", metavar="NAME[=NUMBER]", help="Likewise, of what critics see."),
+    ],
+    "conditional": Annotated[bool | None, typer.Option(help="Condition on the class label.")],
+}
+
+
+def composing(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take ``--set`` and an option for every part; its argument ``given`` gets what was said, by name."""
+    signature = inspect.signature(command, eval_str=True)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    more = [inspect.Parameter(n, kind, default=None, annotation=a) for n, a in {"set_": Set, **PARTS}.items()]
+    parameters = [q for p in signature.parameters.values() for q in (more if p.name == "given" else [p])]
+
+    @functools.wraps(command)
+    def call(**asked: Any) -> None:
+        given = assignments(asked.pop("set_"))
+        parts = {name: asked.pop(name) for name in PARTS}
+        given |= {k: [] if v == ["none"] else v for k, v in parts.items() if v is not None}
+        command(**asked, given=given)
+
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return call
 
 
 def shown(quiet: bool) -> bool:
     """Whether progress is shown: not into a file or a pipe."""
     return not quiet and sys.stderr.isatty()
+
+
+def chosen(asked: Mapping[str, Any], names: str) -> dict[str, Any]:
+    """Of a command's arguments those that a public call takes under the same names."""
+    return {name: asked[name] for name in names.split()}

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from genzoo.cli.extra import OWN
-from genzoo.cli.main import app, program
+from genzoo.cli.main import OWN, app, program
 from genzoo.registry import Registry
 from genzoo.registry.kinds import COMMANDS
 
