@@ -10,8 +10,7 @@ from genzoo.core.data import Data, DataSource, KnownModes, Split
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.datasets.digits import Digits
-from genzoo.plugins.datasets.fashion_mini import FashionMini
+from genzoo.plugins.datasets.bundled import Digits, FashionMini
 from genzoo.plugins.datasets.fashion_mnist import FashionMNIST
 from genzoo.registry import declare
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genzoo.plugins.datasets.digits import CLASSES
+from genzoo.plugins.datasets.bundled import Digits
 from genzoo.plugins.extractors.grey_classifier import GreyClassifier
 from genzoo.registry import declare
 
@@ -27,7 +27,7 @@ class DigitClassifier(GreyClassifier):
     """
 
     name = "digit-classifier"
-    class_names = CLASSES
+    class_names = Digits.classes
     file = Path(__file__).with_suffix(".safetensors")
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import coerce_all, options_of
-from genzoo.plugins.datasets import fashion_mini, fashion_mnist
+from genzoo.plugins.datasets import fashion_mnist
 from genzoo.plugins.datasets.arrays import ArrayFile
-from genzoo.plugins.datasets.fashion_mini import FashionMini
+from genzoo.plugins.datasets.bundled import FashionMini
 from genzoo.plugins.datasets.fashion_mnist import FashionMNIST, read_idx
 from genzoo.plugins.datasets.folder import Folder, parse_size
 from genzoo.plugins.datasets.toys import Grid25, Ring8
@@ -185,14 +185,14 @@ def test_fashion_mini_is_balanced_and_disjoint():
     everything = torch.cat([train.x, test.x]).flatten(1)
     assert len(everything.unique(dim=0)) >= 6990  # Fashion-MNIST itself has a few duplicates
     assert 60 < train.x.float().mean() < 85  # 72.9 in the whole set
-    assert fashion_mini.FILE.stat().st_size < 4_000_000
+    assert FashionMini.file.stat().st_size < 4_000_000
 
 
 @pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="needs the whole of Fashion-MNIST")
 def test_fashion_mini_is_rebuilt_from_the_whole_set(tmp_path, monkeypatch):
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
-    fashion_mini.build(tmp_path / "mini.npz")
-    with np.load(tmp_path / "mini.npz") as new, np.load(fashion_mini.FILE) as old:
+    FashionMini.build(tmp_path, tmp_path)
+    with np.load(tmp_path / "fashion_mini.npz") as new, np.load(FashionMini.file) as old:
         assert sorted(new.files) == sorted(old.files)
         assert all(np.array_equal(new[k], old[k]) for k in new.files)
 

@@ -10,7 +10,7 @@ import torch
 
 import genzoo
 from genzoo.core.errors import GenzooError
-from genzoo.plugins.datasets import digits
+from genzoo.plugins.datasets.bundled import Digits
 from genzoo.plugins.extractors.digit_classifier import DigitClassifier
 from genzoo.plugins.metrics.labels import stacked
 from genzoo.plugins.metrics.stacked_modes import distinct, modes_of
@@ -39,8 +39,8 @@ def test_the_file_is_made_of_the_package(tmp_path):
     for d, x in pictures.items():
         cut = np.floor(x / 255 * 1000) / 1000  # as the package has them
         (folder / f"{d}.json").write_text(json.dumps({"data": cut.ravel().tolist()}))
-    digits.build(tmp_path, tmp_path / "made.npz")
-    with np.load(tmp_path / "made.npz", allow_pickle=False) as made:
+    Digits.build(tmp_path, tmp_path)
+    with np.load(tmp_path / "digits.npz", allow_pickle=False) as made:
         x = np.concatenate([made["train_images"], made["test_images"]]).reshape(-1, 784)
         y = np.concatenate([made["train_labels"], made["test_labels"]])
         assert np.bincount(made["test_labels"]).tolist() == [100] * 10
@@ -49,7 +49,7 @@ def test_the_file_is_made_of_the_package(tmp_path):
 
 
 def test_a_damaged_file_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(digits, "FILE", tmp_path / "digits.npz")
+    monkeypatch.setattr(Digits, "file", tmp_path / "digits.npz")
     (tmp_path / "digits.npz").write_bytes(b"PK")
     with pytest.raises(GenzooError, match=r"digits\.npz, which comes with genzoo, is damaged"):
         genzoo.load_data("digits")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import genzoo
-from genzoo.plugins.datasets import emoji
+from genzoo.plugins.datasets.bundled import Emoji
 
 SPLITS = {"train": 1716, "test": 190}
 
@@ -22,24 +22,24 @@ def test_splits_are_disjoint_and_stratified() -> None:
     assert test.y is not None
     for label in range(9):
         share = (test.y == label).sum() / ((test.y == label).sum() + (train.y == label).sum())
-        assert 0.08 < share < 0.12, emoji.CLASSES[label]
+        assert 0.08 < share < 0.12, Emoji.classes[label]
 
 
 def test_pictures_are_what_their_codes_say() -> None:
     """The red, green and blue hearts are red, green and blue, on white."""
-    index = json.loads(emoji.INDEX.read_text())
+    index = json.loads(Emoji.index.read_text())
     assert len(set(index["codes"])) == len(index["codes"]) == sum(SPLITS.values())
     splits = {split: genzoo.load_data("emoji", split=split).x for split in ("train", "test")}  # type: ignore[arg-type]
     for code, channel in {"2764-FE0F": 0, "1F49A": 1, "1F499": 2}.items():
         i = index["codes"].index(code)
-        split = "test" if i % emoji.EVERY == emoji.EVERY - 1 else "train"
-        at = i // emoji.EVERY if split == "test" else i - i // emoji.EVERY
+        split = "test" if i % 10 == 9 else "train"
+        at = i // 10 if split == "test" else i - i // 10
         heart = splits[split][at].float()
         assert heart[:, 16, 16].argmax() == channel
         assert (heart[:, 0, 0] == 255).all()
 
 
 def test_damaged_atlas_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(emoji, "ATLAS", emoji.INDEX)
+    monkeypatch.setattr(Emoji, "file", Emoji.index)
     with pytest.raises(genzoo.GenzooError, match=r"damaged.*install genzoo again"):
         genzoo.load_data("emoji")
