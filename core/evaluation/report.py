@@ -171,11 +171,14 @@ class Report:
         for result in self.results:
             if result.metric == metric:
                 return result
-        for missing in self.absent:
-            if missing.metric == metric:
-                raise UsageError(f"{self.subject} has no {metric}: {missing.reason}")
+        if any(a.metric == metric for a in self.absent):
+            raise UsageError(f"{self.subject} has no {metric}: {self.why_not(metric)}")
         names = [r.metric for r in self.results]
         raise UsageError(f"{metric!r} was not measured of {self.subject}{did_you_mean(metric, names)}")
+
+    def why_not(self, metric: str) -> str:
+        """Why a metric could not be measured, "" if that is not known."""
+        return next((a.reason for a in self.absent if a.metric == metric), "")
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """A table for people: title with arrow, number, interval, unit, and what it rests on."""

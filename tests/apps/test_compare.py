@@ -21,11 +21,9 @@ from PIL import Image
 import genzoo
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
 from genzoo.core.record import TrainingRecord
-from genzoo.plugins.apps.compare.candidates import Candidate
 from genzoo.plugins.apps.compare.compare import Compared, comparison_path
-from genzoo.plugins.apps.compare.comparison import Comparison, differing, distinct, protocol_words
-from genzoo.plugins.apps.compare.html import LOSSLESS, picture
-from genzoo.plugins.apps.compare.page import page
+from genzoo.plugins.apps.compare.comparison import Candidate, Comparison, differing, distinct, protocol_words
+from genzoo.plugins.apps.compare.page import LOSSLESS, page, picture
 from genzoo.registry.verbs.evaluate import save_report
 from genzoo.registry.weights.history import History, history_of
 

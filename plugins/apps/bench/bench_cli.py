@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,9 +73,9 @@ def zoo(
     json: Json = False,
 ) -> None:
     """Train recipes under one budget, judge all by one protocol, and rank them."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
+    from genzoo.plugins.apps.bench import leaderboard
 
-    board = bench.zoo(
+    board = leaderboard.zoo(
         data, budget=budget, recipes=several(recipes) or None, metrics=several(metrics) or None, n=n, seed=seed,
         steps=steps, options=assignments(set_), threads=threads, device=device, extractor=extractor, out=out,
         progress=shown(quiet),
@@ -82,7 +83,7 @@ def zoo(
     if json:
         emit_json(board.to_dict())
         return
-    lines = bench.board_table(board, brief=True)
+    lines = leaderboard.board_table(board, brief=True)
     table(lines.rows, lines.header)
     if any(cell.endswith("*") for row in lines.rows for cell in row):
         hint("* better than every other: its interval has no point in common with theirs")
@@ -91,9 +92,7 @@ def zoo(
             hint(f"{line.recipe} broke down: {line.why}")
     for name, why in board.left_out.items():
         hint(f"{name} is left out: {why}")
-    before = sum(line.was_there for line in board.lines)
-    hint(f"table, page and numbers in {out / 'leaderboard'}.md, .html and .json"
-         + (f"; {before} of {len(board.lines)} trainings were there before" if before else ""))  # fmt: skip
+    _kept(f"table, page and numbers in {out / 'leaderboard'}.md, .html and .json", board.lines, " trainings")
 
 
 @bench.command()
@@ -120,24 +119,18 @@ def modes(
     json: Json = False,
 ) -> None:
     """Train GANs on data with known modes, mixtures and stacked pictures, and count the modes they cover."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
+    from genzoo.plugins.apps.bench import coverage
 
-    chosen = bench.contenders(only or ())
-    results = bench.modes(
-        several(data) or bench.KNOWN, seeds=seeds, contenders=chosen, budget=budget, steps=steps, jobs=jobs,
-        threads=threads, out=out, progress=shown(quiet),
+    results = coverage.modes(
+        several(data) or coverage.KNOWN, seeds=seeds, contenders=coverage.contenders(only or ()), budget=budget,
+        steps=steps, jobs=jobs, threads=threads, out=out, progress=shown(quiet),
     )  # fmt: skip
-    found = bench.mode_table(results)
     if json:
-        names = dict.fromkeys(r.data for r in results)
-        lines = {d: {name: c.to_dict() for name, (_, c) in bench.reference_lines(d).items()} for d in names}
-        emit_json({"reference": lines, "results": [r.to_dict() for r in results]})
+        emit_json(coverage.modes_dict(results))
         return
+    found = coverage.mode_table(results)
     table(found.rows, found.header)
-    before = sum(r.was_there for r in results)
-    hint(
-        f"table, numbers and pictures in {out}" + (f"; {before} of {len(results)} were there before" if before else "")
-    )
+    _kept(f"table, numbers and pictures in {out}", results)
 
 
 @bench.command()
@@ -157,16 +150,16 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Spoil real pictures and say which metrics see it: blur, noise, dropped classes, duplicates, copies, labels."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
+    from genzoo.plugins.apps.bench import sensitivity as sensing
 
-    found = bench.sensitivity(
-        data, metrics=several(metrics) or None, damages=several(damages) or tuple(bench.DAMAGES), n=n, seeds=seeds,
+    found = sensing.sensitivity(
+        data, metrics=several(metrics) or None, damages=several(damages) or tuple(sensing.DAMAGES), n=n, seeds=seeds,
         extractor=extractor, out=out, progress=shown(quiet),
     )  # fmt: skip
     if json:
         emit_json(found.to_dict())
         return
-    lines = bench.sensitivity_table(found)
+    lines = sensing.sensitivity_table(found)
     table(lines.rows, lines.header)
     hint("✓ orders clean, slight, heavy; (✓) sees heavy damage only; – is blind to it; ✗ is fooled by it")
     for metric, why in found.absent.items():
@@ -188,16 +181,20 @@ def likelihood(
     json: Json = False,
 ) -> None:
     """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images."""
-    from genzoo.plugins.apps.bench import benchmarks as bench
+    from genzoo.plugins.apps.bench import nll
 
-    estimate = bench.likelihood(
+    found = nll.likelihood(
         seed=seed, epochs=epochs, images=images, samples=samples, threads=threads, out=out,
         options=assignments(set_), progress=shown(quiet),
     )  # fmt: skip
-    nll, error, ess = -estimate.mean, estimate.mean_standard_error, estimate.effective_samples.mean().item()
     if json:
-        emit_json({"nll": nll, "standard_error": error, "images": images, "importance_samples": samples,
-                   "effective_samples": ess, "bits_per_dimension": estimate.bits_per_dimension})  # fmt: skip
+        emit_json(found)
         return
-    say(f"NLL {nll:.2f} ± {error:.2f} nats over {images} test images "
-          f"(importance-weighted, {samples} samples each, {ess:.1f} effective)")  # fmt: skip
+    say(f"NLL {found['nll']:.2f} ± {found['standard_error']:.2f} nats over {images} test images "
+        f"(importance-weighted, {samples} samples each, {found['effective_samples']:.1f} effective)")  # fmt: skip
+
+
+def _kept(where: str, lines: Sequence[Any], what: str = "") -> None:
+    """Say where results are, and how many were there before."""
+    before = sum(line.was_there for line in lines)
+    hint(where + (f"; {before} of {len(lines)}{what} were there before" if before else ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,11 @@ from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation.report import Report, Result
-from genzoo.core.storage.files import write_bytes, write_json
-from genzoo.core.units import duration_text, parse_duration
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named, sentence
-from genzoo.plugins.apps.bench.cells import Cell, Cells
+from genzoo.core.units import parse_duration
+from genzoo.plugins.apps.bench.bench_report import Cell, Table, folder_for, keep, machine
 from genzoo.plugins.apps.bench.timed_training import Effort, train_for
-from genzoo.plugins.apps.compare.candidates import Candidate
 from genzoo.plugins.apps.compare.compare import Compared
-from genzoo.plugins.apps.compare.comparison import Comparison, Row
+from genzoo.plugins.apps.compare.comparison import Candidate, Comparison
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.recipes.compose import compose
@@ -44,9 +41,7 @@ class Line:
     """One recipe on the board.
 
     Attributes:
-        recipe: its name.
         seconds: of training.
-        steps: that were done.
         parameters: of what is kept, without critics.
         report: what it was judged to be, None if training broke down.
         why: why there is no report.
@@ -74,7 +69,6 @@ class Board:
     """A leaderboard.
 
     Attributes:
-        data: name of the data set.
         effort: what every recipe was given.
         lines: best first, by the first metric that has a direction.
         real: what real data score in place of samples: nobody can be expected to do better.
@@ -96,6 +90,92 @@ class Board:
             "data": self.data, "budget": asdict(self.effort), "best": best, "real": self.real.to_dict(),
             "lines": [line.to_dict() for line in self.lines], "left out": dict(self.left_out),
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """What is the same for every recipe: what it is trained on, for how long, and how it is judged."""
+
+    data: str
+    test: Data
+    effort: Effort
+    options: Mapping[str, Any]
+    metrics: Sequence[str]
+    how: Mapping[str, Any]  # further arguments of `evaluate`
+    folder: Path | None
+
+    def line(self, recipe: str, config: Config, bar: Any) -> Line:
+        """Train and judge one recipe, or read what an earlier call found."""
+        seed = self.how["seed"]
+        settings = {"data": self.data, "effort": asdict(self.effort), "seed": seed, "config": config.flat()}
+        cell = Cell(self.folder, recipe, settings)
+        found: Any = cell.get()
+        model: Any = cell.run
+        was_there = found is not None
+        if not was_there:
+            tell = self.effort.on(bar, recipe)
+            try:
+                run = train_for(
+                    recipe, self.data, self.effort, seed=seed, options=self.options, folder=cell.run, tell=tell
+                )
+            except UsageError:
+                raise
+            except GenzooError as e:  # one that breaks down costs its own line, not the table
+                found = {"why": str(e)}
+            else:
+                model, parameters = run.model, sum(p.numel() for p in run.model.parameters())
+                found = {"seconds": round(run.seconds, 1), "steps": run.steps, "parameters": parameters}
+            cell.put(found)
+        line = Line(recipe, **found, was_there=was_there)
+        if line.why:
+            return line
+        bar.set_description_str(f"{recipe}: measuring")
+        report = self.judge(replace(cell, name=f"{recipe} judged"), model, recipe)
+        return replace(line, report=report, folder=cell.run)
+
+    def real(self) -> Report:
+        """Judge as many real observations of the train split."""
+        train = load_data(self.data, split="train")
+        count = min(self.how["n"] or min(len(self.test), MOST), len(train))
+        own = replace(self, how={**self.how, "n": None})
+        return own.judge(Cell(self.folder, REAL, {"data": self.data}), subset(train, count), REAL)
+
+    def judge(self, of: Cell, subject: Any, name: str) -> Report:
+        """Measure a model, a run's folder or samples, or read what an earlier call measured."""
+        more = {"metrics": list(self.metrics), "how": dict(self.how), "test": self.test.fingerprint()}
+        cell = replace(of, settings={**of.settings, **more})
+        kept = cell.get()
+        if kept is not None:
+            return Report.from_dict(kept)
+        report = evaluate(subject, self.test, self.metrics, training=self.data, name=name, strict=False, **self.how)
+        cell.put(report.to_dict())
+        return report
+
+    def rank(self, line: Line) -> tuple[bool, float, str]:
+        """Best first; those without the metric that ranks last."""
+        for metric in self.metrics:
+            for result in line.report or ():
+                if result.metric == metric and result.direction != "none":
+                    return False, -result.value if result.direction == "higher" else result.value, line.recipe
+        return True, 0.0, line.recipe
+
+    def compared(self, lines: Sequence[Line]) -> Compared | None:
+        """What the page is made of: the reports side by side with the models."""
+        judged = [line for line in lines if line.report is not None]
+        if not judged:
+            return None
+        reports = [line.report for line in judged if line.report is not None]
+        found = Comparison.of(reports, [line.recipe for line in judged])
+        sides = tuple(
+            Candidate(line.recipe, str(f), load(f), history=history_of(f))
+            if (f := line.folder) is not None
+            else Candidate(line.recipe, line.recipe)
+            for line in judged
+        )
+        return Compared(
+            found.names, found.reports, found.rows, sides, self.test, partial(load_data, self.data),
+            self.how["seed"], self.how["extractor"],
+        )  # fmt: skip
 
 
 def zoo(
@@ -138,25 +218,27 @@ def zoo(
         GenzooError: if data cannot be read or results cannot be written.
     """
     effort = Effort(None if steps else parse_duration(budget), steps, threads, device)
-    chosen = METRICS if metrics is None else metrics
-    wanted = [e.name for e in choose(the_registry(), chosen)[0]]
+    wanted = [e.name for e in choose(the_registry(), METRICS if metrics is None else metrics)[0]]
     test = load_data(data, split="test")
     configs, left_out = _composed(test, recipes, options or {})
-    folder = folder_for(out)
-    cells = Cells(folder)
-    how: dict[str, Any] = {"n": n, "seed": seed, "device": device, "extractor": extractor, "strict": False}
+    where = None if extractor is None else os.fspath(extractor)
+    how = {"n": n, "seed": seed, "device": device, "extractor": where}
+    contest = _Contest(data, test, effort, options or {}, wanted, how, folder_for(out))
     lines = []
     with tqdm(total=len(configs), unit="recipe", disable=not progress) as bar:
         for recipe, config in configs.items():
             bar.set_description_str(recipe)
-            lines.append(_line(recipe, config, data, effort, seed, options or {}, wanted, how, cells, test, bar))
+            lines.append(contest.line(recipe, config, bar))
             bar.update()
         bar.set_description_str(REAL)
-        real = _real(data, test, wanted, how, cells)
-    lines.sort(key=lambda line: _rank(line, wanted))
-    board = Board(data, effort, tuple(lines), real, left_out, _compared(lines, data, test, seed, extractor))
-    if folder is not None:
-        write_board(folder, board, machine_named(device, threads))
+        real = contest.real()
+    lines.sort(key=contest.rank)
+    board = Board(data, effort, tuple(lines), real, left_out, contest.compared(lines))
+    if contest.folder is not None:
+        keep(contest.folder, "leaderboard", board.to_dict(), board_text(board), machine(device, threads))
+        if board.compared is not None:
+            title = f"{data}: {effort.text()} of training each"
+            board.compared.save(contest.folder / "leaderboard.html", title=title)
     return board
 
 
@@ -182,114 +264,22 @@ def _composed(
     return fit, left_out
 
 
-def _line(
-    recipe: str, config: Config, data: str, effort: Effort, seed: int, options: Mapping[str, Any],
-    wanted: Sequence[str], how: Mapping[str, Any], cells: Cells, test: Data, bar: Any,
-) -> Line:  # fmt: skip
-    """Train and judge one recipe, or read what an earlier call found."""
-    plain = config.to_dict()
-    for part in plain.values():  # what made it is no setting
-        if isinstance(part, dict):
-            part.pop("version", None)
-    settings = {"data": data, "effort": asdict(effort), "seed": seed, "config": plain}
-    cell = Cell(recipe, settings)
-    folder, found = cells.run(cell), cells.get(cell)
-    model: Any = folder
-    was_there = found is not None and (found["why"] != "" or folder is not None)
-    if not was_there:
-        tell = partial(_say, bar, recipe, effort)
-        try:
-            trained = train_for(recipe, data, effort, seed=seed, options=options, folder=folder, tell=tell)
-        except UsageError:
-            raise
-        except GenzooError as e:  # one that breaks down costs its own line, not the table
-            found = {"why": str(e), "seconds": 0.0, "steps": 0, "parameters": 0}
-        else:
-            model = trained.run.model
-            parameters = sum(p.numel() for p in model.parameters())
-            found = {"why": "", "seconds": round(trained.seconds, 1), "steps": trained.steps, "parameters": parameters}
-        cells.put(cell, found)
-    if found["why"]:
-        return Line(recipe, why=found["why"], was_there=was_there)
-    bar.set_description_str(f"{recipe}: measuring")
-    report = _judged(Cell(f"{recipe} judged", settings), model, recipe, data, test, wanted, how, cells)
-    numbers = {k: found[k] for k in ("seconds", "steps", "parameters")}
-    return Line(recipe, **numbers, report=report, folder=folder, was_there=was_there)
-
-
-def _judged(
-    of: Cell, subject: Any, name: str, data: str, test: Data, wanted: Sequence[str], how: Mapping[str, Any],
-    cells: Cells,
-) -> Report:  # fmt: skip
-    protocol = {**how, "extractor": None if how["extractor"] is None else os.fspath(how["extractor"])}
-    cell = Cell(of.name, {**of.settings, "metrics": list(wanted), "how": protocol, "test": test.fingerprint()})
-    kept = cells.get(cell)
-    if kept is not None:
-        return Report.from_dict(kept)
-    report = evaluate(subject, test, wanted, training=data, name=name, **how)
-    cells.put(cell, report.to_dict())
-    return report
-
-
-def _real(data: str, test: Data, wanted: Sequence[str], how: Mapping[str, Any], cells: Cells) -> Report:
-    """Judge as many real observations of the train split."""
-    train = load_data(data, split="train")
-    count = min(how["n"] or min(len(test), MOST), len(train))
-    return _judged(
-        Cell(REAL, {"data": data}), subset(train, count), REAL, data, test, wanted, {**how, "n": None}, cells
-    )
-
-
-def _say(bar: Any, what: str, effort: Effort, share: float) -> None:
-    whole = duration_text(effort.seconds) if effort.seconds is not None else f"{effort.steps:,} steps"
-    bar.set_description_str(f"{what}: {share:.0%} of {whole}")
-
-
-def _rank(line: Line, wanted: Sequence[str]) -> tuple[bool, float, str]:
-    """Best first; those without the metric that ranks last."""
-    for metric in wanted:
-        for result in line.report or ():
-            if result.metric == metric and result.direction != "none":
-                return False, -result.value if result.direction == "higher" else result.value, line.recipe
-    return True, 0.0, line.recipe
-
-
-def _compared(lines: Sequence[Line], data: str, test: Data, seed: int, extractor: Any) -> Compared | None:
-    """What the page is made of: the reports side by side with the models."""
-    judged = [line for line in lines if line.report is not None]
-    if not judged:
-        return None
-    names = [line.recipe for line in judged]
-    found = Comparison.of([line.report for line in judged if line.report is not None], names)
-    sides = tuple(
-        Candidate(line.recipe, line.recipe)
-        if line.folder is None
-        else Candidate(line.recipe, str(line.folder), model=load(line.folder), history=history_of(line.folder))
-        for line in judged
-    )
-    training = partial(load_data, data, split="train")
-    return Compared(found.names, found.reports, found.rows, sides, test, training, seed, extractor)
-
-
 def board_table(board: Board, *, brief: bool = False) -> Table:
     """A row a recipe, best first, below what real data score; the winner of a column is bold.
 
-    Args:
-        board: what `zoo` gave.
-        brief: for a terminal: without intervals, and with a star in place of bold.
+    With ``brief``, for a terminal, without intervals, and with a star in place of bold.
     """
 
-    def said(result: Result | None, best: bool) -> str:
+    def said(result: Result | None, best: bool = False) -> str:
         if result is None:
             return "–"
         if brief:
             return f"{result.value:.4g}{' *' * best}"
         return f"**{result.text()}**" if best else result.text()
 
-    rows: Sequence[Row] = () if board.compared is None else board.compared.rows
-    header = ("", "recipe", *(row.title for row in rows), "steps", "parameters")
-    real = {r.metric: said(r, False) for r in board.real}
-    table = [("", REAL, *(real.get(row.metric, "–") for row in rows), "", "")]
+    rows = () if board.compared is None else board.compared.rows
+    real = {r.metric: r for r in board.real}
+    table = [("", REAL, *(said(real.get(row.metric)) for row in rows), "", "")]
     place = 0
     for line in board.lines:
         if line.report is None:
@@ -298,27 +288,14 @@ def board_table(board: Board, *, brief: bool = False) -> Table:
         cells = [said(row.results[place], row.best == place) for row in rows]
         place += 1
         table.append((str(place), line.recipe, *cells, f"{line.steps:,}", f"{line.parameters:,}"))
-    return Table(header, table)
-
-
-def write_board(folder: Path, board: Board, about: Mapping[str, Any]) -> None:
-    """Write ``leaderboard.md``, ``leaderboard.html`` and ``leaderboard.json``."""
-    write_json(folder / "leaderboard.json", {"machine": about, **board.to_dict()})
-    write_bytes(folder / "leaderboard.md", f"{board_text(board)}\n{sentence(about)}.\n".encode())
-    if board.compared is not None:
-        board.compared.save(folder / "leaderboard.html", title=f"{board.data}: {_given(board)} of training each")
-
-
-def _given(board: Board) -> str:
-    effort = board.effort
-    return duration_text(effort.seconds) if effort.seconds is not None else f"{effort.steps:,} steps"
+    return Table(("", "recipe", *(row.title for row in rows), "steps", "parameters"), table)
 
 
 def board_text(board: Board) -> str:
     """The table in Markdown, with how to read it and what is missing."""
     record = board.real.record
     parts = [
-        f"Trained on `{board.data}` for {_given(board)} each, judged by {record['fake']:,} samples against "
+        f"Trained on `{board.data}` for {board.effort.text()} each, judged by {record['fake']:,} samples against "
         f"{record['real']:,} observations of its test split; seed {record['seed']}"
         + (f", features of `{record['extractor']}`." if record.get("extractor") else "."),
         "Bold: better than every other recipe, its interval of 95 % having no point in common with theirs.",

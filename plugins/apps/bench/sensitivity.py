@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.modality import every, of
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.modality import Spoil, every, of
 from genzoo.core.noise import generator
-from genzoo.core.storage.files import write_bytes, write_json
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine_named, sentence
-from genzoo.plugins.apps.bench.cells import Cell, Cells
-from genzoo.plugins.apps.bench.damages import DAMAGES, Damaged, Degree, clean
+from genzoo.plugins.apps.bench.bench_report import Cell, Table, folder_for, keep, machine
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.evaluate import evaluate
 from genzoo.registry.verbs.load import load_data
 
+Degree = Literal["slight", "heavy"]
 Verdict = Literal["sees", "sees heavy", "blind", "fooled"]
+Damaged = tuple[Tensor, Tensor]  # rows as stored ``(N, …)`` and labels ``(N,)``
+Spoiling = Callable[[Data, Data, int, Degree, torch.Generator], Damaged]
+SIGNS: Mapping[Verdict, str] = {"sees": "✓", "sees heavy": "(✓)", "blind": "–", "fooled": "✗"}
 
 # What is claimed, for anybody's tests: on these the metric orders clean, slight, heavy, with every seed.
 _FEATURES = ("blur", "noise", "dropped", "repeated")
@@ -52,15 +54,74 @@ METRICS = tuple(CLAIMS)  # what is judged where nobody says otherwise: all that 
 
 
 @dataclass(frozen=True)
+class Damage:
+    """A way to spoil real pictures: the two degrees in words, and what makes them.
+
+    ``apply`` takes the pictures to spoil, the training data, how many, the degree and what draws.
+    """
+
+    title: str
+    what: str
+    apply: Spoiling
+
+
+def _pictures(pool: Data, index: Tensor) -> Damaged:
+    assert pool.y is not None
+    return pool.x[index], pool.y[index]
+
+
+def _clean(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
+    return _pictures(pool, torch.randperm(len(pool), generator=random)[:n])
+
+
+def _dropped(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
+    assert pool.y is not None
+    classes = pool.spec.classes
+    gone = max(classes // 5, 1) if degree == "slight" else max(6 * classes // 10, 2)
+    kept = torch.randperm(classes, generator=random)[gone:]
+    members = torch.isin(pool.y, kept).nonzero().flatten()
+    return _pictures(pool, members[torch.randperm(len(members), generator=random)[:n]])
+
+
+def _repeated(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
+    times = 4 if degree == "slight" else 25
+    few = torch.randperm(len(pool), generator=random)[: math.ceil(n / times)]
+    return _pictures(pool, few.repeat(times)[:n])
+
+
+def _copied(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
+    (x, y), share = _clean(pool, training, n, degree, random), 0.2 if degree == "slight" else 0.8
+    stolen, labels = _clean(training, training, round(share * n), degree, random)
+    return torch.cat([stolen, x[len(stolen) :]]), torch.cat([labels, y[len(stolen) :]])
+
+
+def _mislabelled(pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
+    x, y = _clean(pool, training, n, degree, random)
+    wrong = round((0.2 if degree == "slight" else 0.8) * n)
+    shift = torch.randint(1, pool.spec.classes, (wrong,), generator=random)
+    return x, torch.cat([(y[:wrong] + shift) % pool.spec.classes, y[wrong:]])
+
+
+def _spoilt(spoil: Spoil, pool: Data, training: Data, n: int, degree: Degree, random: torch.Generator) -> Damaged:
+    x, y = _clean(pool, training, n, degree, random)
+    return spoil(x, degree, random), y
+
+
+DAMAGES: Mapping[str, Damage] = {  # the modalities' own, and those of any data with labels
+    **{name: Damage(d.title, d.what, partial(_spoilt, d.spoil)) for m in every() for name, d in m.damages().items()},
+    "dropped": Damage("dropped classes", "2 and 6 of 10 classes missing", _dropped),
+    "repeated": Damage("duplicates", "every picture 4 and 25 times", _repeated),
+    "copies": Damage("training copies", "20 % and 80 % of the pictures out of the training data", _copied),
+    "labels": Damage("wrong labels", "20 % and 80 % of the labels that were asked for are others", _mislabelled),
+}
+
+
+@dataclass(frozen=True)
 class Sensed:
     """One metric under one damage.
 
     Attributes:
-        metric: its name.
-        damage: key of `DAMAGES`.
-        clean: its value on real pictures, by seed.
-        slight: of the same number, slightly damaged.
-        heavy: heavily.
+        clean: its value on real pictures, by seed; ``slight`` and ``heavy`` likewise, of damaged ones.
         worse: 1 if a higher value is worse, −1 if a lower one is, 0 if any that is not the data's own is.
     """
 
@@ -89,20 +150,14 @@ class Sensed:
     def text(self) -> str:
         """The verdict with the means."""
         means = [sum(part) / len(part) for part in (self.clean, self.slight, self.heavy)]
-        sign = {"sees": "✓", "sees heavy": "(✓)", "blind": "–", "fooled": "✗"}[self.verdict]
-        return f"{sign} {' → '.join(f'{m:.3g}' for m in means)}"
+        return f"{SIGNS[self.verdict]} {' → '.join(f'{m:.3g}' for m in means)}"
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What was found.
+    """What was found: every metric under every damage, of ``n`` pictures in each set and ``seeds`` draws of each.
 
-    Attributes:
-        data: name of the data set.
-        n: pictures in each set.
-        seeds: draws of each.
-        lines: every metric under every damage.
-        absent: metrics that could not be measured, with the reason.
+    ``absent`` holds metrics that could not be measured, with the reason.
     """
 
     data: str
@@ -164,8 +219,8 @@ def sensitivity(
             raise UsageError(
                 f"there is no damage {name!r}{did_you_mean(name, DAMAGES)}: there are {', '.join(DAMAGES)}"
             )
-    chosen = metrics if metrics is not None else METRICS
-    entries = choose(the_registry(), chosen)[0]
+    entries = choose(the_registry(), METRICS if metrics is None else metrics)[0]
+    names = [e.name for e in entries]
     whole, test = load_data(data, split="train"), load_data(data, split="test")
     others = {n for m in every() if m is not of(whole.spec) for n in m.damages()} - set(of(whole.spec).damages())
     if whole.y is None or set(damages) & others:
@@ -174,48 +229,48 @@ def sensitivity(
     pool, training = whole.take(order[: len(whole) // 2]), whole.take(order[len(whole) // 2 :])
     if not 2 <= n <= len(pool) // 4:
         raise UsageError(f"n is from 2 to {len(pool) // 4}, a quarter of the pictures that are spoilt, not {n}")
-    folder, cells = folder_for(out), Cells(folder_for(out))
-    values: dict[tuple[str, Degree | None, int], dict[str, float]] = {}
+    folder, fingerprint = folder_for(out), whole.fingerprint()
+    where = None if extractor is None else os.fspath(extractor)
+    with_resamples = [e.name for e in entries if any(o.name == "resamples" for o in the_registry().options(e))]
+    options = {f"{name}.resamples": 0 for name in with_resamples}
+    values: dict[tuple[str, str, int], dict[str, float]] = {}
     absent: dict[str, str] = {}
-    sets = [("clean", None, s) for s in range(seeds)]
-    sets += [(d, g, s) for d in damages for g in ("slight", "heavy") for s in range(seeds)]  # type: ignore[misc]
+    damaged: list[tuple[str, Degree]] = [(d, degree) for d in damages for degree in ("slight", "heavy")]
+    sets: list[tuple[str, Degree | None, int]] = [("clean", None, seed) for seed in range(seeds)]
+    sets += [(name, degree, seed) for name, degree in damaged for seed in range(seeds)]
     with tqdm(sets, unit="set", disable=not progress) as bar:
         for name, degree, seed in bar:
-            bar.set_description(f"{degree or ''} {name}".strip())
+            title = f"{degree or ''} {name}".strip()
+            bar.set_description(title)
             settings = {
-                "data": whole.fingerprint(), "metrics": [e.name for e in entries], "damage": name, "degree": degree,
-                "seed": seed, "n": n, "extractor": None if extractor is None else os.fspath(extractor),
-                "what": DAMAGES[name].what if name in DAMAGES else "",
+                "data": fingerprint, "metrics": names, "damage": name, "degree": degree, "seed": seed, "n": n,
+                "extractor": where, "what": DAMAGES[name].what if degree else "",
             }  # fmt: skip
-            cell = Cell(f"{degree or ''} {name} {seed}", settings)
-            found = cells.get(cell)
+            cell = Cell(folder, f"{title} {seed}", settings)
+            found = cell.get()
             if found is None:
-                random = generator(seed, 0x5E)
-                apply = DAMAGES[name].apply if name in DAMAGES else clean
-                x, y = apply(pool, training, n, degree or "slight", random)
-                found = _judged((x, y), test, training, entries, extractor, n)
-                cells.put(cell, found)
-            values[name, degree, seed] = {k: float(v) for k, v in found["values"].items()}
+                apply: Spoiling = DAMAGES[name].apply if degree else _clean
+                samples = apply(pool, training, n, degree or "slight", generator(seed, 0x5E))
+                report = evaluate(samples, test, names, n=n, training=training, extractor=extractor, options=options,
+                                  device="cpu", strict=False)  # fmt: skip
+                numbers = {r.metric: _plain(r.value) for r in report if not math.isnan(r.value)}
+                found = {"values": numbers, "absent": {a.metric: a.reason for a in report.absent}}
+                cell.put(found)
+            values[name, degree or "", seed] = {k: float(v) for k, v in found["values"].items()}
             absent |= found["absent"]
-    result = Sensitivity(data, n, seeds, tuple(_lines(values, entries, damages, seeds)), absent)
-    if folder is not None:
-        write_sensitivity(folder, result, machine_named("cpu"))
+    lines = []
+    for entry in entries:
+        worse = {"lower": 1, "higher": -1}.get(entry.data["direction"], 0)
+        for damage in damages:
+            keys = (("clean", ""), (damage, "slight"), (damage, "heavy"))
+            try:
+                clean, slight, heavy = (tuple(values[d, g, seed][entry.name] for seed in range(seeds)) for d, g in keys)
+            except KeyError:  # absent
+                continue
+            lines.append(Sensed(entry.name, damage, clean, slight, heavy, worse))
+    result = Sensitivity(data, n, seeds, tuple(lines), absent)
+    keep(folder, "sensitivity", result.to_dict(), sensitivity_text(result), machine())
     return result
-
-
-def _judged(
-    samples: Damaged, test: Data, training: Data, entries: Sequence[Any], extractor: Any, n: int
-) -> dict[str, dict[str, Any]]:
-    """Values by metric, and what could not be measured."""
-    names = [e.name for e in entries]
-    options = {
-        f"{e.name}.resamples": 0 for e in entries if any(o.name == "resamples" for o in the_registry().options(e))
-    }
-    report = evaluate(
-        samples, test, names, n=n, training=training, extractor=extractor, options=options, device="cpu", strict=False
-    )
-    values = {r.metric: _plain(r.value) for r in report if not math.isnan(r.value)}
-    return {"values": values, "absent": {a.metric: a.reason for a in report.absent}}
 
 
 def _plain(value: float) -> float | str:
@@ -223,47 +278,14 @@ def _plain(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _lines(
-    values: Mapping[tuple[str, Degree | None, int], Mapping[str, float]], entries: Sequence[Any],
-    damages: Sequence[str], seeds: int,
-) -> Iterator[Sensed]:  # fmt: skip
-    for entry in entries:
-        worse = {"lower": 1, "higher": -1}.get(entry.data["direction"], 0)
-        for damage in damages:
-            several: list[tuple[str, Degree | None]] = [("clean", None), (damage, "slight"), (damage, "heavy")]
-            try:
-                before, slight, heavy = (tuple(values[d, g, s][entry.name] for s in range(seeds)) for d, g in several)
-            except KeyError:  # absent
-                continue
-            yield Sensed(entry.name, damage, before, slight, heavy, worse)
-
-
 def sensitivity_table(found: Sensitivity) -> Table:
     """A row a metric, a column a damage."""
-    damages = list(dict.fromkeys(line.damage for line in found.lines))
     by_metric: dict[str, dict[str, str]] = {}
     for line in found.lines:
         by_metric.setdefault(line.metric, {})[line.damage] = line.text()
+    damages = list(dict.fromkeys(line.damage for line in found.lines))
     header = ("metric", *(DAMAGES[d].title for d in damages))
     return Table(header, [(m, *(row.get(d, "") for d in damages)) for m, row in by_metric.items()])
-
-
-def check_claims(found: Sensitivity, claims: Mapping[str, Sequence[str]] | None = None) -> list[str]:
-    """Which claims do not hold in what was found; each a sentence.
-
-    Raises:
-        GenzooError: if a claim is of something that was not measured.
-    """
-    lines = {(line.metric, line.damage): line for line in found.lines}
-    broken = []
-    for metric, damages in (CLAIMS if claims is None else claims).items():
-        for damage in damages:
-            line = lines.get((metric, damage))
-            if line is None:
-                raise GenzooError(f"{metric} was not measured under {damage}")
-            if line.verdict != "sees":
-                broken.append(f"{metric} does not order {damage}: {line.text()}")
-    return broken
 
 
 _HOW = """# What the metrics see, and what they are blind to
@@ -284,36 +306,26 @@ samples (likelihood, reconstruction, representation, disentanglement), and what 
 """
 
 
-def write_sensitivity(folder: Path, found: Sensitivity, about: Mapping[str, Any]) -> None:
-    """Write ``sensitivity.md`` and ``sensitivity.json``."""
-    write_json(folder / "sensitivity.json", {"machine": about, **found.to_dict()})
-    write_bytes(folder / "sensitivity.md", f"{text(found)}\n{sentence(about)}.\n".encode())
-
-
-def text(found: Sensitivity) -> str:
+def sensitivity_text(found: Sensitivity) -> str:
     """The page in Markdown: the table, and each metric's blind spots in words."""
-    damages = list(dict.fromkeys(line.damage for line in found.lines))
-    words = "\n".join(f"- {DAMAGES[d].title}: {DAMAGES[d].what}" for d in damages)
+    words = "\n".join(f"- {DAMAGES[d].title}: {DAMAGES[d].what}" for d in dict.fromkeys(x.damage for x in found.lines))
     options = "" if (found.n, found.seeds) == (500, 3) else f" -n {found.n} --seeds {found.seeds}"
     how = _HOW.format(data=found.data, n=found.n, seeds=found.seeds, damages=words, options=options)
     parts = [how, sensitivity_table(found).markdown(), "", "## Blind spots", ""]
-    for metric in dict.fromkeys(line.metric for line in found.lines):
-        parts.append(f"- `{metric}` {_blind_spots(found, metric)}.")
+    said: Mapping[Verdict, str] = {
+        "blind": "is blind to {}",
+        "fooled": "is fooled by {}",
+        "sees heavy": "notices {} only when heavy",
+    }
+    for metric in found.sees():
+        of_metric = [line for line in found.lines if line.metric == metric]
+        by = {v: [DAMAGES[x.damage].title for x in of_metric if x.verdict == v] for v in said}
+        spots = [sentence.format(_listed(by[v])) for v, sentence in said.items() if by[v]]
+        parts.append(f"- `{metric}` {'; '.join(spots) or 'orders all of these'}.")
     if found.absent:
         parts += ["", "Not measured here: " + "; ".join(f"`{m}` ({why})" for m, why in found.absent.items()) + "."]
     return "\n".join(parts) + "\n"
 
 
-def _blind_spots(found: Sensitivity, metric: str) -> str:
-    by = {line.damage: line.verdict for line in found.lines if line.metric == metric}
-    blind = [DAMAGES[d].title for d, v in by.items() if v == "blind"]
-    fooled = [DAMAGES[d].title for d, v in by.items() if v == "fooled"]
-    late = [DAMAGES[d].title for d, v in by.items() if v == "sees heavy"]
-    said = [f"is blind to {_listed(blind)}"] if blind else []
-    said += [f"is fooled by {_listed(fooled)}"] if fooled else []
-    said += [f"notices {_listed(late)} only when heavy"] if late else []
-    return "; ".join(said) if said else "orders all of these"
-
-
-def _listed(words: list[str]) -> str:
+def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

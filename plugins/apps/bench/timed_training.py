@@ -5,37 +5,39 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.files import MANIFEST, write_json
 from genzoo.core.storage.strict import read_json
 from genzoo.core.training.runs import checkpoints, never_checkpointed
 from genzoo.core.training.trainer import Observer, Trainer
+from genzoo.core.units import duration_text
 from genzoo.registry.verbs.fit import Run, fit
 
 _ENDLESS = 10**9
 _LIMIT = 2**16  # bytes of a plan
+_WARM = 3  # steps of a trial before its clock starts
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to train: by wall time or by steps, and on how many threads.
-
-    Attributes:
-        seconds: of training, None to go by steps.
-        steps: None to go by time.
-        threads: of the CPU; None leaves torch's setting.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    """
+    """How long to train: for so many seconds, or, where that is None, so many steps."""
 
     seconds: float | None = None
     steps: int | None = None
     threads: int | None = None
     device: str = "auto"
+
+    def text(self) -> str:
+        """For people: ``10 min``, ``3,000 steps``."""
+        return duration_text(self.seconds) if self.seconds is not None else f"{self.steps:,} steps"
+
+    def on(self, bar: Any, what: str) -> Callable[[float], None]:
+        """What tells the share that is done on a progress bar."""
+        return lambda share: bar.set_description_str(f"{what}: {share:.0%} of {self.text()}")
 
 
 class Clock(Observer):
@@ -60,30 +62,12 @@ class Clock(Observer):
         if trainer.step - self.first <= self.skip:
             self.begun = now
         self.seconds, self.at = self.before + now - self.begun, trainer.step
-        if self.seconds >= self.limit:
-            self.spent = trainer.stopping = True
-        if os.getppid() != self.parent:
+        self.spent = self.seconds >= self.limit
+        if self.spent or os.getppid() != self.parent:
             trainer.stopping = True
         if self.tell is not None and now - self.told > 1:
             self.told = now
             self.tell(min(max(self.seconds / self.limit, trainer.step / trainer.steps), 1.0))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A run that was given a while.
-
-    Attributes:
-        run: what training gave.
-        seconds: of training, over all sessions.
-        steps: that were done.
-        planned: that its schedule was laid out for.
-    """
-
-    run: Run
-    seconds: float
-    steps: int
-    planned: int
 
 
 def train_for(
@@ -95,68 +79,54 @@ def train_for(
     options: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     tell: Callable[[float], None] | None = None,
-) -> Trained:
+) -> Run:
     """Train one recipe for a time or a number of steps; go on where an earlier call was stopped.
 
     Schedules need to know their end. So where it goes by time, a short trial finds out how many steps fit into it, and
-    the run is laid out for that many; if the machine turns out slower than in the trial, the time ends it.
-
-    Args:
-        recipe: its name.
-        data: name of a data set.
-        effort: how long.
-        seed: of the run.
-        options: by dotted name, over the recipe's.
-        folder: for the run, its checkpoints, and beside it ``NAME.plan.json``; None keeps nothing.
-        tell: called now and then with the share that is done.
+    the run is laid out for that many; if the machine turns out slower than in the trial, the time ends it. The folder
+    gets the run, and beside it ``NAME.plan.json``.
 
     Raises:
         KeyboardInterrupt: if it was stopped from outside; what was done is saved in the folder.
     """
-    given = dict(options or {})
-    common: dict[str, Any] = {"seed": seed, "device": effort.device, "threads": effort.threads, "progress": False}
-    steps = effort.steps
+
+    def train(steps: int | None, clock: Clock, out: Path | None = None, resume: bool = False) -> Run:
+        run = fit(
+            recipe, data, out, steps=steps, seed=seed, options=given, device=effort.device, threads=effort.threads,
+            progress=False, resume=resume, on_start=lambda trainer, config: trainer.observers.append(clock),
+        )  # fmt: skip
+        if not run.finished and not clock.spent:
+            raise KeyboardInterrupt
+        return replace(run, seconds=clock.seconds) if clock.at else run  # its own are those of the last record
+
+    def trial() -> int:
+        assert effort.seconds is not None
+        clock = Clock(min(max(0.04 * effort.seconds, 0.5), 20.0), skip=_WARM)
+        train(_ENDLESS, clock)
+        return max(round((clock.at - _WARM) * effort.seconds / clock.seconds), 1)
+
+    given, steps = dict(options or {}), effort.steps
     if steps is None and effort.seconds is not None:
-        steps = _plan(folder, effort.seconds, common, recipe, data, given)
+        steps = _planned(folder) or trial()
+        if folder is not None:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            write_json(_plan_of(folder), {"steps": steps, "seconds": effort.seconds})
     if folder is not None and steps is not None:
         given.setdefault("train.checkpoint_every", max(steps // 10, 1))
-    clock: list[Clock] = []
-
-    def start(trainer: Trainer, config: Config) -> None:
-        clock.append(Clock(effort.seconds or float("inf"), tell=tell))
-        trainer.observers.append(clock[0])
-
     there = folder is not None and folder.is_dir() and bool(checkpoints(folder) or never_checkpointed(folder))
-    run = fit(recipe, data, folder, steps=steps, options=given, resume=there, on_start=start, **common)
-    if not run.finished and not (clock and clock[0].spent):
-        raise KeyboardInterrupt
-    seconds = clock[0].seconds if clock and clock[0].at else run.seconds
-    return Trained(run, seconds, run.steps, run.config.train.steps or run.steps)
+    return train(steps, Clock(effort.seconds or float("inf"), tell=tell), folder, there)
 
 
-def _plan(
-    folder: Path | None, seconds: float, common: Mapping[str, Any], recipe: str, data: str, options: Mapping[str, Any]
-) -> int:
-    """How many steps fit into a time: as an earlier session planned, or as a trial shows."""
-    kept = None if folder is None else folder.with_name(f"{folder.name}.plan.json")
-    if kept is not None and folder is not None and ((folder / MANIFEST).exists() or checkpoints(folder)):
-        try:
-            found: Any = read_json(kept, limit=_LIMIT)
-            return int(found["steps"])
-        except (GenzooError, OSError, KeyError, TypeError, ValueError):
-            pass  # the run itself will say that it was started with another number of steps
-    clock: list[Clock] = []
+def _plan_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.plan.json")
 
-    def start(trainer: Trainer, config: Config) -> None:
-        clock.append(Clock(min(max(0.04 * seconds, 0.5), 20.0), skip=3))
-        trainer.observers.append(clock[0])
 
-    fit(recipe, data, None, steps=_ENDLESS, options=options, on_start=start, **common)
-    if not clock[0].spent:
-        raise KeyboardInterrupt
-    done = clock[0].at - 3
-    steps = max(round(done * seconds / clock[0].seconds), 1)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, {"steps": steps, "seconds": seconds, "trial": {"steps": done, "seconds": clock[0].seconds}})
-    return steps
+def _planned(folder: Path | None) -> int:
+    """Steps that an earlier session planned for what it left in the folder, 0 if there is nothing to go on with."""
+    if folder is None or not ((folder / MANIFEST).exists() or checkpoints(folder)):
+        return 0
+    try:
+        plan: Any = read_json(_plan_of(folder), limit=_LIMIT)
+        return int(plan["steps"])
+    except (GenzooError, OSError, KeyError, TypeError, ValueError):
+        return 0  # the run itself will say that it was started with another number of steps

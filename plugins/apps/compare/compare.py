@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,7 @@ from genzoo.core.model import Model
 from genzoo.core.protocol import Protocol
 from genzoo.core.storage.files import given_path, write_bytes, write_json
 from genzoo.core.storage.strict import one_line
-from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
-from genzoo.plugins.apps.compare.comparison import Comparison, distinct
+from genzoo.plugins.apps.compare.comparison import Candidate, Comparison, distinct
 from genzoo.plugins.apps.compare.page import page
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
@@ -32,17 +31,11 @@ Split = Literal["train", "test"]
 FORMATS = (".html", ".htm", ".json")
 
 
-@dataclass(frozen=True)
-class Compared(FullComparison):
+class Compared(Comparison):
     """What `compare` gives: a comparison that can be written."""
 
     def save(self, out: str | os.PathLike[str], *, title: str = "") -> Path:
-        """Write the page (``.html``), or all as data (``.json``).
-
-        Args:
-            out: where to.
-            title: of the page.
-        """
+        """Write the page (``.html``), under a title, or all as data (``.json``)."""
         path = comparison_path(out)
         if path.suffix.lower() == ".json":
             write_json(path, self.to_dict())
@@ -83,26 +76,11 @@ def compare(
 ) -> Compared:
     """Measure models by one protocol: the same data, the same number of samples, the same seed.
 
-    Args:
-        subjects: what `genzoo.evaluate` takes, each; or reports of earlier evaluations: a `Report`, a
-            ``report.json``, a folder with one.
-        data: a `Data`, or what `genzoo.load_data` takes; not needed between reports.
-        metrics: names or tags, as for `genzoo.evaluate`.
-        names: what to call each; default goes by what they are.
-        n: samples of each; None takes as many as there are data, or as the fewest that were given.
-        strict: whether a metric that was asked for by its own name and that none of them has is an error.
-        seed: as for `genzoo.evaluate`, like all that follow.
-        split: likewise.
-        training: likewise.
-        extractor: likewise.
-        options: likewise.
-        data_options: likewise.
-        noise: likewise.
-        truncation: likewise.
-        batch_size: likewise.
-        device: likewise.
-        cache: likewise.
-        progress: show a bar on stderr.
+    What is compared is what `genzoo.evaluate` takes, each; or reports of earlier evaluations: a `Report`, a
+    ``report.json``, a folder with one. Between reports no data are needed. ``names`` says what to call each, by default
+    what they are. Where samples are given and no ``n``, of all as many are judged as there are of the fewest.
+    ``strict`` makes a metric that was asked for by its own name and that none of them has an error. All else is as for
+    `genzoo.evaluate`.
 
     Raises:
         UsageError: for names that do not exist, and for numbers that were measured by different protocols.
@@ -120,9 +98,9 @@ def compare(
     fresh = [s for s, report in zip(subjects, done, strict=True) if report is None]
     titles = list(names or distinct([_title(s, r) for s, r in zip(subjects, done, strict=True)]))
     if not fresh:
-        found = Comparison.of([r for r in done if r is not None], titles)
-        sides = tuple(Candidate(name, r.subject) for name, r in zip(titles, found.reports, strict=True))
-        return Compared(found.names, found.reports, found.rows, sides, seed=seed)
+        reports = [r for r in done if r is not None]
+        sides = tuple(Candidate(name, r.subject) for name, r in zip(titles, reports, strict=True))
+        return Compared.of(reports, titles, sides=sides, seed=seed)
     if data is None:
         raise UsageError("name the data that all are measured against: a data set, a folder or a file")
     how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, cache)
@@ -150,10 +128,11 @@ def compare(
             what, opened, metrics, by, training=_lazily(trained, data, training), options=options,
             data_options=data_options, strict=False, name=side.name, progress=progress,
         ))  # fmt: skip
-    found = Comparison.of(reports, titles)
-    if strict:
-        _nobody(found, asked_by_name)
-    return Compared(found.names, found.reports, found.rows, sides, opened, trained, seed, extractor)
+    found = Compared.of(reports, titles, sides=sides, data=opened, training=trained, seed=seed, extractor=extractor)
+    for reason, missing in found.absences().items() if strict else ():
+        for metric in asked_by_name.intersection(missing):
+            raise GenzooError(f"{metric} cannot be measured of any of them: {reason}")
+    return found
 
 
 def _report(subject: Any) -> Report | None:
@@ -192,10 +171,3 @@ def _lazily(trained: Callable[[], Data | None], data: Any, training: Any) -> Any
     if training is not None:
         return training
     return data if isinstance(data, (str, os.PathLike)) else trained()
-
-
-def _nobody(found: Comparison, wanted: set[str]) -> None:
-    for reason, metrics in found.absences().items():
-        for metric in metrics:
-            if metric in wanted:
-                raise GenzooError(f"{metric} cannot be measured of any of them: {reason}")

@@ -9,24 +9,8 @@ import typer
 
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.strict import one_line
+from genzoo.registry.console import options as o
 from genzoo.registry.console.arguments import checked
-from genzoo.registry.console.options import (
-    BatchSize,
-    Count,
-    Data,
-    Device,
-    Extractor,
-    Json,
-    Metrics,
-    NoCache,
-    Noise,
-    Quiet,
-    Seed,
-    SetMetrics,
-    Split,
-    Truncation,
-    shown,
-)
 from genzoo.registry.console.output import emit_json, hint, say, table
 
 
@@ -34,24 +18,24 @@ def compare(
     subjects: Annotated[
         list[str], typer.Argument(metavar="WEIGHTS...", help="Weights, runs, files of samples; or report.json files.")
     ],
-    data: Data = "",
+    data: o.Data = "",
     html: Annotated[Path | None, typer.Option(help="Write a page of its own, .html.")] = None,
-    metrics: Metrics = None,
+    metrics: o.Metrics = None,
     names: Annotated[str | None, typer.Option(help="What to call each, comma-separated.")] = None,
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
-    n: Count = None,
-    seed: Seed = 0,
-    split: Split = "test",
-    extractor: Extractor = None,
-    set_: SetMetrics = None,
-    noise: Noise = False,
-    truncation: Truncation = None,
+    n: o.Count = None,
+    seed: o.Seed = 0,
+    split: o.Split = "test",
+    extractor: o.Extractor = None,
+    set_: o.SetMetrics = None,
+    noise: o.Noise = False,
+    truncation: o.Truncation = None,
     out: Annotated[Path | None, typer.Option(help="Write all numbers, .json.")] = None,
-    batch_size: BatchSize = 256,
-    device: Device = "auto",
-    no_cache: NoCache = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    batch_size: o.BatchSize = 256,
+    device: o.Device = "auto",
+    no_cache: o.NoCache = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
 ) -> None:
     """Measure models alike and put them side by side.
 
@@ -67,26 +51,12 @@ def compare(
     for path in filter(None, (html, out)):
         comparing.comparison_path(path)
     found = comparing.compare(
-        subjects,
-        data or None,
-        metrics,
-        names=[w.strip() for w in names.split(",")] if names is not None else None,
-        n=n,
-        seed=seed,
-        split=split,  # type: ignore[arg-type]
-        extractor=extractor,
-        options=options,
-        data_options=data_options,
-        noise=noise,
-        truncation=truncation,
-        batch_size=batch_size,
-        device=device,
-        cache=not no_cache,
-        progress=shown(quiet),
-    )
-    written = [found.save(out)] if out is not None else []
-    if html is not None:
-        written.append(found.save(html, title=title))
+        subjects, data or None, metrics, names=[w.strip() for w in names.split(",")] if names is not None else None,
+        n=n, seed=seed, split=split, extractor=extractor, options=options, data_options=data_options,  # type: ignore[arg-type]
+        noise=noise, truncation=truncation, batch_size=batch_size, device=device, cache=not no_cache,
+        progress=o.shown(quiet),
+    )  # fmt: skip
+    written = [found.save(path, title=title) for path in (out, html) if path is not None]
     if json:
         emit_json({**found.to_dict(), **({"html": str(html)} if html else {})})
         return
@@ -113,11 +83,10 @@ def _print(found: Any) -> None:
         hint("* better than every other: its interval has no point in common with theirs")
     else:
         hint("no winner: no interval lies apart from all others")
+    measured = {row.metric for row in found.rows}
     for name, report in zip(found.names, found.reports, strict=True):
-        some = {row.metric for row in found.rows}
         for reason, missing in report.absences().items():
-            listed = [m for m in missing if m in some]
-            if listed:
-                hint(f"absent of {name}: {', '.join(listed)} ({one_line(reason)})")
+            if here := [m for m in missing if m in measured]:
+                hint(f"absent of {name}: {', '.join(here)} ({one_line(reason)})")
     for reason, missing in found.absences().items():
         hint(f"absent of all: {', '.join(missing)} ({one_line(reason)})")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.report import ARROWS, Report, Result
 from genzoo.core.storage.strict import one_line
+from genzoo.registry.weights.history import History
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genzoo.core.data import Data
+    from genzoo.core.model import Model
 
 
 @dataclass(frozen=True)
@@ -36,46 +43,74 @@ class Row:
     @property
     def title(self) -> str:
         """What to call it in a table, with the arrow towards the better."""
-        some = self.some
-        return f"{some.title or some.metric} {ARROWS[some.direction]}".rstrip()
+        return f"{self.some.title or self.metric} {ARROWS[self.some.direction]}".rstrip()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of those compared.
+
+    Attributes:
+        name: what it is called here.
+        source: what was given.
+        model: the model, None of samples and of reports.
+        samples: in data units, of samples that were given in place of a model.
+        asked: the classes that were asked of them, where they were.
+        history: how it was made, as far as that is known.
+    """
+
+    name: str
+    source: str
+    model: Model | None = None
+    samples: Tensor | None = None
+    asked: Tensor | None = None
+    history: History = field(default_factory=History)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several reports side by side.
+    """Several reports side by side, with the models and the data that a page shows.
 
     Attributes:
         names: of those compared, no two alike.
         reports: theirs.
         rows: a metric each, of all that at least one of them has; in the order of the reports.
+        sides: what was compared.
+        data: the data that all were measured against, None between reports.
+        training: gives the data that models were trained on, or None.
+        seed: of all samples.
+        extractor: as it was given.
     """
 
     names: tuple[str, ...]
     reports: tuple[Report, ...]
     rows: tuple[Row, ...]
+    sides: tuple[Candidate, ...] = ()
+    data: Data | None = None
+    training: Callable[[], Data | None] = lambda: None
+    seed: int = 0
+    extractor: Any = None
 
     @classmethod
-    def of(cls, reports: Sequence[Report], names: Sequence[str] = ()) -> Comparison:
-        """Bring reports together.
+    def of(cls, reports: Sequence[Report], names: Sequence[str] = (), **shown: Any) -> Self:
+        """Bring reports together, with what else there is to show.
 
         Raises:
             UsageError: if numbers of one metric were measured by different protocols; says in what they differ.
         """
         if not reports:
             raise UsageError("there is nothing to compare: give models, files of samples, or reports")
-        metrics = dict.fromkeys(r.metric for report in reports for r in report)
-        rows = [_row(metric, reports) for metric in metrics]
+        rows = [_row(metric, reports) for metric in dict.fromkeys(r.metric for report in reports for r in report)]
         called = names or distinct([one_line(r.subject) for r in reports])
-        return cls(tuple(called), tuple(reports), tuple(rows))
+        return cls(tuple(called), tuple(reports), tuple(rows), **shown)
 
     def absences(self) -> dict[str, list[str]]:
         """Metrics that none of them has, by reason."""
-        measured, found = {r.metric for r in self.rows}, dict[str, list[str]]()
+        measured, found = {r.metric for r in self.rows}, dict[str, dict[str, None]]()
         for missing in (a for report in self.reports for a in report.absent):
             if missing.metric not in measured:
-                listed = found.setdefault(missing.reason, [])
-                listed += [missing.metric] if missing.metric not in listed else []
-        return found
+                found.setdefault(missing.reason, {})[missing.metric] = None
+        return {reason: list(metrics) for reason, metrics in found.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: the reports, and by metric who is best."""
@@ -87,43 +122,36 @@ def distinct(sources: Sequence[str]) -> list[str]:
     """Short names for paths, no two alike: their last part, more of them where those are the same, then numbers."""
     whole = [str(s).rstrip("/") or str(s) for s in sources]
     parts = [PurePath(s).parts if s.startswith(("/", ".", "~")) else (s,) for s in whole]
-    depth = max(map(len, parts))
     names = whole
-    for n in range(1, depth + 1):
+    for n in range(1, max(map(len, parts)) + 1):
         names = ["/".join(p[-n:]) for p in parts]
         if len(set(names)) == len(set(whole)):
             break
-    seen: dict[str, int] = {}
     for i, name in enumerate(names):
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            number = seen[name]
-            while f"{name} ({number})" in names:
-                number += 1
-            names[i] = f"{name} ({number})"
+        number = names[:i].count(name) + 1
+        while number > 1 and f"{name} ({number})" in names:
+            number += 1
+        names[i] = f"{name} ({number})" if number > 1 else name
     return names
 
 
 def protocol_words(comparison: Comparison) -> tuple[dict[str, str], dict[str, str]]:
     """What all protocols share (data, counts), and each metric's own words."""
     own = {row.metric: dict(w.partition("=")[::2] for w in row.some.protocol.split()) for row in comparison.rows}
-    shared: dict[str, str] = {}
-    if own:
-        first = next(iter(own.values()))
-        shared = {k: v for k, v in first.items() if all(words.get(k) == v for words in own.values())}
+    first = next(iter(own.values()), {})
+    shared = {k: v for k, v in first.items() if all(words.get(k) == v for words in own.values())}
     return shared, {m: " ".join(f"{k}={v}" for k, v in w.items() if k not in shared) for m, w in own.items()}
 
 
 def differing(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys, in order, whose values are not the same in all tables; a key that one lacks differs."""
-    keys = dict.fromkeys(k for t in tables for k in t)
-    lacking = object()
+    keys, lacking = dict.fromkeys(k for t in tables for k in t), object()
     return [k for k in keys if any(t.get(k, lacking) != tables[0].get(k, lacking) for t in tables[1:])]
 
 
 def _row(metric: str, reports: Sequence[Report]) -> Row:
     results = tuple(next((r for r in report if r.metric == metric), None) for report in reports)
-    reasons = tuple("" if r is not None else _why(metric, report) for r, report in zip(results, reports, strict=True))
+    reasons = tuple("" if metric in report else report.why_not(metric) or "it was not measured" for report in reports)
     there = [(i, r) for i, r in enumerate(results) if r is not None]
     best = None
     for i, result in there:
@@ -131,7 +159,3 @@ def _row(metric: str, reports: Sequence[Report]) -> Row:
         if verdicts and all(v == "better" for v in verdicts):
             best = i
     return Row(metric, results, reasons, best)
-
-
-def _why(metric: str, report: Report) -> str:
-    return next((a.reason for a in report.absent if a.metric == metric and a.reason), "it was not measured")

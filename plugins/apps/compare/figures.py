@@ -9,16 +9,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.evidence import as_floats, from_storage, to_storage
 from genzoo.core.math.traversal import traverse
 from genzoo.core.modality import of
+from genzoo.core.model import Model
 from genzoo.core.pictures.charts import curves, losses
 from genzoo.core.pictures.drawing import Drawing
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.strict import one_line
 from genzoo.core.training.observers import columns_for
-from genzoo.plugins.apps.compare.candidates import Candidate, FullComparison
+from genzoo.plugins.apps.compare.comparison import Candidate, Comparison
 from genzoo.plugins.metrics.memorization import memorization
 from genzoo.registry.verbs.evaluate import evaluate
 
@@ -30,7 +32,7 @@ NO_MODEL = "there is no model here, only its samples or a report"
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing to look at, or why there is none.
+    """One thing to look at, or why there is none: `attempt` makes that of a `GenzooError`.
 
     Attributes:
         picture: an image of few pixels, which a page enlarges; a drawing; or HTML.
@@ -55,27 +57,23 @@ class Shares:
 
 
 def attempt(make: Callable[[], Figure]) -> Figure:
-    """An figure, or the reason for there being none."""
+    """A figure, or the reason for there being none."""
     try:
         return make()
     except GenzooError as e:
         return Figure(absent=one_line(str(e)))
 
 
-def samples(compared: FullComparison, side: Candidate, n: int = 60) -> Figure:
+def samples(compared: Comparison, side: Candidate, n: int = 60) -> Figure:
     """The first samples of the seed; the same codes in models whose codes are alike."""
-    made = _drawn(compared, side, n)
-    if made is None or compared.data is None:
-        return Figure(absent="a report keeps no samples")
-    data, kind = compared.data, of(compared.data.spec)
-    classes = side.model.classes if side.model is not None else 0
+    made, data = _drawn(compared, side, n)
+    kind, classes = of(data.spec), side.model.classes if side.model is not None else 0
     columns, order, behind = columns_for(classes, n) or ACROSS, "", None
     if kind.renders:
         made = made[: max(len(made) // columns, 1) * columns]
         order = ", one class in each column" if columns_for(classes, n) else ""
     else:
-        made, behind = _drawn(compared, side, 1500), as_floats(data.take(slice(1000)))
-        assert made is not None
+        made, behind = _drawn(compared, side, 1500)[0], as_floats(data.take(slice(1000)))
     found = kind.fragment(data.spec, made, columns, behind)
     if found is None:
         return Figure(absent=f"there is no picture of such {kind.many}")
@@ -83,15 +81,13 @@ def samples(compared: FullComparison, side: Candidate, n: int = 60) -> Figure:
     return Figure(found.content, alt, found.caption or f"{len(made)} samples{order}.")
 
 
-def neighbours(compared: FullComparison, side: Candidate) -> Figure:
+def neighbours(compared: Comparison, side: Candidate) -> Figure:
     """The samples that lie nearest to the training data, above what they lie nearest to."""
-    data = compared.data
-    if data is None:
-        return Figure(absent="a report keeps no samples")
+    made, data = _drawn(compared, side, JUDGED)
     if not of(data.spec).renders:
         return Figure(absent=NO_IMAGES)
-    training, made = compared.training(), _drawn(compared, side, JUDGED)
-    if training is None or made is None:
+    training = compared.training()
+    if training is None:
         return Figure(absent="the training data is not known")
     known = as_floats(training)
     unseen = None if data.split == "train" else as_floats(data.take(slice(JUDGED))).flatten(1)
@@ -109,20 +105,14 @@ def neighbours(compared: FullComparison, side: Candidate) -> Figure:
     return Figure(_grid(data.spec, rows, len(nearest)), alt, caption + ".")
 
 
-def ways(compared: FullComparison, side: Candidate) -> Figure:
+def ways(compared: Comparison, side: Candidate) -> Figure:
     """A traversal where codes have a meaning of their own that an encoder knows; else interpolations."""
-    model, data = side.model, compared.data
-    if model is None or data is None:
-        return Figure(absent=NO_MODEL)
-    if not of(model.spec).renders:
-        return Figure(absent=NO_IMAGES)
+    model, data = _model(compared, side)
     if model.encoder is not None:
         found = traverse(model, 8, ACROSS, seed=compared.seed, data=data)
         grid = _grid(model.spec, found.x.flatten(0, 1), ACROSS)
-        order = ", ".join(
-            f"{d} ({a:.3g}{' nats' if found.measure == 'nats' else ''})"
-            for d, a in zip(found.dimensions, found.activity, strict=True)
-        )
+        unit = " nats" if found.measure == "nats" else ""
+        order = ", ".join(f"{d} ({a:.3g}{unit})" for d, a in zip(found.dimensions, found.activity, strict=True))
         caption = (
             f"Traversals: one number of the code in each row, from −{found.values[-1]:g} to {found.values[-1]:g} "
             f"standard deviations, the most active first: {order}."
@@ -140,15 +130,11 @@ def ways(compared: FullComparison, side: Candidate) -> Figure:
     return Figure(grid, f"{rows} interpolations of {side.name} between random codes, one in each row", caption)
 
 
-def reconstructions(compared: FullComparison, side: Candidate) -> Figure:
+def reconstructions(compared: Comparison, side: Candidate) -> Figure:
     """The same observations above what each model makes of them."""
-    model, data = side.model, compared.data
-    if model is None or data is None:
-        return Figure(absent=NO_MODEL)
-    if model.encoder is None:
+    if side.model is not None and side.model.encoder is None:
         return Figure(absent="the model has no encoder")
-    if not of(data.spec).renders:
-        return Figure(absent=NO_IMAGES)
+    model, data = _model(compared, side)
     if model.classes and data.y is None:
         return Figure(absent="the model is conditional and the data has no labels")
     some = data.take(torch.arange(2 * ACROSS) * max(len(data) // (2 * ACROSS), 1) % len(data))
@@ -174,42 +160,49 @@ def training(side: Candidate) -> Figure:
     return Figure(curves(chosen, width=440, height=240), one_line(alt))
 
 
-def shares(compared: FullComparison, i: int) -> Shares | str:
+def shares(compared: Comparison, i: int) -> Shares | str:
     """Shares of classes among a model's samples and the data, or why nobody knows."""
-    side, data = compared.sides[i], compared.data
+    side, data, report = compared.sides[i], compared.data, compared.reports[i]
+    if "classes" not in report and "class-kl" not in report:
+        subject = side.model if side.model is not None else side.samples
+        if data is None or subject is None:
+            return "its report measured no classes"
+        report = evaluate(
+            subject, data, "class-kl", n=min(int(report.record["fake"]), 2000), seed=compared.seed,
+            training=compared.training(), extractor=compared.extractor, strict=False,
+            device="auto" if side.model is None else str(side.model.device),
+        )  # fmt: skip
     for metric in ("classes", "class-kl"):
-        if metric in compared.reports[i]:
-            return _shares(compared.reports[i][metric].details)
-    if data is None or (side.model is None and side.samples is None):
-        return "its report measured no classes"
-    subject = side.model if side.model is not None else side.samples
-    record = compared.reports[i].record
-    report = evaluate(
-        subject, data, "class-kl", n=min(int(record["fake"]), 2000), seed=compared.seed, training=compared.training(),
-        extractor=compared.extractor, strict=False, device="auto" if side.model is None else str(side.model.device),
-    )  # fmt: skip
-    if "class-kl" not in report:
-        return next((a.reason for a in report.absent if a.reason), "the data has no labels")
-    return _shares(report["class-kl"].details)
+        if metric in report:
+            details = report[metric].details
+            found, real = (_numbers(details.get(key)) for key in ("shares", "shares of the data"))
+            return Shares(found, real, str(details.get("classifier", "")))
+    return report.why_not("class-kl") or "the data has no labels"
 
 
-def _shares(details: Mapping[str, object]) -> Shares:
-    found, real = details.get("shares"), details.get("shares of the data")
-    if not isinstance(found, Mapping) or not isinstance(real, Mapping):
-        return Shares({}, {}, "")
-    return Shares(_numbers(found), _numbers(real), str(details.get("classifier", "")))
-
-
-def _numbers(shares: Mapping[object, object]) -> dict[str, float]:
+def _numbers(shares: object) -> dict[str, float]:
     """Shares as they should be, whatever a stranger's report holds."""
-    return {str(k): float(v) for k, v in shares.items() if isinstance(v, (int, float)) and 0 <= v <= 1}
+    listed = shares.items() if isinstance(shares, Mapping) else ()
+    return {str(k): float(v) for k, v in listed if isinstance(v, (int, float)) and 0 <= v <= 1}
 
 
-def _drawn(compared: FullComparison, side: Candidate, n: int) -> Tensor | None:
-    """Samples of the seed, 8-bit as a saved picture would be, on the CPU."""
-    if side.model is not None:
-        return from_storage(side.model.spec, to_storage(side.model.spec, side.model.sample(n, seed=compared.seed)))
-    return None if side.samples is None else side.samples[:n].float().cpu()
+def _model(compared: Comparison, side: Candidate) -> tuple[Model, Data]:
+    """A model of what is looked at one by one, and the data; `GenzooError` if there is none."""
+    if side.model is None or compared.data is None:
+        raise GenzooError(NO_MODEL)
+    if not of(side.model.spec).renders:
+        raise GenzooError(NO_IMAGES)
+    return side.model, compared.data
+
+
+def _drawn(compared: Comparison, side: Candidate, n: int) -> tuple[Tensor, Data]:
+    """Samples of the seed, 8-bit as a saved picture would be, on the CPU; and the data. `GenzooError` without any."""
+    if compared.data is not None and side.model is not None:
+        spec = side.model.spec
+        return from_storage(spec, to_storage(spec, side.model.sample(n, seed=compared.seed))), compared.data
+    if compared.data is None or side.samples is None:
+        raise GenzooError("a report keeps no samples")
+    return side.samples[:n].float().cpu(), compared.data
 
 
 def _grid(spec: DataSpec, x: Tensor, columns: int) -> Image.Image | Drawing | str | None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from genzoo.core.training.fused_adam import FusedAdamStep
 from genzoo.core.training.trainer import Trainer
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
 from genzoo_bench.cases import CASES, Case, Prepared, prepare
 from genzoo_bench.pairs import Ratio, Work, interleaved, ratio_of
 from genzoo_bench.speed import known, ours, steps_for
@@ -124,7 +124,8 @@ def defaults(
         for name in cases:
             bar.set_description(CASES[name].title)
             lines += _measured(CASES[name], chosen, pairs, where, piece, lambda: bar.update(1))
-            write(folder, "defaults", [asdict(line) for line in lines], defaults_table(lines), machine(where))
+            numbers = {"lines": [asdict(line) for line in lines]}
+            keep(folder, "defaults", numbers, defaults_table(lines).markdown(), machine(where))
     return lines
 
 

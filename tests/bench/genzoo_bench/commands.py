@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import genzoo_bench as bench
-from genzoo.plugins.apps.bench.bench_report import Table, machine_named, sentence
+from genzoo.plugins.apps.bench.bench_report import Table, machine, sentence
 from genzoo.registry.console.arguments import several
 from genzoo.registry.console.options import Device, Json, Quiet, Threads, shown
 from genzoo.registry.console.output import emit_json, hint, table
@@ -105,7 +105,7 @@ def _tell(
     found: Table, lines: list[dict[str, Any]], name: str, out: Path | None, json: bool, threads: int | None, device: str
 ) -> None:
     """Print a table, or its numbers, with what it was measured on."""
-    about = machine_named(device, threads)
+    about = machine(device, threads)
     if json:
         emit_json({"machine": about, "lines": lines})
         return

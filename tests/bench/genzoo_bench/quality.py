@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from genzoo.core.training.precision import Precision
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
 from genzoo.plugins.extractors.fashion_classifier import FashionClassifier
 from genzoo.plugins.metrics.frechet import frechet
 from genzoo_bench.cases import CASES
@@ -79,7 +79,8 @@ def precision(
         for name, seed, kind in bar:
             bar.set_description(f"{CASES[name].title}, {kind}")
             lines.append(_judged(name, kind, seed, steps, device))
-            write(folder, "precision", [asdict(line) for line in lines], quality_table(lines), machine(where))
+            numbers = {"lines": [asdict(line) for line in lines]}
+            keep(folder, "precision", numbers, quality_table(lines).markdown(), machine(where))
     return lines
 
 

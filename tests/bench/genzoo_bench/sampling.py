@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
 from genzoo.registry.verbs.sample import sample as sample_to
 from genzoo_bench.cases import CASES, prepare
 from genzoo_bench.pairs import Ratio, interleaved, ratio_of
@@ -84,7 +84,8 @@ def sample(
             ratio = _ratio(prepare(CASES[name], where).nets.model.eval(), n, pairs, where, lambda: bar.update(1))
             peaks = [_peak_apart(name, count, str(where), torch.get_num_threads()) for count in (n, n // FEW)]
             lines.append(Sampling(CASES[name].title, n, ratio, *peaks))
-            write(folder, "sample", [asdict(line) for line in lines], sampling_table(lines), machine(where))
+            numbers = {"lines": [asdict(line) for line in lines]}
+            keep(folder, "sample", numbers, sampling_table(lines).markdown(), machine(where))
     return lines
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.training.trainer import Trainer
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, machine, threads_set, write
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
 from genzoo_bench import rivals
 from genzoo_bench.cases import CASES, Case, Prepared, prepare
 from genzoo_bench.equal import difference
@@ -99,7 +99,8 @@ def train(
         for name in cases:
             bar.set_description(CASES[name].title)
             lines += _measured(CASES[name], pairs, against, where, batch_size, piece, lambda: bar.update(1))
-            write(folder, "train", [asdict(line) for line in lines], speed_table(lines), machine(where))
+            numbers = {"lines": [asdict(line) for line in lines]}
+            keep(folder, "train", numbers, speed_table(lines).markdown(), machine(where))
     return lines
 
 
