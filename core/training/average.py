@@ -17,13 +17,8 @@ class Average:
     A module's buffers that follow what it learned, such as a codebook that is moved by averages, belong to the
     parameters of that moment: those that its attribute ``averaged: tuple[str, ...]`` names are averaged with them.
 
-    The half-life grows from zero to its value over the first observations (it is at most a twentieth of
-    those seen), so that the average forgets the random initialization.
-
-    Args:
-        model: the source.
-        half_life: in observations; may be set anew at any time.
-        ramp: largest half-life as a share of the observations seen.
+    The half-life, in observations, grows from zero to its value over the first of them (it is at most a share ``ramp``
+    of those seen), so that the average forgets the random initialization; it may be set anew at any time.
     """
 
     def __init__(self, model: Model, half_life: float, ramp: float = 0.05) -> None:
@@ -35,14 +30,14 @@ class Average:
         """Follow a model from here on; again after both were split over processes (each averages its part)."""
         self._sources = [own_part(p.detach()) for p in model.parameters()]
         self._targets: list[Tensor] = [own_part(p) for p in self.model.parameters()]
-        named = averaged_buffers(model)
-        self._buffers = []
+        self._copied: list[tuple[Tensor, Tensor]] = []
+        named = _averaged_buffers(model)
         for (name, target), source in zip(self.model.named_buffers(), model.buffers(), strict=True):
             if name in named:
                 self._targets.append(target)
                 self._sources.append(source)
             else:
-                self._buffers.append((target, source))
+                self._copied.append((target, source))
 
     @torch.no_grad()
     def update(self, seen: int, batch: int) -> None:
@@ -50,16 +45,12 @@ class Average:
         half_life = min(self.half_life, self.ramp * seen)
         decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         torch._foreach_lerp_(self._targets, self._sources, 1 - decay)
-        for target, source in self._buffers:  # of several types, so not in one call
+        for target, source in self._copied:  # of several types, so not in one call
             target.copy_(source)
 
 
-def averaged_buffers(model: nn.Module) -> set[str]:
-    """Full names of the buffers that modules name as averaged.
-
-    Raises:
-        AttributeError: if a module names what is no buffer of its own.
-    """
+def _averaged_buffers(model: nn.Module) -> set[str]:
+    """Full names of the buffers that modules name as averaged; `AttributeError` if one is no buffer."""
     found = set()
     for path, module in model.named_modules():
         for name in getattr(module, "averaged", ()):

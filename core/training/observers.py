@@ -1,4 +1,4 @@
-"""What watches a run: a progress bar, a log, pictures, checkpoints, the best model so far."""
+"""What watches a run and what it saves: a bar, a log, pictures, checkpoints, the best model; on every process."""
 
 from __future__ import annotations
 
@@ -11,33 +11,75 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
+import torch
 from tqdm import tqdm
 
+from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
+from genzoo.core.math.estimates import active_units
 from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.pictures.landscape import is_plane, landscape
 from genzoo.core.storage.files import write_bytes, writing
 from genzoo.core.storage.strict import regular
+from genzoo.core.text import tell
+from genzoo.core.training.runs import BEST, describe, picture_of, save_checkpoint, save_weights
 from genzoo.core.training.trainer import Observer, Trainer
+
+
+def observers(trainer: Trainer, config: Config, folder: Path | None) -> list[Observer]:
+    """Who watches: on process 0 all that write; on the others what needs all of them."""
+    options, watching = config.train, list[Observer]()
+    first = trainer.runtime.first
+
+    def keep(trainer: Trainer, loss: float) -> None:
+        if folder is not None and first:
+            save_weights(folder / BEST, trainer.model, describe(trainer, config, {"held-out loss": loss}))
+
+    pictures_every = options.sample_every or max(trainer.steps // 10, 1)
+    judge = HeldOut(trainer, options.validate_every, keep) if trainer.held_out is not None else None
+    if trainer.sharded:
+        watching.append(_Gathered(pictures_every, *([judge.every] if judge else [])))
+    if folder is not None and first:
+        watching.append(LogFile(trainer, folder / "log.jsonl"))
+        watching.append(Pictures(folder / "samples", pictures_every))
+    if judge is not None:
+        watching.append(judge)
+    if folder is not None:
+
+        def now(trainer: Trainer) -> None:
+            save(folder, trainer)
+
+        def want(trainer: Trainer) -> None:
+            trainer.save_wanted = True
+
+        if trainer.runtime.size == 1 or options.checkpoint_every:
+            watching.append(Checkpoints(now, options.checkpoint_every))
+        else:  # by the clock of process 0
+            watching += [Checkpoints(want, 0)] * first + [_Agreed(now)]
+    return watching
+
+
+def save(folder: Path, trainer: Trainer) -> None:
+    """Save a checkpoint: all processes bring together what it holds, and process 0 writes."""
+    trainer.prepare_state()
+    if trainer.runtime.first:
+        written = save_checkpoint(folder, trainer, trainer.options.keep)
+        for observer in trainer.observers:
+            observer.checkpoint(trainer, written)
 
 
 class Progress(Observer):
     """A bar on stderr with the rate, the time left and the loss terms."""
 
     def __init__(self, trainer: Trainer, label: str) -> None:
+        terminal = sys.stderr.isatty()  # colour codes and cursor movements are for these: elsewhere, plain lines
         self._bar = tqdm(
-            total=trainer.steps,
-            initial=trainer.step,
-            desc=label,
-            unit="step",
-            file=sys.stderr,
-            dynamic_ncols=True,
-            mininterval=0.1 if sys.stderr.isatty() else 10.0,
-            # Colour codes and cursor movements are for terminals: elsewhere, plain lines.
-            ascii=None if sys.stderr.isatty() else True,
-        )
+            total=trainer.steps, initial=trainer.step, desc=label, unit="step", file=sys.stderr, dynamic_ncols=True,
+            mininterval=0.1 if terminal else 10.0, ascii=None if terminal else True,
+        )  # fmt: skip
 
     def step(self, trainer: Trainer) -> None:
         self._bar.update()
@@ -76,9 +118,8 @@ class LogFile(Observer):
 
 def _lines(path: Path) -> list[str]:
     try:
-        return (
-            regular(path).read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        )  # what follows the last end is torn
+        text = regular(path).read_text(encoding="utf-8", errors="replace")
+        return text.split("\n")[:-1]  # what follows the last end is torn
     except OSError:
         return []
 
@@ -92,37 +133,26 @@ def _step_of(line: str) -> float:
 
 
 class Pictures(Observer):
-    """Sample pictures at intervals, always from the same codes."""
+    """Sample pictures at intervals, always from the same codes; in the plane over data and the critic's surface."""
 
-    def __init__(self, trainer: Trainer, folder: Path, every: int, most: int = 1000) -> None:
-        self.folder, self.most = folder, most
-        self.every = every or max(trainer.steps // 10, 1)
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
 
     def step(self, trainer: Trainer) -> None:
-        if trainer.step % self.every == 0 or trainer.step == trainer.steps:
-            model = trainer.model
-            n = min(of(model.spec).preview, self.most)
-            made = model.sample(n)
-            if is_plane(trainer):
-                pictures.save(landscape(trainer, made), self.folder / f"step-{trainer.step:07d}.png")
-                return
-            image = of(model.spec).picture(model.spec, made, columns_for(model.classes, n))
-            if image is not None:
-                pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
-
-
-def columns_for(classes: int, n: int) -> int | None:
-    """Columns of a grid of samples: one per class where a conditional model cycles through a few."""
-    return classes if 2 <= classes <= 16 else None
+        if trainer.step % self.every and trainer.step != trainer.steps:
+            return
+        model = trainer.model
+        n = min(of(model.spec).preview, 1000)
+        image = landscape(trainer, model.sample(n)) if is_plane(trainer) else picture_of(model, n)
+        if image is not None:
+            pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
 
 
 class Checkpoints(Observer):
-    """Saves the state of training at intervals of steps, or of time.
+    """Saves the state of training every so many steps.
 
-    Args:
-        save: what saves.
-        every: steps from one to the next; 0 goes by time.
-        seconds: from one to the next, where saving takes less than a twentieth of them; else so long that it does.
+    Where ``every`` is 0 it goes by time: every so many seconds, where saving takes less than a twentieth of them; else
+    so seldom that it does.
     """
 
     def __init__(self, save: Callable[[Trainer], None], every: int, seconds: float = 300.0) -> None:
@@ -140,10 +170,32 @@ class Checkpoints(Observer):
             self._took = self._last - now
 
 
+class _Agreed(Observer):
+    """Saves at the step that all processes agreed on."""
+
+    def __init__(self, save: Callable[[Trainer], None]) -> None:
+        self.save = save
+
+    def step(self, trainer: Trainer) -> None:
+        if trainer.save_due and trainer.step != trainer.steps:
+            self.save(trainer)
+
+
+class _Gathered(Observer):
+    """Puts a model that is split over processes together when one of those that watch it will look."""
+
+    def __init__(self, *intervals: int) -> None:
+        self.intervals = intervals
+
+    def step(self, trainer: Trainer) -> None:
+        if trainer.step == trainer.steps or any(trainer.step % n == 0 for n in self.intervals):
+            trainer.gather()
+
+
 class HeldOut(Observer):
     """Computes the held-out loss at intervals, keeps the best model, and ends training where it gets no better."""
 
-    def __init__(self, trainer: Trainer, every: int, keep: Callable[[Trainer, float], None] | None) -> None:
+    def __init__(self, trainer: Trainer, every: int, keep: Callable[[Trainer, float], None]) -> None:
         per_epoch = math.ceil(len(trainer.data) / (trainer.options.batch_size * trainer.turns))
         # Each improvement is written to disk, so on tiny data an epoch would be too often.
         self.every, self.keep = every or min(max(per_epoch, 50), trainer.steps), keep
@@ -166,9 +218,37 @@ class HeldOut(Observer):
             self.best, self.worse = loss, 0
             if trainer.options.patience:
                 trainer.best = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-            if self.keep:
-                self.keep(trainer, loss)
+            self.keep(trainer, loss)
         self._end(trainer)
 
     def _end(self, trainer: Trainer) -> None:
         trainer.converged = 0 < trainer.options.patience <= self.worse
+
+
+def final_metrics(trainer: Trainer) -> dict[str, Any]:
+    """Held-out loss and active units of the kept model, where there are any."""
+    metrics: dict[str, Any] = {}
+    losses = [r["held-out loss"] for r in trainer.history if "held-out loss" in r]
+    if losses:
+        metrics["held-out loss"] = losses[-1] if trainer.best is None else min(losses)
+    model = trainer.model
+    seen = trainer.held_out if trainer.held_out is not None else trainer.data
+    if model.encoder is None or not trainer.step or len(seen) < 2:
+        return metrics
+    some = seen.take(slice(2000))
+    codes = []
+    for part in torch.split(torch.arange(len(some), device=some.device), 256):
+        # For dynamically binarized data, the threshold that gives each pixel its likelier value.
+        grey = torch.full((len(part), *some.spec.shape), 0.5, device=some.device) if some.dynamic else None
+        x, y = some.batch(part, grey)
+        y = y.to(model.device) if y is not None and trainer.conditional else None
+        with torch.no_grad():
+            codes.append(model.eval().posterior(x.to(model.device), y).mean.flatten(1))
+    metrics["active units"] = active = active_units(torch.cat(codes))
+    metrics["latent size"] = model.latent.numbers
+    if active == 0 and trainer.seen >= len(trainer.data):  # after less than an epoch it means nothing
+        tell(
+            "the posterior collapsed: no latent dimension carries information "
+            "(try --set objective.kl_warmup=0.3, or objective.free_bits=0.1)"
+        )
+    return metrics

@@ -1,4 +1,4 @@
-"""How parameters move: optimizers by name, fused where the device has them, and the learning rate's course."""
+"""Optimizers, learning rates, clipping, and Adam's step with less around it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from genzoo.core.config import TrainOptions
 from genzoo.core.distributed.sharding import is_sharded, whole_tensor
@@ -40,82 +41,28 @@ class Rates:
             betas = options.betas if options.beta2 is None else (options.betas[0], options.beta2)
             if options.beta2 is not None and not options.optimizer.startswith("adam"):
                 raise UsageError(f"train.beta2 belongs to adam and adamw, not to {options.optimizer}")
-        rates = cls(
-            options.lr if player.lr is None else player.lr,
-            betas,
-            options.weight_decay if player.weight_decay is None else player.weight_decay,
-            player.schedule or options.schedule,
-        )
+        lr = options.lr if player.lr is None else player.lr
+        decay = options.weight_decay if player.weight_decay is None else player.weight_decay
+        rates = cls(lr, betas, decay, player.schedule or options.schedule)
         rates.at(options, 0, 1)
         return rates
 
-    @property
-    def changing(self) -> bool:
-        """Whether more than the learning rate changes."""
-        return isinstance(self.betas[1], tuple) or isinstance(self.weight_decay, tuple)
-
-    def lr_at(self, options: TrainOptions, step: int, steps: int) -> float:
-        """The learning rate at a step; a single number falls to zero along the schedule."""
-        if not isinstance(self.lr, tuple):
-            return self.lr * lr_factor(options, step, steps, self.schedule)
-        warm = min((step + 1) / options.warmup, 1.0) if options.warmup else 1.0
-        return scheduled(self.lr, course(options, step, steps, self.schedule)) * warm
-
     def at(self, options: TrainOptions, step: int, steps: int) -> dict[str, Any]:
-        """What an optimizer's group needs at a step."""
+        """What an optimizer's group needs at a step; a learning rate that is one number falls to zero."""
         left = course(options, step, steps, self.schedule)
-        return {
-            "lr": self.lr_at(options, step, steps),
-            "betas": (self.betas[0], scheduled(self.betas[1], left)),
-            "weight_decay": scheduled(self.weight_decay, left),
-        }
+        lr = scheduled(self.lr, left)
+        if left is not None and not isinstance(self.lr, tuple):
+            lr *= left
+        if step < options.warmup:
+            lr *= (step + 1) / options.warmup
+        betas = (self.betas[0], scheduled(self.betas[1], left))
+        return {"lr": lr, "betas": betas, "weight_decay": scheduled(self.weight_decay, left)}
 
     def apply(self, optimizer: torch.optim.Optimizer, options: TrainOptions, step: int, steps: int) -> None:
         """Set an optimizer to a step."""
-        if not self.changing:  # nothing but the learning rate
-            lr = self.lr_at(options, step, steps)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            return
         now = self.at(options, step, steps)
         for group in optimizer.param_groups:
             group.update({k: v for k, v in now.items() if k in group})
-
-
-def make_optimizer(
-    parameters: Sequence[nn.Parameter], options: TrainOptions, rates: Rates | float
-) -> torch.optim.Optimizer:
-    """Build the optimizer that the options name, fused where the device has it.
-
-    Args:
-        parameters: what it moves.
-        options: of the run.
-        rates: of the player, or a learning rate beside the run's other rates.
-    """
-    if not isinstance(rates, Rates):
-        rates = Rates.of(Player("", (), lr=rates), options)
-    first = rates.at(options, 0, 1)
-    lr, betas, decay = (
-        rates.lr if not isinstance(rates.lr, tuple) else first["lr"],
-        first["betas"],
-        first["weight_decay"],
-    )
-    fused = parameters[0].device.type in ("cpu", "cuda", "mps")
-    kind, groups = options.optimizer, _groups(parameters)
-    if kind == "adam":
-        return torch.optim.Adam(groups, lr=lr, betas=betas, weight_decay=decay, fused=fused)
-    if kind == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=betas, weight_decay=decay, fused=fused)
-    if kind == "sgd":
-        fused = fused and not any(map(is_sharded, parameters))  # torch has no such step of what is split
-        return torch.optim.SGD(groups, lr=lr, momentum=betas[0], weight_decay=decay, fused=fused)
-    return torch.optim.RMSprop(groups, lr=lr, weight_decay=decay, foreach=True)
-
-
-def _groups(parameters: Sequence[nn.Parameter]) -> Any:
-    """One group, or two where some are sharded: a fused step takes one kind."""
-    kinds = [[p for p in parameters if is_sharded(p) == kind] for kind in (False, True)]
-    return [{"params": k} for k in kinds if k]
 
 
 def course(options: TrainOptions, step: int, steps: int, schedule: str = "") -> float | None:
@@ -126,12 +73,77 @@ def course(options: TrainOptions, step: int, steps: int, schedule: str = "") -> 
     return 1 - t if kind == "linear" else None
 
 
-def lr_factor(options: TrainOptions, step: int, steps: int, schedule: str = "") -> float:
-    """The learning rate at a step, as a factor of its peak."""
-    if step < options.warmup:
-        return (step + 1) / options.warmup
-    left = course(options, step, steps, schedule)
-    return 1.0 if left is None else left
+def make_optimizer(parameters: Sequence[nn.Parameter], options: TrainOptions, rates: Rates) -> torch.optim.Optimizer:
+    """Build the optimizer that the options name, fused where the device has it."""
+    split = [[p for p in parameters if is_sharded(p) == kind] for kind in (False, True)]  # a fused step takes one kind
+    groups: Any = [{"params": some} for some in split if some]
+    how = rates.at(options, 0, 1)
+    lr, betas, decay = how["lr"], how["betas"], how["weight_decay"]
+    fused = parameters[0].device.type in ("cpu", "cuda", "mps")
+    if options.optimizer == "sgd":
+        fused = fused and not split[1]  # torch has no such step of what is split
+        return torch.optim.SGD(groups, lr=lr, momentum=betas[0], weight_decay=decay, fused=fused)
+    if options.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=lr, weight_decay=decay, foreach=True)
+    made = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
+    return made(groups, lr=lr, betas=betas, weight_decay=decay, fused=fused)
+
+
+class FusedAdamStep:
+    """Does what ``optimizer.step()`` and ``zero_grad(set_to_none=True)`` do, bit for bit.
+
+    `torch.optim.Adam` collects its tensors anew at every step and tells the profiler, which in small networks costs as
+    much as the arithmetic. Where it is fused and every parameter has a gradient, they are kept here and handed to
+    torch's functional form, which runs the same kernel. In all other cases, and where somebody listens to the step by a
+    hook or replaced it, the optimizer's own is called. Its state stays where it is, and may be loaded at any time.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self._parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+        group = optimizer.param_groups[0]
+        self._plain = (
+            type(optimizer) is torch.optim.Adam
+            and len(optimizer.param_groups) == 1
+            and bool(group["fused"])
+            and not any(group.get(k) for k in ("amsgrad", "maximize", "capturable", "differentiable"))
+            and not group.get("decoupled_weight_decay")
+            and not any(p.is_complex() or is_sharded(p) for p in self._parameters)
+        )
+        self._state: Any = None  # the optimizer's, as it was when the lists were made
+        self._lists: list[list[Tensor]] = []  # averages, squares, steps
+
+    def __call__(self) -> None:
+        """Move the parameters and forget the gradients."""
+        gradients: Any = [p.grad for p in self._parameters]
+        if not self._plain or self._watched() or any(g is None for g in gradients) or not self._ready():
+            self.optimizer.step()
+        else:
+            group, (averages, squares, steps) = self.optimizer.param_groups[0], self._lists
+            with torch.no_grad():
+                adam(
+                    self._parameters, gradients, averages, squares, [], steps, fused=True, amsgrad=False,
+                    maximize=False, beta1=group["betas"][0], beta2=group["betas"][1], lr=group["lr"],
+                    weight_decay=group["weight_decay"], eps=group["eps"],
+                )  # fmt: skip
+        for p in self._parameters:
+            p.grad = None
+
+    def _watched(self) -> bool:
+        """Whether the step is hooked, or replaced on this optimizer."""
+        of = vars(self.optimizer)
+        return "step" in of or bool(of["_optimizer_step_pre_hooks"] or of["_optimizer_step_post_hooks"])
+
+    def _ready(self) -> bool:
+        """Whether every parameter has state, and the lists are of it: loading puts another in its place."""
+        state = self.optimizer.state
+        if self._state is not state:
+            if any(p not in state for p in self._parameters):  # before the first step
+                return False
+            names = ("exp_avg", "exp_avg_sq", "step")
+            self._lists = [[state[p][name] for p in self._parameters] for name in names]
+            self._state = state
+        return True
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
@@ -145,7 +157,6 @@ def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
     norms = [whole_tensor(nn.utils.get_total_norm(grads)) for grads in kinds if grads]
     total = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
     if limit:
-        for p in parameters:
-            if p.grad is not None:
-                p.grad.mul_((limit / (total + 1e-6)).clamp(max=1.0))
+        for gradient in (g for grads in kinds for g in grads):
+            gradient.mul_((limit / (total + 1e-6)).clamp(max=1.0))
     return total

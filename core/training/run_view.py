@@ -1,11 +1,13 @@
-"""Strangers that watch a run: what they are handed, and what keeps their faults from the training."""
+"""Who watches a run from outside: what observers and trackers are handed, and what keeps their faults from it."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,6 @@ from genzoo.core.training.trainer import Observer, Trainer
 if TYPE_CHECKING:
     from genzoo.core.config import Config
 
-CALLS = ("start", "step", "log", "checkpoint", "end")
 _SLOW, _SHARE = 1.0, 0.05  # seconds, and share of a run's, from which on an observer is called slow
 
 
@@ -42,10 +43,7 @@ class RunView:
         return self.folder.resolve().name if self.folder is not None else self.config.recipe
 
     def log(self, values: Mapping[str, float]) -> None:
-        """Put numbers into the run's log beside its own: they reach the log file, the trackers and all observers.
-
-        Args:
-            values: finite numbers by name.
+        """Put finite numbers into the run's log beside its own: they reach the log file and all observers.
 
         Raises:
             GenzooError: if one is none, or has the name of a column that the log has anyway.
@@ -65,19 +63,35 @@ class RunView:
             self.trainer.note(said)
 
 
-class GuardedObserver(Observer):
-    """Lets a stranger's observer watch; its first failure is told in one line and ends its watching, not the run.
+class Tracker(Observer):
+    """Base of the registry's kind ``tracker``: reports a run to a service or a program of its own.
 
-    Args:
-        inner: the observer.
-        who: whose it is, for that line: ``observer Rain of plugin 'x' (dist 1.0)``.
-        run: what it logs to.
+    It is made when training begins, on process 0, so that what it needs and lacks is said before the first step
+    (raise `GenzooError` there, with what to install). After that it is an observer like others: a failure ends the
+    reporting with one line, never the training. ``options`` is an instance of the class's ``Options``, which
+    ``--set NAME.OPTION=VALUE`` sets.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        pass
+
+    def __init__(self, options: Options, run: RunView) -> None:
+        self.options, self.run = options, run
+
+    def close(self, failed: bool) -> None:
+        """Called once, however training ends, after `end` if it ended well; ``failed`` if it broke down."""
+
+
+class GuardedObserver(Observer):
+    """Lets a plugin's observer watch; its first failure is told in one line and ends its watching, not the run.
+
+    ``who`` says whose it is in that line: ``observer Rain of plugin 'x' (dist 1.0)``.
     """
 
     def __init__(self, inner: Observer, who: str, run: RunView) -> None:
         self.inner, self.who, self.run = inner, who, run
         self.seconds, self.failed = 0.0, False
-        self._calls = {c for c in CALLS if getattr(type(inner), c, None) is not getattr(Observer, c)}
 
     def start(self, trainer: Trainer) -> None:
         self._call("start", trainer)
@@ -99,45 +113,38 @@ class GuardedObserver(Observer):
             tell(f"{self.who} took {self.seconds:.1f} s of the run's {trainer.seconds:.1f} s")
 
     def _call(self, name: str, trainer: Trainer, *rest: Any) -> None:
-        if self.failed or name not in self._calls:
+        if self.failed or getattr(type(self.inner), name) is getattr(Observer, name):
             return
         begun = time.perf_counter()
-        before = _Untouched(trainer)
         try:
-            getattr(self.inner, name)(trainer, *rest)
+            with _reading(trainer):
+                getattr(self.inner, name)(trainer, *rest)
         except BaseException as e:  # sys.exit() included; Ctrl-C does not raise while a run can still stop cleanly
-            self._drop(f"failed at step {trainer.step}, in {name}, and is left out: {error_line(e)}")
-        finally:
-            if before.restore(trainer) and not self.failed:
-                self._drop(f"changed the model at step {trainer.step}, in {name}, and is left out: it may only read")
-            self.seconds += time.perf_counter() - begun
-
-    def _drop(self, why: str) -> None:
-        self.failed = True
-        tell(f"{self.who} {why}")
+            self.failed = True
+            tell(f"{self.who} failed at step {trainer.step}, in {name}, and is left out: {error_line(e)}")
+        self.seconds += time.perf_counter() - begun
 
 
-class _Untouched:
-    """What an observer may use and must not leave changed: modes, gradients, and torch's global randomness."""
+@contextmanager
+def _reading(trainer: Trainer) -> Iterator[None]:
+    """Put modes, gradients and torch's global randomness back as they were.
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.randomness = torch.get_rng_state()
-        self.modes = [(m, m.training) for m in trainer.nets.modules()]
-        self.gradients = [p.grad for p in trainer.nets.parameters()]
-        self.versions = self._versions(trainer)
-
-    @staticmethod
-    def _versions(trainer: Trainer) -> int:
-        return sum(p._version for p in trainer.nets.parameters())
-
-    def restore(self, trainer: Trainer) -> bool:
-        """Put back what can be; whether parameters were changed, which cannot."""
-        torch.set_rng_state(self.randomness)
-        for module, training in self.modes:
+    Raises:
+        GenzooError: if parameters were changed, which cannot be put back.
+    """
+    parameters = list(trainer.nets.parameters())
+    randomness, gradients = torch.get_rng_state(), [p.grad for p in parameters]
+    modes, versions = [(m, m.training) for m in trainer.nets.modules()], sum(p._version for p in parameters)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(randomness)
+        for module, training in modes:
             module.training = training
-        for p, gradient in zip(trainer.nets.parameters(), self.gradients, strict=True):
+        for p, gradient in zip(parameters, gradients, strict=True):
             p.grad = gradient
-        return self._versions(trainer) != self.versions
+    if sum(p._version for p in parameters) != versions:
+        raise GenzooError("it changed the model, and may only read")
 
 
 def tell(line: str) -> None:

@@ -1,16 +1,17 @@
-"""A run's folder: the weights folder that it grows into, and its checkpoints."""
+"""A run's folder: who may write to it, its checkpoints, how a run goes on from one, and the weights it grows into."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from genzoo.core.record import RECORD, TrainingRecord
 from genzoo.core.storage.card import card
 from genzoo.core.storage.files import (
     ASIDE,
+    MANIFEST,
     Writer,
     discard,
     text_file,
@@ -37,16 +39,24 @@ from genzoo.core.storage.folder_lock import claimed
 from genzoo.core.storage.strict import parse_json, read_json
 from genzoo.core.storage.tensors import read_tensors, write_tensors
 from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config
-from genzoo.core.training.observers import columns_for
+from genzoo.core.text import tell
+from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CHECKPOINTS, BEST = "checkpoints", "best"
 CARD, PICTURE = "README.md", "samples.png"
 _STATE, _PLAIN = "trainer.safetensors", "trainer.json"
 _LARGEST = 2**27  # bytes of a checkpoint's plain data that are read
 _HISTORY = 20_000  # records of the loss in a checkpoint, about 3 MB
+ROLLBACKS = 5  # times that a run may go back to its last checkpoint
 
 T = TypeVar("T")
+Read = tuple[Config, dict[str, Tensor], dict[str, Tensor], dict[str, Any]]
+
+# What a run leaves in its folder.
 
 
 def describe(
@@ -94,26 +104,32 @@ def check_saving(trainer: Trainer, config: Config) -> None:
         card(config, record, picture=PICTURE).encode()
         TrainingRecord.from_dict(parse_json(record.text().encode()))
     except UnicodeEncodeError:
-        raise UsageError(
-            "this run could not be saved: a file or folder that it names has a name that is no text"
-        ) from None
+        why = "a file or folder that it names has a name that is no text"
+        raise UsageError(f"this run could not be saved: {why}") from None
     except (GenzooError, ValueError) as e:
-        raise UsageError(
-            f"this run could not be saved: {str(e).removeprefix(f'{CONFIG} is no genzoo config: ')}"
-        ) from None
+        why = str(e).removeprefix(f"{CONFIG} is no genzoo config: ")
+        raise UsageError(f"this run could not be saved: {why}") from None
+
+
+def picture_of(model: Model, n: int | None = None) -> Image | None:
+    """A picture of samples, by default of as many as a card shows; None if such data are not drawn."""
+    kind = of(model.spec)
+    return kind.picture(model.spec, model.sample(n or kind.preview), columns_for(model.classes))
+
+
+def columns_for(classes: int) -> int | None:
+    """Columns of a grid of samples: one per class where a conditional model cycles through a few."""
+    return classes if 2 <= classes <= 16 else None
 
 
 def weights_files(model: Model, record: TrainingRecord) -> dict[str, Writer]:
     """Everything that a weights folder holds but its manifest: name to writer."""
     assert model.config is not None  # model_files says so politely
-    files = model_files(model)
-    n = of(model.spec).preview
-    image = of(model.spec).picture(model.spec, model.sample(n), columns_for(model.classes, n))
+    files, image = model_files(model), picture_of(model)
     if image is not None:
         files[PICTURE] = lambda path: pictures.save(image, path)
     record = replace(record, fingerprint=take(model))
-    text = card(model.config, record, picture=PICTURE if image is not None else "")
-    files[CARD] = text_file(text)
+    files[CARD] = text_file(card(model.config, record, picture=PICTURE if image is not None else ""))
     files[RECORD] = text_file(record.text())
     return files
 
@@ -123,14 +139,14 @@ def save_weights(folder: Path, model: Model, record: TrainingRecord) -> None:
     update_folder(folder, weights_files(model, record))
 
 
-@contextmanager
-def working_on(run: Path) -> Iterator[None]:
-    """Be the one process that trains in a run's folder, which exists.
+# Who may write to it.
 
-    Raises:
-        UsageError: if another process is at it.
-    """
-    with claimed(run, f"another process is training in {run}: let it end, or give another folder"):
+
+@contextmanager
+def working_on(run: Path | None) -> Iterator[None]:
+    """Be the one process that trains in a run's folder, if that is there; raises `UsageError` if another one is."""
+    taken = f"another process is training in {run}: let it end, or give another folder"
+    with claimed(run, taken) if run is not None and run.is_dir() else nullcontext():
         yield
 
 
@@ -143,16 +159,55 @@ def never_checkpointed(run: Path) -> bool:
     return "log.jsonl" in left and left <= known
 
 
+def check_folder(folder: Path | None, resume: bool) -> None:
+    """Refuse to overwrite anything, and to resume what is not there."""
+    if folder is None:
+        if resume:
+            raise UsageError("resuming needs the run's folder: give out")
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder to write to")
+    begun = folder.exists() and bool(checkpoints(folder) or never_checkpointed(folder))
+    whole = (folder / MANIFEST).exists()
+    if resume:
+        if not begun:
+            raise UsageError(f"{folder} holds no checkpoint to resume from")
+    elif begun or whole:
+        what = "already holds a run" if whole else "holds a run that was interrupted"
+        raise UsageError(f"{folder} {what}: go on with --resume, or give another folder")
+    elif folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: give a new folder, so that nothing is overwritten")
+
+
+@contextmanager
+def new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
+    """Make a run's folder; if it fails with nothing to go on from, leave nothing behind."""
+    if folder is None:
+        yield
+        return
+    there, begun = folder.exists(), trainer.step
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir()) or never_checkpointed(folder)
+    with working_on(folder):  # only who holds the folder may take it away
+        try:
+            yield
+        except BaseException:
+            if empty and (trainer.step == begun or not checkpoints(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+                if there:
+                    folder.mkdir(exist_ok=True)
+            raise
+
+
+# Checkpoints.
+
+
 def thinned(history: Sequence[Mapping[str, float]], every: int, most: int = _HISTORY) -> list[dict[str, float]]:
-    """Leave records out of a long history, evenly: those at steps that are not multiples of a power of two.
+    """Leave records out of a long history, evenly, to about ``most``; the last one and held-out losses stay.
 
-    What is left depends on the last step alone, not on whether the history had been thinned before: a resumed run
-    tells the same curves.
-
-    Args:
-        history: records of the loss, and perhaps others: the last one and those of held-out losses stay.
-        every: steps between records of the loss.
-        most: records that are left, about.
+    What is left out are steps that are not multiples of ``every`` times a power of two. It depends on the last step
+    alone, not on whether the history had been thinned before: a resumed run tells the same curves.
     """
     apart = every
     while history and history[-1]["step"] > most * apart:
@@ -169,7 +224,13 @@ def save_checkpoint(run: Path, trainer: Trainer, keep: int) -> Path:
     The last ``keep`` stay, as far as the run has come: later ones were damaged, or it would have begun there.
     """
     folder = run / CHECKPOINTS / f"step-{trainer.step:08d}"
-    if not _is_whole(folder):  # else the run was stopped right after a checkpoint, or has nothing left to do
+    whole = False
+    with suppress(
+        GenzooError
+    ):  # it is there if the run was stopped right after a checkpoint, or has nothing left to do
+        verified(folder)
+        whole = True
+    if not whole:
         tensors, plain = trainer.state()
         text = json.dumps({**plain, "history": thinned(plain["history"], trainer.options.log_every)}) + "\n"
         files = model_files(trainer.model)
@@ -188,14 +249,6 @@ def save_checkpoint(run: Path, trainer: Trainer, keep: int) -> Path:
     return folder
 
 
-def _is_whole(folder: Path) -> bool:
-    try:
-        verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
-    except GenzooError:
-        return False
-    return True
-
-
 def checkpoints(run: Path) -> list[Path]:
     """A run's checkpoints, oldest first; whether they are whole is found out when they are read."""
     there = list[Path]()
@@ -207,13 +260,18 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(there, key=lambda p: int(p.name.removeprefix("step-")))
 
 
-def read_checkpoint(folder: Path) -> tuple[Config, dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+def verified(folder: Path) -> None:
+    """Check every hash of a checkpoint; raises `GenzooError` naming what is damaged."""
+    verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
+
+
+def read_checkpoint(folder: Path) -> Read:
     """Read a checkpoint after verifying every hash: config, kept model, trainer's tensors, trainer's numbers.
 
     Raises:
         GenzooError: naming what is damaged.
     """
-    verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
+    verified(folder)
     try:
         plain = read_json(folder / _PLAIN, limit=_LARGEST, nan=True)  # a held-out loss may be infinite
         _check_plain(plain)
@@ -222,16 +280,12 @@ def read_checkpoint(folder: Path) -> tuple[Config, dict[str, Tensor], dict[str, 
         raise GenzooError(f"{folder} is damaged: {e}") from None
 
 
-_PLAIN_HOLDS: Mapping[str, type | tuple[type, ...]] = {
-    "step": int, "steps": int, "seed": int, "seconds": (int, float), "record": dict, "data": str, "history": list,
-}  # fmt: skip
-
-
 def _check_plain(plain: Any) -> None:
     """Raise `ValueError` unless a checkpoint's plain data has the form that this module writes."""
     if not isinstance(plain, dict):
         raise ValueError(f"{_PLAIN} holds no object")
-    for key, kind in _PLAIN_HOLDS.items():
+    kinds: dict[str, Any] = {"seconds": (int, float), "record": dict, "data": str, "history": list}
+    for key, kind in {"step": int, "steps": int, "seed": int, **kinds}.items():
         if not isinstance(plain.get(key), kind) or isinstance(plain[key], bool):
             raise ValueError(f"{_PLAIN} has no {key!r} that makes sense")
     if not 0 <= plain["step"] <= plain["steps"]:
@@ -243,9 +297,7 @@ def _check_plain(plain: Any) -> None:
 def from_newest(run: Path, read: Callable[[Path], T]) -> tuple[Path, T, list[str]]:
     """Read the newest checkpoint that can be read, also while a process goes on writing new and dropping old ones.
 
-    Args:
-        run: the run's folder.
-        read: reads one of its checkpoints, after verifying it; raises `GenzooError` where it is damaged.
+    ``read`` verifies one of them, and raises `GenzooError` where it is damaged.
 
     Returns:
         The checkpoint, what ``read`` gave, and what was wrong with newer ones.
@@ -268,13 +320,42 @@ def from_newest(run: Path, read: Callable[[Path], T]) -> tuple[Path, T, list[str
     raise GenzooError(f"{run} has no checkpoint to go on from{detail}")
 
 
-def newest_checkpoint(run: Path) -> tuple[Path, list[str]]:
-    """The newest checkpoint that is whole, and what was wrong with newer ones.
+# Going on.
 
-    Who goes on to read it calls `from_newest`, which verifies once.
 
-    Raises:
-        GenzooError: if there is none.
-    """
-    folder, _, problems = from_newest(run, lambda folder: verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN)))
-    return folder, problems
+def go_on(trainer: Trainer, config: Config, checkpoint: Path, read: Read, problems: list[str]) -> None:
+    """Go on from a checkpoint that was read."""
+    if trainer.runtime.first:
+        for problem in problems:
+            tell(f"{problem}; falling back to {checkpoint}")
+    saved, kept, tensors, plain = read
+    trainer.runtime.require_equal("the checkpoint they go on from", str(plain["step"]))
+    difference = _difference(saved.to_dict(), config.to_dict())
+    if difference:
+        raise UsageError(f"the run in {checkpoint.parent.parent} was started with {difference}: resume it as it was")
+    trainer.load_state(kept, tensors, plain)
+
+
+def _difference(before: Any, now: Any, where: str = "") -> str:
+    """The first place where two configs differ, in words; versions of plugins may differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            inner = where if key == "options" else f"{where}.{key}".lstrip(".")
+            found = "" if key == "version" else _difference(before.get(key), now.get(key), inner)
+            if found:
+                return found
+        return ""
+    return "" if before == now else f"{where} = {before}, not {now}"
+
+
+def roll_back(trainer: Trainer, config: Config, folder: Path, why: TrainingDiverged) -> None:
+    """Go back to the newest checkpoint, for another attempt from there; raises ``why`` after too many."""
+    attempt = trainer.attempt + 1
+    if attempt > ROLLBACKS:
+        raise TrainingDiverged(f"{why} (after going back to a checkpoint {ROLLBACKS} times)")
+    trainer.runtime.barrier()  # what process 0 was writing is there
+    go_on(trainer, config, *from_newest(folder, read_checkpoint))
+    trainer.attempt = attempt
+    if trainer.runtime.first:
+        cause = str(why).partition(";")[0]
+        tell(f"{cause}; going back to step {trainer.step} with fresh noise")

@@ -54,11 +54,7 @@ def numbers_of(trainer: Trainer) -> dict[str, Any]:
 
 
 def check(trainer: Trainer) -> None:
-    """Refuse to keep what is spoiled: the loss is finite once more when the update that it led to is not.
-
-    Raises:
-        TrainingDiverged: naming the parameter.
-    """
+    """Raise `TrainingDiverged` for a parameter that is not finite: the loss that led to the update still was."""
     named = [(k, sharding.own_part(p)) for k, p in trainer.nets.named_parameters()]
     bad = torch.stack([~torch.isfinite(p).all() for _, p in named]).cpu()
     if trainer.sharded:
@@ -79,16 +75,6 @@ def restore(
         UsageError: if it is of another run.
         GenzooError: if it says that it is of this run, and does not fit it.
     """
-    _check_same(trainer, plain)
-    try:
-        _bring(trainer, kept, tensors, plain)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
-        if trainer.runtime.size > 1:  # it may be the others' loss
-            raise
-        raise GenzooError(f"the checkpoint does not fit its run: {one_line(str(e), 200) or type(e).__name__}") from e
-
-
-def _check_same(trainer: Trainer, plain: Mapping[str, Any]) -> None:
     if plain["seed"] != trainer.seed:
         raise UsageError(f"the run has seed {plain['seed']}, not {trainer.seed}: resume it with the same --seed")
     for key, value in trainer.record.items():
@@ -97,6 +83,12 @@ def _check_same(trainer: Trainer, plain: Mapping[str, Any]) -> None:
             raise UsageError(f"the run was started with {key} {before}, not {value}: resume it as it was")
     if plain["data"] != trainer.data.fingerprint():
         raise UsageError("the run was trained on other data than this: resume it with the same --data")
+    try:
+        _bring(trainer, kept, tensors, plain)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
+        if trainer.runtime.size > 1:  # it may be the others' loss
+            raise
+        raise GenzooError(f"the checkpoint does not fit its run: {one_line(str(e), 200) or type(e).__name__}") from e
 
 
 def _bring(

@@ -28,12 +28,7 @@ def _means(turns: list[Tensor]) -> Tensor:
 
 
 class Terms:
-    """Terms of the turns since the last record.
-
-    Args:
-        players: names, in order; the terms of a single player go without its name.
-        runtime: the processes whose means are taken.
-    """
+    """Terms of the turns since the last record; those of a single player go without its name."""
 
     def __init__(self, players: list[str], runtime: Runtime) -> None:
         self._players, self._runtime = players, runtime
@@ -62,26 +57,25 @@ class Terms:
         if not self._waiting:
             return
         found: dict[str, list[Tensor]] = {}
-        alone = len(self._players) == 1
-        for _, player, terms in self._waiting:
-            prefix = "" if alone else f"{player}/"
+        steps: dict[str, list[int]] = {}
+        for step, player, terms in self._waiting:
+            prefix = "" if len(self._players) == 1 else f"{player}/"
             for name, value in terms.items():
                 found.setdefault(prefix + name, []).append(value)
+                steps.setdefault(prefix + name, []).append(step)
+        self._waiting = []
         values = torch.cat([_means(v) for v in found.values()]).cpu()
         if self._runtime.size > 1:  # so that all see the same, and what is not finite anywhere is seen everywhere
             values = self._runtime.mean(values).float()
         table = dict(zip(found, torch.split(values, [len(v) for v in found.values()]), strict=True))
-        waiting, self._waiting = self._waiting, []
-        bad = [(n, v) for n, v in table.items() if not torch.isfinite(v).all()]
+        bad = [name for name, numbers in table.items() if not torch.isfinite(numbers).all()]
         if bad:
-            # A term is told before the sum it spoils.
-            name, numbers = next(((n, v) for n, v in bad if not n.endswith("loss")), bad[0])
+            name = min(bad, key=lambda name: name.endswith("loss"))  # a term is told before the sum it spoils
+            first = int((~torch.isfinite(table[name])).nonzero()[0])
             player, _, term = name.rpartition("/")
-            steps = [s for s, p, terms in waiting if (alone or p == player) and term in terms]
-            first = steps[int((~torch.isfinite(numbers)).nonzero()[0])]
-            who, what = player or self._players[0], numbers[~torch.isfinite(numbers)][0].item()
             raise TrainingDiverged(
-                f"training broke down at step {first + 1}: {term} of player {who!r} is {what}; {ADVICE}"
+                f"training broke down at step {steps[name][first] + 1}: {term} of player "
+                f"{player or self._players[0]!r} is {table[name][first].item()}; {ADVICE}"
             )
         for name, numbers in table.items():
             self._read.setdefault(name, []).extend(numbers.tolist())

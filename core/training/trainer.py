@@ -31,8 +31,14 @@ from genzoo.core.training import state
 from genzoo.core.training.average import Average
 from genzoo.core.training.optimizers import clip_gradients, course
 from genzoo.core.training.terms import ADVICE, GRAD, Terms, TrainingDiverged
-from genzoo.core.training.turns import PlayerState, distribute, refuse_coupled, restore_buffers, seen_in
-from genzoo.core.training.validation import held_out_loss
+from genzoo.core.training.turns import (
+    PlayerState,
+    distribute,
+    held_out_loss,
+    refuse_coupled,
+    restore_buffers,
+    seen_in,
+)
 
 _NOISE, _ATTEMPT = 1, 5  # streams of randomness, beside those of `genzoo.core.data.feed`
 SKIPS = 10  # turns of a player in a row that may be left out
@@ -58,14 +64,14 @@ class Observer:
 
 
 class Trainer:
-    """Trains networks by an objective.
+    """Trains networks by an objective, on the device where the networks are.
 
     Args:
         objective: what is minimized.
-        nets: the networks, on the device they are trained on.
+        nets: the networks.
         data: training data, wherever they are; they are brought to the device, or streamed to it.
         options: how.
-        held_out: data for the held-out loss, or None.
+        held_out: data for the held-out loss.
         seed: of the order of the data and of all noise.
         observers: what watches.
         record: how the run was called, beyond its config; kept in checkpoints, and must be equal to resume.
@@ -73,7 +79,7 @@ class Trainer:
         on_nan: ``stop`` where a loss is not finite (found when the log is due), or ``skip`` that turn's update
             (which waits for the device at every turn). ``rollback`` stops with `TrainingDiverged` too: the caller loads
             the last checkpoint, raises `attempt`, which gives fresh noise, and trains on.
-        hardware: what it computes on, beyond the device, which is the networks'.
+        hardware: what it computes on, beyond the device.
 
     Raises:
         UsageError: if the options do not go together.
@@ -118,12 +124,13 @@ class Trainer:
             self.autocast = lambda: networks_in_bfloat16(self.device.type)
         self._weights = class_weights(options.class_weights, data.y, data.spec.classes, self.device)
         batch = options.batch_size
-        self._share = self.runtime.share(batch)  # of every global batch, what this process computes
-        own = self._share.stop - self._share.start
-        labels = self.conditional or self._weights is not None
-        order = partial(order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional)
-        self.feed = Feed(data, self.device, batch, seed=seed, part=self._share, labels=labels, order=order,
-                         memory=hardware.memory, workers=hardware.data_workers)  # fmt: skip
+        share = self.runtime.share(batch)  # of every global batch, what this process computes
+        own = share.stop - share.start
+        self.feed = Feed(
+            data, self.device, batch, seed=seed, part=share, labels=self.conditional or self._weights is not None,
+            order=partial(order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional),
+            memory=hardware.memory, workers=hardware.data_workers,
+        )  # fmt: skip
         self.data = self.feed.data
         if own % options.accumulate:
             each = f"{own} on each of {self.runtime.size} processes" if self.runtime.size > 1 else str(own)
@@ -132,11 +139,10 @@ class Trainer:
         players = objective.players()
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
         self.steps = options.steps or math.ceil(options.epochs * len(data) / (batch * self.turns))
-        n = len(data)
-        self._draws = Draws(
-            batch, self.device, start=self._share.start, count=own, steps=self.steps, population=n
-        )  # of a global batch, of which this process keeps its own part
-        self._parts = [slice(i, i + own // options.accumulate) for i in range(0, own, own // options.accumulate)]
+        self._draws = Draws(batch, self.device, start=share.start, count=own, steps=self.steps,
+                            population=len(data))  # fmt: skip
+        part = own // options.accumulate
+        self._parts = [slice(i, i + part) for i in range(0, own, part)]
         nets.train()
         if self.runtime.size > 1:
             sync_batch_norm(nets)
@@ -159,10 +165,7 @@ class Trainer:
 
     @property
     def model(self) -> Model:
-        """The model that is kept: the moving average where there is one.
-
-        Where it is split over processes this is a copy, as it was when all of them last called `gather`.
-        """
+        """What is kept: the moving average where there is one; of a split model a copy of when `gather` was called."""
         return self._whole if self._whole is not None else self.kept
 
     @property
@@ -204,7 +207,11 @@ class Trainer:
                 enabled=True, benchmark=False, deterministic=True, allow_tf32=torch.backends.cudnn.allow_tf32
             ),
         ):  # a resumed run must repeat what the run that never stopped did
-            self._distribute()
+            if self.runtime.size > 1:
+                self._agreed = bool(self.runtime.max(torch.tensor([float(self.stopping)])).item())
+                if not (self._wrapped or self._agreed):
+                    self._wrapped = True
+                    distribute(self)
             for observer in self.observers:
                 observer.start(self)
             while not self.done and not (self.stopping if self.runtime.size == 1 else self._agreed):
@@ -228,17 +235,7 @@ class Trainer:
         for observer in self.observers:
             observer.end(self)
 
-    def _distribute(self) -> None:
-        """On several processes: let each turn's gradients be averaged over all of them."""
-        if self.runtime.size == 1:
-            return
-        self._agreed = bool(self.runtime.max(torch.tensor([float(self.stopping)])).item())
-        if not (self._wrapped or self._agreed):
-            self._wrapped = True
-            distribute(self)
-
     def _one_step(self) -> None:
-        size = self.options.batch_size
         batch: tuple[Tensor, Tensor | None] | None = None
         stream = 0
         for number, playing in enumerate(self.player_states):
@@ -247,7 +244,7 @@ class Trainer:
             playing.rates.apply(playing.optimizer, self.options, self.step, self.steps)
             for turn in range(playing.player.turns):
                 if number == 0 or batch is None:
-                    batch = self.batch_at(self.step * self.turns + turn, size)
+                    batch = self.feed.at(self.step * self.turns + turn)
                 noise = self.draw(playing.player.name, stream)
                 if self._dropout:  # it draws from the global generator, and each process for itself
                     rank = (self.runtime.rank,) if self.runtime.rank else ()
@@ -335,18 +332,16 @@ class Trainer:
         for p in playing.parameters:
             p.requires_grad_(True)
 
-    def batch_at(self, number: int, size: int) -> tuple[Tensor, Tensor | None]:
-        """This process's part of batch ``number`` of the run: observations in model space and labels, on the device."""
-        assert size == self.options.batch_size
-        return self.feed.at(number)
-
     def flush(self) -> None:
         """Read the terms that have gathered on the device, check that they are finite, and tell observers."""
         means = self.terms.means()
         if means:
-            now = time.perf_counter()
-            self.seconds, self._since = self.seconds + now - self._since, now
+            self._clock()
             self.note(means)
+
+    def _clock(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self._since = self.seconds + now - self._since, now
 
     def note(self, values: Mapping[str, float]) -> None:
         """Add a record to the history and tell observers."""
@@ -375,8 +370,7 @@ class Trainer:
         self.terms.read()
         state.check(self)
         self.gather()
-        now = time.perf_counter()
-        self.seconds, self._since = self.seconds + now - self._since, now
+        self._clock()
         if self.sharded:
             self._prepared = state.tensors_of(self)
 
@@ -384,8 +378,8 @@ class Trainer:
         """Everything needed to go on, as tensors and plain data; the kept model is saved beside it."""
         if self._prepared is None:
             self.prepare_state()
-        tensors, self._prepared = self._prepared, None
-        return state.tensors_of(self) if tensors is None else tensors, state.numbers_of(self)
+        tensors, self._prepared = self._prepared or state.tensors_of(self), None
+        return tensors, state.numbers_of(self)
 
     def load_state(self, kept: Mapping[str, Tensor], tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
         """Go on from what `state` gave, with the kept model's tensors."""

@@ -1,4 +1,4 @@
-"""A player's turn as a module, what the trainer keeps for each player, and turns that several processes share."""
+"""A player's turn as a module, what the trainer keeps for each, turns of several processes, the held-out loss."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.config import TrainOptions
+from genzoo.core.data.feed import BINARIZE
 from genzoo.core.distributed import sharding
 from genzoo.core.distributed.gather import distributed, playing_together, summed
 from genzoo.core.errors import UsageError
+from genzoo.core.model import Model
+from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Objective, Player
-from genzoo.core.training.fused_adam import FusedAdamStep
-from genzoo.core.training.optimizers import Rates, make_optimizer
+from genzoo.core.training.optimizers import FusedAdamStep, Rates, make_optimizer
 
 if TYPE_CHECKING:
     from genzoo.core.training.trainer import Trainer
+
+_HELD_OUT = 4  # stream of randomness
 
 
 class Turn(nn.Module):
@@ -33,8 +37,7 @@ class Turn(nn.Module):
         self, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], weight: Tensor | None = None
     ) -> tuple[Tensor, Loss]:
         """Return what is minimized (0-d) and the loss it came from; ``weight (B,)`` is of each observation."""
-        told = None if y is None or y.dim() == 1 else y[:, int(self.nets.model.classes > 0) :]
-        loss = self.objective.loss(self.player, self.nets, Batch(x, y, told), noise)
+        loss = self.objective.loss(self.player, self.nets, _batch(self.nets.model, x, y), noise)
         if weight is None:
             return loss.total(), loss
         each = loss.per_observation()
@@ -44,6 +47,10 @@ class Turn(nn.Module):
                 f"{tuple(each.shape)} for {len(weight)}: set it to none"
             )
         return (each * weight).mean(), loss
+
+
+def _batch(model: Model, x: Tensor, y: Tensor | None) -> Batch:
+    return Batch(x, y, None if y is None or y.dim() == 1 else y[:, int(model.classes > 0) :])
 
 
 @dataclass
@@ -74,11 +81,7 @@ class PlayerState:
 
 
 def refuse_coupled(loss: Loss, parts: int, processes: int) -> None:
-    """Refuse terms that would silently be another number where a process sees a part of the batch only.
-
-    Raises:
-        UsageError: naming the terms.
-    """
+    """Raise `UsageError` for terms that would silently be another number where only a part of the batch is seen."""
     if loss.coupled and parts > 1:
         raise UsageError(
             f"the terms {', '.join(loss.coupled)} depend on the whole batch and cannot be computed in "
@@ -103,26 +106,23 @@ def seen_in(parts: list[dict[str, Tensor]], sums: set[str], processes: int) -> d
 
 def distribute(trainer: Trainer) -> None:
     """Let each turn's gradients be averaged over all processes; they must call this together."""
-    batch = trainer.batch_at(trainer.step * trainer.turns, trainer.options.batch_size)
+    batch = trainer.feed.at(trainer.step * trainer.turns)
     for playing in trainer.player_states:
         trainer.focus(playing)
         idle = _idle(trainer, playing, *batch)
         own = {id(p) for p in playing.parameters if not sharding.is_sharded(p)}
-        if not own:
-            continue
-        assert isinstance(playing.turn, nn.Module)
-        playing.turn = turn = distributed(playing.turn, own, find_unused=idle)
-        playing.no_sync = turn.no_sync
+        if own:
+            assert isinstance(playing.turn, nn.Module)
+            playing.turn = turn = distributed(playing.turn, own, find_unused=idle)
+            playing.no_sync = turn.no_sync
 
 
 def _idle(trainer: Trainer, playing: PlayerState, x: Tensor, y: Tensor | None) -> bool:
     """Whether a turn leaves some of its player's parameters without gradient; the networks stay as they were."""
-    before = [b.clone() for b in trainer.nets.buffers()]
-    noise = trainer.draw(playing.player.name, 0)
+    before, noise = [b.clone() for b in trainer.nets.buffers()], trainer.draw(playing.player.name, 0)
+    turn = Turn(trainer.objective, trainer.nets, playing.player.name)
     with trainer.autocast(), playing_together(True):
-        total, _ = Turn(trainer.objective, trainer.nets, playing.player.name)(
-            x, y if trainer.conditional else None, noise
-        )
+        total, _ = turn(x, y if trainer.conditional else None, noise)
     total.backward()
     idle = any(p.grad is None for p in playing.parameters)
     playing.optimizer.zero_grad(set_to_none=True)
@@ -135,3 +135,46 @@ def restore_buffers(nets: Networks, buffers: list[Tensor]) -> None:
     """Bring the networks' buffers back to earlier copies."""
     for buffer, before in zip(nets.buffers(), buffers, strict=True):
         buffer.copy_(before)
+
+
+@torch.no_grad()
+def held_out_loss(trainer: Trainer) -> float | None:
+    """Mean held-out loss per observation of the kept model, with the same noise every time; None if there is none."""
+    data, device, runtime = trainer.held_out, trainer.device, trainer.runtime
+    if data is None or len(data) == 0:
+        return None
+    model, training = trainer.kept, trainer.nets.training
+    nets = Networks(
+        model, dict(trainer.nets.critics.items())
+    )  # the game with the kept model in place of the moving one
+    nets.eval()
+    name, total, n = trainer.player_states[0].player.name, 0.0, len(data)
+    size = min(max(trainer.options.batch_size, 256), n)
+    try:
+        starts = range(0, n, size)
+        # Processes take batches in turns; all go through all of them where the model is split.
+        for i in range(len(starts)) if trainer.sharded else runtime.own(len(starts)):
+            count = min(size, n - starts[i])
+            index = torch.arange(starts[i], starts[i] + count, device=data.device)
+            draws = Draws(count, device, population=len(trainer.data)).at(trainer.seed, i, _HELD_OUT)
+            # The whole held-out set is judged at the end of all warm-ups and schedules.
+            draws.step = draws.steps = 1
+            draws.course = None if trainer.options.schedule == "constant" else 0.0
+            uniform = None
+            if data.dynamic:
+                uniform = Draws(count, device).at(trainer.seed, i, BINARIZE).uniform(*data.spec.shape)
+                uniform = uniform.to(index.device)
+            x, y = data.batch(index, uniform)
+            y = y.to(device) if y is not None and trainer.conditional else None
+            noise = trainer.objective.draw(name, draws, model)
+            value = trainer.objective.held_out(nets, _batch(model, x.to(device), y), noise)
+            if value is None:
+                return None
+            total += value.sum(dtype=torch.float32).item()
+        if not trainer.sharded and runtime.size > 1:
+            total = runtime.total(torch.tensor([total])).item()
+    finally:
+        trainer.nets.train(training)
+        if trainer.average:
+            trainer.average.model.eval()
+    return total / n

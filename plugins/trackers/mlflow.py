@@ -8,8 +8,7 @@ from typing import Any
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.options import option
-from genzoo.core.training.run_view import RunView
-from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.run_view import RunView, Tracker
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import declare
 

@@ -9,8 +9,7 @@ import torch
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.modality import of
-from genzoo.core.training.run_view import RunView
-from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.run_view import RunView, Tracker
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import declare
 

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from genzoo.core.errors import GenzooError
 from genzoo.core.modality import of
 from genzoo.core.options import option
-from genzoo.core.training.run_view import RunView
-from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.run_view import RunView, Tracker
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import declare
 

@@ -25,24 +25,27 @@ from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.distributed.sharding import LARGE
 from genzoo.core.errors import UsageError
 from genzoo.core.hardware import Hardware
+from genzoo.core.mixed_precision import choose_precision
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks
 from genzoo.core.storage.files import MANIFEST, given_path
 from genzoo.core.text import tell
-from genzoo.core.training.observers import Progress
-from genzoo.core.training.precision import choose
-from genzoo.core.training.resuming import check_folder, claimed, go_on, new_folder, roll_back
+from genzoo.core.training.observers import Progress, final_metrics, observers, save
 from genzoo.core.training.run_view import RunView
 from genzoo.core.training.runs import (
+    check_folder,
     check_saving,
     describe,
     from_newest,
+    go_on,
     never_checkpointed,
+    new_folder,
     read_checkpoint,
+    roll_back,
     save_weights,
+    working_on,
 )
-from genzoo.core.training.saving import final_metrics, observers, save
 from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
@@ -185,7 +188,7 @@ def fit(
     reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
     runtime = init_runtime(pick_device(device))
-    with runtime.failing_together(), claimed(folder if runtime.first else None):
+    with runtime.failing_together(), working_on(folder if runtime.first else None):
         runtime.on_rank_zero(lambda: check_folder(folder, resume))
         source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory)
         config = with_steps(
@@ -257,7 +260,7 @@ def _settled(asked: Hardware, runtime: Runtime, nets: Networks, before: Mapping[
     """What was left open: the precision that a resumed run began with or process 0 gains by, and whether to shard."""
     precision, shard = asked.precision, asked.shard
     if precision == "auto":
-        precision = str(before["precision"] if before else runtime.broadcast(choose(runtime.device, nets).precision))
+        precision = str(before["precision"] if before else runtime.broadcast(choose_precision(runtime.device, nets)))
     if shard is None:
         size = sum(p.numel() for p in nets.model.generator.parameters())
         shard = runtime.size > 1 and runtime.device.type == "cuda" and size >= LARGE and not asked.compile

@@ -25,7 +25,7 @@ from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path
 from genzoo.core.storage.npz import Batches, write_arrays, write_samples
-from genzoo.core.training.observers import columns_for
+from genzoo.core.training.runs import columns_for
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
 
@@ -94,7 +94,7 @@ def sample(
         elif kind == "own":
             of(model.spec).write(path, model.spec, n, batches)
         else:
-            _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes, n))
+            _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes))
         runtime.barrier()
     return path
 

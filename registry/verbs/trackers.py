@@ -9,8 +9,7 @@ from typing import Any
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import coerce_all
 from genzoo.core.text import error_line
-from genzoo.core.training.run_view import GuardedObserver, RunView, tell
-from genzoo.core.training.trackers import Tracker
+from genzoo.core.training.run_view import GuardedObserver, RunView, Tracker, tell
 from genzoo.core.training.trainer import Observer
 from genzoo.registry import Entry, Registry
 

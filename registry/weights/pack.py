@@ -11,14 +11,12 @@ from typing import Any, Literal
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.report import Report
-from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.record import RECORD, read_record
 from genzoo.core.storage import card, fingerprint
 from genzoo.core.storage.files import MANIFEST, given_path, text_file, write_folder
 from genzoo.core.storage.weights import model_files
-from genzoo.core.training.observers import columns_for
-from genzoo.core.training.runs import CARD, PICTURE
+from genzoo.core.training.runs import CARD, PICTURE, picture_of
 from genzoo.registry.weights import resolve
 from genzoo.registry.weights.push import finished, known_license, with_evaluation, without_folders
 
@@ -93,8 +91,7 @@ def pack(
         record = replace(record, fingerprint=fingerprint.take(model))
         record = record if storage == "float32" else replace(record, storage=storage)
         files = {n: _copy(stored / n) for n in sorted(os.listdir(stored)) if n != MANIFEST}
-        n = of(model.spec).preview
-        image = of(model.spec).picture(model.spec, model.sample(n), columns_for(model.classes, n))
+        image = picture_of(model)
         if image is not None:
             files[PICTURE] = lambda path: pictures.save(image, path)
         assert model.config is not None  # it was just read from a file

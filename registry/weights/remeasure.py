@@ -244,7 +244,7 @@ def _options(members: list[Result]) -> dict[str, str]:
 
 def _at_the_end(model: Model, config: Config, record: TrainingRecord, source: Any) -> tuple[dict[str, float], str]:
     """What training noted at its end: held-out loss and active units; and why there is nothing, if so."""
-    from genzoo.core.training.saving import final_metrics
+    from genzoo.core.training.observers import final_metrics
     from genzoo.core.training.trainer import Trainer
     from genzoo.registry.verbs.initialize import initialize
 

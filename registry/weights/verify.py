@@ -120,11 +120,11 @@ def _located(found: Located) -> Located:
     """The weights folder itself: of a run that was not finished, its newest whole checkpoint."""
     from dataclasses import replace
 
-    from genzoo.core.training.runs import checkpoints, newest_checkpoint
+    from genzoo.core.training.runs import checkpoints, from_newest, verified
 
     if (found.folder / MANIFEST).exists() or not checkpoints(found.folder):
         return found
-    return replace(found, folder=newest_checkpoint(found.folder)[0], origin="checkpoint")
+    return replace(found, folder=from_newest(found.folder, verified)[0], origin="checkpoint")
 
 
 def _checks(found: Located, metrics: bool, data: bool, source: Any, device: str, progress: bool) -> Iterator[Check]:

@@ -105,7 +105,7 @@ def test_pythae_trains_the_same_model(name, monkeypatch):
     whole = prepare(CASES[name], CPU, 64)
     prepared = replace(whole, data=whole.data.take(slice(64)))
     trainer = prepared.trainer()
-    trainer.batch_at = lambda number, size: prepared.data.batch(torch.arange(64))
+    trainer.feed.at = lambda number: prepared.data.batch(torch.arange(64))
     codes = torch.randn(64, prepared.config.latent.size)
     trainer.objective.draw = lambda *_: {"eps": torch.zeros_like(codes), "prior": codes}
     trainer.steps = 3

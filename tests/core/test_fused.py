@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.core.training.fused_adam import FusedAdamStep
+from genzoo.core.training.optimizers import FusedAdamStep
 
 
 def network():

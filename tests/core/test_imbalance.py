@@ -159,7 +159,7 @@ def test_an_unconditional_model_of_balanced_batches_learns_the_balanced_mean(gam
                      train__steps=1000, train__batch_size=20, train__lr=0.02, train__schedule="cosine",
                      train__sampling=sampling)  # fmt: skip
         run = Trainer(built.objective, built.nets, data, built.config.train)
-        batch_classes = [run.batch_at(i, 20)[0].mean().item() for i in range(10)]
+        batch_classes = [run.feed.at(i)[0].mean().item() for i in range(10)]
         run.train()
         means[sampling] = run.model.sample(4000).mean().item(), sum(batch_classes) / 10
     assert means["uniform"][0] == pytest.approx(0.3, abs=0.2)

@@ -6,8 +6,7 @@ import torch
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.objective import Loss
-from genzoo.core.training.resuming import ROLLBACKS
-from genzoo.core.training.runs import checkpoints
+from genzoo.core.training.runs import ROLLBACKS, checkpoints
 from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import SKIPS, Trainer
 

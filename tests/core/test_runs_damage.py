@@ -18,10 +18,10 @@ from genzoo.core.training.observers import LogFile
 from genzoo.core.training.runs import (
     checkpoints,
     from_newest,
-    newest_checkpoint,
     read_checkpoint,
     save_checkpoint,
     thinned,
+    verified,
 )
 
 FILES = ["config.json", "model.safetensors", "trainer.safetensors", "trainer.json", MANIFEST]
@@ -236,7 +236,7 @@ def test_each_hash_is_computed_once(
     monkeypatch.setattr(files, "sha256", counted)
     from_newest(interrupted[0], read_checkpoint)
     assert sorted(hashed) == sorted(FILES[:-1])
-    assert newest_checkpoint(interrupted[0]) == (interrupted[0] / "checkpoints" / "step-00000006", [])
+    assert from_newest(interrupted[0], verified)[::2] == (interrupted[0] / "checkpoints" / "step-00000006", [])
 
 
 def test_a_later_checkpoint_is_of_another_life(trainer: Any, tmp_path: Path) -> None:

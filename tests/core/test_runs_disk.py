@@ -17,7 +17,14 @@ import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.core.record import TrainingRecord
 from genzoo.core.storage.files import ASIDE, MANIFEST, read_manifest, update_folder, verify
-from genzoo.core.training.runs import checkpoints, newest_checkpoint, read_checkpoint, save_checkpoint, weights_files
+from genzoo.core.training.runs import (
+    checkpoints,
+    from_newest,
+    read_checkpoint,
+    save_checkpoint,
+    verified,
+    weights_files,
+)
 from genzoo.core.training.trainer import Trainer
 
 SMALL = {"generator": "mlp", "generator.width": 8, "train.average": 30, "train.sample_every": 2, "train.log_every": 1,
@@ -79,7 +86,7 @@ def test_a_full_disk_at_any_call_of_a_save(halfway: Any, failing_at: Any) -> Non
             assert made[number] in CLEARING, made[number]
         for folder in checkpoints(run):  # what is there is whole
             read_checkpoint(folder)
-        assert newest_checkpoint(run)[0] in (before[0], newest)
+        assert from_newest(run, verified)[0] in (before[0], newest)
         save_checkpoint(run, trainer, 2)  # there is space again
         assert {p.name: p.read_bytes() for p in newest.glob("*.safetensors")} == expected
         assert not list(run.rglob(f"{ASIDE}*"))
@@ -172,5 +179,5 @@ def test_a_model_that_outgrows_what_is_left(tmp_path: Path, halfway: Any) -> Non
                 save_checkpoint(run, trainer, 2)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert newest_checkpoint(run)[0].name == "step-00000002"
+        assert from_newest(run, verified)[0].name == "step-00000002"
         assert not list(run.rglob(f"{ASIDE}*"))

@@ -7,10 +7,11 @@ import torch
 
 from genzoo.core.config import TrainOptions
 from genzoo.core.errors import GenzooError
-from genzoo.core.objective import Loss
-from genzoo.core.training.optimizers import lr_factor, make_optimizer
+from genzoo.core.objective import Loss, Player
+from genzoo.core.training.optimizers import Rates, make_optimizer
 from genzoo.core.training.trainer import Observer
 
+PLAYER = Player("model", ())
 RECIPES = ["vae", "gan", "wgan", "wgan-gp", "r3gan"]
 
 
@@ -47,6 +48,9 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(trainer, value, recipe, p
 
 
 def test_schedules():
+    def lr_factor(options, step, steps):
+        return Rates.of(PLAYER, options).at(options, step, steps)["lr"] / options.lr
+
     options = {s: TrainOptions(schedule=s) for s in ("constant", "cosine", "linear")}
     for step in (0, 3, 50, 99):
         assert lr_factor(options["constant"], step, 100) == 1
@@ -57,14 +61,14 @@ def test_schedules():
 
 
 def test_rates_reach_every_optimizer(trainer):
-    class Rates(Observer):
+    class Seen(Observer):
         def __init__(self):
             self.seen = []
 
         def step(self, trainer):
             self.seen.append([s.optimizer.param_groups[0]["lr"] for s in trainer.player_states])
 
-    watch = Rates()
+    watch = Seen()
     run = trainer("gan", observers=[watch], train__lr=0.01, objective__critic_lr=0.04, train__schedule="linear",
                   train__steps=4)  # fmt: skip
     run.train()
@@ -74,12 +78,14 @@ def test_rates_reach_every_optimizer(trainer):
 def test_optimizers_step_as_their_formulas_say():
     for kind, first in (("sgd", 0.1 * 3), ("adam", 0.1), ("adamw", 0.1), ("rmsprop", 0.1 / math.sqrt(0.01))):
         p = torch.nn.Parameter(torch.tensor([1.0]))
-        optimizer = make_optimizer([p], TrainOptions(optimizer=kind), 0.1)
+        options = TrainOptions(optimizer=kind, lr=0.1)
+        optimizer = make_optimizer([p], options, Rates.of(PLAYER, options))
         p.grad = torch.tensor([3.0])
         optimizer.step()
         assert 1 - p.item() == pytest.approx(first, rel=1e-4), kind
     p = torch.nn.Parameter(torch.tensor([2.0]))
-    optimizer = make_optimizer([p], TrainOptions(optimizer="adamw", weight_decay=0.5), 0.1)
+    options = TrainOptions(optimizer="adamw", lr=0.1, weight_decay=0.5)
+    optimizer = make_optimizer([p], options, Rates.of(PLAYER, options))
     p.grad = torch.tensor([0.0])
     optimizer.step()
     assert p.item() == pytest.approx(2 * (1 - 0.05))
@@ -128,7 +134,7 @@ def test_only_the_player_whose_turn_it_is_moves_and_records(trainer, recipe):
     assert [p for p, _ in turns] == expected
     # A fresh batch for each turn of the first player; the others play on the last one.
     seen = [x for p, x in turns if p == run.objective.players()[0].name]
-    sequence = torch.cat([run.batch_at(i, 8)[0] for i in range(len(seen))])
+    sequence = torch.cat([run.feed.at(i)[0] for i in range(len(seen))])
     assert torch.equal(torch.cat(seen), sequence)
     assert run.seen == len(sequence)
     for i, (player, x) in enumerate(turns):
@@ -158,7 +164,7 @@ def test_steps_follow_from_epochs_and_turns(trainer, toy):
     assert trainer("vae", toy(41), train__steps=0, train__epochs=3).steps == math.ceil(3 * 41 / 8)
     assert trainer("wgan-gp", train__steps=0, train__epochs=3).steps == 3  # 5 batches a step
     run = trainer("vae", train__steps=0, train__epochs=1)
-    batches = torch.cat([run.batch_at(i, 8)[0] for i in range(5)])
+    batches = torch.cat([run.feed.at(i)[0] for i in range(5)])
     assert sorted(map(tuple, batches.tolist())) == sorted(map(tuple, toy().x.tolist()))
 
 

@@ -19,7 +19,7 @@ from genzoo.core.pictures.charts import curves, losses
 from genzoo.core.pictures.drawing import Drawing
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.strict import one_line
-from genzoo.core.training.observers import columns_for
+from genzoo.core.training.runs import columns_for
 from genzoo.plugins.apps.compare.comparison import Candidate, Comparison
 from genzoo.plugins.metrics.memorization import memorization
 from genzoo.registry.verbs.evaluate import evaluate
@@ -68,10 +68,10 @@ def samples(compared: Comparison, side: Candidate, n: int = 60) -> Figure:
     """The first samples of the seed; the same codes in models whose codes are alike."""
     made, data = _drawn(compared, side, n)
     kind, classes = of(data.spec), side.model.classes if side.model is not None else 0
-    columns, order, behind = columns_for(classes, n) or ACROSS, "", None
+    columns, order, behind = columns_for(classes) or ACROSS, "", None
     if kind.renders:
         made = made[: max(len(made) // columns, 1) * columns]
-        order = ", one class in each column" if columns_for(classes, n) else ""
+        order = ", one class in each column" if columns_for(classes) else ""
     else:
         made, behind = _drawn(compared, side, 1500)[0], as_floats(data.take(slice(1000)))
     found = kind.fragment(data.spec, made, columns, behind)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from genzoo.core.training.fused_adam import FusedAdamStep
+from genzoo.core.training.optimizers import FusedAdamStep
 from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
 from genzoo_bench.cases import CASES, Case, Prepared, prepare

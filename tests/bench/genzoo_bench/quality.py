@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from tqdm import tqdm
 
-from genzoo.core.training.precision import Precision
+from genzoo.core.mixed_precision import Precision
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
 from genzoo.plugins.extractors.fashion_classifier import FashionClassifier
 from genzoo.plugins.metrics.frechet import frechet

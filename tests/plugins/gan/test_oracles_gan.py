@@ -8,9 +8,9 @@ from torch.nn import BatchNorm1d, BatchNorm2d
 from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
-from genzoo.core.objective import Batch
+from genzoo.core.objective import Batch, Player
 from genzoo.core.spec import DataSpec
-from genzoo.core.training.optimizers import make_optimizer
+from genzoo.core.training.optimizers import Rates, make_optimizer
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.gan.r3gan import R3GAN
 from genzoo.plugins.gan.wgan import WGAN
@@ -164,7 +164,9 @@ def test_recipes_build_the_optimizers_that_papers_used():
     }
     for (recipe, spec), (kind, betas, lr) in expected.items():
         options = compose(the_registry(), spec, recipe).train
-        optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))], options, options.lr)
+        optimizer = make_optimizer(
+            [torch.nn.Parameter(torch.zeros(1))], options, Rates.of(Player("model", ()), options)
+        )
         assert type(optimizer) is kind
         assert optimizer.param_groups[0]["lr"] == lr
         assert optimizer.param_groups[0].get("betas") == betas

@@ -78,7 +78,7 @@ def test_after_step_is_told_of_the_whole_batch(trainer, parts):
     for playing in run.player_states:
         playing.turn.objective = objective
     run.train()
-    x = run.batch_at(0, 8)[0]
+    x = run.feed.at(0)[0]
     (critic, seen), (generator, nothing) = objective.told[:2]
     assert (critic, generator, nothing) == ("critic", "generator", {})
     torch.testing.assert_close(seen["moments"], x.T @ x)
