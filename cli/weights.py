@@ -75,9 +75,9 @@ def lock(
 
 def ls(json: opt.Json = False) -> None:
     """Show what was pulled: name, revisions, commit, size, last use."""
-    from genzoo.registry.weights import pull as pulling
+    from genzoo.registry.weights.cache import chosen
 
-    copies = pulling.list_cached()
+    copies = chosen()
     if json:
         emit_json([c.to_dict() for c in copies])
         return
@@ -92,9 +92,9 @@ def ls(json: opt.Json = False) -> None:
 
 def verify(weights: Copies = None, json: opt.Json = False) -> None:
     """Hash every file that was pulled again; exit 1 if one is damaged."""
-    from genzoo.registry.weights import pull as pulling
+    from genzoo.registry.weights.cache import chosen, fault
 
-    results = pulling.verify_cached(weights or [])
+    results = [(c, fault(c)) for c in chosen(weights or [])]
     bad = [c for c, why in results if why]
     if json:
         emit_json([{**c.to_dict(), "error": why or None} for c, why in results])
@@ -115,12 +115,11 @@ def rm(
     json: opt.Json = False,
 ) -> None:
     """Remove what was pulled; models in the cache that are not genzoo's are never touched."""
-    from genzoo.registry.weights import pull as pulling
     from genzoo.registry.weights.cache import chosen, remove
 
     if bool(weights) == all_:
         raise UsageError("say which copies to remove, or --all; 'genzoo cache ls' shows them")
-    copies = chosen(weights or []) if weights else pulling.list_cached()
+    copies = chosen(weights or [])
     if copies and not yes:
         for c in copies:
             hint(f"{c.name} {_which(c)[1]} ({size_text(c.bytes)})")

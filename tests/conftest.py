@@ -68,7 +68,6 @@ def hub(tmp_path, monkeypatch):
         "huggingface_hub.utils._http",
         "huggingface_hub.file_download",
         "genzoo.registry.weights.client",
-        "genzoo.registry.weights.download",
     ):
         monkeypatch.setattr(importlib.import_module(module), "time", hurried)
     yield server

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.storage.files import MANIFEST, creating_folder, discard
-from genzoo.core.storage.strict import one_line
-from genzoo.registry.weights.layout import CONFIG, LIMITS, TENSORS, Damage, Files, cache_home, check
-
-Say = Callable[[str], None]
+from genzoo.core.storage import user_cache
+from genzoo.core.storage.files import creating_folder, discard
+from genzoo.core.text import one_line
+from genzoo.registry.weights.layout import LIMITS, NEEDED, Damage, Files, check
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,31 @@ class Located:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """How weights are brought here.
+
+    Attributes:
+        pins: name of a file to the sha256 that it must have.
+        endpoint: address of the Hub or store, where it has one.
+        progress: show a bar on stderr.
+        say: what to tell the user with.
+        again: hash every file, even if it is known to be good.
+    """
+
+    pins: Mapping[str, str] = field(default_factory=dict)
+    endpoint: str | None = None
+    progress: bool = False
+    say: Callable[[str], object] = lambda text: None
+    again: bool = False
+
+
+@dataclass(frozen=True)
 class Remote:
-    """One file that a store has: its size in bytes, and its sha256 where the store knows it."""
+    """One file that a store has: its size in bytes, and its sha256 or git's id of it, where the store knows them."""
 
     size: int
     sha256: str = ""
+    git_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,10 @@ class Listing:
 
     commit: str
     files: Mapping[str, Remote]
+
+
+class OutOfReach(GenzooError):
+    """A store could not be asked, or had no sensible answer: what is cached may do."""
 
 
 class Store(ABC):
@@ -84,85 +107,65 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, name: str, commit: str, file: str) -> Iterator[bytes]:
-        """Yield the content of one file of a version.
+        """Yield the content of one file of a version; raise `GenzooError` if that cannot be had."""
 
-        Raises:
-            GenzooError: if it cannot.
-        """
-
-    def names(self) -> Iterable[str]:
-        """Names of all weights in it, where it can tell: for ``did you mean``."""
-        return ()
-
-    def locate(
-        self,
-        name: str,
-        revision: str = "",
-        *,
-        pins: Mapping[str, str] | None = None,
-        endpoint: str | None = None,
-        progress: bool = False,
-        say: Say = lambda text: None,
-        again: bool = False,
-    ) -> Located:
-        """Bring weights to this machine, checked.
-
-        Args:
-            name: in this store.
-            revision: which; empty for the newest.
-            pins: name of a file to the sha256 that it must have.
-            endpoint: address of the store, where it has one.
-            progress: show a bar on stderr.
-            say: what to tell the user with.
-            again: hash every file, even if it is known to be good.
+    def locate(self, name: str, revision: str, fetch: Fetch) -> Located:
+        """Bring a revision (empty: the newest) to this machine, checked.
 
         Raises:
             GenzooError: in one sentence, whatever goes wrong; nothing half is left behind.
         """
         listing = self.listing(name, revision)
         full = f"{self.prefix}:{name}"
-        folder = cache_home() / "stores" / self.prefix / _component(name) / _component(listing.commit)
-        check_listing(full, {n: f.size for n, f in listing.files.items()})
-        wanted = {n: f.sha256 for n, f in listing.files.items() if n in LIMITS and f.sha256} | dict(pins or {})
-        origin = f"{full} ({one_line(listing.commit, 80)})"
+        folder = stores_cache() / self.prefix / _component(name) / _component(listing.commit)
+        check_listing(full, listing)
+        pins = {n: f.sha256 for n, f in listing.files.items() if n in LIMITS and f.sha256} | dict(fetch.pins)
+
+        def here() -> Located:
+            files = check(folder, pins=pins, trust=not fetch.again)
+            return Located(full, folder, None, f"{full} ({one_line(listing.commit, 80)})", listing.commit, files=files)
+
+        try:
+            return here()
+        except Damage:
+            discard(folder)
         for last in (False, True):
-            if folder.is_dir():
-                try:
-                    files = check(folder, pins=wanted, trust=not again)
-                    return Located(full, folder, None, origin, listing.commit, files=files)
-                except Damage:
-                    discard(folder)
             try:
                 with creating_folder(folder) as temporary:
-                    for file, remote in listing.files.items():
-                        if file in LIMITS:
-                            _write(temporary / file, self.read(name, listing.commit, file), remote.size)
-                    files = check(temporary, pins=wanted, trust=False)
-                return Located(full, folder, None, origin, listing.commit, files=files)
+                    for file in filter(listing.files.get, LIMITS):
+                        _write(temporary / file, self.read(name, listing.commit, file), listing.files[file].size)
+                    check(temporary, pins=pins, trust=False)
+                break
             except Damage as e:
                 if last:
                     raise GenzooError(refusal(full, e)) from None
             except GenzooError:
-                if not folder.is_dir():  # another process was faster
+                if not folder.is_dir():
                     raise
-        raise GenzooError(f"{full} is fetched and thrown away by several processes at once: try again")
+                break  # another process was faster
+        return here()
 
 
-def check_listing(name: str, sizes: Mapping[str, int | None]) -> None:
+def check_listing(name: str, listing: Listing) -> None:
     """Refuse what is no weights folder, or too large to be one, before anything of it is taken."""
-    missing = [n for n in (CONFIG, TENSORS, MANIFEST) if n not in sizes]
-    if missing:
-        odd = next((n for n in sizes if n.endswith((".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5"))), "")
+    for file in (n for n in reversed(NEEDED) if n not in listing.files):
+        odd = next((n for n in listing.files if n.endswith((".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5"))), "")
         why = f" ({odd} is of a kind that genzoo never opens)" if odd else ""
-        raise GenzooError(f"{name} holds no genzoo weights: it has no {missing[0]}{why}")
+        raise GenzooError(f"{name} holds no genzoo weights: it has no {file}{why}")
     for file, limit in LIMITS.items():
-        if (sizes.get(file) or 0) > limit:
-            raise GenzooError(f"{name} is refused: its {file} has {sizes[file]:,} bytes, and {limit:,} are the most")
+        if file in listing.files and listing.files[file].size > limit:
+            size = listing.files[file].size
+            raise GenzooError(f"{name} is refused: its {file} has {size:,} bytes, and {limit:,} are the most")
 
 
 def refusal(name: str, damage: Damage) -> str:
     """Say that weights are not used, and why."""
     return f"{name} is refused: its {damage.file} was fetched twice, and is wrong ({damage})"
+
+
+def stores_cache() -> Path:
+    """Where copies from stores are, in the user's cache folder (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
+    return Path(user_cache.place("stores") or "~/.cache/genzoo/stores").expanduser()
 
 
 def _component(text: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +15,8 @@ from urllib.parse import unquote
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import MANIFEST, discard
 from genzoo.core.storage.strict import read_json
-from genzoo.registry.weights.client import hub_cache
-from genzoo.registry.weights.download import PARTIAL
-from genzoo.registry.weights.layout import CONFIG, LIMITS, TENSORS, blob_names, cache_home, check
+from genzoo.registry.weights.base import stores_cache
+from genzoo.registry.weights.layout import CONFIG, LIMITS, PARTIAL, TENSORS, check, hub_cache
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,17 @@ class Cached:
         return asdict(self)
 
 
-def cached() -> list[Cached]:
-    """Every copy, the newest use first; models in huggingface_hub's cache that are not genzoo's are left out."""
-    found = [*_of_the_hub(hub_cache()), *_of_stores(cache_home() / "stores")]
-    return sorted(found, key=lambda c: (-c.used, c.name, c.commit))
+def chosen(names: Sequence[str] = ()) -> list[Cached]:
+    """The copies that names mean, the newest use first; none: all of genzoo's.
 
-
-def chosen(names: Sequence[str]) -> list[Cached]:
-    """The copies that names mean, ``hf:org/name`` or ``hf:org/name@REVISION`` (a commit may be shortened); none: all.
+    Args:
+        names: ``hf:org/name`` or ``hf:org/name@REVISION``; a commit may be shortened.
 
     Raises:
         UsageError: if one means none.
     """
-    everything = cached()
+    found = [*_of_the_hub(hub_cache()), *_of_stores(stores_cache())]
+    everything = sorted(found, key=lambda c: (-c.used, c.name, c.commit))
     if not names:
         return everything
     picked: dict[str, Cached] = {}
@@ -82,12 +80,7 @@ def fault(copy: Cached) -> str:
     if not copy.commit:
         return "it was not downloaded to the end"
     try:
-        check(
-            Path(copy.folder),
-            Path(copy.within) if copy.within else None,
-            edited=blob_names(Path(copy.folder)),
-            trust=False,
-        )
+        check(Path(copy.folder), Path(copy.within) if copy.within else None, trust=False)
     except (GenzooError, OSError) as e:
         return str(e)
     return ""
@@ -96,89 +89,80 @@ def fault(copy: Cached) -> str:
 def remove(copies: Iterable[Cached]) -> int:
     """Delete copies, and what they alone need; return the bytes that were freed."""
     freed = 0
-    commits: dict[Path, set[str]] = {}
+    of_the_hub: dict[Path, list[Path]] = defaultdict(list)
     for copy in copies:
-        if copy.within is None and copy.commit:
+        folder = Path(copy.folder)
+        if copy.within is None:
             freed += copy.bytes
-            discard(Path(copy.folder))
+            discard(folder)
             with suppress(OSError):
-                Path(copy.folder).parent.rmdir()
+                folder.parent.rmdir()
+        elif copy.commit:
+            of_the_hub[folder.parent.parent].append(folder)
         else:
-            root = Path(copy.folder) if not copy.commit else Path(copy.folder).parent.parent
-            begun = [s.name for s in root.glob("snapshots/*") if not os.path.lexists(s / TENSORS)]
-            commits.setdefault(root, set()).update([copy.commit] if copy.commit else begun)
-    for root, some in commits.items():
-        freed += sum(_delete(p) for p in root.glob(f"blobs/*{PARTIAL}"))
-        freed += _remove_commits(root, some)
-    return freed
+            of_the_hub[folder] += [s for s in folder.glob("snapshots/*") if not os.path.lexists(s / TENSORS)]
+    return freed + sum(_remove_snapshots(root, gone) for root, gone in of_the_hub.items())
 
 
-def _remove_commits(root: Path, commits: set[str]) -> int:
+def _remove_snapshots(root: Path, gone: Sequence[Path]) -> int:
     """Delete snapshots of a repository, the blobs that no other snapshot links to, and refs to them."""
-    gone = [root / "snapshots" / c for c in commits]
-    linked = {os.path.realpath(p) for s in gone for p in s.rglob("*")}
+    blobs = {p.resolve() for snapshot in gone for p in snapshot.rglob("*")}
     for snapshot in gone:  # first what is found by name, so that a half-removed model is not taken for a whole one
         discard(snapshot)
+    commits = {snapshot.name for snapshot in gone}
     for ref in (root / "refs").rglob("*"):
         with suppress(OSError):
             if ref.is_file() and ref.read_text().strip() in commits:
                 ref.unlink()
-    others = {os.path.realpath(p) for p in (root / "snapshots").rglob("*")}
-    freed = sum(_delete(Path(p)) for p in linked - others if Path(p).parent == (root / "blobs").resolve())
+    blobs -= {p.resolve() for p in (root / "snapshots").rglob("*")}
+    freed = 0
+    for path in [p for p in blobs if p.parent == (root / "blobs").resolve()] + list(root.glob(f"blobs/*{PARTIAL}")):
+        with suppress(OSError):
+            size = path.stat().st_size
+            path.unlink()
+            freed += size
     if not any((root / "snapshots").glob("*")):
         shutil.rmtree(root, ignore_errors=True)
         shutil.rmtree(root.parent / ".locks" / root.name, ignore_errors=True)
     return freed
 
 
-def _delete(path: Path) -> int:
-    try:
-        size = path.stat().st_size
-        path.unlink()
-    except OSError:
-        return 0
-    return size
-
-
-def _of_the_hub(cache: Path) -> Iterable[Cached]:
+def _of_the_hub(cache: Path) -> Iterator[Cached]:
     for root in cache.glob("models--*--*"):
         name = "hf:" + root.name.removeprefix("models--").replace("--", "/")
-        refs: dict[str, list[str]] = {}
+        refs: dict[str, list[str]] = defaultdict(list)
         for ref in (root / "refs").rglob("*"):
             with suppress(OSError, ValueError):
                 if ref.is_file() and not ref.name.startswith("."):
-                    refs.setdefault(ref.read_text().strip(), []).append(ref.relative_to(root / "refs").as_posix())
-        whole = False
-        for snapshot in (root / "snapshots").glob("*"):
-            found = _one(name, snapshot, snapshot.name, tuple(sorted(refs.get(snapshot.name, ()))), root / "blobs")
-            whole = whole or found is not None
-            if found is not None:
-                yield found
-        partial = [] if whole else list(root.glob(f"blobs/*{PARTIAL}"))
+                    refs[ref.read_text().strip()].append(ref.relative_to(root / "refs").as_posix())
+        whole = [
+            c for s in (root / "snapshots").glob("*") if (c := _one(name, s, sorted(refs[s.name]), root / "blobs"))
+        ]
+        yield from whole
+        partial = [] if whole else [p.stat() for p in root.glob(f"blobs/*{PARTIAL}")]
         if partial:
-            with suppress(OSError):
-                sizes, times = zip(*((p.stat().st_size, p.stat().st_mtime) for p in partial), strict=True)
-                yield Cached(name, "", (), sum(sizes), max(times), str(root), str(root / "blobs"))
+            size, used = sum(s.st_size for s in partial), max(s.st_mtime for s in partial)
+            yield Cached(name, "", (), size, used, str(root), str(root / "blobs"))
 
 
-def _of_stores(root: Path) -> Iterable[Cached]:
+def _of_stores(root: Path) -> Iterator[Cached]:
     for folder in root.glob("*/*/*"):
-        prefix, name, commit = (unquote(p) for p in folder.relative_to(root).parts)
-        found = _one(f"{prefix}:{name}", folder, commit, (), None)
-        if found is not None:
+        prefix, name, _ = (unquote(p) for p in folder.relative_to(root).parts)
+        if found := _one(f"{prefix}:{name}", folder, (), None):
             yield found
 
 
-def _one(name: str, folder: Path, commit: str, revisions: tuple[str, ...], within: Path | None) -> Cached | None:
-    """A snapshot, if it is a model of genzoo's: of others nothing is shown and nothing removed."""
+def _one(name: str, folder: Path, revisions: Sequence[str], within: Path | None) -> Cached | None:
+    """A snapshot, if it is a whole model of genzoo's: of others nothing is shown and nothing removed."""
     try:
         config = read_json(folder / CONFIG, limit=LIMITS[CONFIG], within=within)
         if not isinstance(config, dict) or not {"format", "recipe", "latent"} <= set(config):
             return None
         if not os.path.lexists(folder / TENSORS):
             return None  # the tensors come last
-        sizes = [(folder / n).stat().st_size for n in LIMITS if (folder / n).exists()]
+        size = sum((folder / n).stat().st_size for n in LIMITS if (folder / n).exists())
         used = os.stat(folder / MANIFEST).st_atime
     except (GenzooError, OSError):
         return None
-    return Cached(name, commit, revisions, sum(sizes), used, str(folder), None if within is None else str(within))
+    where = None if within is None else str(within)
+    return Cached(name, unquote(folder.name), tuple(revisions), size, used, str(folder), where)

@@ -1,209 +1,213 @@
-"""huggingface_hub's client as genzoo uses it: where it goes, how long it waits, and what its failures mean.
-
-The client is imported when the Hub is really used: it takes as long as everything else together.
-"""
+"""huggingface_hub's client as genzoo uses it: how long it waits, what its failures mean. It takes long to import."""
 
 from __future__ import annotations
 
 import errno
-import os
-import random
+import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.storage.strict import one_line
-from genzoo.registry.weights.layout import LIMITS
+from huggingface_hub import HfApi, constants, hf_hub_url
 
-HUGGING_FACE = "https://huggingface.co"
-TRIES = 4  # of a request that failed in a way that may pass
+from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.text import one_line
+from genzoo.registry.weights.base import Listing, OutOfReach, Remote
+from genzoo.registry.weights.layout import COMMIT, hub_cache
+
+# They export names in ways that type checkers do not see.
+errors: Any = import_module("huggingface_hub.errors")
+library: Any = import_module("huggingface_hub.utils")
+constants.HF_HUB_DISABLE_TELEMETRY = True
+TRIES = 4  # of a request that failed in a way that may pass, and brought nothing
 LOGIN = "log in with 'hf auth login' or set HF_TOKEN"
 Result = TypeVar("Result")
 
-
-class OutOfReach(GenzooError):
-    """The Hub could not be asked, or had no sensible answer: what is cached may do."""
-
-
-def flag(name: str) -> bool:
-    """Whether an environment variable says yes, as huggingface_hub reads it."""
-    return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-
-
-def offline() -> bool:
-    """Whether the environment forbids to ask the Hub."""
-    return flag("HF_HUB_OFFLINE") or flag("TRANSFORMERS_OFFLINE")
-
-
-def endpoint_of(given: str | None = None) -> str:
-    """The Hub's address: what is given, ``HF_ENDPOINT``, or Hugging Face."""
-    endpoint = (given or os.environ.get("HF_ENDPOINT") or HUGGING_FACE).rstrip("/")
-    scheme, separator, rest = endpoint.partition("://")
-    if scheme not in ("http", "https") or not separator or not rest:
-        raise UsageError(f"the Hub's endpoint must be a URL such as {HUGGING_FACE}, not {endpoint!r}")
-    return endpoint
+_READING = {
+    401: "{hub} does not let you read {repository} (401): {login} of an account that may",
+    403: "{hub} does not let you read {repository} (403): {login} of an account that may",
+}
+_PUSHING = {
+    401: "{hub} does not accept your token: {login} anew",
+    402: "{hub} has no room for {repository} (402): look at its limits",
+    403: "your token may not write to {repository} on {hub}: use one that may, or push to a name of your own",
+    412: "somebody else pushed to {repository} on {hub} meanwhile: nothing of yours was; look what is there, and push "
+         "again",
+    413: "{hub} has no room for {repository} (413): look at its limits",
+}  # fmt: skip
 
 
-def library(module: str) -> Any:
-    """A module of huggingface_hub, which exports its names in ways that type checkers do not see."""
-    return import_module(f"huggingface_hub.{module}")
-
-
-def hub_cache() -> Path:
-    """The folder of huggingface_hub's cache, by the environment of this moment; the same that the client uses."""
-
-    def place(name: str, default: str) -> str:
-        return os.path.expandvars(os.path.expanduser(os.environ.get(name) or default))
-
-    home = place("HF_HOME", os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"))
-    return Path(place("HF_HUB_CACHE", place("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub"))))
-
-
-@dataclass(frozen=True)
 class Client:
-    """The Hub at one address.
+    """One repository of a Hub: what asks it is tried again where that may help, and fails in one sentence.
 
-    Attributes:
-        endpoint: its URL.
+    Args:
+        endpoint: the Hub's URL.
+        repository: ``org/name``.
+        pushing: whether it is written to.
     """
 
-    endpoint: str
+    def __init__(self, endpoint: str, repository: str, *, pushing: bool = False) -> None:
+        self.endpoint, self.repository, self.pushing = endpoint, repository, pushing
+        self.api = HfApi(endpoint=endpoint)
 
-    @cached_property
-    def api(self) -> Any:
-        """huggingface_hub's `HfApi`."""
-        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when it is imported
-        from huggingface_hub import HfApi
+    def info(self, revision: str = "") -> Any:
+        """What a revision (empty: ``main``) is: its commit and files; in one request, so one answer."""
+        how: dict[str, Any] = {"timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT, "files_metadata": True}
+        return self.ask(lambda: self.api.model_info(self.repository, revision=revision or None, **how), revision)
 
-        return HfApi(endpoint=self.endpoint)
+    def listing(self, revision: str = "") -> Listing:
+        """The commit that a revision is, and its files with their size and what the Hub calls their content."""
+        info = self.info(revision)
+        files = {}
+        for file in info.siblings or ():
+            if file.lfs is None:
+                files[file.rfilename] = Remote(file.size or 0, git_id=file.blob_id or "")
+            else:
+                files[file.rfilename] = Remote(file.lfs.size, sha256=file.lfs.sha256)
+        if not COMMIT.fullmatch(info.sha or "") or not all(f.sha256 or f.git_id for f in files.values()):
+            raise GenzooError(f"{self.endpoint} does not say what the files of {self.repository} are: it is no Hub")
+        return Listing(info.sha, files)
 
-    @cached_property
-    def timeout(self) -> float:
-        """Seconds without an answer after which a request has failed (``HF_HUB_DOWNLOAD_TIMEOUT``)."""
-        try:
-            return max(float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or 10), 0.1)
-        except ValueError:
-            return 10.0
+    def download(self, commit: str, file: str, size: int, into: BinaryIO, *, progress: bool) -> None:
+        """Append what is missing of a file of a commit."""
+        self.ask(partial(self._append, commit, file, size, into, progress), commit, into.tell)
 
-    def info(self, repository: str, revision: str | None) -> Any:
-        """Ask which commit a revision is, and for its files with size and hash; in one request, so one answer.
+    def _append(self, commit: str, file: str, size: int, into: BinaryIO, progress: bool) -> None:
+        """Ask for the rest of a file once, and append what comes."""
+        from tqdm import tqdm
 
-        Raises:
-            OutOfReach: if there is no telling.
-            GenzooError: if there is none, or it may not be seen.
-        """
+        if into.tell() > size:  # of another content, or by another program
+            _restart(into)
+        start = into.tell()
+        if start == size:
+            return
+        headers = library.build_hf_headers() | {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        url = hf_hub_url(self.repository, file, revision=commit, endpoint=self.endpoint)
+        how = {"headers": headers, "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT, "follow_redirects": True}
+        bar = tqdm(desc=f"{self.repository}/{file}", total=size, initial=start, unit="B", unit_scale=True, leave=False,
+                   disable=None if progress else True)  # fmt: skip
+        with library.get_session().stream("GET", url, **how) as response, bar:
+            if response.status_code >= 400:
+                response.read()
+            library.hf_raise_for_status(response)
+            if response.status_code != 206:  # the whole of it comes
+                _restart(into)
+            for piece in response.iter_raw():
+                if into.tell() + len(piece) > size:
+                    _restart(into)
+                    raise GenzooError(f"{self.repository}'s {file} is larger than the {size:,} bytes that were said")
+                into.write(piece)
+                bar.update(len(piece))
+        if into.tell() < size:
+            raise ConnectionError(f"it sent {into.tell():,} of the {size:,} bytes of {file}")
 
-        def ask() -> Any:
-            return self.api.model_info(repository, revision=revision, timeout=self.timeout, files_metadata=True)
+    def ask(self, what: Callable[[], Result], revision: str = "", position: Callable[[], int] = lambda: 0) -> Result:
+        """Do what asks the Hub, again if that may help; what got further is no failure."""
+        failures = 0
+        while True:
+            before = position()
+            try:
+                return what()
+            except GenzooError:
+                raise
+            except Exception as e:
+                failures = 1 if position() > before else failures + 1
+                pause = _pause(e, failures)
+                if pause is None or failures >= TRIES:
+                    raise self.explained(e, revision) from e
+                time.sleep(pause)
 
-        info = self.patiently(ask, repository, revision)
-        if not info.siblings and info.sha:  # a server that lists files elsewhere only
-            info.siblings = self.patiently(lambda: self._paths(repository, info.sha), repository, revision)
-        return info
-
-    def _paths(self, repository: str, commit: str) -> Any:
-        from types import SimpleNamespace
-
-        found = self.api.get_paths_info(repository, list(LIMITS), revision=commit)
-        return [SimpleNamespace(rfilename=f.path, size=f.size, blob_id=f.blob_id, lfs=f.lfs) for f in found]
-
-    def patiently(self, ask: Callable[[], Result], repository: str, revision: str | None) -> Result:
-        """Do what asks the Hub, again if that may help; turn its failures into sentences."""
-        try:
-            return retried(ask)
-        except GenzooError:
-            raise
-        except Exception as e:
-            raise self.explained(e, repository, revision) from e
-
-    def explained(self, error: Exception, repository: str, revision: str | None) -> GenzooError:
+    def explained(self, error: BaseException, revision: str = "") -> GenzooError:
         """One sentence for a failure of the client."""
-        errors, get_token = library("errors"), library("utils").get_token
+        while isinstance(error, RuntimeError) and error.__cause__ is not None:  # "Error while uploading …"
+            error = error.__cause__
+        if isinstance(error, GenzooError):
+            return error
+        hub, repository = self.endpoint, self.repository
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        if isinstance(error, errors.OfflineModeIsEnabled):
-            return OutOfReach("HF_HUB_OFFLINE forbids to ask it: unset it")
-        if isinstance(error, errors.GatedRepoError):
-            return GenzooError(
-                f"{repository} is gated: ask for access at {self.endpoint}/{repository}, and {LOGIN} of that account"
-            )
-        if isinstance(error, errors.RevisionNotFoundError):
-            near = did_you_mean(revision or "main", self._revisions(repository))
-            return GenzooError(f"{repository} on {self.endpoint} has no revision {revision or 'main'!r}{near}")
-        if isinstance(error, errors.RepositoryNotFoundError):
-            if get_token():
-                return GenzooError(
-                    f"there is no model {repository} on {self.endpoint} that your token may see: check the name, or "
-                    "get access with its owner's help; another Hub is named with HF_ENDPOINT"
-                )
-            return GenzooError(
-                f"there is no public model {repository} on {self.endpoint}: check the name; if it is private, {LOGIN}; "
-                "another Hub is named with HF_ENDPOINT"
-            )
-        if status in (401, 403):
-            return GenzooError(
-                f"{self.endpoint} does not let you read {repository} ({status}): {LOGIN} of an account that may"
-            )
+        why = one_line(str(getattr(error, "server_message", None) or error) or type(error).__name__, 200)
+        known = _PUSHING if self.pushing else {}
+        if status not in known:
+            if isinstance(error, errors.GatedRepoError):
+                return GenzooError(f"{repository} is gated: ask for access at {hub}/{repository}, and {LOGIN} of that "
+                                   "account")  # fmt: skip
+            if isinstance(error, errors.RevisionNotFoundError):
+                near = did_you_mean(revision or "main", self._revisions())
+                return GenzooError(f"{repository} on {hub} has no revision {revision or 'main'!r}{near}")
+            if isinstance(error, errors.RepositoryNotFoundError):
+                return GenzooError(f"there is no model {repository} on {hub} that you may see: check the name; if it "
+                                   f"is private, {LOGIN}; another Hub is named with HF_ENDPOINT")  # fmt: skip
+            known = _READING
+        if status in known:
+            return GenzooError(known[status].format(hub=hub, repository=repository, login=LOGIN))
         if status == 429:
-            return OutOfReach(f"{self.endpoint} takes no more requests for now (429): wait a minute, or {LOGIN}")
+            return OutOfReach(f"{hub} takes no more requests for now (429): wait a minute, or {LOGIN}")
         if status >= 500:
-            return OutOfReach(f"{self.endpoint} is in trouble (it answers {status}): try again later")
+            return OutOfReach(f"{hub} is in trouble (it answers {status}): try again later")
         if status:
-            return GenzooError(f"{self.endpoint} refused a request for {repository} ({status})")
+            return GenzooError(f"{hub} refused a request for {repository} ({status}): {why}")
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return GenzooError(f"no space left in {hub_cache()}: free some, or name another place with HF_HOME")
         if isinstance(error, OSError) and error.filename:
             return GenzooError(f"cannot write {error.filename}: {(error.strerror or str(error)).lower()}")
-        why = one_line(str(error) or type(error).__name__, 120)
         if isinstance(error, (errors.HTTPError, OSError)):
-            return OutOfReach(f"{self.endpoint} is out of reach ({why}): check the network, HF_ENDPOINT and proxies")
-        return OutOfReach(f"{self.endpoint} does not answer as a Hub does ({type(error).__name__}: {why})")
+            return OutOfReach(f"{hub} is out of reach ({why}): check the network, HF_ENDPOINT and proxies")
+        if self.pushing:
+            return GenzooError(f"{hub} does not accept what is pushed to {repository} ({why})")
+        return OutOfReach(f"{hub} does not answer as a Hub does ({type(error).__name__}: {why})")
 
-    def _revisions(self, repository: str) -> list[str]:
-        try:
-            refs = self.api.list_repo_refs(repository)
-        except Exception:  # it is only for a hint
-            return []
-        return [r.name for r in (*refs.branches, *refs.tags)]
-
-
-def retried(ask: Callable[[], Result], *, again: bool = True) -> Result:
-    """Do what asks the Hub, again if that may help; failures are the client's own.
-
-    Args:
-        ask: what asks.
-        again: whether it may be done twice; if not, only what never left this machine is.
-    """
-    for tried in range(1, TRIES + 1):
-        try:
-            return ask()
-        except Exception as e:
-            wait = patience(e, tried)
-            if wait is None or tried == TRIES or (wait and not again):
-                raise
-            time.sleep(wait)
-    raise AssertionError
+    def _revisions(self) -> list[str]:
+        with suppress(Exception):  # it is only for a hint
+            refs = self.api.list_repo_refs(self.repository)
+            return [r.name for r in (*refs.branches, *refs.tags)]
+        return []
 
 
-def patience(error: Exception, tried: int) -> float | None:
+def _pause(error: Exception, failures: int) -> float | None:
     """Seconds to wait before trying again, None if that would not help."""
-    if isinstance(error, GenzooError):
-        return None
-    if type(error) is RuntimeError and "client has been closed" in str(error):  # by the client itself
-        return 0.0
-    errors = library("errors")
     response = getattr(error, "response", None)
-    pause = 0.3 * 2**tried * random.uniform(0.8, 1.2)
     if response is not None:
-        if response.status_code in (408, 429):
-            asked = response.headers.get("Retry-After", "")
-            return min(float(asked), 30) if asked.isdigit() else pause
-        return pause if response.status_code >= 500 else None
-    transient = isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError))
-    if isinstance(error, errors.OfflineModeIsEnabled) or "ConnectError" in {c.__name__ for c in type(error).__mro__}:
-        return None  # nobody is there: that does not pass within seconds
-    return pause if transient else None
+        asked = response.headers.get("Retry-After", "")
+        if response.status_code in (408, 429) and asked.isdigit():
+            return min(float(asked), 30)
+        passing = response.status_code in (408, 429) or response.status_code >= 500
+    else:
+        nobody = "ConnectError" in {c.__name__ for c in type(error).__mro__}  # that does not pass within seconds
+        passing = isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError)) and not nobody
+    return 0.3 * 2**failures if passing else None
+
+
+def _restart(into: BinaryIO) -> None:
+    into.seek(0)
+    into.truncate()
+
+
+@contextmanager
+def quiet(endpoint: str, progress: bool) -> Iterator[None]:
+    """The client's own bars or silence; its warnings are tried again, or told in one sentence."""
+    log = logging.getLogger("huggingface_hub")
+    level, silence, xet = (
+        log.level,
+        not (progress or library.are_progress_bars_disabled()),
+        constants.HF_HUB_DISABLE_XET,
+    )
+    log.setLevel(logging.ERROR)
+    if silence:
+        library.disable_progress_bars()
+    if endpoint != constants._HF_DEFAULT_ENDPOINT:
+        constants.HF_HUB_DISABLE_XET = True  # other Hubs take plain uploads only
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of how the client uses its own libraries
+            yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = xet
+        log.setLevel(level)
+        if silence:
+            library.enable_progress_bars()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.storage.files import given_path
 from genzoo.core.text import tell
 from genzoo.registry.registry import Registry, the_registry
-from genzoo.registry.weights.base import Located, Say
-from genzoo.registry.weights.folder import locate_folder
+from genzoo.registry.weights.base import Fetch, Located, Store
 from genzoo.registry.weights.layout import CONFIG, LIMITS, TENSORS, check
 from genzoo.registry.weights.lock import Pin, active
-from genzoo.registry.weights.names import parse, store_for
+from genzoo.registry.weights.names import Reference, beside, parse
 
 
 def resolve(
@@ -19,7 +22,7 @@ def resolve(
     registry: Registry | None = None,
     endpoint: str | None = None,
     progress: bool = False,
-    say: Say | None = tell,
+    say: Callable[[str], object] | None = tell,
     again: bool = False,
 ) -> Located:
     """Find weights by any kind of name, and bring them to this machine, checked.
@@ -43,32 +46,59 @@ def resolve(
         GenzooError: in one sentence, if it cannot be had or is not what it should be.
     """
     registry = registry or the_registry()
-    told = say or (lambda text: None)
+    fetch = Fetch({}, endpoint, progress, say or (lambda text: None), again)
     lock = active()
-    if lock is not None:
-        return lock.locate(name, registry, endpoint=endpoint, progress=progress, say=told, again=again)
-    found = parse(name, registry)
+    if lock is None:
+        return _located(parse(name, registry), registry, Pin({}), fetch)
+    pin = lock.pin(name)
+    try:
+        return _located(parse(name, registry), registry, pin, replace(fetch, pins=pin.files))
+    except GenzooError as e:
+        maker = f"; it came from {pin.plugin} when it was locked" if pin.plugin else ""
+        kind = UsageError if isinstance(e, UsageError) else GenzooError
+        raise kind(f"{e}{maker}; {lock.path} pins it, and 'genzoo lock {os.fspath(name)}' renews the pin") from None
+
+
+def _located(found: Reference, registry: Registry, pin: Pin, fetch: Fetch) -> Located:
     if found.kind == "folder":
-        return locate_folder(name if not isinstance(name, str) else found.name)
+        folder = given_path(found.name)
+        if not folder.is_dir():
+            raise GenzooError(f"there is no weights folder {found.name!r}{did_you_mean(folder.name, beside(folder))}")
+        return Located(found.name, folder, files=check(folder, pins=fetch.pins) if fetch.pins else {})
     if found.kind == "zoo":
         from genzoo.registry.weights.bundled import locate_bundled, version_of
 
         entry = registry.get("weights", found.name)
-        version = version_of(entry, found.revision)
-        return locate_bundled(entry, version, endpoint=endpoint, progress=progress, say=told, again=again)
-    return store_for(registry, found.kind).locate(found.name, found.revision, endpoint=endpoint, progress=progress,
-                                                  say=told, again=again)  # fmt: skip
+        return locate_bundled(entry, version_of(entry, str(pin.version or found.revision)), pin.commit, fetch)
+    return _store(registry, found.kind).locate(found.name, pin.commit or found.revision, fetch)
+
+
+def _store(registry: Registry, prefix: str) -> Store:
+    if prefix == "hf":  # whatever a plugin registers
+        from genzoo.registry.weights.hub import Hub
+
+        return Hub()
+    entry = registry.get("store", prefix)
+    cls = registry.load(entry, Store)
+    try:
+        store: Store = cls()
+    except GenzooError:
+        raise
+    except Exception as e:
+        raise GenzooError(f"store {prefix!r} of {entry.origin} cannot be used ({type(e).__name__}: {e})") from e
+    store.prefix = prefix
+    return store
 
 
 def pin_of(name: str, registry: Registry, *, endpoint: str | None = None, progress: bool = False) -> Pin:
-    """What a name stands for now; brings it to this machine and checks it.
+    """What a name stands for now, whatever is locked; brings it to this machine and checks it.
 
     Raises:
         GenzooError: if it cannot be had.
     """
-    found = resolve(name, registry=registry, endpoint=endpoint, progress=progress)
-    files = found.files or check(found.folder, found.within)
     meant = parse(name, registry)
+    found = _located(meant, registry, Pin({}), Fetch({}, endpoint, progress, tell))
+    files = found.files or check(found.folder, found.within)
     plugin = registry.get("weights", meant.name).origin if meant.kind == "zoo" else ""
     # A card and its pictures may be drawn again without the model being another, except in a commit.
     keep = tuple(LIMITS) if found.commit else (CONFIG, TENSORS)

@@ -9,19 +9,13 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import write_bytes
 from genzoo.core.storage.strict import read_plain, regular
 from genzoo.core.storage.user_cache import asked_for
-from genzoo.registry.weights.base import Located, Say
-from genzoo.registry.weights.folder import locate_folder
 from genzoo.registry.weights.layout import CONFIG, TENSORS, check_pins
-from genzoo.registry.weights.names import parse, store_for
-
-if TYPE_CHECKING:
-    from genzoo.registry.registry import Registry
 
 FILE = "genzoo.lock"
 _FORMAT = 1
@@ -92,42 +86,15 @@ class Lock:
             text += [f"files.{_quoted(n)} = {_quoted(digest)}\n" for n, digest in sorted(pin.files.items())]
         write_bytes(self.path, "".join(text).encode())
 
-    def locate(
-        self, name: str | os.PathLike[str], registry: Registry, *, endpoint: str | None = None,
-        progress: bool = False, say: Say = lambda text: None, again: bool = False,
-    ) -> Located:  # fmt: skip
-        """Find what a name is pinned to, and nothing else.
-
-        Raises:
-            GenzooError: if the name has no pin, or what it means is not that any more.
-        """
+    def pin(self, name: str | os.PathLike[str]) -> Pin:
+        """What a name is pinned to; raises `GenzooError` if it is not."""
         text = os.fspath(name)
-        pin = self.pins.get(text)
-        if pin is None:
+        if text not in self.pins:
             raise GenzooError(
                 f"{text!r} is not in {self.path}, and nothing else may be used{did_you_mean(text, self.pins)}: "
                 f"pin it with 'genzoo lock {text}', or do without --locked and GENZOO_LOCKED"
             )
-        try:
-            return self._located(text, pin, registry, endpoint=endpoint, progress=progress, say=say, again=again)
-        except UsageError as e:
-            maker = f"; it came from {pin.plugin} when it was locked" if pin.plugin else ""
-            raise UsageError(f"{e}{maker}") from None
-        except GenzooError as e:
-            renew = f"; {self.path} pins it, and 'genzoo lock {text}' renews the pin" if "pinned" in str(e) else ""
-            raise GenzooError(f"{e}{renew}") from None
-
-    def _located(self, text: str, pin: Pin, registry: Registry, **how: Any) -> Located:
-        from genzoo.registry.weights.bundled import locate_bundled, version_of
-
-        found = parse(text, registry)
-        if found.kind == "folder":
-            return locate_folder(found.name, pin.files)
-        if found.kind == "zoo":
-            entry = registry.get("weights", found.name)
-            version = version_of(entry, str(pin.version) if pin.version else found.revision)
-            return locate_bundled(entry, version, pins=pin.files, commit=pin.commit, **how)
-        return store_for(registry, found.kind).locate(found.name, pin.commit, pins=pin.files, **how)
+        return self.pins[text]
 
 
 def active() -> Lock | None:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.registry.weights.base import Store
-from genzoo.registry.weights.folder import beside, is_path
+from genzoo.core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
@@ -53,61 +51,45 @@ def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:
     prefix, colon, rest = text.partition(":")
     if colon and prefix == "dir":
         return Reference(text, "folder", rest)
-    stored = bool(colon) and any(e.name == prefix for e in registry.entries("store"))
-    if is_path(text) and not stored and prefix != "hf":
+    in_store = bool(colon) and (prefix == "hf" or any(e.name == prefix for e in registry.entries("store")))
+    is_path = text.startswith((".", "/", "~")) or "\\" in text or os.path.isabs(text) or text.count("/") > 1
+    if not in_store and (is_path or os.path.isdir(text)):
         return Reference(text, "folder", text)
-    if colon and prefix == "hf":
+    if in_store:
         if rest.startswith("//"):
-            raise UsageError(f"on the Hub is what is written hf:org/name, without the slashes of {text!r}")
-        name, _, revision = rest.partition("@")
-        return Reference(text, "hf", name, revision)
-    if os.path.isdir(text):
-        return Reference(text, "folder", text)
-    if stored:
+            raise UsageError(f"weights in a store are written {prefix}:NAME, without the slashes of {text!r}")
         name, _, revision = rest.partition("@")
         return Reference(text, prefix, name, revision)
     match = _ZOO.fullmatch(text)
     names = [e.name for e in registry.entries("weights")]
     if match and (match["who"] or match["name"] in names):
-        return Reference(text, "zoo", f"{match['who']}:{match['name']}" if match["who"] else match["name"],
-                         match["version"] or "")  # fmt: skip
-    raise UsageError(unknown(text, registry))
+        name = f"{match['who']}:{match['name']}" if match["who"] else match["name"]
+        return Reference(text, "zoo", name, match["version"] or "")
+    raise UsageError(_unknown(text, names, registry))
 
 
-def store_for(registry: Registry, prefix: str) -> Store:
-    """Make the store of a prefix."""
-    if prefix == "hf":  # whatever a plugin registers
-        from genzoo.registry.weights.hub import Hub
-
-        return Hub()
-    entry = registry.get("store", prefix)
-    cls = registry.load(entry, Store)
+def beside(path: Path) -> list[str]:
+    """Names of the folders beside a path, as far as that can be read."""
     try:
-        store: Store = cls()
-    except GenzooError:
-        raise
-    except Exception as e:
-        raise GenzooError(f"store {prefix!r} of {entry.origin} cannot be used ({type(e).__name__}: {e})") from e
-    store.prefix = prefix
-    return store
+        return [p.name for p in path.parent.iterdir() if p.is_dir()]
+    except OSError:
+        return []
 
 
-def unknown(text: str, registry: Registry) -> str:
+def _unknown(text: str, names: list[str], registry: Registry) -> str:
     """Say that a name means nothing, and what may have been meant or is missing."""
     from genzoo.registry.discovery.loader import installed
 
-    bare, _, _ = text.partition("@")
-    path = Path(text)
-    names = [e.name for e in registry.entries("weights")]
+    bare, path = text.partition("@")[0], Path(text)
     folders = [str(path.parent / n) if path.parent.name else n for n in beside(path)]
-    hint = did_you_mean(bare, [*names, *folders])
     recipes = [n for n in names if n.partition("/")[0] == bare]
+    hint = did_you_mean(bare, [*names, *folders])
     if recipes:
         hint = f" (that is a recipe; did you mean {' or '.join(map(repr, recipes))}?)"
-    more = "; 'genzoo list weights' shows the names"
     broken = next((r for r in registry.plugins() if r.error), None)
     loaded = {(r.name, r.distribution) for r in registry.plugins()}
     left = next((p for p in installed() if (p.name, p.distribution) not in loaded), None)
+    more = "; 'genzoo list weights' shows the names"
     if broken:
         more = f"; it may be one of {broken.origin}, which failed ({broken.error})"
     elif left:

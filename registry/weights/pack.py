@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.report import Report
-from genzoo.core.pictures import grids as pictures
-from genzoo.core.record import RECORD, read_record
+from genzoo.core.pictures import grids
 from genzoo.core.storage import card, fingerprint
-from genzoo.core.storage.files import MANIFEST, given_path, text_file, write_folder
+from genzoo.core.storage.files import Writer, given_path, text_file, write_folder
 from genzoo.core.storage.weights import model_files
-from genzoo.core.training.runs import CARD, PICTURE, picture_of
-from genzoo.registry.weights import resolve
-from genzoo.registry.weights.push import finished, known_license, with_evaluation, without_folders
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*")
+from genzoo.core.training.runs import PICTURE, picture_of
+from genzoo.registry.verbs.evaluate import evaluate
+from genzoo.registry.verbs.load import load
+from genzoo.registry.weights.layout import CARD, CONFIG, RECORD, TENSORS
+from genzoo.registry.weights.push import ready, with_evaluation
 
 
 def pack(
@@ -57,10 +58,8 @@ def pack(
         UsageError: if something is missing or the folder is there.
         GenzooError: if files are damaged or cannot be written.
     """
-    from genzoo.registry.verbs.load import load
-
     folder = given_path(out)
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*", name):
         raise UsageError(f"weights are called recipe/data in small letters, as in vae/fashion-mnist, not {name!r}")
     if storage not in ("float32", "float16", "bfloat16"):
         raise UsageError(f"storage is float32, float16 or bfloat16, not {storage!r}")
@@ -68,41 +67,23 @@ def pack(
         raise UsageError("give data to measure on, or metrics that were measured, not both")
     if folder.exists():
         raise UsageError(f"{folder} is there already: give a new folder, so that nothing is overwritten")
-    found = resolve(weights)
-    finished(found.folder)
-    licensed, problem = known_license(license, found)
-    if problem:
-        raise UsageError(f"{weights} is not ready to be packed: {problem}")
-    record = read_record(found.folder, found.within)
-    if record is None:
-        raise UsageError(f"{found.folder} has no {RECORD}: pack the folder that 'genzoo train' wrote")
-    if record.steps < record.of and not unfinished:
-        raise UsageError(f"{weights} stopped after {record.steps:,} of {record.of:,} steps: go on with --resume, "
-                         "or say --unfinished")  # fmt: skip
+    _, record, licensed, problems = ready(weights, license, unfinished)
+    if problems:
+        raise UsageError(f"{weights} is not ready to be packed: {'; '.join(problems)}")
     with TemporaryDirectory() as place:
         stored = Path(place, "weights")
         write_folder(stored, model_files(load(weights), storage=None if storage == "float32" else storage))
         model = load(stored)  # as everybody will have it
         if data is not None:
-            from genzoo.registry.verbs.evaluate import evaluate
-
             metrics = evaluate(model, data, name=name, progress=progress)
-        record = with_evaluation(without_folders(record), metrics)
-        record = replace(record, fingerprint=fingerprint.take(model))
+        record = replace(with_evaluation(record, metrics), fingerprint=fingerprint.take(model))
         record = record if storage == "float32" else replace(record, storage=storage)
-        files = {n: _copy(stored / n) for n in sorted(os.listdir(stored)) if n != MANIFEST}
+        files: dict[str, Writer] = {n: partial(shutil.copyfile, stored / n) for n in (CONFIG, TENSORS)}
         image = picture_of(model)
         if image is not None:
-            files[PICTURE] = lambda path: pictures.save(image, path)
+            files[PICTURE] = partial(grids.save, image)
         assert model.config is not None  # it was just read from a file
-        files[CARD] = text_file(
-            card.card(model.config, record, picture=PICTURE if image is not None else "", name=name, license=licensed)
-        )
-        files[RECORD] = text_file(record.text())
+        text = card.card(model.config, record, picture=PICTURE if PICTURE in files else "", name=name, license=licensed)
+        files |= {CARD: text_file(text), RECORD: text_file(record.text())}
         write_folder(folder, files)
     return folder
-
-
-def _copy(path: Path) -> Any:
-    content = path.read_bytes()
-    return lambda to: to.write_bytes(content)

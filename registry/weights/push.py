@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,67 +17,26 @@ from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import parse_json, read_plain
 from genzoo.registry import the_registry
 from genzoo.registry.weights import Located, resolve
-from genzoo.registry.weights.layout import CARD, LIMITS, RECORD, SAMPLES, check
-from genzoo.registry.weights.licenses import LICENSES
+from genzoo.registry.weights.bundled import license_of
+from genzoo.registry.weights.hub import check_repository
+from genzoo.registry.weights.layout import CARD, RECORD, SAMPLES, check
+from genzoo.registry.weights.upload import File, Pushed, check_tag, publish
 
 if TYPE_CHECKING:
     from genzoo.core.config import Config
     from genzoo.core.evaluation.report import Report
-    from genzoo.registry.weights.upload import File
 
-
-@dataclass(frozen=True)
-class Upload:
-    """What is about to be pushed.
-
-    Attributes:
-        folder: where it comes from.
-        repository: ``org/name``.
-        title: of the card.
-        files: all of them, the card and the manifest included.
-        card: its text.
-    """
-
-    folder: Path
-    repository: str
-    title: str
-    files: tuple[File, ...]
-    card: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        files = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in self.files]
-        return {"from": str(self.folder), "repository": self.repository, "files": files, "card": self.card}
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What was pushed, and what became of it.
-
-    Attributes:
-        repository: ``org/name``.
-        files: with size and sha256.
-        card: its text.
-        commit: on the Hub; empty if this was a rehearsal.
-        tag: of that commit; of a rehearsal, the one that was asked for.
-        changed: whether anything on the Hub is now different.
-        created: whether the repository is new.
-        url: to look at it.
-    """
-
-    repository: str
-    files: tuple[File, ...]
-    card: str
-    commit: str = ""
-    tag: str = ""
-    changed: bool = False
-    created: bool = False
-    url: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        files = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in self.files]
-        return {**self.__dict__, "files": files}
+# As the Hub calls them: https://huggingface.co/docs/hub/repositories-licenses
+_LICENSES = (
+    "apache-2.0 mit isc zlib ncsa unlicense wtfpl bsl-1.0 postgresql artistic-2.0 afl-3.0 bsd bsd-2-clause "
+    "bsd-3-clause bsd-3-clause-clear ms-pl mpl-2.0 osl-3.0 ofl-1.1 ecl-2.0 cc cc0-1.0 pddl odc-by odbl "
+    "c-uda cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 "
+    "cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nd-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 "
+    "cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 gpl gpl-2.0 gpl-3.0 agpl-3.0 lgpl lgpl-2.1 lgpl-3.0 lgpl-lr gfdl "
+    "epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 etalab-2.0 lppl-1.3c openrail openrail++ bigscience-openrail-m "
+    "bigscience-bloom-rail-1.0 bigcode-openrail-m creativeml-openrail-m open-mdw h-research"
+    " intel-research unknown other"
+)
 
 
 @checked
@@ -120,19 +79,32 @@ def push(
         UsageError: if something is missing, all of it at once; nothing was sent.
         GenzooError: in one sentence, whatever else goes wrong.
     """
-    from genzoo.registry.weights.upload import check_tag, publish
+    from genzoo.core.storage import card
+    from genzoo.core.storage.weights import read_config
+    from genzoo.registry.verbs.load import load
 
     check_tag(tag)
-    parcel = pack(
-        weights, repository, license=license, data_license=data_license, metrics=metrics, unfinished=unfinished
-    )
-    if dry_run:
-        return Pushed(parcel.repository, parcel.files, parcel.card, tag=tag)
-    done = publish(
-        parcel.repository, parcel.files, tag=tag, private=private, endpoint=endpoint,
-        message=message or f"{parcel.title}{f' ({tag})' if tag else ''}", progress=progress,
-    )  # fmt: skip
-    return Pushed(files=parcel.files, card=parcel.card, **done.__dict__)
+    repository = check_repository(repository.removeprefix("hf:"))
+    found, record, chosen, problems = ready(weights, license, unfinished)
+    there = check(found.folder, found.within)
+    config = read_config(found.folder, within=found.within)
+    if data_license:
+        record = replace(record, data=replace(record.data, license=data_license))
+    record = with_evaluation(record, metrics)
+    problems += _missing(weights, config, record)
+    if problems:
+        raise UsageError(f"{weights} is not ready to be pushed: {'; '.join(problems)}")
+    load(weights, verbose=False)  # nobody else should be the first to try
+    picture = next((name for name in SAMPLES if name in there), "")
+    text = card.card(config, record, picture=picture, name=f"hf:{repository}", license=chosen)
+    files = {n: File(n, (found.folder / n).resolve(), said["size"], said["sha256"]) for n, said in there.items()}
+    files |= {CARD: File.of(CARD, text.encode()), RECORD: File.of(RECORD, record.text().encode())}
+    listed = {n: {"size": f.size, "sha256": f.sha256} for n, f in sorted(files.items()) if n != MANIFEST}
+    manifest = json.dumps({"format": 1, "files": listed}, indent=1, ensure_ascii=False) + "\n"
+    files[MANIFEST] = File.of(MANIFEST, manifest.encode())
+    told = Pushed(repository, tuple(files.values()), text, tag=tag)
+    message = message or f"{card.title(config, record)}{f' ({tag})' if tag else ''}"
+    return told if dry_run else publish(told, private=private, endpoint=endpoint, message=message, progress=progress)
 
 
 def publish_all(
@@ -144,7 +116,7 @@ def publish_all(
     endpoint: str | None = None,
     dry_run: bool = False,
     progress: bool = False,
-) -> builtins.list[Pushed | GenzooError]:
+) -> list[Pushed | GenzooError]:
     """Publish the zoo's own weights, those that ship inside the package, each in a repository of its own.
 
     Version 2 of ``wgan-gp/fashion-mnist`` becomes the tag ``v2`` of ``ORGANIZATION/wgan-gp-fashion-mnist``.
@@ -164,140 +136,76 @@ def publish_all(
     Raises:
         UsageError: if there is no such name, or nothing to publish.
     """
-    entries = [e for e in the_registry().entries("weights") if e.distribution == "genzoo"]
-    known = [e.name for e in entries]
+    entries = {e.name: e for e in the_registry().entries("weights") if e.distribution == "genzoo"}
     for name in names:
-        if name not in known:
-            raise UsageError(f"the package has no weights {name!r}{did_you_mean(name, known)}")
-    done = builtins.list[Pushed | GenzooError]()
-    for entry in entries:
-        if names and entry.name not in names:
-            continue
-        for version, said in entry.data["versions"].items():
+        if name not in entries:
+            raise UsageError(f"the package has no weights {name!r}{did_you_mean(name, entries)}")
+    done = list[Pushed | GenzooError]()
+    for name, entry in entries.items():
+        versions = entry.data["versions"] if not names or name in names else {}
+        for version, said in versions.items():
             if not said["target"]:
                 continue  # it is on the Hub alone
-            try:
-                done.append(
-                    push(
-                        f"{entry.name}@{version}",
-                        f"{organization}/{entry.name.replace('/', '-')}",
-                        license=said.get("license") or license or "apache-2.0",
-                        tag=f"v{version}",
-                        private=private,
-                        unfinished=True,  # the best of a run is one that stopped early
-                        endpoint=endpoint,
-                        dry_run=dry_run,
-                        progress=progress,
-                    )
-                )
+            try:  # unfinished, since the best of a run is one that stopped early
+                done.append(push(
+                    f"{name}@{version}", f"{organization}/{name.replace('/', '-')}", tag=f"v{version}",
+                    license=said.get("license") or license or "apache-2.0", private=private, unfinished=True,
+                    endpoint=endpoint, dry_run=dry_run, progress=progress,
+                ))  # fmt: skip
             except GenzooError as e:
-                done.append(type(e)(f"{entry.name}@{version}: {e}"))
+                done.append(GenzooError(f"{name}@{version}: {e}"))
     if not done:
         raise UsageError("this package ships no weights to publish")
     return done
 
 
-def pack(
-    weights: str | os.PathLike[str],
-    repository: str,
-    *,
-    license: str = "",
-    data_license: str = "",
-    metrics: Report | str | os.PathLike[str] | None = None,
-    unfinished: bool = False,
-) -> Upload:
-    """Check a trained model, and get everything ready that `push` sends.
+def ready(
+    weights: str | os.PathLike[str], license: str, unfinished: bool
+) -> tuple[Located, TrainingRecord, str, list[str]]:
+    """Find weights to publish: their record, less what tells about this machine, and license; and what is missing.
 
     Raises:
-        UsageError: if something is missing, all of it at once.
-        GenzooError: if files are damaged, or the model cannot be loaded.
+        GenzooError: if they are no finished weights with a record.
     """
-    from genzoo.core.storage import card
-    from genzoo.core.storage.weights import read_config
-    from genzoo.registry.verbs.load import load
-    from genzoo.registry.weights.hub import check_repository
-    from genzoo.registry.weights.upload import File
-
-    repository = check_repository(repository.removeprefix("hf:"))
-    found = resolve(weights)
-    finished(found.folder)
-    there = check(found.folder, found.within)
-    config, record = read_config(found.folder, within=found.within), _record(found)
-    record = _completed(record, data_license, metrics)
-    chosen, problem = known_license(license, found)
-    problems = [problem, *_missing(weights, config, record, unfinished)]
-    if any(problems):
-        raise UsageError(f"{weights} is not ready to be pushed: {'; '.join(filter(None, problems))}")
-    load(weights, verbose=False)  # nobody else should be the first to try
-    picture = next((name for name in SAMPLES if name in there), "")
-    try:
-        text = card.card(config, record, picture=picture, name=f"hf:{repository}", license=chosen)
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise GenzooError(f"{found.folder / RECORD} is no training record ({type(e).__name__}: {e})") from e
-    written = {CARD: text.encode(), RECORD: record.text().encode()}
-    files = [
-        File.of(n, written[n]) if n in written else File(n, (found.folder / n).resolve(), said["size"], said["sha256"])
-        for n, said in sorted({**{n: {} for n in written}, **there}.items())
-        if n != MANIFEST and n in LIMITS
-    ]
-    listed = {f.name: {"size": f.size, "sha256": f.sha256} for f in files}
-    files.append(File.of(MANIFEST, _json({"format": 1, "files": listed})))
-    return Upload(found.folder, repository, card.title(config, record), tuple(files), text)
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def finished(folder: Path) -> None:
-    """Refuse a run that is no weights folder yet."""
     from genzoo.core.training.runs import checkpoints
 
-    if not (folder / MANIFEST).exists() and checkpoints(folder):
-        raise UsageError(f"the run in {folder} was interrupted: finish it with --resume, then push it")
-
-
-def _record(found: Located) -> TrainingRecord:
-    """A folder's training record; raises `GenzooError` if there is none."""
+    found = resolve(weights)
+    if not (found.folder / MANIFEST).exists() and checkpoints(found.folder):
+        raise UsageError(f"the run in {found.folder} was interrupted: finish it with --resume first")
     record = read_record(found.folder, found.within)
     if record is None:
-        raise UsageError(
-            f"{found.folder} has no {RECORD}, so nobody knows what it was trained on: push the folder that 'genzoo "
-            "train' wrote"
-        )
-    return record
-
-
-def _completed(
-    record: TrainingRecord, data_license: str, metrics: Report | str | os.PathLike[str] | None
-) -> TrainingRecord:
-    """A record with what was said now, and without what tells about this machine's folders."""
-    if data_license:
-        record = replace(record, data=replace(record.data, license=data_license))
-    return with_evaluation(without_folders(record), metrics)
-
-
-def without_folders(record: TrainingRecord) -> TrainingRecord:
-    """A training record without what tells about this machine's folders."""
+        raise UsageError(f"{found.folder} has no {RECORD}, so nobody knows what it was trained on: give the folder "
+                         "that 'genzoo train' wrote")  # fmt: skip
     plain = record.to_dict()
-    return TrainingRecord.from_dict(plain | {"called with": _nameless(plain["called with"])})
+    record = TrainingRecord.from_dict(plain | {"called with": _nameless(plain["called with"])})
+    if not license:
+        with suppress(OSError, ValueError, GenzooError):
+            license = license_of(found.folder, found.within)
+    name, problems = license.strip().lower(), list[str]()
+    if not name:
+        problems.append("its license is not known (--license mit, for example)")
+    elif name not in _LICENSES.split():
+        near = did_you_mean(name, _LICENSES.split()) or " (say other)"
+        problems.append(f"the Hub knows no license {license!r}{near}")
+    if record.steps < record.of and not unfinished:
+        problems.append(f"it stopped after {record.steps:,} of {record.of:,} steps (go on with --resume, or say "
+                        "--unfinished)")  # fmt: skip
+    return found, record, name, problems
 
 
 def with_evaluation(record: TrainingRecord, metrics: Report | str | os.PathLike[str] | None) -> TrainingRecord:
     """A training record with a report of metrics, or what ``genzoo eval --out`` wrote of one."""
     from genzoo.core.evaluation.report import Report
 
-    if metrics is not None:
-        if not isinstance(metrics, Report):
-            path = Path(metrics)
-            try:
-                metrics = Report.from_dict(parse_json(read_plain(path)))
-            except OSError as e:
-                raise UsageError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
-            except GenzooError as e:
-                raise UsageError(f"{path} holds no metrics ({e}): give what 'genzoo eval --out' wrote") from None
-        return replace(record, evaluation=metrics.to_dict())
-    return record
+    if metrics is None:
+        return record
+    if not isinstance(metrics, Report):
+        path = Path(metrics)
+        try:
+            metrics = Report.from_dict(parse_json(read_plain(path)))
+        except (OSError, ValueError, GenzooError) as e:
+            raise UsageError(f"{path} holds no metrics ({e}): give what 'genzoo eval --out' wrote") from None
+    return replace(record, evaluation=metrics.to_dict())
 
 
 def _nameless(value: Any) -> Any:
@@ -307,43 +215,21 @@ def _nameless(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and os.path.isabs(os.path.expanduser(value)) else value
 
 
-def known_license(given: str, found: Located) -> tuple[str, str]:
-    """The license as the Hub calls it; if there is none, what is wrong."""
-    import yaml  # type: ignore[import-untyped]
-
-    if not given:
-        try:
-            head = read_plain(found.folder / CARD, LIMITS[CARD], found.within).decode().split("---\n")[1]
-            given = str((yaml.safe_load(head) or {}).get("license") or "")
-        except (OSError, ValueError, IndexError, AttributeError, yaml.YAMLError, GenzooError):
-            given = ""
-    if not given:
-        return "", "its license is not known (--license mit, for example)"
-    name = given.strip().lower()
-    if name not in LICENSES:
-        return "", f"the Hub knows no license {given!r}{did_you_mean(name, LICENSES) or ' (say other)'}"
-    return name, ""
-
-
-def _missing(weights: object, config: Config, record: TrainingRecord, unfinished: bool) -> builtins.list[str]:
+def _missing(weights: object, config: Config, record: TrainingRecord) -> list[str]:
     """What a card must say and cannot."""
     from genzoo.core.storage.card import results
 
-    data = record.data
-    name, found = data.name or "unnamed", []
-    if record.steps < record.of and not unfinished:
-        found.append(f"it stopped after {record.steps:,} of {record.of:,} steps (go on with --resume, or say "
-                     "--unfinished)")  # fmt: skip
+    data, found = record.data, []
     if not config.recipe:
         found.append("its recipe is not recorded")
     if not data.name:
         found.append("its data has no name (train on a data set, a folder or a file)")
     if not data.license:
-        found.append(f"the license of its data ({name}) is not known (--data-license)")
+        found.append(f"the license of its data ({data.name or 'unnamed'}) is not known (--data-license)")
     if not results(record):
         found.append(f"it has no metrics (measure some: 'genzoo eval {weights} --data {data.name or 'DATA'} --out "
                      "eval.json', and give --metrics eval.json)")  # fmt: skip
     return found
 
 
-__all__ = ["Pushed", "Upload", "pack", "publish_all", "push"]
+__all__ = ["Pushed", "publish_all", "push"]

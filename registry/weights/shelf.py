@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ INDEX = "index.json"
 MANIFEST = "manifest.json"  # as genzoo.core.storage.files has it, which listing the zoo need not import
 
 
+def folder_of(target: str) -> Path | None:
+    """The folder that ``package.module:folder`` means, None if there is none."""
+    module, _, folder = target.partition(":")
+    found = locate(module) if folder else None
+    beside = () if found is None else found.folders or (os.path.dirname(found.file),)
+    return next((p for b in beside if (p := Path(b, folder)).is_dir()), None)
+
+
 def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
     """Yield the keywords of `Registrar.weights` for each folder, or what is wrong with it.
 
@@ -24,20 +33,15 @@ def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
             name is one folder or two.
     """
     module, _, shelf = target.partition(":")
-    located = locate(module)
-    if located is None:
-        yield GenzooError(f"there is no module {module!r}")
-        return
-    beside = located.folders or (os.path.dirname(located.file),)
-    root = next((p for b in beside if (p := Path(b, shelf)).is_dir()), None)
+    root = folder_of(target)
     if root is None:
-        yield GenzooError(f"there is no folder {shelf!r} beside {module}")
+        missing = f"folder {shelf!r} beside {module}" if locate(module) else f"module {module!r}"
+        yield GenzooError(f"there is no {missing}")
         return
-    index: dict[str, Any] = {}
+    index: Any = {}
     try:
-        index = read_json(root / INDEX)
-    except FileNotFoundError:
-        pass
+        with suppress(FileNotFoundError):
+            index = read_json(root / INDEX)
     except GenzooError as e:
         yield e
     if not isinstance(index, dict) or not all(isinstance(v, dict) for v in index.values()):
@@ -52,11 +56,11 @@ def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
         recipe, _, data = name.partition("/")
         said = {"summary": f"{recipe} trained on {data}" if data else ""} | index.get(path, index.get(name, {}))
         try:
-            found = {"files": _pins(manifest), "version": int(version or 1)}
+            files = _pins(manifest)
         except GenzooError as e:
             yield e
             continue
-        yield {"name": name, "target": f"{module}:{shelf}/{path}", **found, **said}
+        yield {"name": name, "target": f"{module}:{shelf}/{path}", "files": files, "version": int(version or 1), **said}
 
 
 def _pins(manifest: Path) -> dict[str, str]:
@@ -65,8 +69,8 @@ def _pins(manifest: Path) -> dict[str, str]:
     known = scan_cache.recall(str(manifest), "pins", status)
     if isinstance(known, dict):
         return dict(known)
-    from genzoo.registry.weights.bundled import manifest_pins
+    from genzoo.registry.weights.layout import LIMITS, manifest_of
 
-    found = manifest_pins(manifest.parent)
+    found = {n: f["sha256"] for n, f in manifest_of(manifest.parent).items() if n in LIMITS}
     scan_cache.remember(str(manifest), "pins", status, found)
     return found

@@ -46,7 +46,7 @@ def test_failures_are_sentences(hub, genzoo, run_folder: Path, monkeypatch: pyte
     genzoo("push", run_folder, "zoo/ring", "--license", "mit", "--endpoint", "nowhere").sentence(
         "must be a URL", code=2
     )
-    genzoo("push", run_folder, "bob/ring", "--license", "mit").sentence("may not write to 'bob'", code=1)
+    genzoo("push", run_folder, "bob/ring", "--license", "mit").sentence("may not write to bob/ring", code=1)
     hub.create("zoo/ring", {"config.json": b"{}"}, tag="v1")
     genzoo("push", run_folder, "zoo/ring", "--license", "mit", "--tag", "v1").sentence("tags never move", code=2)
     genzoo("weights", "publish").sentence("--all ORG", code=2)

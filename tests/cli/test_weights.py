@@ -139,11 +139,11 @@ def test_the_cache(genzoo, published, hub, vae, tmp_path):
 
 
 def test_a_download_that_was_not_finished(genzoo, published, hub, monkeypatch):
-    from genzoo.registry.weights import download
+    from genzoo.registry.weights import client
 
-    monkeypatch.setattr(download, "MOST_PARTS", 1)
+    monkeypatch.setattr(client, "TRIES", 1)
     hub.cut(r"/resolve/.*model\.safetensors", after=500)
-    genzoo("pull", "hf:zoo/vae@v1").sentence("what has come is kept, try later")
+    genzoo("pull", "hf:zoo/vae@v1").sentence("is out of reach")
     (copy,) = json.loads(genzoo("cache", "ls", "--json").out)
     assert (copy["name"], copy["commit"]) == ("hf:zoo/vae", "")
     assert "not finished" in genzoo("cache", "ls").out

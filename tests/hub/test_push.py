@@ -141,7 +141,7 @@ def test_a_commit_whose_fate_was_unknown(hub, run: Path, fault: str) -> None:
     assert len(repo.branches["main"].history()) == 2  # never twice
 
 
-@pytest.mark.parametrize("what", ["GET .*/whoami", "GET .*/refs", "POST .*/preupload", "PUT /lfs", "POST .*/tag/"])
+@pytest.mark.parametrize("what", ["GET .*/api/models", "GET .*/refs", "POST .*/preupload", "PUT /lfs", "POST .*/tag/"])
 def test_trouble_that_passes_is_waited_for(hub, run: Path, what: str) -> None:
     hub.fail(what, 500, times=2)
     assert push(run, "zoo/ring", license="mit").tag == "v1"
@@ -167,7 +167,7 @@ def test_trouble_that_stays_is_one_sentence_and_the_same_command_goes_on(hub, ru
         ("POST .*/preupload", 401, "does not accept your token"),
         ("POST .*/commit/", 413, "no room"),
         ("POST .*/commit/", 500, "is in trouble"),
-        ("GET .*/whoami", 429, "no more requests"),
+        ("GET .*/api/models", 429, "no more requests"),
     ],
 )
 def test_what_the_hub_refuses_is_one_sentence_and_leaves_it_as_it_was(hub, run: Path, what, status, said) -> None:
@@ -180,7 +180,7 @@ def test_what_the_hub_refuses_is_one_sentence_and_leaves_it_as_it_was(hub, run: 
 
 def test_a_card_that_the_hub_does_not_accept(hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genzoo.core.storage.card.metadata", lambda *_: {"license": ["mit"]})
-    with pytest.raises(GenzooError, match=r'does not accept the card.s metadata: .*"license" must be a string'):
+    with pytest.raises(GenzooError, match=r'does not accept what is pushed to zoo/ring .*"license" must be a string'):
         push(run, "zoo/ring", license="mit")
 
 
@@ -189,9 +189,9 @@ def test_who_may_push(hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(GenzooError, match=said):
             push(run, name, license="mit")
 
-    refused("your token is ada's, who may not write to 'bob': push to ada or zoo", "bob/ring")
+    refused("your token may not write to bob/ring .*: use one that may, or push to a name of your own", "bob/ring")
     monkeypatch.setenv("HF_TOKEN", hub.reader)
-    refused("your token .* may only read", "eve/ring")
+    refused("your token may not write to eve/ring", "eve/ring")
     monkeypatch.setenv("HF_TOKEN", hub.fake)
     refused("does not accept your token: log in")
     monkeypatch.delenv("HF_TOKEN")
@@ -251,17 +251,8 @@ def test_metrics_come_along_with_counts_and_intervals(hub, run: Path, tmp_path: 
     (tmp_path / "no.json").write_text("[]")
     with pytest.raises(UsageError, match=r"no\.json holds no metrics"):
         push(run, "zoo/ring", license="mit", metrics=tmp_path / "no.json")
-    with pytest.raises(UsageError, match=r"cannot read .*none\.json"):
+    with pytest.raises(UsageError, match=r"none\.json holds no metrics"):
         push(run, "zoo/ring", license="mit", metrics=tmp_path / "none.json")
-
-
-def test_a_hub_that_names_content_in_its_own_way(hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("hub_repositories.Blob.oid", "hub_repositories.Blob.etag"):
-        monkeypatch.setattr(name, property(lambda blob: blob.sha256 if blob.lfs else "f" * 40))
-    first = push(run, "zoo/ring", license="mit")
-    assert push(run, "zoo/ring", license="mit").changed is False
-    assert set(on_hub(hub)) == KNOWN
-    assert first.tag == "v1"
 
 
 @pytest.mark.parametrize("record", [{"about": 3}, {"hardware": []}, {"seed": "x"}, {"data": {}}, {"metrics": []}, []])
