@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import copy
 import importlib
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from typer.core import TyperGroup
 
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.text import lines, tell
+from genzoo.core.text import in_ascii, lines, tell
 from genzoo.registry.kinds import COMMANDS
 
 if TYPE_CHECKING:
@@ -179,9 +181,12 @@ def main() -> None:
 
     1 is failure, 2 usage, 130 an interruption by SIGINT and 143 one by SIGTERM.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without Greek letters is no reason to fail
+    codecs.register_error("genzoo.ascii", in_ascii)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as cron and pythonw have them
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="genzoo.ascii")
     warnings.showwarning = lambda message, *_, **__: tell(str(message))  # no line of code
     _take_locked(sys.argv)
     code: Any = 0
@@ -253,22 +258,32 @@ def explained(error: Exception) -> tuple[int, str]:
 def _terminated_as_interrupted(signals: list[int]) -> Iterator[None]:
     """Let a SIGTERM clean up as Ctrl-C does, adding numbers of signals to ``signals``.
 
-    An import that is interrupted in the middle, of NumPy by torch, may end in an ImportError: an interruption too.
+    An import is not interrupted in the middle: torch goes on without a NumPy whose import failed, whatever it failed
+    of. The signal is raised again until it is over.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signals.append(number)
-        raise KeyboardInterrupt
+        if not _importing(frame):
+            raise KeyboardInterrupt
+        main = threading.main_thread().ident
+        again = threading.Timer(0.02, signal.pthread_kill, (main, number))
+        again.daemon = True
+        again.start()
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as under nohup
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
-    except ImportError:
-        if signals:
-            raise KeyboardInterrupt from None
-        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False

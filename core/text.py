@@ -26,6 +26,30 @@ def lines(text: object) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "    " if c == "\t" else "\ufffd" for c in str(text))
 
 
+_MARKS = str.maketrans(
+    {"✓": "ok", "✗": "x", "↑": "higher", "↓": "lower", "–": "-", "—": "-", "…": "...", "×": "x", "·": "*", "−": "-",
+     "σ": "sigma", "µ": "micro", "“": '"', "”": '"', "‘": "'", "’": "'", "→": "->", "←": "<-", "≤": "<=", "≥": ">=",
+     "±": "+-", "√": "sqrt", "∞": "infinity", "≈": "~", "²": "^2", "³": "^3", "‖": "||"}
+)  # fmt: skip
+
+
+def in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """An error handler for streams: what they cannot encode becomes a word or mark that they can, never ``?``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    import unicodedata
+
+    out = []
+    for c in error.object[error.start : error.end]:
+        plain = c.translate(_MARKS)
+        if not plain.isascii():
+            name = unicodedata.name(c, "").split()
+            plain = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()
+            plain = name[-1].lower() if not plain and name[:1] == ["GREEK"] else plain
+        out.append(plain or c.encode("ascii", "backslashreplace").decode())
+    return "".join(out), error.end
+
+
 def error_line(error: BaseException) -> str:
     """An exception in one line, with its type unless genzoo raised it; one whose message cannot be had too."""
     try:

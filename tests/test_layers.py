@@ -154,7 +154,7 @@ def test_no_file_is_long():
 
 def test_the_facade_is_a_table():
     files = {p.name for p in (ROOT / "core" / "facade").iterdir() if p.name != "__pycache__"}
-    assert files == {"__init__.py", "py.typed", "testing.py"}
+    assert files == {"__init__.py", "__main__.py", "py.typed", "testing.py"}
 
 
 def test_the_check_itself():

@@ -91,15 +91,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            _sync(temporary)
-            os.chmod(temporary, 0o666 & ~_umask())
+            _finish(temporary)
             os.replace(temporary, path)
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def _finish(path: Path) -> None:
+    """Give a file the permissions of any new one, whatever wrote it, and see it on disk."""
+    os.chmod(path, 0o666 & ~_umask())  # safetensors writes through a name of its own, for its owner alone
     with open(path, "rb") as f:
         os.fsync(f.fileno())
 
@@ -164,11 +165,11 @@ def _fill(temporary: Path, files: Mapping[str, Writer], kept: Mapping[str, Any] 
     """Write files, and a manifest of them and of what is ``kept``, into a temporary folder."""
     for name, write in files.items():
         write(temporary / name)
-        _sync(temporary / name)
+        _finish(temporary / name)
     listed = manifest_of(temporary, files)
     listed["files"] = dict(sorted({**(kept or {}), **listed["files"]}.items()))
     (temporary / MANIFEST).write_bytes(_json(listed))
-    _sync(temporary / MANIFEST)
+    _finish(temporary / MANIFEST)
 
 
 def write_folder(folder: Path, files: Mapping[str, Writer]) -> None:
