@@ -61,7 +61,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from genzoo.registry.discovery.distributions import installed  # importlib.metadata takes longer than the rest
 
-        print("genzoo", next(d.version for d in installed("genzoo", lambda *_: None) if d.name == "genzoo"))
+        print("genzoo", next(p[0].version for p in installed("genzoo", lambda *_: None) if p and p[0].own))
         raise typer.Exit
 
 

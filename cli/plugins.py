@@ -181,22 +181,22 @@ def list_all(json: opt.Json = False) -> None:
 
 def disable(name: Name, json: opt.Json = False) -> None:
     """Load a plugin no more in this environment; works whatever state it is in."""
-    _switch("disable", name, json)
+    _switch(name, False, json)
 
 
 def enable(name: Name, json: opt.Json = False) -> None:
     """Load a plugin again that was disabled."""
-    _switch("enable", name, json)
+    _switch(name, True, json)
 
 
-def _switch(way: str, name: str, json: bool) -> None:
-    from genzoo.registry.discovery import switch
+def _switch(name: str, on: bool, json: bool) -> None:
+    from genzoo.registry.discovery import state
 
-    changed = getattr(switch, way)(name)
+    changed, word = state.switch(name, on), "enabled" if on else "disabled"
     if json:
-        emit_json({"changed": changed, "disabled": switch.disabled()})
-        return
-    say("\n".join(f"{way}d {c}" for c in changed) or f"{name} was {way}d before")
+        emit_json({"changed": changed, "disabled": sorted(state.disabled(hint))})
+    else:
+        say("\n".join(f"{word} {c}" for c in changed) or f"{name} was {word} before")
 
 
 def doctor(
@@ -208,7 +208,7 @@ def doctor(
 ) -> None:
     """Say what is wrong with the installed plugins and what to do; exits 1 if something is."""
     from genzoo.registry.discovery import loader
-    from genzoo.registry.discovery.switch import doctor
+    from genzoo.registry.discovery.doctor import doctor
 
     findings = doctor(load=load, seconds=seconds)
     wrong = [f for f in findings if f.level != "note"]

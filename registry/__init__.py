@@ -6,14 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genzoo.registry.entries import KINDS, Entry, PluginRecord
+    from genzoo.registry.entries import Entry, PluginRecord
     from genzoo.registry.hooks import hookimpl
+    from genzoo.registry.kinds import KINDS
     from genzoo.registry.registrar import Registrar
     from genzoo.registry.registry import Registry, the_registry
 
 __all__ = ["KINDS", "Entry", "PluginRecord", "Registrar", "Registry", "hookimpl", "the_registry"]
 
-_MODULES = {"Registrar": "registrar", "Registry": "registry", "hookimpl": "hooks", "the_registry": "registry"}
+_MODULES = {"Registrar": "registrar", "Registry": "registry", "hookimpl": "hooks", "KINDS": "kinds", "the_registry": "registry"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,22 +5,68 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import reduce
+from importlib import import_module
 from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo
-from genzoo.registry.kinds import KINDS, LISTS, PARTS, SINGLE
+from genzoo.registry.kinds import LISTS, SINGLE
 
-__all__ = ["KINDS", "LISTS", "PARTS", "SINGLE", "Entry", "PluginRecord", "article", "origin"]
-
-
+OWN = "genzoo"  # the distribution whose plugins always load
 LONGEST = 1000  # characters of a line of text
+MOST_LISTED = 100  # parts of one kind in a composition
+POINT = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(\[.*\])?\s*")  # of an entry point: module, attribute, extras
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _REFERENCE = re.compile(r"([A-Za-z0-9._/-]+[:/])?[a-z0-9][a-z0-9._-]*")
 _OPTION = re.compile(r"[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*")
 _LISTED = re.compile(rf"({'|'.join(LISTS)})\.[a-z0-9][a-z0-9._-]*\.[A-Za-z][A-Za-z0-9_]*")
-MOST_LISTED = 100  # parts of one kind in a composition
+
+
+def normal(name: str) -> str:
+    """A distribution's name as packaging compares it: ``My.Pkg`` is ``my-pkg``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry point ``name = module`` of an installed distribution; its version is empty if unknown."""
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    module: str = ""
+
+    @property
+    def origin(self) -> str:
+        """The plugin in words: ``plugin 'x' (dist 1.0)``."""
+        version = f" {self.version}" if self.version else ""
+        return f"plugin {self.name!r} ({self.distribution or 'no distribution'}{version})"
+
+    @property
+    def address(self) -> str:
+        """``distribution/plugin``, the distribution as normal: what it is switched off by."""
+        return f"{normal(self.distribution)}/{self.name}"
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the zoo's own."""
+        return normal(self.distribution) == OWN
+
+    def goes_by(self, who: str) -> bool:
+        """Whether its name is meant, its distribution's, or ``distribution/plugin``."""
+        distribution, slash, bare = who.rpartition("/")
+        if slash:
+            return self.name == bare and normal(self.distribution) == normal(distribution)
+        return self.name == who or normal(self.distribution) == normal(who)
+
+    def load(self) -> Any:
+        """Import what the entry point names."""
+        match = POINT.fullmatch(self.module)
+        if not match:
+            raise GenzooError(f"its entry point says {self.module!r}, where 'package.module' belongs: tell its authors")
+        return reduce(getattr, filter(None, (match[2] or "").split(".")), import_module(match[1]))
 
 
 @dataclass(frozen=True)
@@ -72,7 +118,11 @@ class Entry:
     @property
     def origin(self) -> str:
         """The plugin in words: ``plugin 'x' (dist 1.0)``."""
-        return origin(self.plugin, self.distribution, self.version)
+        return Plugin(self.plugin, self.distribution, self.version).origin
+
+    def goes_by(self, who: str) -> bool:
+        """Whether its plugin is meant, see `Plugin.goes_by`."""
+        return Plugin(self.plugin, self.distribution).goes_by(who)
 
     def fits(self, *kinds: str) -> bool:
         """Whether it is for data of one of these modalities; what names none is for any."""
@@ -84,14 +134,10 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class PluginRecord:
+class PluginRecord(Plugin):
     """What became of one plugin.
 
     Attributes:
-        name: the entry point's name.
-        distribution: the installed package that carries it.
-        version: that package's version, empty if unknown.
-        module: what the entry point names.
         entries: what it registered (of a plugin that failed half-way, what was good).
         error: one line if it could not be loaded or not all of it, else None.
         seconds: spent importing it and asking it.
@@ -99,139 +145,16 @@ class PluginRecord:
         notes: lines on what it did that is no failure, and should not be.
     """
 
-    name: str
-    distribution: str = ""
-    version: str = ""
-    module: str = ""
     entries: tuple[Entry, ...] = ()
     error: str | None = None
     seconds: float = 0.0
     api: int = 1
     notes: tuple[str, ...] = ()
 
-    @property
-    def origin(self) -> str:
-        """The plugin in words: ``plugin 'x' (dist 1.0)``."""
-        return origin(self.name, self.distribution, self.version)
 
-
-def origin(plugin: str, distribution: str, version: str) -> str:
-    """Name a plugin in words: ``plugin 'x' (dist 1.0)``."""
-    return f"plugin {plugin!r} ({distribution or 'no distribution'}{' ' if version else ''}{version})"
-
-
-def check_name(kind: str, name: object) -> str:
-    """Return a valid name, or raise GenzooError."""
-    parts = name.split("/") if isinstance(name, str) and kind == "weights" else [name]
-    if len(parts) > 2 or not all(isinstance(p, str) and _NAME.fullmatch(p) for p in parts):
-        slash = ", with one '/' at most" if kind == "weights" else ""
-        raise GenzooError(
-            f"{name!r} is no name for {article(kind)}: lowercase letters, digits, '-', '_' and '.'{slash}"
-        )
-    return str(name)
-
-
-def check_target(kind: str, name: str, target: object) -> str:
-    """Return a valid ``package.module:attribute``, or raise GenzooError."""
-    module, colon, attribute = target.partition(":") if isinstance(target, str) else ("", "", "")
-    good = bool(colon) and all(p.isidentifier() for p in module.split("."))
-    if kind == "weights":
-        good = good and bool(attribute) and not attribute.startswith("/") and ".." not in attribute.split("/")
-        shape = "package.module:folder"
-    else:
-        good = good and all(p.isidentifier() for p in attribute.split("."))
-        shape = "package.module:attribute"
-    if not good:
-        raise GenzooError(f"{kind} {name!r} has the target {target!r}, which is not of the form {shape!r}")
-    return str(target)
-
-
-def check_version(
-    name: str, target: str, version: object, files: object, hub: object, commit: object
-) -> dict[str, Any]:
-    """Return what one version of weights consists of, or raise GenzooError."""
-    where = f"weights {name!r}"
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise GenzooError(f"{where}: version must be a whole number from 1 on, not {version!r}")
-    if not isinstance(hub, str) or (hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub)):
-        raise GenzooError(f"{where}: hub must be text of the form 'org/name', not {hub!r}")
-    if not isinstance(commit, str) or (commit and not re.fullmatch(r"[0-9a-f]{40}", commit)):
-        raise GenzooError(f"{where}: commit must be the 40 hexadecimal digits of a commit, not {commit!r}")
-    pins = {} if files is None else files
-    if not isinstance(pins, Mapping) or not all(re.fullmatch(r"[0-9a-f]{64}", str(v)) for v in pins.values()):
-        raise GenzooError(f"{where}: files must be a dict of names and their sha256, not {files!r}")
-    if target:
-        check_target("weights", name, target)
-    elif not hub:
-        raise GenzooError(f"{where} are nowhere: give a folder beside a module, or hub='org/name'")
-    if not target and not commit and not {"config.json", "model.safetensors"} <= set(pins):
-        raise GenzooError(
-            f"{where} are not pinned: give the commit, or in files the sha256 of config.json and model.safetensors"
-        )
-    return {"target": target, "files": dict(pins), "hub": hub, "commit": commit}
-
-
-def check_metrics(name: str, metrics: object) -> dict[str, Any]:
-    """Return metrics of weights, or raise GenzooError."""
-    if not isinstance(metrics, Mapping) or not all(isinstance(k, str) for k in metrics):
-        raise GenzooError(f"weights {name!r}: metrics must be a dict of names and numbers, not {metrics!r}")
-    return dict(metrics)
-
-
-def check_text(kind: str, name: str, what: str, value: object) -> str:
-    """Return one line of text, free of what a terminal obeys, or raise GenzooError."""
-    if not isinstance(value, str) or len(value) > LONGEST or re.search(r"[\x00-\x1f\x7f-\x9f]", value):
-        long = isinstance(value, str) and len(value) > LONGEST
-        said = f", of {LONGEST} characters at most, not {value[:80] + '…'!r}" if long else f", not {value!r}"  # type: ignore[index]
-        raise GenzooError(f"{kind} {name!r}: {what} must be one line of text{said}")
-    return value
-
-
-def check_words(kind: str, name: str, what: str, value: object, allowed: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return a tuple of words (each one of ``allowed``, if given), or raise GenzooError."""
-    if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) and v for v in value):
-        raise GenzooError(f"{kind} {name!r}: {what} must be a tuple of words, not {value!r}")
-    known = tuple(allowed)
-    for word in value:
-        if known and word not in known:
-            hint = did_you_mean(word, known) or f"; there are {', '.join(known)}"
-            raise GenzooError(f"{kind} {name!r}: {what} has the unknown word {word!r}{hint}")
-    return tuple(value)
-
-
-def check_modalities(kind: str, name: str, value: object) -> tuple[str, ...]:
-    """Return names of modalities, which any plugin may bring, or raise GenzooError."""
-    return tuple(check_name("modality", word) for word in check_words(kind, name, "modalities", value))
-
-
-def check_reference(recipe: str, part: str, value: object, where: str = "") -> str:
-    """Return a part's name, which may be written ``plugin:name``, or raise GenzooError."""
-    if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
-        where = f"recipe {recipe!r}: " if recipe else where
-        raise GenzooError(f"{where}{part} must be the name of {article(part)}, not {value!r}")
-    return value
-
-
-def check_listed(where: str, kind: str, value: object) -> tuple[str, ...]:
-    """Return the parts of a kind that may have several, each ``NAME`` or ``NAME=NUMBER``, or raise GenzooError.
-
-    Args:
-        where: what says so, for messages.
-        kind: one of `LISTS`.
-        value: a sequence, or text: one, or several with commas between; ``none`` is none.
-    """
-    if isinstance(value, str):
-        value = [] if value.strip() in ("", "none") else [word.strip() for word in value.split(",")]
-    if not isinstance(value, (list, tuple)) or len(value) > MOST_LISTED:
-        raise GenzooError(f"{where}{kind} takes names such as 'r1' or 'r1=0.5', in a list, not {value!r}")
-    seen = set[str]()
-    for word in value:
-        reference = word.partition("=")[0] if isinstance(word, str) else word
-        check_reference("", kind, reference, where)
-        if (bare := part_name(word)) in seen:
-            raise GenzooError(f"{where}{kind} names {bare!r} twice")
-        seen.add(bare)
-    return tuple(value)
+def article(kind: str) -> str:
+    """Return a kind with its article: ``an objective``, ``weights``."""
+    return kind if kind == "weights" else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def part_name(word: str) -> str:
@@ -268,36 +191,124 @@ def group_of(key: str) -> tuple[str, str]:
     return group, name
 
 
-def check_options(recipe: str, what: str, options: object, parts: bool = False) -> dict[str, Any]:
-    """Return a recipe's options by dotted name, or raise GenzooError.
+# Each check returns the value as it is kept, or raises GenzooError; ``where`` says whose it is: "critic 'x'".
 
-    Args:
-        recipe: its name, for the message.
-        what: which group this is, for the message.
-        options: the mapping to check.
-        parts: whether keys such as ``generator`` may name another part (presets may: a convolution is
-            no use to vectors), and ``conditional`` be set.
+
+def check_name(kind: str, name: object) -> str:
+    """A name: of weights, one or two with a slash between."""
+    parts = name.split("/") if isinstance(name, str) and kind == "weights" else [name]
+    if len(parts) > 2 or not all(isinstance(p, str) and _NAME.fullmatch(p) for p in parts):
+        slash = ", with one '/' at most" if kind == "weights" else ""
+        raise GenzooError(
+            f"{name!r} is no name for {article(kind)}: lowercase letters, digits, '-', '_' and '.'{slash}"
+        )
+    return str(name)
+
+
+def check_target(kind: str, name: str, target: object) -> str:
+    """A ``package.module:attribute``, or of weights ``package.module:folder``."""
+    module, _, thing = target.partition(":") if isinstance(target, str) else ("", "", "")
+    good = all(p.isidentifier() for p in module.split("."))
+    if kind == "weights":
+        good = good and thing != "" and not thing.startswith("/") and ".." not in thing.split("/")
+    else:
+        good = good and all(p.isidentifier() for p in thing.split("."))
+    if not good:
+        shape = f"package.module:{'folder' if kind == 'weights' else 'attribute'}"
+        raise GenzooError(f"{kind} {name!r} has the target {target!r}, which is not of the form {shape!r}")
+    return str(target)
+
+
+def check_version(
+    where: str, version: object, target: str, files: object, hub: object, commit: object
+) -> dict[str, Any]:
+    """What one version of weights consists of."""
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise GenzooError(f"{where}: version must be a whole number from 1 on, not {version!r}")
+    for what, value, shape, said in (
+        ("hub", hub, r"[\w.-]+/[\w.-]+", "text of the form 'org/name'"),
+        ("commit", commit, "[0-9a-f]{40}", "the 40 hexadecimal digits of a commit"),
+    ):
+        if not isinstance(value, str) or (value and not re.fullmatch(shape, value)):
+            raise GenzooError(f"{where}: {what} must be {said}, not {value!r}")
+    pins = {} if files is None else files
+    if not isinstance(pins, Mapping) or not all(re.fullmatch(r"[0-9a-f]{64}", str(v)) for v in pins.values()):
+        raise GenzooError(f"{where}: files must be a dict of names and their sha256, not {files!r}")
+    if not target and not hub:
+        raise GenzooError(f"{where} are nowhere: give a folder beside a module, or hub='org/name'")
+    if not target and not commit and not {"config.json", "model.safetensors"} <= set(pins):
+        raise GenzooError(
+            f"{where} are not pinned: give the commit, or in files the sha256 of config.json and model.safetensors"
+        )
+    return {"target": target, "files": dict(pins), "hub": hub, "commit": commit}
+
+
+def check_text(where: str, what: str, value: object) -> str:
+    """One line of text, free of what a terminal obeys."""
+    if not isinstance(value, str) or len(value) > LONGEST or re.search(r"[\x00-\x1f\x7f-\x9f]", value):
+        said = f"{value[:80]}…" if isinstance(value, str) and len(value) > LONGEST else value
+        raise GenzooError(f"{where}: {what} must be one line of text, not {said!r} (at most {LONGEST} characters)")
+    return value
+
+
+def check_words(where: str, what: str, value: object, allowed: Iterable[str] = ()) -> tuple[str, ...]:
+    """Words, each one of ``allowed`` if that is given."""
+    if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) and v for v in value):
+        raise GenzooError(f"{where}: {what} must be a tuple of words, not {value!r}")
+    known = tuple(allowed)
+    for word in value:
+        if known and word not in known:
+            hint = did_you_mean(word, known) or f"; there are {', '.join(known)}"
+            raise GenzooError(f"{where}: {what} has the unknown word {word!r}{hint}")
+    return tuple(value)
+
+
+def check_reference(where: str, kind: str, value: object) -> str:
+    """A part's name, which may be written ``plugin:name``."""
+    if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+        raise GenzooError(f"{where}{kind} must be the name of {article(kind)}, not {value!r}")
+    return value
+
+
+def check_listed(where: str, kind: str, value: object) -> tuple[str, ...]:
+    """The parts of a kind that may have several, each ``NAME`` or ``NAME=NUMBER``.
+
+    They come in a sequence, or in text: one, or several with commas between; ``none`` is none.
+    """
+    if isinstance(value, str):
+        value = [] if value.strip() in ("", "none") else [word.strip() for word in value.split(",")]
+    if not isinstance(value, (list, tuple)) or len(value) > MOST_LISTED:
+        raise GenzooError(f"{where}{kind} takes names such as 'r1' or 'r1=0.5', in a list, not {value!r}")
+    seen = set[str]()
+    for word in value:
+        check_reference(where, kind, word.partition("=")[0] if isinstance(word, str) else word)
+        if (bare := part_name(word)) in seen:
+            raise GenzooError(f"{where}{kind} names {bare!r} twice")
+        seen.add(bare)
+    return tuple(value)
+
+
+def check_options(where: str, what: str, options: object, parts: bool = False) -> dict[str, Any]:
+    """A recipe's options by dotted name.
+
+    With ``parts``, as in presets, keys such as ``generator`` may name another part (a convolution is no use to
+    vectors), and ``conditional`` be set.
     """
     if not isinstance(options, Mapping):
-        raise GenzooError(f"recipe {recipe!r}: {what} must be a dict of options by dotted name, not {options!r}")
+        raise GenzooError(f"{where}{what} must be a dict of options by dotted name, not {options!r}")
     checked: dict[str, Any] = {}
     for key, value in options.items():
         if parts and key in LISTS:
-            checked[key] = check_listed(f"recipe {recipe!r}: ", key, value)
+            checked[key] = check_listed(where, key, value)
         elif parts and key in SINGLE[1:]:
-            checked[key] = None if value is None else check_reference(recipe, key, value)
+            checked[key] = None if value is None else check_reference(where, key, value)
         elif parts and key == "conditional" and isinstance(value, bool):
             checked[key] = value
         elif not isinstance(key, str) or not (_LISTED if key.partition(".")[0] in LISTS else _OPTION).fullmatch(key):
-            raise GenzooError(f"recipe {recipe!r}: {what} has {key!r} where a name like 'objective.beta' belongs")
+            raise GenzooError(f"{where}{what} has {key!r} where a name like 'objective.beta' belongs")
         else:
-            checked[key] = _plain(value, f"recipe {recipe!r}: {key} in {what}")
+            checked[key] = _plain(value, f"{where}{key} in {what}")
     return checked
-
-
-def article(kind: str) -> str:
-    """Return a kind with its article: ``an objective``, ``weights``."""
-    return kind if kind == "weights" else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _plain(value: object, where: str) -> Any:

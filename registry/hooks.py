@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from genzoo.core.errors import GenzooError
+
 if TYPE_CHECKING:
     from genzoo.core.training.run_view import RunView
     from genzoo.core.training.trainer import Observer
@@ -34,3 +36,17 @@ def genzoo_observers(run: RunView) -> Observer | list[Observer] | None:
     An observer may read and log (``run.log({"name": number})``) and write files of its own. It must not change what is
     trained; a failure ends its watching with one line, and never the training.
     """
+
+
+def other_api(said: object) -> str:
+    """What to say of a plugin with this ``genzoo_api``; "" if it was written for this genzoo.
+
+    Raises:
+        GenzooError: if that is no number.
+    """
+    if isinstance(said, bool) or not isinstance(said, int):
+        raise GenzooError(f"has genzoo_api = {said!r}, where the number of a plugin API belongs, such as {API}")
+    if OLDEST_API <= said <= API:
+        return ""
+    what = "genzoo" if said > API else "the plugin"
+    return f"was written for plugin API {said}, and this genzoo takes {OLDEST_API} to {API}: upgrade {what}"

@@ -19,7 +19,8 @@ class Kind:
         options: whether its classes have ``Options``.
         prefix: of its options, ``prefix.OPTION``, where it is no part; ``*`` stands for the entry's name.
         part: whether a composition has ``one`` at most, or ``many``, or none.
-        plain: whether it is registered by a name, a target and an `About` alone.
+        reserved: names that only genzoo's own plugins may register.
+        more: what the `Registrar`'s method says of it beside that.
     """
 
     name: str
@@ -30,7 +31,8 @@ class Kind:
     options: bool = True
     prefix: str = ""
     part: Literal["", "one", "many"] = ""
-    plain: bool = True
+    reserved: tuple[str, ...] = ()
+    more: str = ""
 
     @property
     def group(self) -> str:
@@ -43,12 +45,19 @@ class Kind:
         return self.target in ("class", "nothing")
 
 
+# The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
+# compares them with the program.
+COMMANDS = (
+    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "eval", "compare",
+    "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
+    "plugins", "doctor", "quickstart", "help", "genzoo",
+)  # fmt: skip
 TABLE = {
     kind.name: kind
     for kind in (
-        Kind("recipe", "objective, networks and options that train together", target="nothing", plain=False),
+        Kind("recipe", "objective, networks and options that train together", target="nothing"),
         Kind("objective", "what training minimizes", "genzoo.core.objective:Objective",
-             ("plan", "players", "draw", "loss", "after_step", "held_out"), part="one", plain=False),
+             ("plan", "players", "draw", "loss", "after_step", "held_out"), part="one"),
         Kind("generator", "network from codes to data", "genzoo.core.networks:Generator", ("forward",), part="one"),
         Kind("encoder", "network from data to codes", "genzoo.core.networks:Encoder", ("forward",), part="one"),
         Kind("critic", "network that judges data", "genzoo.core.networks:Critic", ("forward",), part="one"),
@@ -65,25 +74,19 @@ TABLE = {
         Kind("modality", "kind of data", "genzoo.core.modality:Modality", ("read", "examples"), options=False),
         Kind("dataset", "data by name", "genzoo.core.data.dataset:DataSource", ("read",), prefix="data"),
         Kind("metric", "number that an evaluation measures", "genzoo.core.evaluation.evidence:Metric",
-             ("measure", "refuses", "title"), prefix="*", plain=False),
+             ("measure", "refuses", "title"), prefix="*"),
         Kind("extractor", "features that metrics compare", "genzoo.core.evaluation.evidence:Extractor",
-             ("open", "extract", "sha256"), prefix="extractor", plain=False),
-        Kind("weights", "trained models", target="folder", options=False, plain=False),
+             ("open", "extract", "sha256"), prefix="extractor"),
+        Kind("weights", "trained models", target="folder", options=False),
         Kind("store", "place where weights are looked up", "genzoo.registry.weights.base:Store", options=False,
-             plain=False),
+             reserved=("hf", "dir"), more="``NAME:…`` is then looked up there."),
         Kind("tracker", "place that training reports to", prefix="*"),
-        Kind("command", "further command of genzoo", target="any", options=False, plain=False),
+        Kind("command", "further command of genzoo", target="any", options=False, reserved=COMMANDS,
+             more="``genzoo NAME`` imports the target and runs it: ``\"my_pkg.cli:app\"``, a Typer app, or a function\n"
+                  "whose typed arguments become the command's. The summary stands in ``genzoo --help``."),
     )
 }  # fmt: skip
 KINDS = tuple(TABLE)
 SINGLE = tuple(k for k in TABLE if TABLE[k].part == "one")  # as `genzoo.core.parts` has them
 LISTS = tuple(k for k in TABLE if TABLE[k].part == "many")
 PARTS = (*SINGLE, *LISTS)  # what a composition is made of
-
-# The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
-# compares them with the program.
-COMMANDS = (
-    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "eval", "compare",
-    "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
-    "plugins", "doctor", "quickstart", "help", "genzoo",
-)  # fmt: skip

@@ -9,7 +9,7 @@ from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.evaluation import DIRECTIONS, NEEDS
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
-from genzoo.registry.kinds import COMMANDS, TABLE, Kind
+from genzoo.registry.kinds import LISTS, SINGLE, TABLE, Kind
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -90,7 +90,7 @@ class Registrar:
             if not isinstance(given, Mapping):
                 raise GenzooError(f"objective {name!r}: recipe must be a dict or a tuple of dicts, not {given!r}")
             inherited = {k: getattr(entry, k) for k in About.__annotations__}
-            self._recipe({"name": name, "objective": name} | inherited | dict(given))
+            self._call("recipe", {"name": name, "objective": name} | inherited | dict(given))
 
     def metric(
         self,
@@ -114,19 +114,21 @@ class Registrar:
             rank: place among the metrics of its kind, the smallest first.
             **about: see `About`; the tag ``default`` makes it part of every evaluation that names no metrics.
         """
+        where = f"metric {name!r}"
         if type(rank) is not int:
-            raise GenzooError(f"metric {name!r}: rank must be a whole number, not {rank!r}")
-        rules.check_words("metric", name, "direction", (direction,), DIRECTIONS)
+            raise GenzooError(f"{where}: rank must be a whole number, not {rank!r}")
+        rules.check_words(where, "direction", (direction,), DIRECTIONS)
         data = {
             "direction": direction,
-            "unit": rules.check_text("metric", name, "unit", unit),
-            "needs": rules.check_words("metric", name, "needs", needs, NEEDS),
+            "unit": rules.check_text(where, "unit", unit),
+            "needs": rules.check_words(where, "needs", needs, NEEDS),
+            "rank": rank,
         }
-        self._add("metric", name, target, about, data | {"rank": rank})
+        self._add("metric", name, target, about, data)
 
     def extractor(self, name: str, target: str, *, default_for: Sequence[str] = (), **about: Unpack[About]) -> None:
         """Register an extractor of features, and the data sets that it is the default for."""
-        data = {"default_for": rules.check_words("extractor", name, "default_for", default_for)}
+        data = {"default_for": rules.check_words(f"extractor {name!r}", "default_for", default_for)}
         self._add("extractor", name, target, about, data)
 
     def weights(
@@ -163,11 +165,26 @@ class Registrar:
             metrics: name to number.
             **about: see `About`.
         """
-        entry = self._weights(name, target, version, files, hub, commit, about)
-        said = entry.data["versions"][str(version)]
+        where = f"weights {name!r}"
+        said = rules.check_version(where, version, target, files, hub, commit)
+        if target:
+            rules.check_target("weights", name, target)
         for key, value in (("recipe", recipe), ("data", data), ("license", license)):
-            said[key] = rules.check_text("weights", name, key, value)
-        said["metrics"] = rules.check_metrics(name, metrics or {})
+            said[key] = rules.check_text(where, key, value)
+        if not isinstance(metrics or {}, Mapping) or not all(isinstance(k, str) for k in metrics or ()):
+            raise GenzooError(f"{where}: metrics must be a dict of names and numbers, not {metrics!r}")
+        said["metrics"] = dict(metrics or {})
+        former = self._entries.get(("weights", name))
+        versions = dict(former.data["versions"]) if former else {}
+        if (other := versions.get(str(version))) is not None:
+            places = f" ({other['target']} and {target})" if other["target"] and target else ""
+            raise GenzooError(f"version {version} of {where} is registered twice{places}")
+        versions = dict(sorted({**versions, str(version): said}.items(), key=lambda item: int(item[0])))
+        newest = max(map(int, versions))
+        if former and newest != version:  # what is said of the newest is said of the name
+            about = {k: getattr(former, k) for k in About.__annotations__}  # type: ignore[assignment]
+        found = {"versions": versions, "default": newest}
+        self._add("weights", name, versions[str(newest)]["target"], about, found)
 
     def weights_folder(self, target: str) -> None:
         """Register every weights folder under a folder beside a module, by name: drop one in, and it is in the zoo.
@@ -188,51 +205,10 @@ class Registrar:
             try:
                 if isinstance(found, GenzooError):
                     raise found
-                self.weights(**found)
+                self._call("weights", found)
             except GenzooError as e:
                 faults.append(str(e))
-            except TypeError as e:
-                faults.append(f"{target}: index.json: {_plain_words(e)}")
-        if faults:
-            raise GenzooError(faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
-
-    def _weights(self, name: str, target: str, version: int, files: Any, hub: str, commit: str, about: About) -> Entry:
-        said = rules.check_version(name, target, version, files, hub, commit)
-        former = self._entries.pop(("weights", name), None)
-        try:
-            if former is not None and str(version) in former.data["versions"]:
-                other = former.data["versions"][str(version)]["target"]
-                places = f" ({other} and {target})" if other and target else ""
-                raise GenzooError(f"version {version} of weights {name!r} is registered twice{places}")
-            versions = {**(former.data["versions"] if former else {}), str(version): said}
-            newest = max(map(int, versions))
-            if former is not None and newest != version:  # what is said of the newest is said of the name
-                about = {k: getattr(former, k) for k in About.__annotations__}  # type: ignore[assignment]
-            ordered = {v: versions[v] for v in sorted(versions, key=int)}
-            return self._add("weights", name, ordered[str(newest)]["target"], about,
-                             {"versions": ordered, "default": newest})  # fmt: skip
-        except GenzooError:
-            if former is not None:
-                self._entries["weights", name] = former
-            raise
-
-    def store(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a place for weights, a `genzoo.registry.weights.Store`: ``name:…`` is then looked up there."""
-        if name in ("hf", "dir") and self.distribution != "genzoo":
-            raise GenzooError(f"store {name!r} cannot be registered: {name}: always means the same")
-        self._add("store", name, target, about)
-
-    def command(self, name: str, target: str, **about: Unpack[About]) -> None:
-        """Register a command: ``genzoo NAME`` imports the target and runs it.
-
-        Args:
-            name: of the command, none of the program's own.
-            target: ``"my_pkg.cli:app"``, a Typer app, or a function whose typed arguments become the command's.
-            **about: see `About`; the summary stands in ``genzoo --help``.
-        """
-        if name in COMMANDS and self.distribution != "genzoo":
-            raise GenzooError(f"command {name!r} cannot be registered: 'genzoo {name}' is genzoo's own")
-        self._add("command", name, target, about)
+        _refuse(faults)
 
     def recipe(
         self,
@@ -273,31 +249,23 @@ class Registrar:
                 the objective may also be another, and ``conditional`` be set.
             **about: see `About`.
         """
-        rules.check_name("recipe", name)
-        data: dict[str, Any] = {"like": rules.check_reference(name, "like", like)} if like else {}
+        where = f"recipe {rules.check_name('recipe', name)!r}: "
+        data: dict[str, Any] = {"like": rules.check_reference(where, "like", like)} if like else {}
         if objective is None and not like:
             raise GenzooError(f"recipe {name!r} names no objective, and no recipe that it is like")
-        optional = {
-            "objective": objective,
-            "generator": generator,
-            "encoder": encoder,
-            "critic": critic,
-            "likelihood": likelihood,
-            "posterior": posterior,
-            "prior": prior,
-        }
-        for part, value in optional.items():
-            data[part] = None if value is None else rules.check_reference(name, part, value)
-        for part, several in (("regularizer", regularizer), ("augmentation", augmentation)):
-            data[part] = rules.check_listed(f"recipe {name!r}: ", part, several)
+        single = (objective, generator, encoder, critic, likelihood, posterior, prior)
+        for kind, part in zip(SINGLE, single, strict=True):
+            data[kind] = None if part is None else rules.check_reference(where, kind, part)
+        for kind, several in zip(LISTS, (regularizer, augmentation), strict=True):
+            data[kind] = rules.check_listed(where, kind, several)
         if not (conditional is None or isinstance(conditional, bool)):
-            raise GenzooError(f"recipe {name!r}: conditional must be true or false, not {conditional!r}")
+            raise GenzooError(f"{where}conditional must be true or false, not {conditional!r}")
         if not isinstance(presets or {}, Mapping):
-            raise GenzooError(f"recipe {name!r}: presets must be a dict of options by data set, not {presets!r}")
+            raise GenzooError(f"{where}presets must be a dict of options by data set, not {presets!r}")
         data["conditional"] = conditional if like else bool(conditional)
-        data["options"] = rules.check_options(name, "options", options or {})
+        data["options"] = rules.check_options(where, "options", options or {})
         data["presets"] = {
-            rules.check_name("dataset", key): rules.check_options(name, f"preset {key!r}", value, parts=True)
+            rules.check_name("dataset", key): rules.check_options(where, f"preset {key!r}", value, parts=True)
             for key, value in (presets or {}).items()
         }
         self._add("recipe", name, "", about, data)
@@ -324,58 +292,65 @@ class Registrar:
             try:
                 if declared.fault:
                     raise GenzooError(declared.fault)
-                if declared.kind == "recipe":
-                    self._recipe(declared.keywords)
-                else:
-                    getattr(self, declared.kind)(**declared.keywords)
+                self._call(declared.kind, declared.keywords)
             except GenzooError as e:
                 faults.append(f"{declared.place}: {e}")
-            except TypeError as e:  # a keyword that the method does not take, or lacks
-                faults.append(f"{declared.place}: declare.{declared.kind}: {_plain_words(e)}")
-        if faults:
-            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-            raise GenzooError(faults[0] + more)
+        _refuse(faults)
         return self.entries[before:]
 
     if TYPE_CHECKING:
 
         def __getattr__(self, kind: str) -> Plain: ...
 
-    def _recipe(self, keywords: Mapping[str, Any]) -> None:
+    def _call(self, kind: str, keywords: Mapping[str, Any]) -> None:
+        """Register by keywords that were read somewhere."""
         try:
-            self.recipe(**keywords)
-        except TypeError as e:
-            raise GenzooError(f"recipe {keywords.get('name', '?')!r}: {_plain_words(e)}") from None
+            getattr(self, kind)(**keywords)
+        except TypeError as e:  # one that the method does not take, or lacks
+            said = str(e).partition("() ")[2] or str(e)
+            raise GenzooError(f"{kind} {keywords.get('name', '?')!r}: {said}") from None
 
     def _add(self, kind: str, name: str, target: str, about: About, data: dict[str, Any] | None = None) -> Entry:
         if self._closed:
             raise GenzooError(f"{kind} {name!r} comes too late: registering is over when genzoo_register returns")
         if len(self._entries) >= MOST:
             raise GenzooError(f"it registers more than {MOST:,} entries")
-        rules.check_name(kind, name)
+        where = f"{kind} {rules.check_name(kind, name)!r}"
+        if name in TABLE[kind].reserved and self.distribution != rules.OWN:
+            raise GenzooError(f"{where} cannot be registered: the name is genzoo's own")
         for key in about:
             if key not in About.__annotations__:
                 hint = did_you_mean(key, About.__annotations__)
-                raise GenzooError(f"{kind} {name!r} was given the unknown keyword {key!r}{hint}")
+                raise GenzooError(f"{where} was given the unknown keyword {key!r}{hint}")
         entry = Entry(
             kind,
             name,
             rules.check_target(kind, name, target) if target or kind not in ("recipe", "weights") else "",
-            rules.check_text(kind, name, "summary", about.get("summary", "")),
-            rules.check_text(kind, name, "paper", about.get("paper", "")),
-            rules.check_modalities(kind, name, about.get("modalities", ())),
-            rules.check_words(kind, name, "tags", about.get("tags", ())),
+            rules.check_text(where, "summary", about.get("summary", "")),
+            rules.check_text(where, "paper", about.get("paper", "")),
+            tuple(
+                rules.check_name("modality", m)
+                for m in rules.check_words(where, "modalities", about.get("modalities", ()))
+            ),
+            rules.check_words(where, "tags", about.get("tags", ())),
             self.plugin,
             self.distribution,
             self.version,
             data or {},
             self.api,
         )
-        if (kind, name) in self._entries:
-            other = self._entries[kind, name].target
-            raise GenzooError(f"{kind} {name!r} is registered twice{f' ({other} and {target})' if other else ''}")
+        former = self._entries.get((kind, name))
+        if former and kind != "weights":  # which have versions
+            places = f" ({former.target} and {target})" if former.target else ""
+            raise GenzooError(f"{where} is registered twice{places}")
         self._entries[kind, name] = entry
         return entry
+
+
+def _refuse(faults: list[str]) -> None:
+    """Raise the first of several faults, and tell how many there are."""
+    if faults:
+        raise GenzooError(faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
 
 
 def _method(kind: Kind) -> Callable[..., None]:
@@ -386,15 +361,11 @@ def _method(kind: Kind) -> Callable[..., None]:
 
     register.__name__, register.__qualname__ = kind.name, f"Registrar.{kind.name}"
     derives = f", a class that derives from `{kind.base.replace(':', '.')}`" if kind.base else ""
-    register.__doc__ = f"Register {rules.article(kind.name)}: {kind.help}{derives}."
+    more = f"\n\n{kind.more}" if kind.more else ""
+    register.__doc__ = f"Register {rules.article(kind.name)}: {kind.help}{derives}.{more}"
     return register
 
 
 for _kind in TABLE.values():
-    if _kind.plain:
+    if not hasattr(Registrar, _kind.name):
         setattr(Registrar, _kind.name, _method(_kind))
-
-
-def _plain_words(error: TypeError) -> str:
-    """Python's sentence about a call, without the method's qualified name."""
-    return str(error).partition("() ")[2] or str(error)

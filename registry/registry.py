@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.options import OptionInfo, options_of
+from genzoo.core.options import OptionInfo
 from genzoo.core.text import error_line
 from genzoo.registry.discovery import guard, loader, scan_cache
-from genzoo.registry.entries import Entry, PluginRecord, article, first_option, part_name
-from genzoo.registry.kinds import KINDS, LISTS, SINGLE, TABLE
+from genzoo.registry.entries import OWN, Entry, Plugin, PluginRecord, article
+from genzoo.registry.kinds import KINDS, TABLE
 
 if TYPE_CHECKING:
     from genzoo.core.training.run_view import RunView
@@ -49,16 +49,19 @@ class Registry:
         """
         registry = cls()
         chosen = loader.wanted(loader.installed(), plugins, only)
-        with contextlib.nullcontext() if all(f.own for f in chosen) else guard.quiet_stdout():
-            for found in chosen:
-                who = (found.name, found.distribution, found.version, found.value)
-                registry._keep(loader.ask(registry._manager, *who, found.load))
+        with contextlib.nullcontext() if all(p.own for p in chosen) else guard.quiet_stdout():
+            for plugin in chosen:
+                registry._keep(loader.ask(registry._manager, plugin, plugin.load))
         scan_cache.save()
-        loader.warn_of_strange_data(registry._records)
+        known = {name for kind, name in registry._index if kind == "modality"}
         notes = loader.patched(registry._records)
-        for i, r in enumerate(registry._records):
-            if (r.name, r.distribution) in notes:
-                registry._records[i] = replace(r, notes=(*r.notes, notes[r.name, r.distribution]))
+        for i, record in enumerate(registry._records):
+            for entry in record.entries:
+                if why := loader.strange_modality(entry, known):
+                    loader.warn(f"{record.origin}: {entry.kind} {entry.name!r} {why}")
+                    break
+            if note := notes.get(record.address):
+                registry._records[i] = replace(record, notes=(*record.notes, note))
         return registry
 
     def add(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> PluginRecord:
@@ -74,7 +77,7 @@ class Registry:
             What became of it; a fault is in its ``error``, as for installed plugins.
         """
         module = getattr(plugin, "__name__", type(plugin).__name__)
-        return self._keep(loader.ask(self._manager, name, distribution, version, module, lambda: plugin))
+        return self._keep(loader.ask(self._manager, Plugin(name, distribution, version, module), lambda: plugin))
 
     def _keep(self, record: PluginRecord) -> PluginRecord:
         self._records.append(record)
@@ -114,7 +117,7 @@ class Registry:
             if modality not in known:
                 hint = did_you_mean(modality, known) or f"; there are {', '.join(known)}"
                 raise UsageError(f"there is no modality {modality!r}{hint}")
-        if plugin is not None and not any(_goes_by(r, plugin) for r in self._records):
+        if plugin is not None and not any(r.goes_by(plugin) for r in self._records):
             raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
         chosen = [
             e
@@ -123,7 +126,7 @@ class Registry:
             if (kind is None or e.kind == kind)
             and (modality is None or e.fits(modality))
             and (tag is None or tag in e.tags)
-            and (plugin is None or _goes_by(e, plugin))
+            and (plugin is None or e.goes_by(plugin))
         ]
         for i, entry in enumerate(chosen):
             with contextlib.suppress(GenzooError):  # said where it is used, and by `check_targets`
@@ -156,9 +159,9 @@ class Registry:
         who, bare = _split(name, kind)
         found = self._index.get((kind, bare), [])
         if who:
-            found = [e for e in found if _goes_by(e, who)]
+            found = [e for e in found if e.goes_by(who)]
         for home in () if who else (prefer,) if isinstance(prefer, str) else prefer:
-            mine = [e for e in found if _goes_by(e, home)]
+            mine = [e for e in found if e.goes_by(home)]
             if mine:
                 found = mine
                 break
@@ -202,7 +205,7 @@ class Registry:
         found = [
             k
             for k, (who, bare) in split.items()
-            if any(not who or _goes_by(e, who) for e in self._index.get((k, bare), []))
+            if any(not who or e.goes_by(who) for e in self._index.get((k, bare), []))
         ]
         if not found:
             raise UsageError(self._unknown(None, name))
@@ -213,7 +216,7 @@ class Registry:
         who, bare = _split(name, kind or "weights")
         said = f"there is no {kind} {name!r}" if kind else f"nothing in the zoo is called {name!r}"
         if who:
-            records = [r for r in self._records if _goes_by(r, who)]
+            records = [r for r in self._records if r.goes_by(who)]
             failed = next((r for r in records if r.error), None)
             if failed:
                 return f"{said}: {failed.origin} failed ({failed.error})"
@@ -223,7 +226,7 @@ class Registry:
         if others:
             return f"{said}, but {' and '.join(article(k) for k in others)} of that name"
         several = [e for (k, _), found in self._index.items() if kind in (None, k) for e in found]
-        names = {e.name for e in several if not who or _goes_by(e, who)}
+        names = {e.name for e in several if not who or e.goes_by(who)}
         listing = f"; see 'genzoo list{f' {kind}' if kind else ''}'"
         return said + (did_you_mean(bare, names) or listing)
 
@@ -240,7 +243,7 @@ class Registry:
         where = f"{entry.kind} {entry.name!r} of {entry.origin}"
         if not entry.target or TABLE[entry.kind].target != "class":
             raise GenzooError(f"{where} is no class to be loaded")
-        found = self._import(entry)
+        found = self.load_command(entry)
         if not isinstance(found, type):
             raise GenzooError(f"{where}: {entry.target} is a {type(found).__name__}, not a class")
         if expected is not None and not issubclass(found, expected):
@@ -250,16 +253,7 @@ class Registry:
         return found
 
     def load_command(self, entry: Entry) -> Any:
-        """Import a command's target and return it, whatever it is.
-
-        Raises:
-            GenzooError: if it cannot be imported or is not there; names the plugin.
-        """
-        return self._import(entry)
-
-    def _import(self, entry: Entry) -> Any:
-        """Import what an entry names; whatever goes wrong names the plugin."""
-        where = f"{entry.kind} {entry.name!r} of {entry.origin}"
+        """Import an entry's target and return it, whatever it is; raises GenzooError, which names the plugin."""
         module, _, attribute = entry.target.partition(":")
         try:
             with contextlib.redirect_stdout(sys.stderr):
@@ -269,8 +263,9 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as e:
+            where = f"{entry.kind} {entry.name!r} of {entry.origin}"
             raise GenzooError(f"{where} could not be loaded from {entry.target}: {error_line(e)}") from e
-        if entry.distribution != loader.OWN:
+        if entry.distribution != OWN:
             loader.patched([r for r in self._records if (r.name, r.distribution) == (entry.plugin, entry.distribution)])
         return found
 
@@ -283,44 +278,19 @@ class Registry:
         Raises:
             GenzooError: if they cannot be read; names the plugin, and where.
         """
-        from genzoo.core.config import TrainOptions
-        from genzoo.core.spec import Latent
-        from genzoo.registry.discovery import static
+        from genzoo.registry.discovery import check, static
 
-        if not TABLE[entry.kind].options:
-            return []
-        if entry.kind != "recipe":
-            with _told(entry):
-                return static.options(entry.target)
-        entry = self.whole(entry)
-        defaults, groups = entry.data["options"], dict[str, list[OptionInfo]]()
-        for part in SINGLE:
-            if entry.data[part]:
-                groups[part] = self.options(self.get(part, entry.data[part], prefer=entry.home))
-        for kind in LISTS:
-            for word in entry.data[kind]:
-                name, _, number = word.partition("=")
-                group = f"{kind}.{part_name(word)}"
-                groups[group] = self.options(self.get(kind, name, prefer=entry.home))
-                if number:
-                    defaults = {f"{group}.{first_option(group, groups[group]).name}": number, **defaults}
-        groups |= {"latent": options_of(Latent), "train": options_of(TrainOptions)}
-        merged = []
-        for group, infos in groups.items():
-            for info in infos:
-                dotted = f"{group}.{info.name}"
-                given = info.coerce(defaults[dotted], dotted) if dotted in defaults else info.default
-                merged.append(replace(info, name=dotted, default=given))
-        return merged
+        if entry.kind == "recipe":
+            return check.recipe_options(self, self.whole(entry))
+        with _told(entry):
+            return static.options(entry.target) if TABLE[entry.kind].options else []
 
     def docstring(self, entry: Entry) -> str:
         """Return the docstring of an entry's class, read from the source; a recipe has none."""
         from genzoo.registry.discovery import static
 
-        if not entry.target or TABLE[entry.kind].target != "class":
-            return ""
         with _told(entry):
-            return static.docstring(entry.target)
+            return static.docstring(entry.target) if entry.target and TABLE[entry.kind].target == "class" else ""
 
     def check_targets(self, entries: Sequence[Entry] | None = None) -> list[tuple[Entry, str]]:
         """Check without importing anything that targets and recipes hold; return the entries at fault and why.
@@ -346,15 +316,6 @@ def _split(name: str, kind: str) -> tuple[str, str]:
     mark = "/" if ":" not in name and kind != "weights" else ":"
     who, _, bare = name.rpartition(mark)
     return who, bare
-
-
-def _goes_by(of: Entry | PluginRecord, who: str) -> bool:
-    """Whether a plugin's name, its distribution's, or ``dist/plugin`` is meant."""
-    plugin = of.plugin if isinstance(of, Entry) else of.name
-    distribution, slash, bare = who.rpartition("/")
-    if slash:
-        return plugin == bare and loader.normal(of.distribution) == loader.normal(distribution)
-    return who == plugin or loader.normal(of.distribution) == loader.normal(who)
 
 
 @contextlib.contextmanager

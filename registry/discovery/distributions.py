@@ -8,34 +8,18 @@ all of a distribution's metadata, where two lines of it are wanted. Where distri
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
 from genzoo.core.errors import GenzooError
-
-if TYPE_CHECKING:
-    from importlib.metadata import Distribution
+from genzoo.registry.entries import Plugin
 
 
-@dataclass(frozen=True)
-class Installed:
-    """A distribution with entry points.
-
-    Attributes:
-        name: as its metadata have it.
-        version: empty if it has none.
-        points: name and value of each entry point in the group, in order.
-    """
-
-    name: str
-    version: str
-    points: tuple[tuple[str, str], ...]
-
-
-def installed(group: str, say: Callable[[str, Exception], None]) -> Iterator[Installed]:
-    """Yield the distributions that have entry points in a group, in the order of ``sys.path``.
+def installed(group: str, say: Callable[[str, Exception], None]) -> Iterator[list[Plugin]]:
+    """Yield the entry points in a group of each distribution that has any, in the order of ``sys.path``.
 
     Args:
         group: of entry points.
@@ -44,72 +28,58 @@ def installed(group: str, say: Callable[[str, Exception], None]) -> Iterator[Ins
     for read in _readers(say):
         name = version = ""
         try:
-            text = read("entry_points.txt")
+            text = read("entry_points.txt") or ""
             if f"[{group}]" in text.replace(" ", ""):
-                name, version = _name_and_version(read("METADATA") or read("PKG-INFO"))
-                yield Installed(name, version, _points(text, group))
+                metadata = read("METADATA") or read("PKG-INFO") or ""
+                name, version = _header(metadata, "Name"), _header(metadata, "Version")
+                if not name:
+                    raise GenzooError("its METADATA has no name")
+                yield [Plugin(point, name, version, value) for point, value in _points(text, group)]
         except Exception as e:  # any broken package on this machine, which must not break this one
             say(f"{name or 'a distribution'} {version or '?'}", e)
 
 
-def _readers(say: Callable[[str, Exception], None]) -> Iterator[Callable[[str], str]]:
-    """For each distribution, what reads a file of its metadata: "" if there is none."""
+def _readers(say: Callable[[str, Exception], None]) -> Iterator[Callable[[str], str | None]]:
+    """For each distribution, what reads a file of its metadata."""
+    others: list[str] = []
     for entry in sys.path:
         try:
             names = os.listdir(entry or ".")
         except NotADirectoryError:  # an archive, it seems
-            yield from _asked(entry)
+            others.append(entry)
             continue
         except OSError:
             continue
         if entry.rstrip(os.sep).endswith(".egg"):
-            yield from _asked(entry)
+            others.append(entry)
             continue
         for name in names:
             if name.lower().endswith((".dist-info", ".egg-info")):
-                yield _Folder(os.path.join(entry, name))
-    for finder in sys.meta_path:
-        if getattr(finder, "__module__", "") != "_frozen_importlib_external" and hasattr(finder, "find_distributions"):
-            from importlib.metadata import DistributionFinder
+                yield partial(_read, os.path.join(entry, name))
+    strange = [f for f in sys.meta_path if getattr(f, "__module__", "") != "_frozen_importlib_external"]
+    finders = [f for f in strange if hasattr(f, "find_distributions")]
+    if others or finders:
+        from importlib.metadata import DistributionFinder, MetadataPathFinder
 
+        asked: list[tuple[Any, dict[str, Any]]]
+        asked = [(MetadataPathFinder, {"path": others})] * bool(others) + [(f, {}) for f in finders]
+        for finder, where in asked:
             try:
-                yield from map(_Other, list(finder.find_distributions(DistributionFinder.Context())))
+                yield from [d.read_text for d in finder.find_distributions(DistributionFinder.Context(**where))]
             except Exception as e:
                 say(f"what {finder!r} finds", e)
 
 
-def _asked(entry: str) -> Iterator[Callable[[str], str]]:
-    """Those that `importlib.metadata` finds."""
-    from importlib.metadata import distributions
-
-    yield from map(_Other, distributions(path=[entry]))
-
-
-class _Folder:
-    """Metadata as files in a folder; of an ``.egg-info`` that is a file itself, none."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-    def __call__(self, name: str) -> str:
-        try:
-            with open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
-            return ""
+def _read(folder: str, name: str) -> str | None:
+    """A file of metadata; of an ``.egg-info`` that is a file itself, none."""
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
+        return None
 
 
-class _Other:
-    """Metadata of any other kind."""
-
-    def __init__(self, distribution: Distribution) -> None:
-        self.distribution = distribution
-
-    def __call__(self, name: str) -> str:
-        return self.distribution.read_text(name) or ""
-
-
-def _points(text: str, group: str) -> tuple[tuple[str, str], ...]:
+def _points(text: str, group: str) -> Iterable[tuple[str, str]]:
     """The entry points of a group: ``name = value`` under ``[group]``."""
     here, found = "", dict[tuple[str, str], None]()
     for line in map(str.strip, text.splitlines()):
@@ -120,18 +90,9 @@ def _points(text: str, group: str) -> tuple[tuple[str, str], ...]:
             if not equals:
                 raise GenzooError(f"its entry_points.txt says {line!r}, where 'name = module' belongs")
             found[name.strip(), value.strip()] = None
-    return tuple(found)
+    return found
 
 
-def _name_and_version(text: str) -> tuple[str, str]:
-    """Read two headers, and nothing behind them."""
-    headers: dict[str, str] = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(": ")
-        if not line or ("version" in headers and "name" in headers):
-            break
-        if colon:
-            headers.setdefault(key.lower(), value.strip())
-    if "name" not in headers:
-        raise GenzooError("its METADATA has no name")
-    return headers["name"], headers.get("version", "")
+def _header(metadata: str, name: str) -> str:
+    found = re.search(rf"^{name}: *(.+)$", metadata.partition("\n\n")[0], re.MULTILINE | re.IGNORECASE)
+    return found[1].strip() if found else ""

@@ -18,8 +18,10 @@ from genzoo.core.errors import GenzooError
 LIMIT = 60.0  # seconds that a plugin may take to load
 SLOW = 1.0  # seconds from which on it is told
 
-# What a plugin might replace and all others rely on: put back when it is done.
-_SHARED = ("stderr", "excepthook", "displayhook", "breakpointhook", "unraisablehook", "argv", "path_hooks", "modules")
+# What a plugin might replace and all others rely on: put back when it is done. To the lists it may add.
+_LISTS = ("path", "meta_path")
+_SHARED = ("stdout", "stderr", "excepthook", "displayhook", "breakpointhook", "unraisablehook", "argv", "path_hooks",
+           "modules", *_LISTS)  # fmt: skip
 
 
 class _Aside:
@@ -48,57 +50,37 @@ def contained(notes: list[str]) -> Iterator[None]:
     Args:
         notes: told what was replaced or warned of, a line each.
     """
+    stdout, stderr, limit, here = sys.stdout, sys.stderr, sys.getrecursionlimit(), _folder()
+    sys.stdout = sys.stderr = _Aside(sys.stderr)
     shared = {name: getattr(sys, name) for name in _SHARED}
-    stdout, limit, own = sys.stdout, sys.getrecursionlimit(), dict(vars(builtins))
-    finding, here = _Finding(), _folder()
-    sys.stdout = _Aside(sys.stderr)
-    sys.stderr = _Aside(sys.stderr)
-    aside = sys.stderr
-    replaced: list[str] = []
+    lists = {name: list(shared[name]) for name in _LISTS}
+    own = dict(vars(builtins))
     try:
         with warnings.catch_warnings(record=True) as caught, _signals():
             yield
     finally:
-        replaced += [f"sys.{n}" for n in _SHARED if getattr(sys, n) is not (aside if n == "stderr" else shared[n])]
+        replaced = [f"sys.{name}" for name, value in shared.items() if getattr(sys, name) is not value]
         for name, value in shared.items():
             setattr(sys, name, value)
-        replaced += finding.put_back()
+        for name, before in lists.items():
+            if any(entry not in shared[name] for entry in before):
+                replaced.append(f"sys.{name}")
+                shared[name][:] = before
+        sys.stdout, sys.stderr = stdout, stderr
+        sys.setrecursionlimit(limit)
         if here and _folder() != here:
             os.chdir(here)
             replaced.append("the working folder")
-        sys.stdout = stdout
-        sys.setrecursionlimit(limit)
         now = vars(builtins)
-        changed = [n for n in {**now, **own} if now.get(n, now) is not own.get(n, now)] if now != own else []
-        for name in changed:
-            replaced.append(f"builtins.{name}")
-            if name in own:
-                now[name] = own[name]
-            else:
+        if now != own:
+            replaced += [f"builtins.{n}" for n in {**now, **own} if now.get(n, now) is not own.get(n, now)]
+            for name in now.keys() - own.keys():
                 del now[name]
+            now.update(own)
     if replaced:
-        notes.append(f"replaced {', '.join(sorted(replaced))} while loading, which was put back")
+        notes.append(f"replaced {', '.join(sorted(set(replaced)))} while loading, which was put back")
     said = dict.fromkeys(" ".join(str(w.message).split())[:300] for w in caught)
     notes.extend(f"warns: {text}" for text in list(said)[:3])
-
-
-class _Finding:
-    """Where modules are looked for: a plugin may add to it, and take nothing away."""
-
-    def __init__(self) -> None:
-        self.lists = {name: getattr(sys, name) for name in ("path", "meta_path")}
-        self.contents = {name: list(found) for name, found in self.lists.items()}
-
-    def put_back(self) -> list[str]:
-        """Put back what is missing, and name the lists that it was missing from."""
-        replaced = []
-        for name, found in self.lists.items():
-            before, now = self.contents[name], getattr(sys, name)
-            if now is not found or (found != before and any(entry not in found for entry in before)):
-                replaced.append(f"sys.{name}")
-                found[:] = before
-                setattr(sys, name, found)
-        return replaced
 
 
 def _folder() -> str:
@@ -112,33 +94,23 @@ def _folder() -> str:
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
     """Tell a user's Ctrl-C from a plugin's, stop one that does not come to an end, and put handlers back."""
-    if threading.current_thread() is not threading.main_thread():
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise GenzooError("it raised KeyboardInterrupt") from None
-        return
-    came = False
+    main = threading.current_thread() is threading.main_thread()
+    came: list[int] = []
 
     def watch(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        handler = before[number]
-        if callable(handler):
-            handler(number, frame)
+        came.append(number)
+        before[number](number, frame)
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise GenzooError(f"it was not loaded after {LIMIT:g} seconds")
 
-    before: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(number)
-        if callable(handler):  # neither ignored nor the system's
-            before[number] = handler
-            signal.signal(number, watch)
-    timer = hasattr(signal, "setitimer") and not any(signal.getitimer(signal.ITIMER_REAL))
-    alarm = signal.signal(signal.SIGALRM, stop) if timer else None
+    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before: dict[int, Any] = {n: h for n in numbers if callable(h := signal.getsignal(n))}  # not ignored
+    for number in before:
+        signal.signal(number, watch)
+    timer = main and hasattr(signal, "setitimer") and not any(signal.getitimer(signal.ITIMER_REAL))
     if timer:
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, stop)
         signal.setitimer(signal.ITIMER_REAL, LIMIT)
     try:
         yield
@@ -149,9 +121,8 @@ def _signals() -> Iterator[None]:
     finally:
         if timer:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, alarm)
-        for watched, former in before.items():
-            signal.signal(watched, former)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 @contextlib.contextmanager
@@ -177,21 +148,14 @@ def patches(packages: Collection[str]) -> dict[str, list[str]]:
 
     Nothing if torch is not imported: who patches it has imported it.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not packages or not hasattr(torch, "nn"):
+    modules = {name: sys.modules.get(name) for name in ("torch.nn", "torch.nn.functional", "torch.optim", "torch")}
+    if None in modules.values() or not packages:
         return {}
-    places: dict[str, Any] = {"torch": torch, "torch.Tensor": torch.Tensor}
-    for name in ("nn", "nn.functional", "optim", "autograd"):
-        module = sys.modules.get(f"torch.{name}")
-        if module is not None:
-            places[f"torch.{name}"] = module
-    for name in ("torch.nn", "torch.optim"):
-        classes = vars(places.get(name, builtins))
-        places |= {f"{name}.{k}": v for k, v in classes.items() if isinstance(v, type) and name in places}
+    classes = {f"{m}.{k}": v for m, of in modules.items() for k, v in vars(of).items() if isinstance(v, type)}
     found: dict[str, list[str]] = {}
-    for place, thing in places.items():
+    for place, thing in {**modules, **classes}.items():
         for key, value in list(vars(thing).items()):
-            home = getattr(value, "__module__", None)
-            if isinstance(home, str) and (package := home.partition(".")[0]) in packages:
+            package = str(getattr(value, "__module__", "")).partition(".")[0]
+            if package in packages:
                 found.setdefault(package, []).append(f"{place}.{key}")
     return found

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import reduce
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -21,7 +16,7 @@ from genzoo.core.storage import user_cache
 from genzoo.core.text import error_line, tell
 from genzoo.registry import hooks
 from genzoo.registry.discovery import distributions, guard, state
-from genzoo.registry.entries import Entry, PluginRecord, origin
+from genzoo.registry.entries import Entry, Plugin, PluginRecord, normal
 from genzoo.registry.registrar import Registrar
 
 if TYPE_CHECKING:
@@ -29,49 +24,8 @@ if TYPE_CHECKING:
     from genzoo.core.training.trainer import Observer
 
 GROUP = "genzoo"
-OWN = "genzoo"  # the distribution whose plugins always load
-VALUE = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(\[.*\])?\s*")  # of an entry point: module, attribute, extras
 
 _warned: set[str] = set()
-
-
-@dataclass(frozen=True)
-class Found:
-    """An installed plugin, not yet loaded: an entry point ``name = value`` of a distribution."""
-
-    name: str
-    distribution: str
-    version: str
-    value: str
-
-    def load(self) -> Any:
-        """Import what the entry point names."""
-        match = VALUE.fullmatch(self.value)
-        if not match:
-            raise GenzooError(f"its entry point says {self.value!r}, where 'package.module' belongs: tell its authors")
-        return reduce(getattr, filter(None, (match[2] or "").split(".")), import_module(match[1]))
-
-    @property
-    def origin(self) -> str:
-        """The plugin in words: ``plugin 'x' (dist 1.0)``."""
-        return origin(self.name, self.distribution, self.version)
-
-    @property
-    def address(self) -> str:
-        """``distribution/plugin``, the distribution as normal: what it is switched off by."""
-        return f"{normal(self.distribution)}/{self.name}"
-
-    @property
-    def own(self) -> bool:
-        """Whether it is the zoo's own."""
-        return normal(self.distribution) == OWN
-
-    def goes_by(self, name: str) -> bool:
-        """Whether a plugin's name, its distribution's, or ``distribution/plugin`` is meant."""
-        distribution, slash, bare = name.rpartition("/")
-        if slash:
-            return self.name == bare and normal(self.distribution) == normal(distribution)
-        return self.name == name or normal(self.distribution) == normal(name)
 
 
 def warn(line: str) -> None:
@@ -81,12 +35,7 @@ def warn(line: str) -> None:
         tell(line)
 
 
-def normal(name: str) -> str:
-    """A distribution's name as packaging compares it: ``My.Pkg`` is ``my-pkg``."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def installed(say: Callable[[str], None] = warn) -> list[Found]:
+def installed(say: Callable[[str], None] = warn) -> list[Plugin]:
     """List the plugins of all installed distributions: genzoo's own first, then by distribution and name.
 
     A distribution that is found twice on ``sys.path`` counts once, the first time.
@@ -94,16 +43,16 @@ def installed(say: Callable[[str], None] = warn) -> list[Found]:
     Args:
         say: told in one line of a distribution whose metadata cannot be read.
     """
-    found: dict[str, list[Found]] = {}
-    for of in distributions.installed(
+    found: dict[str, list[Plugin]] = {}
+    for plugins in distributions.installed(
         GROUP, lambda who, e: say(f"the plugins of {who} could not be listed: {error_line(e)}")
     ):
-        found.setdefault(normal(of.name), [Found(name, of.name, of.version, value) for name, value in of.points])
-    plugins = [plugin for several in found.values() for plugin in several]
-    return sorted(plugins, key=lambda p: (normal(p.distribution) != OWN, normal(p.distribution), p.name))
+        if plugins:
+            found.setdefault(normal(plugins[0].distribution), plugins)
+    return sorted((p for several in found.values() for p in several), key=lambda p: (not p.own, p.address))
 
 
-def wanted(found: list[Found], plugins: bool | None, only: Collection[str] | None) -> list[Found]:
+def wanted(found: list[Plugin], plugins: bool | None, only: Collection[str] | None) -> list[Plugin]:
     """Choose which plugins to load; the zoo's own always.
 
     Args:
@@ -115,13 +64,12 @@ def wanted(found: list[Found], plugins: bool | None, only: Collection[str] | Non
     if plugins is None:
         plugins = not user_cache.asked_for("GENZOO_NO_PLUGINS")
     if only is None:
-        listed = os.environ.get("GENZOO_PLUGINS", "")
-        only = [n.strip() for n in listed.split(",") if n.strip()] or None
+        only = [n.strip() for n in os.environ.get("GENZOO_PLUGINS", "").split(",") if n.strip()] or None
     own = [p for p in found if p.own]
     others = [p for p in found if not p.own] if plugins else []
     if only is None:
         off = state.disabled(warn) if others else ()
-        return own + [p for p in others if not is_off(p, off)]
+        return own + [p for p in others if p.address not in off]
     if plugins:
         known = {p.name for p in found} | {p.distribution for p in found}
         for name in sorted(set(only)):
@@ -130,93 +78,51 @@ def wanted(found: list[Found], plugins: bool | None, only: Collection[str] | Non
     return own + [p for p in others if any(p.goes_by(name) for name in only)]
 
 
-def is_off(plugin: Found, off: Collection[str]) -> bool:
-    """Whether a plugin is among those that were disabled."""
-    return not plugin.own and (plugin.address in off or normal(plugin.distribution) in off)
-
-
-def ask(
-    manager: pluggy.PluginManager, name: str, distribution: str, version: str, module: str, load: Callable[[], Any]
-) -> PluginRecord:
+def ask(manager: pluggy.PluginManager, of: Plugin, load: Callable[[], Any]) -> PluginRecord:
     """Load one plugin and let it register; whatever it does wrong becomes its record's ``error`` and one warning.
 
     What it prints meanwhile goes to stderr. Only the user's Ctrl-C passes through: a plugin that exits has failed.
     """
-    registrar = Registrar(name, distribution, version)
-    who, key, own = origin(name, distribution, version), f"{distribution}/{name}", normal(distribution) == OWN
-    fault, error = "could not be loaded", None
+    registrar = Registrar(of.name, of.distribution, of.version)
+    key, fault, error = f"{of.distribution}/{of.name}", "could not be loaded", None
     notes: list[str] = []
     heavy, start = "torch" in sys.modules, time.perf_counter()
     try:
-        with nullcontext() if own else guard.contained(notes):
+        with nullcontext() if of.own else guard.contained(notes):
             plugin = load()
             if plugin in manager.get_plugins():
-                raise GenzooError(f"{module} is already the plugin {manager.get_name(plugin)}")
-            registrar.api = _api(plugin, module, notes)
+                raise GenzooError(f"{of.module} is already the plugin {manager.get_name(plugin)}")
+            said = getattr(plugin, "genzoo_api", hooks.OLDEST_API)
+            if odd := hooks.other_api(said):
+                notes.append(odd)
+            registrar.api = said
             others = manager.get_plugins()
             manager.register(plugin, key)
             fault = "could not register all it has"
-            _check_hooks(manager, plugin, module)
+            _check_hooks(manager, plugin, of.module)
             manager.subset_hook_caller("genzoo_register", others)(registry=registrar)
     except KeyboardInterrupt:
         raise
     except BaseException as e:
         error = error_line(e)
-        warn(f"{who} {fault}: {error}")
+        warn(f"{of.origin} {fault}: {error}")
         if not registrar.entries and manager.has_plugin(key):
             manager.unregister(name=key)  # it answers no other hook either
     finally:
         registrar.close()
     seconds = time.perf_counter() - start
-    if not own:
-        notes += _costs(heavy, seconds)
-    for note in notes:
-        warn(f"{who} {note}")
-    return PluginRecord(name, distribution, version, module, _kept(registrar), error, seconds, registrar.api, (*notes,))
-
-
-def _kept(registrar: Registrar) -> tuple[Entry, ...]:
-    """What was registered, out of a stranger's reach."""
-    if normal(registrar.distribution) == OWN:
-        return registrar.entries
-    return tuple(replace(e, data=deepcopy(e.data)) if e.data else e for e in registrar.entries)
-
-
-def _api(plugin: Any, module: str, notes: list[str]) -> int:
-    """The plugin API that a plugin was written for: what its ``genzoo_api`` says, or else the first."""
-    said = getattr(plugin, "genzoo_api", hooks.OLDEST_API)
-    if isinstance(said, bool) or not isinstance(said, int):
-        raise GenzooError(f"{module} has genzoo_api = {said!r}, where the number of a plugin API belongs, such as 1")
-    if said > hooks.API:
-        notes.append(f"was written for plugin API {said}, and this genzoo has {hooks.API}: upgrade genzoo")
-    if said < hooks.OLDEST_API:
+    if not of.own and not heavy and "torch" in sys.modules:
         notes.append(
-            f"was written for plugin API {said}, and this genzoo takes {hooks.OLDEST_API} at least: upgrade the plugin"
-        )
-    return said
-
-
-def _costs(heavy: bool, seconds: float) -> list[str]:
-    """Say what loading a plugin costs every command, where that is much."""
-    if not heavy and "torch" in sys.modules:
-        return [
             f"imports torch while it is loaded, which costs every command {seconds:.1f} s: "
             "a plugin's module should name its classes as text and import nothing heavy"
-        ]
-    return [f"took {seconds:.1f} s to load, which every command waits for"] if seconds > guard.SLOW else []
-
-
-def patched(records: Iterable[PluginRecord]) -> dict[tuple[str, str], str]:
-    """Find, and warn of, the plugins of others that have replaced something of torch, which all models share."""
-    packages = [(r, r.module.partition(":")[0].partition(".")[0]) for r in records if normal(r.distribution) != OWN]
-    found, notes = guard.patches({name for _, name in packages}), dict[tuple[str, str], str]()
-    for record, name in packages:
-        if name in found:
-            some = ", ".join(found[name][:3]) + (f" and {len(found[name]) - 3} more" if len(found[name]) > 3 else "")
-            note = f"replaces {some}, for every model: 'genzoo plugins disable {record.name}' does without it"
-            notes[record.name, record.distribution] = note
-            warn(f"{record.origin} {note}")
-    return notes
+        )
+    elif not of.own and seconds > guard.SLOW:
+        notes.append(f"took {seconds:.1f} s to load, which every command waits for")
+    for note in notes:
+        warn(f"{of.origin} {note}")
+    return PluginRecord(
+        of.name, of.distribution, of.version, of.module, registrar.entries, error, seconds, registrar.api, tuple(notes)
+    )
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> None:
@@ -235,6 +141,19 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> Non
         raise GenzooError(f"{module} answers no hook: {cause}")
 
 
+def patched(records: Iterable[PluginRecord]) -> dict[str, str]:
+    """Find, and warn of, the plugins of others that have replaced something of torch, which all models share."""
+    packages = [(r, r.module.partition(":")[0].partition(".")[0]) for r in records if not r.own]
+    found, notes = guard.patches({name for _, name in packages}), dict[str, str]()
+    for record, name in packages:
+        if places := found.get(name):
+            some = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+            note = f"replaces {some}, for every model: 'genzoo plugins disable {record.name}' does without it"
+            notes[record.address] = note
+            warn(f"{record.origin} {note}")
+    return notes
+
+
 def observers(
     manager: pluggy.PluginManager, records: Iterable[PluginRecord], run: RunView
 ) -> list[tuple[str, list[Observer]]]:
@@ -245,11 +164,9 @@ def observers(
     from genzoo.core.training.trainer import Observer as Base
 
     found = []
-    hook = manager.hook.genzoo_observers
-    answering = [i.plugin for i in hook.get_hookimpls()]
-    who = {f"{r.distribution}/{r.name}": r.origin for r in records}
-    for plugin in answering:
-        key = manager.get_name(plugin) or ""
+    origins = {f"{r.distribution}/{r.name}": r.origin for r in records}
+    for plugin in [i.plugin for i in manager.hook.genzoo_observers.get_hookimpls()]:
+        who = origins[manager.get_name(plugin) or ""]
         others = [p for p in manager.get_plugins() if p is not plugin]
         notes: list[str] = []
         try:
@@ -259,13 +176,13 @@ def observers(
                 odd = next((o for o in given if not isinstance(o, Base)), None)
                 if odd is not None:
                     raise GenzooError(f"{odd!r} is no genzoo.core.training.trainer.Observer")
-            found.append((who[key], given))
+            found.append((who, given))
         except KeyboardInterrupt:
             raise
         except BaseException as e:
-            warn(f"{who[key]} could not give its observers: {error_line(e)}")
+            warn(f"{who} could not give its observers: {error_line(e)}")
         for note in notes:
-            warn(f"{who[key]} {note}")
+            warn(f"{who} {note}")
     return found
 
 
@@ -282,13 +199,7 @@ def new_manager() -> pluggy.PluginManager:
     return manager
 
 
-def warn_of_strange_data(records: Sequence[PluginRecord]) -> None:
-    """Say on stderr which entries are for a kind of data that no plugin brings: mostly a slip of the pen."""
-    known = {e.name for r in records for e in r.entries if e.kind == "modality"}
-    for record in records:
-        for entry in record.entries:
-            strange = next((m for m in entry.modalities if m not in known), None)
-            if strange is not None:
-                what = f"{entry.kind} {entry.name!r} is for {strange!r} data, which no plugin brings"
-                warn(f"{record.origin}: {what}{did_you_mean(strange, known)}")
-                break
+def strange_modality(entry: Entry, known: Collection[str]) -> str:
+    """What is wrong with an entry for data that no plugin brings, mostly a slip of the pen; "" if nothing is."""
+    strange = next((m for m in entry.modalities if known and m not in known), None)
+    return f"is for {strange!r} data, which no plugin brings{did_you_mean(strange, known)}" if strange else ""

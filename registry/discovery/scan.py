@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -59,14 +58,12 @@ def of_file(path: str, module: str) -> list[Declared]:
     if isinstance(known, list) and all(map(_makes_sense, known)):
         return [Declared(f"{path}:{line}", kind, _tuples(keywords)) for line, kind, keywords in known]
     found = list(_file(path, module))
-    with contextlib.suppress(TypeError, ValueError, RecursionError):
-        # Only what comes back as it was: JSON has no tuples, which stand for all that is in order, and no sets.
-        same = [d.keywords for d in found] == [
-            _tuples(json.loads(json.dumps(d.keywords, allow_nan=False))) for d in found
-        ]
-        if same and not any(d.fault for d in found):
-            plain = [[int(d.place.rpartition(":")[2]), d.kind, d.keywords] for d in found]
+    plain = [[int(d.place.rpartition(":")[2]), d.kind, d.keywords] for d in found]
+    try:  # only what comes back as it was: JSON has no tuples, which stand for all that is in order, and no sets
+        if not any(d.fault for d in found) and _tuples(json.loads(json.dumps(plain))) == _tuples(plain):
             scan_cache.remember(path, what, status, plain)
+    except (TypeError, ValueError, RecursionError):
+        pass
     return found
 
 
@@ -77,7 +74,7 @@ def _makes_sense(known: Any) -> bool:
 
 
 def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return tuple(map(_tuples, value))
     return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
 
@@ -86,92 +83,75 @@ def _file(path: str, module: str) -> Iterator[Declared]:
     try:
         with open(path, "rb") as file:
             source = file.read()
+        tree = ast.parse(source if b"declare" in source else b"")
     except OSError as e:
         yield Declared(f"{path}:1", fault=f"it cannot be read: {(e.strerror or str(e)).lower()}")
         return
-    if b"declare" not in source:
-        return
-    try:
-        tree = ast.parse(source)
     except (SyntaxError, ValueError) as e:
         line = getattr(e, "lineno", None) or 1
         yield Declared(f"{path}:{line}", fault=f"{type(e).__name__}: {getattr(e, 'msg', e)}")
         return
+    read = set[ast.AST]()
     for node in tree.body:
-        for call in _calls(node):
+        calls = [node.value] if isinstance(node, ast.Expr) else getattr(node, "decorator_list", [])
+        for call in filter(_declares, calls):
+            read.add(call)
             yield _declaration(call, node, f"{path}:{call.lineno}", module)
-    yield from _overlooked(tree, path)
-
-
-def _calls(node: ast.stmt) -> list[ast.expr]:
-    """The declarations that a top-level statement is, or is decorated with."""
-    calls: list[ast.expr] = [node.value] if isinstance(node, ast.Expr) else getattr(node, "decorator_list", [])
-    return [c for c in calls if _declares(c)]
+    for inner in ast.walk(tree):  # what would be missed in silence
+        fault = ""
+        if isinstance(inner, (ast.ImportFrom, ast.Import)) and _hidden(inner):
+            fault = "write 'from genzoo.registry import declare': it is read by that name"
+        elif isinstance(inner, ast.Call) and _declares(inner) and inner not in read:
+            fault = "a declaration must stand at the top level of its module"
+        if fault:
+            yield Declared(f"{path}:{getattr(inner, 'lineno', 1)}", fault=fault)
 
 
 def _declares(node: ast.expr) -> bool:
     function = node.func if isinstance(node, ast.Call) else node
-    if not isinstance(function, ast.Attribute):
-        return False
-    return isinstance(function.value, ast.Name) and function.value.id == "declare"
+    return isinstance(function, ast.Attribute) and ast.unparse(function.value) == "declare"
+
+
+def _hidden(node: ast.ImportFrom | ast.Import) -> bool:
+    """Whether ``declare`` is imported so that its decorators go by another name."""
+    module = node.module if isinstance(node, ast.ImportFrom) else ""
+    return module == "genzoo.registry.declare" or any(
+        a.name == "genzoo.registry.declare" or (module == "genzoo.registry" and a.name == "declare" and a.asname)
+        for a in node.names
+    )
 
 
 def _declaration(call: ast.expr, node: ast.stmt, place: str, module: str) -> Declared:
     function = call.func if isinstance(call, ast.Call) else call
     kind = function.attr if isinstance(function, ast.Attribute) else ""
-    declared = Declared(place, kind)
-    if kind not in DECLARED:
-        declared.fault = f"there is no declare.{kind}{did_you_mean(kind, DECLARED)}"
-    elif not isinstance(call, ast.Call):
-        declared.fault = f"declare.{kind} needs a name: declare.{kind}('…')"
-    elif (kind == "recipe") != isinstance(node, ast.Expr):
-        one = "is a statement of its own, not a decorator" if kind == "recipe" else "decorates a class"
-        declared.fault = f"declare.{kind} {one}"
-    elif kind != "recipe" and not isinstance(node, ast.ClassDef):
-        declared.fault = f"declare.{kind} decorates a class, and {getattr(node, 'name', 'this')!r} is a function"
-    else:
-        _read_arguments(call, declared)
-        if isinstance(node, ast.ClassDef):
-            declared.keywords["target"] = f"{module}:{node.name}"
-            lines = (ast.get_docstring(node) or "").splitlines()
-            declared.keywords.setdefault("summary", lines[0].strip() if lines else "")
-    return declared
-
-
-def _read_arguments(call: ast.Call, declared: Declared) -> None:
-    pairs: list[tuple[str | None, ast.expr]] = [("name", a) for a in call.args]
-    pairs += [(k.arg, k.value) for k in call.keywords]
-    for name, value in pairs:
-        try:
-            if name is None:
-                raise ValueError
+    declared, cls = Declared(place, kind), node if isinstance(node, ast.ClassDef) else None
+    try:
+        if kind not in DECLARED:
+            raise GenzooError(f"there is no declare.{kind}{did_you_mean(kind, DECLARED)}")
+        if not isinstance(call, ast.Call):
+            raise GenzooError(f"declare.{kind} needs a name: declare.{kind}('…')")
+        if kind == "recipe" and not isinstance(node, ast.Expr):
+            raise GenzooError("declare.recipe is a statement of its own, not a decorator")
+        if kind != "recipe" and cls is None:
+            name = getattr(node, "name", "this")
+            raise GenzooError(f"declare.{kind} decorates a class, and {name!r} is none")
+        pairs = [("name", a) for a in call.args] + [(k.arg or "", k.value) for k in call.keywords]
+        for name, value in pairs:
             if name == "target":
-                declared.fault = f"declare.{declared.kind} takes no target: it is the class below"
-                return
+                raise GenzooError(f"declare.{kind} takes no target: it is the class below")
             if name in declared.keywords:
-                declared.fault = f"declare.{declared.kind} takes one argument without a keyword, the name"
-                return
-            declared.keywords[name] = ast.literal_eval(value)
-        except (ValueError, TypeError):
-            text = ast.unparse(value)
-            what = f"{name}={text}" if name else f"**{text}"
-            declared.fault = f"declare.{declared.kind} is read without being run, so {what} must be a literal"
-            return
-
-
-def _overlooked(tree: ast.Module, path: str) -> Iterator[Declared]:
-    """Name the declarations that would be missed in silence."""
-    read = {id(call) for node in tree.body for call in _calls(node)}
-    for node in ast.walk(tree):
-        fault = ""
-        if isinstance(node, (ast.ImportFrom, ast.Import)):
-            names = {(a.name, a.asname) for a in node.names}
-            module = node.module if isinstance(node, ast.ImportFrom) else ""
-            renamed = module == "genzoo.registry" and any(n == "declare" and other for n, other in names)
-            whole = any(n == "genzoo.registry.declare" for n, _ in names)
-            if renamed or whole or module == "genzoo.registry.declare":
-                fault = "write 'from genzoo.registry import declare': it is read by that name"
-        elif isinstance(node, ast.Call) and _declares(node) and id(node) not in read:
-            fault = "a declaration must stand at the top level of its module"
-        if fault:
-            yield Declared(f"{path}:{getattr(node, 'lineno', 1)}", fault=fault)
+                raise GenzooError(f"declare.{kind} takes one argument without a keyword, the name")
+            try:
+                if not name:
+                    raise ValueError
+                declared.keywords[name] = ast.literal_eval(value)
+            except (ValueError, TypeError):
+                said = f"{name}={ast.unparse(value)}" if name else f"**{ast.unparse(value)}"
+                raise GenzooError(f"declare.{kind} is read without being run, so {said} must be a literal") from None
+    except GenzooError as e:
+        declared.fault = str(e)
+    if cls:
+        declared.keywords["target"] = f"{module}:{cls.name}"
+        lines = (ast.get_docstring(cls) or "").splitlines()
+        declared.keywords.setdefault("summary", lines[0].strip() if lines else "")
+    return declared

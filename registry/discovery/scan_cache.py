@@ -21,13 +21,7 @@ _new: dict[str, list[Any]] = {}
 
 
 def recall(path: str, what: str, status: os.stat_result) -> Any:
-    """What was found in a file, as JSON has it; None if nothing is known.
-
-    Args:
-        path: of the file.
-        what: was looked for, and by whom.
-        status: of the file, now.
-    """
+    """What was found in a file whose status is this, as JSON has it; None if nothing is known."""
     global _known
     if _known is None:
         _known = _read()
@@ -36,35 +30,26 @@ def recall(path: str, what: str, status: os.stat_result) -> Any:
 
 
 def remember(path: str, what: str, status: os.stat_result, found: Any) -> None:
-    """Note what was found, for `save`; see `recall`.
-
-    Args:
-        path: of the file.
-        what: was looked for.
-        status: of the file, taken before it was read.
-        found: what JSON can hold, and not None.
-    """
+    """Note for `save` what was found in a file, in JSON's terms; its status was taken before it was read."""
     if user_cache.is_settled(status):
         _new[f"{what} {path}"] = [user_cache.identity(status), found]
 
 
 def save() -> None:
     """Add to the cache what is new, all at once; where it cannot be written, nothing is kept."""
-    path = _place()
-    if not _new or not path:
-        return
-    entries = _read() | _new  # another process may have written meanwhile
-    _new.clear()
-    if len(entries) > _MOST:  # packages that were uninstalled, most likely
-        entries = {k: v for k, v in entries.items() if os.path.exists(k.partition(" ")[2])}
-    user_cache.write(path, {"by": _by(), "files": dict(list(entries.items())[-_MOST:])})
+    if _new and (path := _place()):
+        files = _read() | _new  # another process may have written meanwhile
+        _new.clear()
+        if len(files) > _MOST:  # packages that were uninstalled, most likely
+            files = {k: v for k, v in files.items() if os.path.exists(k.partition(" ")[2])}
+        user_cache.write(path, {"by": _by(), "files": dict(list(files.items())[-_MOST:])})
 
 
 def _read() -> dict[str, list[Any]]:
     try:
         content = user_cache.read(_place())
-        entries = content["files"] if content["by"] == _by() else {}
-        return {k: v for k, v in entries.items() if isinstance(v, list) and len(v) == 2}
+        files = content["files"] if content["by"] == _by() else {}
+        return {k: v for k, v in files.items() if isinstance(v, list) and len(v) == 2}
     except (OSError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -77,7 +62,5 @@ def _place() -> str:
 
 def _by() -> list[str]:
     """Which code found it: that of another genzoo, or one that is being edited, may find something else."""
-    here = os.path.dirname(__file__)
-    return [
-        user_cache.identity(os.stat(os.path.join(here, name))) for name in ("scan.py", "../entries.py", "scan_cache.py")
-    ]
+    sources = ("scan.py", "../kinds.py", "scan_cache.py")
+    return [user_cache.identity(os.stat(os.path.join(os.path.dirname(__file__), name))) for name in sources]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from importlib.machinery import ModuleSpec
 
 from genzoo.core.errors import GenzooError
 
@@ -22,6 +21,23 @@ class Located:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """A statement at a module's top level, or in a branch there.
+
+    Attributes:
+        node: its syntax.
+        branch: whether it stands in an ``if``, ``try`` or the like.
+        guarded: whether a failure of it is caught.
+        runs: whether it runs when the module is imported: not for type checkers only, nor as a program.
+    """
+
+    node: ast.stmt
+    branch: bool = False
+    guarded: bool = False
+    runs: bool = True
+
+
+@dataclass(frozen=True)
 class Module:
     """A parsed module: what its top level binds.
 
@@ -30,12 +46,14 @@ class Module:
         file: path of the source.
         names: each name's class, function, assigned value, or import as ``(module, attribute or None)``.
         stars: modules of ``from m import *``.
+        statements: its top level.
     """
 
     name: str
     file: str
     names: dict[str, ast.AST | tuple[str, str | None]] = field(default_factory=dict, hash=False)
     stars: tuple[str, ...] = ()
+    statements: tuple[Statement, ...] = ()
 
 
 def locate(name: str) -> Located | None:
@@ -68,12 +86,19 @@ def _locate_one(name: str, path: Sequence[str] | None) -> Located | None:
         except Exception:  # a finder that is not ours to mend: the next one may know
             continue
         if spec is not None:
-            return Located(_file(spec), tuple(spec.submodule_search_locations or ()))
+            file = spec.origin if spec.origin and spec.has_location else ""
+            return Located(file, tuple(spec.submodule_search_locations or ()))
     return None
 
 
-def _file(spec: ModuleSpec) -> str:
-    return spec.origin if spec.origin and spec.has_location else ""
+def tree_of(file: str) -> ast.Module:
+    """Parse a file; raises GenzooError that names the place."""
+    try:
+        with open(file, "rb") as f:
+            return ast.parse(f.read())
+    except (SyntaxError, ValueError, OSError, RecursionError) as e:
+        place = f"{file}:{e.lineno}" if isinstance(e, SyntaxError) else file
+        raise GenzooError(f"{place} cannot be read: {getattr(e, 'msg', None) or e}") from None
 
 
 def parse(name: str) -> Module:
@@ -98,49 +123,53 @@ def parse(name: str) -> Module:
 
 @lru_cache(maxsize=1024)
 def _parse(name: str, file: str, is_package: bool, _mtime: int, _size: int) -> Module:
-    try:
-        with open(file, "rb") as f:
-            tree = ast.parse(f.read())
-    except (SyntaxError, ValueError, OSError) as e:
-        place = f"{file}:{e.lineno}" if isinstance(e, SyntaxError) else file
-        raise GenzooError(f"{place} cannot be read: {getattr(e, 'msg', None) or e}") from None
+    """Note what statements bind: the last at the top level, or else the first in a branch."""
     names: dict[str, ast.AST | tuple[str, str | None]] = {}
     stars: list[str] = []
-    _bind(tree.body, name if is_package else name.rpartition(".")[0], names, stars)
-    return Module(name, file, names, tuple(stars))
-
-
-def _bind(
-    body: Iterable[ast.stmt], package: str, names: dict[str, ast.AST | tuple[str, str | None]], stars: list[str]
-) -> None:
-    """Note what statements bind; of an ``if`` or ``try`` the first branch that binds a name counts."""
-    for node in body:
+    statements = tuple(_flat(tree_of(file).body))
+    for statement in statements:
+        bind = names.setdefault if statement.branch else names.__setitem__
+        node = statement.node
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            names[node.name] = node
+            bind(node.name, node)
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                names[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0],
-                    None,
-                )
+                top = alias.name.partition(".")[0]
+                bind(alias.asname or top, (alias.name if alias.asname else top, None))
         elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
+            module = imported_from(node, name if is_package else name.rpartition(".")[0])
+            stars += [module for alias in node.names if alias.name == "*"]
             for alias in node.names:
-                if alias.name == "*":
-                    stars.append(module)
-                else:
-                    names[alias.asname or alias.name] = (module, alias.name)
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
+                bind(alias.asname or alias.name, (module, alias.name))
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Name):
-                    names[target.id] = node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            names[node.target.id] = node.value
-        elif isinstance(node, (ast.If, ast.Try)):
-            branches = [node.body, *(h.body for h in getattr(node, "handlers", [])), node.orelse]
-            for branch in branches:
-                inner: dict[str, ast.AST | tuple[str, str | None]] = {}
-                _bind(branch, package, inner, stars)
-                for key, value in inner.items():
-                    names.setdefault(key, value)
+                    bind(target.id, node.value)
+    names.pop("*", None)
+    return Module(name, file, names, tuple(stars), statements)
+
+
+def imported_from(node: ast.ImportFrom, package: str) -> str:
+    """The module that ``from … import`` means in a package."""
+    base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _flat(body: Iterable[ast.stmt], of: Statement | None = None) -> Iterator[Statement]:
+    """Statements with those of their branches; ``of`` is what these stand in."""
+    for node in body:
+        here = replace(of, node=node) if of else Statement(node)
+        yield here
+        inner = replace(here, branch=True)
+        if isinstance(node, ast.If):
+            test = ast.unparse(node.test)
+            runs = inner.runs and "__name__" not in test and "TYPE_CHECKING" not in test
+            yield from _flat(node.body, replace(inner, runs=runs))
+            yield from _flat(node.orelse, inner)
+        elif isinstance(node, ast.Try):
+            yield from _flat(node.body, replace(inner, guarded=inner.guarded or bool(node.handlers)))
+            for handler in node.handlers:
+                yield from _flat(handler.body, replace(inner, guarded=True))
+            yield from _flat([*node.orelse, *node.finalbody], inner)
+        elif isinstance(node, (ast.With, ast.For, ast.While)):
+            yield from _flat(node.body, inner)

@@ -1,18 +1,17 @@
-"""Which plugins the user has switched off: one small file for each Python environment."""
+"""Which plugins the user has switched off, whatever state they are in: one small file for each Python environment."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from genzoo.core.errors import UsageError
-
-FORMAT = 1
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.registry.entries import Plugin
 
 
 def path() -> Path:
@@ -30,7 +29,7 @@ def _folder() -> Path:
 
 
 def disabled(say: Callable[[str], None]) -> frozenset[str]:
-    """What is switched off, as ``distribution`` or ``distribution/plugin``; names of distributions as normal.
+    """What is switched off, each as ``distribution/plugin``, the distribution as normal.
 
     Args:
         say: told in one line if the file is there and no use; then nothing is switched off.
@@ -43,15 +42,43 @@ def disabled(say: Callable[[str], None]) -> frozenset[str]:
     return frozenset(names)
 
 
-def change(edit: Callable[[frozenset[str]], Iterable[str]]) -> None:
-    """Rewrite the file, whole, while nobody else does; one that was damaged is kept beside it.
+def switch(name: str, on: bool) -> list[str]:
+    """Load a plugin no more in this Python environment, or again; none is imported.
 
     Args:
-        edit: from what is switched off to what shall be.
+        name: of a plugin, of a distribution for all its plugins, or ``distribution/plugin``; of one that is to be
+            enabled also if it is not installed any more.
+        on: whether it shall be loaded.
+
+    Returns:
+        What was switched, each as ``distribution/plugin``, and not what was so before.
 
     Raises:
-        GenzooError: if it cannot be written; then it is as it was.
+        UsageError: if there is no such plugin, several are meant, or it is the zoo's own.
     """
+    from genzoo.registry.discovery.loader import installed, warn
+
+    found, off = installed(), disabled(warn)
+    gone = off - {p.address for p in found} if on else ()
+    found += [Plugin(plugin, distribution) for distribution, _, plugin in (a.partition("/") for a in sorted(gone))]
+    meant = [p for p in found if p.goes_by(name)]
+    meant = [p for p in meant if p.name == name] or meant
+    if not meant:
+        known = {p.name for p in found} | {p.distribution for p in found}
+        hint = did_you_mean(name, known) or "; see 'genzoo plugins list'"
+        raise UsageError(f"there is no plugin {name!r}{hint}")
+    if len({p.distribution for p in meant}) > 1:
+        ways = " or ".join(repr(p.address) for p in meant)
+        raise UsageError(f"{name!r} is {' and '.join(p.origin for p in meant)}: say which, {ways}")
+    if meant[0].own:
+        raise UsageError(f"{meant[0].origin} is the zoo's own, which always loads")
+    addresses = {p.address for p in meant}
+    _change(lambda off: off - addresses if on else off | addresses)
+    return sorted(addresses & off if on else addresses - off)
+
+
+def _change(edit: Callable[[frozenset[str]], Collection[str]]) -> None:
+    """Rewrite the file, whole, while nobody else does; one that was damaged is kept beside it."""
     from genzoo.core.storage.files import write_json, writing
 
     file = path()
@@ -62,7 +89,7 @@ def change(edit: Callable[[frozenset[str]], Iterable[str]]) -> None:
         if fault and file.is_file():
             with writing(file):
                 os.replace(file, f"{file}.damaged")
-        write_json(file, {"format": FORMAT, "environment": sys.prefix, "disabled": sorted(edit(frozenset(names)))})
+        write_json(file, {"format": 1, "environment": sys.prefix, "disabled": sorted(edit(frozenset(names)))})
 
 
 @contextmanager
@@ -88,15 +115,13 @@ def _read(file: Path) -> tuple[Collection[str], str]:
 
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8"))
+        names = content["disabled"]
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise ValueError
     except FileNotFoundError:
         return (), ""
     except OSError as e:
         return (), f"cannot be read ({e.strerror})"
-    except (ValueError, RecursionError):
-        return (), "is damaged"
-    if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] > FORMAT:
-        return (), f"has format {content['format']}, of a newer genzoo"
-    names = content.get("disabled") if isinstance(content, dict) else None
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        return (), "is damaged"
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return (), "is damaged, or of another genzoo"
     return names, ""

@@ -11,11 +11,11 @@ import ast
 import builtins
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, make_dataclass
 from typing import Any
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.options import OptionInfo
+from genzoo.core.options import OptionInfo, option, options_of
 from genzoo.registry.discovery.source_code import Module, locate, parse
 
 # Bases from here are not followed: they have no options, and their sources are large.
@@ -140,12 +140,9 @@ def _dotted(node: ast.AST) -> list[str] | None:
 
 def _nested(outer: ClassSource, name: str) -> ClassSource | None:
     """Find a nested class along the bases of a class; None if none of them has it."""
-    own = _own_nested(outer, name)
-    if own is not None:
-        return own
     unread: list[str] = []
-    for base in _mro(outer, unread)[1:]:
-        own = _own_nested(base, name)
+    for cls in _stand_in(outer, unread).__mro__[:-1]:
+        own = _own_nested(vars(cls)["source"], name)
         if own is not None:
             return own
     if unread:
@@ -166,11 +163,38 @@ def _own_nested(outer: ClassSource, name: str) -> ClassSource | None:
     return None
 
 
-def _mro(of: ClassSource, unread: list[str], inside: tuple[str, ...] = ()) -> list[ClassSource]:
-    """Python's order of resolution (C3) over the bases that can be read; why others cannot goes to ``unread``."""
-    if of.key in inside:
-        raise GenzooError(f"{of.place()}: {of.qualname} inherits from itself")
-    bases = []
+def _stand_in(of: ClassSource, unread: list[str], fields: bool = False) -> type:
+    """An empty class with the bases, and if wanted the fields, of one that is read: Python tells what it inherits.
+
+    Args:
+        of: the class.
+        unread: told why bases cannot be read.
+        fields: whether to read fields; classes without have what they stand for as ``source``.
+    """
+    made: dict[str, type | None] = {}
+
+    def make(of: ClassSource) -> type:
+        if of.key not in made:
+            made[of.key] = None
+            bases = tuple(map(make, _bases(of, unread)))
+            own = list(_own_fields(of)) if fields else []
+            try:
+                if own or (fields and _is_dataclass(of.node)):
+                    made[of.key] = make_dataclass(of.node.name, own, bases=bases, init=False, repr=False, eq=False)
+                else:
+                    made[of.key] = type(of.node.name, bases, {"source": of})
+            except (TypeError, ValueError) as e:
+                raise GenzooError(f"{of.place()}: {of.qualname} is no class: {' '.join(str(e).split())}") from None
+        found = made[of.key]
+        if found is None:
+            raise GenzooError(f"{of.place()}: {of.qualname} inherits from itself")
+        return found
+
+    return make(of)
+
+
+def _bases(of: ClassSource, unread: list[str]) -> Iterator[ClassSource]:
+    """The bases that can be read; why others cannot goes to ``unread``."""
     for node in of.node.bases:
         expression = node.value if isinstance(node, ast.Subscript) else node  # Base[T]
         names = _dotted(expression)
@@ -179,56 +203,32 @@ def _mro(of: ClassSource, unread: list[str], inside: tuple[str, ...] = ()) -> li
         try:
             found = _lookup(of.module, names, 0) if names else "value"
             if isinstance(found, ClassSource):
-                bases.append(found)
+                yield found
             else:
                 unread.append(f"its base {ast.unparse(node)} is not written as a class")
         except _Foreign:
             continue
         except GenzooError as e:
             unread.append(str(e))
-    sequences = [_mro(b, unread, (*inside, of.key)) for b in bases] + [bases]
-    return [of, *_merge(sequences, of)]
-
-
-def _merge(sequences: list[list[ClassSource]], of: ClassSource) -> Iterator[ClassSource]:
-    rows = [list(s) for s in sequences if s]
-    while rows:
-        tails = {c.key for row in rows for c in row[1:]}
-        head = next((row[0] for row in rows if row[0].key not in tails), None)
-        if head is None:
-            raise GenzooError(f"{of.place()}: the bases of {of.qualname} contradict each other's order")
-        yield head
-        rows = [r for r in ([c for c in row if c.key != head.key] for row in rows) if r]
 
 
 def _fields(of: ClassSource) -> list[OptionInfo]:
-    """Merge the fields of a dataclass over those of its bases."""
     unread: list[str] = []
-    order = _mro(of, unread)
+    stand_in = _stand_in(of, unread, fields=True)
     if unread:
         raise GenzooError(f"{of.place()}: the fields of {of.qualname} cannot be read: {unread[0]}")
-    if not any(_is_dataclass(c.node) for c in order):
+    if not is_dataclass(stand_in):
         raise GenzooError(f"{of.place()}: {of.qualname} is not a dataclass")
-    merged: dict[str, OptionInfo] = {}
-    for base in reversed(order[1:]):  # dataclasses do the same: all of a base's fields, inherited ones included
-        merged |= {i.name: i for i in _fields(base)} if _has_fields(base) else {}
-    merged |= {i.name: i for i in _own_fields(of)}
-    return list(merged.values())
-
-
-def _has_fields(of: ClassSource) -> bool:
-    return any(_is_dataclass(c.node) for c in _mro(of, []))
+    return options_of(stand_in)
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:
-    for decorator in node.decorator_list:
-        names = _dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
-        if names and names[-1] == "dataclass":
-            return True
-    return False
+    decorators = (_dotted(d.func if isinstance(d, ast.Call) else d) for d in node.decorator_list)
+    return any(names and names[-1] == "dataclass" for names in decorators)
 
 
-def _own_fields(of: ClassSource) -> Iterator[OptionInfo]:
+def _own_fields(of: ClassSource) -> Iterator[tuple[str, str, Any]]:
+    """Name, type and field of each annotation in a class's body."""
     for node in of.node.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
@@ -238,11 +238,11 @@ def _own_fields(of: ClassSource) -> Iterator[OptionInfo]:
         if text.startswith("ClassVar"):
             continue
         if not _is_dataclass(of.node):
-            raise GenzooError(f"{of.place(node)}: {of.qualname} has fields but is not a dataclass")
+            raise GenzooError(f"{of.place(node)}: {of.qualname} is not a dataclass")
         where = f"{of.place(node)}: option {node.target.id!r} of {of.qualname}"
         if not _is_option_type(kind):
             raise GenzooError(f"{where} has the type {text}, which options cannot have")
-        yield OptionInfo(node.target.id, text, **_default(node.value, where))
+        yield node.target.id, text, option(**_default(node.value, where))
 
 
 def _is_option_type(kind: ast.expr) -> bool:

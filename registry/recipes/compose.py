@@ -15,7 +15,7 @@ from genzoo.core.modality import of
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import loader, state
-from genzoo.registry.entries import Entry, article, check_listed, first_option, group_of, part_name
+from genzoo.registry.entries import OWN, Entry, article, check_listed, first_option, group_of, part_name
 from genzoo.registry.kinds import TABLE
 from genzoo.registry.recipes.inherit import NETWORKS, presets_for
 from genzoo.registry.recipes.read import find
@@ -117,10 +117,8 @@ def compose(
                 raise UsageError(f"objective {name!r} takes no {kind}")
         elif told or default != NORMAL:
             made = part(kind, settled.get(kind, ""), default)
-            plain = registry.options(registry.get(kind, NORMAL, prefer=loader.OWN))
-            if (made.name, made.distribution) != (NORMAL, loader.OWN) or made.options != {
-                i.name: i.default for i in plain
-            }:
+            plain = registry.options(registry.get(kind, NORMAL, prefer=OWN))
+            if (made.name, made.distribution) != (NORMAL, OWN) or made.options != {i.name: i.default for i in plain}:
                 parts[kind] = made  # the normal one is what a composition has that says nothing
 
     latent = _latent(registry, spec, parts["generator"], Latent(**options("latent", options_of(Latent))), given)
@@ -212,7 +210,7 @@ def _missing(part: Part) -> str:
     """Why a part's plugin is not there, and what to do."""
     for found in loader.installed(lambda line: None):
         if (found.name, found.distribution) == (part.plugin, part.distribution):
-            if loader.is_off(found, state.disabled(loader.warn)):
+            if found.address in state.disabled(loader.warn):
                 return f"disabled: 'genzoo plugins enable {found.address}' loads it again"
             return "left out: do without --no-plugins, and name it in GENZOO_PLUGINS if that is set"
     pin = f"'{part.distribution}=={part.version}'" if part.version else part.distribution

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.registry.entries import LISTS, SINGLE, Entry, group_of, part_name
+from genzoo.registry.entries import Entry, group_of, part_name
+from genzoo.registry.kinds import LISTS, SINGLE
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
@@ -45,15 +46,15 @@ def _over(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     said = {k: own[k] for k in (*SINGLE, *LISTS) if own[k]} | dict(own["options"])
     said |= {} if own["conditional"] is None else {"conditional": own["conditional"]}
     base = {**dict(inherited["options"]), **{k: inherited[k] for k in (*SINGLE, *LISTS, "conditional")}}
-    merged = _layered(base, said)
-    presets = {name: _layered(layer, said, add=False) for name, layer in inherited["presets"].items()}
+    merged = layered(base, said)
+    presets = {name: layered(layer, said, add=False) for name, layer in inherited["presets"].items()}
     for name, layer in own["presets"].items():
-        presets[name] = _layered(presets.get(name, {}), layer)
+        presets[name] = layered(presets.get(name, {}), layer)
     found = {k: merged.pop(k, None) for k in (*SINGLE, *LISTS, "conditional")}
     return {**found, "options": merged, "presets": {k: v for k, v in presets.items() if v}}
 
 
-def _layered(below: Mapping[str, Any], above: Mapping[str, Any], add: bool = True) -> dict[str, Any]:
+def layered(below: Mapping[str, Any], above: Mapping[str, Any], add: bool = True) -> dict[str, Any]:
     """A layer over another, whose options go where another part stands in the place of theirs."""
     kept = dict(below)
     for kind in (k for k in (*SINGLE, *LISTS) if k in above):
@@ -119,10 +120,10 @@ def settled(registry: Registry, entry: Entry, modality: str, name: str = "") -> 
     kind = of(modality)
     data = {**entry.data["options"], **{k: entry.data[k] for k in (*SINGLE, *LISTS, "conditional")}}
     for layer in presets_for(entry, modality, name):
-        data = _layered(data, layer)
+        data = layered(data, layer)
     for part in (*NETWORKS, "likelihood"):  # what is of other data gives way to what fits this kind
         if data[part] and not registry.get(part, data[part], prefer=entry.home).fits(modality, kind.like):
-            data = _layered(data, {part: kind.network(part) if part in NETWORKS else None})
+            data = layered(data, {part: kind.network(part) if part in NETWORKS else None})
     found = {k: data.pop(k) for k in (*SINGLE, *LISTS, "conditional")}
     found["generator"] = found["generator"] or kind.network("generator")
     family = {"family": entry.data["family"]} if "family" in entry.data else {}

@@ -10,8 +10,7 @@ from typing import Any
 from genzoo.core.config import KINDS, LISTS, Config
 from genzoo.core.errors import UsageError
 from genzoo.core.options import OptionInfo, describe_type
-from genzoo.registry.discovery.loader import OWN
-from genzoo.registry.entries import Entry, check_listed, group_of, groups_of, part_name, reference_of
+from genzoo.registry.entries import OWN, Entry, check_listed, group_of, groups_of, part_name, reference_of
 from genzoo.registry.recipes.read import FORMAT, by_value, infos_of
 from genzoo.registry.registry import Registry
 

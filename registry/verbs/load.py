@@ -146,8 +146,8 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
     status: dict[tuple[str, str], str] = {}
     for p in loader.installed():
         if (p.name, p.distribution) not in loaded:
-            records.append(PluginRecord(p.name, p.distribution, p.version, p.value))
-            status[p.name, p.distribution] = "disabled" if loader.is_off(p, off) else "left out"
+            records.append(PluginRecord(p.name, p.distribution, p.version, p.module))
+            status[p.name, p.distribution] = "disabled" if p.address in off else "left out"
     return [
         {
             "name": r.name,

@@ -45,7 +45,7 @@ BROKEN = {
     "writes": ("import os; os.write(1, b'LOUD'); os.system('echo LOUD')\n" + HOOK + "    pass", ""),
     "endless": (HOOK + "    for i in range(10**9): registry.critic(f'x{i}', 'a:B')", "more than 10,000 entries"),
     "replaces": (HOOK + "    registry.store('hf', 'a:B')", "store 'hf' cannot be registered"),
-    "command": (HOOK + "    registry.command('train', 'a:B')", "'genzoo train' is genzoo's own"),
+    "command": (HOOK + "    registry.command('train', 'a:B')", "command 'train' cannot be registered: the name is genzoo's own"),
     "speechless": (
         "class E(Exception):\n    def __str__(self): raise RuntimeError('no words')\nraise E", "could not be loaded: E"
     ),
@@ -54,8 +54,8 @@ BROKEN = {
     "escapes": (HOOK + "    registry.critic('x', 'a:B', summary='\\x1b[2J')", "summary must be one line of text, not "),
     "long": (HOOK + "    registry.critic('x', 'a:B', summary='s' * 10**6)", "sss…'"),
     "dangling": (HOOK + "    registry.scan('dangling_pkg')", "gone.py:1: it cannot be read: no such file or directory"),
-    "newer": ("genzoo_api = 99\n" + HOOK + "    pass", "was written for plugin API 99, and this genzoo has 1: upgrade gen"),
-    "older": ("genzoo_api = 0\n" + HOOK + "    pass", "was written for plugin API 0, and this genzoo takes 1 at least"),
+    "newer": ("genzoo_api = 99\n" + HOOK + "    pass", "was written for plugin API 99, and this genzoo takes 1 to 1: upgrade genzoo"),
+    "older": ("genzoo_api = 0\n" + HOOK + "    pass", "was written for plugin API 0, and this genzoo takes 1 to 1: upgrade the plugin"),
     "api": ("genzoo_api = '1'\n" + HOOK + "    pass", "has genzoo_api = '1', where the number of a plugin API belongs"),
     "imports-torch": ("import torch\n" + HOOK + "    pass", "imports torch while it is loaded, which costs every command"),
     "patches": (

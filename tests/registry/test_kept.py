@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from genzoo.core.errors import GenzooError
 from genzoo.registry import Registrar
 from genzoo.registry.discovery import scan, scan_cache
 
@@ -182,10 +183,13 @@ def test_another_genzoo_reads_for_itself(package, read, cache, monkeypatch):
 
 
 def test_what_json_would_change_or_is_wrong_is_read_every_time(package, read, cache):
-    package(nets='from genzoo.registry import declare\n@declare.critic("one", tags=["list"])\nclass Net: pass\n')
+    wrong = "tags must be a tuple of words, not {'set'}"
+    with pytest.raises(GenzooError, match=wrong):
+        package(nets='from genzoo.registry import declare\n@declare.critic("one", tags={"set"})\nclass Net: pass\n')
     scan_cache.save()
     cache()
-    assert [e.tags for e in entries()] == [("list",)]
+    with pytest.raises(GenzooError, match=wrong):
+        entries()
     assert [os.path.basename(p) for p in read].count("nets.py") == 2
 
 

@@ -233,10 +233,9 @@ def test_check_targets_imports_nothing(write):
         "ring": "zoo_pkg.data:Ring is a function, not a class",
         "wgan-gp/gone": "there is no folder 'gone' beside zoo_pkg.nets",
         "no-part": "there is no critic 'fin' (did you mean 'fine'?)",
-        "no-option": "objective.gp_wight in options: objective 'wgan-gp' has no such option "
-        "(did you mean 'gp_weight'?)",
-        "out-of-range": "objective.gp_weight in preset 'vector' must be at least 0, not -1",
-        "swap": "there is no generator 'h'; see 'genzoo list generator'",
+        "no-option": "there is no option 'objective.gp_wight' (did you mean 'objective.gp_weight'?)",
+        "out-of-range": "preset 'vector': objective.gp_weight must be at least 0, not -1",
+        "swap": "preset 'vector': there is no generator 'h'; see 'genzoo list generator'",
     }
     assert "zoo_pkg" not in sys.modules
 

@@ -137,7 +137,7 @@ BAD = {
     "two_names": ("@declare.critic('x', 'y')\nclass A: ...", "one argument without a keyword"),
     "target": ("@declare.critic('x', target='a:B')\nclass A: ...", "takes no target"),
     "keyword": ("@declare.critic('x', papre='z')\nclass A: ...", "unknown keyword 'papre' (did you mean 'paper'?)"),
-    "function": ("@declare.critic('x')\ndef f(): ...", "'f' is a function"),
+    "function": ("@declare.critic('x')\ndef f(): ...", "decorates a class, and 'f' is none"),
     "statement": ("declare.critic('x')\nclass A: ...", "declare.critic decorates a class"),
     "decorator": ("@declare.recipe('x', objective='a', generator='b')\nclass A: ...", "statement of its own"),
     "recipe": ("declare.recipe('x', generator='a')", "names no objective, and no recipe that it is like"),

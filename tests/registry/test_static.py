@@ -225,7 +225,7 @@ WRONG = {
     "no_dataclass": ("class A:\n    class Options:\n        x: int = 1", "A.Options is not a dataclass"),
     "half_dataclass": (
         "class B:\n    @dataclass\n    class Options: ...\nclass A:\n    class Options(B.Options):\n        x: int = 1",
-        "A.Options has fields but is not a dataclass",
+        "A.Options is not a dataclass",
     ),
     "no_base": ("class A:\n    @dataclass\n    class Options(Gone): ...", "has no 'Gone'"),
     "made_base": ("class A(make()): ...", "its base make() is not written as a class"),

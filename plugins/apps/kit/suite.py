@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.plugins.apps.kit.findings import Fault, Finding, Imported, Report, Skip
 from genzoo.registry import Entry, Registry, the_registry
-from genzoo.registry.discovery.loader import normal
+from genzoo.registry.entries import normal
 
 if TYPE_CHECKING:
     from genzoo.plugins.apps.kit.cases import Case
