@@ -190,9 +190,9 @@ def enable(name: Name, json: opt.Json = False) -> None:
 
 
 def _switch(name: str, on: bool, json: bool) -> None:
-    from genzoo.registry.discovery import state
+    from genzoo.registry.discovery import loader, state
 
-    changed, word = state.switch(name, on), "enabled" if on else "disabled"
+    changed, word = state.switch(loader.installed(), name, on), "enabled" if on else "disabled"
     if json:
         emit_json({"changed": changed, "disabled": sorted(state.disabled(hint))})
     else:

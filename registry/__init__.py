@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Entry", "PluginRecord", "Registrar", "Registry", "hookimpl", "the_registry"]
 
-_MODULES = {"Registrar": "registrar", "Registry": "registry", "hookimpl": "hooks", "KINDS": "kinds", "the_registry": "registry"}
+_MODULES = {
+    "Registrar": "registrar",
+    "Registry": "registry",
+    "hookimpl": "hooks",
+    "KINDS": "kinds",
+    "the_registry": "registry",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -65,16 +65,9 @@ class Registry:
         return registry
 
     def add(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> PluginRecord:
-        """Add a plugin by hand: a module or an object with a ``genzoo_register`` hook.
+        """Add a plugin by hand, a module or an object with a ``genzoo_register`` hook, and return what became of it.
 
-        Args:
-            plugin: what answers the hook.
-            name: what to call it, as an entry point would.
-            distribution: the package to record as its own.
-            version: that package's version.
-
-        Returns:
-            What became of it; a fault is in its ``error``, as for installed plugins.
+        A fault is in its ``error``, as for installed plugins; names and version are as an entry point would say them.
         """
         module = getattr(plugin, "__name__", type(plugin).__name__)
         return self._keep(loader.ask(self._manager, Plugin(name, distribution, version, module), lambda: plugin))
@@ -90,10 +83,7 @@ class Registry:
         return list(self._records)
 
     def observers(self, run: RunView) -> list[tuple[str, list[Observer]]]:
-        """Ask each plugin who shall watch a run: the plugin in words, and its observers.
-
-        A plugin that fails to say costs one line and does not watch.
-        """
+        """Ask each plugin who shall watch a run, see `genzoo.registry.discovery.loader.observers`."""
         return loader.observers(self._manager, self._records, run)
 
     def entries(
@@ -101,14 +91,8 @@ class Registry:
     ) -> list[Entry]:
         """Return the entries that pass all filters, by kind in the order of `KINDS`, then by name.
 
-        Args:
-            kind: only this kind.
-            modality: only what works on it; an entry that names no modality works on any.
-            tag: only what carries it.
-            plugin: only this plugin's, by name of the entry point, of the distribution, or ``dist/plugin``.
-
-        Raises:
-            UsageError: if there is no such kind, modality or plugin.
+        An entry that names no modality works on any. A plugin is named by its entry point, its distribution, or
+        ``dist/plugin``. Raises UsageError if there is no such kind, modality or plugin.
         """
         if kind is not None:
             _check_kind(kind)
@@ -119,15 +103,9 @@ class Registry:
                 raise UsageError(f"there is no modality {modality!r}{hint}")
         if plugin is not None and not any(r.goes_by(plugin) for r in self._records):
             raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
-        chosen = [
-            e
-            for several in self._index.values()
-            for e in several
-            if (kind is None or e.kind == kind)
-            and (modality is None or e.fits(modality))
-            and (tag is None or tag in e.tags)
-            and (plugin is None or e.goes_by(plugin))
-        ]
+        chosen = [e for several in self._index.values() for e in several if kind in (None, e.kind)]
+        chosen = [e for e in chosen if modality is None or e.fits(modality)]
+        chosen = [e for e in chosen if (tag is None or tag in e.tags) and (plugin is None or e.goes_by(plugin))]
         for i, entry in enumerate(chosen):
             with contextlib.suppress(GenzooError):  # said where it is used, and by `check_targets`
                 chosen[i] = self.whole(entry)
@@ -169,10 +147,9 @@ class Registry:
             raise UsageError(self._unknown(kind, name))
         if len(found) > 1:
             same = len({e.plugin for e in found}) < len(found)
-            ways = [f"{e.distribution}/{e.address}" if same else e.address for e in found]
+            ways = " or ".join(repr(f"{e.distribution}/{e.address}" if same else e.address) for e in found)
             raise UsageError(
-                f"{kind} {bare!r} is claimed by {' and by '.join(e.origin for e in found)}: "
-                f"say which, {' or '.join(repr(w) for w in ways)}"
+                f"{kind} {bare!r} is claimed by {' and by '.join(e.origin for e in found)}: say which, {ways}"
             )
         return self.whole(found[0]) if inherit else found[0]
 
@@ -201,15 +178,14 @@ class Registry:
         if colon and kind in KINDS:
             return [self.get(kind, rest)]
         name = name.partition("@")[0]  # the version of weights
-        split = {k: _split(name, k) for k in KINDS}
-        found = [
-            k
-            for k, (who, bare) in split.items()
-            if any(not who or e.goes_by(who) for e in self._index.get((k, bare), []))
-        ]
+        found = []
+        for kind in KINDS:
+            who, bare = _split(name, kind)
+            if any(not who or e.goes_by(who) for e in self._index.get((kind, bare), [])):
+                found.append(self.get(kind, name))
         if not found:
             raise UsageError(self._unknown(None, name))
-        return [self.get(k, name) for k in found]
+        return found
 
     def _unknown(self, kind: str | None, name: str) -> str:
         """Say that there is no such entry, and what may have been meant."""
@@ -233,12 +209,8 @@ class Registry:
     def load(self, entry: Entry, expected: type | None = None) -> type:
         """Import an entry's target and return the class; this is where torch may come in.
 
-        Args:
-            entry: what to import.
-            expected: a base class that it must have.
-
         Raises:
-            GenzooError: if it cannot be imported, is not there, or is no such class; names the plugin.
+            GenzooError: if it cannot be imported, or is no class with the base ``expected``; names the plugin.
         """
         where = f"{entry.kind} {entry.name!r} of {entry.origin}"
         if not entry.target or TABLE[entry.kind].target != "class":
@@ -295,9 +267,8 @@ class Registry:
     def check_targets(self, entries: Sequence[Entry] | None = None) -> list[tuple[Entry, str]]:
         """Check without importing anything that targets and recipes hold; return the entries at fault and why.
 
-        Args:
-            entries: which; None means all. Of each the class must exist and its options be readable; of a
-                recipe every part must exist and every option it sets must be one of that part's.
+        Of each entry, by default of all, the class must exist and its options be readable; of a recipe every part
+        must exist and every option it sets must be one of that part's.
         """
         from genzoo.registry.discovery.check import fault
 

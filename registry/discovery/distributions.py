@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
 
 from genzoo.core.errors import GenzooError
 from genzoo.registry.entries import Plugin
@@ -41,33 +40,24 @@ def installed(group: str, say: Callable[[str, Exception], None]) -> Iterator[lis
 
 def _readers(say: Callable[[str, Exception], None]) -> Iterator[Callable[[str], str | None]]:
     """For each distribution, what reads a file of its metadata."""
-    others: list[str] = []
-    for entry in sys.path:
-        try:
-            names = os.listdir(entry or ".")
-        except NotADirectoryError:  # an archive, it seems
-            others.append(entry)
-            continue
-        except OSError:
-            continue
-        if entry.rstrip(os.sep).endswith(".egg"):
-            others.append(entry)
-            continue
-        for name in names:
-            if name.lower().endswith((".dist-info", ".egg-info")):
-                yield partial(_read, os.path.join(entry, name))
-    strange = [f for f in sys.meta_path if getattr(f, "__module__", "") != "_frozen_importlib_external"]
-    finders = [f for f in strange if hasattr(f, "find_distributions")]
-    if others or finders:
-        from importlib.metadata import DistributionFinder, MetadataPathFinder
+    folders = [entry or "." for entry in sys.path if os.path.isdir(entry or ".")]
+    finders = [f for f in sys.meta_path if getattr(f, "__module__", "") != "_frozen_importlib_external"]
+    if (
+        any(os.path.isfile(entry) for entry in sys.path)
+        or any(folder.rstrip(os.sep).endswith(".egg") for folder in folders)
+        or any(hasattr(f, "find_distributions") for f in finders)
+    ):
+        from importlib.metadata import distributions
 
-        asked: list[tuple[Any, dict[str, Any]]]
-        asked = [(MetadataPathFinder, {"path": others})] * bool(others) + [(f, {}) for f in finders]
-        for finder, where in asked:
-            try:
-                yield from [d.read_text for d in finder.find_distributions(DistributionFinder.Context(**where))]
-            except Exception as e:
-                say(f"what {finder!r} finds", e)
+        try:
+            yield from [d.read_text for d in distributions()]
+        except Exception as e:
+            say("some distributions", e)
+        return
+    for folder in folders:
+        for name in os.listdir(folder):
+            if name.lower().endswith((".dist-info", ".egg-info")):
+                yield partial(_read, os.path.join(folder, name))
 
 
 def _read(folder: str, name: str) -> str | None:

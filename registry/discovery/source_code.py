@@ -6,8 +6,9 @@ import ast
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from genzoo.core.errors import GenzooError
 
@@ -20,15 +21,10 @@ class Located:
     folders: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Statement:
-    """A statement at a module's top level, or in a branch there.
+class Statement(NamedTuple):
+    """A statement at a module's top level: whether in a branch, whether its failure is caught, whether it is imported.
 
-    Attributes:
-        node: its syntax.
-        branch: whether it stands in an ``if``, ``try`` or the like.
-        guarded: whether a failure of it is caught.
-        runs: whether it runs when the module is imported: not for type checkers only, nor as a program.
+    Not imported is what is for type checkers only, or for the module as a program.
     """
 
     node: ast.stmt
@@ -145,7 +141,6 @@ def _parse(name: str, file: str, is_package: bool, _mtime: int, _size: int) -> M
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Name):
                     bind(target.id, node.value)
-    names.pop("*", None)
     return Module(name, file, names, tuple(stars), statements)
 
 
@@ -158,18 +153,17 @@ def imported_from(node: ast.ImportFrom, package: str) -> str:
 def _flat(body: Iterable[ast.stmt], of: Statement | None = None) -> Iterator[Statement]:
     """Statements with those of their branches; ``of`` is what these stand in."""
     for node in body:
-        here = replace(of, node=node) if of else Statement(node)
-        yield here
-        inner = replace(here, branch=True)
+        yield (here := of._replace(node=node) if of else Statement(node))
+        inner = here._replace(branch=True)
         if isinstance(node, ast.If):
             test = ast.unparse(node.test)
-            runs = inner.runs and "__name__" not in test and "TYPE_CHECKING" not in test
-            yield from _flat(node.body, replace(inner, runs=runs))
+            runs = here.runs and "__name__" not in test and "TYPE_CHECKING" not in test
+            yield from _flat(node.body, inner._replace(runs=runs))
             yield from _flat(node.orelse, inner)
         elif isinstance(node, ast.Try):
-            yield from _flat(node.body, replace(inner, guarded=inner.guarded or bool(node.handlers)))
+            yield from _flat(node.body, inner._replace(guarded=here.guarded or bool(node.handlers)))
             for handler in node.handlers:
-                yield from _flat(handler.body, replace(inner, guarded=True))
+                yield from _flat(handler.body, inner._replace(guarded=True))
             yield from _flat([*node.orelse, *node.finalbody], inner)
         elif isinstance(node, (ast.With, ast.For, ast.While)):
             yield from _flat(node.body, inner)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +40,11 @@ def disabled(say: Callable[[str], None]) -> frozenset[str]:
     return frozenset(names)
 
 
-def switch(name: str, on: bool) -> list[str]:
+def switch(found: Iterable[Plugin], name: str, on: bool) -> list[str]:
     """Load a plugin no more in this Python environment, or again; none is imported.
 
     Args:
+        found: what is installed.
         name: of a plugin, of a distribution for all its plugins, or ``distribution/plugin``; of one that is to be
             enabled also if it is not installed any more.
         on: whether it shall be loaded.
@@ -56,15 +55,13 @@ def switch(name: str, on: bool) -> list[str]:
     Raises:
         UsageError: if there is no such plugin, several are meant, or it is the zoo's own.
     """
-    from genzoo.registry.discovery.loader import installed, warn
-
-    found, off = installed(), disabled(warn)
+    off = frozenset(_read(path())[0])
     gone = off - {p.address for p in found} if on else ()
-    found += [Plugin(plugin, distribution) for distribution, _, plugin in (a.partition("/") for a in sorted(gone))]
-    meant = [p for p in found if p.goes_by(name)]
+    there = [*found, *(Plugin(plugin, of) for of, _, plugin in (address.partition("/") for address in sorted(gone)))]
+    meant = [p for p in there if p.goes_by(name)]
     meant = [p for p in meant if p.name == name] or meant
     if not meant:
-        known = {p.name for p in found} | {p.distribution for p in found}
+        known = {p.name for p in there} | {p.distribution for p in there}
         hint = did_you_mean(name, known) or "; see 'genzoo plugins list'"
         raise UsageError(f"there is no plugin {name!r}{hint}")
     if len({p.distribution for p in meant}) > 1:
@@ -80,33 +77,17 @@ def switch(name: str, on: bool) -> list[str]:
 def _change(edit: Callable[[frozenset[str]], Collection[str]]) -> None:
     """Rewrite the file, whole, while nobody else does; one that was damaged is kept beside it."""
     from genzoo.core.storage.files import write_json, writing
+    from genzoo.core.storage.folder_lock import claimed
 
     file = path()
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(file.parent):
+    with claimed(file.parent):
         names, fault = _read(file)
         if fault and file.is_file():
             with writing(file):
                 os.replace(file, f"{file}.damaged")
         write_json(file, {"format": 1, "environment": sys.prefix, "disabled": sorted(edit(frozenset(names)))})
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for whoever is writing there, which takes no time."""
-    from genzoo.core.storage.folder_lock import claimed
-
-    with ExitStack() as stack:
-        for attempt in range(100):
-            try:
-                stack.enter_context(claimed(folder, f"another process is changing {folder}: try again"))
-                break
-            except UsageError:
-                if attempt == 99:
-                    raise
-                time.sleep(0.05)
-        yield
 
 
 def _read(file: Path) -> tuple[Collection[str], str]:

@@ -77,16 +77,18 @@ def options(target: str) -> list[OptionInfo]:
         GenzooError: if the target is not there, or its options cannot be read; says where.
     """
     found = _nested(find_class(target), "Options")
-    return [] if found is None else _fields(found)
+    return [] if found is None else fields(found)
 
 
-def fields_of(target: str) -> list[OptionInfo]:
-    """Return the fields of a dataclass that is itself the options, such as ``genzoo.core.spec:Latent``.
-
-    Raises:
-        GenzooError: if the target is not there, or cannot be read; says where.
-    """
-    return _fields(find_class(target))
+def fields(of: ClassSource) -> list[OptionInfo]:
+    """Return the fields of a dataclass as options; raises GenzooError if they cannot be read, and says where."""
+    unread: list[str] = []
+    stand_in = _stand_in(of, unread, with_fields=True)
+    if unread:
+        raise GenzooError(f"{of.place()}: the fields of {of.qualname} cannot be read: {unread[0]}")
+    if not is_dataclass(stand_in):
+        raise GenzooError(f"{of.place()}: {of.qualname} is not a dataclass")
+    return options_of(stand_in)
 
 
 def _lookup(module: Module, path: list[str], depth: int) -> ClassSource | Module | str:
@@ -141,35 +143,25 @@ def _dotted(node: ast.AST) -> list[str] | None:
 def _nested(outer: ClassSource, name: str) -> ClassSource | None:
     """Find a nested class along the bases of a class; None if none of them has it."""
     unread: list[str] = []
-    for cls in _stand_in(outer, unread).__mro__[:-1]:
-        own = _own_nested(vars(cls)["source"], name)
-        if own is not None:
-            return own
+    of, node = getattr(_stand_in(outer, unread), name, (outer, None))
+    if isinstance(node, ast.ClassDef):
+        return ClassSource(of.module, f"{of.qualname}.{name}", node)
+    if isinstance(node, ast.Assign):
+        names = _dotted(node.value)  # Options = OtherOptions
+        found = _lookup(of.module, names, 0) if names else None
+        if not isinstance(found, ClassSource):
+            raise GenzooError(f"{of.place(node)}: {name} = {ast.unparse(node.value)} is no class to be read")
+        return found
     if unread:
         raise GenzooError(f"{outer.place()}: the {name} of {outer.qualname} cannot be read: {unread[0]}")
     return None
 
 
-def _own_nested(outer: ClassSource, name: str) -> ClassSource | None:
-    for node in outer.node.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return ClassSource(outer.module, f"{outer.qualname}.{name}", node)
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-            names = _dotted(node.value)  # Options = OtherOptions
-            found = _lookup(outer.module, names, 0) if names else None
-            if not isinstance(found, ClassSource):
-                raise GenzooError(f"{outer.place(node)}: {name} = {ast.unparse(node.value)} is no class to be read")
-            return found
-    return None
+def _stand_in(of: ClassSource, unread: list[str], with_fields: bool = False) -> type:
+    """An empty class with the bases of one that is read, so that Python tells what it inherits.
 
-
-def _stand_in(of: ClassSource, unread: list[str], fields: bool = False) -> type:
-    """An empty class with the bases, and if wanted the fields, of one that is read: Python tells what it inherits.
-
-    Args:
-        of: the class.
-        unread: told why bases cannot be read.
-        fields: whether to read fields; classes without have what they stand for as ``source``.
+    Its attributes are what its body binds, each with the class that this stands in; or else it has the fields. Why
+    bases cannot be read goes to ``unread``.
     """
     made: dict[str, type | None] = {}
 
@@ -177,12 +169,12 @@ def _stand_in(of: ClassSource, unread: list[str], fields: bool = False) -> type:
         if of.key not in made:
             made[of.key] = None
             bases = tuple(map(make, _bases(of, unread)))
-            own = list(_own_fields(of)) if fields else []
+            own = list(_own_fields(of)) if with_fields else []
             try:
-                if own or (fields and _is_dataclass(of.node)):
+                if own or (with_fields and _is_dataclass(of.node)):
                     made[of.key] = make_dataclass(of.node.name, own, bases=bases, init=False, repr=False, eq=False)
                 else:
-                    made[of.key] = type(of.node.name, bases, {"source": of})
+                    made[of.key] = type(of.node.name, bases, {name: (of, node) for name, node in _bound(of.node)})
             except (TypeError, ValueError) as e:
                 raise GenzooError(f"{of.place()}: {of.qualname} is no class: {' '.join(str(e).split())}") from None
         found = made[of.key]
@@ -191,6 +183,16 @@ def _stand_in(of: ClassSource, unread: list[str], fields: bool = False) -> type:
         return found
 
     return make(of)
+
+
+def _bound(cls: ast.ClassDef) -> Iterator[tuple[str, ast.stmt]]:
+    """What may be a class in another's body."""
+    for node in cls.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, node
+        elif isinstance(node, ast.Assign):
+            names = (t.id for t in node.targets if isinstance(t, ast.Name))
+            yield from ((name, node) for name in names if not name.startswith("__"))
 
 
 def _bases(of: ClassSource, unread: list[str]) -> Iterator[ClassSource]:
@@ -210,16 +212,6 @@ def _bases(of: ClassSource, unread: list[str]) -> Iterator[ClassSource]:
             continue
         except GenzooError as e:
             unread.append(str(e))
-
-
-def _fields(of: ClassSource) -> list[OptionInfo]:
-    unread: list[str] = []
-    stand_in = _stand_in(of, unread, fields=True)
-    if unread:
-        raise GenzooError(f"{of.place()}: the fields of {of.qualname} cannot be read: {unread[0]}")
-    if not is_dataclass(stand_in):
-        raise GenzooError(f"{of.place()}: {of.qualname} is not a dataclass")
-    return options_of(stand_in)
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:

@@ -160,8 +160,8 @@ def test_the_docstring(package):
 def test_our_own_dataclasses():
     from genzoo.core.spec import Latent
 
-    assert static.fields_of("genzoo.core.spec:Latent") == options_of(Latent)
-    assert "size" in {i.name for i in static.fields_of("genzoo.core.spec:Latent")}
+    assert static.fields(static.find_class("genzoo.core.spec:Latent")) == options_of(Latent)
+    assert "size" in {i.name for i in static.fields(static.find_class("genzoo.core.spec:Latent"))}
 
 
 def test_our_own_networks_without_importing_torch(site):
@@ -182,7 +182,7 @@ def test_a_class_without_options_has_none(write):
 
 def test_a_nested_namespace_package_that_is_not_imported(write):
     write({"space_pkg/inner/mod.py": HEAD + "@dataclass\nclass A:\n    x: int = 4\n"})
-    assert static.fields_of("space_pkg.inner.mod:A") == [OptionInfo("x", "int", 4)]
+    assert static.fields(static.find_class("space_pkg.inner.mod:A")) == [OptionInfo("x", "int", 4)]
     assert "space_pkg" not in sys.modules
 
 
@@ -198,15 +198,15 @@ def test_type_checking_and_try_imports_are_followed(write):
     """
     real = HEAD + "@dataclass\nclass A:\n    x: int = 1\n@dataclass\nclass B:\n    x: int = 2\n"
     write({"lazy_pkg/__init__.py": lazy, "lazy_pkg/real.py": real})
-    assert static.fields_of("lazy_pkg:A")[0].default == 1
-    assert static.fields_of("lazy_pkg:B")[0].default == 2
+    assert static.fields(static.find_class("lazy_pkg:A"))[0].default == 1
+    assert static.fields(static.find_class("lazy_pkg:B"))[0].default == 2
 
 
 def test_a_changed_file_is_read_again(write):
     folder = write({"change_pkg.py": HEAD + "@dataclass\nclass A:\n    x: int = 1\n"})
-    assert static.fields_of("change_pkg:A")[0].default == 1
+    assert static.fields(static.find_class("change_pkg:A"))[0].default == 1
     (folder / "change_pkg.py").write_text(HEAD + "@dataclass\nclass A:\n    xyz: int = 22\n")
-    assert static.fields_of("change_pkg:A") == [OptionInfo("xyz", "int", 22)]
+    assert static.fields(static.find_class("change_pkg:A")) == [OptionInfo("xyz", "int", 22)]
 
 
 OPTIONS = "class A:\n    @dataclass\n    class Options:\n        "
