@@ -264,7 +264,7 @@ def test_weights_on_the_hub_alone(tmp_path):
 
 def test_no_plugin_may_take_the_hub_over():
     for name in ("hf", "dir"):
-        with pytest.raises(GenzooError, match="the name is genzoo.s own"):
+        with pytest.raises(GenzooError, match="the name is genzoo's own"):
             Registrar("plug", "dist").store(name, "a:B")
 
 
