@@ -9,7 +9,7 @@ import operator
 import os
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from genzoo.core.errors import UsageError, did_you_mean
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Rule = Callable[[Any], Any]
+Reader = tuple[Rule, list[str]]  # what takes a value or raises, and what a sentence calls it
 
 LEAST = {"batch_size": 1, "threads": 1, "budget": 1}  # of arguments that have the same meaning everywhere
 _CLASSES = ("Model", "Data", "DataSpec", "Report", "Extractor", "device")
@@ -57,20 +58,23 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 def _rule(name: str, annotation: str, function: Callable[..., Any]) -> Rule | None:
     """What checks and converts an argument; None where anything may be given."""
     kinds = [k.strip() for k in re.split(r"\|(?![^\[]*\])", annotation)]
-    kinds = [part for k in kinds for part in _alias(k, function)]
-    readers = [_reader(k, name) for k in kinds]
-    if any(r is None for r in readers):
+    readers = [_reader(part) for k in kinds for part in _alias(k, function)]
+    found = [r for r in readers if r is not None]
+    if len(found) < len(readers):
         return None
-    said = list(dict.fromkeys(word for r in readers if r is not None for word in r[1]))
+    said = list(dict.fromkeys(word for _, words in found for word in words))
     words = " or ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
+    least = LEAST.get(name)
 
     def check(value: Any) -> Any:
-        for reader in readers:
-            assert reader is not None
+        for read, _ in found:
             try:
-                return reader[0](value)
+                value = read(value)
             except (TypeError, ValueError, OverflowError):
                 continue
+            if least is not None and isinstance(value, int) and value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")
+            return value
         raise UsageError(f"{name} is {words}, not {_short(value)}")
 
     return check
@@ -84,79 +88,65 @@ def _alias(kind: str, function: Callable[..., Any]) -> list[str]:
     return str(value).split(" | ") if isinstance(value, types.UnionType) else [kind]
 
 
-def _reader(kind: str, name: str) -> tuple[Rule, list[str]] | None:
+def _reader(kind: str) -> Reader | None:
     """What takes a value of one kind or raises, and how a sentence calls it; None for a kind that is not known."""
-    least = LEAST.get(name)
-    known: dict[str, tuple[Rule, list[str]]] = {
-        "int": (lambda v: _whole(v, name, least), ["a whole number"]),
-        "float": (_real, ["a number"]),
-        "bool": (lambda v: bool(_of(v, bool, "bool_", "bool")), ["true or false"]),
-        "str": (lambda v: _printable(_of(v, str)), ["a text"]),
-        "os.PathLike[str]": (lambda v: _printable(_of(v, os.PathLike)), ["a path"]),
-        "None": (lambda v: _of(v, type(None)), []),
-        "Mapping[str, Any]": (_named, ["names with values"]),
-        "Sequence[str]": (_names, ["a list of names"]),
-    }
-    if kind in known:
-        return known[kind]
     if kind.startswith("Literal["):
         choices = ast.literal_eval(f"({kind.removeprefix('Literal[').removesuffix(']')},)")
-        return lambda v: choices[choices.index(_of(v, str))], [c for c in choices]
-    if kind.startswith("Callable["):
-        return _callable, ["a function"]
+        return _that(lambda v: isinstance(v, str) and v in choices), list(choices)
     bare = kind.rpartition(".")[2]
-    return (lambda v: _of(v, (), bare), [f"a {bare}"]) if bare in _CLASSES else None
+    if bare in _CLASSES:
+        return _that(lambda v: any(c.__name__ == bare for c in type(v).__mro__)), [f"a {bare}"]
+    return _KINDS.get(kind.partition("[")[0] if kind.startswith("Callable[") else kind)
 
 
-def _of(value: Any, cls: type | tuple[type, ...], *names: str) -> Any:
-    """The value, if it is of a class, or of one that is called so."""
-    if isinstance(value, cls) or any(c.__name__ in names for c in type(value).__mro__):
+def _that(fits: Callable[[Any], bool]) -> Rule:
+    """What gives values that fit as they are, and raises for others."""
+
+    def read(value: Any) -> Any:
+        if not fits(value):
+            raise TypeError
         return value
-    raise TypeError
+
+    return read
 
 
-def _whole(value: Any, name: str, least: int | None) -> int:
+def _is_flag(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")
+
+
+def _whole(value: Any) -> int:
     """A whole number of at most 63 bits and a sign."""
-    if type(value).__name__ in ("bool", "bool_"):
-        raise TypeError
     number = operator.index(value)
-    if least is not None and number < least:
-        raise UsageError(f"{name} must be at least {least}, not {number}")
-    if not -(2**63) <= number < 2**63:
+    if _is_flag(value) or not -(2**63) <= number < 2**63:
         raise ValueError
     return number
 
 
 def _real(value: Any) -> float:
-    if type(value).__name__ in ("bool", "bool_") or isinstance(value, (str, bytes)) or getattr(value, "ndim", False):
+    if _is_flag(value) or isinstance(value, (str, bytes)) or getattr(value, "ndim", False):
         raise TypeError
     number = float(value)
     return value if isinstance(value, (int, float)) and abs(number) < 2**53 else number
 
 
-def _printable(value: Any) -> Any:
-    """A text or path that the system takes."""
-    if "\0" in os.fspath(value):
-        raise ValueError
-    return value
+_KINDS: dict[str, Reader] = {
+    "int": (_whole, ["a whole number"]),
+    "float": (_real, ["a number"]),
+    "bool": (lambda v: bool(_that(_is_flag)(v)), ["true or false"]),
+    "str": (_that(lambda v: isinstance(v, str) and "\0" not in v), ["a text"]),
+    "os.PathLike[str]": (_that(lambda v: isinstance(v, os.PathLike) and "\0" not in os.fspath(v)), ["a path"]),
+    "None": (_that(lambda v: v is None), []),
+    "Mapping[str, Any]": (_that(lambda v: isinstance(v, Mapping) and _all_text(v)), ["names with values"]),
+    "Sequence[str]": (
+        _that(lambda v: isinstance(v, Sequence) and not isinstance(v, str) and _all_text(v)),
+        ["a list of names"],
+    ),
+    "Callable": (_that(callable), ["a function"]),
+}
 
 
-def _named(value: Any) -> Any:
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
-        raise TypeError
-    return value
-
-
-def _names(value: Any) -> Any:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
-        raise TypeError
-    return value
-
-
-def _callable(value: Any) -> Any:
-    if not callable(value):
-        raise TypeError
-    return value
+def _all_text(values: Iterable[Any]) -> bool:
+    return all(isinstance(v, str) for v in values)
 
 
 def array(value: Any, what: str, kind: str = "numbers") -> Tensor:

@@ -10,19 +10,12 @@ from torch import Tensor, nn
 
 
 class Augmentation(nn.Module, ABC):
-    """A random, differentiable change of observations. What it remembers are buffers, which checkpoints keep.
+    """A random, differentiable change of observations. What it remembers are buffers, which checkpoints keep."""
 
-    Attributes:
-        numbers: uniform numbers that one observation takes.
-        rank: dimensions of an observation that it can change: 3 for images ``(channels, height, width)``; 0 for any.
-        watched: what `after_step` follows: see `genzoo.core.regularizer.Regularizer`.
-        reads_zero: whether it depends on where a score is zero, which some losses leave free.
-    """
-
-    numbers: int = 0
-    rank: int = 0
-    watched: tuple[str, ...] = ()
-    reads_zero: bool = False
+    numbers: int = 0  # uniform numbers that one observation takes
+    rank: int = 0  # dimensions of an observation that it can change: 3 for (channels, height, width); 0 for any
+    watched: tuple[str, ...] = ()  # what `after_step` follows: see `genzoo.core.regularizer.Regularizer`
+    reads_zero: bool = False  # it depends on where a score is zero, which some losses leave free
 
     @dataclass(frozen=True)
     class Options:
@@ -36,16 +29,7 @@ class Augmentation(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        """Change observations.
-
-        Args:
-            x: observations in model space ``(B, *shape)``.
-            u: uniform numbers in [0, 1), ``(B, numbers)``, each observation's own.
-
-        Returns:
-            What the critic is shown, of the shape of ``x``.
-        """
+        """Change observations ``(B, *shape)`` in model space, by ``u (B, numbers)``, uniform in [0, 1)."""
 
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
         """Move what is remembered, by 0-d means over the whole batch of what is `watched`."""
-        return None

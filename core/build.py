@@ -26,10 +26,7 @@ Resolve = Callable[[str, str], type[Any]]  # (kind, name) to class: the registry
 def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Objective, Networks]:
     """Build an objective and its networks, with freshly initialized parameters.
 
-    Args:
-        config: the composition.
-        resolve: turns a kind and a name into a class.
-        critics: whether to build what only training needs too: critics, regularizers, augmentations.
+    ``critics`` says whether to build what only training needs too: critics, regularizers, augmentations.
 
     Raises:
         UsageError: if a part is missing, superfluous, or does not go with the others; says why.
@@ -103,11 +100,7 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
 
 
 def add_lists(objective: Objective, name: str, lists: Mapping[str, tuple[Part, ...]], resolve: Resolve) -> None:
-    """Give an objective the regularizers and augmentations of a composition: its plan may go by them.
-
-    Raises:
-        UsageError: naming the objective, if it does not take them, or has one of that name already.
-    """
+    """Give an objective the regularizers and augmentations of a composition: its plan may go by them."""
     bases: dict[str, tuple[type[Any], nn.ModuleDict]] = {
         "regularizer": (Regularizer, objective.regularizers), "augmentation": (Augmentation, objective.augmentations),
     }  # fmt: skip

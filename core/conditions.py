@@ -38,11 +38,7 @@ def labels_of(y: Tensor) -> Tensor:
 
 
 def numbers_of(y: Tensor | None, condition: int) -> Tensor:
-    """The numbers ``(B, K)`` in what networks are told.
-
-    Raises:
-        UsageError: if there are not as many.
-    """
+    """The numbers ``(B, K)`` in what networks are told; raises `UsageError` if there are not as many."""
     if y is None or y.dim() != 2 or y.shape[1] not in (condition, condition + 1):
         raise UsageError(f"this network is conditioned on {condition} numbers; give them for each observation")
     return y[:, -condition:]
@@ -63,11 +59,7 @@ def standardized(spec: DataSpec, numbers: Tensor) -> Tensor:
 
 
 def checked(spec: DataSpec, given: Any, n: int, what: str) -> Tensor:
-    """Conditions in data units, one for all ``(K,)`` or one for each ``(n, K)``, as float32 ``(n, K)`` on the CPU.
-
-    Raises:
-        UsageError: if they are not of that shape, or not finite.
-    """
+    """Conditions in data units, ``(K,)`` for all or ``(n, K)``, as finite float32 ``(n, K)`` on the CPU."""
     names, wanted = ", ".join(spec.conditions), len(spec.conditions)
     numbers = array(given, f"conditions ({names})").detach().cpu().float()
     if numbers.dim() == 1:
@@ -99,11 +91,7 @@ def told_of_samples(model: Model, n: int, labels: Any, condition: Any, seed: int
 
 
 def given(model: Model, labels: Any, condition: Any, n: int) -> Tensor | None:
-    """What a model's networks are told of ``n`` observations, on the CPU, or None.
-
-    Raises:
-        UsageError: if they need labels or conditions that are not given, or are given what they do not take.
-    """
+    """What a model's networks are told of ``n`` observations, on the CPU, or None; nothing is left out or too much."""
     if model.classes and labels is None:
         raise UsageError(f"{model.called} is conditional: give the labels of its {model.classes} classes")
     if model.conditions and condition is None:
@@ -120,11 +108,7 @@ def _with_condition(model: Model, y: Tensor | None, condition: Any, n: int) -> T
 
 
 def labels_for(model: Model, labels: Any, n: int) -> Tensor | None:
-    """Check labels, one for all or one for each; returns them as int64 ``(n,)`` on the CPU, or None.
-
-    Raises:
-        UsageError: if they are no labels of the model's classes.
-    """
+    """Labels of a model's classes, one for all or one for each, as int64 ``(n,)`` on the CPU, or None."""
     if labels is None:
         return None
     if not model.classes:

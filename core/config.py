@@ -105,25 +105,15 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class Config:
-    """What was built and how it was trained.
+    """What was built and how it was trained."""
 
-    Attributes:
-        recipe: name of the recipe it began as, for people.
-        data: what an observation is.
-        latent: the code space.
-        conditional: whether the networks are told class labels and conditions, whichever the data give.
-        parts: kind (one of `KINDS`) to component. No posterior or prior means the `NORMAL` one.
-        train: values of `TrainOptions`.
-        lists: kind (one of `LISTS`) to components, in order; a kind without any is absent.
-    """
-
-    recipe: str
+    recipe: str  # name of the recipe it began as, for people
     data: DataSpec
     latent: Latent
-    conditional: bool
-    parts: dict[str, Part]
+    conditional: bool  # the networks are told class labels and conditions, whichever the data give
+    parts: dict[str, Part]  # kind (one of `KINDS`) to component; no posterior or prior means the `NORMAL` one
     train: TrainOptions
-    lists: dict[str, tuple[Part, ...]] = field(default_factory=dict)
+    lists: dict[str, tuple[Part, ...]] = field(default_factory=dict)  # kind (one of `LISTS`) to components, in order
 
     @property
     def classes(self) -> int:

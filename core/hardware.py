@@ -12,28 +12,17 @@ from genzoo.core.units import parse_size
 class Hardware:
     """Device, precision, and where data lie.
 
-    Attributes:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        threads: of the CPU; None leaves torch's setting.
-        precision: ``float32``; ``bfloat16``: networks compute in autocast, and losses, penalties, likelihoods and KL
-            stay in float32; ``auto`` is the caller's to settle.
-        compile: compile every player's turn.
-        shard: split the generator over the processes; None is the caller's to settle.
-        data_memory: the most bytes, or text such as ``2GB``, that data may take on the device; None decides by what is
-            free (see `genzoo.core.data.feed.Feed`).
-        data_workers: processes that read data which are streamed; None decides by the cores.
-
     Raises:
         UsageError: if a value is none, or two do not go together.
     """
 
-    device: str = "auto"
-    threads: int | None = None
-    precision: str = "float32"
-    compile: bool = False
-    shard: bool | None = None
-    data_memory: int | str | None = None
-    data_workers: int | None = None
+    device: str = "auto"  # or cpu, cuda, mps
+    threads: int | None = None  # of the CPU; None leaves torch's setting
+    precision: str = "float32"  # or bfloat16: networks compute in autocast, losses in float32; auto is the caller's
+    compile: bool = False  # every player's turn
+    shard: bool | None = None  # split the generator over the processes; None is the caller's to settle
+    data_memory: int | str | None = None  # bytes, or 2GB, that data may take on the device; None goes by what is free
+    data_workers: int | None = None  # processes that read data which are streamed; None goes by the cores
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "float32", "bfloat16"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
@@ -48,12 +49,9 @@ class Joint(nn.Module):
         config: Config | None = None,
     ) -> None:
         super().__init__()
-        self.spec, self.latent, self.classes, self.config = spec, latent, classes, config
-        self.conditions = conditions
-        self.generator = generator
-        self.likelihood = likelihood
-        self.encoder = encoder
-        self.head = head
+        self.spec, self.latent, self.classes, self.conditions = spec, latent, classes, conditions
+        self.config, self.generator, self.likelihood = config, generator, likelihood
+        self.encoder, self.head = encoder, head
         self.prior = prior if prior is not None else NormalPrior(latent)
         whole = cast("Model", self)  # which is what is ever built
         self.prior.attach(whole)
@@ -88,30 +86,14 @@ class Joint(nn.Module):
         return bool(q.closed) and q.closed == self.prior.family
 
     def code(self, q: Posterior, eps: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw a code from a posterior for each observation.
-
-        Args:
-            q: the posterior.
-            eps: standard normal noise, ``(B, *head.noise_shape)``.
-            y: labels ``(B,)``, or None.
-
-        Returns:
-            The codes ``(B, *latent.shape)``, and `kl` ``(B,)``.
-        """
+        """Codes ``(B, *latent.shape)`` of a posterior by normal noise ``(B, *head.noise_shape)``, and `kl` ``(B,)``."""
         if self.closed(q):
             return q.sample(eps), q.kl().sum(1)
         z, log_q = q.sample_with_log_prob(eps)
         return z, self.kl(q, z, log_q, y)
 
     def kl(self, q: Posterior, z: Tensor, log_q: Tensor, y: Tensor | None = None) -> Tensor:
-        """KL(q(z|x) ‖ p(z)) in nats, ``(B,)``: exact where it has a closed form, else log q - log p of a sample.
-
-        Args:
-            q: the posterior.
-            z: a sample of it, ``(B, *latent.shape)``.
-            log_q: its log density, ``(B,)``.
-            y: labels ``(B,)``, or None.
-        """
+        """KL(q(z|x) ‖ p(z)) in nats, ``(B,)``: exact where it has a closed form, else log q - log p of the sample z."""
         return q.kl().sum(1) if self.closed(q) else log_q - self.prior.log_prob(z, y)
 
     def params(self, q: Posterior, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -120,17 +102,9 @@ class Joint(nn.Module):
         return found
 
     def log_weights(self, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
-        """Importance weights log p(x, z) - log q(z|x) of K codes for each observation, in nats.
+        """Importance weights log p(x, z) - log q(z|x) in nats, ``(K, B)``, by noise ``(K, B, *head.noise_shape)``.
 
         Their mean is the evidence lower bound; log 1/K Σ exp of them is the importance-weighted one.
-
-        Args:
-            x: observations in model space, ``(B, *spec.shape)``.
-            y: labels ``(B,)``, or None.
-            eps: standard normal noise, ``(K, B, *head.noise_shape)``.
-
-        Returns:
-            ``(K, B)``.
         """
         return self._weights(self.posterior(x, y), x, y, eps)
 
@@ -151,13 +125,7 @@ class Joint(nn.Module):
 
     @torch.no_grad()
     def codes(
-        self,
-        start: int,
-        count: int,
-        *,
-        seed: int = 0,
-        truncation: float | None = None,
-        labels: Tensor | None = None,
+        self, start: int, count: int, *, seed: int = 0, truncation: float | None = None, labels: Tensor | None = None
     ) -> Tensor:
         """Codes number ``start`` to ``start + count`` of a seed's endless sequence, ``(count, *latent.shape)``.
 
@@ -211,15 +179,12 @@ class Joint(nn.Module):
         return f"model {self.config.recipe!r}" if self.config is not None else "this model"
 
 
-class evaluating:
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Put a module in eval mode for a while, and back into the mode it was in."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    def __enter__(self) -> None:
-        self.training = self.module.training
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.module.train(self.training)
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)

@@ -21,19 +21,14 @@ class Likelihood(nn.Module, ABC):
     Inputs ``x`` are observations in model space; log-probabilities are in nats per observation. For
     continuous likelihoods they are densities in data units (pixels in [0, 1]), so that numbers
     compare across model spaces; for discrete ones they are probabilities.
-
-    Attributes:
-        discrete: whether `log_prob` gives a probability (True) or a density (False).
-        coupled: whether one observation's term depends on the rest of the batch.
-        gathered: whether it then goes by all processes' batch (`genzoo.core.distributed.gather.all_gather`).
-        normalized: whether `log_prob` is that of a distribution; a distance's is not, and is no likelihood's value.
-        sampled: whether `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean.
     """
 
-    discrete: bool = True
-    gathered: bool = False
-    normalized: bool = True
-    sampled: bool = False
+    discrete: bool = True  # `log_prob` gives a probability, not a density
+    gathered: bool = (
+        False  # where it is coupled, it goes by all processes' batch (`core.distributed.gather.all_gather`)
+    )
+    normalized: bool = True  # `log_prob` is that of a distribution; a distance's is not, and is no likelihood's value
+    sampled: bool = False  # `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean
 
     @dataclass(frozen=True)
     class Options:
@@ -74,9 +69,7 @@ class Likelihood(nn.Module, ABC):
     @property
     def log_volume(self) -> float:
         """Log |d data units / d model space| of one observation: what a model-space density loses."""
-        scale = self.spec.scale
-        per_row = self.spec.size / len(scale)
-        return per_row * sum(math.log(s) for s in scale)
+        return self.spec.size / len(self.spec.scale) * sum(map(math.log, self.spec.scale))
 
 
 class Implicit(Likelihood):
@@ -88,7 +81,6 @@ class Implicit(Likelihood):
         raise GenzooError("this model has no likelihood: its generator puts out samples, not a distribution")
 
     def mean(self, params: Tensor) -> Tensor:
-        """The output, brought to the range of the data's model space: images through tanh to [-1, 1]."""
         return of(self.spec).squash(params.float())
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -33,57 +33,34 @@ Spoil = Callable[["Tensor", str, "torch.Generator"], "Tensor"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a user said of an array that is to become data.
+    """What a user said of an array that is to become data."""
 
-    Attributes:
-        name: for people, records and presets.
-        class_names: what labels are called; also says how many there are.
-        license: of the data.
-        split: which part it is.
-        memory: bytes that observations may take; None takes up to half of what is free.
-        layout: where images have their channels, ``first`` or ``last``; None finds out.
-        standardize: give real numbers a model space of mean 0 and standard deviation 1.
-        sure: the modality was named by the user, not recognized.
-    """
-
-    name: str = ""
-    class_names: tuple[str, ...] = ()
+    name: str = ""  # for people, records and presets
+    class_names: tuple[str, ...] = ()  # also says how many there are
     license: str = ""
     split: str = "train"
-    memory: int | None = None
-    layout: str | None = None
-    standardize: bool = True
-    sure: bool = False
+    memory: int | None = None  # bytes that observations may take; None takes up to half of what is free
+    layout: str | None = None  # where images have their channels, ``first`` or ``last``; None finds out
+    standardize: bool = True  # give real numbers a model space of mean 0 and standard deviation 1
+    sure: bool = False  # the modality was named by the user, not recognized
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """Observations as a web page shows them.
+    """Observations as a web page shows them."""
 
-    Attributes:
-        content: a picture of few pixels, a vector drawing, or HTML that is safe as it is.
-        alt: what it shows beyond "60 samples of NAME", for those who cannot see it.
-        caption: a sentence about it, or "".
-    """
-
-    content: Image.Image | Drawing | str
-    alt: str = ""
-    caption: str = ""
+    content: Image.Image | Drawing | str  # a picture of few pixels, a vector drawing, or HTML that is safe as it is
+    alt: str = ""  # what it shows beyond "60 samples of NAME", for those who cannot see it
+    caption: str = ""  # a sentence about it
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A way to spoil observations, for the table of what metrics notice.
-
-    Attributes:
-        title: for people.
-        what: the two degrees in words.
-        spoil: takes rows as stored ``(N, …)``, ``slight`` or ``heavy``, and a generator; gives rows as stored.
-    """
+    """A way to spoil observations, for the table of what metrics notice."""
 
     title: str
-    what: str
-    spoil: Spoil
+    what: str  # the two degrees in words
+    spoil: Spoil  # takes rows as stored (N, …), ``slight`` or ``heavy``, and a generator; gives rows as stored
 
 
 class Modality(ABC):
@@ -94,32 +71,19 @@ class Modality(ABC):
     give and get. The methods here tie them by ``units = model * scale + shift``; another modality overrides
     `from_rows`, `to_model` and `to_units` together, which is also where a transform (a spectrogram, one-hot blocks)
     has its place.
-
-    Attributes:
-        name: as registered.
-        one: an observation in a word, ``image``.
-        many: several of them, ``images``.
-        like: another modality whose recipe presets are used where a recipe has none for this one; "" is none.
-        task: what the Hub calls generating such data, "" if it has no word.
-        bounds: least and greatest number in data units, None if there are none.
-        pixels: observations are pictures, ``(channels, height, width)`` in [0, 1].
-        renders: `render` makes a small picture of each observation.
-        preview: samples in a card's picture.
-        suffixes: endings of files that `write` writes, beside ``.npz`` and pictures; "/" is a new folder.
-        units: data units in words, for whoever calls an exported program.
     """
 
-    name: ClassVar[str]
-    one: ClassVar[str] = "observation"
-    many: ClassVar[str] = "observations"
-    like: ClassVar[str] = ""
-    task: ClassVar[str] = ""
-    bounds: ClassVar[tuple[float, float] | None] = None
-    pixels: ClassVar[bool] = False
-    renders: ClassVar[bool] = False
-    preview: ClassVar[int] = 64
-    suffixes: ClassVar[tuple[str, ...]] = ()
-    units: ClassVar[str] = "the data's own units"
+    name: ClassVar[str]  # as registered
+    one: ClassVar[str] = "observation"  # in a word, ``image``
+    many: ClassVar[str] = "observations"  # several of them, ``images``
+    like: ClassVar[str] = ""  # another modality whose presets are used where a recipe has none for this one
+    task: ClassVar[str] = ""  # what the Hub calls generating such data, "" if it has no word
+    bounds: ClassVar[tuple[float, float] | None] = None  # least and greatest number in data units
+    pixels: ClassVar[bool] = False  # observations are pictures, (channels, height, width) in [0, 1]
+    renders: ClassVar[bool] = False  # `render` makes a small picture of each observation
+    preview: ClassVar[int] = 64  # samples in a card's picture
+    suffixes: ClassVar[tuple[str, ...]] = ()  # of files that `write` writes, beside .npz and pictures; "/" is a folder
+    units: ClassVar[str] = "the data's own units"  # in words, for whoever calls an exported program
 
     @dataclass(frozen=True)
     class Facts:
@@ -128,11 +92,7 @@ class Modality(ABC):
     # The spec. Torch-free.
 
     def facts(self, given: Any) -> dict[str, Any]:
-        """Facts as `DataSpec.facts` holds them, of what a config recorded or a reader gives.
-
-        Raises:
-            UsageError: naming the one that is unknown or of another type.
-        """
+        """Facts as `DataSpec.facts` holds them; raises `UsageError` for one that is unknown or of another type."""
         from genzoo.core.options import options_of
         from genzoo.core.storage.strict import exact
 
@@ -161,12 +121,7 @@ class Modality(ABC):
 
     @abstractmethod
     def read(self, x: Any, y: Any, about: Reading) -> Data:
-        """Make data of something in memory, or of an array that reads as it is indexed.
-
-        Args:
-            x: what `takes` took, or an array where the user named this modality.
-            y: class labels ``(N,)``, or None.
-            about: what the user said of it.
+        """Make data of what `takes` took, or of an array (which may read as it is indexed), and labels ``(N,)``.
 
         Raises:
             UsageError: if it is not acceptable; one sentence that says what was found and what to do.
@@ -313,11 +268,7 @@ _known: dict[str, Modality] = {}
 
 
 def of(spec: DataSpec | str) -> Modality:
-    """The modality of a spec, or of that name.
-
-    Raises:
-        UsageError: if there is none, with the nearest names.
-    """
+    """The modality of a spec, or of that name; raises `UsageError` if there is none."""
     name = spec if isinstance(spec, str) else spec.modality
     found = _known.get(name)
     if found is None:
@@ -331,11 +282,7 @@ def every() -> list[Modality]:
 
 
 def recognized(x: Any, what: str) -> Modality:
-    """The modality of something in memory.
-
-    Raises:
-        UsageError: if it is of none, or of several.
-    """
+    """The modality of something in memory; raises `UsageError` if it is of none, or of several."""
     found = [m for m in every() if m.takes(x)]
     if len(found) == 1:
         return found[0]

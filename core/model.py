@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,10 +18,8 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import BLOCK, Joint, evaluating
 from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.modality import of
+from genzoo.core.posterior import Posterior
 from genzoo.core.prior import straight
-
-if TYPE_CHECKING:
-    pass
 
 
 class Model(Joint):
@@ -58,8 +56,7 @@ class Model(Joint):
 
         Args:
             n: how many.
-            seed: the same seed gives the same observations, whatever the batch size; sample i does not depend
-                on ``n``.
+            seed: the same one gives the same observations, whatever the batch size; sample i does not depend on ``n``.
             labels: class of each (one number for all), for a conditional model; default cycles through them.
             condition: the numbers that a model with `conditions` is told, in data units: K for all, or ``(n, K)``;
                 default draws them from normals of the training data's mean and spread.
@@ -139,13 +136,8 @@ class Model(Joint):
             ``(N, *latent.shape)``.
         """
         codes = []
-        with evaluating(self):
-            for start, xb, yb in self._batches(x, labels, condition, batch_size):
-                q = self.posterior(xb, yb)
-                if sample:
-                    codes.append(q.sample(self._posterior_noise(seed, start, len(xb), 1)[0]))
-                else:
-                    codes.append(q.mean)
+        for start, n, _, q in self._posteriors(x, labels, condition, batch_size):
+            codes.append(q.sample(self._posterior_noise(seed, start, n, 1)[0]) if sample else q.mean)
         return torch.cat(codes)
 
     @arguments.checked
@@ -193,19 +185,16 @@ class Model(Joint):
         labels: Any = None,
         condition: Any = None,
     ) -> Tensor:
-        """Observations along paths between codes.
+        """Observations ``(N, steps, *spec.shape)`` in data units along paths from codes ``a`` to ``b``, both included.
 
         Args:
-            a: codes ``(N, *latent.shape)`` to start from.
-            b: codes ``(N, *latent.shape)`` to arrive at.
-            steps: points on each path, both ends included.
+            a: ``(N, *latent.shape)``.
+            b: likewise.
+            steps: points on each path.
             path: ``prior`` goes through codes that the prior makes likely; ``spherical`` is what that means to a
                 normal prior; ``straight`` is the shortest.
             labels: class of each path, for a conditional model.
             condition: of each path ``(N, K)``, or of all, for a model with `conditions`.
-
-        Returns:
-            ``(N, steps, *spec.shape)`` in data units.
         """
         if path not in ("prior", "spherical", "straight"):
             raise UsageError(f"an interpolation's path is prior, spherical or straight, not {path!r}")
@@ -239,15 +228,9 @@ class Model(Joint):
         seed: int = 0,
         budget: int = 10_000,
     ) -> LogLikelihood:
-        """Estimate log p(x) with K importance samples from the encoder's posterior.
+        """Estimate log p(x) with K importance samples from the encoder's posterior; see `encode` for the arguments.
 
-        Args:
-            x: ``(N, *spec.shape)`` in data units, or 8-bit.
-            labels: ``(N,)`` for a conditional model.
-            condition: ``(N, K)`` in data units, or K for all, for a model with `conditions`.
-            samples: how many.
-            seed: of the samples; results do not depend on ``budget``.
-            budget: how many codes to decode at a time.
+        Results do not depend on ``budget``, which is how many codes to decode at a time.
         """
         if samples < 1:
             raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
@@ -303,31 +286,23 @@ class Model(Joint):
         Where the KL has no closed form it is estimated from one sample of the whole code, ``(N, 1)``.
         """
         means, divergences = [], []
-        with evaluating(self):
-            for start, xb, yb in self._batches(x, labels, condition, batch_size):
-                q = self.posterior(xb, yb)
-                means.append(q.mean.flatten(1))
-                if self.closed(q):
-                    divergences.append(q.kl())
-                else:
-                    divergences.append(self.code(q, self._posterior_noise(0, start, len(xb), 1)[0], yb)[1][:, None])
+        for start, n, yb, q in self._posteriors(x, labels, condition, batch_size):
+            means.append(q.mean.flatten(1))
+            if self.closed(q):
+                divergences.append(q.kl())
+            else:
+                divergences.append(self.code(q, self._posterior_noise(0, start, n, 1)[0], yb)[1][:, None])
         return torch.cat(means), torch.cat(divergences)
 
     @arguments.checked
     @torch.no_grad()
     def tokens(self, x: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
-        """Numbers of the code vectors that a quantizer chose, int64 ``(N, places)``; see `encode` for the arguments.
-
-        Raises:
-            UsageError: if codes are not discrete.
-        """
+        """Numbers of the code vectors that a quantizer chose, int64 ``(N, places)``; see `encode` for the arguments."""
         found = []
-        with evaluating(self):
-            for _, xb, yb in self._batches(x, labels, condition, batch_size):
-                tokens = self.posterior(xb, yb).tokens
-                if tokens is None:
-                    raise UsageError(f"{self.called} has no tokens: its codes are real numbers")
-                found.append(tokens)
+        for *_, q in self._posteriors(x, labels, condition, batch_size):
+            if q.tokens is None:
+                raise UsageError(f"{self.called} has no tokens: its codes are real numbers")
+            found.append(q.tokens)
         return torch.cat(found)
 
     @arguments.checked
@@ -354,12 +329,18 @@ class Model(Joint):
             raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
         write_folder(path, model_files(self))
 
-    # Helpers.
-
     @property
     def _shape(self) -> str:
         """Of codes, in words."""
         return f"(N, {', '.join(map(str, self.latent.shape))})"
+
+    def _posteriors(
+        self, x: Any, labels: Any, condition: Any, batch_size: int
+    ) -> Iterator[tuple[int, int, Tensor | None, Posterior]]:
+        """Yield (start, count, what the networks are told, q(z|x)) of each batch, in eval mode."""
+        with evaluating(self):
+            for start, xb, yb in self._batches(x, labels, condition, batch_size):
+                yield start, len(xb), yb, self.posterior(xb, yb)
 
     def _batches(
         self, x: Any, labels: Any, condition: Any, batch_size: int

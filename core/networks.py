@@ -20,25 +20,14 @@ from genzoo.core.spec import DataSpec, Latent
 
 @dataclass(frozen=True)
 class Ports:
-    """What a network must take and give, and what it must not do.
+    """What a network must take and give, and what it must not do. Shapes are without the batch."""
 
-    Attributes:
-        inputs: shape of one input, without the batch: a code, or an observation in model space.
-        outputs: shape of one output, without the batch.
-        classes: number of class labels it is conditioned on; 0 means none.
-        per_observation: no layer may mix observations (a critic under a gradient penalty): batch norm
-            is refused while building, with the reason.
-        condition: how many numbers it is conditioned on. With neither classes nor these ``y`` is None;
-            `genzoo.core.conditions` says what it is elsewhere.
-        beside: how many numbers come beside each input (of a critic: a code, the labels of a pack).
-    """
-
-    inputs: tuple[int, ...]
+    inputs: tuple[int, ...]  # shape of one input: a code, or an observation in model space
     outputs: tuple[int, ...]
-    classes: int = 0
-    per_observation: bool = False
-    beside: int = 0
-    condition: int = 0
+    classes: int = 0  # class labels that it is conditioned on; 0 is none
+    per_observation: bool = False  # no layer may mix observations, such as batch norm: building is refused otherwise
+    beside: int = 0  # how many numbers come beside each input of a critic: a code, the labels of a pack
+    condition: int = 0  # how many numbers it is conditioned on; `genzoo.core.conditions` says what ``y`` is then
 
     @property
     def input_size(self) -> int:
@@ -56,12 +45,9 @@ class Network(nn.Module, ABC):
 
     Subclasses declare a nested frozen dataclass ``Options`` and build their layers in ``__init__``
     after ``super().__init__(ports, options)``. They need no other argument.
-
-    Attributes:
-        conditions: declares that it reads the numbers that ``ports.condition`` announces; others are refused then.
     """
 
-    conditions: bool = False
+    conditions: bool = False  # it reads the numbers that ``ports.condition`` announces; others are refused then
 
     @dataclass(frozen=True)
     class Options:
@@ -81,38 +67,24 @@ class Network(nn.Module, ABC):
 
 
 class Generator(Network):
-    """Codes, and a condition, to the parameters of data: a GAN's generator and a VAE's decoder alike.
+    """Codes, and a condition, to the parameters of data: a GAN's generator and a VAE's decoder alike."""
 
-    Attributes:
-        codeless: it reads no code, and is for models of ``latent.size`` 0 only.
-    """
-
-    codeless: bool = False
+    codeless: bool = False  # it reads no code, and is for models of ``latent.size`` 0 only
 
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
-        """Say the shape of its codes, where that follows from data and network; by default as it is asked for.
+        """Say the shape of its codes, ``(size,)`` or ``(size, grid, grid)``, where it follows from data and network.
 
-        Args:
-            spec: the data.
-            latent: codes as the recipe has them; sizes that a user gives are not asked about.
-            options: the generator's.
-
-        Returns:
-            ``(size,)``, or ``(size, grid, grid)``.
+        By default it is ``latent``, what the recipe asks for; sizes that a user gives are not asked about.
         """
         return latent.shape
 
     @abstractmethod
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Map codes to data parameters.
+        """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``.
 
-        Args:
-            z: codes, ``(B, *ports.inputs)``.
-            y: class labels, int64 ``(B,)``, or None if ``ports.classes`` is 0.
-
-        Returns:
-            ``(B, *ports.outputs)``, unbounded: what the numbers mean is the likelihood's business.
+        They are unbounded: what the numbers mean is the likelihood's business. ``y`` is class labels, int64 ``(B,)``,
+        or None if ``ports.classes`` is 0.
         """
 
 
@@ -137,15 +109,9 @@ class Critic(Network):
 
     @abstractmethod
     def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
-        """Judge inputs in model space.
+        """Judge inputs ``(B, *ports.inputs)`` in model space: logits ``(B, *ports.outputs)``.
 
-        Args:
-            x: ``(B, *ports.inputs)``.
-            y: class labels, int64 ``(B,)``, or None if ``ports.classes`` is 0.
-            beside: further numbers, ``(B, ports.beside)``; given only where ``ports.beside`` is not 0.
-
-        Returns:
-            Logits ``(B, *ports.outputs)``.
+        ``beside (B, ports.beside)`` is given only where ``ports.beside`` is not 0.
         """
 
     def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:

@@ -55,8 +55,7 @@ class Draws:
     Every method returns this process's part of a draw for the whole global batch.
 
     Attributes:
-        step: index of the training step, from 0.
-        steps: steps in the whole run.
+        step: index of the training step, from 0, of ``steps`` in the whole run.
         population: observations in the training data; 0 where nothing is trained.
         course: how much of the way along ``train.schedule`` is left, from 1 to 0; None where it is constant.
     """
@@ -89,11 +88,7 @@ class Draws:
         return self.step / max(self.steps, 1)
 
     def scheduled(self, value: float | tuple[float, float]) -> float:
-        """An option's value at this step: a number stays, (start, end) follows ``train.schedule``.
-
-        Raises:
-            UsageError: if it should change and the schedule is constant.
-        """
+        """An option's value at this step: a number stays, (start, end) follows ``train.schedule``."""
         return scheduled(value, self.course)
 
     def normal(self, *shape: int) -> Tensor:

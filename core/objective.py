@@ -26,50 +26,32 @@ from genzoo.core.spec import DataSpec
 
 @dataclass(frozen=True)
 class CriticPlan:
-    """A critic that an objective needs.
+    """A critic that an objective needs."""
 
-    Attributes:
-        name: key in `Networks.critics`.
-        outputs: how many numbers it gives for one input, or their shape.
-        penalized: whether its input gradients are penalized, so that no layer may mix observations (but see
-            `genzoo.core.networks.Critic.mixes`).
-        inputs: what it reads: ``data``, ``codes``, or the shape of something else (packs of observations, a view).
-        labels: whether it is told the class where the model is conditional; an auxiliary classifier is not.
-        beside: how many numbers it is told with each input, or ``codes`` for as many as a code has.
-        kind: the part that it is built from: ``critic``, or ``encoder`` or ``generator`` for one half of an
-            autoencoder that judges.
-    """
-
-    name: str = "critic"
-    outputs: int | tuple[int, ...] = 1
-    penalized: bool = False
-    inputs: tuple[int, ...] | Literal["data", "codes"] = "data"
-    labels: bool = True
-    beside: int | Literal["codes"] = 0
-    kind: Literal["critic", "encoder", "generator"] = "critic"
+    name: str = "critic"  # key in `Networks.critics`
+    outputs: int | tuple[int, ...] = 1  # how many numbers it gives for one input, or their shape
+    penalized: bool = False  # its input gradients are: no layer may mix observations (but see `Critic.mixes`)
+    inputs: tuple[int, ...] | Literal["data", "codes"] = "data"  # or the shape of something else: packs, a view
+    labels: bool = True  # it is told the class of a conditional model; an auxiliary classifier is not
+    beside: int | Literal["codes"] = 0  # how many numbers it is told with each input; ``codes``: as many as a code has
+    kind: Literal["critic", "encoder", "generator"] = "critic"  # the part it is built from: an autoencoder may judge
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an objective needs built.
+    """What an objective needs built. Posterior and prior are what a composition has unless it names others.
 
-    Attributes:
-        posterior: the posterior family that a composition has unless it names another, which also means an encoder;
-            None for a model without one. A class of its own instead of a name cannot be replaced.
-        likelihood: whether the generator puts out the parameters of p(x|z); otherwise it puts out samples.
-        critics: the critics trained beside the model.
-        extras: name to what makes a small module of the objective's own (class proxies, a head), which is trained
-            beside the model by the player that names it, and thrown away with the critics.
-        prior: the prior that a composition has unless it names another; None for an objective with one of its own.
-        posteriors: names of the posterior families that it can work with; () for any.
+    A posterior also means an encoder, and None a model without one; a class instead of a name cannot be replaced.
+    ``extras`` makes small modules of the objective's own (class proxies, a head) by name, which the player that names
+    them trains, and which are thrown away with the critics.
     """
 
     posterior: str | type[PosteriorHead] | None = None
-    likelihood: bool = False
-    critics: tuple[CriticPlan, ...] = ()
+    likelihood: bool = False  # the generator puts out the parameters of p(x|z); otherwise it puts out samples
+    critics: tuple[CriticPlan, ...] = ()  # trained beside the model
     extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
-    prior: str | None = "normal"
-    posteriors: tuple[str, ...] = ()
+    prior: str | None = "normal"  # None for an objective with one of its own
+    posteriors: tuple[str, ...] = ()  # names of the posterior families that it can work with; () for any
 
     def wants(self, kind: str) -> bool:
         """Whether a network of this kind (generator, encoder, critic) is built."""
@@ -86,11 +68,8 @@ class Player:
         moves: whose parameters: ``model`` for all of the model, a part of it such as ``generator``, or a
             critic's name.
         turns: how many times it plays in a step, each time on a fresh batch where it is the first to play.
-        lr: learning rate of its own, None for the run's (two time scales: Heusel et al., arXiv:1706.08500).
-            (start, end) follows the schedule.
-        betas: Adam's decay rates of its own, None for the run's.
-        weight_decay: of its own, None for the run's; (start, end) follows the schedule.
-        schedule: ``constant``, ``cosine`` or ``linear``, of its own, None for the run's.
+        lr: of its own, as all below; None is the run's, (start, end) follows the schedule. Two time scales: Heusel et
+            al., arXiv:1706.08500.
     """
 
     name: str
@@ -104,13 +83,11 @@ class Player:
 
 @dataclass(frozen=True)
 class Batch:
-    """Observations, and what the networks are told of each.
+    """Observations ``(B, *shape)`` in model space, and what the networks are told of each.
 
-    Attributes:
-        x: in model space, ``(B, *shape)``.
-        y: labels ``(B,)``, or conditions beside or instead of them as `genzoo.core.conditions` says; None if the
-            model is unconditional. Networks, priors and posteriors take it as it is.
-        condition: the numbers in ``y``, standardized, ``(B, K)``, or None.
+    Networks, priors and posteriors take ``y`` as it is: labels ``(B,)``, or conditions beside or instead of them as
+    `genzoo.core.conditions` says; None if the model is unconditional. ``condition`` is the numbers in it, standardized,
+    ``(B, K)``.
     """
 
     x: Tensor
@@ -129,23 +106,16 @@ class Batch:
 class Loss:
     """A player's loss: named terms per observation, so that no reduction can be confused.
 
-    What is minimized is the mean over the batch of the weighted sum of the terms.
-
-    Attributes:
-        terms: name to ``(B,)``, in nats where they are likelihoods.
-        weights: name to factor, 1 where not given.
-        coupled: names of terms in which an observation's value depends on the rest of the batch.
-        gathered: those among them that are computed from the whole batch on every process that shares it
-            (`genzoo.core.distributed.gather.all_gather`); the others are refused on more than one.
-        shown: further numbers to log, ``(B,)`` or 0-d, not minimized.
-        sums: name to a detached tensor of any shape. The trainer adds it up over all parts of the batch and all
-            processes, on the device, and gives it to `Objective.after_step`.
+    What is minimized is the mean over the batch of the weighted sum of the terms. Coupled ones that are ``gathered``
+    are computed from the whole batch on every process that shares it (`genzoo.core.distributed.gather.all_gather`);
+    others are refused on more than one. ``sums`` are detached tensors of any shape, which the trainer adds up over all
+    parts of the batch and all processes, on the device, and gives to `Objective.after_step`.
     """
 
-    terms: Mapping[str, Tensor]
-    weights: Mapping[str, float | Tensor] = field(default_factory=dict)
-    coupled: tuple[str, ...] = ()
-    shown: Mapping[str, Tensor] = field(default_factory=dict)
+    terms: Mapping[str, Tensor]  # name to (B,), in nats where they are likelihoods
+    weights: Mapping[str, float | Tensor] = field(default_factory=dict)  # name to factor, 1 where not given
+    coupled: tuple[str, ...] = ()  # names of terms in which an observation's value depends on the rest of the batch
+    shown: Mapping[str, Tensor] = field(default_factory=dict)  # further numbers to log, (B,) or 0-d
     gathered: tuple[str, ...] = ()
     sums: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -189,8 +159,8 @@ class Networks(nn.Module):
 class Objective(nn.Module, ABC):
     """Base of objectives. Subclasses declare a nested frozen dataclass ``Options``.
 
-    It is a module so that state of its own (augmentation strength, counters) can be registered as buffers, which
-    checkpoints keep; it moves in `after_step`. It has no parameters, and what it knows is no part of the weights.
+    It is a module so that state of its own (counters, a strength) can be buffers, which checkpoints keep; they move in
+    `after_step`. It has no parameters, and what it knows is no part of the weights.
 
     Attributes:
         takes: kinds of listed parts that it works with: ``regularizer``, ``augmentation``.
@@ -216,19 +186,15 @@ class Objective(nn.Module, ABC):
         self.regularizers, self.augmentations = nn.ModuleDict(), nn.ModuleDict()
 
     def __init_subclass__(cls, **how: Any) -> None:
-        """Let objectives written for 0.1 be called like others: ``plan(spec)``, ``after_step(player, nets)``."""
+        """Let ``plan(spec)`` and ``after_step(player, nets)``, as 0.1 had them, be called with what came later."""
         super().__init_subclass__(**how)
-        for name, n in (("plan", 2), ("after_step", 3)):
-            if name in cls.__dict__ and _takes(cls.__dict__[name]) < n + 1:
-                setattr(cls, name, _of_01(cls.__dict__[name], n))
+        for name, n in (("plan", 3), ("after_step", 4)):
+            if name in cls.__dict__:
+                setattr(cls, name, _taking(cls.__dict__[name], n))
 
     @abstractmethod
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        """Say what must be built.
-
-        Args:
-            spec: the data.
-            classes: class labels that the networks are conditioned on, 0 if none.
+        """Say what must be built; ``classes`` is how many labels the networks are conditioned on, 0 if none.
 
         Raises:
             UsageError: if it cannot be trained on such data, with the reason.
@@ -249,13 +215,9 @@ class Objective(nn.Module, ABC):
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         """Act after a player's parameters moved: on the networks (weight clipping), or on state of one's own.
 
-        State that follows what a turn found must follow ``seen``, which is the same on every process and however the
-        batch is computed in parts; a number kept in `loss` is not.
-
-        Args:
-            player: whose turn it was.
-            nets: the networks.
-            seen: the means of the turn's `watched` numbers over the whole batch, 0-d, and its `Loss.sums`.
+        State that follows what a turn found must follow ``seen``: the means of the turn's `watched` numbers over the
+        whole batch, 0-d, and its `Loss.sums`. They are the same on every process and however the batch is computed in
+        parts; a number kept in `loss` is not.
         """
         return None
 
@@ -281,17 +243,15 @@ class Objective(nn.Module, ABC):
         return None
 
 
-def _takes(method: Callable[..., Any]) -> int:
-    """How many positional arguments a method takes, itself included."""
+def _taking(method: Callable[..., Any], n: int) -> Callable[..., Any]:
+    """The method itself if it takes ``n`` positional arguments, else one that drops those beyond its own."""
     kinds = [p.kind for p in signature(method).parameters.values()]
-    return 99 if Parameter.VAR_POSITIONAL in kinds else sum(k != Parameter.KEYWORD_ONLY for k in kinds)
-
-
-def _of_01(method: Callable[..., Any], n: int) -> Callable[..., Any]:
-    """Call a method that takes one argument less than its ``n`` of today."""
+    takes = sum(k != Parameter.KEYWORD_ONLY for k in kinds)
+    if takes >= n or Parameter.VAR_POSITIONAL in kinds:
+        return method
 
     @wraps(method)
-    def call(self: Objective, *given: Any, **named: Any) -> Any:
-        return method(self, *given[: n - 1], **named)
+    def call(*given: Any, **named: Any) -> Any:
+        return method(*given[:takes], **named)
 
     return call

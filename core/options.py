@@ -17,6 +17,7 @@ import ast
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -28,13 +29,10 @@ TYPES = ("bool", "int", "float", "str", "Literal[...]", "tuple[TYPE, ...]", "TYP
 
 
 def option(default: Any, doc: str = "", *, low: float | None = None, high: float | None = None) -> Any:
-    """Declare a field of an ``Options`` dataclass.
+    """Declare a field of an ``Options`` dataclass; the default is a literal.
 
-    Args:
-        default: the default, a literal.
-        doc: one line for people, with the unit where there is one.
-        low: smallest number allowed, inclusive (for tuples: of every element).
-        high: largest number allowed, inclusive.
+    ``doc`` is one line for people, with the unit where there is one; ``low`` and ``high`` are the smallest and largest
+    number allowed, inclusive, for tuples of every element.
     """
     return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high})
 
@@ -53,12 +51,8 @@ class OptionInfo:
     def coerce(self, value: Any, where: str) -> Value:
         """Turn what a user gave (text from a command line, or a value) into a valid value.
 
-        Args:
-            value: text or a value.
-            where: dotted name of the option, for the message.
-
         Raises:
-            UsageError: if it is not of the option's type or out of range; says which.
+            UsageError: if it is not of the option's type or out of range; says which, by its dotted name ``where``.
         """
         if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of numpy or torch
             value = value.item()
@@ -91,8 +85,7 @@ def describe_type(text: str) -> str:
     if text == "None":
         return "none"
     if isinstance(node, ast.Subscript):
-        element = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) else node.slice
-        return f"a list like 1,2 where each is {describe_type(ast.unparse(element))}"
+        return f"a list like 1,2 where each is {describe_type(ast.unparse(_elements(node)[0]))}"
     return text
 
 
@@ -105,83 +98,72 @@ def typed(value: Any) -> str:
     return str(value)
 
 
+_TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+
+
+def _elements(node: ast.Subscript) -> list[ast.expr]:
+    """What stands in the brackets of an annotation."""
+    return node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
 def _literals(node: ast.Subscript) -> list[Any]:
-    elements = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    return [ast.literal_eval(e) for e in elements]
+    return [ast.literal_eval(e) for e in _elements(node)]
 
 
 def _convert(kind: ast.expr, value: Any) -> Value:
-    """Convert to the type that an annotation's syntax tree names, or raise ValueError."""
+    """Convert to the type that an annotation's syntax tree names; `ValueError` if it does not fit, perhaps with why."""
     name = ast.unparse(kind)
+    text = value.lower() if isinstance(value, str) else None
     if isinstance(kind, ast.BinOp):  # X | None, X | Y: the first that fits
         for side in sorted((kind.left, kind.right), key=lambda k: ast.unparse(k) != "None"):
             try:
                 return _convert(side, value)
             except ValueError:
                 continue
-        raise ValueError
-    if name == "None":
-        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+    elif isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("Literal"):
+        for allowed in _literals(kind):
+            if value == allowed or (isinstance(value, str) and value == str(allowed)):
+                return allowed  # type: ignore[no-any-return]
+    elif isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "tuple":
+        return _convert_tuple(_elements(kind), value)
+    elif name == "None":
+        if value is None or text in ("none", "null"):
             return None
-        raise ValueError
-    if name == "bool":
-        if isinstance(value, bool):
-            return value
-        table = {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }
-        if isinstance(value, str) and value.lower() in table:
-            return table[value.lower()]
-        raise ValueError
-    if name == "int":
-        if isinstance(value, bool):
-            raise ValueError
+    elif name == "bool":
+        if isinstance(value, bool) or text in _TRUTH:
+            return value if isinstance(value, bool) else _TRUTH[value.lower()]
+    elif name == "str":
         if isinstance(value, str):
-            try:
-                return int(value)
-            except ValueError:
-                raise ValueError from None  # Python's words for it help nobody
-        if isinstance(value, (int, float)) and value == int(value):
-            return int(value)
-        raise ValueError
-    if name == "float":
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError
-        try:
+            return value
+    elif name in ("int", "float"):
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return _number(name, value)
+    else:
+        raise TypeError(f"{name} is no option type; use {', '.join(TYPES)}")
+    raise ValueError
+
+
+def _number(name: str, value: int | float | str) -> int | float:
+    with suppress(ValueError):  # Python's words for it help nobody
+        if name == "float":
             return float(value)
-        except ValueError:
-            raise ValueError from None
-    if name == "str":
-        if isinstance(value, str):
-            return value
+        if isinstance(value, str) or value == int(value):
+            return int(value)
+    raise ValueError
+
+
+def _convert_tuple(kinds: list[ast.expr], value: Any) -> tuple[Value, ...]:
+    """Convert a list, text like ``1,2``, or a single number."""
+    items = [v for v in value.strip("()[] ").split(",") if v.strip()] if isinstance(value, str) else value
+    if isinstance(items, (bool, int, float)):
+        items = [items]
+    if not isinstance(items, (list, tuple)):
         raise ValueError
-    if isinstance(kind, ast.Subscript):
-        outer = ast.unparse(kind.value)
-        if outer.endswith("Literal"):
-            for allowed in _literals(kind):
-                if value == allowed or (isinstance(value, str) and value == str(allowed)):
-                    return allowed  # type: ignore[no-any-return]
-            raise ValueError
-        if outer == "tuple":
-            items = [v for v in value.strip("()[] ").split(",") if v.strip()] if isinstance(value, str) else value
-            if isinstance(items, (bool, int, float)):
-                items = [items]
-            if not isinstance(items, (list, tuple)):
-                raise ValueError
-            kinds = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
-            if len(kinds) == 2 and ast.unparse(kinds[1]) == "...":
-                kinds = [kinds[0]] * len(items)
-            if len(kinds) != len(items):
-                raise ValueError(f"{len(kinds)} values are needed, {len(items)} given")
-            return tuple(_convert(k, v.strip() if isinstance(v, str) else v) for k, v in zip(kinds, items, strict=True))
-    raise TypeError(f"{name} is no option type; use {', '.join(TYPES)}")
+    if len(kinds) == 2 and ast.unparse(kinds[1]) == "...":
+        kinds = [kinds[0]] * len(items)
+    if len(kinds) != len(items):
+        raise ValueError(f"{len(kinds)} values are needed, {len(items)} given")
+    return tuple(_convert(k, v.strip() if isinstance(v, str) else v) for k, v in zip(kinds, items, strict=True))
 
 
 def options_of(cls: type) -> list[OptionInfo]:
@@ -198,12 +180,7 @@ def options_of(cls: type) -> list[OptionInfo]:
 
 
 def coerce_all(infos: Iterable[OptionInfo], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check given values against options and fill in the defaults.
-
-    Args:
-        infos: the options that exist.
-        given: what the user set.
-        where: name of the group, for messages: ``objective`` gives ``objective.gp_weight``.
+    """Check given values against the options of a group, such as ``objective``, and fill in the defaults.
 
     Raises:
         UsageError: for a name that does not exist (with the nearest ones) or a value that does not fit.

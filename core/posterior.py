@@ -35,18 +35,14 @@ def normal_log_prob(x: Tensor, mean: Tensor | float = 0.0, log_var: Tensor | flo
 class Posterior(ABC):
     """q(z|x) for a batch of observations.
 
-    Attributes:
-        closed: the family of priors (`genzoo.core.prior.Prior.family`) against which `kl` is exact; "" for none,
-            and then the KL is estimated from a sample.
-        y: the labels ``(B,)`` that `genzoo.core.model.Model.posterior` was given, or None.
-        params: data parameters of the latest sample, where sampling makes them anyway; else None.
-        tokens: numbers of the chosen codes, int64 ``(B, places)``, of a discrete posterior; else None.
+    ``closed`` is the family of priors (`genzoo.core.prior.Prior.family`) against which `kl` is exact; if there is none
+    the KL is estimated from a sample.
     """
 
     closed: str = ""
-    y: Tensor | None = None
-    params: Tensor | None = None
-    tokens: Tensor | None = None
+    y: Tensor | None = None  # the labels (B,) that `genzoo.core.model.Model.posterior` was given
+    params: Tensor | None = None  # data parameters of the latest sample, where sampling makes them anyway
+    tokens: Tensor | None = None  # numbers of the chosen codes, int64 (B, places), of a discrete posterior
 
     @property
     @abstractmethod
@@ -64,18 +60,14 @@ class Posterior(ABC):
     def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Codes and their log density, in one pass where that is cheaper or the only way.
 
-        With noise of its own beyond the code (a momentum), the density is that of an extended space: the mean of
-        p(x, z) / q is still p(x).
+        With noise of its own beyond the code (a momentum), the density is that of an extended space: E[p(x, z) / q] is
+        still p(x).
         """
         z = self.sample(eps)
         return z, self.log_prob(z)
 
     def kl(self) -> Tensor:
-        """KL(q(z|x) ‖ p(z)) in nats of every number of the code, ``(B, numbers)``, where `closed` names the prior.
-
-        Raises:
-            GenzooError: if it has no closed form.
-        """
+        """KL(q(z|x) ‖ p(z)) in nats of every number of the code, ``(B, numbers)``, where `closed` names the prior."""
         raise GenzooError(f"{type(self).__name__} has no KL in closed form: Model.kl estimates it from a sample")
 
     def refined(self, log_joint: Callable[[Tensor], Tensor]) -> Posterior:
@@ -111,11 +103,9 @@ class DiagonalNormal(Posterior):
         return self._mean
 
     def sample(self, eps: Tensor) -> Tensor:
-        """Z = μ + σ ε."""
         return torch.addcmul(self._mean, torch.exp(0.5 * self.log_var), eps)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Σ log N(z; μ, σ²)."""
         return normal_log_prob(z, self._mean, self.log_var).flatten(1 - self._mean.dim()).sum(-1)
 
     def kl(self) -> Tensor:
@@ -125,14 +115,11 @@ class DiagonalNormal(Posterior):
 class PosteriorHead(nn.Module, ABC):
     """Turns an encoder's numbers into a `Posterior`; part of the model, so it may hold parameters.
 
-    Subclasses declare a nested frozen dataclass ``Options``.
-
-    Attributes:
-        of: the model that it belongs to, in a tuple, so that the model is no part of its own part.
-        averaged: names of buffers that a moving average of the model averages too, instead of copying them.
+    Subclasses declare a nested frozen dataclass ``Options``. ``of`` holds the model that it belongs to, in a tuple, so
+    that the model is no part of its own part.
     """
 
-    averaged: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()  # names of buffers that a moving average of the model averages, instead of copying
 
     @dataclass(frozen=True)
     class Options:
@@ -177,7 +164,6 @@ class NormalHead(PosteriorHead):
         return (2 * self.latent.size, *self.latent.shape[1:])
 
     def forward(self, numbers: Tensor) -> Posterior:
-        """Split into mean and log variance."""
         mean, log_var = numbers.float().chunk(2, dim=1)
         return DiagonalNormal(mean, log_var)
 
@@ -186,14 +172,10 @@ class TokenHead(PosteriorHead):
     """Base of discrete posteriors: a code is one of a few vectors at each of its places.
 
     Its log densities are log probabilities, so the model's prior must be `genzoo.core.prior.Prior.discrete` too.
-
-    Attributes:
-        codes: vectors to choose from.
-        places: how many are chosen for one observation; of a grid row by row.
     """
 
-    codes: int
-    places: int
+    codes: int  # vectors to choose from
+    places: int  # how many are chosen for one observation; of a grid row by row
 
     def attach(self, model: Model) -> None:
         super().attach(model)

@@ -23,14 +23,11 @@ if TYPE_CHECKING:
 class Prior(nn.Module, ABC):
     """p(z), or p(z|y) of a conditional model. Subclasses declare a nested frozen dataclass ``Options``.
 
-    Attributes:
-        discrete: whether `log_prob` gives probabilities of codes that are among a few, not densities.
-        family: what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it.
-        of: the model that it belongs to, in a tuple, so that the model is no part of its own part.
+    ``of`` holds the model that it belongs to, in a tuple, so that the model is no part of its own part.
     """
 
-    discrete: bool = False
-    family: str = ""
+    discrete: bool = False  # `log_prob` gives probabilities of codes that are among a few, not densities
+    family: str = ""  # what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it
 
     @dataclass(frozen=True)
     class Options:
@@ -53,22 +50,17 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Log density (of discrete codes: probability) in nats, ``(..., B)``.
+        """Log density (of discrete codes: probability) of codes ``(..., B, *latent.shape)`` in nats, ``(..., B)``.
 
-        Args:
-            z: codes, ``(..., B, *latent.shape)``.
-            y: labels ``(B,)`` of a conditional model; a prior may go by them or not.
+        A prior may go by the labels ``y (B,)`` of a conditional model or not.
         """
 
     @abstractmethod
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-        """Turn uniform numbers in [0, 1) into codes ``(B, *latent.shape)``, the same ones every time.
+        """Turn uniform numbers in [0, 1), ``(B, *noise_shape)``, into the same codes ``(B, *latent.shape)`` every time.
 
-        Args:
-            uniform: ``(B, *noise_shape)``.
-            y: labels ``(B,)``, as in `log_prob`.
-            truncation: keep every normal number that codes are made of within ± this many standard deviations
-                (Brock et al., arXiv:1809.11096): fidelity for diversity. None keeps the whole prior.
+        A truncation keeps every normal number that codes are made of within ± so many standard deviations (Brock et
+        al., arXiv:1809.11096): fidelity for diversity. None keeps the whole prior.
 
         Raises:
             UsageError: if the prior is made of no normal numbers, and a truncation is given.
@@ -136,7 +128,6 @@ class NormalPrior(Prior):
     family = "normal"
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Σ log N(z; 0, 1)."""
         return normal_log_prob(z).flatten(-len(self.latent.shape)).sum(-1)
 
     def draw(self, draws: Draws, y: Tensor | None = None) -> Tensor:

@@ -25,21 +25,17 @@ class Judged:
     them. Everything has the batch first, also where a critic judges packs: a pack's number stands at each of its
     observations.
 
-    Args:
-        score: gives the critic's outputs for observations of a side: ``real``, ``fake``, or ``both`` (real ones,
-            then fake ones); ``(N,)`` scores or ``(N, d)`` numbers whose first is the score, N the number of packs.
-        real: real observations with their labels.
-        fake: generated observations, without gradient, one for each real one.
-        sides: sides at which gradients are wanted.
-        together: whether real and fake may be judged in one pass: not by a critic that compares observations.
-        pack: observations that the critic judges as one.
+    ``score`` gives the critic's outputs for observations of a side, ``real``, ``fake`` or ``both`` (real, then fake
+    ones): ``(N,)`` scores or ``(N, d)`` numbers whose first is the score, N the number of packs. At ``sides`` gradients
+    are wanted; ``together`` allows one pass for both, which a critic that compares observations cannot be given; a
+    critic judges ``pack`` observations as one.
 
     Attributes:
+        real: real observations with their labels.
+        fake: generated observations, without gradient, one for each real one.
         noise: what the regularizer drew, under its own names.
-        real_outputs: what the critic says of real observations, ``(B,)`` or ``(B, d)``.
-        fake_outputs: what it says of generated ones.
-        real_score: scores of real observations, ``(B,)``.
-        fake_score: scores of generated ones.
+        real_outputs: what the critic says of real observations, ``(B,)`` or ``(B, d)``; likewise ``fake_outputs``.
+        real_score: scores of real observations, ``(B,)``; likewise ``fake_score``.
     """
 
     def __init__(
@@ -95,20 +91,15 @@ def _scores(outputs: Tensor) -> Tensor:
 class Regularizer(nn.Module, ABC):
     """A term of the critic's loss that goes with any loss. What it remembers are buffers, which checkpoints keep.
 
-    Attributes:
-        slopes: sides (``real``, ``fake``) at whose observations it reads the gradient: `Judged.squared_slopes`.
-        penalized: whether it reads gradients of the critic at all, so that no layer may mix observations.
-        coupled: whether a term depends on the whole batch (`genzoo.core.distributed.gather.all_gather`).
-        watched: what `after_step` follows: ``real`` and ``fake``, the mean scores; ``sign``, the mean sign of real
-            scores; ``images``, how many observations the turn judged.
-        reads_zero: whether it depends on where a score is zero, which some losses leave free.
+    `after_step` follows what is ``watched``: ``real`` and ``fake``, the mean scores; ``sign``, the mean sign of real
+    scores; ``images``, how many observations the turn judged.
     """
 
-    slopes: tuple[str, ...] = ()
-    penalized: bool = False
-    coupled: bool = False
+    slopes: tuple[str, ...] = ()  # sides at whose observations it reads the gradient: `Judged.squared_slopes`
+    penalized: bool = False  # it reads gradients of the critic at all, so that no layer may mix observations
+    coupled: bool = False  # a term depends on the whole batch (`genzoo.core.distributed.gather.all_gather`)
     watched: tuple[str, ...] = ()
-    reads_zero: bool = False
+    reads_zero: bool = False  # it depends on where a score is zero, which some losses leave free
 
     @dataclass(frozen=True)
     class Options:
@@ -131,4 +122,3 @@ class Regularizer(nn.Module, ABC):
 
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
         """Move what is remembered, by 0-d means over the whole batch of what is `watched`."""
-        return None

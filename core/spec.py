@@ -19,35 +19,20 @@ class DataSpec:
     Networks and objectives work in *model space*; people have 8-bit pixels, or floats in their own
     units. The two are tied by ``people = model * scale + shift``: for images model space is
     [-1, 1] and data units are [0, 1]; for real vectors it is standardized.
-
-    Attributes:
-        modality: the kind of data, by its registered name: ``image`` is channels, height, width; ``vector`` is real
-            numbers with no order. `genzoo.core.modality.of` gives all that differs by it.
-        shape: of one observation in model space, e.g. ``(1, 28, 28)`` or ``(2,)``.
-        levels: how many values a number can take (256 for 8-bit images, 2 for binary), None if real.
-        classes: number of class labels, 0 if there are none.
-        class_names: what the labels are called, empty if unknown.
-        scale: factor from model space to data units, one number or one per element of the first axis.
-        shift: offset likewise.
-        name: the data set's name, for records and presets; "" if unnamed.
-        conditions: names of the numbers that a conditional model is told beside, or instead of, the label.
-        condition_scale: of each, the factor from what networks are told to data units (a standard deviation).
-        condition_shift: of each, the offset likewise (a mean).
-        facts: what the modality says beyond that, plain data: columns of a table, the rate of a recording.
     """
 
-    modality: str
-    shape: tuple[int, ...]
-    levels: int | None = None
-    classes: int = 0
-    class_names: tuple[str, ...] = ()
-    scale: tuple[float, ...] = (1.0,)
-    shift: tuple[float, ...] = (0.0,)
-    name: str = ""
-    conditions: tuple[str, ...] = ()
-    condition_scale: tuple[float, ...] = ()
-    condition_shift: tuple[float, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    modality: str  # the kind of data, by its registered name: `genzoo.core.modality.of` gives all that differs by it
+    shape: tuple[int, ...]  # of one observation in model space, e.g. (1, 28, 28) or (2,)
+    levels: int | None = None  # how many values a number can take (256 for 8-bit images, 2 for binary), None if real
+    classes: int = 0  # class labels, 0 if there are none
+    class_names: tuple[str, ...] = ()  # empty if unknown
+    scale: tuple[float, ...] = (1.0,)  # from model space to data units, one number or one per element of the first axis
+    shift: tuple[float, ...] = (0.0,)  # likewise
+    name: str = ""  # of the data set, for records and presets
+    conditions: tuple[str, ...] = ()  # names of the numbers that networks may be told beside or instead of the label
+    condition_scale: tuple[float, ...] = ()  # of each, from what networks are told to data units: a standard deviation
+    condition_shift: tuple[float, ...] = ()  # likewise: a mean
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what the modality says beyond that, plain data
 
     def __post_init__(self) -> None:
         kind = of(self.modality)
@@ -57,16 +42,16 @@ class DataSpec:
             raise UsageError(f"data with levels has 2 to 65536 of them, not {self.levels}")
         if self.classes < 0 or len(self.class_names) not in (0, self.classes):
             raise UsageError(f"{self.classes} classes do not go with {len(self.class_names)} names of classes")
-        if any(not math.isfinite(s) or s <= 0 for s in self.scale) or not all(map(math.isfinite, self.shift)):
-            raise UsageError("the data's scale must be positive, and scale and shift finite")
+        for what, scale, shift in (
+            ("data", self.scale, self.shift),
+            ("conditions", self.condition_scale, self.condition_shift),
+        ):
+            if any(not math.isfinite(s) or s <= 0 for s in scale) or not all(map(math.isfinite, shift)):
+                raise UsageError(f"the scale of {what} must be positive, and scale and shift finite")
         if {len(self.scale), len(self.shift)} - {1, self.shape[0]}:
             raise UsageError(f"scale and shift are one number or {self.shape[0]}, one for each along the first axis")
         if not len(self.conditions) == len(self.condition_scale) == len(self.condition_shift):
             raise UsageError("conditions have a name, a scale and a shift each")
-        if any(not math.isfinite(s) or s <= 0 for s in self.condition_scale) or not all(
-            map(math.isfinite, self.condition_shift)
-        ):
-            raise UsageError("the scale of conditions must be positive, and their scale and shift finite")
         object.__setattr__(self, "facts", kind.facts(dict(self.facts)))
         kind.check(self)
 
@@ -105,12 +90,7 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Latent:
-    """The code space.
-
-    Attributes:
-        size: numbers in a code, or at each place of its grid; 0 for a model that has no code.
-        grid: height and width of the grid that codes lie on, 0 for codes that are plain vectors.
-    """
+    """The code space: plain vectors, or vectors on the places of a square grid."""
 
     size: int = option(16, "numbers in a code, or at each place of its grid; 0 for no code", low=0, high=65536)
     grid: int = option(0, "height and width of a grid of codes, 0 for flat codes", low=0, high=1024)

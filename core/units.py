@@ -18,14 +18,10 @@ _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)\s*"
 
 
 def parse_size(value: int | str | None, where: str) -> int | None:
-    """Turn ``2GB``, ``512MB``, ``1.5GiB`` or a number of bytes into bytes; None and ``auto`` into None.
-
-    Args:
-        value: what was given; GB and the like are powers of 1000, GiB powers of 1024.
-        where: what it is called, for the message.
+    """Turn ``2GB``, ``1.5GiB`` (a power of 1024) or a number of bytes into bytes; None and ``auto`` into None.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for anything else, which it calls ``where``.
     """
     if value is None or value == "auto":
         return None

@@ -77,9 +77,15 @@ class Progress(Observer):
     def __init__(self, trainer: Trainer, label: str) -> None:
         terminal = sys.stderr.isatty()  # colour codes and cursor movements are for these: elsewhere, plain lines
         self._bar = tqdm(
-            total=trainer.steps, initial=trainer.step, desc=label, unit="step", file=sys.stderr, dynamic_ncols=True,
-            mininterval=0.1 if terminal else 10.0, ascii=None if terminal else True,
-        )  # fmt: skip
+            total=trainer.steps,
+            initial=trainer.step,
+            desc=label,
+            unit="step",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0.1 if terminal else 10.0,
+            ascii=None if terminal else True,
+        )
 
     def step(self, trainer: Trainer) -> None:
         self._bar.update()

@@ -139,8 +139,8 @@ class Trainer:
         players = objective.players()
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
         self.steps = options.steps or math.ceil(options.epochs * len(data) / (batch * self.turns))
-        self._draws = Draws(batch, self.device, start=share.start, count=own, steps=self.steps,
-                            population=len(data))  # fmt: skip
+        n = len(data)
+        self._draws = Draws(batch, self.device, start=share.start, count=own, steps=self.steps, population=n)
         part = own // options.accumulate
         self._parts = [slice(i, i + part) for i in range(0, own, part)]
         nets.train()
