@@ -5,7 +5,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test lint bench wheel clean
+.PHONY: quickstart test lint docs bench wheel clean
 .DEFAULT_GOAL := test
 
 quickstart: $(VENV)/installed  ## train a small VAE and a small WGAN-GP, pictures go to quickstart/
@@ -22,6 +22,9 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	@set -e; for file in tests/bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 	$(BIN)/genzoo bench train
+
+docs: $(VENV)/installed-dev  ## the pages as a site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 wheel: $(VENV)/installed-dev  ## dist/genzoo-*.whl and .tar.gz
 	rm -rf build dist
