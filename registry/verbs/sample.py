@@ -30,6 +30,7 @@ from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
 
 Out = str | os.PathLike[str]
+PathKind = Literal["prior", "spherical", "straight"]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -115,9 +116,9 @@ def reconstruct(
         seed: draw codes from the posterior by this seed, instead of taking its mean.
         device: where to compute.
     """
-    path, model = given_path(out), _model(weights, device)
+    path, model = given_path(out), open_model(weights, device)
     kind = _kind(path, model.spec, 2 * n, folders=False)
-    x, told = _observations(model, _open(model, data), n)
+    x, told = _observations(model, open_fitting(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
     before = to_units(model.spec, to_model(model.spec, x.to(model.device)))
     drawn = [of(model.spec).render(model.spec, v) for v in (before, again)] if kind == "picture" else []
@@ -145,7 +146,7 @@ def interpolate(
     n: int = 8,
     *,
     steps: int = 10,
-    path: Literal["prior", "spherical", "straight"] = "prior",
+    path: PathKind = "prior",
     seed: int = 0,
     data: Any = None,
     label: int | None = None,
@@ -165,26 +166,9 @@ def interpolate(
             the class of the observation that it starts from.
         device: where to compute.
     """
-    where, model = given_path(out), _model(weights, device)
-    if n < 1:
-        raise UsageError(f"the number of paths must be at least 1, not {n}")
+    where, model = given_path(out), open_model(weights, device)
     kind = _kind(where, model.spec, n * steps, folders=False)
-    labels, more = None, dict[str, Any]()
-    if model.classes:
-        labels = torch.arange(n) % model.classes if label is None else torch.full((n,), label)
-    elif label is not None:
-        raise UsageError("this model is not conditional: it takes no label")
-    if data is None:
-        codes = model.codes(0, 2 * n, seed=seed)
-    else:
-        x, told = _observations(model, _open(model, data), 2 * n)
-        if len(x) < 2 * n:
-            raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
-        codes = model.encode(x, **told)
-        told = {k: None if v is None else v[:n] for k, v in told.items()}  # a path keeps what it starts from
-        labels = told.pop("labels", None) if label is None else labels
-        more = {k: v for k, v in told.items() if k != "labels"}
-    x = model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more)
+    x, labels = paths(model, n, steps, path, seed, data, label)
     if kind == "npz":
         write_arrays(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
     elif kind == "own":
@@ -193,6 +177,30 @@ def interpolate(
     else:
         _save_picture(model.spec, x.flatten(0, 1), where, steps)
     return where
+
+
+def paths(
+    model: Model, n: int, steps: int, path: PathKind, seed: int, data: Any, label: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """What `interpolate` writes, ``(n, steps, …)`` in data units, and the class of each path."""
+    if n < 1:
+        raise UsageError(f"the number of paths must be at least 1, not {n}")
+    labels, more = None, dict[str, Any]()
+    if model.classes:
+        labels = torch.arange(n) % model.classes if label is None else torch.full((n,), label)
+    elif label is not None:
+        raise UsageError("this model is not conditional: it takes no label")
+    if data is None:
+        codes = model.codes(0, 2 * n, seed=seed)
+    else:
+        x, told = _observations(model, open_fitting(model, data), 2 * n)
+        if len(x) < 2 * n:
+            raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
+        codes = model.encode(x, **told)
+        told = {k: None if v is None else v[:n] for k, v in told.items()}  # a path keeps what it starts from
+        labels = told.pop("labels", None) if label is None else labels
+        more = {k: v for k, v in told.items() if k != "labels"}
+    return model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more), labels
 
 
 @checked
@@ -209,10 +217,10 @@ def encode(
         seed: draw codes from the posterior by this seed, instead of taking its mean.
         device: where to compute.
     """
-    path, model = given_path(out), _model(weights, device)
+    path, model = given_path(out), open_model(weights, device)
     if path.suffix.lower() != ".npz":
         raise UsageError(f"codes are written to an .npz file, not to {path.name!r}")
-    opened = _open(model, data)
+    opened = open_fitting(model, data)
     x, told = _observations(model, opened, n or len(opened))
     codes = model.encode(x, **told, sample=seed is not None, seed=seed or 0)
     arrays = {"codes": codes.cpu().numpy()}
@@ -251,7 +259,8 @@ def _words(spec: DataSpec) -> str:
     return f"{of(spec).many} of shape {'×'.join(map(str, spec.shape))}"
 
 
-def _model(weights: Model | Out, device: str) -> Model:
+def open_model(weights: Model | Out, device: str) -> Model:
+    """A model as it is, or loaded."""
     if isinstance(weights, Model):
         return weights
     return load(weights, device=pick_device(device))
@@ -259,7 +268,7 @@ def _model(weights: Model | Out, device: str) -> Model:
 
 def needs_encoder(weights: Out, device: str = "auto") -> Model:
     """Load a model, and refuse one without an encoder before any data is read."""
-    model = _model(weights, device)
+    model = open_model(weights, device)
     if model.encoder is None:
         name = model.config.recipe if model.config else ""
         raise GenzooError(f"{weights} ({name}) has no encoder: it can sample and interpolate, but not encode")
@@ -314,7 +323,8 @@ def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, be
     pictures.save(image, path)
 
 
-def _open(model: Model, data: Any) -> Data:
+def open_fitting(model: Model, data: Any) -> Data:
+    """Data as they are, or the test split of what is named; `UsageError` if they do not fit the model."""
     from genzoo.registry.verbs.load import load_data
 
     opened = data if isinstance(data, Data) else load_data(data, split="test")

@@ -10,7 +10,6 @@ from genzoo.core.math.estimates import active_units
 from genzoo.core.training.run_view import RunView, tell
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.plugins.apps.diagnose import symptoms
-from genzoo.plugins.apps.diagnose.verdicts import Verdict
 
 WINDOW = 40  # records that are looked back on
 BATCH = 64  # samples, observations and codes that are looked at
@@ -25,14 +24,10 @@ class Alarm(Observer):
 
     The curves are judged when the log is due, from numbers that are on the host anyway. Samples and codes are looked
     at as often as pictures are drawn: ten times in a run, `BATCH` of them.
-
-    Args:
-        run: what is watched.
-        every: steps between looks at samples and codes; 0 for ten in a run.
     """
 
-    def __init__(self, run: RunView, every: int = 0) -> None:
-        self.run, self.every = run, every or max(run.trainer.steps // 10, 1)
+    def __init__(self, run: RunView) -> None:
+        self.run, self.every = run, max(run.trainer.steps // 10, 1)
         self.said = {k.removeprefix(WARNING): "before" for r in run.trainer.history for k in r if k.startswith(WARNING)}
         self._seen: dict[str, int] = {}
 
@@ -43,7 +38,9 @@ class Alarm(Observer):
             symptoms.divergence(recent), explode, vanish, symptoms.saturated_critic(recent),
             symptoms.overfitting(trainer.history),
         ):  # fmt: skip
-            self._heed(trainer, verdict.name, verdict if verdict.status == "problem" else None)
+            facts = "; ".join(f.text() for f in verdict.facts if f.wrong)
+            says = verdict.says.rstrip(".") + (f" ({facts})" if facts else "")
+            self._heed(trainer, verdict.name, says if verdict.status == "problem" else "")
 
     def step(self, trainer: Trainer) -> None:
         if trainer.step % self.every == 0 and trainer.step >= EARLIEST * trainer.steps and not trainer.sharded:
@@ -63,21 +60,15 @@ class Alarm(Observer):
         spread = made.var(0).sum() / x.float().flatten(1).var(0).sum().clamp(min=1e-12)
         active = None if model.encoder is None else active_units(model.posterior(x, y).mean)
         value = float(spread)
-        alike = not value >= ALIKE
         says = f"samples are nearly alike: they vary {value:.2g} times as much as the data"
-        collapsed = active == 0
-        self._heed(trainer, "posterior-collapse", "no number of the code varies over the data" if collapsed else None)
-        self._heed(trainer, "mode-collapse", says if alike and not collapsed else None)
+        collapsed, alike = active == 0, not value >= ALIKE
+        self._heed(trainer, "posterior-collapse", "no number of the code varies over the data" if collapsed else "")
+        self._heed(trainer, "mode-collapse", says if alike and not collapsed else "")
 
-    def _heed(self, trainer: Trainer, name: str, found: Verdict | str | None) -> None:
+    def _heed(self, trainer: Trainer, name: str, says: str) -> None:
         """Count what is wrong, and say it once when it was found twice in a row."""
-        self._seen[name] = self._seen.get(name, 0) + 1 if found else 0
-        if not found or name in self.said or self._seen[name] < TWICE:
-            return
-        advice = ""
-        if isinstance(found, Verdict):
-            facts = "; ".join(f.text() for f in found.facts if f.wrong)
-            found, advice = found.says.rstrip("."), f" ({facts})" if facts else ""
-        self.said[name] = f"{found}{advice}"
-        self.run.log({f"{WARNING}{name}": 1.0})
-        tell(f"step {trainer.step}: {name}: {self.said[name]}; 'genzoo diagnose' tells more")
+        self._seen[name] = self._seen.get(name, 0) + 1 if says else 0
+        if name not in self.said and self._seen[name] >= TWICE:
+            self.said[name] = says
+            self.run.log({f"{WARNING}{name}": 1.0})
+            tell(f"step {trainer.step}: {name}: {says}; 'genzoo diagnose' tells more")

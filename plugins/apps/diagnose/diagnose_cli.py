@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -55,17 +56,9 @@ def diagnose(
     if out is not None:
         diagnosing.diagnosis_folder(out)
     found = diagnosing.diagnose(
-        subject,
-        data,
-        n=n,
-        seed=seed,
-        data_options={k.removeprefix("data."): v for k, v in given.items()} or None,
-        extractor=extractor,
-        batch_size=batch_size,
-        device=device,
-        cache=not no_cache,
-        progress=shown(quiet),
-    )
+        subject, data, n=n, seed=seed, extractor=extractor, batch_size=batch_size, device=device, cache=not no_cache,
+        data_options={k.removeprefix("data."): v for k, v in given.items()} or None, progress=shown(quiet),
+    )  # fmt: skip
     written = diagnosing.save_diagnosis(found, out) if out is not None else None
     if json:
         emit_json(found.to_dict())
@@ -87,22 +80,19 @@ def _print(found: Any, verbose: bool) -> None:
     problems = [v for v in found if v.status == "problem" and not v.because]
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "healthy"
     say(bold(f"{found.subject}: {count}"))
-    order = ("problem", "hint", "healthy", "unknown")
+    order = list(MARKS)
     for verdict in sorted(found, key=lambda v: (bool(v.because), order.index(v.status))):
         tail = f" (follows from {verdict.because})" if verdict.because else ""
         _line(f"{MARKS[verdict.status]} {verdict.name}: {verdict.says}{tail}", "  ", strong=verdict in problems)
-        if verdict in problems or verdict.status == "hint" or verbose:
-            for fact in verdict.facts:
-                _line(fact.text(), "      ")
-        if verdict in problems or verdict.status == "hint":
-            for remedy in verdict.remedies:
-                _line(f"try {remedy.text()}", "      ")
+        advised = verdict in problems or verdict.status == "hint"
+        for fact in verdict.facts if advised or verbose else ():
+            _line(fact.text(), "      ")
+        for remedy in verdict.remedies if advised else ():
+            _line(f"try {remedy.text()}", "      ")
 
 
 def _line(text: str, indent: str, strong: bool = False) -> None:
     if sys.stdout.isatty():
-        import shutil
-
         width = max(shutil.get_terminal_size().columns, 40)
         text = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent + "  ")
     else:

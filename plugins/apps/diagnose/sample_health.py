@@ -17,7 +17,7 @@ from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
-from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict
+from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict, above, below, judged, unknown
 from genzoo.plugins.metrics.memorization import memorization as ratios
 
 # Limits. docs/diagnose.md has what healthy models and models that were broken on purpose gave.
@@ -40,29 +40,17 @@ SAMPLE_METRICS = "classes,density,coverage,memorization"
 
 @dataclass(frozen=True)
 class Looked:
-    """What was looked at.
+    """What was looked at: samples in data units ``(N, *shape)`` on the CPU, what they are held against, and by what."""
 
-    Attributes:
-        model: the model.
-        samples: of it in data units, ``(N, *shape)``, on the CPU.
-        data: what they are held against.
-        report: metrics of the samples.
-        extractor: of features.
-    """
-
-    model: Model
     samples: Tensor
     data: Data
     report: Report
     extractor: Extractor
 
-    def metric(self, name: str) -> float | None:
-        """A number, if it was measured."""
-        return self.report[name].value if name in self.report else None
-
-    def why_not(self, name: str) -> str:
-        """Why a metric was not measured."""
-        return next((a.reason for a in self.report.absent if a.metric == name), "") or "it does not fit this data"
+    def measured(self, **titles: str) -> list[Fact]:
+        """Metrics of the samples that were measured, told beside others, and what to call each."""
+        named = {k.replace("_", "-"): title for k, title in titles.items()}
+        return [Fact(title, self.report[m].value) for m, title in named.items() if m in self.report]
 
 
 CURES = (
@@ -83,64 +71,50 @@ COLLAPSED = (
 
 def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
     """Whether samples leave out parts of the data: classes, modes of a known mixture, or clusters; or are all alike."""
-    name = "mode-collapse"
-    samples = looked.samples
-    if looked.data.modes is not None and looked.data.modes.centres:
-        return _modes(looked, looked.data.modes)
-    real = as_floats(looked.data.take(slice(limit)))
+    name, samples, data = "mode-collapse", looked.samples, looked.data
+    if data.modes is not None and data.modes.centres:
+        return _modes(looked, data.modes)
+    real = as_floats(data.take(slice(limit)))
     with torch.no_grad():
         ours, theirs = (_features(looked.extractor, x) for x in (samples[:limit], real))
     spread = _variance(ours) / max(_variance(theirs), 1e-30)
-    alike = spread < ALIKE
-    facts = [Fact("variance of the samples' features, the data's being 1", spread, f"trouble below {ALIKE:g}", alike)]
-    missing: list[str] = []
-    shown: dict[str, Any] = {}
-    left_out, hint = False, ""
-    trusted = "classes" in looked.report and looked.report["classes"].details["accuracy of the classifier"] >= TRUSTED
-    if trusted:
-        details = looked.report["classes"].details
+    alike = below("variance of the samples' features, the data's being 1", spread, ALIKE)
+    facts, missing, shown, hint = [alike], list[str](), dict[str, Any](), ""
+    details = looked.report["classes"].details if "classes" in looked.report else {}
+    judge = details.get("accuracy of the classifier", 0.0)
+    if judge >= TRUSTED:
+        covered, start = "every class", LEFT_OUT
         missing, mass, some = _classes(details)
-        left_out = mass >= LEFT_OUT
         facts += [
             Fact(
                 f"share of the data in classes with under {GONE:g} of theirs",
                 mass,
-                f"trouble from {LEFT_OUT:g}",
-                left_out,
+                f"trouble from {start:g}",
+                mass >= start,
             ),
             *some,
-            Fact("accuracy of the classifier", details["accuracy of the classifier"], f"believed from {TRUSTED:g}"),
+            Fact("accuracy of the classifier", judge, f"believed from {TRUSTED:g}"),
         ]
-        hint = f"Hardly any sample is of {_listed(missing)}." if missing and not left_out else ""
+        hint = f"Hardly any sample is of {_listed(missing)}." if missing else ""
     else:
+        covered, start = "the clusters of the data", LEFT_OUT_GROUPS
         mass, at = _clusters(ours, theirs)
-        left_out = mass >= LEFT_OUT_GROUPS
-        facts.append(
-            Fact(
-                f"share of the data in those of {GROUPS} clusters that are missing",
-                mass,
-                f"trouble from {LEFT_OUT_GROUPS:g}",
-                left_out,
-            )
-        )
-        if mass:
-            shown |= _drawn(looked.data, "missing", real[at[:32]])
-    facts += [Fact(m, v) for m in ("density", "coverage") if (v := looked.metric(m)) is not None]
-    shown |= _drawn(looked.data, "samples", samples[:64])
-    if missing:
-        shown |= _drawn(looked.data, "missing", *_rows(looked.data, missing))
-    if left_out and missing:
-        says = f"{len(missing)} of {looked.data.spec.classes} classes are missing from the samples: {_listed(missing)}."
-    elif left_out:
+        what = f"share of the data in those of {GROUPS} clusters that are missing"
+        facts.append(Fact(what, mass, f"trouble from {start:g}", mass >= start))
+        shown |= _drawn(data, "missing", real[at[:32]]) if mass else {}
+    facts += looked.measured(density="density", coverage="coverage")
+    shown |= _drawn(data, "samples", samples[:64])
+    shown |= _drawn(data, "missing", *_rows(data, missing)) if missing else {}
+    says = "All samples are nearly alike." if alike.wrong else ""
+    if mass >= start:
         says = f"Samples leave out {mass:.0%} of the data."
-    else:
-        says = "All samples are nearly alike."
-    if alike or left_out:
-        return Verdict(name, "problem", says, tuple(facts), CURES, missing=tuple(missing), pictures=shown)
-    if hint:
+        if missing:
+            says = f"{len(missing)} of {data.spec.classes} classes are missing from the samples: {_listed(missing)}."
+    if hint and not says:
         return Verdict(name, "hint", hint, tuple(facts), CURES[:2], missing=tuple(missing), pictures=shown)
-    covered = "every class" if trusted else "the clusters of the data"
-    return Verdict(name, "healthy", f"Samples differ, and cover {covered}.", tuple(facts), pictures=shown)
+    return judged(
+        name, says, f"Samples differ, and cover {covered}.", facts, CURES, missing=tuple(missing), pictures=shown
+    )
 
 
 def _classes(details: Mapping[str, Any]) -> tuple[list[str], float, list[Fact]]:
@@ -149,35 +123,27 @@ def _classes(details: Mapping[str, Any]) -> tuple[list[str], float, list[Fact]]:
     part = {c: round(ours[c] / data[c], 4) for c in data if data[c] > 0}
     missing = [c for c, p in part.items() if p < RARE]
     rarest = sorted(part, key=lambda c: part[c])[: min(max(len(missing), 1), 3)]
-    limit = f"missing below {RARE:g}"
-    facts = [
-        Fact(f"{c} among the samples, as a multiple of its share of the data", part[c], limit, part[c] < RARE)
-        for c in rarest
-    ]
+    what = "among the samples, as a multiple of its share of the data"
+    facts = [below(f"{c} {what}", part[c], RARE, "missing below") for c in rarest]
     return missing, sum(data[c] for c in part if part[c] < GONE), facts
 
 
 def _modes(looked: Looked, mixture: KnownModes) -> Verdict:
-    centres = torch.tensor(mixture.centres)
-    x = looked.samples.flatten(1).float()
-    nearest = torch.cdist(x, centres).argmin(1)
-    share = torch.bincount(nearest, minlength=len(centres)) / len(x)
+    centres, x = torch.tensor(mixture.centres), looked.samples.flatten(1).float()
+    share = torch.bincount(torch.cdist(x, centres).argmin(1), minlength=len(centres)) / len(x)
     gone = (share < RARE / len(centres)).nonzero().flatten().tolist()
-    names = tuple(f"({a:.3g}, {b:.3g})" for a, b in (mixture.centres[i] for i in gone))
+    names = [f"({a:.3g}, {b:.3g})" for a, b in (mixture.centres[i] for i in gone)]
     what = f"modes of {len(centres)} with less than {RARE:g} of their share of the samples"
     facts = [Fact(what, len(gone), "trouble from 1", bool(gone))]
-    titles = {
-        "modes": "modes with 20 good samples",
-        "high-quality": "share of good samples",
-        "mode-kl": "KL from evenness",
-    }
-    facts += [Fact(title, v) for m, title in titles.items() if (v := looked.metric(m)) is not None]
+    facts += looked.measured(
+        modes="modes with 20 good samples", high_quality="share of good samples", mode_kl="KL from evenness"
+    )
     shown = {"samples": pictures.scatter(x, as_floats(looked.data.take(slice(2000))).flatten(1))}
-    if gone:
-        says = f"{len(gone)} of {len(centres)} modes are missing: those at {_listed(list(names))}."
-        cures = (*CURES[:2], CURES[3])
-        return Verdict("mode-collapse", "problem", says, tuple(facts), cures, missing=names, pictures=shown)
-    return Verdict("mode-collapse", "healthy", "Samples reach every mode.", tuple(facts), pictures=shown)
+    says = f"{len(gone)} of {len(centres)} modes are missing: those at {_listed(names)}." if gone else ""
+    cures = (*CURES[:2], CURES[3])
+    return judged(
+        "mode-collapse", says, "Samples reach every mode.", facts, cures, missing=tuple(names), pictures=shown
+    )
 
 
 def memorization(looked: Looked, training: Data) -> Verdict:
@@ -189,9 +155,9 @@ def memorization(looked: Looked, training: Data) -> Verdict:
     training data than chance would bring, were training and unseen data exchangeable.
     """
     name = "memorization"
-    if "memorization" not in looked.report:
-        return Verdict(name, "unknown", f"Not checked: {looked.why_not('memorization')}.")
-    result = looked.report["memorization"]
+    if name not in looked.report:
+        return unknown(name, looked.report.why_not(name) or "it does not fit this data")
+    result = looked.report[name]
     usual, nearer = result.details["share among the data"], result.details["nearer than the data"]
     known, told = as_floats(training).flatten(1), "the model has not seen"
     if usual is None and len(known) > 3:  # one part of the training data against the rest
@@ -204,28 +170,25 @@ def memorization(looked: Looked, training: Data) -> Verdict:
     facts = [Fact("share of samples that are copies", result.value, f"trouble above {limit:.3g}", copies)]
     if usual is not None:
         facts.append(Fact(f"the same share among data that {told}", usual))
-    near = chosen = False
     if of(looked.data.spec).pixels:
-        x = looked.samples[:JUDGED].flatten(1)
-        apart = looked.data.split != "train"
-        if nearer is None and len(known) <= MOST_POOLED:
+        x, apart, few = looked.samples[:JUDGED].flatten(1), looked.data.split != "train", len(known) <= MOST_POOLED
+        if nearer is None and few:
             nearer = _nearer(x, known)
         if nearer is not None:
-            near = nearer > NEARER
             than = "unseen data do" if apart else "the training data lie to each other"
-            what = f"chance that a sample lies nearer to the training data than {than}"
-            facts.append(Fact(what, nearer, f"trouble above {NEARER:g}", near))
-        if apart and len(known) <= MOST_POOLED:
+            facts.append(above(f"chance that a sample lies nearer to the training data than {than}", nearer, NEARER))
+        if apart and few:
             odds, sigmas, n = _pooled(x, known, as_floats(looked.data).flatten(1))
-            chosen = odds > ODDS and sigmas > SIGMAS
             what = f"odds that one of the {n} nearest neighbours of samples is training data, over chance"
-            facts.append(
-                Fact(what, odds, f"trouble above {ODDS:g} and {SIGMAS:g} σ, and this is {sigmas:.1f} σ", chosen)
-            )
+            words = f"trouble above {ODDS:g} and {SIGMAS:g} σ, and this is {sigmas:.1f} σ"
+            facts.append(Fact(what, odds, words, odds > ODDS and sigmas > SIGMAS))
+    says = ""
+    if any(fact.wrong for fact in facts):
+        says = "Samples lie nearer to the training data than they could if they were new: they repeat it."
+    if copies:
+        says = f"{result.value:.0%} of the samples are copies of training observations."
     facts.append(Fact("training observations", result.details["training observations"]))
     shown = {k: pictures.grid(x, len(x) // 2) for k, x in result.pictures.items()}
-    if not (copies or near or chosen):
-        return Verdict(name, "healthy", "Samples are no copies of training data.", tuple(facts), pictures=shown)
     remedies = (
         Remedy("more data: nothing helps as much"),
         Remedy("fewer passes over the data", options=(("train.epochs", "÷3"),)),
@@ -233,10 +196,7 @@ def memorization(looked: Looked, training: Data) -> Verdict:
         Remedy("a smaller network", options=(("generator.width", "÷2"),)),
         Remedy("a critic with penalties learns the training set less by heart", "r3gan"),
     )
-    says = "Samples lie nearer to the training data than they could if they were new: they repeat it."
-    if copies:
-        says = f"{result.value:.0%} of the samples are copies of training observations."
-    return Verdict(name, "problem", says, tuple(facts), remedies, pictures=shown)
+    return judged(name, says, "Samples are no copies of training data.", facts, remedies, pictures=shown)
 
 
 def _nearer(x: Tensor, training: Tensor) -> float:
@@ -265,23 +225,19 @@ def posterior_collapse(report: Report, model: Model, data: Data) -> Verdict:
     if model.encoder is None:
         return Verdict(name, "healthy", "The model has no encoder whose code could be ignored.")
     if "active-units" not in report:
-        why = next((a.reason for a in report.absent if a.metric == "active-units"), "") or "codes were not measured"
-        return Verdict(name, "unknown", f"Not checked: {why}.")
+        return unknown(name, report.why_not("active-units") or "codes were not measured")
     details = report["active-units"].details
-    active, of = report["active-units"].value, details["of"]
+    active, of, idle = report["active-units"].value, details["of"], details["idle"]
     nats = report["posterior-kl"].value if "posterior-kl" in report else details["kl"]
-    gone = bool(details["collapsed"]) or nats < NATS
-    idle = details["idle"]
     facts = (
         Fact(f"numbers of the code's {of} that vary over the data by over 0.01", active, "trouble at 0", active == 0),
-        Fact("KL of the whole code to the prior, in nats", nats, f"trouble below {NATS:g}", nats < NATS),
+        below("KL of the whole code to the prior, in nats", nats, NATS),
         Fact("KL of the most telling number, in nats", max(details.get("kl per dimension", [details["kl"]]))),
         Fact(f"numbers of {of} that are the prior for nearly all data", idle, f"trouble at {of}", idle == of),
     )
-    if gone:
-        shown = _again(model, data)
+    if details["collapsed"] or nats < NATS:
         says = "The posterior collapsed: codes say next to nothing of the data, and the decoder ignores them."
-        return Verdict(name, "problem", says, facts, COLLAPSED, pictures=shown)
+        return Verdict(name, "problem", says, facts, COLLAPSED, pictures=_again(model, data))
     if active < IDLE * of:
         smaller = Remedy("a code without the idle ones", options=(("latent.size", int(max(active, 1))),))
         says = f"{of - active:.0f} of {of} numbers of the code carry nothing."
@@ -290,6 +246,7 @@ def posterior_collapse(report: Report, model: Model, data: Data) -> Verdict:
 
 
 def _again(model: Model, data: Data) -> dict[str, Any]:
+    """Observations above what the model makes of them."""
     if not of(data.spec).renders or (model.classes and data.y is None):
         return {}
     some = data.take(slice(8))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict
+from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict, above, below, judged, unknown
 
 Records = Sequence[Mapping[str, float]]
 LEAST = 4  # records that a trend needs
@@ -20,6 +20,7 @@ EXPLODED = 100.0  # likewise
 BLOWN_UP = 100.0  # a loss at the end, likewise
 OVERFITTED = 0.15  # how far a held-out loss has risen again, as a share of how far it fell
 FALLING = 0.1  # share of a loss's whole fall that the last quarter of a run still brought
+CLIP = Remedy("no step is longer than this", options=(("train.clip", 1),))
 UNSURE = Remedy("its gradient stays where the critic is sure", options=(("objective.loss", "non-saturating"),))
 HELD_OUT, GRAD, LOSS = "held-out loss", "grad", "loss"
 
@@ -47,67 +48,66 @@ def late(values: Sequence[float]) -> float:
 
 def divergence(records: Records, *, broke_down: bool = False) -> Verdict:
     """Whether losses were finite, and ended where they can have been meant to."""
-    name = "divergence"
+    name, remedies = "divergence", (Remedy("smaller steps", options=(("train.lr", "÷10"),)), CLIP)
     if not records:
-        return _unknown(name, "nothing was logged")
+        return unknown(name, "nothing was logged")
     bad = sorted({k for r in records for k, v in r.items() if not math.isfinite(v)})
-    remedies = (
-        Remedy("smaller steps", options=(("train.lr", "÷10"),)),
-        Remedy("no step is longer than this", options=(("train.clip", 1),)),
-    )
+    facts = [Fact(f"{k} at its end", column(records, k)[-1], "must be finite", True) for k in bad]
     if bad:
         first = next(r["step"] for r in records if any(not math.isfinite(v) for v in r.values()))
-        facts = tuple(Fact(f"{k} at its end", column(records, k)[-1], "must be finite", True) for k in bad)
         says = f"Training broke down at step {first:,.0f}: {bad[0]} is not finite."
-        return Verdict(name, "problem", says, facts, remedies)
-    facts_, wrong = [], ""
+        return Verdict(name, "problem", says, tuple(facts), remedies)
+    wrong = ""
     for player in players(records):
         values = column(records, f"{player}{LOSS}")
         if len(values) < LEAST:
             continue
-        scale, end = max(abs(early(values)), 1.0), late(values)
-        blown = abs(end) > BLOWN_UP * scale
-        limit = f"it began at {early(values):.4g}; trouble beyond {BLOWN_UP:g} times that"
-        facts_.append(Fact(f"{player}loss at the end", end, limit, blown))
+        start, end = early(values), late(values)
+        blown = abs(end) > BLOWN_UP * max(abs(start), 1.0)
+        limit = f"it began at {start:.4g}; trouble beyond {BLOWN_UP:g} times that"
+        facts.append(Fact(f"{player}loss at the end", end, limit, blown))
         if blown:
-            wrong = f"The loss of the {_who(player)} ran away: from {early(values):.4g} to {end:.4g}."
+            wrong = f"The loss of the {_who(player)} ran away: from {start:.4g} to {end:.4g}."
         if player == "" and end > values[0] + 0.1 * abs(values[0]) + 1:
             wrong = f"The loss rose where it should fall: from {values[0]:.4g} to {end:.4g}."
-            facts_.append(Fact("loss", end, f"trouble above {values[0]:.4g}, its first", True))
+            facts.append(Fact("loss", end, f"trouble above {values[0]:.4g}, its first", True))
     if broke_down and not wrong:
-        facts_.append(Fact("last step that was logged", records[-1]["step"]))
+        facts.append(Fact("last step that was logged", records[-1]["step"]))
         says = "The run did not come to its end; its losses were finite as far as it came."
-        return Verdict(name, "hint", says, tuple(facts_))
-    if wrong:
-        return Verdict(name, "problem", wrong, tuple(facts_), remedies)
-    if not facts_:
-        return _unknown(name, f"the log has fewer than {LEAST} records")
-    return Verdict(name, "healthy", "All losses are finite and stay in bounds.", tuple(facts_))
+        return Verdict(name, "hint", says, tuple(facts))
+    if not facts:
+        return unknown(name, f"the log has fewer than {LEAST} records")
+    return judged(name, wrong, "All losses are finite and stay in bounds.", facts, remedies)
 
 
 def gradients(records: Records) -> tuple[Verdict, Verdict]:
     """Whether gradient norms explode, and whether they vanish."""
-    found = {p: column(records, f"{p}{GRAD}") for p in players(records)}
-    found = {p: v for p, v in found.items() if len(v) >= LEAST}
+    found = {p: v for p in players(records) if len(v := column(records, f"{p}{GRAD}")) >= LEAST}
     names = ("exploding-gradients", "vanishing-gradients")
     if not found:
         why = f"the log holds no gradient norms, or fewer than {LEAST}"
-        return _unknown(names[0], why), _unknown(names[1], why)
-    explode, vanish = [], []
+        return unknown(names[0], why), unknown(names[1], why)
+    explode, vanish = dict[str, Fact](), dict[str, Fact]()
     for player, values in found.items():
-        start, end, what = early(values), late(values), f"gradient norm of the {_who(player)} at the end"
+        start, end, who = early(values), late(values), _who(player)
+        what, about = f"gradient norm of the {who} at the end", f"it began at {start:.3g}; trouble"
         up = not math.isfinite(end) or end > EXPLODED * max(start, 1e-12)
         down = end < VANISHED * start or end < 1e-12
-        about = f"it began at {start:.3g}"
-        explode.append(Fact(what, end, f"{about}; trouble above {EXPLODED:g} times that", up))
-        vanish.append(Fact(what, end, f"{about}; trouble below {VANISHED:g} of that", down))
-    clip = Remedy("no step is longer than this", options=(("train.clip", 1),))
+        explode[who] = Fact(what, end, f"{about} above {EXPLODED:g} times that", up)
+        vanish[who] = Fact(what, end, f"{about} below {VANISHED:g} of that", down)
+    exploding, vanishing = (", ".join(who for who, fact in f.items() if fact.wrong) for f in (explode, vanish))
     slower = Remedy("smaller steps", options=(("train.lr", "÷3"),))
-    steady = (UNSURE, Remedy("a critic whose gradient keeps its size", "wgan-gp"))
+    steady = Remedy("a critic whose gradient keeps its size", "wgan-gp")
     return (
-        _of_facts(names[0], explode, "Gradient norms explode", "No gradient norm explodes.", (clip, slower)),
-        _of_facts(names[1], vanish, "Gradient norms vanish", "No gradient norm vanishes.", steady),
-    )
+        judged(
+            names[0], f"Gradient norms explode: {exploding}." if exploding else "", "No gradient norm explodes.",
+            explode.values(), (CLIP, slower),
+        ),
+        judged(
+            names[1], f"Gradient norms vanish: {vanishing}." if vanishing else "", "No gradient norm vanishes.",
+            vanish.values(), (UNSURE, steady),
+        ),
+    )  # fmt: skip
 
 
 def saturated_critic(records: Records) -> Verdict:
@@ -117,28 +117,26 @@ def saturated_critic(records: Records) -> Verdict:
     if not judges:
         return Verdict(name, "healthy", "No critic is trained, so none can win.")
     facts: list[Fact] = []
-    wrong = False
+    wrong = ""
     for judge in judges:
         game = column(records, f"{judge}adversarial") or column(records, f"{judge}{LOSS}")
         if len(game) < LEAST:
-            return _unknown(name, f"the log has fewer than {LEAST} records")
-        real, fake = late(column(records, f"{judge}real")), late(column(records, f"{judge}fake"))
+            return unknown(name, f"the log has fewer than {LEAST} records")
+        over = late(column(records, f"{judge}real")) - late(column(records, f"{judge}fake"))
         if min(game) < 0:  # a Wasserstein critic's estimate: it has no bound that it could reach
-            facts.append(Fact(f"scores of {_who(judge)}: real over fake", real - fake))
+            facts.append(Fact(f"scores of {_who(judge)}: real over fake", over))
             continue
-        sure = late(game) < SATURATED
-        apart = real - fake > APART
-        facts += [
-            Fact(f"loss of the {_who(judge)}", late(game), f"trouble below {SATURATED:g}", sure),
-            Fact(f"score of real over fake, of the {_who(judge)}", real - fake, f"trouble above {APART:g}", apart),
-        ]
-        wrong |= sure and apart
+        sure = below(f"loss of the {_who(judge)}", late(game), SATURATED)
+        apart = above(f"score of real over fake, of the {_who(judge)}", over, APART)
+        facts += [sure, apart]
+        if sure.wrong and apart.wrong:
+            wrong = (
+                "The critic tells real from fake without fail, so the generator gets hardly any signal to learn from."
+            )
     for player in players(records):
         values = column(records, f"{player}{GRAD}")
         if player not in judges and values:
             facts.append(Fact(f"gradient norm of the {_who(player)}", late(values), f"it began at {values[0]:.3g}"))
-    if not wrong:
-        return Verdict(name, "healthy", "The critic leaves its generator something to learn from.", tuple(facts))
     remedies = (
         UNSURE,
         Remedy("bounds the critic's slope", options=(("critic.spectral_norm", True),)),
@@ -147,38 +145,29 @@ def saturated_critic(records: Records) -> Verdict:
         Remedy("a penalty on the critic's slope; its loss has no bound to reach", "wgan-gp"),
         Remedy("a paired loss with two penalties", "r3gan"),
     )
-    says = "The critic tells real from fake without fail, so the generator gets hardly any signal to learn from."
-    return Verdict(name, "problem", says, tuple(facts), remedies)
+    return judged(name, wrong, "The critic leaves its generator something to learn from.", facts, remedies)
 
 
 def overfitting(records: Records) -> Verdict:
     """Whether the held-out loss has risen from its best."""
     name, values = "overfitting", column(records, HELD_OUT)
     if not values:
-        return _unknown(name, "no data was held out: train with --set train.validation=0.05")
+        return unknown(name, "no data was held out: train with --set train.validation=0.05")
     if len(values) < 3:
-        return _unknown(name, f"the held-out loss was taken {len(values)} times, and a trend needs 3")
+        return unknown(name, f"the held-out loss was taken {len(values)} times, and a trend needs 3")
     best, fell = min(values), max(values[0] - min(values), 1e-3 * abs(min(values)))
     end = median(values[-2:]) if len(values) > 3 else values[-1]
-    risen = (end - best) / fell
-    rises = risen > OVERFITTED
     at = next(r["step"] for r in records if r.get(HELD_OUT) == best)
-    facts = (
-        Fact("held-out loss at the end", end),
-        Fact("its best", best, f"at step {at:,.0f}"),
-        Fact(
-            "risen again, as a share of its fall", max(risen, 0.0), f"trouble above {OVERFITTED:g}", risen > OVERFITTED
-        ),
-    )
-    if not rises:
-        return Verdict(name, "healthy", "The held-out loss has not risen.", facts)
+    risen = above("risen again, as a share of its fall", max((end - best) / fell, 0.0), OVERFITTED)
+    facts = (Fact("held-out loss at the end", end), Fact("its best", best, f"at step {at:,.0f}"), risen)
     remedies = (
         Remedy(f"the best model so far is in the run's folder 'best' (step {at:,.0f}): use that one"),
         Remedy("stop there", options=(("train.steps", int(at)),)),
         Remedy("leaves out units", options=(("generator.dropout", 0.1), ("encoder.dropout", 0.1))),
         Remedy("decay of the weights", options=(("train.optimizer", "adamw"), ("train.weight_decay", 0.01))),
     )
-    return Verdict(name, "problem", f"The held-out loss rises since step {at:,.0f}.", facts, remedies)
+    wrong = f"The held-out loss rises since step {at:,.0f}." if risen.wrong else ""
+    return judged(name, wrong, "The held-out loss has not risen.", facts, remedies)
 
 
 def under_training(records: Records) -> Verdict:
@@ -187,35 +176,20 @@ def under_training(records: Records) -> Verdict:
     values = column(records, HELD_OUT) or (column(records, LOSS) if players(records) == [""] else [])
     if not values:
         why = "the losses of a game do not say how good its generator is" if records else "nothing was logged"
-        return _unknown(name, why)
+        return unknown(name, why)
     if len(values) < LEAST:
-        return _unknown(name, f"the log has fewer than {LEAST} records of it")
-    quarter = max(len(values) // 4, 1)
-    whole, lately = values[0] - min(values), values[-1 - quarter] - values[-1]
-    share = lately / whole if whole > 0 else 0.0
-    what = "share of the loss's fall in the last quarter"
-    fact = Fact(what, max(share, 0.0), f"still falling above {FALLING:g}", share > FALLING)
-    if share <= FALLING:
+        return unknown(name, f"the log has fewer than {LEAST} records of it")
+    if not all(map(math.isfinite, values)):
+        return unknown(name, "the loss is not finite")
+    whole, lately = values[0] - min(values), values[-1 - max(len(values) // 4, 1)] - values[-1]
+    share = max(lately / whole, 0.0) if whole > 0 else 0.0
+    fact = above("share of the loss's fall in the last quarter", share, FALLING, "still falling above")
+    if not fact.wrong:
         return Verdict(name, "healthy", "The loss has levelled off.", (fact,))
+    longer = Remedy("twice as long: --resume cannot change the length, so start again")
     return Verdict(
-        name,
-        "hint",
-        "The loss was still falling: longer training would make it better.",
-        (fact,),
-        (Remedy("twice as long: --resume cannot change the length, so start again"),),
+        name, "hint", "The loss was still falling: longer training would make it better.", (fact,), (longer,)
     )
-
-
-def _of_facts(name: str, facts: list[Fact], wrong: str, right: str, remedies: tuple[Remedy, ...]) -> Verdict:
-    bad = [f for f in facts if f.wrong]
-    if not bad:
-        return Verdict(name, "healthy", right, tuple(facts))
-    who = ", ".join(f.what.removeprefix("gradient norm of the ").removesuffix(" at the end") for f in bad)
-    return Verdict(name, "problem", f"{wrong}: {who}.", tuple(facts), remedies)
-
-
-def _unknown(name: str, why: str) -> Verdict:
-    return Verdict(name, "unknown", f"Not checked: {why}.")
 
 
 def _who(player: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,14 +25,7 @@ NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Fact:
-    """A number, and what it is held against.
-
-    Attributes:
-        what: it is, in words.
-        value: of it.
-        limit: where trouble begins, in words such as ``trouble below 0.1``; "" for what is told beside it.
-        wrong: whether it is beyond that.
-    """
+    """A number, what it is held against in words (``trouble below 0.1``, "" for none), and whether it is beyond."""
 
     what: str
     value: float
@@ -44,14 +37,21 @@ class Fact:
         return f"{self.what} {number(self.value)}" + (f" ({self.limit})" if self.limit else "")
 
 
+def below(what: str, value: float, limit: float, words: str = "trouble below") -> Fact:
+    """A number that is wrong below a limit."""
+    return Fact(what, value, f"{words} {limit:g}", value < limit)
+
+
+def above(what: str, value: float, limit: float, words: str = "trouble above") -> Fact:
+    """A number that is wrong above a limit."""
+    return Fact(what, value, f"{words} {limit:g}", value > limit)
+
+
 @dataclass(frozen=True)
 class Remedy:
-    """Something to try.
+    """Something to try, and why: another recipe ("" for this one), and options of ``--set``, name to value.
 
-    Attributes:
-        recipe: name of another recipe, "" to stay with this one.
-        options: of ``--set``, name to value.
-        why: what it does.
+    A value ``÷3`` is a third of what the run had; `genzoo.diagnose` puts the number in place.
     """
 
     why: str
@@ -103,14 +103,25 @@ class Verdict:
         }
 
 
+def judged(
+    name: str, wrong: str, healthy: str, facts: Iterable[Fact], remedies: Iterable[Remedy] = (), **more: Any
+) -> Verdict:
+    """A problem, if there are words for one, with what to try; else healthy."""
+    if not wrong:
+        return Verdict(name, "healthy", healthy, tuple(facts), **more)
+    return Verdict(name, "problem", wrong, tuple(facts), tuple(remedies), **more)
+
+
+def unknown(name: str, why: str) -> Verdict:
+    """What could not be checked."""
+    return Verdict(name, "unknown", f"Not checked: {why}.")
+
+
 @dataclass(frozen=True)
 class Diagnosis:
-    """All verdicts on one model.
+    """All verdicts on one model: one for each of `NAMES`, in that order.
 
-    Attributes:
-        subject: what was judged, for people.
-        verdicts: one for each of `NAMES`, in that order.
-        record: which data, how many samples, as plain data.
+    The ``subject`` is for people; the ``record`` says which data and how many samples, as plain data.
     """
 
     subject: str
