@@ -95,7 +95,8 @@ def diagnose(
     if n is not None and n < 100:
         raise UsageError(f"a diagnosis takes at least 100 samples, not {n}")
     model, history, title, stopped = _open(subject, pick_device(device))
-    log, record = history.log, {"records of the log": len(history.log), "seed": seed, "data": None}
+    log = history.log
+    record: dict[str, Any] = {"records of the log": len(log), "seed": seed, "data": None}
     verdicts = [
         symptoms.divergence(log, broke_down=stopped),
         *symptoms.gradients(log),

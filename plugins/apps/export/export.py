@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,9 +77,9 @@ def export(
 
     Args:
         weights: a model, or what `genzoo.load` takes.
-        out: a new folder for ``generator.onnx`` and so on, with ``export.json`` and ``README.md`` that say what goes in
-            and what comes out.
-        format: ``onnx`` (needs ``genzoo[onnx]``), or ``torch-export``, whose ``.pt2`` files `torch.export.load` reads.
+        out: a new folder: it gets a file for each part, ``export.json`` and ``README.md``.
+        format: ``onnx``, which any ONNX runtime reads (needs the extra: ``pip install genzoo[onnx]``), or
+            ``torch-export``, whose ``.pt2`` files `torch.export.load` reads.
         part: ``generator`` or ``encoder``; None takes all that there are.
         seed: of the inputs it is compared on.
         verbose: whether `genzoo.load` may say what it downloads.
@@ -88,10 +90,6 @@ def export(
     """
     from genzoo.registry.verbs.load import load
 
-    if format not in SUFFIX:
-        raise UsageError(f"the format of an export is onnx or torch-export, not {format!r}")
-    if part is not None and part not in PARTS:
-        raise UsageError(f"the part to export is generator or encoder, not {part!r}")
     path = given_path(out)
     if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
@@ -105,7 +103,7 @@ def export(
     if part == "encoder" and model.encoder is None:
         raise UsageError(f"{name} has no encoder: export its generator")
     chosen = [p for p in PARTS if part in (None, p) and (p == "generator" or model.encoder is not None)]
-    model = _on_cpu(model)
+    model = model if model.device.type == "cpu" else copy.deepcopy(model).cpu()
     with creating_folder(path) as temporary:
         done: dict[str, dict[str, Any]] = {p: _written(model, p, format, temporary, seed) for p in chosen}
         about = _about(model, format, done)
@@ -114,15 +112,7 @@ def export(
     return Exported(path, format, done)
 
 
-def _on_cpu(model: Model) -> Model:
-    if model.device.type == "cpu":
-        return model
-    import copy
-
-    return copy.deepcopy(model).cpu()
-
-
-class _People(nn.Module):
+class _Program(nn.Module):
     """Model space to data units and back, with its numbers as buffers: programs make no tensors on the way."""
 
     scale: Tensor
@@ -137,7 +127,7 @@ class _People(nn.Module):
         self.register_buffer("shift", torch.tensor(spec.shift).view(shape))
 
 
-class GeneratorProgram(_People):
+class GeneratorProgram(_Program):
     """Codes, and labels, to samples in data units."""
 
     def __init__(self, model: Model) -> None:
@@ -150,7 +140,7 @@ class GeneratorProgram(_People):
         return x if self.bounds is None else x.clamp(*self.bounds)
 
 
-class EncoderProgram(_People):
+class EncoderProgram(_Program):
     """Observations in data units, and labels, to posterior means and standard deviations."""
 
     def __init__(self, model: Model) -> None:
@@ -208,57 +198,46 @@ def _written(model: Model, part: Part, format: Format, folder: Path, seed: int) 
         file = folder / f"{part}{SUFFIX[format]}"
         examples = _inputs(model, part, 4, seed)
         outputs = ["sample"] if part == "generator" else ["mean", "std"][: len(_original(model, part, examples))]
-        program = _traced(module, examples)
-        run = _save_onnx(program, examples, outputs, file) if format == "onnx" else _save_pt2(program, file)
-        worst = max(_distance(model, part, run, n, seed) for n in _BATCHES)
-        if not worst <= TOLERANCE:  # NaN too
-            raise GenzooError(f"the exported {part} is not what the original computes ({worst:.2g} apart): not written")
+        batch = torch.export.Dim("batch", min=1, max=2**20)
+        with _others(f"this model cannot be exported to {format}"):
+            shapes = tuple({0: batch} for _ in examples)
+            program = torch.export.export(module, tuple(examples.values()), dynamic_shapes=shapes)
+            run = _save_onnx(program, examples, outputs, file) if format == "onnx" else _save_pt2(program, file)
+        apart: list[float] = []
+        for n in _BATCHES:
+            inputs = _inputs(model, part, n, seed + n)
+            with _others(f"the exported {part} fails on a batch of {n}"):
+                made = run(inputs)
+            apart += [_distance(a, b) for a, b in zip(_original(model, part, inputs), made, strict=True)]
+        if not all(a <= TOLERANCE for a in apart):  # NaN too
+            what = f"the exported {part} is not what the original computes"
+            raise GenzooError(f"{what} ({max(apart):.2g} apart): not written")
     finally:
         model.train(training)
-    shapes = {"sample": model.spec.shape, "mean": model.latent.shape, "std": model.latent.shape}
+    shapes_of = {"sample": model.spec.shape, "mean": model.latent.shape, "std": model.latent.shape}
     return {
         "file": file.name,
         "sha256": sha256(file),
         "bytes": file.stat().st_size,
         "inputs": {k: {"shape": ["batch", *v.shape[1:]], "dtype": str(v.dtype)[6:]} for k, v in examples.items()},
-        "outputs": {k: {"shape": ["batch", *shapes[k]], "dtype": "float32"} for k in outputs},
-        "error": worst,
+        "outputs": {k: {"shape": ["batch", *shapes_of[k]], "dtype": "float32"} for k in outputs},
+        "error": max(apart),
     }
-
-
-def _traced(module: nn.Module, examples: Mapping[str, Tensor]) -> ExportedProgram:
-    """A module as a program that takes any batch size."""
-    batch = torch.export.Dim("batch", min=1, max=2**20)
-    shapes = tuple({0: batch} for _ in examples)
-    try:
-        with torch.no_grad(), _quietly():
-            return torch.export.export(module, tuple(examples.values()), dynamic_shapes=shapes)
-    except Exception as e:  # whatever torch makes of a network that it cannot follow
-        if "specialized it to be a constant" in str(e):
-            raise GenzooError(
-                "this model cannot be exported for batches of any size: one of its networks takes their number for a "
-                "plain one, as len(x) does; in its code, write x.shape[0], flatten and unflatten"
-            ) from e
-        raise GenzooError(one_line(f"this model cannot be exported ({type(e).__name__}: {e})", 400)) from e
 
 
 def _save_onnx(program: ExportedProgram, examples: Mapping[str, Tensor], outputs: Sequence[str], file: Path) -> Run:
     import onnxruntime
 
-    try:
-        with _quietly():
-            made = torch.onnx.export(
-                program, input_names=list(examples), output_names=list(outputs), dynamo=True, verbose=False
-            )
-            assert made is not None
-            for node in made.model.graph.all_nodes():
-                node.metadata_props.clear()  # where in whose files each was made
-            made.save(file, external_data=False)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads, settings.log_severity_level = torch.get_num_threads(), 3
-        session = onnxruntime.InferenceSession(file.read_bytes(), settings, providers=["CPUExecutionProvider"])
-    except Exception as e:  # neither library has a base for its errors
-        raise GenzooError(one_line(f"this model cannot be exported to ONNX ({type(e).__name__}: {e})", 400)) from e
+    made = torch.onnx.export(
+        program, input_names=list(examples), output_names=list(outputs), dynamo=True, verbose=False
+    )
+    assert made is not None
+    for node in made.model.graph.all_nodes():
+        node.metadata_props.clear()  # where in whose files each was made
+    made.save(file, external_data=False)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads, settings.log_severity_level = torch.get_num_threads(), 3
+    session = onnxruntime.InferenceSession(file.read_bytes(), settings, providers=["CPUExecutionProvider"])
     return lambda given: [torch.from_numpy(o) for o in session.run(None, {k: v.numpy() for k, v in given.items()})]
 
 
@@ -267,36 +246,21 @@ def _save_pt2(program: ExportedProgram, file: Path) -> Run:
     for node in program.graph.nodes:
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack"):
             node.meta.pop(key, None)  # where in whose files each was made
-    with _quietly():
-        torch.export.save(program, file)
+    torch.export.save(program, file)
     module = program.module()
 
     def run(given: Mapping[str, Tensor]) -> list[Tensor]:
-        with torch.no_grad():
-            made = module(*given.values())
+        made = module(*given.values())
         return [made] if isinstance(made, Tensor) else list(made)
 
     return run
 
 
-def _distance(model: Model, part: Part, run: Run, n: int, seed: int) -> float:
-    """Greatest difference of a program from the original on ``n`` random inputs, over the size of the numbers."""
-    inputs = _inputs(model, part, n, seed + n)
-    try:
-        made = run(inputs)
-    except Exception as e:
-        raise GenzooError(
-            one_line(f"the exported {part} fails on a batch of {n} ({type(e).__name__}: {e})", 400)
-        ) from e
-    worst = 0.0
-    for ours, theirs in zip(_original(model, part, inputs), made, strict=True):
-        if ours.shape != theirs.shape:
-            raise GenzooError(
-                f"the exported {part} gives {tuple(theirs.shape)} where the original gives {tuple(ours.shape)}"
-            )
-        difference = (ours - theirs).abs().max().item() / max(1.0, ours.abs().max().item())
-        worst = difference if difference != difference else max(worst, difference)
-    return worst
+def _distance(ours: Tensor, theirs: Tensor) -> float:
+    """Greatest difference over the size of the numbers; infinite between different shapes."""
+    if ours.shape != theirs.shape:
+        return math.inf
+    return (ours - theirs).abs().max().item() / max(1.0, ours.abs().max().item())
 
 
 def _about(model: Model, format: Format, parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,29 +290,32 @@ def _prior(model: Model) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the exporters' warnings, which are about themselves."""
-    names = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
-    before = {name: logging.getLogger(name).level for name in names}
+def _others(what: str) -> Iterator[None]:
+    """Run what other libraries do without their warnings, and say in one sentence what failed; no gradients."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    before = [logger.level for logger in loggers]
     try:
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
+    except Exception as e:  # the libraries have no base for their errors
+        if "specialized it to be a constant" in str(e):
+            raise GenzooError(
+                "this model cannot be exported for batches of any size: one of its networks takes their number for a "
+                "plain one, as len(x) does; in its code, write x.shape[0], flatten and unflatten"
+            ) from e
+        raise GenzooError(one_line(f"{what} ({type(e).__name__}: {e})", 400)) from e
     finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
-
-
-__all__ = ["Exported", "export"]
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def readme(about: Mapping[str, Any]) -> str:
     """What stands beside the programs, for whoever gets the folder and has never heard of genzoo.
 
-    Args:
-        about: what ``export.json`` holds.
+    ``about`` is what ``export.json`` holds.
     """
     used = {name for part in about["parts"].values() for name in (*part["inputs"], *part["outputs"])}
     return render(Path(__file__).with_name("readme.md.j2"), {"about": about, "used": used})
