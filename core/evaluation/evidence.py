@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,14 +15,15 @@ from torch import Tensor, nn
 from genzoo.core.data import Data
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError
-from genzoo.core.evaluation.feature_cache import FeatureCache
-from genzoo.core.evaluation.needs import NEEDS
+from genzoo.core.evaluation.feature_cache import FeatureCache, digest
+from genzoo.core.likelihood import Implicit
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
 
 T = TypeVar("T")
+NO_TRAINING = "the training data is not known: name a data set or a path, or give training="
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,7 @@ class Extractor(ABC):
     @classmethod
     @abstractmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> Extractor:
-        """Get it ready for data of a kind.
-
-        Args:
-            spec: what the observations are.
-            path: the user's own file, for extractors that are read from one.
+        """Get it ready for data of a kind; ``path`` is the user's own file, for extractors that are read from one.
 
         Raises:
             UsageError: if it does not fit such data, or what it needs is not installed; says which.
@@ -77,11 +73,7 @@ class Extractor(ABC):
 
 def hash_of(module: nn.Module, version: int) -> str:
     """The sha256 of a network's names, shapes and numbers, and of its code's version."""
-    digest = hashlib.sha256(f"{type(module).__name__} {version}".encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return digest(module.state_dict(), f"{type(module).__name__} {version}")
 
 
 @dataclass(frozen=True)
@@ -234,7 +226,16 @@ class Evidence:
         """The training split, if there is one."""
         return self._training()
 
+    def pictured(self, x: Tensor) -> Tensor | None:
+        """A small picture ``(N, C, H, W)`` in [0, 1] of each observation in data units; None where there is none."""
+        return of(self.spec).render(self.spec, x)
+
     # Features.
+
+    @property
+    def inception(self) -> bool:
+        """Whether features are those of FID's own Inception."""
+        return self.extractor is not None and self.extractor.inception
 
     @property
     def fake_features(self) -> Features:
@@ -261,12 +262,11 @@ class Evidence:
         first = self._runtime.first
         found = self._cache.get(key) if first else None
         if not self._runtime.broadcast(found is not None):  # of process 0, which alone needs them
-            features = self._extract(as_floats(data, whole=False))
-            found = {"features": features.features}
-            found |= {} if features.logits is None else {"logits": features.logits}
+            made = self._extract(as_floats(data, whole=False))
             if first:
-                self._cache.put(key, found)
-        return Features(torch.empty(0)) if found is None else Features(found["features"], found.get("logits"))
+                self._cache.put(key, {k: v for k, v in made.__dict__.items() if v is not None})
+            return made
+        return Features(**found) if found else Features(torch.empty(0))
 
     @torch.no_grad()
     def _extract(self, x: Tensor) -> Features:
@@ -328,13 +328,33 @@ class Evidence:
         assert self.model is not None
         return self.real[:limit], self.data.take(slice(limit)).told(self.model)
 
-    def pictured(self, x: Tensor) -> Tensor | None:
-        """A small picture ``(N, C, H, W)`` in [0, 1] of each observation in data units; None where there is none."""
-        return of(self.spec).render(self.spec, x)
+    # What is missing.
 
     def lacks(self, need: str) -> str:
-        """Why a need of `NEEDS` is not met, "" if it is."""
-        return NEEDS[need](self)
+        """Why a need of `genzoo.core.evaluation.report.NEEDS` is not met, "" if it is."""
+        if need in ("encoder", "likelihood"):
+            return self._lacks_of_model(need)
+        has, why = {
+            "images": (of(self.spec).pixels, f"it is of images, and this is {self.spec.modality} data"),
+            "features": (self.extractor is not None, self.why_no_extractor),
+            "labels": (self.labels is not None, "the data has no labels"),
+            "training": (self.has_training, NO_TRAINING),
+            "conditional": (self.has_asked, "the samples were not asked to be of any class"),
+            "factors": (self.data.factors is not None, "the factors behind this data are not known"),
+        }.get(need, (True, ""))
+        return "" if has else why
+
+    def _lacks_of_model(self, need: str) -> str:
+        model = self.model
+        if model is None:
+            return "these are samples without their model"
+        if need == "likelihood" and isinstance(model.likelihood, Implicit):
+            return "the model has no likelihood: a GAN's generator puts out samples, not a distribution"
+        if need == "likelihood" and not model.likelihood.normalized:
+            return "what the model is trained by is a distance, whose exponential is no density: it has no likelihood"
+        if model.encoder is None and not (need == "likelihood" and model.exact):
+            return "the model has no encoder"
+        return "the model is conditional and the data has no labels" if model.classes and self.labels is None else ""
 
 
 def to_storage(spec: DataSpec, x: Tensor) -> Tensor:

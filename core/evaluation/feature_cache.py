@@ -21,21 +21,15 @@ from genzoo.core.storage.files import replacing
 LIMIT_BYTES = 2 * 2**30  # of all that is kept: the files that were not used for longest go first
 
 
-def default_folder() -> Path:
-    """``genzoo/features`` in the user's cache folder (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
-    return Path(user_cache.place("features") or os.devnull)  # nothing can be kept there
-
-
 class FeatureCache:
-    """Tensors by a key that says all that they depend on.
+    """Tensors by a key that says all that they depend on; by default in ``genzoo/features`` of the user's cache folder.
 
-    A file is written aside and renamed, so that a reader sees all of it or none. It holds its key and the
-    hash of its numbers: one that is damaged, or of another key, is as good as absent, and written anew. A
-    folder that cannot be written costs time and nothing else.
+    A file is written aside and renamed, and holds its key and the hash of its numbers: one that is damaged, or of
+    another key, is as good as absent. A folder that cannot be written costs time and nothing else.
     """
 
     def __init__(self, folder: Path | None = None, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.folder = default_folder() if folder is None else folder
+        self.folder = Path(user_cache.place("features") or os.devnull) if folder is None else folder
         self.limit_bytes = limit_bytes
 
     def path(self, key: str) -> Path:
@@ -51,7 +45,7 @@ class FeatureCache:
                 tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  # it is no mapping
         except (OSError, SafetensorError, ValueError):
             return None
-        if not isinstance(about, dict) or about.get("key") != key or about.get("sha256") != _digest(tensors):
+        if about != {"key": key, "sha256": digest(tensors)}:
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # what is used stays
@@ -60,7 +54,7 @@ class FeatureCache:
     def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Keep tensors under a key, if the folder can be written."""
         own = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        about = json.dumps({"key": key, "sha256": _digest(own)})  # one key only: more would come in any order
+        about = json.dumps({"key": key, "sha256": digest(own)})  # one key only: more would come in any order
         with contextlib.suppress(OSError, GenzooError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(self.path(key)) as temporary:
@@ -82,9 +76,10 @@ class FeatureCache:
             total -= size
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: Mapping[str, Tensor], head: str = "") -> str:
+    """The sha256 of a text and of tensors' names, shapes and numbers."""
+    total = hashlib.sha256(head.encode())
     for name, t in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(t.shape)} {t.dtype} ".encode())
-        digest.update(t.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        total.update(f"{name} {tuple(t.shape)} {t.dtype} ".encode())
+        total.update(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -20,21 +20,13 @@ ARROWS: Mapping[str, str] = {"higher": "↑", "lower": "↓", "none": ""}
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the number may lie.
-
-    Attributes:
-        low: lower end, None without an interval.
-        high: upper end likewise.
-        level: confidence, .95 as a rule.
-        how: how it was made (``jackknife of 49``, ``exact binomial``), or why there is none.
-        covers: what it holds at that level, such as `AT_COUNTS`; "" where the metric does not say.
-    """
+    """Where the number may lie: between `low` and `high`, None where there is no interval."""
 
     low: float | None = None
     high: float | None = None
     level: float = 0.95
-    how: str = "none was made"
-    covers: str = ""
+    how: str = "none was made"  # how it was made (``jackknife of 49``), or why there is none
+    covers: str = ""  # what it holds at that level, such as `AT_COUNTS`; "" where the metric does not say
 
     @property
     def known(self) -> bool:
@@ -44,46 +36,25 @@ class Interval:
 
 @dataclass(frozen=True)
 class Result:
-    """One metric of one model.
-
-    Attributes:
-        metric: its name in the zoo.
-        value: the number; may be infinite.
-        interval: where it may lie.
-        n_real: observations of the data that were used.
-        n_fake: samples that were judged.
-        seed: of sampling and of every random choice.
-        title: what to call it in a table; "FID" only where it is.
-        extractor: whose features or classes it is made of, "" if of none.
-        extractor_sha256: of that extractor's weights and code version.
-        unit: of value and interval.
-        direction: whether ``higher`` or ``lower`` is better, or ``none``.
-        protocol: all that two numbers must share to be compared, as ``key=value`` words.
-        details: plain data beyond the number, such as the classes that are missing.
-        pictures: images that are evidence, by name; not part of `to_dict`.
-    """
+    """One metric of one model: the number with its interval, and all that it rests on."""
 
     metric: str
-    value: float
+    value: float  # may be infinite
     interval: Interval = field(default_factory=Interval)
-    n_real: int = 0
-    n_fake: int = 0
-    seed: int = 0
-    title: str = ""
-    extractor: str = ""
-    extractor_sha256: str = ""
-    unit: str = ""
+    n_real: int = 0  # observations of the data that were used
+    n_fake: int = 0  # samples that were judged
+    seed: int = 0  # of sampling and of every random choice
+    title: str = ""  # what to call it in a table; "FID" only where it is
+    extractor: str = ""  # whose features or classes it is made of, "" if of none
+    extractor_sha256: str = ""  # of that extractor's weights and code version
+    unit: str = ""  # of value and interval
     direction: Direction = "none"
-    protocol: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    protocol: str = ""  # all that two numbers must share to be compared, as ``key=value`` words
+    details: Mapping[str, Any] = field(default_factory=dict)  # plain data beyond the number
+    pictures: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)  # evidence; not in `to_dict`
 
     def compare(self, other: Result) -> Verdict:
-        """Say whether this is better than another result of the same protocol.
-
-        Returns:
-            ``better`` or ``worse`` only if both intervals are known and have no point in common and the metric
-            has a direction; otherwise ``undecided``.
+        """``better`` or ``worse`` where the metric has a direction and both intervals have no point in common.
 
         Raises:
             UsageError: if the protocols differ, with all in which they do.
@@ -96,11 +67,9 @@ class Result:
         a, b = self.interval, other.interval
         if self.direction == "none" or a.low is None or a.high is None or b.low is None or b.high is None:
             return "undecided"
-        if a.low > b.high:
-            return "better" if self.direction == "higher" else "worse"
-        if a.high < b.low:
-            return "worse" if self.direction == "higher" else "better"
-        return "undecided"
+        if not (a.low > b.high or a.high < b.low):
+            return "undecided"
+        return "better" if (a.low > b.high) == (self.direction == "higher") else "worse"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: infinity and NaN as the words ``inf``, ``-inf`` and ``nan``; no pictures."""
@@ -126,10 +95,7 @@ class Result:
 
     def text(self) -> str:
         """The number with its interval, for people: ``11.8 [11.2, 12.5]``."""
-        value = _number(self.value)
-        if not self.interval.known:
-            return value
-        return f"{value} [{_number(self.interval.low)}, {_number(self.interval.high)}]"
+        return _number(self.value) + (f" {_ends(self.interval)}" if self.interval.known else "")
 
 
 @dataclass(frozen=True)
@@ -142,19 +108,12 @@ class Absent:
 
 @dataclass(frozen=True)
 class Report:
-    """All that one evaluation found.
+    """All that one evaluation found."""
 
-    Attributes:
-        subject: what was judged, for people.
-        results: in the order in which they were asked for.
-        absent: what could not be measured.
-        record: data, counts, seconds and versions, as plain data.
-    """
-
-    subject: str
-    results: tuple[Result, ...] = ()
-    absent: tuple[Absent, ...] = ()
-    record: Mapping[str, Any] = field(default_factory=dict)
+    subject: str  # what was judged, for people
+    results: tuple[Result, ...] = ()  # in the order in which they were asked for
+    absent: tuple[Absent, ...] = ()  # what could not be measured
+    record: Mapping[str, Any] = field(default_factory=dict)  # data, counts, seconds and versions, as plain data
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self.results)
@@ -168,13 +127,12 @@ class Report:
         Raises:
             UsageError: if it is not there, with the reason if it is known.
         """
-        for result in self.results:
-            if result.metric == metric:
-                return result
-        if any(a.metric == metric for a in self.absent):
-            raise UsageError(f"{self.subject} has no {metric}: {self.why_not(metric)}")
-        names = [r.metric for r in self.results]
-        raise UsageError(f"{metric!r} was not measured of {self.subject}{did_you_mean(metric, names)}")
+        results = {r.metric: r for r in self.results}
+        if metric in results:
+            return results[metric]
+        if reason := self.why_not(metric):
+            raise UsageError(f"{self.subject} has no {metric}: {reason}")
+        raise UsageError(f"{metric!r} was not measured of {self.subject}{did_you_mean(metric, list(results))}")
 
     def why_not(self, metric: str) -> str:
         """Why a metric could not be measured, "" if that is not known."""
@@ -182,13 +140,16 @@ class Report:
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """A table for people: title with arrow, number, interval, unit, and what it rests on."""
-        rows = []
-        for r in self.results:
-            ends = f"[{_number(r.interval.low)}, {_number(r.interval.high)}]" if r.interval.known else "–"
-            rows.append(
-                (f"{r.title or r.metric} {ARROWS[r.direction]}".rstrip(), _number(r.value), ends, r.unit, _basis(r))
+        return [
+            (
+                f"{r.title or r.metric} {ARROWS[r.direction]}".rstrip(),
+                _number(r.value),
+                _ends(r.interval),
+                r.unit,
+                _basis(r),
             )
-        return rows
+            for r in self.results
+        ]
 
     def absences(self) -> dict[str, list[str]]:
         """Metrics that could not be measured, by reason."""
@@ -207,12 +168,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "subject": self.subject,
-            "record": _plain(self.record),
-            "results": [r.to_dict() for r in self.results],
-            "absent": [{"metric": a.metric, "reason": a.reason} for a in self.absent],
-        }
+        results, absent = [r.to_dict() for r in self.results], [dict(a.__dict__) for a in self.absent]
+        return {"subject": self.subject, "record": _plain(self.record), "results": results, "absent": absent}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
@@ -230,6 +187,10 @@ def differences(a: str, b: str) -> str:
     one, two = (dict(w.partition("=")[::2] for w in p.split()) for p in (a, b))
     keys = [k for k in {**one, **two} if one.get(k) != two.get(k)]
     return ", ".join(f"{k}={one.get(k, 'none')} against {k}={two.get(k, 'none')}" for k in keys)
+
+
+def _ends(interval: Interval) -> str:
+    return f"[{_number(interval.low)}, {_number(interval.high)}]" if interval.known else "–"
 
 
 def _basis(r: Result) -> str:

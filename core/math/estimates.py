@@ -11,23 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LogLikelihood:
-    """Importance-weighted estimates of log p(x), a lower bound in expectation (arXiv:1509.00519).
+    """Importance-weighted estimates of log p(x), a lower bound in expectation (arXiv:1509.00519)."""
 
-    Attributes:
-        values: log (1/K) Σ w_k in nats per observation, ``(N,)``; density in data units if continuous.
-        standard_error: of each value, from the spread of its own weights, ``(N,)``.
-        effective_samples: (Σw)² / Σw² of each observation, between 1 and K, ``(N,)``.
-        samples: K.
-        dimensions: numbers per observation.
-        levels: values a number can take, None for a density.
-    """
-
-    values: Tensor
-    standard_error: Tensor
-    effective_samples: Tensor
-    samples: int
-    dimensions: int
-    levels: int | None
+    values: Tensor  # log (1/K) Σ w_k in nats per observation, (N,); density in data units if continuous
+    standard_error: Tensor  # of each value, from the spread of its own weights, (N,)
+    effective_samples: Tensor  # (Σw)² / Σw² of each observation, between 1 and K, (N,)
+    samples: int  # K
+    dimensions: int  # numbers per observation
+    levels: int | None  # values a number can take, None for a density
 
     @property
     def mean(self) -> float:
@@ -52,15 +43,9 @@ def active_units(codes: Tensor, threshold: float = 0.01) -> int:
 
 
 def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Great-circle interpolation between codes, with the norm going straight from ‖a‖ to ‖b‖.
+    """Great-circle interpolation ``(N, S, D)`` between codes ``(N, D)`` at ``t (S,)`` in [0, 1].
 
-    Args:
-        a: ``(N, D)``.
-        b: ``(N, D)``.
-        t: ``(S,)`` in [0, 1].
-
-    Returns:
-        ``(N, S, D)``; the straight line where the codes are (anti)parallel.
+    The norm goes straight from ‖a‖ to ‖b‖; where the codes are (anti)parallel it is the straight line.
     """
     ra, rb = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
     tiny = torch.finfo(a.dtype).tiny

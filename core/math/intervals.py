@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,75 +15,45 @@ from genzoo.core.errors import UsageError
 from genzoo.core.noise import generator
 
 CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number.
-
-    Attributes:
-        value: the number.
-        low: lower end of the interval, NaN where none was asked for or can be had.
-        high: upper end likewise.
-        samples: observations in each of the sets that it was measured on.
-        interval: how the interval was made, e.g. ``bootstrap of 200``; "" without one.
-        confidence: of the interval.
-    """
+    """A measured number, and its interval if `low` and `high` are numbers."""
 
     value: float
     low: float = math.nan
     high: float = math.nan
-    samples: tuple[int, ...] = ()
-    interval: str = ""
+    samples: tuple[int, ...] = ()  # observations in each of the sets that it was measured on
+    interval: str = ""  # how the interval was made, e.g. ``jackknife of 49``
     confidence: float = CONFIDENCE
-
-    def parts_from(self, other: Estimate) -> bool:
-        """Whether the two intervals have no point in common; never without both intervals."""
-        return self.high < other.low or other.high < self.low
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, with None for what is not finite."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
 
 
 def bootstrap(
     statistic: Callable[..., float],
     *sets: Tensor,
     resamples: int = 200,
-    confidence: float = CONFIDENCE,
     seed: int = 0,
     low: float = -math.inf,
     high: float = math.inf,
 ) -> Estimate:
-    """The statistic of some sets, and its spread when each is drawn anew from itself with replacement.
+    """The statistic of sets ``(N_i, ...)``, and its spread when each is drawn anew from itself with replacement.
 
-    The resampled values are moved so that their mean is the value before their quantiles are taken. A
-    resample repeats observations, which by itself raises a Fréchet distance and lowers a recall; without
-    the move the interval could miss its own value.
-
-    Args:
-        statistic: takes as many tensors as there are sets.
-        *sets: ``(N_i, ...)``, resampled along the first axis and independently of each other.
-        resamples: how many times; 0 for no interval.
-        confidence: of the interval.
-        seed: of the resampling.
-        low: smallest value the statistic can have, where the interval is cut.
-        high: largest one.
+    The resampled values are moved so that their mean is the value before their quantiles are taken: a resample repeats
+    observations, which by itself raises a Fréchet distance and lowers a recall. The interval is cut at ``low`` and
+    ``high``, the statistic's own limits.
     """
     value, samples = float(statistic(*sets)), tuple(len(s) for s in sets)
     if resamples < 2 or min(samples) < 2:
-        return Estimate(value, samples=samples, confidence=confidence)
+        return Estimate(value, samples=samples)
     values = torch.empty(resamples, dtype=torch.float64)
     for r in range(resamples):
-        drawn = []
-        for i, s in enumerate(sets):
-            index = torch.randint(len(s), (len(s),), generator=generator(seed, r, i))
-            drawn.append(s[index.to(s.device)])
-        values[r] = float(statistic(*drawn))
-    ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
+        chosen = (torch.randint(len(s), (len(s),), generator=generator(seed, r, i)) for i, s in enumerate(sets))
+        values[r] = float(statistic(*(s[index.to(s.device)] for s, index in zip(sets, chosen, strict=True))))
+    ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
     below, above = (value + torch.quantile(values - values.mean(), ends)).clamp(low, high).tolist()
-    return Estimate(value, below, above, samples, f"bootstrap of {resamples}", confidence)
+    return Estimate(value, below, above, samples, f"bootstrap of {resamples}")
 
 
 def jackknife(
@@ -98,17 +68,16 @@ def jackknife(
     high: float = math.inf,
     seed: int = 0,
 ) -> Estimate:
-    """The statistic of one or two sets, with an interval of its expectation at these counts by leaving out parts.
+    """The statistic of one or two sets ``(N_i, ...)``, with an interval of its expectation at these counts.
 
-    The jackknife's variance is never too small in expectation, and counts second-order parts twice, which are all
-    that there is where a distance is near 0 (B. Efron and C. Stein, Ann. Statist. 1981). Of two sets, a part of each
-    is left out in all combinations: what does not add up is second-order between the sets, and it is taken off with
-    what the sets have of it within themselves if their distributions are alike. A bootstrap counts it three times,
-    and the repeats in its resamples by themselves move a Fréchet distance or an entropy.
+    The variance that leaving out parts gives is never too small in expectation, and counts second-order parts twice,
+    which are all that there is where a distance is near 0 (B. Efron and C. Stein, Ann. Statist. 1981). Of two sets, a
+    part of each is left out in all combinations: what does not add up is second-order between the sets, and it is
+    taken off with what the sets have of it within themselves if their distributions are alike.
 
     Args:
         statistic: takes as many sets as there are, each as ``prepare`` returned it.
-        *sets: one or two of independent observations ``(N_i, ...)`` along the first axis.
+        *sets: one or two of independent observations.
         parts: how many times something is left out: of two sets the root of it from each; 0 for no interval.
         prepare: what is done to each set, and to what is left of it, before the statistic is made of them.
         more: variance of what all parts share, such as random directions; added.
@@ -142,8 +111,7 @@ def jackknife(
     variance = (total if twice else max(total - less, least)) + more
     # F. Satterthwaite, Biometrics 1946
     dof = min((total + more) ** 2 * (groups - 1) / max(sum(v * v for v in shares), 1e-300), 1e6)
-    error = math.sqrt(variance)
-    made = normal(value, error, samples, f"jackknife of {found.numel()}", max(int(dof), 1))
+    made = normal(value, math.sqrt(variance), samples, f"jackknife of {found.numel()}", max(int(dof), 1))
     return replace(made, low=max(made.low, low), high=min(made.high, high))
 
 
@@ -162,13 +130,10 @@ def mean(values: Tensor, how: str = "Student's t") -> Estimate:
     return normal(v.mean().item(), v.std().item() / math.sqrt(n), (n,), how, n - 1)
 
 
-def share(hits: Tensor | int, trials: int | None = None, confidence: float = CONFIDENCE) -> Estimate:
-    """A share with its exact binomial interval (C. Clopper and E. Pearson, Biometrika 1934).
+def share(hits: Tensor | int, trials: int | None = None) -> Estimate:
+    """The share of hits, booleans ``(N,)`` or a count of trials, with its exact interval, which covers .95 at least.
 
-    Args:
-        hits: booleans ``(N,)``, or how many of the trials were hits.
-        trials: how many trials there were, when ``hits`` is a count.
-        confidence: of the interval, which covers at least that often.
+    C. Clopper and E. Pearson, Biometrika 1934.
 
     Raises:
         UsageError: if there was no trial.
@@ -177,10 +142,9 @@ def share(hits: Tensor | int, trials: int | None = None, confidence: float = CON
     hits = int(hits.sum()) if isinstance(hits, Tensor) else hits
     if not 0 <= hits <= n or n == 0:
         raise UsageError(f"a share needs at least one trial and no more hits than trials, not {hits} of {n}")
-    tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else _root(lambda p: at_least(hits, n, p) - tail)
-    high = 1.0 if hits == n else _root(lambda p: tail - (1 - at_least(hits + 1, n, p)))
-    return Estimate(hits / n, low, high, (n,), "exact binomial", confidence)
+    low = 0.0 if hits == 0 else _root(lambda p: at_least(hits, n, p) - TAIL)
+    high = 1.0 if hits == n else _root(lambda p: TAIL - (1 - at_least(hits + 1, n, p)))
+    return Estimate(hits / n, low, high, (n,), "exact binomial")
 
 
 def at_least(hits: int, trials: int, p: float) -> float:
@@ -196,16 +160,15 @@ def at_least(hits: int, trials: int, p: float) -> float:
     return min(float(torch.logsumexp(terms, 0).exp()), 1.0)
 
 
-def poisson(count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def poisson(count: int) -> tuple[float, float]:
     """Exact interval of the mean of which a Poisson count was drawn (F. Garwood, Biometrika 1936)."""
-    tail = (1 - confidence) / 2
     most = count + 10 * math.sqrt(count + 1) + 10
 
     def at_most(k: int, rate: float) -> float:
         return float(torch.special.gammaincc(_double(k + 1.0), _double(rate)))
 
-    low = 0.0 if count == 0 else _root(lambda u: 1 - at_most(count - 1, u * most) - tail) * most
-    return low, _root(lambda u: tail - at_most(count, u * most)) * most
+    low = 0.0 if count == 0 else _root(lambda u: 1 - at_most(count - 1, u * most) - TAIL) * most
+    return low, _root(lambda u: TAIL - at_most(count, u * most)) * most
 
 
 def student(confidence: float, dof: int) -> float:

@@ -11,19 +11,12 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Logistic:
-    """A fitted classifier of features that it standardizes first.
+    """A fitted classifier of features that it standardizes first, to mean 0 and scale 1 where they vary."""
 
-    Attributes:
-        mean: of the features it was fitted on, ``(D,)``.
-        scale: their standard deviations, 1 where a feature is constant.
-        weight: ``(classes, D)``.
-        bias: ``(classes,)``.
-    """
-
-    mean: Tensor
-    scale: Tensor
-    weight: Tensor
-    bias: Tensor
+    mean: Tensor  # (D,)
+    scale: Tensor  # (D,)
+    weight: Tensor  # (classes, D)
+    bias: Tensor  # (classes,)
 
     def predict(self, x: Tensor) -> Tensor:
         """Classes ``(N,)`` of features ``(N, D)``."""
@@ -32,14 +25,9 @@ class Logistic:
 
 
 def fit(x: Tensor, y: Tensor, classes: int, *, decay: float = 1e-3, steps: int = 200) -> Logistic:
-    """Minimize mean cross-entropy + decay/2 · ‖W‖² on standardized features by L-BFGS.
+    """Minimize mean cross-entropy + decay/2 · ‖W‖² of features ``(N, D)`` and classes ``(N,)`` by L-BFGS.
 
-    Args:
-        x: features ``(N, D)``.
-        y: classes ``(N,)``.
-        classes: how many there are.
-        decay: of the weights, not of the bias; scikit-learn's C is 1 / (N · decay).
-        steps: at most.
+    The decay is of the weights, not of the bias; scikit-learn's C is 1 / (N · decay).
     """
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-6 * scale.max().clamp(min=1e-30), scale, torch.ones_like(scale))

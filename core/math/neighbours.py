@@ -17,14 +17,10 @@ def centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def slabs(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows of x and their squared distances to all of y, less ‖x‖², ``(rows, M)``; the buffer is reused.
+    """Yield rows of x ``(N, D)`` and their squared distances to all of y ``(M, D)``, less ‖x‖²; the buffer is reused.
 
     A product of (x, 1) and (-2y, ‖y‖²) gives ‖y‖² - 2 x·y at once. What is left out is the same in a whole
     row, so neighbours and comparisons need not pay for another pass over the matrix.
-
-    Args:
-        x: ``(N, D)``.
-        y: ``(M, D)``.
     """
     left = torch.cat([x, x.new_ones(len(x), 1)], 1)
     right = torch.cat([-2 * y, y.square().sum(1, keepdim=True)], 1).T
@@ -36,13 +32,9 @@ def slabs(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def nearest(x: Tensor, y: Tensor, k: int = 1, *, itself: bool = False) -> tuple[Tensor, Tensor]:
-    """The k nearest of y for each of x, nearest first: distances ``(N, k)`` and indices ``(N, k)``.
+    """The k nearest of y ``(M, D)``, M ≥ k, for each of x, nearest first: distances ``(N, k)`` and indices ``(N, k)``.
 
-    Args:
-        x: ``(N, D)``.
-        y: ``(M, D)`` with M ≥ k.
-        k: how many neighbours.
-        itself: y is x, and no point is its own neighbour.
+    With ``itself``, y is x, and no point is its own neighbour.
     """
     a, b = centred(x, y)
     indices = []

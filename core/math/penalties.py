@@ -11,17 +11,10 @@ from genzoo.core.mixed_precision import networks_in_bfloat16
 
 
 def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores of a critic and their gradients with respect to its input, differentiable once more.
+    """What a critic gives, and the gradients of its scores with respect to its input, differentiable once more.
 
-    The critic must treat observations one by one, so that the gradient of the summed scores holds each
-    observation's own gradient.
-
-    Args:
-        critic: maps ``(B, ...)`` to scores ``(B, 1)`` or ``(B,)``, or to ``(B, d)`` numbers whose first is the score.
-        x: observations ``(B, ...)``.
-
-    Returns:
-        What the critic gave, and gradients of the shape of ``x``.
+    The critic maps ``(B, ...)`` to scores ``(B, 1)`` or ``(B,)``, or to ``(B, d)`` numbers whose first is the score. It
+    must treat observations one by one, so that the gradient of the summed scores holds each observation's own.
     """
     with torch.autocast(x.device.type, enabled=False), networks_in_bfloat16(x.device.type, False):
         x = x.detach().to(torch.promote_types(x.dtype, torch.float32))  # float64 stays what it is

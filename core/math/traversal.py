@@ -17,21 +17,13 @@ REACH = 2.5  # standard deviations of the prior to either side
 
 @dataclass(frozen=True)
 class Traversal:
-    """What single numbers of a code do.
+    """What single numbers of a code do."""
 
-    Attributes:
-        x: ``(D, S, *spec.shape)`` in data units: D numbers of the code, S values of each.
-        dimensions: which numbers of the code, the most active first.
-        activity: of each of them.
-        measure: what activity is: nats of KL to the prior, or the mean change of what comes out.
-        values: what each number was set to, ``(S,)``.
-    """
-
-    x: Tensor
-    dimensions: tuple[int, ...]
-    activity: tuple[float, ...]
-    measure: str
-    values: tuple[float, ...]
+    x: Tensor  # (D, S, *spec.shape) in data units: D numbers of the code, S values of each
+    dimensions: tuple[int, ...]  # which numbers of the code, the most active first
+    activity: tuple[float, ...]  # of each of them
+    measure: str  # what activity is: nats of KL to the prior, or the mean change of what comes out
+    values: tuple[float, ...]  # what each number was set to, (S,)
 
 
 def traverse(
@@ -65,10 +57,12 @@ def traverse(
         raise UsageError(f"a traversal has at least 1 row and 2 steps, not {rows} and {steps}")
     if not 0 < reach <= 100:
         raise UsageError(f"a traversal reaches a positive number of standard deviations, at most 100, not {reach:g}")
-    wrong = [d for d in dimensions if not 0 <= d < size]
-    if wrong:
-        raise UsageError(f"there is no number {wrong[0]} in a code of {size}: they are 0 to {size - 1}")
-    labels = _label(model, label)
+    for d in dimensions:
+        if not 0 <= d < size:
+            raise UsageError(f"there is no number {d} in a code of {size}: they are 0 to {size - 1}")
+    if not model.classes and label is not None:
+        raise UsageError("this model is not conditional: it takes no label")
+    labels = torch.tensor([label or 0]) if model.classes else None
     activity, measure = _activity(model, seed, labels, data, reach)
     chosen = list(dimensions) or activity.argsort(descending=True, stable=True)[: min(rows, size)].tolist()
     values = torch.linspace(-reach, reach, steps)
@@ -79,14 +73,6 @@ def traverse(
     x = model.decode(z.view(-1, *model.latent.shape), y).view(len(chosen), steps, *model.spec.shape)
     active = tuple(float(activity[d]) for d in chosen)
     return Traversal(x, tuple(chosen), active, measure, tuple(values.tolist()))
-
-
-def _label(model: Model, label: int | None) -> Tensor | None:
-    if not model.classes:
-        if label is not None:
-            raise UsageError("this model is not conditional: it takes no label")
-        return None
-    return torch.tensor([0 if label is None else label])
 
 
 def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None, reach: float) -> tuple[Tensor, str]:

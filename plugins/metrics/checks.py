@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.evaluation.evidence import Evidence
+
+
+def both(evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """Features of the samples ``(N, D)`` and of the data ``(M, D)``."""
+    return evidence.fake_features.features, evidence.real_features.features
 
 
 def features(x: Tensor, what: str, least: int = 2, dtype: torch.dtype | None = None) -> Tensor:
-    """Flatten each observation to numbers, ``(N, D)``, and see that they can be measured.
-
-    Args:
-        x: ``(N, ...)``, floats or 8-bit.
-        what: the set's name, for the message.
-        least: fewest observations that make sense.
-        dtype: to convert to; None keeps floats as they are and makes 8-bit float32.
+    """Observations ``(N, ...)`` as numbers ``(N, D)`` of ``dtype``; without one floats stay and 8-bit become float32.
 
     Raises:
-        UsageError: if there are too few, or one holds NaN or infinity.
+        UsageError: if there are fewer than ``least``, or one holds NaN or infinity; names ``what`` they are.
     """
     if x.dim() < 1 or len(x) < least or x.numel() == 0:
         raise UsageError(f"{what} need at least {least} observations (N, D), not an array of shape {tuple(x.shape)}")

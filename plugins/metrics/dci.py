@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.options import option
-from genzoo.plugins.metrics.disentanglement import known
+from genzoo.plugins.metrics.disentanglement import Factors, known
 from genzoo.registry import declare
 
 Estimator = Literal["forest", "boosting", "lasso"]
@@ -22,32 +22,21 @@ MISSING = "DCI needs scikit-learn: pip install 'genzoo[sklearn]'"
 
 @dataclass(frozen=True)
 class DCI:
-    """Scores from 0 to 1 (C. Eastwood and C. Williams, ICLR 2018).
+    """Scores from 0 to 1 (C. Eastwood and C. Williams, ICLR 2018)."""
 
-    Attributes:
-        disentanglement: 1 if each dimension matters for one factor only; mean weighted by how much it matters.
-        completeness: 1 if for each factor one dimension only matters; mean over the factors.
-        informativeness: accuracy on held-out data, from 0 at the commonest value to 1, mean over the factors; of
-            the lasso the explained variance.
-        importance: how much each dimension matters for each factor, ``(D, K)``; each factor's sum to 1, or are 0.
-    """
-
-    disentanglement: float
-    completeness: float
-    informativeness: float
-    importance: Tensor
+    disentanglement: float  # 1 if each dimension matters for one factor only; mean weighted by how much it matters
+    completeness: float  # 1 if for each factor one dimension only matters; mean over the factors
+    informativeness: float  # accuracy on held-out data above guessing the commonest value, mean over the factors
+    importance: Tensor  # how much each dimension matters for each factor, (D, K); each factor's sum to 1, or are 0
 
 
 def dci(codes: Tensor, factors: Tensor, *, estimator: Estimator = "forest", seed: int = 0) -> DCI:
     """Fit each factor on half of the data, and test on the other half.
 
-    Args:
-        codes: ``(N, D)``.
-        factors: ``(N, K)``.
-        estimator: a random ``forest`` with the impurity that each dimension takes away as its importance (Eastwood
-            and Williams), gradient ``boosting`` likewise (F. Locatello et al., arXiv:1811.12359), or a ``lasso`` with
-            the sizes of its weights, which sees linear relations only and takes the factors as numbers.
-        seed: of the trees.
+    The estimators are those of papers: a random ``forest`` with the impurity that each dimension takes away as its
+    importance (Eastwood and Williams), gradient ``boosting`` likewise (F. Locatello et al., arXiv:1811.12359), or a
+    ``lasso`` with the sizes of its weights, which sees linear relations only, takes the factors as numbers, and scores
+    the explained variance.
 
     Raises:
         GenzooError: if scikit-learn is not installed.
@@ -62,16 +51,13 @@ def dci(codes: Tensor, factors: Tensor, *, estimator: Estimator = "forest", seed
         importance.append(own.double() / own.sum().clamp(min=1e-30))
         score = float(fitted.score(x[half:], y[half:, j]))
         if estimator != "lasso":
-            counts = torch.bincount(v[:half, j]).argmax()
-            common = (v[half:, j] == counts).double().mean().item()
+            common = (v[half:, j] == torch.bincount(v[:half, j]).argmax()).double().mean().item()
             score = (score - common) / max(1 - common, 1e-12)
         skill.append(min(max(score, 0.0), 1.0))
     table = torch.stack(importance, 1)
-    d, k = table.shape
-    per_code = 1 - _entropy(table) if k > 1 else torch.ones(d).double()
-    per_factor = 1 - _entropy(table.T) if d > 1 else torch.ones(k).double()
     weights = table.sum(1) / table.sum().clamp(min=1e-30)
-    return DCI((weights * per_code).sum().item(), per_factor.mean().item(), sum(skill) / len(skill), table)
+    disentanglement = (weights * _certainty(table)).sum().item()
+    return DCI(disentanglement, _certainty(table.T).mean().item(), sum(skill) / len(skill), table)
 
 
 def _estimator(kind: Estimator, seed: int) -> Any:
@@ -86,18 +72,21 @@ def _estimator(kind: Estimator, seed: int) -> Any:
     return linear_model.LassoCV(cv=3, random_state=seed)
 
 
-def _entropy(table: Tensor) -> Tensor:
-    """Entropy of each row's shares, over its largest value; 1 for a row of zeros."""
+def _certainty(table: Tensor) -> Tensor:
+    """1 less the entropy of each row's shares over its largest value; 0 for a row of zeros, 1 for one of one share."""
+    if table.shape[1] == 1:
+        return torch.ones(len(table)).double()
     total = table.sum(1, keepdim=True)
     p = torch.where(total > 0, table / total.clamp(min=1e-30), 1 / table.shape[1])
     entropy: Tensor = -torch.special.xlogy(p, p).sum(1)
-    return entropy / torch.log(torch.tensor(float(table.shape[1])))
+    return 1 - entropy / torch.log(torch.tensor(float(table.shape[1])))
 
 
-class _DCI(Metric):
+class _DCI(Factors):
     """The three scores share one fit."""
 
     version = 2
+    part: ClassVar[str]  # of `DCI`
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
@@ -105,64 +94,60 @@ class _DCI(Metric):
 
     options: Options
 
-    def found(self, evidence: Evidence) -> DCI:
-        factors = evidence.data.factors
-        assert factors is not None
-        codes, how = evidence.posterior()[0], self.options.estimator
-        return evidence.once(("dci", how), lambda: dci(codes, factors.cpu(), estimator=how, seed=evidence.seed))
-
-    def measured(self, evidence: Evidence, value: float) -> Measured:
-        """One of them, with the table that all are made of."""
-        estimate = Estimate(value, samples=(len(evidence.data),))
-        details = {"importance": self.found(evidence).importance.tolist(), "factors": list(evidence.data.factor_names)}
+    def measure(self, evidence: Evidence) -> Measured:
+        how = self.options.estimator
+        found = evidence.once(("dci", how), lambda: dci(*self.codes(evidence), estimator=how, seed=evidence.seed))
+        details = {"importance": found.importance.tolist(), "factors": list(evidence.data.factor_names)}
+        estimate = Estimate(getattr(found, self.part), samples=(len(evidence.data),))
         return Measured(estimate, details, why="one fit takes too long to repeat it")
 
     def refuses(self, evidence: Evidence) -> str:
-        if find_spec("sklearn") is None:
-            return MISSING
-        return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
+        return super().refuses(evidence) if find_spec("sklearn") else MISSING
 
 
 @declare.metric(
     "dci-disentanglement",
-    summary="does each number of the code matter for one factor only?",
     direction="higher",
     needs=("data", "encoder", "factors"),
     paper="Eastwood and Williams, ICLR 2018",
     tags=("default", "disentanglement"),
 )
 class DCIDisentanglement(_DCI):
-    """The disentanglement of `dci`, from 0 to 1."""
+    """Does each number of the code matter for one factor only?
 
-    def measure(self, evidence: Evidence) -> Measured:
-        return self.measured(evidence, self.found(evidence).disentanglement)
+    From 0 to 1: mean over numbers of how sure one is which factor they matter for, weighted by how much they matter.
+    """
+
+    part = "disentanglement"
 
 
 @declare.metric(
     "dci-completeness",
-    summary="does one number of the code alone matter for each factor?",
     direction="higher",
     needs=("data", "encoder", "factors"),
     paper="Eastwood and Williams, ICLR 2018",
     tags=("default", "disentanglement"),
 )
 class DCICompleteness(_DCI):
-    """The completeness of `dci`, from 0 to 1."""
+    """Does one number of the code alone matter for each factor?
 
-    def measure(self, evidence: Evidence) -> Measured:
-        return self.measured(evidence, self.found(evidence).completeness)
+    From 0 to 1: mean over factors of how sure one is which number matters for them.
+    """
+
+    part = "completeness"
 
 
 @declare.metric(
     "dci-informativeness",
-    summary="how well the factors are predicted from the code, above guessing the commonest value",
     direction="higher",
     needs=("data", "encoder", "factors"),
     paper="Eastwood and Williams, ICLR 2018",
     tags=("default", "disentanglement"),
 )
 class DCIInformativeness(_DCI):
-    """The informativeness of `dci`, from 0 to 1."""
+    """How well the factors are predicted from the code, above guessing the commonest value.
 
-    def measure(self, evidence: Evidence) -> Measured:
-        return self.measured(evidence, self.found(evidence).informativeness)
+    From 0 to 1, on held-out data; of the lasso it is the explained variance.
+    """
+
+    part = "informativeness"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -91,18 +92,13 @@ def modularity(codes: Tensor, factors: Tensor, bins: int = 20) -> float:
 def sap(codes: Tensor, factors: Tensor, ordered: tuple[bool, ...] | None = None) -> float:
     """Separated attribute predictability (A. Kumar et al., arXiv:1711.00848).
 
-    Mean over factors of how much better one dimension predicts it than the next best. Of an ordered factor
-    the prediction's worth is the squared correlation, from 0 to 1. Of an unordered one it is the balanced
-    accuracy on the second half of the data, with thresholds midway between the classes' means on the first:
-    chance is 1/V, and so a perfect code's gap is 1 - 1/V.
-
-    Args:
-        codes: ``(N, D)`` with D ≥ 2.
-        factors: ``(N, K)``.
-        ordered: which factors are numbers rather than names; None takes all as numbers.
+    Mean over factors of how much better one dimension predicts it than the next best. Of a factor that is ``ordered``,
+    as all are if not said, the prediction's worth is the squared correlation, from 0 to 1. Of an unordered one it is
+    the balanced accuracy on the second half of the data, with thresholds midway between the classes' means on the
+    first: chance is 1/V, and so a perfect code's gap is 1 - 1/V.
 
     Raises:
-        UsageError: if ``ordered`` has another length, or codes have one dimension.
+        UsageError: if ``ordered`` has another length than there are factors, or codes have one dimension.
     """
     z, v = known(codes, factors)
     d, k = z.shape[1], v.shape[1]
@@ -121,13 +117,7 @@ def factor_vae_score(codes: Tensor, factors: Tensor, *, votes: int = 800, batch:
     For each vote one factor is held fixed in a batch; the dimension that varies least, relative to how it
     varies over all data, names the factor. The dimension-to-factor table is made of as many votes as it is
     then tested on, so that noise scores 1/K in expectation. Dimensions that hardly vary at all do not vote.
-
-    Args:
-        codes: ``(N, D)``, of observations that cover each factor's values many times.
-        factors: ``(N, K)``.
-        votes: for the table, and as many for the test.
-        batch: observations in each.
-        seed: of factors and batches.
+    The observations must cover each factor's values many times.
     """
     z, v = known(codes, factors)
     k, g = v.shape[1], generator(seed, 0)
@@ -178,7 +168,7 @@ def _thresholds(z: Tensor, v: Tensor) -> Tensor:
     return torch.stack(right).mean(0).cpu()
 
 
-class _Factors(Metric):
+class Factors(Metric):
     """Posterior means of data whose factors are known."""
 
     def codes(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
@@ -190,10 +180,11 @@ class _Factors(Metric):
         return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
 
 
-class _Resampled(_Factors):
+class _Resampled(Factors):
     """Those whose interval the jackknife gives."""
 
     covers = AT_COUNTS
+    score: ClassVar[Callable[..., float]]
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
@@ -201,75 +192,87 @@ class _Resampled(_Factors):
 
     options: Options
 
-    def spread(self, evidence: Evidence, score: Callable[[Tensor, Tensor], float]) -> Estimate:
-        """A score with its interval, leaving out codes and factors together."""
-        z, v = self.codes(evidence)
+    def more(self, evidence: Evidence) -> tuple[Any, ...]:
+        """What the score takes beside codes and factors."""
+        return ()
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        """The score with its interval, leaving out codes and factors together."""
+        (z, v), more, parts = self.codes(evidence), self.more(evidence), self.options.resamples
 
         def of(index: Tensor) -> float:
-            return score(z[index], v[index])
+            return type(self).score(z[index], v[index], *more)
 
-        everything = torch.arange(len(z))
-        return jackknife(of, everything, parts=self.options.resamples, seed=evidence.seed, low=0.0, high=1.0)
+        return jackknife(of, torch.arange(len(z)), parts=parts, seed=evidence.seed, low=0.0, high=1.0)
 
 
 @declare.metric(
     "mig",
-    summary="mutual information gap: is each factor in one number of the code?",
     direction="higher",
     needs=("data", "encoder", "factors"),
     paper="arXiv:1802.04942",
     tags=("default", "disentanglement"),
 )
 class MIG(_Resampled):
-    """1 if one number tells all of each factor and the others nothing, 0 on noise."""
+    """Mutual information gap: is each factor in one number of the code?
 
-    def measure(self, evidence: Evidence) -> Estimate:
-        return self.spread(evidence, mig)
+    1 if one number tells all of each factor and the others nothing, 0 on noise.
+    """
+
+    score = staticmethod(mig)
 
 
 @declare.metric(
     "modularity",
-    summary="does each number of the code tell of one factor only?",
     direction="higher",
     needs=("data", "encoder", "factors"),
     paper="arXiv:1802.05312",
     tags=("default", "disentanglement"),
 )
 class Modularity(_Resampled):
-    """1 if no number tells of two factors; 0 on noise."""
+    """Does each number of the code tell of one factor only?
 
-    def measure(self, evidence: Evidence) -> Estimate:
-        return self.spread(evidence, modularity)
+    1 if no number tells of two factors; 0 on noise.
+    """
+
+    score = staticmethod(modularity)
 
 
 @declare.metric(
     "sap",
-    summary="separated attribute predictability: how far the best number predicts a factor above the next",
     direction="higher",
     needs=("data", "encoder", "factors"),
     paper="arXiv:1711.00848",
     tags=("default", "disentanglement"),
 )
 class SAP(_Resampled):
-    """Of ordered factors the squared correlation decides, of names the accuracy of thresholds: a perfect code scores
-    1, or 1 - 1/V for a factor of V names.
+    """Separated attribute predictability: how far the best number predicts a factor above the next.
+
+    Of ordered factors the squared correlation decides, of names the accuracy of thresholds: a perfect code scores 1, or
+    1 - 1/V for a factor of V names.
     """
 
-    def measure(self, evidence: Evidence) -> Estimate:
-        return self.spread(evidence, lambda z, v: sap(z, v, ordered(evidence)))
+    score = staticmethod(sap)
+
+    def more(self, evidence: Evidence) -> tuple[Any, ...]:
+        """Which factors are numbers rather than names."""
+        names = evidence.data.factor_names
+        return (tuple(not name.endswith("*") for name in names),) if names else ()
 
 
 @declare.metric(
     "factor-vae",
-    summary="FactorVAE score: does the number that varies least name the factor that was held fixed?",
     direction="higher",
     unit="accuracy",
     needs=("data", "encoder", "factors"),
     paper="arXiv:1802.05983",
     tags=("default", "disentanglement"),
 )
-class FactorVAEScore(_Factors):
-    """Accuracy of a majority vote; chance is one over the number of factors, which the details tell."""
+class FactorVAEScore(Factors):
+    """FactorVAE score: does the number that varies least name the factor that was held fixed?
+
+    Accuracy of a majority vote; chance is one over the number of factors, which the details tell.
+    """
 
     covers = "the accuracy of unlimited votes, given the data"
 
@@ -283,12 +286,5 @@ class FactorVAEScore(_Factors):
         codes, factors = self.codes(evidence)
         votes = self.options.votes
         score = factor_vae_score(codes, factors, votes=votes, seed=evidence.seed)
-        estimate = replace(share(round(score * votes), votes), samples=(len(codes),))
-        return Measured(replace(estimate, value=score), {"chance": 1 / factors.shape[1]})
-
-
-def ordered(evidence: Evidence) -> tuple[bool, ...]:
-    """Which factors are numbers rather than names."""
-    assert evidence.data.factors is not None
-    names = evidence.data.factor_names or ("",) * evidence.data.factors.shape[1]
-    return tuple(not name.endswith("*") for name in names)
+        estimate = replace(share(round(score * votes), votes), value=score, samples=(len(codes),))
+        return Measured(estimate, {"chance": 1 / factors.shape[1]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,33 +22,22 @@ _PARTS = 20  # of the samples, for coverage's interval
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Each point's ball reaches to its k-th neighbour within its own set.
+    """What balls that reach from each point to its k-th neighbour within its own set hold of the other set.
 
     The intervals say how well the judged points stand for their distribution, given the other set: exact
     binomial ones for the shares, Student's for density, and for coverage the jackknife over samples.
-
-    Attributes:
-        precision: share of samples in some ball of the data.
-        recall: share of data in some ball of the samples.
-        density: balls of the data that a sample lies in, over k; 1 in expectation for the data's own distribution.
-        coverage: share of the data's balls that hold a sample.
-        k: as above.
     """
 
-    precision: Estimate
-    recall: Estimate
-    density: Estimate
-    coverage: Estimate
-    k: int
+    precision: Estimate  # share of samples in some ball of the data
+    recall: Estimate  # share of data in some ball of the samples
+    density: Estimate  # balls of the data that a sample lies in, over k; 1 in expectation for the data's own
+    coverage: Estimate  # share of the data's balls that hold a sample
 
 
 def fidelity(samples: Tensor, data: Tensor, *, k: int = 5) -> Fidelity:
     """Improved precision and recall (arXiv:1904.06991), density and coverage (arXiv:2002.09797).
 
-    Args:
-        samples: features ``(N, D)``.
-        data: features ``(M, D)``.
-        k: neighbours that set a ball's radius.
+    Of features ``(N, D)`` and ``(M, D)``; k sets a ball's radius.
 
     Raises:
         UsageError: if a set has no k neighbours to a point, or the features differ in size.
@@ -56,7 +46,7 @@ def fidelity(samples: Tensor, data: Tensor, *, k: int = 5) -> Fidelity:
         raise UsageError(f"a ball reaches to at least the first neighbour, not to number {k}")
     fake, real = checks.pair(samples, data, least=k + 1)
     fake, real = centred(fake, real)
-    fake_radii, real_radii = radii(fake, k), radii(real, k)
+    fake_radii, real_radii = _radii(fake, k), _radii(real, k)
     balls = torch.zeros(len(fake), dtype=torch.float64, device=fake.device)
     covered = torch.empty(len(real), dtype=torch.bool, device=real.device)
     recalled = torch.empty_like(covered)
@@ -73,12 +63,8 @@ def fidelity(samples: Tensor, data: Tensor, *, k: int = 5) -> Fidelity:
         held = inside.to(fake.dtype) @ member
         without += (held.sum(1, keepdim=True) - held > 0.5).sum(0)
         recalled[rows] = (slab < fake_radii).any(1)
-    n, m = len(fake), len(real)
-    precision, recall, density, coverage = (
-        replace(found, samples=(n, m))
-        for found in (share(balls > 0), share(recalled), mean(balls / k), _spread(share(covered), without / m))
-    )
-    return Fidelity(precision, recall, density, coverage, k)
+    found = (share(balls > 0), share(recalled), mean(balls / k), _spread(share(covered), without / len(real)))
+    return Fidelity(*(replace(one, samples=(len(fake), len(real))) for one in found))
 
 
 def _spread(exact: Estimate, without: Tensor) -> Estimate:
@@ -90,7 +76,7 @@ def _spread(exact: Estimate, without: Tensor) -> Estimate:
     return replace(exact, low=low, high=high, interval="exact binomial or jackknife, the wider")
 
 
-def radii(x: Tensor, k: int) -> Tensor:
+def _radii(x: Tensor, k: int) -> Tensor:
     """Squared distance from each point to its k-th neighbour in its own set, ``(N,)``.
 
     A little less, by the rounding of such distances: where samples copy the data, a neighbour that lies on
@@ -107,25 +93,23 @@ def radii(x: Tensor, k: int) -> Tensor:
 class _Fidelity(Metric):
     """The four numbers share one pass over the distances."""
 
+    part: ClassVar[str]
+
     @dataclass(frozen=True)
     class Options(Metric.Options):
         k: int = option(5, "neighbours that set a ball's radius", low=1)
 
     options: Options
 
-    def found(self, evidence: Evidence) -> Fidelity:
-        k, features = self.options.k, (evidence.fake_features.features, evidence.real_features.features)
-        return evidence.once(("fidelity", k), lambda: fidelity(*features, k=k))
-
-    def refuses(self, evidence: Evidence) -> str:
+    def measure(self, evidence: Evidence) -> Estimate:
         k = self.options.k
-        few = min(evidence.n_fake, len(evidence.data)) <= k
-        return f"it needs more than {k} samples and as many observations" if few else ""
+        found = evidence.once(("fidelity", k), lambda: fidelity(*checks.both(evidence), k=k))
+        one: Estimate = getattr(found, self.part)
+        return one
 
 
 @declare.metric(
     "precision",
-    summary="share of samples that lie among the data",
     direction="higher",
     needs=("samples", "data", "features"),
     paper="arXiv:1904.06991",
@@ -133,17 +117,16 @@ class _Fidelity(Metric):
     rank=1,
 )
 class Precision(_Fidelity):
-    """Fidelity: share of samples within reach of the data. Blind to what is missing."""
+    """Share of samples that lie among the data.
 
-    covers = "the share of unlimited samples, given the data"
+    Fidelity: a sample counts if it lies within reach of the data. Blind to what is missing.
+    """
 
-    def measure(self, evidence: Evidence) -> Estimate:
-        return self.found(evidence).precision
+    part, covers = "precision", "the share of unlimited samples, given the data"
 
 
 @declare.metric(
     "recall",
-    summary="share of the data that lie among the samples",
     direction="higher",
     needs=("samples", "data", "features"),
     paper="arXiv:1904.06991",
@@ -151,17 +134,16 @@ class Precision(_Fidelity):
     rank=2,
 )
 class Recall(_Fidelity):
-    """Diversity: share of the data within reach of samples. Outliers among the samples raise it."""
+    """Share of the data that lie among the samples.
 
-    covers = "the share of unlimited data, given the samples"
+    Diversity: an observation counts if it lies within reach of samples. Outliers among the samples raise it.
+    """
 
-    def measure(self, evidence: Evidence) -> Estimate:
-        return self.found(evidence).recall
+    part, covers = "recall", "the share of unlimited data, given the samples"
 
 
 @declare.metric(
     "density",
-    summary="how densely the data surround a sample; 1 for the data's own distribution",
     direction="higher",
     needs=("samples", "data", "features"),
     paper="arXiv:2002.09797",
@@ -169,26 +151,25 @@ class Recall(_Fidelity):
     rank=3,
 )
 class Density(_Fidelity):
-    """Fidelity that outliers of the data do not fool: balls of the data that hold a sample, over k. It may exceed 1."""
+    """How densely the data surround a sample; 1 for the data's own distribution.
 
-    covers = "the mean of unlimited samples, given the data"
+    Fidelity that outliers of the data do not fool: balls of the data that hold a sample, over k. It may exceed 1.
+    """
 
-    def measure(self, evidence: Evidence) -> Estimate:
-        return self.found(evidence).density
+    part, covers = "density", "the mean of unlimited samples, given the data"
 
 
 @declare.metric(
     "coverage",
-    summary="share of the data that have a sample nearby",
     direction="higher",
     needs=("samples", "data", "features"),
     paper="arXiv:2002.09797",
     tags=("default", "fidelity"),
 )
 class Coverage(_Fidelity):
-    """Diversity that outliers of the samples do not fool: share of the data's balls that hold a sample."""
+    """Share of the data that have a sample nearby.
 
-    covers = "the expected value at this count of samples, given the data"
+    Diversity that outliers of the samples do not fool: share of the data's balls that hold a sample.
+    """
 
-    def measure(self, evidence: Evidence) -> Estimate:
-        return self.found(evidence).coverage
+    part, covers = "coverage", "the expected value at this count of samples, given the data"

@@ -25,39 +25,21 @@ _LARGE = 256  # dimensions from which on a decomposition's time counts
 
 @dataclass(frozen=True)
 class Frechet:
-    """A Fréchet distance; "FID" only if the features are those of FID's own Inception.
-
-    Attributes:
-        distance: squared, as it is always reported: ‖μx - μy‖² + tr(Σx + Σy - 2 (Σx Σy)^½). It grows as
-            the sets get smaller, so only values from equal counts compare.
-        mean: its first term, what the means part by.
-        covariance: the rest, what the covariances part by.
-        dimensions: numbers in a feature.
-    """
+    """A squared Fréchet distance, as it is always reported, and its two terms."""
 
     distance: Estimate
-    mean: float
-    covariance: float
-    dimensions: int
+    mean: float  # ‖μx - μy‖²
+    covariance: float  # tr(Σx + Σy - 2 (Σx Σy)^½)
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """All that the distance needs of a set: worth keeping where one reference judges many models.
+    """All that the distance needs of a set: worth keeping where one reference judges many models."""
 
-    Attributes:
-        mean: ``(D,)`` float64.
-        trace: the covariance's (of divisor N - 1).
-        samples: how many observations there were.
-        covariance: ``(D, D)``, None where there are fewer observations than dimensions.
-        few: there, F with F Fᵀ = covariance, ``(D, N)``.
-    """
-
-    mean: Tensor
-    trace: float
-    samples: int
-    covariance: Tensor | None = None
-    few: Tensor | None = None
+    mean: Tensor  # (D,) float64
+    trace: float  # the covariance's (of divisor N - 1)
+    covariance: Tensor | None = None  # (D, D), None where there are fewer observations than dimensions
+    few: Tensor | None = None  # there, F with F Fᵀ = covariance, (D, N)
 
     @cached_property
     def root(self) -> tuple[Tensor, bool]:
@@ -65,38 +47,42 @@ class Statistics:
         if self.covariance is None:
             assert self.few is not None
             return self.few, False
-        return _root(self.covariance)
+        root: Tensor
+        root, failed = torch.linalg.cholesky_ex(self.covariance)
+        if int(failed) == 0:
+            return root, True
+        values, vectors = torch.linalg.eigh(self.covariance)  # a singular one
+        kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
+        return vectors[:, kept] * values[kept].sqrt(), False
 
 
-def frechet(x: Tensor, y: Tensor | Statistics, *, resamples: int = 0, seed: int = 0) -> Frechet:
-    """Fréchet distance between feature sets (M. Heusel et al., arXiv:1706.08500), in float64 throughout.
+def frechet(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Frechet:
+    """Fréchet distance between feature sets ``(N, D)`` and ``(M, D)``, in float64 (M. Heusel et al., arXiv:1706.08500).
 
-    Args:
-        x: features of samples, ``(N, D)``.
-        y: features of data, ``(M, D)``, or their `statistics`; then the interval tells of the samples only.
-        resamples: parts of the jackknife for the interval, each as dear as the distance itself; 0 for none.
-        seed: of the parts.
+    It grows as the sets get smaller, so only values from equal counts compare. ``resamples`` are parts of the jackknife
+    for the interval, each as dear as the distance itself; 0 for none.
 
     Raises:
         UsageError: if a set has fewer than two observations, or the features differ in size.
     """
-    fitted = y if isinstance(y, Statistics) else statistics(y)
-    own = statistics(x)
-    mean, covariance = distance(own, fitted)
-    samples = (own.samples, fitted.samples)
-    estimate = Estimate(mean + covariance, samples=samples)
-    if resamples:
-        sets = (x,) if isinstance(y, Statistics) else (x, y)
-        estimate = jackknife(
-            lambda *s: sum(distance(s[0], s[1] if len(s) > 1 else fitted)),
-            *sets,
-            parts=resamples,
-            prepare=statistics,
-            seed=seed,
-            low=0.0,
-        )
-    estimate = replace(estimate, samples=samples)
-    return Frechet(estimate, mean, covariance, len(own.mean))
+    mean, covariance = distance(statistics(x), statistics(y))
+    if not resamples:
+        return Frechet(Estimate(mean + covariance, samples=(len(x), len(y))), mean, covariance)
+    found = jackknife(_total, x, y, parts=resamples, prepare=statistics, seed=seed, low=0.0)
+    return Frechet(found, mean, covariance)
+
+
+def extrapolated(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Estimate:
+    """The distance at unlimited counts, as it grows by a/N at finite ones: twice that of the sets less that of halves.
+
+    FID∞ (M. Chong and D. Forsyth, arXiv:1911.07023) by one extrapolation instead of a line through fifteen sets. At
+    300 observations of 32 numbers it removes all but a twentieth of the bias; it can come out negative.
+    """
+    whole = jackknife(_total, x, y, parts=resamples, prepare=statistics, twice=True, seed=seed)
+    orders = (torch.randperm(len(s), generator=generator(seed, 2, i)).to(s.device) for i, s in enumerate((x, y)))
+    halves = [[statistics(half) for half in s[o].tensor_split(2)] for s, o in zip((x, y), orders, strict=True)]
+    bias = sum(_total(a, b) for a, b in zip(*halves, strict=True)) / 2 - whole.value
+    return replace(whole, value=whole.value - bias, low=whole.low - bias, high=whole.high - bias)
 
 
 def statistics(x: Tensor) -> Statistics:
@@ -113,9 +99,9 @@ def statistics(x: Tensor) -> Statistics:
     centred = x.sub_(mean) if own else x - mean
     if n <= d:  # then the features themselves are a factor
         centred /= math.sqrt(n - 1)
-        return Statistics(mean, centred.square().sum().item(), n, few=centred.T)
+        return Statistics(mean, centred.square().sum().item(), few=centred.T)
     covariance = _gram(centred).div_(n - 1)
-    return Statistics(mean, covariance.trace().item(), n, covariance)
+    return Statistics(mean, covariance.trace().item(), covariance)
 
 
 def distance(a: Statistics, b: Statistics) -> tuple[float, float]:
@@ -133,29 +119,8 @@ def distance(a: Statistics, b: Statistics) -> tuple[float, float]:
     return shift, a.trace + b.trace - 2 * _fidelity(a, b)
 
 
-def between(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> float:
-    """Squared distance between two Gaussians of known means ``(D,)`` and covariances ``(D, D)``.
-
-    Raises:
-        UsageError: if the sizes do not agree.
-    """
-    mx, my, cx, cy = (t.detach().double() for t in (mean_x, mean_y, cov_x, cov_y))
-    if mx.shape != my.shape or cx.shape != cy.shape or cx.shape != (len(mx), len(mx)):
-        raise UsageError("a Fréchet distance needs two means of one size D and two covariances D × D")
-    return sum(distance(Statistics(mx, cx.trace().item(), 0, cx), Statistics(my, cy.trace().item(), 0, cy)))
-
-
-def _root(covariance: Tensor) -> tuple[Tensor, bool]:
-    """Cholesky's factor and True, or where the matrix is singular that of the eigenvectors and False."""
-    root: Tensor
-    root, failed = torch.linalg.cholesky_ex(covariance)
-    if int(failed) == 0:
-        return root, True
-    values: Tensor
-    vectors: Tensor
-    values, vectors = torch.linalg.eigh(covariance)
-    kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
-    return vectors[:, kept] * values[kept].sqrt(), False
+def _total(a: Statistics, b: Statistics) -> float:
+    return sum(distance(a, b))
 
 
 def _gram(x: Tensor) -> Tensor:
@@ -216,7 +181,6 @@ def _nuclear(a: Tensor, b: Tensor) -> float:
 
 @declare.metric(
     "frechet",
-    summary="Fréchet distance between features of samples and data, seen as Gaussians",
     direction="lower",
     needs=("samples", "data", "features"),
     paper="arXiv:1706.08500",
@@ -224,10 +188,11 @@ def _nuclear(a: Tensor, b: Tensor) -> float:
     rank=1,
 )
 class FrechetDistance(Metric):
-    """Fréchet distance ‖μx - μy‖² + tr(Σx + Σy - 2 (Σx Σy)^½) between features of samples and of data.
+    """Fréchet distance between features of samples and data, seen as Gaussians.
 
-    It sees what moves means and covariances of features, and nothing beyond them. It grows as the sets get
-    smaller, so the counts are part of its protocol. Its name is FID only with Inception's own features.
+    ‖μx - μy‖² + tr(Σx + Σy - 2 (Σx Σy)^½): it sees what moves means and covariances of features, and nothing beyond
+    them. It grows as the sets get smaller, so the counts are part of its protocol. Its name is FID only with
+    Inception's own features.
     """
 
     covers = AT_COUNTS
@@ -241,47 +206,29 @@ class FrechetDistance(Metric):
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        x, y = evidence.fake_features.features, evidence.real_features.features
+        x, y = checks.both(evidence)
         resamples = self.options.resamples if x.shape[1] <= 512 else self.options.resamples // 3
         found = frechet(x, y, resamples=resamples, seed=evidence.seed)
-        parts = {"of the means": found.mean, "of the covariances": found.covariance, "dimensions": found.dimensions}
+        parts = {"of the means": found.mean, "of the covariances": found.covariance, "dimensions": x.shape[1]}
         return Measured(found.distance, parts)
 
     def title(self, evidence: Evidence) -> str:
-        return "FID" if evidence.extractor is not None and evidence.extractor.inception else "Fréchet distance"
-
-
-def extrapolated(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Estimate:
-    """The distance at unlimited counts, as it grows by a/N at finite ones: twice that of the sets less that of halves.
-
-    FID∞ (M. Chong and D. Forsyth, arXiv:1911.07023) by one extrapolation instead of a line through fifteen sets. At
-    300 observations of 32 numbers it removes all but a twentieth of the bias; it can come out negative.
-
-    Args:
-        x: features of samples, ``(N, D)``.
-        y: features of data, ``(M, D)``.
-        resamples: parts of the jackknife for the interval; 0 for none.
-        seed: of halves and parts.
-    """
-    whole = jackknife(
-        lambda a, b: sum(distance(a, b)), x, y, parts=resamples, prepare=statistics, twice=True, seed=seed
-    )
-    orders = (torch.randperm(len(s), generator=generator(seed, 2, i)).to(s.device) for i, s in enumerate((x, y)))
-    halves = [[statistics(half) for half in s[o].tensor_split(2)] for s, o in zip((x, y), orders, strict=True)]
-    bias = sum(sum(distance(a, b)) for a, b in zip(*halves, strict=True)) / 2 - whole.value
-    return replace(whole, value=whole.value - bias, low=whole.low - bias, high=whole.high - bias)
+        return "FID" if evidence.inception else "Fréchet distance"
 
 
 @declare.metric(
     "frechet-infinity",
-    summary="Fréchet distance extrapolated to unlimited samples and data, which compares across counts",
     direction="lower",
     needs=("samples", "data", "features"),
     paper="arXiv:1911.07023",
     tags=("distribution",),
 )
 class FrechetInfinity(Metric):
-    """The Fréchet distance without the part that comes of finite sets; see `extrapolated`."""
+    """Fréchet distance extrapolated to unlimited samples and data, which compares across counts.
+
+    Twice the distance between the sets less that between their halves: the bias of finite sets falls as one over the
+    count. It can come out negative.
+    """
 
     covers = POPULATION
 
@@ -292,25 +239,22 @@ class FrechetInfinity(Metric):
     options: Options
 
     def measure(self, evidence: Evidence) -> Estimate:
-        x, y = evidence.fake_features.features, evidence.real_features.features
-        return extrapolated(x, y, resamples=self.options.resamples, seed=evidence.seed)
-
-    def refuses(self, evidence: Evidence) -> str:
-        return "" if min(evidence.n_fake, len(evidence.data)) > 3 else "it needs four samples and four observations"
+        return extrapolated(*checks.both(evidence), resamples=self.options.resamples, seed=evidence.seed)
 
 
 @declare.metric(
     "fid",
-    summary="Fréchet inception distance: the Fréchet distance on Inception's own features and on no others",
     direction="lower",
     needs=("samples", "data", "features"),
     paper="arXiv:1706.08500",
     tags=("distribution",),
 )
 class FID(FrechetDistance):
-    """`frechet`, refused on any features but those of FID's own Inception network."""
+    """Fréchet inception distance: the Fréchet distance on Inception's own features and on no others."""
 
     def refuses(self, evidence: Evidence) -> str:
-        if evidence.extractor is not None and evidence.extractor.inception:
-            return ""
-        return "FID is of Inception's own features: add --extractor inception, or ask for frechet"
+        return (
+            ""
+            if evidence.inception
+            else "FID is of Inception's own features: add --extractor inception, or ask for frechet"
+        )

@@ -1,8 +1,9 @@
-"""Which classes a model makes, in which shares, and whether it makes what it was asked for."""
+"""Which classes a model makes, in which shares, whether it makes what it was asked for, and how surely."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,44 +11,82 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
-from genzoo.core.evaluation.report import POPULATION
-from genzoo.core.math.intervals import Estimate, jackknife, share
+from genzoo.core.evaluation.report import AT_COUNTS, POPULATION
+from genzoo.core.math import logistic
+from genzoo.core.math.intervals import Estimate, jackknife, mean, share
+from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
-from genzoo.plugins.metrics.judge import judge, refuses
 from genzoo.registry import declare
+
+_MOST = 10_000  # training observations that a classifier is fitted on
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Classes as a classifier sees them."""
+
+    fake: Tensor  # of the samples, (N,)
+    real: Tensor  # of the data, (M,)
+    accuracy: float  # on the data; no model can be expected to score above it
+    name: str  # of the classifier
+
+
+def knows(evidence: Evidence) -> bool:
+    """Whether the extractor classifies into the data's own classes."""
+    names = evidence.extractor.class_names if evidence.extractor is not None else ()
+    return bool(names) and tuple(names) == tuple(evidence.spec.class_names)
+
+
+def unjudged(evidence: Evidence) -> str:
+    """Why nobody can judge classes here, "" if somebody can."""
+    if knows(evidence) or evidence.has_training:
+        return ""
+    return "no classifier knows the data's classes, and there is no training data to fit one on"
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Classify samples and data: by the extractor, or by logistic regression on features of the training split."""
+    return evidence.once("judge", lambda: _judge(evidence))
+
+
+def _judge(evidence: Evidence) -> Judgement:
+    fake, real = evidence.fake_features, evidence.real_features
+    assert evidence.extractor is not None
+    assert evidence.labels is not None
+    if knows(evidence):
+        assert fake.logits is not None
+        assert real.logits is not None
+        guess, guess_real, name = fake.logits.argmax(1), real.logits.argmax(1), evidence.extractor.name
+    else:
+        training = evidence.training
+        assert training is not None
+        assert training.y is not None
+        features = evidence.training_features.features
+        order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:_MOST]
+        fitted = logistic.fit(features[order], training.y[order], evidence.spec.classes, decay=1e-2)
+        guess, guess_real = fitted.predict(fake.features), fitted.predict(real.features)
+        name = f"logistic regression on {evidence.extractor.name}"
+    return Judgement(guess, guess_real, (guess_real == evidence.labels).double().mean().item(), name)
 
 
 @dataclass(frozen=True)
 class ClassCoverage:
-    """How samples spread over classes, as a classifier sees them.
+    """How samples spread over classes, as a classifier sees them."""
 
-    Attributes:
-        captured: classes with at least one sample.
-        of: classes there are.
-        missing: those with none.
-        kl: reverse KL(samples' shares ‖ reference shares) in nats; infinite outside the reference's support.
-        floor: what `kl` is in expectation for as many samples of the reference itself, (K - 1) / 2N.
-        shares: ``(K,)``.
-        samples: how many were judged.
-    """
-
-    captured: int
-    of: int
-    missing: tuple[int, ...]
-    kl: float
-    floor: float
-    shares: Tensor
-    samples: int
+    captured: int  # classes with at least one sample
+    of: int  # classes there are
+    missing: tuple[int, ...]  # those with none
+    kl: float  # reverse KL(samples' shares ‖ reference shares) in nats; infinite outside the reference's support
+    floor: float  # what `kl` is in expectation for as many samples of the reference itself, (K - 1) / 2N
+    shares: Tensor  # (K,)
+    samples: int  # how many were judged
 
 
 def class_coverage(predicted: Tensor, classes: int, reference: Tensor | None = None) -> ClassCoverage:
-    """Count classes and compare their shares; with 1,000 of them, the stacked-images protocol (arXiv:1705.07761).
+    """Count classes of samples ``(N,)`` and compare their shares with the data's ``(K,)``, uniform if not given.
 
-    Args:
-        predicted: classes of samples, ``(N,)``.
-        classes: how many there are.
-        reference: the data's shares ``(K,)``; None is uniform.
+    With 1,000 of them it is the stacked-images protocol (arXiv:1705.07761).
 
     Raises:
         UsageError: if a class is out of range.
@@ -65,37 +104,18 @@ def class_coverage(predicted: Tensor, classes: int, reference: Tensor | None = N
 
 
 def kl_with_interval(predicted: Tensor, classes: int, parts: int, reference: Tensor | None = None) -> Estimate:
-    """The `kl` of `class_coverage`, with the jackknife's interval of what it is in expectation at that many samples.
-
-    Args:
-        predicted: classes of samples, ``(N,)``.
-        classes: how many there are.
-        parts: of the jackknife; 0 for no interval.
-        reference: the data's shares ``(K,)``, taken as they are; None is uniform.
-    """
+    """The `kl` of `class_coverage`, with the jackknife's interval of what it is in expectation at that many samples."""
     # 2N · KL is nearly χ² with a degree for each further class where the shares agree; its variance is second-order.
     second = (len(torch.unique(predicted)) - 1) / (2 * len(predicted) ** 2)
     return jackknife(lambda y: class_coverage(y, classes, reference).kl, predicted, parts=parts, less=second, low=0.0)
 
 
-def stacked(predicted: Tensor, classes: int = 10) -> Tensor:
-    """One class of many from the classes of stacked images, ``(N, C)`` to ``(N,)``: digits of a number."""
-    powers = classes ** torch.arange(predicted.shape[1] - 1, -1, -1, device=predicted.device)
-    return (predicted.long() * powers).sum(1)
-
-
 def corrected(predicted: Tensor, real: Tensor, truth: Tensor, classes: int, steps: int = 500) -> Tensor:
-    """Shares of classes ``(K,)`` among samples, freed of the classifier's own confusions.
+    """Shares of classes ``(K,)`` among samples ``(N,)``, freed of the classifier's own confusions.
 
     The most likely shares p for which Σ_k p_k P(predicted | k) gives what was predicted, where P comes from data of
-    known class; by expectation maximization (M. Saerens et al., Neural Computation 2002).
-
-    Args:
-        predicted: classes of samples as the classifier sees them, ``(N,)``.
-        real: classes of data as it sees them, ``(M,)``.
-        truth: what they are, ``(M,)``.
-        classes: how many there are.
-        steps: of the maximization.
+    known class, ``real (M,)`` as the classifier sees it and ``truth (M,)`` as it is; by expectation maximization (M.
+    Saerens et al., Neural Computation 2002).
     """
     table = torch.zeros(classes, classes, dtype=torch.float64)
     table.index_put_((truth, real), torch.ones(len(truth), dtype=torch.float64), accumulate=True)
@@ -108,22 +128,17 @@ def corrected(predicted: Tensor, real: Tensor, truth: Tensor, classes: int, step
     return p
 
 
-def conditional_accuracy(predicted: Tensor, asked: Tensor) -> Estimate:
-    """Share of label-conditioned samples that a held-out classifier takes for what was asked for."""
-    n = len(asked)
-    return share(
-        checks.labels(predicted, n, "predicted classes") == checks.labels(asked, n, "labels").to(predicted.device)
-    )
-
-
 class _Judged(Metric):
     """What a classifier says of samples."""
 
+    def reference(self, evidence: Evidence) -> Tensor:
+        """How often the classifier sees each class among the data themselves, ``(K,)``; not quite never."""
+        return torch.bincount(judge(evidence).real, minlength=evidence.spec.classes).double().clamp(min=0.5)
+
     def coverage(self, evidence: Evidence) -> ClassCoverage:
-        """Spread over the classes of the data, in the shares in which the classifier sees the data themselves."""
-        found, classes = judge(evidence), evidence.spec.classes
-        reference = torch.bincount(found.real, minlength=classes).double().clamp(min=0.5)
-        return evidence.once("class coverage", lambda: class_coverage(found.fake, classes, reference))
+        """Spread over the classes of the data, against the shares in which the classifier sees the data."""
+        classes, reference = evidence.spec.classes, self.reference(evidence)
+        return evidence.once("class coverage", lambda: class_coverage(judge(evidence).fake, classes, reference))
 
     def details(self, evidence: Evidence) -> dict[str, Any]:
         """Shares by class, and how good the judge is."""
@@ -139,12 +154,11 @@ class _Judged(Metric):
         }
 
     def refuses(self, evidence: Evidence) -> str:
-        return refuses(evidence)
+        return unjudged(evidence)
 
 
 @declare.metric(
     "classes",
-    summary="classes of the data that a classifier finds among the samples, and which are missing",
     direction="higher",
     unit="classes",
     needs=("samples", "data", "features", "labels"),
@@ -152,10 +166,11 @@ class _Judged(Metric):
     rank=2,
 )
 class ClassesCaptured(_Judged):
-    """Classes of which the samples hold at least a fifth of what the data do; the details name what is missing.
+    """Classes of the data that a classifier finds among the samples, and which are missing.
 
-    A classifier that errs finds classes that are not there, so its confusions on the data are taken out of the
-    shares first (see `corrected`).
+    A class counts if the samples hold at least a fifth of what the data do; the details name what is missing. A
+    classifier that errs finds classes that are not there, so its confusions on the data are taken out of the shares
+    first (M. Saerens et al., Neural Computation 2002).
     """
 
     def measure(self, evidence: Evidence) -> Measured:
@@ -173,7 +188,6 @@ class ClassesCaptured(_Judged):
 
 @declare.metric(
     "class-kl",
-    summary="KL of the samples' classes from the data's, as a classifier sees both",
     direction="lower",
     unit="nats",
     needs=("samples", "data", "features", "labels"),
@@ -181,9 +195,10 @@ class ClassesCaptured(_Judged):
     tags=("default", "modes"),
 )
 class ClassKL(_Judged):
-    """Reverse KL(shares of the samples ‖ shares of the data), both by the same classifier.
+    """KL of the samples' classes from the data's, as a classifier sees both.
 
-    The details' ``floor`` is what as many observations of the data themselves would score in expectation.
+    Reverse KL(shares of the samples ‖ shares of the data). The details' ``floor`` is what as many observations of the
+    data themselves would score in expectation.
     """
 
     covers = "the expected value at this count of samples, given the data's shares"
@@ -195,15 +210,13 @@ class ClassKL(_Judged):
     options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
-        judged, classes = judge(evidence), evidence.spec.classes
-        reference = torch.bincount(judged.real, minlength=classes).double().clamp(min=0.5)
-        estimate = kl_with_interval(judged.fake, classes, self.options.resamples, reference)
+        classes, parts, reference = evidence.spec.classes, self.options.resamples, self.reference(evidence)
+        estimate = kl_with_interval(judge(evidence).fake, classes, parts, reference)
         return Measured(estimate, {**self.details(evidence), "floor": self.coverage(evidence).floor})
 
 
 @declare.metric(
     "conditional-accuracy",
-    summary="share of label-conditioned samples that a held-out classifier takes for what was asked for",
     direction="higher",
     unit="share",
     needs=("samples", "data", "features", "labels", "conditional"),
@@ -211,12 +224,74 @@ class ClassKL(_Judged):
     tags=("default", "conditioning"),
 )
 class ConditionalAccuracy(_Judged):
-    """How often a conditional model makes what it was asked for; a model that always draws one picture does too."""
+    """Share of label-conditioned samples that a held-out classifier takes for what was asked for.
+
+    A model that draws one picture of each class scores well too.
+    """
 
     covers = POPULATION
 
     def measure(self, evidence: Evidence) -> Measured:
         judged, asked = judge(evidence), evidence.asked
         assert asked is not None
-        details = {"classifier": judged.name, "accuracy of the classifier": judged.accuracy}
-        return Measured(conditional_accuracy(judged.fake, asked.cpu()), details)
+        right = judged.fake == checks.labels(asked.cpu(), len(judged.fake), "labels")
+        return Measured(share(right), {"classifier": judged.name, "accuracy of the classifier": judged.accuracy})
+
+
+def classifier_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Estimate:
+    """Mean over splits of exp E KL(p(y|x) ‖ p(y)) of a classifier's logits ``(N, K)``, from 1 (worst) to K.
+
+    The splits are disjoint parts in a random order, and the interval is Student's over them: none for one split.
+
+    Raises:
+        UsageError: if there are fewer observations than splits.
+    """
+    logits = checks.features(logits, "logits", least=1, dtype=torch.float64)
+    if not 1 <= splits <= len(logits):
+        raise UsageError(f"{len(logits)} observations cannot be cut into {splits} splits")
+    order = torch.randperm(len(logits), generator=generator(seed, 0)).to(logits.device)
+    parts = torch.log_softmax(logits[order], 1).tensor_split(splits)
+    return replace(
+        mean(torch.stack([_score(part) for part in parts]), f"t over {splits} splits"), samples=(len(logits),)
+    )
+
+
+def _score(log_p: Tensor) -> Tensor:
+    marginal = torch.logsumexp(log_p, 0) - math.log(len(log_p))
+    p = log_p.exp()
+    return (p * (log_p - marginal)).sum(1).mean().exp()
+
+
+@declare.metric(
+    "classifier-score",
+    direction="higher",
+    needs=("samples", "features"),
+    paper="arXiv:1606.03498",
+    tags=("distribution",),
+)
+class ClassifierScore(Metric):
+    """Inception-style score: samples that a classifier is sure of, spread over its classes.
+
+    exp E KL(p(y|x) ‖ p(y)), from 1 to the number of classes. It never looks at the data: a model that draws one perfect
+    sample of each class has the best score. Its name is the inception score only with Inception as the classifier.
+    """
+
+    covers = AT_COUNTS
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        splits: int = option(10, "disjoint parts that it is averaged over", low=1)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Estimate:
+        logits = evidence.fake_features.logits
+        assert logits is not None
+        return classifier_score(logits, splits=self.options.splits, seed=evidence.seed)
+
+    def refuses(self, evidence: Evidence) -> str:
+        assert evidence.extractor is not None
+        return "" if evidence.extractor.class_names else f"the extractor {evidence.extractor.name!r} does not classify"
+
+    def title(self, evidence: Evidence) -> str:
+        return "inception score" if evidence.inception else "classifier score"

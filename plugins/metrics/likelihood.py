@@ -17,34 +17,22 @@ from genzoo.registry import declare
 
 @dataclass(frozen=True)
 class LikelihoodEstimate:
-    """Mean log-likelihood of held-out data; a lower bound in expectation.
+    """Mean log-likelihood of held-out data; a lower bound in expectation."""
 
-    Attributes:
-        nats: mean of the bound per observation, higher is better. The interval tells of the data's spread.
-        bits: negative mean in bits per dimension, lower is better.
-        estimator: ``ELBO`` for one sample, ``importance-weighted, K = …`` for more.
-        samples: K.
-        effective: mean over the data of (Σw)² / Σw², between 1 and K: near 1 the bound hangs on one weight.
-        worst: the smallest of these.
-        error: standard error of the mean that comes of drawing K weights only, in nats; NaN for K = 1.
-    """
-
-    nats: Estimate
-    bits: Estimate
-    estimator: str
-    samples: int
-    effective: float
-    worst: float
-    error: float
+    nats: Estimate  # mean of the bound per observation, higher is better; the interval tells of the data's spread
+    bits: Estimate  # negative mean in bits per dimension, lower is better
+    estimator: str  # ``ELBO`` for one sample, ``importance-weighted, K = …`` for more
+    samples: int  # K
+    effective: float  # mean over the data of (Σw)² / Σw², between 1 and K: near 1 the bound hangs on one weight
+    worst: float  # the smallest of these
+    error: float  # standard error of the mean that comes of drawing K weights only, in nats; NaN for K = 1
 
 
 def importance_weighted(log_weights: Tensor, dimensions: int) -> LikelihoodEstimate:
     """The bound log (1/K) Σ_k w_k, averaged over the data (Y. Burda et al., arXiv:1509.00519).
 
-    Args:
-        log_weights: log p(x, z_k) - log q(z_k|x) in nats, ``(K, N)``, as `genzoo.core.model.Model.log_weights`
-            gives them.
-        dimensions: numbers in one observation.
+    The weights are log p(x, z_k) - log q(z_k|x) in nats, ``(K, N)``, of observations of that many numbers, as
+    `Model.importance_weights` gives them.
 
     Raises:
         UsageError: if there are no weights, or one is NaN.
@@ -66,8 +54,6 @@ def importance_weighted(log_weights: Tensor, dimensions: int) -> LikelihoodEstim
 
 def elbo(log_weights: Tensor, dimensions: int) -> LikelihoodEstimate:
     """The evidence lower bound from the same weights ``(K, N)``: their mean over k, which uses all of them."""
-    if log_weights.dim() != 2 or not log_weights.numel():
-        raise UsageError(f"log weights are numbers of shape (K, N), not {tuple(log_weights.shape)}")
     bound = importance_weighted(log_weights.double().mean(0, keepdim=True), dimensions)
     k, n = log_weights.shape
     error = (log_weights.double().var(0) / k).sum().sqrt().item() / n if k > 1 else math.nan
@@ -86,19 +72,20 @@ class _Weighted(Metric):
 
     options: Options
 
-    def weights(self, evidence: Evidence) -> Tensor:
-        """``(K, N)``."""
-        return evidence.log_weights(self.options.samples, self.options.limit)
+    def bound(self, log_weights: Tensor, dimensions: int) -> LikelihoodEstimate:
+        return importance_weighted(log_weights, dimensions)
+
+    def number(self, found: LikelihoodEstimate) -> Estimate:
+        return found.nats
 
     def exact(self, evidence: Evidence) -> bool:
         """Whether there is nothing to estimate."""
         return evidence.model is not None and evidence.model.exact
 
-    def measured(self, found: LikelihoodEstimate, evidence: Evidence, bits: bool = False) -> Measured:
+    def measure(self, evidence: Evidence) -> Measured:
         """A bound with all that says how far it can be trusted; an exact likelihood says that it is one."""
-        if self.exact(evidence):
-            details = {"estimator": "exact", "nats": found.nats.value, "bits per dimension": found.bits.value}
-            return Measured(found.bits if bits else found.nats, details, n_real=found.nats.samples[0])
+        weights = evidence.log_weights(self.options.samples, self.options.limit)
+        found = self.bound(weights, evidence.spec.size)
         details = {
             "estimator": found.estimator,
             "samples": found.samples,
@@ -108,12 +95,13 @@ class _Weighted(Metric):
             "effective samples": found.effective,
             "fewest effective samples": found.worst,
         }
-        return Measured(found.bits if bits else found.nats, details, n_real=found.nats.samples[0])
+        if self.exact(evidence):
+            details = {"estimator": "exact", **{k: details[k] for k in ("nats", "bits per dimension")}}
+        return Measured(self.number(found), details, n_real=found.nats.samples[0])
 
 
 @declare.metric(
     "log-likelihood",
-    summary="importance-weighted log-likelihood of held-out data, a lower bound",
     direction="higher",
     unit="nats",
     needs=("data", "likelihood"),
@@ -122,10 +110,10 @@ class _Weighted(Metric):
     rank=1,
 )
 class LogLikelihoodBound(_Weighted):
-    """log (1/K) Σ p(x, z_k) / q(z_k|x), averaged over data; probability of 8-bit or binary data, else density."""
+    """Importance-weighted log-likelihood of held-out data, a lower bound.
 
-    def measure(self, evidence: Evidence) -> Measured:
-        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), evidence)
+    log (1/K) Σ p(x, z_k) / q(z_k|x), averaged over data; probability of 8-bit or binary data, else density.
+    """
 
     def title(self, evidence: Evidence) -> str:
         return f"log-likelihood ({'exact' if self.exact(evidence) else f'IW, K = {self.options.samples}'})"
@@ -133,7 +121,6 @@ class LogLikelihoodBound(_Weighted):
 
 @declare.metric(
     "bits-per-dimension",
-    summary="the same bound as bits for each number of an observation",
     direction="lower",
     unit="bits/dim",
     needs=("data", "likelihood"),
@@ -141,15 +128,17 @@ class LogLikelihoodBound(_Weighted):
     tags=("default", "likelihood"),
 )
 class BitsPerDimension(_Weighted):
-    """Negative log-likelihood over dimensions and log 2: what a lossless code would need at most."""
+    """The log-likelihood's bound as bits for each number of an observation.
 
-    def measure(self, evidence: Evidence) -> Measured:
-        return self.measured(importance_weighted(self.weights(evidence), evidence.spec.size), evidence, bits=True)
+    Negative log-likelihood over dimensions and log 2: what a lossless code would need at most.
+    """
+
+    def number(self, found: LikelihoodEstimate) -> Estimate:
+        return found.bits
 
 
 @declare.metric(
     "elbo",
-    summary="evidence lower bound on held-out data",
     direction="higher",
     unit="nats",
     needs=("data", "likelihood"),
@@ -158,10 +147,13 @@ class BitsPerDimension(_Weighted):
     rank=2,
 )
 class ELBO(_Weighted):
-    """E_q[log p(x, z) - log q(z|x)], averaged over data; below the log-likelihood by KL(q(z|x) ‖ p(z|x))."""
+    """Evidence lower bound on held-out data.
 
-    def measure(self, evidence: Evidence) -> Measured:
-        return self.measured(elbo(self.weights(evidence), evidence.spec.size), evidence)
+    E_q[log p(x, z) - log q(z|x)], averaged over data; below the log-likelihood by KL(q(z|x) ‖ p(z|x)).
+    """
+
+    def bound(self, log_weights: Tensor, dimensions: int) -> LikelihoodEstimate:
+        return elbo(log_weights, dimensions)
 
     def refuses(self, evidence: Evidence) -> str:
         return "the log-likelihood is exact, not bounded" if self.exact(evidence) else ""

@@ -30,7 +30,7 @@ from genzoo.core.evaluation.evidence import Evidence, Extractor, Features, Measu
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.noise import generator
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.metrics import fidelity, representation, twosample
+from genzoo.plugins.metrics import codes, fidelity, twosample
 from genzoo.plugins.metrics.frechet import frechet
 from genzoo.registry import the_registry
 
@@ -358,7 +358,7 @@ for metric, kind in (("linear-probe", "linear"), ("knn", "neighbours")):
         order = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
         own = training.take(order).x, training.take(order).y
         evidence = posed(test, truth, test, train=training, posterior=(test, test), training=(own[0], own[0]))
-        return measured(metric, evidence), getattr(representation.probe(*own, big, known), kind).value
+        return measured(metric, evidence), getattr(codes.probe(*own, big, known), kind).value
 
 
 def factor_codes(n: int, seed: int, noise: float = 0.4) -> tuple[Tensor, Tensor]:

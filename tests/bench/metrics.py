@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _pairs import line, ratios
 
 from genzoo.plugins.metrics.fidelity import fidelity
-from genzoo.plugins.metrics.frechet import frechet, statistics
+from genzoo.plugins.metrics.frechet import distance, frechet, statistics
 
 
 def features(count: int, dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +104,12 @@ def main() -> None:
             way = ratios(lambda: frechet(x, y), lambda trace=trace: by_root(x, y, trace), given.pairs)
             print(line(name, way))
         kept = statistics(y)
-        print(line("… data kept", ratios(lambda: frechet(x, kept), lambda: by_root(x, y, eigvals), given.pairs)))
+        print(
+            line(
+                "… data kept",
+                ratios(lambda: distance(statistics(x), kept), lambda: by_root(x, y, eigvals), given.pairs),
+            )
+        )
     if given.only != "frechet":
         for dimensions in (given.dimensions, 1024):
             x, y = features(given.count, dimensions)

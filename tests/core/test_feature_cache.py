@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from genzoo.core.evaluation.feature_cache import FeatureCache, default_folder
+from genzoo.core.evaluation.feature_cache import FeatureCache
 
 
 @pytest.fixture
@@ -82,4 +82,4 @@ def test_two_processes_write_and_read_the_same_key(tmp_path):
 
 def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "genzoo" / "features"
+    assert FeatureCache().folder == tmp_path / "genzoo" / "features"

@@ -22,9 +22,8 @@ from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Table, folder_for, keep, machine
 from genzoo.plugins.apps.bench.timed_training import Effort, train_for
 from genzoo.plugins.datasets.stacked import Stacked, StackedDigits, StackedFashion
-from genzoo.plugins.metrics.labels import class_coverage, stacked
-from genzoo.plugins.metrics.modes import ModeCoverage, mode_coverage
-from genzoo.plugins.metrics.stacked_modes import MODES, classes_of, modes_of
+from genzoo.plugins.metrics.labels import class_coverage
+from genzoo.plugins.metrics.modes import MODES, ModeCoverage, classes_of, mode_coverage, modes_of, stacked
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.load import load_data

@@ -21,7 +21,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.core.storage.strict import one_line
 from genzoo.core.training.runs import columns_for
 from genzoo.plugins.apps.compare.comparison import Candidate, Comparison
-from genzoo.plugins.metrics.memorization import memorization
+from genzoo.plugins.metrics.copies import memorization
 from genzoo.registry.verbs.evaluate import evaluate
 
 ACROSS = 10  # pictures in a row

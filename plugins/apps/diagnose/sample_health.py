@@ -18,7 +18,7 @@ from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict, above, below, judged, unknown
-from genzoo.plugins.metrics.memorization import memorization as ratios
+from genzoo.plugins.metrics.copies import memorization as ratios
 
 # Limits. docs/diagnose.md has what healthy models and models that were broken on purpose gave.
 RARE = 0.1  # of its share among the data, below which a class (or a mode) is missing

@@ -12,8 +12,7 @@ import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.plugins.datasets.bundled import Digits
 from genzoo.plugins.extractors.digit_classifier import DigitClassifier
-from genzoo.plugins.metrics.labels import stacked
-from genzoo.plugins.metrics.stacked_modes import distinct, modes_of
+from genzoo.plugins.metrics.modes import distinct, modes_of, stacked
 
 
 @pytest.fixture(scope="module")

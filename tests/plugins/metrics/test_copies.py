@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from genzoo.core.errors import UsageError
-from genzoo.plugins.metrics.duplicates import duplicates, threshold_of
-from genzoo.plugins.metrics.memorization import memorization
+from genzoo.plugins.metrics.copies import duplicates, memorization, threshold_of
 from genzoo.plugins.metrics.twosample import two_sample
 
 
@@ -115,5 +114,3 @@ def test_neighbours_see_what_no_plane_can_part(normal):
     ring = torch.nn.functional.normalize(normal(0, 600, 2)) * 3
     blob = normal(1, 600, 2) * 0.3
     assert two_sample(ring, blob, judge="neighbours").accuracy.value == 1
-    with pytest.raises(UsageError, match="odd"):
-        two_sample(ring, blob, k=4)

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from genzoo.core.errors import UsageError
-from genzoo.core.math.intervals import Estimate, bootstrap, jackknife, mean, poisson, share, student
+from genzoo.core.math.intervals import bootstrap, jackknife, mean, poisson, share, student
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (1, 7), (37, 100), (59_000, 60_000)])
@@ -96,15 +96,6 @@ def test_jackknife_of_two_sets_has_the_variance_of_a_squared_distance(normal, sh
     claimed = torch.tensor([(f.high - f.value) / student(0.95, 10) for f in found]).median().item() ** 2
     # Counted twice, a variance that is second-order only comes out twice as large.
     assert claimed == pytest.approx(true * (2 if twice else 1), rel=0.25)
-
-
-def test_intervals_part_or_not():
-    a, b, c = Estimate(1, 0, 2), Estimate(3, 2.1, 4), Estimate(2, 1.5, 3)
-    assert a.parts_from(b)
-    assert b.parts_from(a)
-    assert not a.parts_from(c)
-    assert not Estimate(1).parts_from(b)
-    assert Estimate(1).to_dict()["low"] is None
 
 
 def test_exact_intervals_are_never_too_narrow():
