@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,35 +40,25 @@ def world() -> int:
 
 
 def report(code: int, sentence: str, *, because: int | None = None) -> bool:
-    """Leave why this process fails where the parent looks; False if there is no such place.
+    """Leave why this process fails, and its exit code, where the parent looks; False if there is no such place.
 
-    Args:
-        code: the exit code that goes with it.
-        sentence: what went wrong.
-        because: the process whose failure was the cause, if it was another's.
+    ``because`` is the process whose failure was the cause, if it was another's.
     """
     folder = os.environ.get(REPORTS)
-    if not folder:
-        _tell_torchrun(sentence)
-        return False
-    path = Path(folder) / f"{rank()}.json"
-    if not path.exists():  # the first word is the cause
+    path = Path(folder or "", f"{rank()}.json")
+    if folder and not path.exists():  # the first word is the cause
         try:
             content = json.dumps({"code": code, "sentence": sentence, "because": because})
             path.with_suffix(".part").write_text(content, encoding="utf-8")
             path.with_suffix(".part").rename(path)
         except OSError:
             return False
-    return True
+    return bool(folder)
 
 
-def _tell_torchrun(sentence: str) -> None:
-    """Leave the sentence where torchrun's summary of what failed takes it from."""
-    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if path:
-        message = {"message": sentence, "extraInfo": {"py_callstack": sentence, "timestamp": str(int(time.time()))}}
-        with suppress(OSError):
-            Path(path).write_text(json.dumps({"message": message}), encoding="utf-8")
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def follow_parent() -> None:

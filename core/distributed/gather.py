@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from inspect import signature
 from typing import Any, cast
 
@@ -42,11 +43,7 @@ def all_gather(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def summed(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Sums over the parts of a batch, and over the processes that share it, in float32 and on the device.
-
-    Args:
-        parts: of each part of the batch, name to a tensor; the same names and shapes in all of them.
-    """
+    """Sums over the parts of a batch, alike in names and shapes, and over the processes that share it, in float32."""
     flat = torch.stack([torch.cat([x.float().flatten() for x in part.values()]) for part in parts]).sum(0)
     if _turn:
         dist.all_reduce(flat)
@@ -106,8 +103,7 @@ class _SyncBatchNorm:
         if norm.affine:
             factor = factor * norm.weight
         out = (x - mean.view(shape)) * factor.view(shape)
-        out = out + norm.bias.view(shape) if norm.affine else out
-        return out.to(x.dtype)
+        return (out + norm.bias.view(shape) if norm.affine else out).to(x.dtype)
 
 
 @torch.no_grad()
@@ -121,7 +117,9 @@ def _remember(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Ten
     norm.running_var.lerp_((variance * (n / max(n - 1, 1))).to(norm.running_var.dtype), momentum)
 
 
-_SYNC_CLASSES: dict[type[nn.Module], type[nn.modules.batchnorm._BatchNorm]] = {}
+@cache
+def _synchronized(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(f"Synchronized{kind.__name__}", (_SyncBatchNorm, kind), {})
 
 
 def sync_batch_norm(module: nn.Module) -> None:
@@ -131,13 +129,11 @@ def sync_batch_norm(module: nn.Module) -> None:
     and, after `restore_batch_norm`, the classes are what they were.
     """
     for norm in module.modules():
-        kind = type(norm)
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and not isinstance(
-            norm, (nn.SyncBatchNorm, _SyncBatchNorm)
+        kind: Any = type(norm)
+        if issubclass(kind, nn.modules.batchnorm._BatchNorm) and not issubclass(
+            kind, (nn.SyncBatchNorm, _SyncBatchNorm)
         ):
-            if kind not in _SYNC_CLASSES:
-                _SYNC_CLASSES[kind] = type(f"Synchronized{kind.__name__}", (_SyncBatchNorm, kind), {})
-            norm.__class__ = _SYNC_CLASSES[kind]
+            norm.__class__ = _synchronized(kind)
 
 
 def restore_batch_norm(module: nn.Module) -> None:

@@ -31,11 +31,7 @@ def init_runtime(device: torch.device | None = None) -> Runtime:
 
     torchrun sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; srun sets SLURM_PROCID, SLURM_NTASKS and
     SLURM_LOCALID, from which MASTER_* follow where they are absent. A process group that a script has
-    initialized itself is used as it is.
-
-    Args:
-        device: where to compute: the CPU, or CUDA, of which each process of a machine takes its own device.
-            None if nothing is computed.
+    initialized itself is used as it is. On CUDA each process of a machine takes a device of its own.
 
     Raises:
         UsageError: if the environment makes no sense, or there are too few devices.
@@ -67,11 +63,12 @@ def init_runtime(device: torch.device | None = None) -> Runtime:
         runtime.store = _meet(runtime)
         job_env.joined = True
         atexit.register(leave)
-    backend = "gloo" if dist.get_backend() != "gloo" else None
     runtime.watch = Watch(rank, size, runtime.store)
-    runtime.host = dist.new_group(backend=backend) if backend else dist.group.WORLD
+    runtime.host = dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
     if runtime.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(len(_cores()) // _on_this_machine(size), 1))
+        tasks = os.environ.get("SLURM_NTASKS_PER_NODE") or os.environ.get("SLURM_TASKS_PER_NODE", "")
+        here = int(os.environ.get("LOCAL_WORLD_SIZE") or (re.match(r"\d*", tasks) or [""])[0] or size)
+        torch.set_num_threads(max(job_env.cores() // here, 1))
     _joined = runtime
     return runtime
 
@@ -79,9 +76,7 @@ def init_runtime(device: torch.device | None = None) -> Runtime:
 def _meet(runtime: Runtime) -> Any:
     """Find the other processes and make the default group."""
     file = os.environ.get(job_env.STORE)
-    backend = "gloo"
     if runtime.device.type == "cuda":
-        backend = "nccl"
         torch.cuda.set_device(runtime.device)
     wait = timedelta(seconds=float(os.environ.get("GENZOO_WAIT") or _WAIT))
     try:
@@ -92,6 +87,7 @@ def _meet(runtime: Runtime) -> Any:
             store, _, _ = next(_store.rendezvous("env://", runtime.rank, runtime.size, timeout=wait))
         store.set_timeout(wait)
         _await_all(store, runtime, wait)
+        backend = "nccl" if runtime.device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=runtime.rank, world_size=runtime.size)
     except (RuntimeError, ValueError) as e:  # torch's own errors are RuntimeErrors
         where = "" if file else f" at {os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
@@ -158,15 +154,6 @@ def _own_device(device: torch.device, local: int) -> torch.device:
             f"start {there} per machine, or use --device cpu"
         )
     return torch.device("cuda", local)
-
-
-def _cores() -> Any:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-
-
-def _on_this_machine(size: int) -> int:
-    tasks = os.environ.get("SLURM_NTASKS_PER_NODE") or os.environ.get("SLURM_TASKS_PER_NODE", "")
-    return int(os.environ.get("LOCAL_WORLD_SIZE") or (re.match(r"\d*", tasks) or [""])[0] or size)
 
 
 def leave() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,11 +30,7 @@ def launch(command: Sequence[str], devices: int, *, advice: str = "") -> int:
     They share the cores of this machine, or take a CUDA device each. Output of process 0 goes where this
     process's goes; what the others say on stderr is kept back, and shown in one line if they fail. A signal is
     passed on to all of them, a second one ends them at once; they end with this process, however it ends.
-
-    Args:
-        command: e.g. ``[sys.executable, "train.py"]``.
-        devices: how many processes.
-        advice: what to do after a failure, to end its sentence with.
+    ``advice`` says what to do after a failure, to end its sentence with.
 
     Returns:
         The exit code: 0; 130 if it was interrupted, 143 if it was terminated.
@@ -48,28 +43,22 @@ def launch(command: Sequence[str], devices: int, *, advice: str = "") -> int:
         raise UsageError(f"the number of devices must be at least 1, not {devices}")
     folder = Path(tempfile.mkdtemp(prefix="genzoo-launch-"))
     alive, ours = os.pipe()  # the children's end closes when this process is gone
-    group = _Group([])
+    group = _Group()
     try:
         with _passing_on(group):
             for rank in range(devices):
                 group.processes.append(_start(command, rank, devices, folder, alive))
-            os.close(alive)
-            alive = -1
             codes = group.wait()
-        if group.signals and all(code in (*job_env.STOPPED, *(-s for s in _SIGNALS)) for code in codes):
+        ended = (*job_env.STOPPED, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL)
+        if group.signals and (len(group.signals) > 1 or all(code in ended for code in codes)):
             return 128 + group.signals[0]
-        if not any(codes):
-            return 0
-        if len(group.signals) > 1:
-            return 128 + group.signals[0]
-        if all(code in job_env.STOPPED for code in codes):  # a signal went to one of them, and all stopped
+        if all(code in job_env.STOPPED for code in codes):  # perhaps a signal went to one of them, and all stopped
             return max(codes)
         raise _failure(folder, codes, group.first_failed, advice)
     finally:
         group.kill()
-        for handle in (alive, ours):
-            with suppress(OSError):
-                os.close(handle)
+        os.close(alive)
+        os.close(ours)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -77,16 +66,9 @@ def _start(command: Sequence[str], rank: int, devices: int, folder: Path, alive:
     env = dict(os.environ)
     env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices)}
     env |= {job_env.STORE: str(folder / "store"), job_env.REPORTS: str(folder), job_env.PARENT: str(alive)}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    env.setdefault("OMP_NUM_THREADS", str(max(cores // devices, 1)))
+    env.setdefault("OMP_NUM_THREADS", str(max(job_env.cores() // devices, 1)))
     # Of two failures one is the other's echo, and C++ tells both at length.
     env.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    if "MASTER_PORT" not in env:  # for scripts that make a process group of their own
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        os.environ.pop("MASTER_PORT", None)
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     # A group of its own: Ctrl-C reaches this process alone, which passes it on once.
     how: dict[str, Any] = {"env": env, "pass_fds": (alive,), "process_group": 0, "stdin": subprocess.DEVNULL}
     if rank == 0:
@@ -95,29 +77,24 @@ def _start(command: Sequence[str], rank: int, devices: int, folder: Path, alive:
         return subprocess.Popen(list(command), stderr=errors, **how)
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-
-
 class _Group:
     """Processes that end together."""
 
-    def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        self.processes, self.signals, self.first_failed = processes, list[int](), -1
+    def __init__(self) -> None:
+        self.processes, self.signals, self.first_failed = list[subprocess.Popen[bytes]](), list[int](), -1
 
     def wait(self) -> list[int]:
         """Wait for all to end; soon after one has failed, end the others."""
-        deadline = float("inf")
-        while None in (codes := [p.poll() for p in self.processes]):  # all are asked: who is not, stays a zombie
+        deadline, over = float("inf"), False
+        while not over:
+            codes = [p.poll() for p in self.processes]  # all are asked: who is not, stays a zombie
+            over = None not in codes
             failed = [r for r, code in enumerate(codes) if code not in (None, *job_env.STOPPED)]
             if failed and self.first_failed < 0:
                 self.first_failed, deadline = failed[0], time.monotonic() + _GRACE
             if time.monotonic() > deadline:
                 self.kill()
             time.sleep(0.03)
-        if self.first_failed < 0:
-            self.first_failed = next(
-                (r for r, p in enumerate(self.processes) if p.returncode not in job_env.STOPPED), -1
-            )
         return [p.returncode for p in self.processes]
 
     def send(self, number: int) -> None:
@@ -173,17 +150,13 @@ def _failure(folder: Path, codes: list[int], first_failed: int, advice: str) -> 
         with suppress(OSError, ValueError):
             said[rank] = json.loads((folder / f"{rank}.json").read_bytes())
     causes = {r: s for r, s in said.items() if s["because"] is None and codes[r] != 0}
-    sentences = {s["sentence"] for s in causes.values()}
-    if causes and (len(sentences) == 1 or any(s["code"] == 2 for s in causes.values())):
-        first = min(causes, key=lambda r: (causes[r]["code"] != 2, r != first_failed, r))
-        everyone = len(causes) == len(codes)
-        if causes[first]["code"] == 2:
-            return UsageError(causes[first]["sentence"])
-        where = "" if everyone or len(codes) == 1 else f"process {first} of {len(codes)} failed: "
-        return GenzooError(where + causes[first]["sentence"])
     if causes:
-        first = min(causes, key=lambda r: (r != first_failed, r))
-        return GenzooError(f"process {first} of {len(codes)} failed: {causes[first]['sentence']}")
+        first = min(causes, key=lambda r: (causes[r]["code"] != 2, r != first_failed, r))
+        sentence = causes[first]["sentence"]
+        if causes[first]["code"] == 2:
+            return UsageError(sentence)
+        all_say_so = len(causes) == len(codes) and len({s["sentence"] for s in causes.values()}) == 1
+        return GenzooError(sentence if all_say_so else f"process {first} of {len(codes)} failed: {sentence}")
     silent = [r for r, code in enumerate(codes) if code not in job_env.STOPPED and r not in said]
     rank = first_failed if first_failed in silent or not silent else silent[0]
     who, end = f"process {rank} of {len(codes)}", f"; {advice}" if advice else ""
@@ -191,16 +164,11 @@ def _failure(folder: Path, codes: list[int], first_failed: int, advice: str) -> 
         name = signal.Signals(-codes[rank]).name
         memory = ", perhaps for want of memory" if name == "SIGKILL" else ""
         return GenzooError(f"{who} was killed ({name}{memory}), and the others were stopped{end}")
-    line = _last_line(folder / f"{rank}.err")
+    line = ""
+    with suppress(OSError):
+        errors = (folder / f"{rank}.err").read_bytes()[-_TAIL:].decode(errors="replace")
+        line = next((line.strip().removeprefix("genzoo: ") for line in errors.splitlines()[::-1] if line.strip()), "")
     return GenzooError(f"{who} failed with exit code {codes[rank]}{f': {line}' if line else ''}{end}")
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_bytes()[-_TAIL:].decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip().removeprefix("genzoo: ") for line in reversed(lines) if line.strip()), "")
 
 
 def again(arguments: Sequence[str] | None = None) -> list[str]:

@@ -1,7 +1,6 @@
 """The processes that train or sample together: who this one is, and the little that they must agree on.
 
-`joining.join` makes it. A `Runtime` of size 1 does nothing and costs nothing, so callers need not ask whether they
-are alone.
+`init_runtime` makes it. A `Runtime` of size 1 does nothing and costs nothing: callers need not ask if they are alone.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from torch import Tensor
 
 from genzoo.core.distributed.watchdog import Watch
 from genzoo.core.errors import GenzooError, UsageError
+
+Batches = Iterator[tuple[Tensor, Tensor | None]]
 
 
 class PeerLost(GenzooError):
@@ -99,14 +100,10 @@ class Runtime:
         """Plain data of process 0, for all."""
         if self.size == 1:
             return content
-        text = json.dumps(content).encode() if self.first else b""
-        length = torch.tensor([len(text)])
-        dist.broadcast(length, 0, group=self.host)
-        buffer = torch.zeros(int(length), dtype=torch.uint8)
-        if self.first:
-            buffer.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
-        dist.broadcast(buffer, 0, group=self.host)
-        return json.loads(bytes(buffer.numpy()))
+        text = bytearray(json.dumps(content).encode())
+        found = self._spread(torch.frombuffer(text, dtype=torch.uint8), 0)
+        assert found is not None
+        return json.loads(bytes(found.numpy()))
 
     def on_rank_zero(self, work: Callable[[], Any], *, long: bool = False) -> Any:
         """What process 0 gets from ``work`` (plain data), for all; what it raises on purpose, all raise.
@@ -144,63 +141,34 @@ class Runtime:
         if self.size > 1 and self.max(torch.tensor([float(self.broadcast(value) != value)])).item():
             raise UsageError(f"the processes differ in {what}: start all of them alike")
 
-    def in_order(self, own: Iterator[tuple[Tensor, Tensor | None]], n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Collect ``n`` batches that processes made in turns (`mine`), in order, on process 0.
+    def in_order(self, own: Batches, n: int) -> Batches:
+        """All ``n`` batches that processes made in turns (`own`), in order, on process 0; nothing elsewhere."""
+        for batch in self.to_all(own, n):
+            if self.first:
+                yield batch
 
-        Args:
-            own: this process's batches, a tensor and perhaps another.
-            n: batches of all processes together.
-
-        Yields:
-            All of them on process 0, one at a time; nothing elsewhere.
-        """
-        for i in range(n):
-            owner = i % self.size
-            if owner == self.rank:
-                batch = next(own)
-                if self.first:
-                    yield batch
-                else:
-                    for tensor in batch:
-                        self._send(tensor)
-            elif self.first:
-                x, y = self._receive(owner), self._receive(owner)
+    def to_all(self, own: Batches, n: int) -> Batches:
+        """All ``n`` batches (a tensor and perhaps another) that processes made in turns (`own`), in order."""
+        for begin in range(0, n, self.size):
+            mine = next(own, (None, None))  # made by all at once, before they wait for each other
+            for owner in range(min(self.size, n - begin)):
+                x, y = mine if self.size == 1 else [self._spread(tensor, owner) for tensor in mine]
                 assert x is not None
                 yield x, y
 
-    def to_all(self, own: Iterator[tuple[Tensor, Tensor | None]], n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """As `in_order`, but every process gets all batches."""
-        for i in range(n):
-            owner = i % self.size
-            batch = next(own) if owner == self.rank else (None, None)
-            x, y = batch if self.size == 1 else (self._spread(tensor, owner) for tensor in batch)
-            assert x is not None
-            yield x, y
-
     def _spread(self, tensor: Tensor | None, owner: int) -> Tensor | None:
-        """Broadcast what one process has, perhaps nothing."""
-        head = torch.empty(10, dtype=torch.int64)
-        if owner == self.rank:
-            tensor, head = _packed(tensor)
+        """What one process has, perhaps nothing, for all; its kind and shape go before it."""
+        head = torch.full((10,), -1)
+        if tensor is not None:
+            tensor = tensor.detach().cpu().contiguous()
+            head[: 1 + tensor.dim()] = torch.tensor([_KINDS.index(tensor.dtype), *tensor.shape])
         dist.broadcast(head, owner, group=self.host)
-        if owner != self.rank:
-            tensor = _room(head)
-        if tensor is not None:
-            dist.broadcast(tensor, owner, group=self.host)
-        return tensor
-
-    def _send(self, tensor: Tensor | None) -> None:
-        tensor, head = _packed(tensor)
-        dist.send(head, 0, group=self.host)
-        if tensor is not None:
-            dist.send(tensor, 0, group=self.host)
-
-    def _receive(self, source: int) -> Tensor | None:
-        head = torch.empty(10, dtype=torch.int64)
-        dist.recv(head, source, group=self.host)
-        tensor = _room(head)
-        if tensor is not None:
-            dist.recv(tensor, source, group=self.host)
+        kind, *shape = head.tolist()
+        if kind < 0:
+            return None
+        if owner != self.rank or tensor is None:
+            tensor = torch.empty([v for v in shape if v >= 0], dtype=_KINDS[kind])
+        dist.broadcast(tensor, owner, group=self.host)
         return tensor
 
     @contextmanager
@@ -216,63 +184,41 @@ class Runtime:
             yield
             self.in_step = before
         except BaseException as e:
-            if not _is_loss(e):
-                if not isinstance(e, PeerLost):
-                    self._leave_word(e)
-                raise
-            raise self._lost() from None
+            if _is_loss(e):
+                raise self._lost() from None
+            if not isinstance(e, PeerLost):
+                told = isinstance(e, GenzooError) or not str(e)
+                sentence = str(e) or type(e).__name__
+                with suppress(RuntimeError):
+                    self.store.set(
+                        f"genzoo/failed/{self.rank}", sentence if told else f"{type(e).__name__}: {sentence}"
+                    )
+            raise
         finally:
             if self.watch is not None:
                 self.watch.waiting -= 1
 
-    def _leave_word(self, error: BaseException) -> None:
-        told = isinstance(error, GenzooError) or not str(error)
-        sentence = str(error) or type(error).__name__
-        with suppress(RuntimeError):
-            self.store.set(f"genzoo/failed/{self.rank}", sentence if told else f"{type(error).__name__}: {sentence}")
-
     def _lost(self) -> PeerLost:
         """Find out who is gone, and why if it left word."""
-        gone, why = [r for r in range(self.size) if r != self.rank], ""
+        gone: int | None = None
+        why, until = "", time.monotonic() + 1.5
         try:
-            self.store.set(f"genzoo/alive/{self.rank}", "1")
-            until = time.monotonic() + 1.5
-            while gone and time.monotonic() < until and not why:
-                for r in list(gone):
-                    if self.store.check([f"genzoo/failed/{r}"]):
-                        gone, why = [r], ": " + self.store.get(f"genzoo/failed/{r}").decode()
-                        break
-                    if self.store.check([f"genzoo/alive/{r}"]):
-                        gone.remove(r)
-                if self.watch is not None and self.watch.gone is not None and not why:
-                    gone = [self.watch.gone]
+            while gone is None and time.monotonic() < until:
                 time.sleep(0.05)
+                gone = self.watch.gone if self.watch is not None else None  # whose last word came before
+                for r in range(self.size):
+                    if r != self.rank and not why and self.store.check([f"genzoo/failed/{r}"]):
+                        gone, why = r, ": " + self.store.get(f"genzoo/failed/{r}").decode()
         except RuntimeError:  # the store was process 0's
-            gone = [0]
-        who = "process " + ", ".join(map(str, gone)) if gone else "a process"
-        end = "" if why else ", perhaps killed"
-        lost = PeerLost(f"{who} of {self.size} is gone{end}{why or ', so this one stops'}")
-        lost.because = gone[0] if len(gone) == 1 else -1
+            gone = 0
+        who = "a process" if gone is None else f"process {gone}"
+        lost = PeerLost(f"{who} of {self.size} is gone{why or ', perhaps killed, so this one stops'}")
+        lost.because = -1 if gone is None else gone
         return lost
 
 
 _KINDS = (torch.uint8, torch.int64, torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int32)
 _LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket (timeout|error)|timed out", re.I)
-
-
-def _packed(tensor: Tensor | None) -> tuple[Tensor | None, Tensor]:
-    """A tensor as it is sent, and what is sent before it: its kind and shape."""
-    head = torch.full((10,), -1)
-    if tensor is not None:
-        tensor = tensor.detach().cpu().contiguous()
-        head[: 1 + tensor.dim()] = torch.tensor([_KINDS.index(tensor.dtype), *tensor.shape])
-    return tensor, head
-
-
-def _room(head: Tensor) -> Tensor | None:
-    """A tensor to receive what a head announces."""
-    kind, *shape = head.tolist()
-    return None if kind < 0 else torch.empty([v for v in shape if v >= 0], dtype=_KINDS[kind])
 
 
 def _is_loss(error: BaseException) -> bool:

@@ -7,10 +7,10 @@ tells the others who that was. What a collective of gloo would raise at once, on
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -32,64 +32,47 @@ class Watch:
         self.rank, self.size = rank, size
         self.gone: int | None = None
         self.waiting = 0
-        self._sockets: list[socket.socket] = []
+        self._links: list[socket.socket] = []  # of process 0 to the others, of the others to process 0
         try:
             if rank == 0:
                 listener = socket.create_server(("", 0), backlog=size)
-                self._sockets.append(listener)
                 store.set("genzoo/watch", str(listener.getsockname()[1]))
+                _thread(self._accept, listener)
             else:
-                port = int(store.get("genzoo/watch"))
                 address = os.environ.get("MASTER_ADDR") if env.STORE not in os.environ else None
+                port = int(store.get("genzoo/watch"))
                 link = socket.create_connection((address or "127.0.0.1", port), timeout=10)
                 link.settimeout(None)
-                link.sendall(rank.to_bytes(4, "big"))
-                self._sockets.append(link)
+                link.sendall(_number(rank))
+                self._links.append(link)
+                _thread(self._follow, link, 0)
         except (OSError, RuntimeError, ValueError):
             return  # a network that forbids it: then gloo's own errors must do
         os.register_at_fork(after_in_child=self._close)  # a worker that outlives its parent would hide its end
-        threading.Thread(target=self._attend if rank == 0 else self._listen, daemon=True, name="genzoo-watch").start()
 
     def _close(self) -> None:
-        for s in self._sockets:
-            s.close()
+        for link in self._links:
+            link.close()
 
-    def _attend(self) -> None:
-        """Process 0: take in the others, and see who goes."""
-        selector, ranks = selectors.DefaultSelector(), dict[socket.socket, int]()
-        listener = self._sockets[0]
-        selector.register(listener, selectors.EVENT_READ)
-        while self.gone is None:
-            for key, _ in selector.select():
-                s: Any = key.fileobj
-                if s is listener:
-                    link, _ = listener.accept()
-                    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                    self._sockets.append(link)
-                    selector.register(link, selectors.EVENT_READ)
-                    continue
-                told = _receive(s)
-                if told is not None:
-                    ranks[s] = told
-                    continue
-                selector.unregister(s)
-                if s in ranks and self.gone is None:  # else somebody who knocked by mistake
-                    self.gone = ranks[s]
-                    for link in ranks:
-                        with suppress(OSError):
-                            link.sendall(self.gone.to_bytes(4, "big"))
-        self._react()
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            _thread(self._welcome, listener.accept()[0])
 
-    def _listen(self) -> None:
-        """The others: hear who is gone, or that process 0 is."""
-        link = self._sockets[0]
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    def _welcome(self, link: socket.socket) -> None:
+        rank = _receive(link)
+        if rank is not None:
+            self._links.append(link)
+            self._follow(link, rank)
+
+    def _follow(self, link: socket.socket, peer: int) -> None:
+        """Wait until a connection's other end is gone, or tells who is; end this process, if it then still waits."""
         told = _receive(link)
-        self.gone = 0 if told is None else told
-        self._react()
-
-    def _react(self) -> None:
-        """End this process, if it still waits for the others after a while."""
+        if self.gone is not None:
+            return
+        self.gone = peer if told is None else told
+        for other in self._links if self.rank == 0 else ():
+            with suppress(OSError):
+                other.sendall(_number(self.gone))
         time.sleep(PATIENCE)
         if not self.waiting:
             return
@@ -100,10 +83,18 @@ class Watch:
         os._exit(1)
 
 
-def _receive(s: socket.socket) -> int | None:
+def _thread(work: Callable[..., None], *arguments: Any) -> None:
+    threading.Thread(target=work, args=arguments, daemon=True, name="genzoo-watch").start()
+
+
+def _number(rank: int) -> bytes:
+    return rank.to_bytes(4, "big")
+
+
+def _receive(link: socket.socket) -> int | None:
     """Four bytes as a number; None if the other end is closed."""
     try:
-        data = s.recv(4, socket.MSG_WAITALL)
+        data = link.recv(4, socket.MSG_WAITALL)
     except OSError:
         return None
     return int.from_bytes(data, "big") if len(data) == 4 else None
