@@ -64,7 +64,7 @@ def init_runtime(device: torch.device | None = None) -> Runtime:
         job_env.joined = True
         atexit.register(leave)
     runtime.watch = Watch(rank, size, runtime.store)
-    runtime.host = dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+    runtime.host = dist.new_group(backend="gloo", timeout=timedelta(days=7))
     if runtime.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         tasks = os.environ.get("SLURM_NTASKS_PER_NODE") or os.environ.get("SLURM_TASKS_PER_NODE", "")
         here = int(os.environ.get("LOCAL_WORLD_SIZE") or (re.match(r"\d*", tasks) or [""])[0] or size)

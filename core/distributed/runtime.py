@@ -19,6 +19,7 @@ from torch import Tensor
 
 from genzoo.core.distributed.watchdog import Watch
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.text import error_line
 
 Batches = Iterator[tuple[Tensor, Tensor | None]]
 
@@ -31,24 +32,16 @@ class PeerLost(GenzooError):
 
 @dataclass
 class Runtime:
-    """This process among those of its job.
+    """This process among those of its job."""
 
-    Attributes:
-        rank: its number, from 0; number 0 is the one that writes, logs and shows.
-        size: how many there are.
-        local_rank: its number on its machine.
-        device: where it computes.
-    """
-
-    rank: int = 0
+    rank: int = 0  # number 0 is the one that writes, logs and shows
     size: int = 1
-    local_rank: int = 0
+    local_rank: int = 0  # its number on its machine
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    host: Any = None  # a gloo group for agreements, which stay off the device
+    host: Any = None  # a gloo group for agreements, which stay off the device and may wait long
     store: Any = None
     watch: Watch | None = None
     in_step: bool = True  # whether all that was begun together was ended together
-    turns: int = 0  # how often the others waited for process 0, however long it took
 
     @property
     def first(self) -> bool:
@@ -56,11 +49,7 @@ class Runtime:
         return self.rank == 0
 
     def share(self, batch: int) -> slice:
-        """This process's part of a global batch.
-
-        Raises:
-            UsageError: if the processes cannot share it equally.
-        """
+        """This process's part of a global batch; UsageError if the processes cannot share it equally."""
         if batch % self.size:
             raise UsageError(
                 f"a batch of {batch} cannot be shared equally by {self.size} processes: "
@@ -105,11 +94,8 @@ class Runtime:
         assert found is not None
         return json.loads(bytes(found.numpy()))
 
-    def on_rank_zero(self, work: Callable[[], Any], *, long: bool = False) -> Any:
-        """What process 0 gets from ``work`` (plain data), for all; what it raises on purpose, all raise.
-
-        Work that may be long is waited for beyond the time in which processes must answer each other.
-        """
+    def on_rank_zero(self, work: Callable[[], Any]) -> Any:
+        """What process 0 gets from ``work`` (plain data), for all, however long it takes; what it raises, all raise."""
         if self.size == 1:
             return work()
         answer: dict[str, Any] = {}
@@ -118,13 +104,6 @@ class Runtime:
                 answer = {"value": work()}
             except GenzooError as e:
                 answer = {"error": str(e), "usage": isinstance(e, UsageError)}
-        if long:
-            self.turns += 1
-            name = f"genzoo/turn/{self.turns}"
-            if self.first:
-                self.store.set(name, "1")
-            while not self.store.check([name]):
-                time.sleep(0.05)
         answer = self.broadcast(answer)
         if "error" in answer:
             error = (UsageError if answer["usage"] else GenzooError)(answer["error"])
@@ -133,11 +112,7 @@ class Runtime:
         return answer["value"]
 
     def require_equal(self, what: str, value: str) -> None:
-        """Check that all processes have the same ``value``.
-
-        Raises:
-            UsageError: naming what differs.
-        """
+        """Check that all processes have the same ``value``; UsageError, naming ``what`` differs."""
         if self.size > 1 and self.max(torch.tensor([float(self.broadcast(value) != value)])).item():
             raise UsageError(f"the processes differ in {what}: start all of them alike")
 
@@ -187,12 +162,8 @@ class Runtime:
             if _is_loss(e):
                 raise self._lost() from None
             if not isinstance(e, PeerLost):
-                told = isinstance(e, GenzooError) or not str(e)
-                sentence = str(e) or type(e).__name__
                 with suppress(RuntimeError):
-                    self.store.set(
-                        f"genzoo/failed/{self.rank}", sentence if told else f"{type(e).__name__}: {sentence}"
-                    )
+                    self.store.set(f"genzoo/failed/{self.rank}", error_line(e))
             raise
         finally:
             if self.watch is not None:

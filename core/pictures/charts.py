@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.pictures.drawing import DASHES, SERIES, Drawing, Line, Point, Words
@@ -19,17 +20,11 @@ def curves(
     height: float = 280,
     x_label: str = "step",
 ) -> Drawing:
-    """Draw lines over a common axis, each with its own colour and dashes, and its name above.
+    """Draw lines, name to points (step, value), over a common axis, each with its colour and dashes and a legend.
 
     The axis shows all but the one percent of values at either end, so that a few wild steps at the start do not
-    flatten the rest; what lies beyond is drawn at the edge.
-
-    Args:
-        series: name to points (step, value); values that are not finite are left out.
-        title: one line above.
-        width: of the drawing, in pixels.
-        height: of the drawing, in pixels; a legend of several rows adds to it.
-        x_label: what the horizontal axis counts.
+    flatten the rest; what lies beyond is drawn at the edge. Values that are not finite are left out. A legend of
+    several rows adds to ``height``; ``x_label`` is what the horizontal axis counts.
 
     Raises:
         GenzooError: if there is nothing to draw.
@@ -75,26 +70,21 @@ def curves(
 
 
 def stacked(drawings: Sequence[Drawing], gap: float = 12) -> Drawing:
-    """Put drawings below each other."""
+    """Put drawings of lines and words below each other."""
     whole, top = Drawing(max(d.width for d in drawings), 0), 0.0
     for d in drawings:
         for mark in d.marks:
             if isinstance(mark, Words):
-                at = (mark.at[0], mark.at[1] + top)
-                whole.marks.append(Words(at, mark.text, mark.colour, mark.anchor, mark.size, mark.bold))
-            elif isinstance(mark, Line):
-                whole.marks.append(Line([(x, y + top) for x, y in mark.points], mark.colour, mark.width, mark.dash))
+                whole.marks.append(replace(mark, at=(mark.at[0], mark.at[1] + top)))
+            else:
+                whole.marks.append(replace(mark, points=[(x, y + top) for x, y in mark.points]))
         top += d.height + gap
     whole.height = top - gap
     return whole
 
 
 def losses(history: Sequence[Mapping[str, float]], terms: Sequence[str] = ()) -> dict[str, list[Point]]:
-    """What to draw of a log: each player's loss and the held-out one, or the terms asked for.
-
-    Raises:
-        GenzooError: if a term was never logged; names those that were.
-    """
+    """What to draw of a log: each player's loss and the held-out one, or the terms asked for; GenzooError if absent."""
     known = dict.fromkeys(k for record in history for k in record if k not in ("step", "seconds"))
     for term in terms:
         if term not in known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,33 @@ def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56
     """
     if len(x) == 0:
         raise UsageError("there is nothing to draw: no images")
-    columns = columns or math.ceil(math.sqrt(len(x)))
     pixels = to_uint8(x)
     factor = max(1, round(least / max(pixels.shape[1:3])))
-    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    height, width = pixels.shape[1:3]
-    rows = math.ceil(len(pixels) / columns)
-    size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
+    images = [image_of(image) for image in pixels.repeat(factor, axis=1).repeat(factor, axis=2)]
+    return beside(images, columns=columns or math.ceil(math.sqrt(len(x))), gap=gap, edge=gap, clear=clear)
+
+
+def beside(
+    pictures: Sequence[Image.Image], *, columns: int | None = None, gap: int = 8, edge: int = 0, clear: bool = False
+) -> Image.Image:
+    """Put pictures of one size next to each other, with ``gap`` pixels between them and ``edge`` around."""
+    columns = columns or len(pictures)
+    width, height = (max(p.size[i] for p in pictures) for i in (0, 1))
+    rows = math.ceil(len(pictures) / columns)
+    size = (columns * (width + gap) - gap + 2 * edge, rows * (height + gap) - gap + 2 * edge)
     canvas = Image.new("RGBA", size, (0, 0, 0, 0)) if clear else Image.new("RGB", size, PAPER)
-    for i, image in enumerate(pixels):
+    for i, picture in enumerate(pictures):
         row, column = divmod(i, columns)
-        canvas.paste(image_of(image), (gap + column * (width + gap), gap + row * (height + gap)))
+        canvas.paste(picture, (edge + column * (width + gap), edge + row * (height + gap)))
+    return canvas
+
+
+def captioned(image: Image.Image, text: str) -> Image.Image:
+    """Put a line of text above a picture."""
+    top = 22
+    canvas = Image.new("RGB", (image.width, image.height + top), PAPER)
+    canvas.paste(image, (0, top))
+    ImageDraw.Draw(canvas).text((4, 3), text, fill=(40, 40, 40), font_size=13)
     return canvas
 
 
@@ -77,10 +94,8 @@ def scatter(
         title: one line above.
         under: a surface ``(H, W)`` over the square shown, its first row at the top: low is violet, high is orange.
     """
-    frame = points if behind is None else behind
-    if limit is None:
-        limit = reach(frame)
-    scale, top = 3, 22 if title else 0  # drawn larger and reduced, for smooth dots
+    limit = limit if limit is not None else reach(points if behind is None else behind)
+    scale = 3  # drawn larger and reduced, for smooth dots
     canvas = Image.new("RGB", (size * scale, size * scale), PAPER)
     if under is not None:
         canvas.paste(_surface(under).resize(canvas.size, Image.Resampling.BICUBIC))
@@ -95,13 +110,8 @@ def scatter(
             if -r <= a <= size * scale + r and -r <= b <= size * scale + r:
                 draw.ellipse((a - r, b - r, a + r, b + r), fill=colour)
     canvas = canvas.resize((size, size), Image.Resampling.LANCZOS)
-    framed = Image.new("RGB", (size, size + top), PAPER)
-    framed.paste(canvas, (0, top))
-    pen = ImageDraw.Draw(framed)
-    pen.rectangle((0, top, size - 1, size + top - 1), outline=QUIET)
-    if title:
-        pen.text((4, 4), title, fill=(40, 40, 40), font_size=13)
-    return framed
+    ImageDraw.Draw(canvas).rectangle((0, 0, size - 1, size - 1), outline=QUIET)
+    return captioned(canvas, title) if title else canvas
 
 
 def plane(limit: float, steps: int) -> Tensor:
@@ -123,27 +133,6 @@ def _surface(values: Tensor) -> Image.Image:
     paper, up, down = (torch.tensor(c, dtype=torch.float64) for c in (PAPER, HIGH, LOW))
     colours = paper + t.clamp(min=0) * (up - paper) + (-t).clamp(min=0) * (down - paper)
     return Image.fromarray(colours.round().byte().numpy())
-
-
-def captioned(image: Image.Image, text: str) -> Image.Image:
-    """Put a line of text above a picture."""
-    top = 22
-    canvas = Image.new("RGB", (image.width, image.height + top), PAPER)
-    canvas.paste(image, (0, top))
-    ImageDraw.Draw(canvas).text((4, 3), text, fill=(40, 40, 40), font_size=13)
-    return canvas
-
-
-def beside(pictures: list[Image.Image], *, columns: int | None = None, gap: int = 8) -> Image.Image:
-    """Put pictures of one size next to each other."""
-    columns = columns or len(pictures)
-    width, height = (max(p.size[i] for p in pictures) for i in (0, 1))
-    rows = math.ceil(len(pictures) / columns)
-    canvas = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), PAPER)
-    for i, picture in enumerate(pictures):
-        row, column = divmod(i, columns)
-        canvas.paste(picture, (column * (width + gap), row * (height + gap)))
-    return canvas
 
 
 def save(image: Image.Image, path: Path) -> None:

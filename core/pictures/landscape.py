@@ -21,15 +21,11 @@ def is_plane(trainer: Trainer) -> bool:
 
 @torch.no_grad()
 def landscape(trainer: Trainer, points: Tensor, steps: int = 64) -> Image.Image:
-    """Draw samples over data, and under both the critic's surface, where there is a critic of single observations.
+    """Draw samples ``(N, 2)`` in data units over a trainer's data, and under both the critic's surface.
 
-    The square shown is the data's, so that the pictures of a run make a film. A conditional critic's surface is the
-    mean over the classes.
-
-    Args:
-        trainer: whose critic and data are drawn; nothing of it changes.
-        points: samples ``(N, 2)`` in data units.
-        steps: places along a side at which the critic is asked.
+    It is asked at ``steps`` × ``steps`` places, where it judges single observations; a conditional critic's surface is
+    the mean over the classes. The square shown is the data's, so that the pictures of a run make a film. Nothing of the
+    trainer changes.
     """
     spec, behind = trainer.model.spec, trainer.data.take(slice(1000)).x.float().cpu()
     limit, surface = pictures.reach(behind), None

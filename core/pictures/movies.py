@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.pictures.grids import beside
 from genzoo.core.storage.files import replacing, write_bytes
 
 MOVIES = (".gif", ".mp4")
@@ -34,13 +35,7 @@ def check_movie(path: Path) -> None:
 
 
 def save_movie(frames: Sequence[Image.Image], path: Path, *, fps: float = 8, hold: float = 1.5) -> None:
-    """Write frames as GIF (endless) or MP4, whole or not at all.
-
-    Args:
-        frames: of one size.
-        path: ends in ``.gif`` or ``.mp4``.
-        fps: frames in a second.
-        hold: seconds that the last one stays.
+    """Write frames of one size as GIF (endless) or MP4, whole or not at all; the last one stays ``hold`` seconds.
 
     Raises:
         UsageError: if the name ends otherwise, there is no frame, or the rate is out of range.
@@ -51,10 +46,7 @@ def save_movie(frames: Sequence[Image.Image], path: Path, *, fps: float = 8, hol
         raise UsageError("there is nothing to show: no frames")
     if not 0.1 <= fps <= 100:
         raise UsageError(f"a moving picture has 0.1 to 100 frames a second, not {fps:g}")
-    if path.suffix.lower() == ".gif":
-        _gif(frames, path, fps, hold)
-    else:
-        _mp4(frames, path, fps, hold)
+    (_gif if path.suffix.lower() == ".gif" else _mp4)(frames, path, fps, hold)
 
 
 def _gif(frames: Sequence[Image.Image], path: Path, fps: float, hold: float) -> None:
@@ -62,12 +54,7 @@ def _gif(frames: Sequence[Image.Image], path: Path, fps: float, hold: float) -> 
     times = [duration] * (len(frames) - 1) + [max(round(1000 * hold), duration)]
     # One palette for all, or still parts would flicker: that of frames across the whole, side by side.
     some = [frames[i * (len(frames) - 1) // 4] for i in range(5)]
-    sheet = Image.new("RGB", (sum(f.width for f in some), some[0].height))
-    x = 0
-    for frame in some:
-        sheet.paste(frame.convert("RGB"), (x, 0))
-        x += frame.width
-    palette = sheet.quantize(256, dither=Image.Dither.NONE)
+    palette = beside(some, gap=0).quantize(256, dither=Image.Dither.NONE)
     drawn = [f.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
     content = io.BytesIO()  # Pillow is silent about some files that a full disk cut short
     drawn[0].save(content, format="GIF", save_all=True, append_images=drawn[1:], duration=times, loop=0, optimize=False)

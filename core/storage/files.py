@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, synced, renamed, and listed with their sha256."""
+"""Files that are whole or not there: written aside, synced, renamed, and listed with their sha256; folders held."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,11 @@ from typing import Any
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.strict import open_plain, read_json, reading
+
+try:
+    import fcntl
+except ImportError:  # a system without such locks
+    fcntl = None  # type: ignore[assignment]
 
 MANIFEST = "manifest.json"
 _FORMAT = 1  # of the manifest
@@ -197,10 +203,10 @@ def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
             old = temporary / "old"
             old.mkdir()
             try:
-                _move_aside(folder / MANIFEST, old)
+                _move(folder / MANIFEST, old / MANIFEST)
                 sync_folder(folder)
                 for name in files:
-                    _move_aside(folder / name, old)
+                    _move(folder / name, old / name)
                     os.replace(temporary / name, folder / name)
                 sync_folder(folder)
                 os.replace(temporary / MANIFEST, folder / MANIFEST)
@@ -209,24 +215,23 @@ def update_folder(folder: Path, files: Mapping[str, Writer]) -> None:
                     with suppress(OSError):
                         if not (temporary / name).exists():
                             (folder / name).unlink()
-                        os.replace(old / name, folder / name)
+                        _move(old / name, folder / name)
                 raise
             sync_folder(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move_aside(path: Path, to: Path) -> None:
+def _move(path: Path, to: Path) -> None:
     with suppress(FileNotFoundError):
-        os.rename(path, to / path.name)
+        os.replace(path, to)
 
 
 def discard(folder: Path) -> None:
     """Take a folder away as one instant: who lists or reads it finds all of it or nothing; OSError if it stays."""
     aside = folder.with_name(f"{ASIDE}{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
-    with suppress(FileNotFoundError):
-        os.rename(folder, aside)
+    _move(folder, aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -287,3 +292,45 @@ def verify(folder: Path, names: Iterable[str], *, within: Path | None = None) ->
         with reading(path):
             if files[name] != {"size": path.stat().st_size, "sha256": sha256(path)}:
                 raise damaged(path)
+
+
+# --- holding a folder against other processes: the end of a process frees it, and nothing is left in it --------------
+
+_held = dict[int, tuple[int, int, int]]()  # handle to device, inode and thread
+
+
+@contextmanager
+def claimed(folder: Path, taken: str) -> Iterator[None]:
+    """Hold a folder that exists; a thread that holds it already may claim it again.
+
+    Raises:
+        UsageError: saying ``taken``, if another process or thread holds it.
+    """
+    stat = folder.stat()
+    who = (stat.st_dev, stat.st_ino, threading.get_ident())
+    if fcntl is None or who in _held.values() or not os.access(folder, os.R_OK):
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    _held[handle] = who
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(taken) from None
+        except OSError:  # a file system without them
+            pass
+        yield
+    finally:
+        if _held.pop(handle, None):
+            os.close(handle)
+
+
+def _let_go() -> None:
+    """In a process that was forked: it would hold its parent's claims for as long as it outlives it."""
+    while _held:
+        os.close(_held.popitem()[0])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

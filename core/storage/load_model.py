@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from threading import get_ident
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks
+from torch.nn.modules.module import register_module_module_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from genzoo.core.build import Resolve, build
@@ -87,7 +86,7 @@ def _fitted(folder: Path, config: Config, resolve: Resolve, file: TensorFile) ->
 
 def _rebuilt(folder: Path, config: Config, resolve: Resolve, file: TensorFile, *, storage: bool) -> Model | None:
     """Build a config's model for a file's tensors; None if one of its networks cannot be built without storage."""
-    numbers = sum(info.numel for info in file.infos.values())
+    guard = Guarded(len(file.infos), sum(info.numel for info in file.infos.values()))
 
     def checked(kind: str, name: str) -> type[Any]:
         cls = resolve(kind, name)
@@ -96,13 +95,8 @@ def _rebuilt(folder: Path, config: Config, resolve: Resolve, file: TensorFile, *
 
     try:
         # The caller's random stream is left alone.
-        with torch.random.fork_rng(devices=[]), limited(len(file.infos), numbers):
-            if storage:
-                with SmallTensors(2**20 + 4 * numbers):
-                    model = build(config, checked, critics=False)[1].model
-            else:
-                with torch.device("meta"), Blank():
-                    model = build(config, checked, critics=False)[1].model
+        with torch.random.fork_rng(devices=[]), torch.device("cpu" if storage else "meta"), guard:
+            model = build(config, checked, critics=False)[1].model
     except GenzooError as e:
         raise GenzooError(one_line(f"the weights in {folder} cannot be loaded: {e}")) from e
     except Exception as e:  # whatever a network's constructor makes of options that make no sense
@@ -130,85 +124,62 @@ def _compare(file: TensorFile, expected: Mapping[str, Tensor]) -> None:
             raise GenzooError(f"{file.path} does not fit its config: tensor {name!r} {wrong}")
 
 
-class _Spent(GenzooError):
-    """More was asked for than there is."""
+_FACTORIES = {"empty", "zeros", "ones", "full", "rand", "randn", "randint", "eye", "arange", "linspace", "tril_indices"}
+_RANDOM = {"normal_", "uniform_", "bernoulli_", "exponential_", "random_", "cauchy_", "log_normal_", "geometric_"}
 
 
-@contextmanager
-def limited(tensors: int, numbers: int) -> Iterator[None]:
+class Guarded(TorchFunctionMode):
     """Let networks be built in this block and thread, as long as a file's ``tensors`` of ``numbers`` could be theirs.
 
     A network that is built may make more than it keeps (parameters that are replaced, buffers that are not saved,
-    layers without parameters), so there is slack; whether it fits exactly is compared afterwards. On the device
-    ``meta`` tensors take no memory, and what is limited is the time of making a million layers.
+    layers without parameters), so there is slack; whether it fits exactly is compared afterwards. What a factory is
+    asked for counts before it is made: on the device ``meta`` it takes no memory, but to make a million layers takes
+    time. Initial values are left out there: torch's random numbers would import its compiler, which takes seconds.
 
     Raises:
         GenzooError: from the block, at the first layer or tensor beyond.
     """
-    modules_left, tensors_left = 512 + 64 * tensors, 256 + 8 * tensors
-    numbers_left = 2**20 + 4 * numbers
-    counted, thread = set[int](), threading.get_ident()
 
-    def on_module(module: nn.Module, name: str, child: nn.Module | None) -> None:
-        nonlocal modules_left
-        modules_left -= threading.get_ident() == thread
-        if modules_left < 0:
-            raise _Spent(f"its config asks for more layers than its {tensors} tensors can fill")
+    def __init__(self, tensors: int, numbers: int) -> None:
+        super().__init__()
+        self._modules_left = self._tensors_left = 512 + 64 * tensors
+        self._numbers_left = 2**20 + 4 * numbers
+        self._held, self._thread = f"the {tensors} tensors with {numbers:,} numbers that are there", get_ident()
 
-    def on_tensor(module: nn.Module, name: str, value: Tensor | None) -> None:
-        nonlocal tensors_left, numbers_left
-        if value is None or id(value) in counted or threading.get_ident() != thread:
-            return
-        counted.add(id(value))
-        tensors_left, numbers_left = tensors_left - 1, numbers_left - math.prod(value.shape)
-        if tensors_left < 0 or numbers_left < 0:
-            raise _Spent(f"its config asks for more than the {tensors} tensors with {numbers:,} numbers that are there")
+    def __enter__(self) -> Self:
+        self._hook = register_module_module_registration_hook(self._on_module)
+        super().__enter__()
+        return self
 
-    handles: list[Any] = [
-        hooks.register_module_module_registration_hook(on_module),
-        hooks.register_module_parameter_registration_hook(on_tensor),
-        hooks.register_module_buffer_registration_hook(on_tensor),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._hook.remove()
 
-
-_RANDOM = {"normal_", "uniform_", "bernoulli_", "exponential_", "random_", "cauchy_", "log_normal_", "geometric_"}
-_FACTORIES = {"empty", "zeros", "ones", "full", "rand", "randn", "randint", "eye", "arange", "linspace", "tril_indices"}
-
-
-class Blank(TorchFunctionMode):
-    """Leave out initial values, for networks that are built on ``meta`` and given theirs.
-
-    They would change nothing there, but on ``meta`` torch's random numbers import its compiler: seconds.
-    """
+    def _on_module(self, module: nn.Module, name: str, child: nn.Module | None) -> None:
+        self._modules_left -= get_ident() == self._thread
+        if self._modules_left < 0:
+            raise GenzooError(f"its config asks for more layers than {self._held} can fill")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Give back the tensor that would be filled."""
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init" or getattr(func, "__name__", "") in _RANDOM:
+        """Look at what factories are asked for, and give back the tensors of ``meta`` that would be filled."""
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if getattr(func, "__module__", "") == "torch.nn.init" or name in _RANDOM:
             filled = args[0] if args else kwargs.get("tensor")
             if isinstance(filled, Tensor) and filled.is_meta:
                 return filled
+        if name in _FACTORIES:
+            self._tensors_left -= 1
+            self._numbers_left -= _asked(name, args, kwargs)
+            if self._tensors_left < 0 or self._numbers_left < 0:
+                raise GenzooError(f"its config asks for more than {self._held}")
         return func(*args, **kwargs)
 
 
-class SmallTensors(TorchFunctionMode):
-    """Refuse to make a tensor of more than a number of elements: for networks that cannot be built on ``meta``."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Look at the sizes that factories are given, before they act."""
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in _FACTORIES:
-            given = (*args, kwargs.get("size", ()), kwargs.get("n", 1), kwargs.get("end", 1))
-            sizes = [n for g in given for n in (g if isinstance(g, (tuple, list)) else (g,)) if type(n) is int]
-            if math.prod(max(abs(n), 1) for n in sizes) > self.most:
-                raise _Spent("its config asks for a tensor larger than all that is there")
-        return func(*args, **kwargs)
+def _asked(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """How many numbers a factory is asked for, or somewhat more."""
+    given = (*args, *(kwargs[k] for k in ("size", "n", "m", "end", "steps") if k in kwargs))
+    shapes = [g for g in given if isinstance(g, (tuple, list))]
+    sizes = [max(abs(n), 1) for n in (shapes[0] if shapes else given) if type(n) is int]
+    if name in ("arange", "linspace"):
+        return max(sizes, default=1)
+    return math.prod(sizes * 2 if name == "eye" and len(sizes) == 1 else sizes)

@@ -26,6 +26,7 @@ from genzoo.core.storage.files import (
     ASIDE,
     MANIFEST,
     Writer,
+    claimed,
     discard,
     text_file,
     tidy,
@@ -35,7 +36,6 @@ from genzoo.core.storage.files import (
     writing,
 )
 from genzoo.core.storage.fingerprint import hardware, take
-from genzoo.core.storage.folder_lock import claimed
 from genzoo.core.storage.strict import parse_json, read_json
 from genzoo.core.storage.tensors import read_tensors, write_tensors
 from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config

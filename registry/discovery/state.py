@@ -77,7 +77,7 @@ def switch(found: Iterable[Plugin], name: str, on: bool) -> list[str]:
 def _change(edit: Callable[[frozenset[str]], Collection[str]]) -> None:
     """Rewrite the file, whole, while nobody else does; one that was damaged is kept beside it."""
     from genzoo.core.storage.files import write_json, writing
-    from genzoo.core.storage.folder_lock import claimed
+    from genzoo.core.storage.files import claimed
 
     file = path()
     with writing(file):

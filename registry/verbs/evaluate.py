@@ -183,7 +183,7 @@ def measure(
 
     with runtime.failing_together():
         evidence.share_out({need for entry, _ in todo for need in entry.data["needs"]})
-        plain = runtime.on_rank_zero(told, long=True)
+        plain = runtime.on_rank_zero(told)
     return reports[0] if reports else Report.from_dict(plain)
 
 

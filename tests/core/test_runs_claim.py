@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from genzoo.core.errors import UsageError
-from genzoo.core.storage.folder_lock import claimed
+from genzoo.core.storage.files import claimed
 from genzoo.core.training.runs import working_on
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from genzoo.core.storage.folder_lock import claimed
+from genzoo.core.storage.files import claimed
 with claimed(Path(sys.argv[1]), "taken"):
     if os.fork() == 0:  # a worker that outlives the process, as those that load data may for a while
         os.close(1)

@@ -27,7 +27,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.core.storage import load_model as loading
 from genzoo.core.storage import tensors, user_cache
 from genzoo.core.storage.files import manifest_of, verify, write_folder
-from genzoo.core.storage.load_model import SmallTensors, limited, load_model
+from genzoo.core.storage.load_model import Guarded, load_model
 from genzoo.core.storage.weights import model_files, read_config
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import resolver
@@ -130,7 +130,7 @@ def test_initial_weights_are_never_drawn(folder: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from genzoo.core.storage.load_model import SmallTensors, limited, load_model
+from genzoo.core.storage.load_model import Guarded, load_model
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import resolver
 load_model(Path({str(folder)!r}), resolver(the_registry()))
@@ -443,29 +443,30 @@ def test_building_stops_at_what_the_file_could_hold() -> None:
     def layers(n: int, size: int) -> nn.Module:
         return nn.Sequential(*(nn.Linear(size, size) for _ in range(n)))
 
-    with limited(tensors=20, numbers=10 * 110):
+    with Guarded(tensors=20, numbers=10 * 110):
         layers(10, 10)
     start = time.process_time()
     for n, size in ((10**9, 1), (2, 10**6)):
         with (
             pytest.raises(GenzooError, match="more than the 20 tensors with 1,100 numbers"),
-            limited(20, 1100),
+            Guarded(20, 1100),
             torch.device("meta"),
         ):
             layers(n, size)
-    with pytest.raises(GenzooError, match="more layers"), limited(20, 1100):
+    with pytest.raises(GenzooError, match="more layers"), Guarded(20, 1100):
         nn.ModuleList().extend(nn.ReLU() for _ in range(10**6))
     assert time.process_time() - start < 2
     layers(200, 1)  # and nothing is left behind
 
 
 def test_a_network_that_needs_storage_gets_no_more_than_the_file_holds() -> None:
-    with SmallTensors(1000):
+    with Guarded(1, 1000):
         nn.Linear(10, 90)
-        torch.zeros(()), torch.arange(1000), torch.full((10, 10), 3.0)
+        torch.zeros(()), torch.arange(1000), torch.full((10, 10), 3.0), torch.randint(0, 10**9, (3,))
         makers: list[Callable[[], object]] = [
             lambda: nn.Linear(10**5, 10**5),
             lambda: torch.zeros(10**12),
+            lambda: torch.zeros(10**6, 10**6),
             lambda: torch.ones((10**6, 10**6)),
             lambda: torch.randn(size=(10**6, 10**6)),
             lambda: torch.arange(10**12),
@@ -473,5 +474,5 @@ def test_a_network_that_needs_storage_gets_no_more_than_the_file_holds() -> None
             lambda: torch.linspace(0, 1, 10**12),
         ]
         for make in makers:
-            with pytest.raises(GenzooError, match="larger than all that is there"):
+            with pytest.raises(GenzooError, match="more than the 1 tensors with 1,000 numbers"):
                 make()
