@@ -264,11 +264,11 @@ def failing_at(monkeypatch: pytest.MonkeyPatch) -> Any:
         with monkeypatch.context() as m:
             for name in ("replace", "rename", "fsync", "unlink", "mkdir", "rmdir", "chmod", "truncate"):
                 m.setattr(os, name, counted(name, getattr(os, name)))
-            from genzoo.core.storage import tensors
+            from genzoo.core.storage import weights
 
             m.setattr(builtins, "open", opened(builtins.open))
             m.setattr(io, "open", opened(io.open))
-            m.setattr(tensors, "save_file", saved(tensors.save_file))
+            m.setattr(weights, "save_file", saved(weights.save_file))
             if dead:
                 m.setattr(shutil, "rmtree", lambda *a, **k: None)
             yield made

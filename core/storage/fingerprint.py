@@ -24,7 +24,6 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 
-KEY = "fingerprint"  # in training.json
 VERSION, COUNT, PROJECTIONS = 1, 16, 16
 # Half a grey level of 8 bits, in model space, where an image spans 2 and a vector's numbers have deviation 1: what
 # nobody sees. Chosen, not measured: rounding on other processors is expected to stay far below it.

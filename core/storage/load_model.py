@@ -24,8 +24,7 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.model import Model
 from genzoo.core.storage.files import damaged, read_manifest
 from genzoo.core.storage.strict import check_options, one_line
-from genzoo.core.storage.tensors import DTYPES, TensorFile
-from genzoo.core.storage.weights import CONFIG, TENSORS, parse_config, read_content
+from genzoo.core.storage.weights import CONFIG, DTYPES, TENSORS, TensorFile, parse_config, read_content
 
 
 def load_model(
@@ -148,11 +147,11 @@ class Guarded(TorchFunctionMode):
 
     def __enter__(self) -> Self:
         self._hook = register_module_module_registration_hook(self._on_module)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         self._hook.remove()
 
     def _on_module(self, module: nn.Module, name: str, child: nn.Module | None) -> None:

@@ -37,8 +37,7 @@ from genzoo.core.storage.files import (
 )
 from genzoo.core.storage.fingerprint import hardware, take
 from genzoo.core.storage.strict import parse_json, read_json
-from genzoo.core.storage.tensors import read_tensors, write_tensors
-from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config
+from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config, read_tensors, write_tensors
 from genzoo.core.text import tell
 from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import Trainer

@@ -218,8 +218,7 @@ def version_differences(config: Config) -> list[str]:
 
 def _tensors(found: Located, config: Config) -> tuple[Model, Check]:
     from genzoo.core.storage.load_model import load_model
-    from genzoo.core.storage.tensors import TensorFile
-    from genzoo.core.storage.weights import TENSORS
+    from genzoo.core.storage.weights import TENSORS, TensorFile
     from genzoo.registry.recipes.compose import resolver
 
     model = load_model(found.folder, resolver(the_registry(), config), within=found.within)

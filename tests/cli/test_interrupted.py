@@ -321,7 +321,7 @@ def test_a_full_disk_costs_no_checkpoint(
     train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever write of tensors fails, the run goes on from what was whole and ends as it would have."""
-    from genzoo.core.storage import tensors as weights
+    from genzoo.core.storage import weights
 
     def run(out: Path, *more: object) -> Any:
         options = ("--steps", 6, "--set", "train.checkpoint_every=2", "--set", "train.keep=1")

@@ -31,7 +31,7 @@ from genzoo.core.storage.files import (
     write_json,
     writing,
 )
-from genzoo.core.storage.tensors import write_tensors
+from genzoo.core.storage.weights import write_tensors
 
 OLD, NEW = {"a.txt": b"old a", "b.txt": b"old b"}, {"a.txt": b"new a", "b.txt": b"new b"}
 

@@ -25,7 +25,7 @@ from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage import load_model as loading
-from genzoo.core.storage import tensors, user_cache
+from genzoo.core.storage import user_cache, weights
 from genzoo.core.storage.files import manifest_of, verify, write_folder
 from genzoo.core.storage.load_model import Guarded, load_model
 from genzoo.core.storage.weights import model_files, read_config
@@ -162,8 +162,8 @@ def test_weights_stored_in_half_precision_load_as_float32(model: Model, tmp_path
 def test_half_precision_that_overflows_is_refused(tmp_path: Path) -> None:
     values = {"w": torch.full((2, 2), 70_000.0)}
     with pytest.raises(GenzooError, match=r"tensor 'w' holds 7e\+04, which float16 cannot"):
-        tensors.write_tensors(tmp_path / "x", values, "float16")
-    tensors.write_tensors(tmp_path / "x", values, "bfloat16")
+        weights.write_tensors(tmp_path / "x", values, "float16")
+    weights.write_tensors(tmp_path / "x", values, "bfloat16")
     assert load_file(tmp_path / "x")["w"][0, 0] == 70144
 
 
@@ -217,7 +217,7 @@ def test_truth_values_that_are_neither(tmp_path: Path) -> None:
     save_file({"b": torch.tensor([True, False])}, tmp_path / "x")
     whole = (tmp_path / "x").read_bytes()
     (tmp_path / "x").write_bytes(whole[:-1] + b"\x02")
-    with tensors.TensorFile(tmp_path / "x") as file, pytest.raises(GenzooError, match="neither true nor false"):
+    with weights.TensorFile(tmp_path / "x") as file, pytest.raises(GenzooError, match="neither true nor false"):
         file.check_numbers()
 
 
@@ -301,7 +301,7 @@ def test_a_hash_alone_is_not_taken_for_a_look_at_the_numbers(folder: Path) -> No
     change(folder, lambda t: t[WEIGHT].fill_(float("nan")))
     path = folder / "model.safetensors"
     old(path)
-    with tensors.TensorFile(path) as file:
+    with weights.TensorFile(path) as file:
         assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert user_cache.recall(path.stat()) is not None
     with pytest.raises(GenzooError, match="NaN"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core.storage.fingerprint import KEY, compare
+from genzoo.core.storage.fingerprint import compare
 from genzoo.registry.weights.pack import pack
 from genzoo.registry.weights.verify import verify
 
@@ -20,7 +20,7 @@ def test_packed_weights_verify_and_are_what_their_card_says(run: Path, tmp_path:
         "README.md", "config.json", "manifest.json", "model.safetensors", "samples.png", "training.json",
     ]  # fmt: skip
     record = json.loads((folder / "training.json").read_text())
-    assert [c.verdict for c in compare(record[KEY], genzoo.load(folder))] == ["same bytes", "same bytes"]
+    assert [c.verdict for c in compare(record["fingerprint"], genzoo.load(folder))] == ["same bytes", "same bytes"]
     assert verify(folder, metrics=True).ok
     card = (folder / "README.md").read_text()
     assert 'genzoo.load("vae/ring8")' in card

@@ -14,7 +14,7 @@ import torch
 
 import genzoo
 from genzoo.core.storage import fingerprint
-from genzoo.core.storage.tensors import read_tensors, write_tensors
+from genzoo.core.storage.weights import read_tensors, write_tensors
 
 TINY = {
     "train.batch_size": 16, "latent.size": 2, "train.validation": 100, "generator.width": 8, "encoder.width": 8,

@@ -17,7 +17,7 @@ from safetensors.torch import load as library_load
 from safetensors.torch import save as library_save
 
 from genzoo.core.errors import GenzooError
-from genzoo.core.storage.tensors import DTYPES, TensorInfo, largest_header, read_header, read_tensors
+from genzoo.core.storage.weights import DTYPES, TensorInfo, largest_header, read_header, read_tensors
 
 Pack = Callable[..., bytes]
 

@@ -15,8 +15,7 @@ from genzoo.core.evaluation.evidence import as_floats, from_storage, to_storage
 from genzoo.core.math.traversal import traverse
 from genzoo.core.modality import of
 from genzoo.core.model import Model
-from genzoo.core.pictures.charts import curves, losses
-from genzoo.core.pictures.drawing import Drawing
+from genzoo.core.pictures.drawing import Drawing, curves, losses
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.strict import one_line
 from genzoo.core.training.runs import columns_for

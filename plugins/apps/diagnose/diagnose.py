@@ -16,7 +16,7 @@ from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor, from_storage
 from genzoo.core.model import Model
-from genzoo.core.pictures.charts import curves
+from genzoo.core.pictures.drawing import curves
 from genzoo.core.pictures.grids import save
 from genzoo.core.protocol import Protocol
 from genzoo.core.record import CallRecord, TrainingRecord
