@@ -300,11 +300,11 @@ _held = dict[int, tuple[int, int, int]]()  # handle to device, inode and thread
 
 
 @contextmanager
-def claimed(folder: Path, taken: str) -> Iterator[None]:
+def claimed(folder: Path, taken: str = "") -> Iterator[None]:
     """Hold a folder that exists; a thread that holds it already may claim it again.
 
     Raises:
-        UsageError: saying ``taken``, if another process or thread holds it.
+        UsageError: saying ``taken``, if another process or thread holds it; without such words it is waited for.
     """
     stat = folder.stat()
     who = (stat.st_dev, stat.st_ino, threading.get_ident())
@@ -315,7 +315,7 @@ def claimed(folder: Path, taken: str) -> Iterator[None]:
     _held[handle] = who
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
         except BlockingIOError:
             raise UsageError(taken) from None
         except OSError:  # a file system without them

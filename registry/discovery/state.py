@@ -76,8 +76,7 @@ def switch(found: Iterable[Plugin], name: str, on: bool) -> list[str]:
 
 def _change(edit: Callable[[frozenset[str]], Collection[str]]) -> None:
     """Rewrite the file, whole, while nobody else does; one that was damaged is kept beside it."""
-    from genzoo.core.storage.files import write_json, writing
-    from genzoo.core.storage.files import claimed
+    from genzoo.core.storage.files import claimed, write_json, writing
 
     file = path()
     with writing(file):
