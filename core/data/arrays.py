@@ -1,20 +1,120 @@
-"""Checks on arrays that people bring: what comes out is what `genzoo.core.data` stores."""
+"""From what people bring to data: numbers and labels checked, whose kind they are, whether they fit into memory."""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genzoo.core.data import rows
+from genzoo.core.data.observations import Data
+from genzoo.core.data.rows import ArrayLike, Rows, Stored, row_bytes
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import Reading, every, of, recognized
+from genzoo.core.units import free_bytes
 
 Array = NDArray[Any]
 _MOST_CLASSES = 100_000
+
+
+class Form(Protocol):
+    """Turns raw rows ``(B, …)`` into stored ones, each by itself; says the shape of one and their type.
+
+    ``same`` is whether raw rows need no change, and torch may hold (and change) their memory.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    def same(self, raw: Array) -> bool: ...
+    def __call__(self, raw: Array) -> Array: ...
+
+
+def from_arrays(
+    x: Any,
+    y: Any = None,
+    *,
+    name: str = "",
+    modality: str | None = None,
+    layout: Literal["first", "last"] | None = None,
+    class_names: Sequence[str] = (),
+    standardize: bool = True,
+    license: str = "",
+    split: str = "train",
+    memory: int | None = None,
+) -> Data:
+    """Make data of arrays or tensors, sharing their memory where nothing needs converting.
+
+    Args:
+        x: observations, as their modality takes them (see its page under docs/). Images are uint8 (0 … 255, also
+            where only 0 and 1 occur), bool (binary: ``levels`` 2), whole numbers within 0 … 255, or floats in
+            [0, 1], which are stored as uint8 if all are multiples of 1/255, and are binary if there are only zeros
+            and ones; grey ``(N, H, W)``, or with 1, 3 or 4 channels first or last. Four channels are RGBA and are
+            composited on white. Vectors are floats ``(N, D)``. A memory-mapped array, or another
+            `genzoo.core.data.rows.ArrayLike`, is read into memory if it fits and otherwise as it is needed.
+        y: class labels 0 … classes − 1, ``(N,)``, or None.
+        name: for people, records and presets.
+        modality: ``image``, ``vector`` or another's name; None goes by rank and type.
+        layout: whether an image's channels come ``first`` or ``last``, any number of them; None finds out.
+        class_names: what the labels are called; also says how many there are.
+        standardize: give vectors a model space of mean 0 and standard deviation 1 per column.
+        license: of the data.
+        split: which part it is.
+        memory: bytes that may be taken for observations; None takes up to half of what is free.
+
+    Raises:
+        UsageError: for anything else; one sentence that says what was found and what to do.
+    """
+    what = name or "the data"
+    own = not isinstance(x, (Tensor, np.ndarray)) and not is_lazy(x) and any(m.takes(x) for m in every())
+    given: Any = x if own or is_lazy(x) else numbers(x, what)
+    kind = of(modality) if modality is not None else recognized(given, what)
+    if not own:
+        _require_numbers(given.dtype, what)
+        if 0 in given.shape:
+            raise UsageError(f"{what} is empty: its shape is {tuple(given.shape)}")
+    about = Reading(name, tuple(class_names), license, split, memory, layout, standardize, modality is not None)
+    return kind.read(given, y, about)
+
+
+def is_lazy(x: Any) -> bool:
+    """Whether an array is not in memory: mapped from a file, or one of ours that reads as it is indexed."""
+    if isinstance(x, np.memmap):
+        return True
+    known = isinstance(x, (Tensor, np.ndarray, list, tuple, str))
+    return not known and isinstance(getattr(x, "dtype", None), np.dtype) and not hasattr(x, "__array__")
+
+
+def raw_parts(raw: ArrayLike) -> Iterator[Array]:
+    """All raw rows in their order, some megabytes at a time."""
+    n, row = raw.shape[0], math.prod(raw.shape[1:]) * raw.dtype.itemsize
+    size = max(rows.CHUNK_BYTES // max(row, 1), 1)
+    return (raw[i : i + size] for i in range(0, n, size))
+
+
+def stored(raw: ArrayLike, form: Form, memory: int | None) -> Tensor | Rows:
+    """Raw rows in storage form: their own memory where nothing changes, a tensor if it fits, else read as needed.
+
+    ``memory`` is the bytes that a tensor may take; None takes up to half of what is free.
+    """
+    if isinstance(raw, np.ndarray) and form.same(raw):
+        return torch.from_numpy(raw.reshape(len(raw), *form.shape))
+    found = Stored(raw, form, (raw.shape[0], *form.shape), form.dtype)
+    most = free_bytes() // 2 if memory is None else memory
+    if len(found) * row_bytes(found) > most:
+        return found
+    out, start = torch.empty(found.shape, dtype=found.dtype), 0
+    for part in raw_parts(raw):  # slices of the raw rows, which are quicker to take than lists of them
+        out.numpy()[start : start + len(part)] = form(part)
+        start += len(part)
+    return out
 
 
 def numbers(x: Any, what: str) -> Array:
@@ -28,12 +128,11 @@ def numbers(x: Any, what: str) -> Array:
         array = np.asarray(x)
     except ValueError:
         raise UsageError(f"{what} is a list of things of different lengths: give one array of numbers") from None
-    refuse_no_numbers(array.dtype, what)
+    _require_numbers(array.dtype, what)
     return array
 
 
-def refuse_no_numbers(dtype: Any, what: str) -> None:
-    """Raise `UsageError` for a NumPy type that is none of numbers."""
+def _require_numbers(dtype: Any, what: str) -> None:
     if dtype.kind not in "biuf":
         words = {"O": "Python objects", "U": "text", "S": "text", "c": "complex numbers"}
         raise UsageError(f"{what} consists of {words.get(dtype.kind, str(dtype))}, not of numbers")
@@ -56,8 +155,7 @@ def labels(y: Any, n: int, class_names: Sequence[str], what: str) -> tuple[Tenso
     classes = len(class_names) or int(found.max()) + 1
     for wrong in (found < 0, found >= min(classes, _MOST_CLASSES)):
         if wrong.any():
-            i = int(wrong.argmax())
-            most = (classes if class_names else _MOST_CLASSES) - 1
+            i, most = int(wrong.argmax()), (classes if class_names else _MOST_CLASSES) - 1
             raise UsageError(f"label {int(found[i])} of {what} at index {i} is out of range: labels are 0 to {most}")
     return torch.from_numpy(found.astype(np.int64)), classes
 

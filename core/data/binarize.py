@@ -92,13 +92,7 @@ def uniform_at(seed: int, index: Tensor, size: int) -> Tensor:
     Number j of row i is output i·size + j of SplitMix64 (G. Steele, D. Lea and C. Flood, OOPSLA 2014), whose
     state is a counter: any row can be drawn without those before it.
 
-    Args:
-        seed: of the whole.
-        index: int64 ``(B,)``.
-        size: numbers per row.
-
-    Returns:
-        float32 ``(B, size)``, multiples of 2⁻²⁴.
+    ``index`` is int64 ``(B,)``; what comes out is float32 ``(B, size)``, multiples of 2⁻²⁴.
     """
     gamma = np.uint64(0x9E3779B97F4A7C15)
     counted: NDArray[np.uint64] = np.arange(1, size + 1, dtype=np.uint64)

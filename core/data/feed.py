@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -21,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import pick, row_bytes
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError
 from genzoo.core.noise import Draws, Order, stream_seed
 from genzoo.core.units import free_bytes, size_text
 
@@ -41,18 +40,11 @@ class Feed:
     brought to model space on the device. Either way the batches are the same, bit for bit, and any number can
     come next. To be closed, or used in a ``with`` statement, which also says in a sentence why a worker died.
 
-    Args:
-        data: where batches come from.
-        device: where they go.
-        batch: observations in one, over all processes.
-        seed: of the run.
-        part: this process's part of every batch; None is the whole.
-        labels: whether batches come with what is given of observations, labels and conditions.
-        order: in which observations are visited; None visits each once in an epoch. Its device is given here.
-        memory: bytes that resident data may take on the device. None is half of what is free there, and no limit
-            for data that are in its memory already.
-        workers: processes that read what is streamed; 0 reads in this one. None is the number of cores (of this
-            process, where several train on one machine) less one, at least 1 and at most 8.
+    ``batch`` counts observations over all processes, of which ``part`` is this one's; ``labels`` is whether batches
+    come with labels and conditions; ``order`` is that in which observations are visited, by default each once in an
+    epoch. ``memory`` is the bytes that resident data may take on the device, by default half of what is free there, and
+    no limit for data that are in its memory already; ``workers`` is how many processes read what is streamed, 0 for
+    none, by default as many as this process has cores less one, from 1 to 8.
 
     Attributes:
         data: the data, on the device if they are resident.
@@ -98,13 +90,10 @@ class Feed:
         self._piece, self._here = -1, _NOTHING  # number of the piece that is on the device, and the piece
 
     def at(self, number: int) -> tuple[Tensor, Tensor | None]:
-        """Batch ``number`` of the run, this process's part: in model space and on the device.
+        """Batch ``number`` of the run, this process's part, on the device: ``(B, *spec.shape)`` in model space, and y.
 
-        Returns:
-            ``x`` float32 ``(B, *spec.shape)`` and ``y``: labels int64 ``(B,)``, or `Data.given` of them, or None.
-
-        Raises:
-            GenzooError: if an observation cannot be read, or a worker died.
+        That is labels int64 ``(B,)``, or `Data.given` of them, or None. Raises `GenzooError` if an observation cannot
+        be read, or a worker died.
         """
         if self.resident:
             index = self._order.take(number * self._batch, self._batch)[self._part]
@@ -165,9 +154,9 @@ class Feed:
                 told = _told(e, self._ahead)
                 self.close()
                 raise told or e from None
-        if isinstance(found, _Failure):
+        if isinstance(found, GenzooError):
             self.close()
-            raise UsageError(found.message) if found.usage else GenzooError(found.message)
+            raise found
         return found[0], found[1]
 
     def _index(self, piece: int) -> NDArray[np.int64]:
@@ -227,28 +216,20 @@ def _batches_per_piece(batch_bytes: int, limit: int, workers: int) -> int:
     return min(max(most // max(batch_bytes, 1), 1), _PIECE_BATCHES)
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """Why a worker could not read something; exceptions would come with its traceback as their text."""
-
-    message: str
-    usage: bool
-
-
 class _Reader(Dataset[Any]):
-    """What a worker does: read a piece in storage form."""
+    """What a worker does: read a piece in storage form, or say why not: what is raised would bring its traceback."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
 
-    def __getitem__(self, index: NDArray[np.int64]) -> Stored | _Failure:
+    def __getitem__(self, index: NDArray[np.int64]) -> Stored | GenzooError:
         try:
             return self.data.stored(torch.from_numpy(index))
         except GenzooError as e:
-            return _Failure(str(e), isinstance(e, UsageError))
+            return type(e)(str(e))
         except Exception as e:
             reason = str(e).partition("\n")[0]
-            return _Failure(f"the data cannot be read: {type(e).__name__}{f': {reason}' if reason else ''}", False)
+            return GenzooError(f"the data cannot be read: {type(e).__name__}{f': {reason}' if reason else ''}")
 
 
 def _as_it_is(piece: Any) -> Any:
@@ -275,14 +256,10 @@ def _told(error: Exception, ahead: object) -> GenzooError | None:
     for worker in workers:  # the system may need a moment to say how it ended, and torch says it once more
         with suppress(RuntimeError):
             worker.join(0 if any(w.exitcode for w in workers) else 1)
-    codes = [worker.exitcode for worker in workers]
-    by = next((signal.Signals(-code).name for code in codes if code and code < 0), "")
+    by = next((signal.Signals(-w.exitcode).name for w in workers if w.exitcode and w.exitcode < 0), "")
     if not by and "killed by signal: Killed" in text:  # before all of them had started
         by = "SIGKILL"
     how = f"was ended by {by}" if by else "ended unexpectedly"
-    hint = "take fewer with --data-workers, or 0"
-    if by == "SIGKILL":
-        hint = f"perhaps for want of memory: {hint}"
-    elif by == "SIGBUS" or "shared memory" in text:
-        hint = f"for want of shared memory (/dev/shm): {hint}"
+    why = {"SIGKILL": "perhaps for want of memory: ", "SIGBUS": "for want of shared memory (/dev/shm): "}.get(by, "")
+    hint = f"{why}take fewer with --data-workers, or 0"
     return GenzooError(f"a process that reads the data {how}; {hint}")

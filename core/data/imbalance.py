@@ -22,12 +22,8 @@ class ClassOrder(Order):
     expectation is exact, spread evenly: with equal shares every class is in each run of as many positions as there
     are classes. Within an epoch no observation is visited twice before all others of its class were visited once.
 
-    Args:
-        y: labels, int64 ``(N,)``.
-        shares: of each class, ``(C,)``, not negative; those of classes without observations must be 0. They are
-            normalized to a sum of 1.
-        seed: of the order.
-        device: of the indices.
+    ``y`` is labels, int64 ``(N,)``; ``shares`` those of each class, ``(C,)``, not negative and 0 for classes without
+    observations, normalized to a sum of 1.
     """
 
     def __init__(self, y: Tensor, shares: Tensor, seed: int, device: torch.device | str = "cpu") -> None:
@@ -57,17 +53,7 @@ def order_of(sampling: Sampling, data: Data, seed: int, conditional: bool, devic
 
     ``uniform`` visits all observations once in an epoch, ``balanced`` all classes equally often, and ``log-frequency``
     a class by log(1 + its observations) (Xu et al., *Modeling tabular data using conditional GAN*, arXiv:1907.00503,
-    section 4.3).
-
-    Args:
-        sampling: which.
-        data: what is visited.
-        seed: of the order.
-        conditional: whether the model is told the label.
-        device: of the indices.
-
-    Raises:
-        UsageError: if it needs labels or a conditional model, and there is none.
+    section 4.3), for a ``conditional`` model, which is told the label. Raises `UsageError` where labels are wanting.
     """
     if sampling == "uniform":
         return Order(len(data), seed, device)
@@ -86,14 +72,8 @@ def class_weights(
 ) -> Tensor | None:
     """Weights of the classes' observations whose mean over the data is 1, float32 ``(classes,)``; None for none.
 
-    Args:
-        option: ``none``; ``balanced``, which lets all classes weigh the same together; or a number for each class.
-        y: the data's labels, int64 ``(N,)``, or None.
-        classes: how many there are.
-        device: of the weights.
-
-    Raises:
-        UsageError: if there are no labels, or not as many numbers as classes.
+    ``option`` is ``none``; ``balanced``, which lets all classes weigh the same together; or a number for each class.
+    ``y`` is the data's labels, int64 ``(N,)``. Raises `UsageError` without labels, or for another count of numbers.
     """
     if option == "none":
         return None

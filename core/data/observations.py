@@ -148,10 +148,7 @@ class Data:
         return replace(self, spec=spec, condition=numbers)
 
     def fingerprint(self) -> str:
-        """Return the sha256 of shapes, types and bytes of observations and labels in hexadecimal; computed once.
-
-        It does not depend on whether they are in memory.
-        """
+        """The sha256 of shapes, types and bytes of observations and labels in hexadecimal; computed once."""
         return self._fingerprint
 
     @cached_property
@@ -211,14 +208,9 @@ class Data:
         return pick(self.rows, index), None if self.given is None else self.given.index_select(0, index)
 
     def convert(self, x: Tensor, uniform: Tensor | None = None) -> Tensor:
-        """Bring stored observations to model space; ``x`` may be changed on the way.
+        """Bring stored observations ``(B, *spec.shape)`` to model space, float32; they may be changed on the way.
 
-        Args:
-            x: ``(B, *spec.shape)`` in storage form, on any device.
-            uniform: numbers in [0, 1) of the same shape and device, that decide the pixels if ``dynamic``.
-
-        Returns:
-            float32 ``(B, *spec.shape)``.
+        ``uniform`` are numbers in [0, 1) of the same shape and device, that decide the pixels if ``dynamic``.
         """
         if self.dynamic:
             if uniform is None:
@@ -227,14 +219,6 @@ class Data:
         return of(self.spec).from_rows(self.spec, x)
 
     def batch(self, index: Tensor, uniform: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return observations in model space, and what is `given` of them. The trainer's hot path.
-
-        Args:
-            index: int64 ``(B,)`` on the data's `device`.
-            uniform: numbers in [0, 1), ``(B, *spec.shape)``, that decide the pixels if ``dynamic``.
-
-        Returns:
-            ``x`` float32 ``(B, *spec.shape)`` and ``y``: labels int64 ``(B,)``, or what `given` says, or None.
-        """
+        """Observations ``index``, int64 ``(B,)`` on the data's `device`, in model space; what is `given` of them."""
         x, y = self.stored(index)
         return self.convert(x, uniform), y

@@ -25,9 +25,7 @@ class Rows(Protocol):
     shape: tuple[int, ...]
     dtype: torch.dtype
 
-    def __len__(self) -> int:
-        """How many there are."""
-        ...
+    def __len__(self) -> int: ...
 
     def take(self, index: Tensor) -> Tensor:
         """Read rows: int64 ``(B,)`` on the CPU to a fresh tensor ``(B, *shape of one observation)``.
@@ -39,39 +37,23 @@ class Rows(Protocol):
 
 
 class ArrayLike(Protocol):
-    """What rows can be made of: something that is indexed as the first axis of a NumPy array is."""
+    """What rows can be made of: something that is indexed, by a slice or numbers, as a NumPy array's first axis is."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the whole array."""
-        ...
-
+    def shape(self) -> tuple[int, ...]: ...
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of its numbers."""
-        ...
-
-    def __getitem__(self, index: Any, /) -> Any:
-        """Rows by a slice, or by an array of whole numbers."""
-        ...
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 class Stored:
     """Rows of an array, a file or a list of items, brought to storage form as they are read.
 
-    Args:
-        raw: where they come from.
-        form: turns ``(B, …)`` raw rows into stored ones, each by itself.
-        shape: ``(N, *shape of one observation)``.
-        dtype: of what ``form`` gives.
+    ``form`` turns ``(B, …)`` raw rows into stored ones of ``dtype``, each by itself; ``shape`` is that of all.
     """
 
     def __init__(
-        self,
-        raw: ArrayLike,
-        form: Callable[[NDArray[Any]], NDArray[Any]],
-        shape: tuple[int, ...],
-        dtype: torch.dtype,
+        self, raw: ArrayLike, form: Callable[[NDArray[Any]], NDArray[Any]], shape: tuple[int, ...], dtype: torch.dtype
     ) -> None:
         self.raw, self.form, self.shape, self.dtype = raw, form, shape, dtype
 
@@ -79,18 +61,12 @@ class Stored:
         return self.shape[0]
 
     def take(self, index: Tensor) -> Tensor:
-        """Read rows and bring them to storage form."""
         found = np.ascontiguousarray(self.form(self.raw[index.numpy()]))
         return torch.from_numpy(found if found.flags.writeable else found.copy())
 
 
 class Picked:
-    """Some of other rows, in another order: no row is copied.
-
-    Args:
-        base: the other rows, a tensor or themselves read as needed.
-        index: int64 ``(N,)``, on the same device as a tensor's.
-    """
+    """Some of other rows, by an index int64 ``(N,)`` on the device of a tensor's: no row is copied."""
 
     def __init__(self, base: Tensor | Rows, index: Tensor) -> None:
         inner = base if isinstance(base, Picked) else None
@@ -102,18 +78,11 @@ class Picked:
         return len(self.index)
 
     def take(self, index: Tensor) -> Tensor:
-        """Read rows; with a tensor underneath, ``index`` and what comes out are on its device."""
         return pick(self.base, self.index.index_select(0, index))
 
 
 class Mapped:
-    """Other rows, each changed by a function of itself and its number.
-
-    Args:
-        base: the other rows.
-        function: ``(rows (B, …), numbers (B,))`` to rows of the same shape; looks at one row at a time.
-        dtype: of what it gives.
-    """
+    """Other rows, each changed by a function of itself and its number: ``(rows (B, …), numbers (B,))`` to rows."""
 
     def __init__(self, base: Tensor | Rows, function: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> None:
         self.base, self.function, self.shape, self.dtype = base, function, tuple(base.shape), dtype
@@ -122,7 +91,6 @@ class Mapped:
         return self.shape[0]
 
     def take(self, index: Tensor) -> Tensor:
-        """Read rows and change them."""
         return self.function(pick(self.base, index), index)
 
 

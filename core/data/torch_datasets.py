@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator
@@ -15,12 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from genzoo.core.data import arrays
-from genzoo.core.data.arrays import Array
-from genzoo.core.data.intake import from_arrays
+from genzoo.core.data.arrays import Array, from_arrays
 from genzoo.core.data.observations import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.noise import stream_seed
 
+Item = tuple[Array, Any]  # observation and label, None for none
 LIMIT_BYTES = 4 * 2**30  # of a stream, which cannot be read in another order and so must be in memory
 
 
@@ -48,10 +49,17 @@ def from_torch(dataset: Any, *, limit_bytes: int = LIMIT_BYTES, memory: int | No
     names = getattr(dataset, "classes", ())
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) in (1, 2):
         return from_arrays(*dataset.tensors, memory=memory, **how)
+    x: Any
     if isinstance(dataset, IterableDataset):
-        x, labels = _of_stream(dataset if loader is None else _rows(loader), limit_bytes)
+        x, labels = _collected(_stream(dataset if loader is None else _rows(loader)), limit_bytes)
     elif hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
-        x, labels = _of_items(dataset, limit_bytes, memory)
+        with _own_randomness():
+            items = ItemArray(dataset)
+            size = math.prod(items.shape) * items.dtype.itemsize
+            if memory is not None and size > memory:
+                x, labels = items, items.labels()
+            else:
+                x, labels = _collected(map(items.read, range(len(items))), limit_bytes, len(items))
     else:
         raise UsageError(f"{type(dataset).__name__} is no data set that can be read: it lacks __len__ or __getitem__")
     if labels is not None and isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names):
@@ -60,17 +68,15 @@ def from_torch(dataset: Any, *, limit_bytes: int = LIMIT_BYTES, memory: int | No
 
 
 class ItemArray:
-    """The observations of a map-style data set as an array that reads items as it is indexed.
-
-    Raises:
-        GenzooError: if an item cannot be read; names it.
-        UsageError: if one has another shape or type than the first; likewise.
-    """
+    """The observations of a map-style data set as an array that reads items as it is indexed, each checked."""
 
     def __init__(self, dataset: Any) -> None:
+        if not len(dataset):
+            raise UsageError("the data set is empty")
         self.dataset = dataset
-        first, label = self._read(0)
-        self.shape, self.dtype, self._labelled = (len(dataset), *first.shape), first.dtype, label is not None
+        self._first = self.read(0)
+        x = self._first[0]
+        self.shape, self.dtype = (len(dataset), *x.shape), x.dtype
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -81,67 +87,33 @@ class ItemArray:
         out = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         with _own_randomness():
             for at, i in enumerate(numbers):
-                out[at] = self.item(i)[0]
+                out[at] = _like(self._first, i, self.read(i))[0]
         return out
 
     def labels(self) -> list[Any] | None:
         """Read every item, checking it, for its label."""
-        with _own_randomness():
-            numbers = arrays.progress(range(len(self)), len(self), "checking")
-            found = [self.item(i)[1] for i in numbers]
-        return found if self._labelled else None
+        numbers = arrays.progress(range(len(self)), len(self), "checking")
+        found = [_like(self._first, i, self.read(i))[1] for i in numbers]
+        return None if found[0] is None else found
 
-    def item(self, i: int) -> tuple[Array, Any]:
-        """Item ``i``, observation and label, which must be like the first one."""
-        x, y = self._read(i)
-        _check_like(i, x, self.shape[1:], self.dtype)
-        if (y is not None) != self._labelled:
-            raise UsageError(f"items 0 and {i} differ: one has a label and the other has none")
-        return x, y
-
-    def _read(self, i: int) -> tuple[Array, Any]:
+    def read(self, i: int) -> Item:
         seed = stream_seed(i, 0x17E4)
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed other devices too
-        try:
+        with _failing_at(i):
             item = self.dataset[i]
-        except Exception as e:
-            raise _failed(i, e) from e
         return _item(i, item)
 
 
-def _of_items(dataset: Any, limit: int, memory: int | None) -> tuple[Any, list[Any] | None]:
-    """Observations, an array if they fit and else one that reads as it is indexed; and labels."""
-    if not len(dataset):
-        raise UsageError("the data set is empty")
-    with _own_randomness():
-        items = ItemArray(dataset)
-        size = len(items) * math.prod(items.shape[1:]) * items.dtype.itemsize
-        if memory is not None and size > memory:
-            return items, items.labels()
-        if size > limit:
-            raise UsageError(
-                f"the data set needs {size / 2**30:.3g} GiB, more than limit_bytes = {limit / 2**30:.3g} GiB: take a "
-                "part of it, store 8-bit pixels instead of floats, or raise limit_bytes"
-            )
-        x, labels = np.empty(items.shape, items.dtype), []
-        for i in arrays.progress(range(len(items)), len(items), "reading"):
-            x[i], label = items.item(i)
-            labels.append(label)
-    return x, labels if labels[0] is not None else None
-
-
-def _of_stream(items: Iterable[Any], limit: int) -> tuple[Array, list[Any] | None]:
-    """Observations and labels of a stream."""
+def _collected(items: Iterator[Item], limit: int, total: int | None = None) -> tuple[Array, list[Any] | None]:
+    """Observations and labels of items that are like the first one."""
     xs: list[Array] = []
     ys: list[Any] = []
-    for i, (x, y) in enumerate(_checked(arrays.progress(items, None, "reading"))):
+    for i, (x, y) in enumerate(arrays.progress(items, total, "reading")):
         if xs:
-            _check_like(i, x, xs[0].shape, xs[0].dtype)
-            if (y is None) != (ys[0] is None):
-                raise UsageError(f"items 0 and {i} differ: one has a label and the other has none")
-        if x.nbytes * (i + 1) > limit:
+            _like((xs[0], ys[0]), i, (x, y))
+        if x.nbytes * (total or i + 1) > limit:
             raise UsageError(
                 f"the data set is endless or large, more than limit_bytes = {limit / 2**30:.3g} GiB: take a part of "
                 "it, store 8-bit pixels instead of floats, or raise limit_bytes"
@@ -153,12 +125,17 @@ def _of_stream(items: Iterable[Any], limit: int) -> tuple[Array, list[Any] | Non
     return arrays.stack(xs), None if ys[0] is None else ys
 
 
-def _check_like(i: int, x: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if (x.shape, x.dtype) != (tuple(shape), dtype):
+def _like(first: Item, i: int, item: Item) -> Item:
+    """An item, which must be like the first one."""
+    (x, y), (of, label) = item, first
+    if (x.shape, x.dtype) != (of.shape, of.dtype):
         raise UsageError(
-            f"item {i} is {x.dtype} of shape {x.shape} where item 0 is {dtype} of shape {tuple(shape)}: "
+            f"item {i} is {x.dtype} of shape {x.shape} where item 0 is {of.dtype} of shape {of.shape}: "
             "resize or convert in the data set's transform"
         )
+    if (y is None) != (label is None):
+        raise UsageError(f"items 0 and {i} differ: one has a label and the other has none")
+    return item
 
 
 @contextmanager
@@ -182,25 +159,27 @@ def _rows(loader: DataLoader[Any]) -> Iterator[Any]:
             yield from zip(*batch, strict=True) if isinstance(batch, (tuple, list)) else batch
 
 
-def _checked(items: Iterable[Any]) -> Iterator[tuple[Array, Any]]:
-    """Each item's observation and label; a failure of the data set says at which."""
-    i, iterator = 0, iter(items)
-    while True:
-        try:
-            item = next(iterator)
-        except StopIteration:
+def _stream(items: Iterable[Any]) -> Iterator[Item]:
+    """Each item's observation and label."""
+    iterator, nothing = iter(items), object()
+    for i in itertools.count():
+        with _failing_at(i):
+            item = next(iterator, nothing)
+        if item is nothing:
             return
-        except Exception as e:
-            raise _failed(i, e) from e
         yield _item(i, item)
-        i += 1
 
 
-def _failed(i: int, e: Exception) -> GenzooError:
-    return GenzooError(f"the data set failed at item {i}: {type(e).__name__}: {str(e).partition(chr(10))[0]}")
+@contextmanager
+def _failing_at(i: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as e:
+        text = f"{type(e).__name__}: {str(e).partition(chr(10))[0]}"
+        raise GenzooError(f"the data set failed at item {i}: {text}") from e
 
 
-def _item(i: int, item: Any) -> tuple[Array, Any]:
+def _item(i: int, item: Any) -> Item:
     """One item's observation, as an array of its own, and its label or None."""
     x, y = item, None
     if isinstance(item, (tuple, list)):

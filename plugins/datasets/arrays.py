@@ -9,8 +9,8 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from genzoo.core.data import ArrayLike, Data, DataSource, Split, from_arrays
-from genzoo.core.data.npy import Archive, PackedArray
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.data.npy import Archive, FileArray
+from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.units import free_bytes
@@ -52,12 +52,6 @@ class ArrayFile(DataSource):
     options: Options
 
     def read(self, split: Split) -> Data:
-        """Read a split.
-
-        Raises:
-            GenzooError: if the file cannot be read.
-            UsageError: if it does not hold one data set, or what it holds is not accepted.
-        """
         if not self.options.path:
             raise UsageError("the data set 'array' needs a path to a .npy or .npz file")
         path = Path(self.options.path).expanduser()
@@ -70,9 +64,7 @@ class ArrayFile(DataSource):
             train = self._data(x, y, told, path.stem)  # opened, for what it is
             test = train if split == "train" else self._data(x_test, y_test, told_test, f"{path.stem} (test)", train)
         if self.options.standardize:
-            train = of(train.spec).standardized(
-                train
-            )  # by the train split alone: the test split has no say in the units
+            train = of(train.spec).standardized(train)  # the test split has no say in the units
         if train.condition is not None:
             train = train.conditioned(train.condition)
         found = train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
@@ -87,51 +79,41 @@ class ArrayFile(DataSource):
         data = from_arrays(
             x, y, name=name, modality=kind, layout=layout, class_names=names, standardize=False, memory=0
         )
-        if isinstance(x, PackedArray):  # from front to back, and not in the order of a split
+        if isinstance(x, FileArray) and x.member:  # from front to back, and not in the order of a split
             data = data.to("cpu")
             x.close()
         if told is not None:
             data = data.conditioned(told)
         if like is None:
             return data
-        if data.spec.shape != like.spec.shape:
-            raise UsageError(
-                f"{like.name} has observations of shape {like.spec.shape} to train on and {data.spec.shape} to test"
-            )
-        if (data.y is None) != (like.y is None):
-            raise UsageError(f"{like.name} has labels for one of its splits and none for the other")
-        if data.spec.conditions != like.spec.conditions:
-            raise UsageError(f"{like.name} has not the same conditions for both of its splits")
-        if data.spec.levels != like.spec.levels:
-            raise UsageError(f"{like.name} has {_kind(like)} to train on and {_kind(data)} to test: store both alike")
+        ours, theirs = (_words(d) for d in (like, data))
+        for a, b in zip(ours, theirs, strict=True):
+            if a != b:
+                raise UsageError(f"{like.name} has {a} to train on and {b} to test: store both alike")
         return data
 
 
-def _kind(data: Data) -> str:
-    return "real numbers" if data.spec.levels is None else f"{data.spec.levels} levels"
+def _words(data: Data) -> list[str]:
+    """What both splits must have alike."""
+    spec = data.spec
+    return [
+        f"observations of shape {spec.shape}",
+        "no labels" if data.y is None else "labels",
+        f"{len(spec.conditions)} conditions",
+        "real numbers" if spec.levels is None else f"{spec.levels} levels",
+    ]
 
 
 def _load(path: Path) -> tuple[Any, ...]:
     """Observations, labels and conditions, then those of its test split; observations are opened, not read."""
     if not path.exists():
         raise UsageError(f"there is no file {str(path)!r}")
-    try:
-        stored = Archive(path)
-        if path.suffix.lower() == ".npy":
-            return stored["arr_0"], *[None] * 5
-        x, x_test, *more = _keys(stored.files, path)
-        y, y_test, told, told_test = (None if key is None else stored[key][:] for key in more)
-        return stored[x], y, told, None if x_test is None else stored[x_test], y_test, told_test
-    except GenzooError:
-        raise
-    except MemoryError:
-        raise GenzooError(f"{path} does not fit into memory") from None
-    except Exception as e:  # zipfile, zlib, struct and numpy raise a dozen kinds, for damage and for pickles alike
-        if "Object arrays" in str(e) or "Python objects" in str(e):
-            raise UsageError(f"{path} holds Python objects, which are not read: save arrays of numbers") from None
-        # numpy takes whatever it does not know for a pickle: that would mislead.
-        detail = "" if "pickle" in str(e) or not str(e) else f" ({str(e).splitlines()[0]})"
-        raise GenzooError(f"{path} is damaged, truncated or no NumPy file{detail}") from None
+    stored = Archive(path)
+    if path.suffix.lower() == ".npy":
+        return stored["arr_0"], *[None] * 5
+    x, x_test, *more = _keys(stored.files, path)
+    y, y_test, told, told_test = (None if key is None else stored[key][:] for key in more)
+    return stored[x], y, told, None if x_test is None else stored[x_test], y_test, told_test
 
 
 def _keys(keys: list[str], path: Path) -> tuple[Any, ...]:

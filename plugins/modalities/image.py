@@ -51,7 +51,6 @@ class Image(Modality):
     def read(self, x: Any, y: Any, about: Reading) -> Data:
         """Make data of an array ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``."""
         from genzoo.core.data import Data, arrays
-        from genzoo.core.data.intake import stored
         from genzoo.plugins.modalities.forms import look_at
 
         what = about.name or "the data"
@@ -62,7 +61,7 @@ class Image(Modality):
         form = look_at(x, vectors=False, layout=about.layout, what=what)
         names = about.class_names if classes else ()
         spec = DataSpec.image(*form.shape, levels=form.levels, classes=classes, class_names=names, name=about.name)
-        return Data(spec, stored(x, form, about.memory), labels, about.name, about.license, about.split)
+        return Data(spec, arrays.stored(x, form, about.memory), labels, about.name, about.license, about.split)
 
     def read_samples(self, path: Path, spec: DataSpec) -> Data:
         """All images of a folder, with no labels: sub-folders say nothing that was asked for."""
@@ -91,7 +90,7 @@ class Image(Modality):
         """Whole numbers are 8-bit pixels, as in data; floats lie in [0, 1], and are 0 or 1 where images are binary."""
         import torch
 
-        from genzoo.core.data.scaling import require_finite
+        from genzoo.core.data.convert import require_finite
 
         if spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():
             raise UsageError(

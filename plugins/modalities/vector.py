@@ -38,7 +38,6 @@ class Vector(Modality):
 
     def read(self, x: Any, y: Any, about: Reading) -> Data:
         from genzoo.core.data import Data, arrays
-        from genzoo.core.data.intake import stored
         from genzoo.plugins.modalities.forms import look_at
 
         what = about.name or "the data"
@@ -54,7 +53,7 @@ class Vector(Modality):
         form = look_at(x, vectors=True, layout=None, what=what)
         names = about.class_names if classes else ()
         spec = DataSpec("vector", form.shape, classes=classes, class_names=names, name=about.name)
-        data = Data(spec, stored(x, form, about.memory), labels, about.name, about.license, about.split)
+        data = Data(spec, arrays.stored(x, form, about.memory), labels, about.name, about.license, about.split)
         return self.standardized(data) if about.standardize else data
 
     def standardized(self, data: Data) -> Data:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.config import KINDS, LISTS, NORMAL, Config, Part, TrainOptions
@@ -34,24 +34,17 @@ def compose(
     recipe: str | os.PathLike[str] | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Settle every part and every option by value.
+    """Settle every part and every option by value; raises `UsageError` for what is unknown or does not fit.
 
     What a later layer says goes over an earlier one: defaults of the components, the recipe's options, its
     preset for the modality, its preset for the data set, what the user gave. A recipe's option for a part
     is dropped where a later layer put another part in its place.
 
-    Args:
-        registry: where names are looked up.
-        spec: the data.
-        recipe: a recipe's name or its TOML file, or None to compose from parts (``given`` must then name an objective).
-        given: by dotted name (``objective.gp_weight``, ``regularizer.r1.weight``, ``latent.size``, ``train.lr``), a
-            part's name under its kind (``generator``; empty for what the objective and the data have by default),
-            names of regularizers and augmentations under theirs
-            (``["r1=0.5", "lecam"]``, or ``none``), or ``conditional``; values may be text. ``condition`` is short for
-            ``conditional`` and the critic's way of being told the class (``critic.condition``).
-
-    Raises:
-        UsageError: for unknown names and options and values that do not fit; says which, with the nearest.
+    ``recipe`` is a name or a TOML file, or None to compose from parts; ``given`` is by dotted name
+    (``objective.gp_weight``, ``regularizer.r1.weight``, ``latent.size``, ``train.lr``), a part's name under its kind
+    (``generator``; empty for what the objective and the data have by default), names of regularizers and augmentations
+    under theirs (``["r1=0.5", "lecam"]``, or ``none``), or ``conditional``; values may be text. ``condition`` is short
+    for ``conditional`` and the critic's way of being told the class (``critic.condition``).
     """
     given = dict(given or {})
     if (how := given.pop("condition", None)) is not None:
@@ -67,13 +60,16 @@ def compose(
     for layer in layers:
         settled |= {k: v for k, v in layer.items() if k in KINDS and v is not None}
     for kind in (*NETWORKS, "likelihood"):  # what is of other data gives way to what fits this kind
-        if settled.get(kind) and not given.get(kind) and not _fits(registry, kind, settled[kind], spec, home):
+        found = registry.get(kind, settled[kind], prefer=home) if settled.get(kind) and not given.get(kind) else None
+        if found is not None and not found.fits(spec.modality, of(spec).like):
             del settled[kind]
     if not settled.get("objective"):
         raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
 
+    def asked(kind: str) -> bool:
+        return bool(given.get(kind)) or any(k.startswith(f"{kind}.") for k in given)
+
     def options(kind: str, infos: list[OptionInfo]) -> dict[str, Any]:
-        """Merge what the layers say of one group."""
         merged: dict[str, Any] = {}
         named = None
         for layer in layers:
@@ -86,39 +82,35 @@ def compose(
         found = registry.get(kind, name or default, prefer=home if name else ("genzoo",))
         return Part(found.name, options(kind, registry.options(found)), found.plugin, found.distribution, found.version)
 
-    conditional = next(
-        (layer["conditional"] for layer in reversed(layers) if layer.get("conditional") is not None), False
-    )
-    conditional = OptionInfo("conditional", "bool", False).coerce(conditional, "conditional")
+    said = [layer["conditional"] for layer in layers if layer.get("conditional") is not None]
+    conditional = OptionInfo("conditional", "bool", False).coerce(said[-1] if said else False, "conditional")
     if conditional and not (spec.classes or spec.conditions):
         raise UsageError(
             "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
         )
     parts = {"objective": part("objective", settled["objective"])}
     name = parts["objective"].name
-    lists = {kind: found for kind in LISTS if (found := _listed(registry, kind, layers, given, home))}
-    objective, lists = _objective(registry, parts["objective"], lists, given)
+    objective, lists = _objective(registry, parts["objective"], layers, given, home)
     plan = objective.plan(spec, spec.classes if conditional else 0)
-    wanted = {kind: plan.wants(kind) for kind in NETWORKS}
     for kind in NETWORKS:
-        if wanted[kind]:
+        if plan.wants(kind):
             parts[kind] = part(kind, settled.get(kind, ""), of(spec).network(kind))
-        elif given.get(kind) or any(k.startswith(f"{kind}.") for k in given):
+        elif asked(kind):
             raise UsageError(f"objective {name!r} has no {kind}")
     if plan.likelihood:
         parts["likelihood"] = part("likelihood", settled.get("likelihood", ""), of(spec).likelihood(spec))
-    elif given.get("likelihood") or any(k.startswith("likelihood.") for k in given):
+    elif asked("likelihood"):
         raise UsageError(f"objective {name!r} has no likelihood: its generator puts out samples")
 
     for kind, default in (("posterior", plan.posterior), ("prior", plan.prior)):
         told = kind in settled or any(k.startswith(f"{kind}.") for layer in layers for k in layer)
         if not isinstance(default, str):  # none, or one of the objective's own
-            if given.get(kind) or any(k.startswith(f"{kind}.") for k in given):
+            if asked(kind):
                 raise UsageError(f"objective {name!r} takes no {kind}")
         elif told or default != NORMAL:
             made = part(kind, settled.get(kind, ""), default)
-            plain = registry.options(registry.get(kind, NORMAL, prefer=OWN))
-            if (made.name, made.distribution) != (NORMAL, OWN) or made.options != {i.name: i.default for i in plain}:
+            plain = {i.name: i.default for i in registry.options(registry.get(kind, NORMAL, prefer=OWN))}
+            if (made.name, made.distribution, made.options) != (NORMAL, OWN, plain):
                 parts[kind] = made  # the normal one is what a composition has that says nothing
 
     latent = _latent(registry, spec, parts["generator"], Latent(**options("latent", options_of(Latent))), given)
@@ -167,30 +159,27 @@ def _listed(
 
 
 def resolver(registry: Registry, config: Config | None = None) -> Any:
-    """Return what `genzoo.core.build.build` wants: a function from kind and name to class.
+    """What `genzoo.core.build.build` wants: a function from kind and name to class.
 
     With a config, a name that several plugins claim means the plugin that the config recorded, and the options
-    that it recorded are checked against those that the part has here.
-
-    Raises:
-        GenzooError: from that function, if the plugin is not there or has no such option any more.
+    that it recorded are checked against those that the part has here; `GenzooError` if either is not there any more.
     """
 
     def resolve(kind: str, name: str) -> type:
         part = config.component(kind, name) if config else None
         if part is None:
             return registry.load(registry.get(kind, name), _base(kind))
-        maker = f"plugin {part.plugin!r} of {part.distribution} {part.version}"
-        records = [r for r in registry.plugins() if (r.name, r.distribution) == (part.plugin, part.distribution)]
-        absent = GenzooError(f"{kind} {name!r} comes from {maker}, which is {_missing(part)}")
+        home, maker = (part.plugin, part.distribution), f"plugin {part.plugin!r} of {part.distribution} {part.version}"
+        here = any((r.name, r.distribution) == home for r in registry.plugins())
         try:
-            entry = registry.get(kind, name, prefer=(part.plugin, part.distribution))
-        except UsageError as e:
-            if records or not part.plugin:
+            entry = registry.get(kind, name, prefer=home)
+        except UsageError:
+            if here or not part.plugin:
                 raise
-            raise absent from e
-        if not records and part.distribution and entry.distribution != part.distribution:
-            raise absent  # what another distribution has under this name is another network
+            entry = None
+        # What another distribution has under this name is another network.
+        if entry is None or (not here and part.distribution and entry.distribution != part.distribution):
+            raise GenzooError(f"{kind} {name!r} comes from {maker}, which is {_missing(part)}")
         try:
             coerce_all(registry.options(entry), part.options, kind)
         except UsageError as e:
@@ -217,11 +206,6 @@ def _missing(part: Part) -> str:
     return f"not there: install {part.distribution} (pip install {pin})"
 
 
-def _fits(registry: Registry, kind: str, name: str, spec: DataSpec, home: Sequence[str]) -> bool:
-    """Whether an entry is for such data, by what it says."""
-    return registry.get(kind, name, prefer=home).fits(spec.modality, of(spec).like)
-
-
 def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
     if entry is None:
         return []
@@ -231,12 +215,13 @@ def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
 
 
 def _objective(
-    registry: Registry, part: Part, lists: Mapping[str, tuple[Part, ...]], given: Mapping[str, Any]
+    registry: Registry, part: Part, layers: list[dict[str, Any]], given: Mapping[str, Any], home: tuple[str, ...]
 ) -> tuple[Objective, dict[str, tuple[Part, ...]]]:
     """The objective with its regularizers and augmentations, by which its plan may go; and those that it has."""
     from genzoo.core.build import add_lists, make_part
     from genzoo.core.objective import Objective
 
+    lists = {kind: found for kind in LISTS if (found := _listed(registry, kind, layers, given, home))}
     named = {(kind, p.name): p for kind, several in lists.items() for p in several} | {("objective", part.name): part}
 
     def resolve(kind: str, name: str) -> type[Any]:
@@ -254,26 +239,21 @@ def check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | No
     """Refuse dotted names of no known group, with the option that was probably meant."""
     for key in given:
         group, dot, _ = key.partition(".")
-        if (dot and group in GROUPS) or (not dot and (key in (*KINDS, *LISTS) or key == "conditional")):
-            if dot and group in LISTS and not group_of(key)[0].partition(".")[2]:
-                raise UsageError(f"{key!r} is no option: those of {group}s are written {group}.NAME.OPTION")
+        if dot and group in LISTS and not group_of(key)[0].partition(".")[2]:
+            raise UsageError(f"{key!r} is no option: those of {group}s are written {group}.NAME.OPTION")
+        if group in GROUPS if dot else key in (*KINDS, *LISTS, "conditional"):
             continue
         if group == "data":
             raise UsageError(f"{key!r} is an option of a data set: give it where data is opened")
         if dot:
             raise UsageError(f"there is no group {group!r} of options{did_you_mean(group, (*GROUPS, 'data'))}; "
                              f"there are {', '.join((*GROUPS, 'data'))}")  # fmt: skip
-        known = [f"latent.{f.name}" for f in fields(Latent)] + [f"train.{f.name}" for f in fields(TrainOptions)]
-        if entry:
-            known = [i.name for i in registry.options(entry)]
+        plain = [f"latent.{o.name}" for o in options_of(Latent)] + [f"train.{name}" for name in _TRAIN]
+        known = [i.name for i in registry.options(entry)] if entry else plain
         ends = {k.partition(".")[2] for k in known}
         meant = {key} if key in ends else set(difflib.get_close_matches(key, ends, n=2, cutoff=0.6))
-        near = [k for k in known if k.partition(".")[2] in meant]
-        hint = (
-            f" (did you mean {' or '.join(map(repr, near))}?)"
-            if near
-            else did_you_mean(key, (*KINDS, *LISTS, "conditional"))
-        )
+        near = " or ".join(repr(k) for k in known if k.partition(".")[2] in meant)
+        hint = f" (did you mean {near}?)" if near else did_you_mean(key, (*KINDS, *LISTS, "conditional"))
         raise UsageError(f"there is no option {key!r}{hint}; options are written GROUP.NAME")
 
 

@@ -17,11 +17,7 @@ NETWORKS = ("generator", "encoder", "critic")
 
 
 def whole(registry: Registry, entry: Entry) -> Entry:
-    """Return a recipe with all that it inherits; ``data["family"]`` names the recipes that it is like, next first.
-
-    Raises:
-        UsageError: if the recipe that it is like is not there, or is like this one.
-    """
+    """Return a recipe with all that it inherits; ``data["family"]`` names the recipes that it is like, next first."""
     chain = [entry]
     while like := chain[-1].data.get("like"):
         try:
@@ -107,14 +103,7 @@ def presets_for(entry: Entry, modality: str, name: str) -> list[dict[str, Any]]:
 
 
 def settled(registry: Registry, entry: Entry, modality: str, name: str = "") -> Entry:
-    """A recipe as it is for some data: its presets put over it. A likelihood that nobody names stays open.
-
-    Args:
-        registry: where its parts are.
-        entry: the recipe, whole.
-        modality: of the data.
-        name: of the data set.
-    """
+    """A whole recipe as it is for some data: its presets put over it. A likelihood that nobody names stays open."""
     from genzoo.core.modality import of
 
     kind = of(modality)

@@ -16,28 +16,11 @@ from genzoo.registry.recipes.inherit import settled
 from genzoo.registry.registry import Registry
 
 
-def about(
-    registry: Registry,
-    config: Config,
-    data: object,
-    *,
-    seed: int,
-    data_options: Mapping[str, Any] | None = None,
-    precision: str = "float32",
-) -> dict[str, Any]:
-    """Say what a model is, for ``training.json`` and its card, as plain data.
+def about(registry: Registry, config: Config, data: object, **how: Any) -> dict[str, Any]:
+    """Say what a model is, for ``training.json`` and its card: summary, papers, tags and the command, where known.
 
-    Args:
-        registry: where its parts are described.
-        config: the composition.
-        data: what it was trained on, as it was given: a name, a path (of which only the last part is told), or
-            anything else.
-        seed: of training.
-        data_options: how the data was opened.
-        precision: that networks were computed in.
-
-    Returns:
-        ``summary``, ``paper``, ``data paper``, ``tags`` and ``command`` (words of a shell), as far as they are known.
+    ``data`` is what it was trained on, as it was given: a name, a path (of which only the last part is told), or
+    anything else; ``how`` is what `command` takes.
     """
     part = config.parts["objective"]
     found: dict[str, Any] = {}
@@ -47,7 +30,7 @@ def about(
     found["tags"] = list(dict.fromkeys(tag for e in entries if e for tag in e.tags))
     of_data = _entry(registry, "dataset", config.data.name)
     found["data paper"] = of_data.paper if of_data else ""
-    found["command"] = command(registry, config, data, seed=seed, data_options=data_options, precision=precision)
+    found["command"] = command(registry, config, data, **how)
     return {key: value for key, value in found.items() if value}
 
 
@@ -60,11 +43,7 @@ def command(
     data_options: Mapping[str, Any] | None = None,
     precision: str = "float32",
 ) -> list[str]:
-    """Return the words of the ``genzoo train`` command that makes this composition: what differs from the recipe.
-
-    Raises:
-        UsageError: if a part is not there.
-    """
+    """The words of the ``genzoo train`` command that makes this composition: what differs from the recipe."""
     entry = _entry(registry, "recipe", config.recipe)
     recipe = entry.name if entry else None
     said = settled(registry, entry, config.data.modality, config.data.name).data if entry else {}
@@ -84,14 +63,14 @@ def command(
             words += [word for name in value or ("none",) for word in (f"--{key}", name)]
             continue
         words += [f"--{key}", value] if key != "conditional" else ["--conditional" if value else "--no-conditional"]
-    was, now = _values(base), _values(config)
+    was, now = ({k: v for k, v in c.flat().items() if "." in k} for c in (base, config))
     if now["train.steps"] and now["train.steps"] != was["train.steps"]:
         words += ["--steps", typed(now["train.steps"])]
     elif now["train.epochs"] != was["train.epochs"] or (was["train.steps"] and not now["train.steps"]):
         words += ["--epochs", typed(now["train.epochs"])]
     words += ["--seed", str(seed), "--precision", precision]  # which another machine would choose otherwise
-    for key, value in {f"data.{k}": v for k, v in (data_options or {}).items()}.items():
-        words += ["--set", f"{key}={_plain(value)}"]
+    for key, value in (data_options or {}).items():
+        words += ["--set", f"data.{key}={_plain(value)}"]
     for key, value in now.items():
         if value != was.get(key) and key not in ("train.steps", "train.epochs"):
             words += ["--set", f"{key}={typed(value)}"]
@@ -102,11 +81,6 @@ def _names(config: Config) -> dict[str, Any]:
     """The parts of a composition as options name them, those too that it has by saying nothing."""
     lists = {kind: tuple(p.name for p in config.lists.get(kind, ())) for kind in LISTS}
     return {"posterior": NORMAL, "prior": NORMAL, **{k: p.name for k, p in config.parts.items()}, **lists}
-
-
-def _values(config: Config) -> dict[str, Any]:
-    """Every option by dotted name."""
-    return {k: v for k, v in config.flat().items() if "." in k}
 
 
 def _entry(registry: Registry, kind: str, name: str, plugin: str = "") -> Entry | None:

@@ -6,7 +6,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from genzoo.core.config import KINDS, LISTS, TrainOptions
@@ -238,17 +237,3 @@ def exact(info: OptionInfo, value: Any, where: str) -> Any:
 def name_from(stem: str) -> str:
     """A recipe's name from its file's."""
     return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._") or "recipe"
-
-
-def by_value(registry: Registry, entry: Entry) -> Entry:
-    """The same recipe with every option of the parts that it and its presets name by value."""
-    data = {**entry.data, "options": {i.name: i.default for i in registry.options(entry)}, "presets": {}}
-    for name, preset in entry.data["presets"].items():
-        whole = dict(preset)
-        for kind in KINDS:
-            others = [entry.data[kind], *(p.get(kind) for n, p in entry.data["presets"].items() if n != name)]
-            if preset.get(kind) and preset[kind] not in others:  # else what those say of the part holds too
-                infos = registry.options(registry.get(kind, preset[kind], prefer=entry.home))
-                whole = {f"{kind}.{i.name}": i.default for i in infos} | whole
-        data["presets"][name] = whole
-    return replace(entry, data=data)

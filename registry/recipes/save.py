@@ -1,7 +1,8 @@
-"""Recipes as files that people read, change and pass on."""
+"""Recipes as TOML that people read, change and pass on: every option by value, with what it means behind it."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.arguments import checked
+from genzoo.core.config import KINDS, LISTS, Config
 from genzoo.core.errors import UsageError
+from genzoo.core.options import OptionInfo, describe_type
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
+from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, part_name, reference_of
+from genzoo.registry.recipes.compose import check_groups
+from genzoo.registry.recipes.read import FORMAT, find, infos_of, is_file, name_from
 
 
 @checked
@@ -47,9 +53,6 @@ def recipe_text(
     source: str | os.PathLike[str] | None, *, name: str = "", options: Mapping[str, Any] | None = None
 ) -> str:
     """Return what `save_recipe` writes, under a name of its own if one is given."""
-    from genzoo.registry.recipes.read import name_from
-    from genzoo.registry.recipes.write import text_of, with_given
-
     registry, given = the_registry(), dict(options or {})
     entry, comment = _from(registry, source, given)
     entry = with_given(registry, entry, given)
@@ -60,9 +63,6 @@ def recipe_text(
 
 def _from(registry: Registry, source: str | os.PathLike[str] | None, given: dict[str, Any]) -> tuple[Entry, str]:
     """The recipe, and a line on where it comes from."""
-    from genzoo.core.config import KINDS, LISTS
-    from genzoo.registry.recipes.read import find, is_file
-
     if source is None:
         if not given.get("objective"):
             raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
@@ -74,7 +74,6 @@ def _from(registry: Registry, source: str | os.PathLike[str] | None, given: dict
         return find(registry, source), f"From the recipe {os.fspath(source)}"
     from genzoo.core.storage.weights import read_config
     from genzoo.core.training.runs import checkpoints
-    from genzoo.registry.recipes.write import from_config
     from genzoo.registry.weights import resolve
 
     found = resolve(source)
@@ -92,3 +91,177 @@ def _is_weights(registry: Registry, source: str | os.PathLike[str]) -> bool:
     if any(e.name == text.rpartition(":")[2] for e in registry.entries("recipe")) and not text.startswith("hf:"):
         return False
     return "/" in text or os.path.isdir(text) or text.startswith((".", "~", "hf:", "dir:"))
+
+
+def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> Entry:
+    """Put what a user set (as for `compose`) over a recipe: over its presets too, as it would be in training."""
+    check_groups(given, registry, entry)
+    data = {**entry.data, "options": dict(entry.data["options"])}
+    data["presets"] = {k: dict(v) for k, v in entry.data["presets"].items()}
+    for kind in (k for k in KINDS if given.get(k)):
+        part, before = registry.get(kind, given[kind], prefer=entry.home), data[kind]
+        data[kind] = given[kind]
+        for layer, named in [(data["options"], before), *((p, p.pop(kind, before)) for p in data["presets"].values())]:
+            if named is None or registry.get(kind, named, prefer=entry.home) != part:
+                for key in [k for k in layer if k.startswith(f"{kind}.")]:
+                    del layer[key]
+    for kind in (k for k in LISTS if given.get(k) is not None):
+        data[kind] = check_listed("", kind, given[kind])
+        kept = {f"{kind}.{part_name(word)}" for word in data[kind]}
+        for layer in (data["options"], *data["presets"].values()):
+            layer.pop(kind, None)
+            for key in [k for k in layer if k.startswith(f"{kind}.") and group_of(k)[0] not in kept]:
+                del layer[key]
+    if given.get("conditional") is not None:
+        data["conditional"] = OptionInfo("conditional", "bool", False).coerce(given["conditional"], "conditional")
+        for preset in data["presets"].values():
+            preset.pop("conditional", None)
+    for key, value in given.items():
+        group, name = group_of(key)
+        if not name or "." not in key:
+            continue
+        of_part = group.partition(".")[0] in (*KINDS, *LISTS)
+        places = [(data, data["options"]), *((p, p) for p in data["presets"].values() if of_part)]
+        places = [(named, layer) for named, layer in places if not of_part or reference_of(named, group)]
+        if not places:
+            raise UsageError(f"{key!r} is an option of a part that the recipe leaves open: name it, {group}=NAME")
+        fitting = []
+        for named, layer in places:
+            infos = {i.name: i for i in _infos(registry, entry, group, named)}
+            if name in infos:
+                fitting.append((layer, infos[name].coerce(value, key)))
+        if not fitting:
+            said = f"{group.partition('.')[0]} {reference_of(places[0][0], group)!r}" if of_part else group
+            raise UsageError(f"{said} has no option {name!r}; it has {', '.join(infos) or 'none'}")
+        for preset in data["presets"].values():
+            preset.pop(key, None)
+        for layer, fits in fitting:
+            layer[key] = fits
+    return replace(entry, data=data)
+
+
+def from_config(registry: Registry, config: Config) -> Entry:
+    """The recipe of a model that was trained: what was used, by value."""
+    data: dict[str, Any] = {k: None for k in KINDS} | {k: () for k in LISTS}
+    options: dict[str, Any] = {}
+    for kind, part in config.components():
+        found = registry.get(kind, part.name, prefer=(part.plugin, part.distribution))
+        reference = f"{found.distribution}/{found.address}"
+        data[kind] = (*data[kind], reference) if kind in LISTS else reference
+        group = f"{kind}.{part.name}" if kind in LISTS else kind
+        options |= {f"{group}.{k}": v for k, v in part.options.items()}
+    options |= {f"latent.{k}": v for k, v in config.latent.__dict__.items()}
+    options |= {f"train.{k}": v for k, v in config.train.__dict__.items()}
+    data |= {"conditional": config.conditional, "options": options, "presets": {}}
+    return Entry("recipe", config.recipe, data=data)
+
+
+def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
+    """The file's text, below a line on where the recipe comes from."""
+    needs: dict[str, str] = {}
+    entry = _by_value(registry, entry)
+    parts = _table(registry, entry, entry.data, needs)
+    presets = []
+    for name, preset in entry.data["presets"].items():
+        presets.append((f"presets.{name}", preset, _table(registry, entry, preset, needs)))
+    lines = [f"# {comment}"] if comment else []
+    lines += ["# Train it: genzoo train FILE --data DATA --out FOLDER", "", f"format = {FORMAT}"]
+    lines += [f"{k} = {_value(v)}" for k in ("name", "summary", "paper") if (v := getattr(entry, k))]
+    lines += [f"{k} = {_value(v)}" for k in ("modalities", "tags") if (v := getattr(entry, k))]
+    if needs:
+        lines.append(f"needs = {_value([f'{k} {v}' for k, v in sorted(needs.items())])}  # distributions of the parts")
+    lines.append(f"conditional = {_value(entry.data['conditional'])}  # on the class label")
+    lines += ["", "[parts]", *(f"{k} = {_value(v)}" for k, v in parts.items())]
+    for group in groups_of(entry.data):
+        lines += _group(group, entry.data["options"], group, _infos(registry, entry, group, entry.data))
+    if presets:
+        lines += ["", "# What goes over all that on some data: by modality, or by the data set's name."]
+    for where, preset, named in presets:
+        conditional = [f"conditional = {_value(preset['conditional'])}"] if "conditional" in preset else []
+        lines += ["", f"[{where}]", *conditional] if conditional or not (named or any("." in k for k in preset)) else []
+        if named:
+            lines += ["", f"[{where}.parts]", *(f"{k} = {_value(v)}" for k, v in named.items())]
+        whole = {k: entry.data[k] if preset.get(k) is None else preset[k] for k in (*KINDS, *LISTS)}
+        for group in groups_of(whole):
+            infos = _infos(registry, entry, group, whole)
+            lines += _group(group, preset, f"{where}.{group}", infos)
+    return "\n".join(lines) + "\n"
+
+
+def _infos(registry: Registry, entry: Entry, group: str, named: Mapping[str, Any]) -> list[OptionInfo]:
+    if name := reference_of(named, group):
+        return registry.options(registry.get(group.partition(".")[0], name, prefer=entry.home))
+    return infos_of(registry, group, {})
+
+
+def _table(registry: Registry, entry: Entry, named: Mapping[str, Any], needs: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {k: _reference(registry, entry, k, named[k], needs) for k in KINDS if named.get(k)}
+    for kind in LISTS:
+        preset = named is not entry.data
+        if named.get(kind) or (preset and kind in named):
+            # Of the recipe itself every option stands below, by value; a preset's stand in its words.
+            words = [word.partition("=") for word in named[kind]]
+            found[kind] = [
+                _reference(registry, entry, kind, name, needs) + (f"={number}" if equals and preset else "")
+                for name, equals, number in words
+            ]
+    return found
+
+
+def _reference(registry: Registry, entry: Entry, kind: str, name: str, needs: dict[str, str]) -> str:
+    """The shortest name that means the part to anybody, with what it needs noted."""
+    found = registry.get(kind, name, prefer=entry.home)
+    if found.distribution not in ("", OWN):
+        needs[found.distribution] = found.version
+    for way in (found.name, found.address):
+        try:
+            if registry.get(kind, way) == found:
+                return way
+        except UsageError:  # claimed by several
+            continue
+    return f"{found.distribution}/{found.address}"
+
+
+def _group(group: str, values: Mapping[str, Any], title: str, infos: list[OptionInfo]) -> list[str]:
+    """One table of options, each with its meaning, lined up."""
+    given = [(i, values[f"{group}.{i.name}"]) for i in infos if f"{group}.{i.name}" in values]
+    if not given:
+        return []
+    settings = [f"{i.name} = {_value(i.coerce(v, i.name))}" for i, v in given]
+    width = min(max(map(len, settings)), 40)
+    meant = [_meaning(i) for i, _ in given]
+    return ["", f"[{title}]", *(f"{s:<{width}}  # {m}" for s, m in zip(settings, meant, strict=True))]
+
+
+def _meaning(info: OptionInfo) -> str:
+    limits = [f"at {which} {bound:g}" for which, bound in (("least", info.low), ("most", info.high))
+              if bound is not None]  # fmt: skip
+    kind = ", ".join([describe_type(info.type), *limits])
+    return " ".join((f"{info.doc} ({kind})" if info.doc else kind).split())
+
+
+def _value(value: Any) -> str:
+    """A value in TOML."""
+    if value is None:
+        return '"none"'
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+def _by_value(registry: Registry, entry: Entry) -> Entry:
+    """The same recipe with every option of the parts that it and its presets name by value."""
+    data = {**entry.data, "options": {i.name: i.default for i in registry.options(entry)}, "presets": {}}
+    for name, preset in entry.data["presets"].items():
+        whole = dict(preset)
+        for kind in KINDS:
+            others = [entry.data[kind], *(p.get(kind) for n, p in entry.data["presets"].items() if n != name)]
+            if preset.get(kind) and preset[kind] not in others:  # else what those say of the part holds too
+                infos = registry.options(registry.get(kind, preset[kind], prefer=entry.home))
+                whole = {f"{kind}.{i.name}": i.default for i in infos} | whole
+        data["presets"][name] = whole
+    return replace(entry, data=data)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from genzoo.core.data import Data, from_arrays
 from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import as_floats, to_storage
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -60,12 +60,7 @@ def open_subject(
 ) -> tuple[Model | None, Tensor | None, Tensor | None, str]:
     """A model, or samples with the labels that were asked for; and what to call it."""
     if isinstance(subject, Model):
-        return (
-            subject.to(device),
-            None,
-            None,
-            subject.config.recipe if subject.config and subject.config.recipe else "model",
-        )
+        return subject.to(device), None, None, (subject.config and subject.config.recipe) or "model"
     given: Any = subject
     title = "samples"
     if isinstance(subject, (str, os.PathLike)):
@@ -101,20 +96,12 @@ def _read_samples(path: Path, spec: DataSpec) -> Data:
         raise UsageError(f"there is no file {str(path)!r}")
     if path.is_dir() or path.suffix.lower() not in (".npz", ".npy"):
         return of(spec).read_samples(path, spec)
-    try:
-        found = Archive(path)
-        keys = found.files
-        key = next(
-            (k for k in ("samples", "x", "images", "data", "arr_0") if k in keys), keys[0] if len(keys) == 1 else ""
-        )
-        if not key:
-            raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
-        labels = next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
-        x = found[key]
-    except GenzooError:
-        raise
-    except Exception as e:  # zipfile, zlib and numpy raise a dozen kinds, for damage and for pickles alike
-        raise GenzooError(f"{path} is damaged, or no NumPy file of numbers ({type(e).__name__})") from None
+    found = Archive(path)
+    keys = found.files
+    known = [k for k in ("samples", "x", "images", "data", "arr_0") if k in keys] + (keys if len(keys) == 1 else [])
+    if not known:
+        raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
+    x, labels = found[known[0]], next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
     return from_arrays(x, labels, name=path.name, modality=spec.modality, standardize=False)
 
 

@@ -422,7 +422,7 @@ def test_too_much_data_is_refused_before_it_is_read():
         def __len__(self):
             return 10**9
 
-    with pytest.raises(UsageError, match=r"needs .* GiB, more than limit_bytes = 4 GiB"):
+    with pytest.raises(UsageError, match="large, more than limit_bytes = 4 GiB"):
         from_torch(Huge([np.zeros((4, 4), np.uint8)] * 2))
 
     def endless():

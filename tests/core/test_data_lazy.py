@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from genzoo.core.data import Data, binarize, from_arrays, from_torch, standardized
 from genzoo.core.data.binarize import uniform_at
-from genzoo.core.data.npy import npy_array, npz_array
+from genzoo.core.data.npy import Archive, FileArray
 from genzoo.core.data.rows import Picked
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
@@ -45,7 +45,7 @@ def both(request, tmp_path, monkeypatch):
     monkeypatch.setattr("genzoo.core.data.rows.CHUNK_BYTES", 2000)
     x, y = KINDS[request.param], np.arange(40) % 3
     np.save(tmp_path / "x.npy", x)
-    lazy = from_arrays(npy_array(tmp_path / "x.npy"), y, memory=0, name="d")
+    lazy = from_arrays(Archive(tmp_path / "x.npy")["arr_0"], y, memory=0, name="d")
     assert not lazy.in_memory
     return from_arrays(x.copy(), y, name="d"), lazy
 
@@ -122,11 +122,11 @@ def test_most_of_a_tensor_is_not_copied():
 def test_arrays_that_fit_are_read_and_others_are_not(tmp_path):
     np.save(tmp_path / "x.npy", BYTES)
     for memory, fits in ((BYTES.nbytes, True), (BYTES.nbytes - 1, False), (None, True)):
-        for raw in (npy_array(tmp_path / "x.npy"), np.load(tmp_path / "x.npy", mmap_mode="r")):
+        for raw in (Archive(tmp_path / "x.npy")["arr_0"], np.load(tmp_path / "x.npy", mmap_mode="r")):
             assert from_arrays(raw, memory=memory).in_memory == fits
     # Floats that are 8-bit images take a quarter of their file, and that is what counts.
     np.save(tmp_path / "f.npy", KINDS["8-bit floats"])
-    assert from_arrays(npy_array(tmp_path / "f.npy"), memory=BYTES.nbytes).in_memory
+    assert from_arrays(Archive(tmp_path / "f.npy")["arr_0"], memory=BYTES.nbytes).in_memory
     # What is in memory already stays, unless it had to be copied to be converted.
     assert from_arrays(BYTES.copy(), memory=0).in_memory
     assert not from_arrays(REAL, memory=0).in_memory
@@ -138,7 +138,7 @@ def test_nan_is_found_wherever_it_is(tmp_path, monkeypatch):
     x[33, 1] = np.nan
     np.save(tmp_path / "x.npy", x)
     with pytest.raises(UsageError, match=r"has 1 values .*first at index \(33, 1\)"):
-        from_arrays(npy_array(tmp_path / "x.npy"), memory=0)
+        from_arrays(Archive(tmp_path / "x.npy")["arr_0"], memory=0)
 
 
 # --- files ------------------------------------------------------------------------------------------------
@@ -164,9 +164,9 @@ def test_the_array_data_set_reads_both_kinds_of_file_as_needed(tmp_path):
 
 def test_files_that_cannot_be_read_by_rows_are_read_otherwise(tmp_path):
     np.savez_compressed(tmp_path / "small.npz", x=BYTES)
-    assert npz_array(tmp_path / "small.npz", "x") is None
+    assert Archive(tmp_path / "small.npz")["x"].member == "x.npy"
     np.save(tmp_path / "columns.npy", np.asfortranarray(BYTES))
-    assert npy_array(tmp_path / "columns.npy") is None
+    assert not isinstance(Archive(tmp_path / "columns.npy")["arr_0"], FileArray)
     for name in ("small.npz", "columns.npy"):
         assert torch.equal(opened(tmp_path / name).x, opened(tmp_path / name, 10**9).x)
     assert not opened(tmp_path / "columns.npy").in_memory

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 import genzoo
 from genzoo.core.data import Data, binarize, from_arrays, from_torch
 from genzoo.core.data.feed import Feed, default_workers
-from genzoo.core.data.npy import npy_array
+from genzoo.core.data.npy import Archive
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.noise import Order, stream_seed
 
@@ -32,7 +32,7 @@ def pair(tmp_path):
     """100 pictures with labels, in memory and in a file."""
     x, y = RANDOM.integers(0, 256, (100, 4, 5), dtype=np.uint8), np.arange(100) % 7
     np.save(tmp_path / "x.npy", x)
-    return from_arrays(x, y), from_arrays(npy_array(tmp_path / "x.npy"), y, memory=0)
+    return from_arrays(x, y), from_arrays(Archive(tmp_path / "x.npy")["arr_0"], y, memory=0)
 
 
 @pytest.mark.parametrize(("kind", "workers"), [("no", 2), ("no", 0), ("static", 0), ("dynamic", 1), ("real", 1)])
@@ -244,13 +244,14 @@ def script(tmp_path, text):
     stored.flush()
     head = f"""
         import os, signal, sys, time
+        from pathlib import Path
         import torch
         torch.set_num_threads(1)
         from genzoo.core.data import from_arrays
         from genzoo.core.data.feed import Feed
-        from genzoo.core.data.npy import npy_array
+        from genzoo.core.data.npy import Archive
         def data():
-            return from_arrays(npy_array({str(path)!r}), memory=0)
+            return from_arrays(Archive(Path({str(path)!r}))["arr_0"], memory=0)
         def feed(**how):
             return Feed(data(), "cpu", 64, memory=16 * 10**6, workers=1, **how)
     """

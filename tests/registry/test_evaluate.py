@@ -315,7 +315,7 @@ def test_samples_of_another_shape_or_kind(clothes, tmp_path):
     with pytest.raises(GenzooError, match=r"there is no weights folder.*'nowhere'"):
         evaluate("nowhere", clothes, "frechet")
     (tmp_path / "bad.npz").write_bytes(b"PK not")
-    with pytest.raises(GenzooError, match="is damaged, or no NumPy file"):
+    with pytest.raises(GenzooError, match="is damaged, truncated or no NumPy file"):
         evaluate(tmp_path / "bad.npz", clothes, "frechet")
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
     with pytest.raises(UsageError, match="has the arrays a, b: call the samples 'samples'"):
