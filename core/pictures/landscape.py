@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from genzoo.core.data.convert import to_model
+from genzoo.core.data.observations import to_model
 from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.training.trainer import Trainer

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.data.convert import to_model
+from genzoo.core.data.observations import to_model
 from genzoo.core.errors import GenzooError
 from genzoo.core.modality import of
 from genzoo.core.model import Model

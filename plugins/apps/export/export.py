@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.arguments import checked
-from genzoo.core.data.convert import to_model
+from genzoo.core.data.observations import to_model
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
