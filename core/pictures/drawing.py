@@ -104,12 +104,14 @@ class Drawing:
                 lines.append(f'<path d="{path}" fill="none" {stroke} style="stroke:{tint}"/>')
         return "\n".join([*lines, "</svg>"]) + "\n"
 
-    def image(self, scale: int = 2) -> Image.Image:
-        """Draw it on light paper, ``scale`` pixels for each of its own."""
+    def image(self, scale: int = 2, under: Image.Image | None = None) -> Image.Image:
+        """Draw it on light paper, or on a picture, ``scale`` pixels for each of its own."""
         from PIL import Image, ImageDraw
 
         fine = 2 * scale  # drawn larger and reduced, for smooth lines; words are written at their size
         canvas = Image.new("RGB", (round(self.width * fine), round(self.height * fine)), LIGHT["paper"])
+        if under is not None:
+            canvas.paste(under.resize(canvas.size, Image.Resampling.BICUBIC))
         pen = ImageDraw.Draw(canvas)
         for mark in self.marks:
             if isinstance(mark, Line):
@@ -117,9 +119,9 @@ class Drawing:
                     ends = [(x * fine, y * fine) for x, y in part]
                     pen.line(ends, fill=LIGHT[mark.colour], width=max(round(mark.width * fine), 1), joint="curve")
             elif isinstance(mark, Dots):
-                r = mark.size * fine / 2
+                r, tint = mark.size * fine / 2, LIGHT.get(mark.colour, mark.colour)
                 for x, y in mark.points:
-                    pen.ellipse((x * fine - r, y * fine - r, x * fine + r, y * fine + r), fill=LIGHT[mark.colour])
+                    pen.ellipse((x * fine - r, y * fine - r, x * fine + r, y * fine + r), fill=tint)
         canvas = canvas.resize((round(self.width * scale), round(self.height * scale)), Image.Resampling.LANCZOS)
         pen = ImageDraw.Draw(canvas)
         anchors = {"start": "ls", "middle": "ms", "end": "rs"}

@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.pictures.drawing import Dots, Drawing
 from genzoo.core.storage.files import write_bytes
 
-PAPER, INK, QUIET = (255, 255, 255), (31, 99, 196), (205, 208, 214)
+PAPER, QUIET = (255, 255, 255), (205, 208, 214)
 HIGH, LOW = (255, 196, 120), (205, 190, 240)  # ends of a surface under points
 
 
@@ -95,21 +96,13 @@ def scatter(
         under: a surface ``(H, W)`` over the square shown, its first row at the top: low is violet, high is orange.
     """
     limit = limit if limit is not None else reach(points if behind is None else behind)
-    scale = 3  # drawn larger and reduced, for smooth dots
-    canvas = Image.new("RGB", (size * scale, size * scale), PAPER)
-    if under is not None:
-        canvas.paste(_surface(under).resize(canvas.size, Image.Resampling.BICUBIC))
-    draw = ImageDraw.Draw(canvas)
-    for cloud, colour, radius in ((behind, QUIET, 2.0), (points, INK, 1.6)):
-        if cloud is None:
-            continue
-        places = (cloud[:, :2].detach().cpu().double().numpy() / limit + 1) / 2 * size * scale
-        r = radius * scale / 2
-        for a, b in places[np.isfinite(places).all(axis=1)]:
-            b = size * scale - b
-            if -r <= a <= size * scale + r and -r <= b <= size * scale + r:
-                draw.ellipse((a - r, b - r, a + r, b + r), fill=colour)
-    canvas = canvas.resize((size, size), Image.Resampling.LANCZOS)
+    drawing = Drawing(size, size)
+    for cloud, colour, width in ((behind, "#cdd0d6", 1.7), (points, "c1", 1.3)):
+        if cloud is not None:
+            places = (cloud[:, :2].detach().cpu().double() / limit * torch.tensor([1, -1]) + 1) / 2 * size
+            inside = ((places > -width) & (places < size + width)).all(1)  # and a number
+            drawing.marks.append(Dots([(x, y) for x, y in places[inside].tolist()], colour, width))
+    canvas = drawing.image(1, None if under is None else _surface(under))
     ImageDraw.Draw(canvas).rectangle((0, 0, size - 1, size - 1), outline=QUIET)
     return captioned(canvas, title) if title else canvas
 

@@ -73,7 +73,7 @@ def metadata(config: Config, record: TrainingRecord, license: str = "") -> dict[
     tags += ["class-conditional"] if config.conditional else []
     tags += [f"arxiv:{found}" for found in re.findall(_ARXIV, about.get("paper", ""))]
     groups = []
-    for on, measured in (_evaluated(record), _at_the_end(record)):
+    for on, measured in _measured(record):
         metrics = [_indexed(result) for result in measured if math.isfinite(result.value)]
         if metrics:
             kind = {"type": task or f"{config.data.modality}-generation"}
@@ -96,28 +96,23 @@ def title(config: Config, record: TrainingRecord) -> str:
 
 def results(record: TrainingRecord) -> list[Result]:
     """All metrics of a record: those of its evaluation, then the numbers that training ended with."""
-    return [*_evaluated(record)[1], *_at_the_end(record)[1]]
+    return [result for _, measured in _measured(record) for result in measured]
 
 
-def _evaluated(record: TrainingRecord) -> tuple[dict[str, str], list[Result]]:
-    """Data and results of an evaluation."""
-    if not record.evaluation:
-        return {}, []
-    report = Report.from_dict(record.evaluation)
-    data = str(report.record.get("data") or record.data.name or "unnamed")
-    return {"type": data, "name": data, "split": str(report.record.get("split", "test"))}, list(report.results)
-
-
-def _at_the_end(record: TrainingRecord) -> tuple[dict[str, str], list[Result]]:
-    """Data and results of training's end, where there are no newer ones."""
-    data, known, found = record.data.name or "unnamed", {r.metric for r in _evaluated(record)[1]}, list[Result]()
-    for name, value in record.metrics.items():
-        if name in {_NO_METRIC, *known} or isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
-        n = record.data.held_out if name == "held-out loss" else 0
-        found.append(Result(name, float(value), n_real=n, seed=record.seed))
-    split = "held-out" if record.data.held_out else "train"
-    return {"type": data, "name": data, "split": split}, found
+def _measured(record: TrainingRecord) -> list[tuple[dict[str, str], list[Result]]]:
+    """Data and results: of an evaluation, and of training's end, where there are no newer ones."""
+    found, name, held = list[tuple[dict[str, str], list[Result]]](), record.data.name or "unnamed", record.data.held_out
+    if record.evaluation:
+        report = Report.from_dict(record.evaluation)
+        data, split = str(report.record.get("data") or name), str(report.record.get("split", "test"))
+        found.append(({"type": data, "name": data, "split": split}, list(report.results)))
+    known = {_NO_METRIC, *(r.metric for _, measured in found for r in measured)}
+    ended = [
+        Result(metric, float(value), n_real=held if metric == "held-out loss" else 0, seed=record.seed)
+        for metric, value in record.metrics.items()
+        if metric not in known and type(value) in (int, float)
+    ]
+    return [*found, ({"type": name, "name": name, "split": "held-out" if held else "train"}, ended)]
 
 
 def _packages(config: Config) -> list[str]:
@@ -131,8 +126,8 @@ def _notes(record: TrainingRecord, found: Sequence[Result]) -> list[str]:
     notes = [f"*{r.metric}*: {_EXPLAINED[r.metric]}." for r in found if r.metric in _EXPLAINED]
     made = dict.fromkeys(f"{r.interval.level:.0%} ({markdown(r.interval.how)})" for r in found if r.interval.known)
     notes += [f"Intervals: {', '.join(made)}."] if made else []
-    judged = _evaluated(record)[0]
-    notes += [markdown(f"Evaluated on {judged['name']} ({judged['split']}).")] if judged else []
+    judged = _measured(record)[0][0]
+    notes += [markdown(f"Evaluated on {judged['name']} ({judged['split']}).")] if record.evaluation else []
     reasons: dict[str, list[str]] = {}
     for missing in (record.evaluation or {}).get("absent", ()):
         reasons.setdefault(markdown(missing["reason"]).rstrip("."), []).append(f"*{markdown(missing['metric'])}*")
