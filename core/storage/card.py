@@ -61,7 +61,6 @@ def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str
         "untested": not any("memor" in r.metric or "duplicate" in r.metric for r in found),
         "linked": _linked,
         "course": _course,
-        "wrapped": _wrapped,
     }
     return f"---\n{head}---\n" + render(Path(__file__).with_name("card.md.j2"), content)
 
@@ -159,23 +158,6 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _wrapped(command: Sequence[str], width: int = 100) -> list[str]:
-    """A command over several lines, as a shell takes it: no line is broken within an option and its value."""
-    pieces, before, lines = list[str](), "", ["$"]
-    for word in command:
-        if before.startswith("-") and not word.startswith("-"):
-            pieces[-1] += f" {shell(word)}"
-        else:
-            pieces.append(shell(word))
-        before = word
-    for piece in pieces:
-        if len(lines[-1]) + len(piece) + 1 > width - 2:
-            lines[-1] += " \\"
-            lines.append("   ")
-        lines[-1] += f" {piece}"
-    return lines
 
 
 def _course(value: float | tuple[float, float], form: str) -> str:
