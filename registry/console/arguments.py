@@ -44,12 +44,16 @@ def opened(data: str, split: str, pairs: list[str] | None) -> Any:
 
     if split not in ("train", "test"):
         raise UsageError(f"--split is test or train, not {split!r}")
-    options = {}
-    for name, value in assignments(pairs).items():
+    return load_data(data, split=split, options=data_options(pairs))  # type: ignore[arg-type]
+
+
+def data_options(pairs: list[str] | None) -> dict[str, Any]:
+    """Options of the data set, where no others can be set."""
+    given = assignments(pairs)
+    for name in given:
         if not name.startswith("data."):
             raise UsageError(f"only data.… options can be set here, not {name!r}: the model is what it is")
-        options[name.partition(".")[2]] = value
-    return load_data(data, split=split, options=options)  # type: ignore[arg-type]
+    return {name.removeprefix("data."): value for name, value in given.items()}
 
 
 def in_processes(devices: int | None, advice: str = "") -> None:

@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.storage.weights import read_config
+from genzoo.core.training.runs import from_newest
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench import coverage, leaderboard, sensitivity
-from genzoo.plugins.apps.bench.bench_report import Cell
+from genzoo.plugins.apps.bench.bench_report import Cell, Effort, train_for
 from genzoo.plugins.apps.bench.sensitivity import CLAIMS, DAMAGES, Sensed, Sensitivity
-from genzoo.plugins.apps.bench.timed_training import Effort, train_for
 
 GENZOO = (sys.executable, "-m", "genzoo.cli")
 
@@ -75,7 +76,7 @@ def test_a_budget_goes_on_too(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         train_for("gan", "ring8", effort, options=options, folder=tmp_path / "run", tell=stop)
-    planned = json.loads((tmp_path / "run.plan.json").read_text())["steps"]
+    planned = from_newest(tmp_path / "run", read_config)[1].train.steps
     told: list[float] = []
     again = train_for("gan", "ring8", effort, options=options, folder=tmp_path / "run", tell=told.append)
     assert again.config.train.steps == planned

@@ -55,7 +55,7 @@ def test_a_critic_that_always_wins_is_warned_of_and_diagnosed(genzoo: Run, tmp_p
     ("more", "words"),
     [
         (("--data", "fashion-mimi"), "did you mean"),
-        (("--set", "classes.k=3"), "data.OPTION"),
+        (("--set", "classes.k=3"), "only data.… options"),
         (("-n", "5"), "100"),
     ],
 )

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.core.errors import UsageError
+from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import assignments, several
-from genzoo.registry.console.options import Device, Json, Quiet, Set, Threads, shown
 from genzoo.registry.console.output import emit_json, hint, say, table
 
 LABORATORY = {
@@ -29,11 +29,7 @@ bench = typer.Typer(
 
 
 def laboratory() -> Any:
-    """Import what only a clone of the repository has, from ``tests/bench`` beside this package.
-
-    Raises:
-        UsageError: if this is no clone.
-    """
+    """Import what only a clone of the repository has, from ``tests/bench`` beside this package."""
     folder = Path(__file__).resolve().parents[3] / "tests" / "bench"
     if not (folder / "genzoo_bench").is_dir():
         raise UsageError("this benchmark needs a clone of genzoo's repository, installed with 'pip install -e .'")
@@ -62,24 +58,26 @@ def zoo(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of a time.")] = None,
-    threads: Threads = None,
-    device: Device = "auto",
+    threads: opt.Threads = None,
+    device: opt.Device = "auto",
     extractor: Annotated[str | None, typer.Option(help="Of features, as for genzoo eval.")] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for table, page, numbers and runs; what is in it is not done again.")
     ] = Path("leaderboard"),
-    set_: Set = None,
-    quiet: Quiet = False,
-    json: Json = False,
+    set_: opt.Set = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
 ) -> None:
     """Train recipes under one budget, judge all by one protocol, and rank them."""
     from genzoo.plugins.apps.bench import leaderboard
 
-    board = leaderboard.zoo(
-        data, budget=budget, recipes=several(recipes) or None, metrics=several(metrics) or None, n=n, seed=seed,
-        steps=steps, options=assignments(set_), threads=threads, device=device, extractor=extractor, out=out,
-        progress=shown(quiet),
-    )  # fmt: skip
+    how = opt.chosen(locals(), "data budget n seed steps threads device extractor out")
+    named: dict[str, Any] = {
+        "recipes": several(recipes) or None,
+        "metrics": several(metrics) or None,
+        "options": assignments(set_),
+    }
+    board = leaderboard.zoo(**how, **named, progress=opt.shown(quiet))
     if json:
         emit_json(board.to_dict())
         return
@@ -111,20 +109,19 @@ def modes(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; default one per core, and one on stacked pictures.")
     ] = None,
-    threads: Threads = None,
+    threads: opt.Threads = None,
     out: Annotated[
         Path, typer.Option(help="Folder for the table, numbers and pictures; what is in it is not measured again.")
     ] = Path("modes"),
-    quiet: Quiet = False,
-    json: Json = False,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
 ) -> None:
     """Train GANs on data with known modes, mixtures and stacked pictures, and count the modes they cover."""
     from genzoo.plugins.apps.bench import coverage
 
-    results = coverage.modes(
-        several(data) or coverage.KNOWN, seeds=seeds, contenders=coverage.contenders(only or ()), budget=budget,
-        steps=steps, jobs=jobs, threads=threads, out=out, progress=shown(quiet),
-    )  # fmt: skip
+    how = opt.chosen(locals(), "seeds budget steps jobs threads out")
+    chosen = coverage.contenders(only or ())
+    results = coverage.modes(several(data) or coverage.KNOWN, contenders=chosen, **how, progress=opt.shown(quiet))
     if json:
         emit_json(coverage.modes_dict(results))
         return
@@ -146,16 +143,15 @@ def sensitivity(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the page (.md) and the numbers (.json); makes it resumable.")
     ] = None,
-    quiet: Quiet = False,
-    json: Json = False,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
 ) -> None:
     """Spoil real pictures and say which metrics see it: blur, noise, dropped classes, duplicates, copies, labels."""
     from genzoo.plugins.apps.bench import sensitivity as sensing
 
-    found = sensing.sensitivity(
-        data, metrics=several(metrics) or None, damages=several(damages) or tuple(sensing.DAMAGES), n=n, seeds=seeds,
-        extractor=extractor, out=out, progress=shown(quiet),
-    )  # fmt: skip
+    how = opt.chosen(locals(), "data n seeds extractor out")
+    how |= {"metrics": several(metrics) or None, "damages": several(damages) or tuple(sensing.DAMAGES)}
+    found = sensing.sensitivity(**how, progress=opt.shown(quiet))
     if json:
         emit_json(found.to_dict())
         return
@@ -174,19 +170,17 @@ def likelihood(
     epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 10,
     images: Annotated[int, typer.Option(min=2, help="How many of the first test images.")] = 1000,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples for each.")] = 500,
-    threads: Threads = None,
+    threads: opt.Threads = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the run.")] = None,
-    set_: Set = None,
-    quiet: Quiet = False,
-    json: Json = False,
+    set_: opt.Set = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
 ) -> None:
     """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images."""
     from genzoo.plugins.apps.bench import nll
 
-    found = nll.likelihood(
-        seed=seed, epochs=epochs, images=images, samples=samples, threads=threads, out=out,
-        options=assignments(set_), progress=shown(quiet),
-    )  # fmt: skip
+    how = opt.chosen(locals(), "seed epochs images samples threads out")
+    found = nll.likelihood(**how, options=assignments(set_), progress=opt.shown(quiet))
     if json:
         emit_json(found)
         return

@@ -19,8 +19,7 @@ from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.units import parse_duration
-from genzoo.plugins.apps.bench.bench_report import Cell, Table, folder_for, keep, machine
-from genzoo.plugins.apps.bench.timed_training import Effort, train_for
+from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
 from genzoo.plugins.datasets.stacked import Stacked, StackedDigits, StackedFashion
 from genzoo.plugins.metrics.labels import class_coverage
 from genzoo.plugins.metrics.modes import MODES, ModeCoverage, classes_of, mode_coverage, modes_of, stacked
@@ -57,8 +56,7 @@ CONTENDERS = (
 def contenders(only: Sequence[str] = ()) -> list[Contender]:
     """Every GAN in the zoo, those of other distributions too: `CONTENDERS`, and the rest with their own settings.
 
-    Args:
-        only: those whose label starts like one of these; none for all. `UsageError` if nobody's does.
+    Given ``only``, those whose label starts like one of these; `UsageError` if nobody's does.
     """
     known = {c.recipe for c in CONTENDERS}
     registry = the_registry()
@@ -76,14 +74,9 @@ def contenders(only: Sequence[str] = ()) -> list[Contender]:
 
 @dataclass(frozen=True)
 class ModeResult:
-    """One trained model judged: a cell of the table.
+    """One trained model judged: a cell of the table, with the samples of a mixture ``(2500, 2)``.
 
-    Attributes:
-        seed: of the run, and of the samples that were judged.
-        coverage: what it covers; of stacks without ``high_quality`` (NaN), and one sample is enough for a mode.
-        seconds: of training.
-        points: samples of a mixture ``(2500, 2)``; of stacks none.
-        was_there: whether an earlier call had measured it.
+    The coverage of stacks has no ``high_quality`` (NaN), and one sample is enough for a mode.
     """
 
     data: str
@@ -137,19 +130,10 @@ def modes(
 ) -> list[ModeResult]:
     """Train every contender on data with known modes and measure which of them it covers.
 
-    Args:
-        data: of ``grid25``, ``ring8``, ``stacked-digits`` and ``stacked-fashion``, one or several.
-        seeds: runs of each contender; None makes 3 on mixtures and 1 on stacks.
-        contenders: recipes with their settings; the function `contenders` gives all there are.
-        budget: wall time of training each cell, in seconds or as ``10min``; None goes by the contenders' steps on
-            mixtures and takes 4 minutes on stacks.
-        steps: of each cell, in place of a time.
-        jobs: processes at a time; None takes one per core on mixtures, one on stacks.
-        threads: of each; None takes one on mixtures, and on stacks the cores shared out among the processes.
-        out: folder for the table (``modes.md``), the numbers (``modes.json``) and a picture of each mixture. It also
-            keeps every finished cell, and a killed call that is made again goes on with those that are missing;
-            None writes nothing.
-        progress: show a bar on stderr.
+    The arguments are the options of ``genzoo bench modes``; ``contenders`` are recipes with their settings, of which
+    the function of that name gives all there are. The folder ``out`` gets the table (``modes.md``), the numbers
+    (``modes.json``) and a picture of each mixture, and keeps every finished cell: a killed call that is made again goes
+    on with those that are missing. None writes nothing.
 
     Returns:
         Results by data, contender and seed, in order. `reference_lines` gives what to read them against.

@@ -16,8 +16,7 @@ from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation.report import Report, Result
 from genzoo.core.units import parse_duration
-from genzoo.plugins.apps.bench.bench_report import Cell, Table, folder_for, keep, machine
-from genzoo.plugins.apps.bench.timed_training import Effort, train_for
+from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
 from genzoo.plugins.apps.compare.compare import Compared
 from genzoo.plugins.apps.compare.comparison import Candidate, Comparison
 from genzoo.registry import the_registry
@@ -38,15 +37,9 @@ REAL = "real data"
 
 @dataclass(frozen=True)
 class Line:
-    """One recipe on the board.
+    """One recipe on the board, with its report or, if training broke down, why there is none.
 
-    Attributes:
-        seconds: of training.
-        parameters: of what is kept, without critics.
-        report: what it was judged to be, None if training broke down.
-        why: why there is no report.
-        folder: of the run, None if nothing is kept.
-        was_there: whether an earlier call had trained it.
+    ``parameters`` are those of what is kept, without critics; ``was_there`` says that an earlier call had trained it.
     """
 
     recipe: str
@@ -66,14 +59,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard.
+    """A leaderboard, best first, by the first metric that has a direction.
 
-    Attributes:
-        effort: what every recipe was given.
-        lines: best first, by the first metric that has a direction.
-        real: what real data score in place of samples: nobody can be expected to do better.
-        left_out: recipes that do not fit these data, with the reason.
-        compared: the same for a page; None if nothing was judged.
+    ``real`` is what real data score in place of samples: nobody can be expected to do better. ``left_out`` has recipes
+    that do not fit these data, with the reason; ``compared`` is the same for a page, None if nothing was judged.
     """
 
     data: str
@@ -144,12 +133,8 @@ class _Contest:
         """Measure a model, a run's folder or samples, or read what an earlier call measured."""
         more = {"metrics": list(self.metrics), "how": dict(self.how), "test": self.test.fingerprint()}
         cell = replace(of, settings={**of.settings, **more})
-        kept = cell.get()
-        if kept is not None:
-            return Report.from_dict(kept)
-        report = evaluate(subject, self.test, self.metrics, training=self.data, name=name, strict=False, **self.how)
-        cell.put(report.to_dict())
-        return report
+        how: dict[str, Any] = {"training": self.data, "name": name, "strict": False, **self.how}
+        return Report.from_dict(cell.once(lambda: evaluate(subject, self.test, self.metrics, **how).to_dict()))
 
     def rank(self, line: Line) -> tuple[bool, float, str]:
         """Best first; those without the metric that ranks last."""
@@ -194,24 +179,13 @@ def zoo(
     out: str | os.PathLike[str] | None = "leaderboard",
     progress: bool = False,
 ) -> Board:
-    """Train recipes under one budget, judge all by one protocol, and rank them.
+    """Train recipes under one budget, judge all by one protocol, and rank them by the first metric with a direction.
 
-    Args:
-        data: name of a data set.
-        budget: wall time of training each, in seconds or as ``10min``.
-        recipes: their names; None takes all that fit the data.
-        metrics: names or tags as for `genzoo.evaluate`; None takes `METRICS`. The first one that has a direction ranks.
-        n: samples of each; None takes as many as the test split has, up to 10,000.
-        seed: of training and of sampling.
-        steps: of training each, in place of a time.
-        options: by dotted name, of all recipes (``{"train.batch_size": 128}``).
-        threads: of the CPU; None leaves torch's setting.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        extractor: as for `genzoo.evaluate`.
-        out: folder for the table (``leaderboard.md``), the page (``leaderboard.html``), the numbers
-            (``leaderboard.json``) and every run. It keeps what is done: a killed call that is made again goes on, in
-            the middle of a training too. None writes nothing.
-        progress: show a bar on stderr.
+    The arguments are the options of ``genzoo bench zoo``: ``metrics`` are `METRICS` by default, ``n`` as many as the
+    test split has, up to 10,000, and ``options`` are those of all recipes (``{"train.batch_size": 128}``). The folder
+    ``out`` gets the table (``leaderboard.md``), the page (``leaderboard.html``), the numbers (``leaderboard.json``) and
+    every run; it keeps what is done: a killed call that is made again goes on, in the middle of a training too. None
+    writes nothing.
 
     Raises:
         UsageError: for an unknown recipe, metric or budget, or if no recipe fits the data.

@@ -200,16 +200,9 @@ def sensitivity(
     The pictures that are spoilt are half of the train split; the other half is what metrics are told to be the
     training data; the reference is the test split. So nothing that is clean was seen before.
 
-    Args:
-        data: name of a data set of labelled 8-bit images.
-        metrics: names or tags as for `genzoo.evaluate`; None takes `METRICS`.
-        damages: keys of `DAMAGES`.
-        n: pictures in each set.
-        seeds: draws of each set.
-        extractor: as for `genzoo.evaluate`.
-        out: folder for ``sensitivity.md`` and ``sensitivity.json``, and for what is done so far: a killed call that is
-            made again goes on. None writes nothing.
-        progress: show a bar on stderr.
+    The arguments are the options of ``genzoo bench sensitivity``: ``metrics`` are `METRICS` by default, ``damages``
+    keys of `DAMAGES`. The folder ``out`` gets ``sensitivity.md`` and ``sensitivity.json``, and what is done so far: a
+    killed call that is made again goes on. None writes nothing.
 
     Raises:
         UsageError: for an unknown damage or metric, for data without labels, and for more pictures than there are.

@@ -9,7 +9,7 @@ import typer
 
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.strict import one_line
-from genzoo.registry.console import options as o
+from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import checked
 from genzoo.registry.console.output import emit_json, hint, say, table
 
@@ -18,24 +18,24 @@ def compare(
     subjects: Annotated[
         list[str], typer.Argument(metavar="WEIGHTS...", help="Weights, runs, files of samples; or report.json files.")
     ],
-    data: o.Data = "",
+    data: opt.Data = "",
     html: Annotated[Path | None, typer.Option(help="Write a page of its own, .html.")] = None,
-    metrics: o.Metrics = None,
+    metrics: opt.Metrics = None,
     names: Annotated[str | None, typer.Option(help="What to call each, comma-separated.")] = None,
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
-    n: o.Count = None,
-    seed: o.Seed = 0,
-    split: o.Split = "test",
-    extractor: o.Extractor = None,
-    set_: o.SetMetrics = None,
-    noise: o.Noise = False,
-    truncation: o.Truncation = None,
+    n: opt.Count = None,
+    seed: opt.Seed = 0,
+    split: opt.Split = "test",
+    extractor: opt.Extractor = None,
+    set_: opt.SetMetrics = None,
+    noise: opt.Noise = False,
+    truncation: opt.Truncation = None,
     out: Annotated[Path | None, typer.Option(help="Write all numbers, .json.")] = None,
-    batch_size: o.BatchSize = 256,
-    device: o.Device = "auto",
-    no_cache: o.NoCache = False,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
+    batch_size: opt.BatchSize = 256,
+    device: opt.Device = "auto",
+    no_cache: opt.NoCache = False,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
 ) -> None:
     """Measure models alike and put them side by side.
 
@@ -50,12 +50,10 @@ def compare(
 
     for path in filter(None, (html, out)):
         comparing.comparison_path(path)
-    found = comparing.compare(
-        subjects, data or None, metrics, names=[w.strip() for w in names.split(",")] if names is not None else None,
-        n=n, seed=seed, split=split, extractor=extractor, options=options, data_options=data_options,  # type: ignore[arg-type]
-        noise=noise, truncation=truncation, batch_size=batch_size, device=device, cache=not no_cache,
-        progress=o.shown(quiet),
-    )  # fmt: skip
+    how = opt.chosen(locals(), "metrics n seed split extractor options data_options noise truncation batch_size device")
+    called = [w.strip() for w in names.split(",")] if names is not None else None
+    shown = opt.shown(quiet)
+    found = comparing.compare(subjects, data or None, **how, names=called, cache=not no_cache, progress=shown)
     written = [found.save(path, title=title) for path in (out, html) if path is not None]
     if json:
         emit_json({**found.to_dict(), **({"html": str(html)} if html else {})})

@@ -21,13 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of everyone.
+    """One metric of everyone: of each its result, or None and the reason why there is none.
 
-    Attributes:
-        metric: its name in the zoo.
-        results: of each, None where it could not be measured.
-        reasons: of each, why it could not; "" where it could.
-        best: index of the one whose interval lies on the better side of all others', None if there is none such.
+    ``best`` is the index of the one whose interval lies on the better side of all others', None if there is none such.
     """
 
     metric: str
@@ -48,15 +44,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of those compared.
+    """One of those compared, what was given, and how it was made, as far as that is known.
 
-    Attributes:
-        name: what it is called here.
-        source: what was given.
-        model: the model, None of samples and of reports.
-        samples: in data units, of samples that were given in place of a model.
-        asked: the classes that were asked of them, where they were.
-        history: how it was made, as far as that is known.
+    A ``model``; or in its place ``samples`` in data units, with the classes that were ``asked`` of them; or neither, of
+    a report.
     """
 
     name: str
@@ -72,14 +63,10 @@ class Comparison:
     """Several reports side by side, with the models and the data that a page shows.
 
     Attributes:
-        names: of those compared, no two alike.
-        reports: theirs.
+        names: of those compared, no two alike; ``reports`` and ``sides`` are theirs.
         rows: a metric each, of all that at least one of them has; in the order of the reports.
-        sides: what was compared.
-        data: the data that all were measured against, None between reports.
-        training: gives the data that models were trained on, or None.
-        seed: of all samples.
-        extractor: as it was given.
+        data: what all were measured against, None between reports; ``training`` gives what models were trained on.
+        seed: of all samples; with the ``extractor`` as it was given.
     """
 
     names: tuple[str, ...]
@@ -93,11 +80,7 @@ class Comparison:
 
     @classmethod
     def of(cls, reports: Sequence[Report], names: Sequence[str] = (), **shown: Any) -> Self:
-        """Bring reports together, with what else there is to show.
-
-        Raises:
-            UsageError: if numbers of one metric were measured by different protocols; says in what they differ.
-        """
+        """Bring reports together, with what else there is to show; `UsageError` if their protocols differ."""
         if not reports:
             raise UsageError("there is nothing to compare: give models, files of samples, or reports")
         rows = [_row(metric, reports) for metric in dict.fromkeys(r.metric for report in reports for r in report)]

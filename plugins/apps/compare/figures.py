@@ -31,13 +31,9 @@ NO_MODEL = "there is no model here, only its samples or a report"
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing to look at, or why there is none: `attempt` makes that of a `GenzooError`.
+    """One thing to look at (an image of few pixels, a drawing, or HTML), or why there is none.
 
-    Attributes:
-        picture: an image of few pixels, which a page enlarges; a drawing; or HTML.
-        alt: what it shows, for those who cannot see it.
-        caption: what there is to say about it.
-        absent: why there is nothing.
+    ``alt`` says what it shows, for those who cannot see it. `attempt` makes the reason of a `GenzooError`.
     """
 
     picture: Image.Image | Drawing | str | None = None

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.core.errors import UsageError
-from genzoo.registry.console.arguments import assignments
+from genzoo.registry.console.arguments import data_options
 from genzoo.registry.console.options import BatchSize, Device, Extractor, Json, NoCache, Quiet, shown
 from genzoo.registry.console.output import bold, emit_json, hint, say
 
@@ -42,22 +41,14 @@ def diagnose(
 
     Example: genzoo diagnose runs/gan --out findings
     """
-    given = assignments(set_)
-    for name in given:
-        if not name.startswith("data."):
-            raise UsageError(f"--set takes data.OPTION here, not {name!r}")
-    if data is not None:
-        from genzoo.registry import the_registry
-        from genzoo.registry.verbs.data import entry_for
-
-        entry_for(the_registry(), data)  # a name that is wrong should not take torch's time to be told
+    options = data_options(set_)
     from genzoo.plugins.apps.diagnose import diagnose as diagnosing
 
     if out is not None:
         diagnosing.diagnosis_folder(out)
     found = diagnosing.diagnose(
         subject, data, n=n, seed=seed, extractor=extractor, batch_size=batch_size, device=device, cache=not no_cache,
-        data_options={k.removeprefix("data."): v for k, v in given.items()} or None, progress=shown(quiet),
+        data_options=options or None, progress=shown(quiet),
     )  # fmt: skip
     written = diagnosing.save_diagnosis(found, out) if out is not None else None
     if json:

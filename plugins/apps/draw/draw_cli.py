@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.core.errors import UsageError
+from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import opened
-from genzoo.registry.console.options import Data, Device, Json, Set, Split, Truncation, Weights
 from genzoo.registry.console.output import written
 
 Out = Annotated[Path, typer.Option(help="A .png, .gif or .mp4 file.")]
@@ -26,61 +26,62 @@ plot = typer.Typer(help="Draw samples, ways through codes, curves, and films of 
 
 @plot.command("samples")
 def samples(
-    weights: Weights,
+    weights: opt.Weights,
     out: Annotated[Path, typer.Option(help="A .png file.")],
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     seed: Seed = 0,
     label: Label = None,
-    truncation: Truncation = None,
-    device: Device = "auto",
-    json: Json = False,
+    truncation: opt.Truncation = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Draw a grid of samples."""
     from genzoo.plugins.apps.draw import draw as plots
 
-    written(plots.samples(weights, out, n, seed=seed, labels=label, truncation=truncation, device=device), json)
+    how = opt.chosen(locals(), "seed truncation device")
+    written(plots.samples(weights, out, n, labels=label, **how), json)
 
 
 @plot.command("interpolation")
 def interpolation(
-    weights: Weights,
+    weights: opt.Weights,
     out: Out,
     n: Annotated[int, typer.Option("-n", "--number", help="How many paths.")] = 8,
     steps: Steps = 0,
     seed: Seed = 0,
     label: Label = None,
     data: Ends = None,
-    split: Split = "test",
+    split: opt.Split = "test",
     straight: Annotated[bool, typer.Option("--straight", help="Straight lines instead of great circles.")] = False,
     fps: Rate = 12,
-    set_: Set = None,
-    device: Device = "auto",
-    json: Json = False,
+    set_: opt.Set = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Draw paths between codes: one in each row, or all in a film."""
     from genzoo.plugins.apps.draw import draw as plots
 
+    how = opt.chosen(locals(), "steps seed label straight fps device")
     model, ends = _with_data(weights, data, split, set_, device)
-    written(plots.interpolation(model, out, n, steps=steps, seed=seed, label=label, data=ends, straight=straight,
-                              fps=fps, device=device), json)  # fmt: skip
+    written(plots.interpolation(model, out, n, data=ends, **how), json)
 
 
 @plot.command("traversal")
 def traversal(
-    weights: Weights,
+    weights: opt.Weights,
     out: Out,
     rows: Annotated[int, typer.Option(help="Numbers of the code, the most active first.")] = 8,
     steps: Steps = 0,
     seed: Seed = 0,
     label: Label = None,
     data: Ends = None,
-    split: Split = "test",
+    split: opt.Split = "test",
     reach: Annotated[float, typer.Option(help="Standard deviations to either side.")] = 2.5,
     dimensions: Annotated[str, typer.Option(help="Which numbers of the code: 0,3,7.")] = "",
     fps: Rate = 12,
-    set_: Set = None,
-    device: Device = "auto",
-    json: Json = False,
+    set_: opt.Set = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Draw what single numbers of a code do: one in each row, or all in a film."""
     try:
@@ -89,9 +90,9 @@ def traversal(
         raise UsageError(f"--dimensions takes whole numbers like 0,3,7, not {dimensions!r}") from None
     from genzoo.plugins.apps.draw import draw as plots
 
+    how = opt.chosen(locals(), "steps seed label reach fps device")
     model, some = _with_data(weights, data, split, set_, device)
-    written(plots.traversal(model, out, rows, steps=steps, seed=seed, label=label, data=some, reach=reach,
-                          dimensions=chosen, fps=fps, device=device), json)  # fmt: skip
+    written(plots.traversal(model, out, rows, data=some, dimensions=chosen, **how), json)
 
 
 @plot.command("curves")
@@ -99,7 +100,7 @@ def curves(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or weights.")],
     out: Annotated[Path, typer.Option(help="An .svg or .png file.")],
     terms: Annotated[str, typer.Option(help="What to draw, comma-separated; default is the losses.")] = "",
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Draw the curves of runs, below each other."""
     from genzoo.plugins.apps.draw import draw as plots
@@ -108,7 +109,7 @@ def curves(
 
 
 @plot.command("training")
-def training(run: Run, out: Out, fps: Rate = 6, json: Json = False) -> None:
+def training(run: Run, out: Out, fps: Rate = 6, json: opt.Json = False) -> None:
     """Make a film of a run's samples over time, or a sheet of some of them.
 
     Of data in the plane it shows the critic's surface under the samples. For more frames train with
@@ -119,7 +120,7 @@ def training(run: Run, out: Out, fps: Rate = 6, json: Json = False) -> None:
     written(plots.training(run, out, fps=fps), json)
 
 
-def _with_data(weights: str, data: Data | None, split: str, set_: list[str] | None, device: str) -> tuple[Any, Any]:
+def _with_data(weights: str, data: opt.Data | None, split: str, set_: list[str] | None, device: str) -> tuple[Any, Any]:
     """The model, refused without an encoder where data are to be encoded; and the data."""
     if not data:
         if set_:

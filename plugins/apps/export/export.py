@@ -41,13 +41,7 @@ Run = Callable[[Mapping[str, Tensor]], list[Tensor]]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
-
-    Attributes:
-        folder: where.
-        format: ``onnx`` or ``torch-export``.
-        parts: by name what each file is: its inputs, outputs, sha256, and how far from the original it was found.
-    """
+    """What was written: by part's name its file, inputs, outputs, sha256, and how far from the original it is."""
 
     folder: Path
     format: str
@@ -313,9 +307,6 @@ def _others(what: str) -> Iterator[None]:
 
 
 def readme(about: Mapping[str, Any]) -> str:
-    """What stands beside the programs, for whoever gets the folder and has never heard of genzoo.
-
-    ``about`` is what ``export.json`` holds.
-    """
+    """What stands beside the programs, for whoever gets the folder and has never heard of genzoo."""
     used = {name for part in about["parts"].values() for name in (*part["inputs"], *part["outputs"])}
     return render(Path(__file__).with_name("readme.md.j2"), {"about": about, "used": used})
