@@ -120,21 +120,31 @@ def factor_vae_score(codes: Tensor, factors: Tensor, *, votes: int = 800, batch:
     The observations must cover each factor's values many times.
     """
     z, v = known(codes, factors)
+    return majority(*ballots(z, v, votes, batch, seed)) if float(z.var(0).max()) > 0 else 1 / v.shape[1]
+
+
+def ballots(z: Tensor, v: Tensor, votes: int, batch: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Votes for the table and for the test, ``(votes, 2)`` each: the dimension that varies least, and the factor."""
     k, g = v.shape[1], generator(seed, 0)
     variance = z.var(0, correction=0)
     used = (variance > 1e-4 * variance.max()).nonzero().flatten()
-    if not float(variance.max()) > 0:
-        return 1 / k
     scaled = z[:, used] / variance[used].sqrt()
     groups = [[(v[:, j] == u).nonzero().flatten() for u in torch.unique(v[:, j])] for j in range(k)]
-    table = torch.zeros(2, len(used), k, dtype=torch.float64)
     fixed = torch.randint(k, (2 * votes,), generator=g)
+    least = torch.empty_like(fixed)
     for i, j in enumerate(fixed.tolist()):
         group = groups[j][int(torch.randint(len(groups[j]), (1,), generator=g))]
         index = group[torch.randint(len(group), (batch,), generator=g).to(group.device)]
-        table[i % 2, int(scaled[index].var(0).argmin()), j] += 1
-    guess = table[0].argmax(1)
-    return (table[1].gather(1, guess[:, None]).sum() / table[1].sum()).item()
+        least[i] = scaled[index].var(0).argmin()
+    both = torch.stack([least, fixed], 1)
+    return both[::2], both[1::2]
+
+
+def majority(table: Tensor, test: Tensor) -> float:
+    """Share of test votes whose factor is the one that their dimension had most often in the table."""
+    dimensions, factors = (torch.cat([table, test]).amax(0) + 1).tolist()
+    counts = torch.zeros(dimensions, factors).index_put_((table[:, 0], table[:, 1]), torch.ones(1), accumulate=True)
+    return (counts.argmax(1)[test[:, 0]] == test[:, 1]).double().mean().item()
 
 
 def _entropy(counts: Tensor) -> Tensor:
@@ -274,7 +284,7 @@ class FactorVAEScore(Factors):
     Accuracy of a majority vote; chance is one over the number of factors, which the details tell.
     """
 
-    covers = "the accuracy of unlimited votes, given the data"
+    covers = "the accuracy of unlimited votes by the table of these, given the data"
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
