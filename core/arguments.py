@@ -31,9 +31,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Check the arguments of a public call by the annotations of its signature, before anything else happens.
 
     Numbers of NumPy are numbers, and ``True`` is none; ranges are the call's own business, but for those of `LEAST`.
-
-    Raises:
-        UsageError: from the call, naming the argument.
+    The call raises `UsageError`, naming the argument.
     """
     signature = inspect.signature(function)
     names = signature.parameters
@@ -150,11 +148,7 @@ def _all_text(values: Iterable[Any]) -> bool:
 
 
 def array(value: Any, what: str, kind: str = "numbers") -> Tensor:
-    """Numbers as a tensor, of their own dtype.
-
-    Raises:
-        UsageError: if they are none: text, objects, or rows of different lengths.
-    """
+    """Numbers as a tensor, of their own dtype; `UsageError` for text, objects, or rows of different lengths."""
     import numpy as np
     import torch
 
@@ -171,11 +165,7 @@ def array(value: Any, what: str, kind: str = "numbers") -> Tensor:
 
 
 def codes(value: Any, what: str = "codes") -> Tensor:
-    """Codes as float32.
-
-    Raises:
-        UsageError: if they are no numbers, or not finite.
-    """
+    """Codes as float32; `UsageError` if they are no numbers, or not finite."""
     found = array(value, what).detach().float()
     if not found.isfinite().all():
         raise UsageError(f"{what} must be finite, and some are NaN or infinite")

@@ -44,15 +44,13 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         add_lists(objective, name, config.lists, resolve)
     plan = objective.plan(spec, classes)
     needs = {kind: plan.wants(kind) for kind in NETWORKS} | {"likelihood": plan.likelihood}
-    for kind, needed in needs.items():
-        if needed and kind not in config.parts:
+    takes = needs | {"posterior": isinstance(plan.posterior, str), "prior": plan.prior is not None}
+    for kind, taken in takes.items():
+        if needs.get(kind) and kind not in config.parts:
             raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
-        if not needed and kind in config.parts:
+        if not taken and kind in config.parts:
             part = config.parts[kind].name
             raise UsageError(f"objective {name!r} has no use for {kind} {part!r}: leave the {kind} out")
-    for kind, wanted in {"posterior": isinstance(plan.posterior, str), "prior": plan.prior is not None}.items():
-        if not wanted and kind in config.parts:
-            raise UsageError(f"objective {name!r} takes no {kind}")
 
     family = config.parts["posterior"].name if "posterior" in config.parts else "normal"
     if plan.posteriors and family not in plan.posteriors:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,14 @@ from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.modality import of
 from genzoo.core.posterior import Posterior
 from genzoo.core.prior import straight
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _call(function: Callable[P, R]) -> Callable[P, R]:
+    """A public call: its arguments are checked, and it records no gradients."""
+    return arguments.checked(torch.no_grad()(function))
 
 
 class Model(Joint):
@@ -39,8 +47,7 @@ class Model(Joint):
 
     # In data units, without gradients.
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def sample(
         self,
         n: int = 1,
@@ -71,8 +78,7 @@ class Model(Joint):
                                          noise=noise, batch_size=batch_size))  # fmt: skip
         return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.spec.shape, device=self.device)
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def sample_batches(
         self,
         n: int,
@@ -100,18 +106,16 @@ class Model(Joint):
         with evaluating(self):
             for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation, every), strict=True):
                 y = None if every is None else every[start : start + len(z)].to(self.device)
-                with torch.no_grad():
-                    params = self.generator(z, y)
-                    x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
-                    yield to_units(self.spec, x), labels_of(y) if y is not None and self.classes else None
+                params = self.generator(z, y)
+                x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
+                yield to_units(self.spec, x), labels_of(y) if y is not None and self.classes else None
 
     @staticmethod
     def batches_of(n: int, batch_size: int = 256) -> int:
         """How many batches `sample_batches` makes of ``n`` observations: they hold whole blocks of codes."""
         return math.ceil(n / (max(batch_size // BLOCK, 1) * BLOCK))
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def encode(
         self,
         x: Any,
@@ -140,8 +144,7 @@ class Model(Joint):
             codes.append(q.sample(self._posterior_noise(seed, start, n, 1)[0]) if sample else q.mean)
         return torch.cat(codes)
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def decode(self, z: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
         """Expected observations ``(N, *spec.shape)`` in data units, for codes ``(N, *latent.shape)``."""
         z = arguments.codes(z).to(self.device)
@@ -159,7 +162,7 @@ class Model(Joint):
                 out.append(to_units(self.spec, self.mean(z[part], yb)))
         return torch.cat(out) if out else torch.empty(0, *self.spec.shape)
 
-    @arguments.checked
+    @_call
     def reconstruct(
         self,
         x: Any,
@@ -174,7 +177,7 @@ class Model(Joint):
         z = self.encode(x, labels, condition=condition, sample=sample, seed=seed, batch_size=batch_size)
         return self.decode(z, labels, condition=condition, batch_size=batch_size)
 
-    @arguments.checked
+    @_call
     def interpolate(
         self,
         a: Any,
@@ -210,14 +213,12 @@ class Model(Joint):
         if path == "spherical":
             z = spherical(a.flatten(1), b.flatten(1), t).view(len(a), steps, *self.latent.shape)
         else:
-            with torch.no_grad():
-                z = straight(a, b, t) if path == "straight" else self.prior.path(a, b, t)
+            z = straight(a, b, t) if path == "straight" else self.prior.path(a, b, t)
         y = given(self, labels, condition, len(a))
         x = self._decoded(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps, 0), 512)
         return x.view(len(a), steps, *self.spec.shape)
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def log_likelihood(
         self,
         x: Any,
@@ -251,33 +252,23 @@ class Model(Joint):
         levels = self.spec.levels if self.likelihood.discrete else None
         return LogLikelihood(torch.cat(values), error, torch.cat(effective), samples, self.spec.size, levels)
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def importance_weights(
-        self,
-        x: Any,
-        labels: Any = None,
-        *,
-        condition: Any = None,
-        samples: int,
-        seed: int = 0,
-        budget: int = 10_000,
+        self, x: Any, labels: Any = None, *, condition: Any = None, samples: int, seed: int = 0, budget: int = 10_000
     ) -> Iterator[Tensor]:
         """Yield the weights that `log_likelihood` is made of, ``(K, B)`` in nats as float64, for a few x at a time."""
         chunk = max(min(samples, budget), 1)
         with evaluating(self):
             for start, xb, yb in self._batches(x, labels, condition, max(budget // samples, 1)):
-                with torch.no_grad():  # a generator's caller has its own mode between two of its values
-                    if self.exact:
-                        z = xb.new_empty(len(xb), *self.latent.shape)
-                        yield self.likelihood.log_prob(self.generator(z, yb), xb).double()[None]
-                        continue
-                    q, n = self.posterior(xb, yb), len(xb)
-                    noise = torch.split(self._posterior_noise(seed, start, n, samples), chunk)
-                    yield torch.cat([self._weights(q, xb, yb, eps).double() for eps in noise])
+                if self.exact:
+                    z = xb.new_empty(len(xb), *self.latent.shape)
+                    yield self.likelihood.log_prob(self.generator(z, yb), xb).double()[None]
+                    continue
+                q, n = self.posterior(xb, yb), len(xb)
+                noise = torch.split(self._posterior_noise(seed, start, n, samples), chunk)
+                yield torch.cat([self._weights(q, xb, yb, eps).double() for eps in noise])
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def posterior_numbers(
         self, x: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512
     ) -> tuple[Tensor, Tensor]:
@@ -294,8 +285,7 @@ class Model(Joint):
                 divergences.append(self.code(q, self._posterior_noise(0, start, n, 1)[0], yb)[1][:, None])
         return torch.cat(means), torch.cat(divergences)
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def tokens(self, x: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
         """Numbers of the code vectors that a quantizer chose, int64 ``(N, places)``; see `encode` for the arguments."""
         found = []
@@ -305,8 +295,7 @@ class Model(Joint):
             found.append(q.tokens)
         return torch.cat(found)
 
-    @arguments.checked
-    @torch.no_grad()
+    @_call
     def active_units(self, x: Any, labels: Any = None, *, condition: Any = None, threshold: float = 0.01) -> int:
         """Latent dimensions whose posterior mean varies over the data by more than ``threshold``.
 
@@ -314,7 +303,7 @@ class Model(Joint):
         """
         return active_units(self.encode(x, labels, condition=condition).flatten(1), threshold)
 
-    @arguments.checked
+    @_call
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a new weights folder, for `genzoo.load`.
 

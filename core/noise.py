@@ -36,11 +36,7 @@ def generator(*path: int, device: torch.device | str = "cpu") -> torch.Generator
 
 
 def scheduled(value: float | tuple[float, float], course: float | None) -> float:
-    """A number, or the point between (start, end) where so much of the way, from 1 to 0, is left.
-
-    Raises:
-        UsageError: if it should change and there is no way, that is ``train.schedule`` is constant.
-    """
+    """A number, or the point between (start, end) where so much of the way, from 1 to 0, is left; None is no way."""
     if not isinstance(value, tuple):
         return value
     if course is None:

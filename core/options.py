@@ -51,8 +51,7 @@ class OptionInfo:
     def coerce(self, value: Any, where: str) -> Value:
         """Turn what a user gave (text from a command line, or a value) into a valid value.
 
-        Raises:
-            UsageError: if it is not of the option's type or out of range; says which, by its dotted name ``where``.
+        `UsageError` if it is not of the option's type or out of range; says which, by its dotted name ``where``.
         """
         if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of numpy or torch
             value = value.item()
@@ -182,8 +181,7 @@ def options_of(cls: type) -> list[OptionInfo]:
 def coerce_all(infos: Iterable[OptionInfo], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check given values against the options of a group, such as ``objective``, and fill in the defaults.
 
-    Raises:
-        UsageError: for a name that does not exist (with the nearest ones) or a value that does not fit.
+    `UsageError` for a name that does not exist (with the nearest ones) or a value that does not fit.
     """
     known = {i.name: i for i in infos}
     for name in given:

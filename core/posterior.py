@@ -112,14 +112,11 @@ class DiagonalNormal(Posterior):
         return normal_kl(self._mean, self.log_var).flatten(1)
 
 
-class PosteriorHead(nn.Module, ABC):
-    """Turns an encoder's numbers into a `Posterior`; part of the model, so it may hold parameters.
+class CodePart(nn.Module, ABC):
+    """A part of a model that is about its codes. Subclasses declare a nested frozen dataclass ``Options``.
 
-    Subclasses declare a nested frozen dataclass ``Options``. ``of`` holds the model that it belongs to, in a tuple, so
-    that the model is no part of its own part.
+    ``of`` holds the model that it belongs to, in a tuple, so that the model is no part of its own part.
     """
-
-    averaged: tuple[str, ...] = ()  # names of buffers that a moving average of the model averages, instead of copying
 
     @dataclass(frozen=True)
     class Options:
@@ -131,22 +128,28 @@ class PosteriorHead(nn.Module, ABC):
         self.options = options if options is not None else type(self).Options()
         self.of: tuple[Model, ...] = ()
 
-    def prepare(self, generator: Generator) -> None:
-        """Be told of the generator before the encoder is built; raises UsageError if they do not go together."""
-
     def attach(self, model: Model) -> None:
         """Become a part of a model; raises UsageError if its other parts do not go with this one."""
         self.of = (model,)
 
     @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Numbers that one code is made of: standard normal ones of a posterior, uniform ones of a prior."""
+        return self.latent.shape
+
+
+class PosteriorHead(CodePart):
+    """Turns an encoder's numbers into a `Posterior`; part of the model, so it may hold parameters."""
+
+    averaged: tuple[str, ...] = ()  # names of buffers that a moving average of the model averages, instead of copying
+
+    def prepare(self, generator: Generator) -> None:
+        """Be told of the generator before the encoder is built; raises UsageError if they do not go together."""
+
+    @property
     @abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """What the encoder must put out for one observation."""
-
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        """Standard normal numbers that one code is made of."""
-        return self.latent.shape
 
     @abstractmethod
     def forward(self, numbers: Tensor) -> Posterior:

@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.math.estimates import spherical
 from genzoo.core.noise import Draws
-from genzoo.core.posterior import TokenHead, normal_log_prob
-from genzoo.core.spec import Latent
+from genzoo.core.posterior import CodePart, TokenHead, normal_log_prob
 
 if TYPE_CHECKING:
     from genzoo.core.model import Model
 
 
-class Prior(nn.Module, ABC):
-    """p(z), or p(z|y) of a conditional model. Subclasses declare a nested frozen dataclass ``Options``.
-
-    ``of`` holds the model that it belongs to, in a tuple, so that the model is no part of its own part.
-    """
+class Prior(CodePart):
+    """p(z), or p(z|y) of a conditional model."""
 
     discrete: bool = False  # `log_prob` gives probabilities of codes that are among a few, not densities
     family: str = ""  # what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it
-
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    def __init__(self, latent: Latent, options: Options | None = None) -> None:
-        super().__init__()
-        self.latent = latent
-        self.options = options if options is not None else type(self).Options()
-        self.of: tuple[Model, ...] = ()
-
-    def attach(self, model: Model) -> None:
-        """Become a part of a model; raises UsageError if its other parts do not go with this one."""
-        self.of = (model,)
-
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        """Uniform numbers that one code is made of."""
-        return self.latent.shape
 
     @abstractmethod
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:

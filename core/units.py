@@ -18,11 +18,7 @@ _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)\s*"
 
 
 def parse_size(value: int | str | None, where: str) -> int | None:
-    """Turn ``2GB``, ``1.5GiB`` (a power of 1024) or a number of bytes into bytes; None and ``auto`` into None.
-
-    Raises:
-        UsageError: for anything else, which it calls ``where``.
-    """
+    """Turn ``2GB``, ``1.5GiB`` (a power of 1024) or a number of bytes into bytes; None and ``auto`` into None."""
     if value is None or value == "auto":
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -44,11 +40,7 @@ def size_text(n: int) -> str:
 
 
 def parse_duration(value: float | str, where: str = "budget") -> float:
-    """Turn ``10min``, ``90s``, ``1.5h`` or a number of seconds into seconds.
-
-    Raises:
-        UsageError: for anything else, and for what is not more than zero.
-    """
+    """Turn ``10min``, ``90s``, ``1.5h`` or a number of seconds, more than zero, into seconds."""
     text = str(value).strip().lower() if isinstance(value, (str, int, float)) else ""
     match = re.fullmatch(_NUMBER + "([a-z]*)", text)
     if match is None or match[2] not in _SECONDS or float(match[1]) == 0:

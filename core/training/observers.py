@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -31,35 +31,11 @@ from genzoo.core.training.trainer import Observer, Trainer
 
 def observers(trainer: Trainer, config: Config, folder: Path | None) -> list[Observer]:
     """Who watches: on process 0 all that write; on the others what needs all of them."""
-    options, watching = config.train, list[Observer]()
-    first = trainer.runtime.first
-
-    def keep(trainer: Trainer, loss: float) -> None:
-        if folder is not None and first:
-            save_weights(folder / BEST, trainer.model, describe(trainer, config, {"held-out loss": loss}))
-
-    pictures_every = options.sample_every or max(trainer.steps // 10, 1)
-    judge = HeldOut(trainer, options.validate_every, keep) if trainer.held_out is not None else None
-    if trainer.sharded:
-        watching.append(_Gathered(pictures_every, *([judge.every] if judge else [])))
-    if folder is not None and first:
-        watching.append(LogFile(trainer, folder / "log.jsonl"))
-        watching.append(Pictures(folder / "samples", pictures_every))
-    if judge is not None:
-        watching.append(judge)
-    if folder is not None:
-
-        def now(trainer: Trainer) -> None:
-            save(folder, trainer)
-
-        def want(trainer: Trainer) -> None:
-            trainer.save_wanted = True
-
-        if trainer.runtime.size == 1 or options.checkpoint_every:
-            watching.append(Checkpoints(now, options.checkpoint_every))
-        else:  # by the clock of process 0
-            watching += [Checkpoints(want, 0)] * first + [_Agreed(now)]
-    return watching
+    judge: list[Observer] = [HeldOut(trainer, config, folder)] if trainer.held_out is not None else []
+    if folder is None:
+        return judge
+    log = [LogFile(trainer, folder / "log.jsonl")] if trainer.runtime.first else []
+    return [*log, Pictures(trainer, folder / "samples"), *judge, Checkpoints(folder)]
 
 
 def save(folder: Path, trainer: Trainer) -> None:
@@ -141,11 +117,14 @@ def _step_of(line: str) -> float:
 class Pictures(Observer):
     """Sample pictures at intervals, always from the same codes; in the plane over data and the critic's surface."""
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self.folder, self.every = folder, every
+    def __init__(self, trainer: Trainer, folder: Path) -> None:
+        self.folder, self.every = folder, trainer.options.sample_every or max(trainer.steps // 10, 1)
 
     def step(self, trainer: Trainer) -> None:
         if trainer.step % self.every and trainer.step != trainer.steps:
+            return
+        trainer.gather()  # with the other processes, which draw nothing
+        if not trainer.runtime.first:
             return
         model = trainer.model
         n = min(of(model.spec).preview, 1000)
@@ -155,56 +134,34 @@ class Pictures(Observer):
 
 
 class Checkpoints(Observer):
-    """Saves the state of training every so many steps.
+    """Saves the state of training every ``train.checkpoint_every`` steps, or by the clock of process 0.
 
-    Where ``every`` is 0 it goes by time: every so many seconds, where saving takes less than a twentieth of them; else
-    so seldom that it does.
+    By the clock it is so many seconds from one to the next, or so many that saving takes no more than a twentieth.
     """
 
-    def __init__(self, save: Callable[[Trainer], None], every: int, seconds: float = 300.0) -> None:
-        self.save, self.every, self.seconds = save, every, seconds
+    def __init__(self, folder: Path, seconds: float = 300.0) -> None:
+        self.folder, self.seconds = folder, seconds
         self._last, self._took = time.monotonic(), 0.0
 
     def step(self, trainer: Trainer) -> None:
-        if trainer.step == trainer.steps:
-            return  # the run's end saves
-        now = time.monotonic()
-        due = now - self._last > max(self.seconds, 19 * self._took)
-        if trainer.step % self.every == 0 if self.every else due:
-            self.save(trainer)
+        every, now = trainer.options.checkpoint_every, time.monotonic()
+        due = trainer.step % every == 0 if every else trainer.save_due
+        if due and trainer.step != trainer.steps:  # the run's end saves
+            save(self.folder, trainer)
             self._last = time.monotonic()
             self._took = self._last - now
-
-
-class _Agreed(Observer):
-    """Saves at the step that all processes agreed on."""
-
-    def __init__(self, save: Callable[[Trainer], None]) -> None:
-        self.save = save
-
-    def step(self, trainer: Trainer) -> None:
-        if trainer.save_due and trainer.step != trainer.steps:
-            self.save(trainer)
-
-
-class _Gathered(Observer):
-    """Puts a model that is split over processes together when one of those that watch it will look."""
-
-    def __init__(self, *intervals: int) -> None:
-        self.intervals = intervals
-
-    def step(self, trainer: Trainer) -> None:
-        if trainer.step == trainer.steps or any(trainer.step % n == 0 for n in self.intervals):
-            trainer.gather()
+        elif not every and trainer.runtime.first and now - self._last > max(self.seconds, 19 * self._took):
+            trainer.save_wanted, self._last = True, now
 
 
 class HeldOut(Observer):
     """Computes the held-out loss at intervals, keeps the best model, and ends training where it gets no better."""
 
-    def __init__(self, trainer: Trainer, every: int, keep: Callable[[Trainer, float], None]) -> None:
+    def __init__(self, trainer: Trainer, config: Config, folder: Path | None) -> None:
         per_epoch = math.ceil(len(trainer.data) / (trainer.options.batch_size * trainer.turns))
         # Each improvement is written to disk, so on tiny data an epoch would be too often.
-        self.every, self.keep = every or min(max(per_epoch, 50), trainer.steps), keep
+        self.every = trainer.options.validate_every or min(max(per_epoch, 50), trainer.steps)
+        self.config, self.folder = config, folder
         losses = [r["held-out loss"] for r in trainer.history if "held-out loss" in r]
         self.best = min(losses, default=math.inf)
         self.worse = len(losses) - 1 - losses.index(self.best) if losses else 0  # losses since the best
@@ -216,6 +173,7 @@ class HeldOut(Observer):
         loss = trainer.validate()
         if loss is None:
             return
+        trainer.gather()
         if not math.isfinite(loss):
             raise GenzooError(f"training broke down at step {trainer.step}: the held-out loss is {loss}")
         trainer.note({"held-out loss": loss})
@@ -224,7 +182,9 @@ class HeldOut(Observer):
             self.best, self.worse = loss, 0
             if trainer.options.patience:
                 trainer.best = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-            self.keep(trainer, loss)
+            if self.folder is not None and trainer.runtime.first:
+                record = describe(trainer, self.config, {"held-out loss": loss})
+                save_weights(self.folder / BEST, trainer.model, record)
         self._end(trainer)
 
     def _end(self, trainer: Trainer) -> None:

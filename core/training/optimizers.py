@@ -1,7 +1,8 @@
-"""Optimizers, learning rates, clipping, and Adam's step with less around it."""
+"""How parameters move: rates, optimizers, Adam's step with less around it, clipping, the moving average."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from genzoo.core.config import TrainOptions
-from genzoo.core.distributed.sharding import is_sharded, whole_tensor
+from genzoo.core.distributed.sharding import is_sharded, own_part, whole_tensor
 from genzoo.core.errors import UsageError
+from genzoo.core.model import Model
 from genzoo.core.noise import scheduled
 from genzoo.core.objective import Player
 
@@ -31,11 +33,7 @@ class Rates:
 
     @classmethod
     def of(cls, player: Player, options: TrainOptions) -> Rates:
-        """The rates of a player.
-
-        Raises:
-            UsageError: if one should change and the schedule is constant, or belongs to another optimizer.
-        """
+        """A player's rates; `UsageError` if one should change on a constant schedule, or is another optimizer's."""
         betas: tuple[float, Changing] | None = player.betas
         if betas is None:
             betas = options.betas if options.beta2 is None else (options.betas[0], options.beta2)
@@ -160,3 +158,52 @@ def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
         for gradient in (g for grads in kinds for g in grads):
             gradient.mul_((limit / (total + 1e-6)).clamp(max=1.0))
     return total
+
+
+class Average:
+    """An exponential moving average of all of a model; buffers (batch norm's statistics) are copied.
+
+    A module's buffers that follow what it learned, such as a codebook that is moved by averages, belong to the
+    parameters of that moment: those that its attribute ``averaged: tuple[str, ...]`` names are averaged with them.
+
+    The half-life, in observations, grows from zero to its value over the first of them (it is at most a share ``ramp``
+    of those seen), so that the average forgets the random initialization; it may be set anew at any time.
+    """
+
+    def __init__(self, model: Model, half_life: float, ramp: float = 0.05) -> None:
+        self.half_life, self.ramp = half_life, ramp
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.follow(model)
+
+    def follow(self, model: Model) -> None:
+        """Follow a model from here on; again after both were split over processes (each averages its part)."""
+        self._sources = [own_part(p.detach()) for p in model.parameters()]
+        self._targets: list[Tensor] = [own_part(p) for p in self.model.parameters()]
+        self._copied: list[tuple[Tensor, Tensor]] = []
+        named = _averaged_buffers(model)
+        for (name, target), source in zip(self.model.named_buffers(), model.buffers(), strict=True):
+            if name in named:
+                self._targets.append(target)
+                self._sources.append(source)
+            else:
+                self._copied.append((target, source))
+
+    @torch.no_grad()
+    def update(self, seen: int, batch: int) -> None:
+        """Move towards the source after a step on ``batch`` observations, ``seen`` so far."""
+        half_life = min(self.half_life, self.ramp * seen)
+        decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+        torch._foreach_lerp_(self._targets, self._sources, 1 - decay)
+        for target, source in self._copied:  # of several types, so not in one call
+            target.copy_(source)
+
+
+def _averaged_buffers(model: nn.Module) -> set[str]:
+    """Full names of the buffers that modules name as averaged; `AttributeError` if one is no buffer."""
+    found = set()
+    for path, module in model.named_modules():
+        for name in getattr(module, "averaged", ()):
+            if name not in module._buffers:
+                raise AttributeError(f"{type(module).__name__}.averaged names {name!r}, which is no buffer of it")
+            found.add(f"{path}.{name}".lstrip("."))
+    return found

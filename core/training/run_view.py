@@ -43,11 +43,7 @@ class RunView:
         return self.folder.resolve().name if self.folder is not None else self.config.recipe
 
     def log(self, values: Mapping[str, float]) -> None:
-        """Put finite numbers into the run's log beside its own: they reach the log file and all observers.
-
-        Raises:
-            GenzooError: if one is none, or has the name of a column that the log has anyway.
-        """
+        """Put finite numbers into the run's log beside its own, under other names: they reach all observers."""
         for name, value in values.items():
             if not isinstance(name, str) or not name or name in ("step", "seconds"):
                 raise GenzooError(f"{name!r} is no name for a number in the log")
@@ -127,11 +123,7 @@ class GuardedObserver(Observer):
 
 @contextmanager
 def _reading(trainer: Trainer) -> Iterator[None]:
-    """Put modes, gradients and torch's global randomness back as they were.
-
-    Raises:
-        GenzooError: if parameters were changed, which cannot be put back.
-    """
+    """Put modes, gradients and torch's global randomness back; raises `GenzooError` if parameters were changed."""
     parameters = list(trainer.nets.parameters())
     randomness, gradients = torch.get_rng_state(), [p.grad for p in parameters]
     modes, versions = [(m, m.training) for m in trainer.nets.modules()], sum(p._version for p in parameters)

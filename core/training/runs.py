@@ -21,20 +21,8 @@ from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.record import RECORD, TrainingRecord
+from genzoo.core.storage import files
 from genzoo.core.storage.card import card
-from genzoo.core.storage.files import (
-    ASIDE,
-    MANIFEST,
-    Writer,
-    claimed,
-    discard,
-    text_file,
-    tidy,
-    update_folder,
-    verify,
-    write_folder,
-    writing,
-)
 from genzoo.core.storage.fingerprint import hardware, take
 from genzoo.core.storage.strict import parse_json, read_json
 from genzoo.core.storage.weights import CONFIG, TENSORS, model_files, read_config, read_tensors, write_tensors
@@ -92,11 +80,7 @@ def describe(
 
 
 def check_saving(trainer: Trainer, config: Config) -> None:
-    """Make every record that saving writes, so that what it would refuse at the end is refused before the first step.
-
-    Raises:
-        UsageError: naming what cannot be written, or could not be read again.
-    """
+    """Make every record that saving writes, so that what it would refuse at the end is refused before step 1."""
     try:
         model_files(trainer.model)
         record = describe(trainer, config, {}, fingerprint="0" * 64)  # the data's own may take long
@@ -121,21 +105,21 @@ def columns_for(classes: int) -> int | None:
     return classes if 2 <= classes <= 16 else None
 
 
-def weights_files(model: Model, record: TrainingRecord) -> dict[str, Writer]:
+def weights_files(model: Model, record: TrainingRecord) -> dict[str, files.Writer]:
     """Everything that a weights folder holds but its manifest: name to writer."""
     assert model.config is not None  # model_files says so politely
-    files, image = model_files(model), picture_of(model)
+    written, image = model_files(model), picture_of(model)
     if image is not None:
-        files[PICTURE] = lambda path: pictures.save(image, path)
+        written[PICTURE] = lambda path: pictures.save(image, path)
     record = replace(record, fingerprint=take(model))
-    files[CARD] = text_file(card(model.config, record, picture=PICTURE if image is not None else ""))
-    files[RECORD] = text_file(record.text())
-    return files
+    written[CARD] = files.text_file(card(model.config, record, picture=PICTURE if image is not None else ""))
+    written[RECORD] = files.text_file(record.text())
+    return written
 
 
 def save_weights(folder: Path, model: Model, record: TrainingRecord) -> None:
     """Write a weights folder, or bring the one that is there up to date, as one instant."""
-    update_folder(folder, weights_files(model, record))
+    files.update_folder(folder, weights_files(model, record))
 
 
 # Who may write to it.
@@ -145,7 +129,7 @@ def save_weights(folder: Path, model: Model, record: TrainingRecord) -> None:
 def working_on(run: Path | None) -> Iterator[None]:
     """Be the one process that trains in a run's folder, if that is there; raises `UsageError` if another one is."""
     taken = f"another process is training in {run}: let it end, or give another folder"
-    with claimed(run, taken) if run is not None and run.is_dir() else nullcontext():
+    with files.claimed(run, taken) if run is not None and run.is_dir() else nullcontext():
         yield
 
 
@@ -154,7 +138,7 @@ def never_checkpointed(run: Path) -> bool:
     if not run.is_dir() or checkpoints(run):
         return False
     known = {"log.jsonl", "samples", "tensorboard", CHECKPOINTS, BEST}
-    left = {p.name for p in run.iterdir() if not p.name.startswith(ASIDE)}
+    left = {p.name for p in run.iterdir() if not p.name.startswith(files.ASIDE)}
     return "log.jsonl" in left and left <= known
 
 
@@ -167,7 +151,7 @@ def check_folder(folder: Path | None, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give a folder to write to")
     begun = folder.exists() and bool(checkpoints(folder) or never_checkpointed(folder))
-    whole = (folder / MANIFEST).exists()
+    whole = (folder / files.MANIFEST).exists()
     if resume:
         if not begun:
             raise UsageError(f"{folder} holds no checkpoint to resume from")
@@ -185,7 +169,7 @@ def new_folder(folder: Path | None, trainer: Trainer) -> Iterator[None]:
         yield
         return
     there, begun = folder.exists(), trainer.step
-    with writing(folder):
+    with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         empty = not any(folder.iterdir()) or never_checkpointed(folder)
     with working_on(folder):  # only who holds the folder may take it away
@@ -232,19 +216,19 @@ def save_checkpoint(run: Path, trainer: Trainer, keep: int) -> Path:
     if not whole:
         tensors, plain = trainer.state()
         text = json.dumps({**plain, "history": thinned(plain["history"], trainer.options.log_every)}) + "\n"
-        files = model_files(trainer.model)
-        files[_STATE] = lambda path: write_tensors(path, tensors)
-        files[_PLAIN] = text_file(text)
-        with writing(folder):
-            discard(folder)
-        write_folder(folder, files)
+        written = model_files(trainer.model)
+        written[_STATE] = lambda path: write_tensors(path, tensors)
+        written[_PLAIN] = files.text_file(text)
+        with files.writing(folder):
+            files.discard(folder)
+        files.write_folder(folder, written)
     found = checkpoints(run)
     here = found.index(folder) + 1
     for other in (*found[: max(here - keep, 0)], *found[here:]):
         with suppress(OSError):  # it is tried again after the next one
-            discard(other)
+            files.discard(other)
     for place in (run, run / CHECKPOINTS, run / BEST, run / "samples"):  # what a process that was killed left
-        tidy(place)
+        files.tidy(place)
     return folder
 
 
@@ -261,15 +245,11 @@ def checkpoints(run: Path) -> list[Path]:
 
 def verified(folder: Path) -> None:
     """Check every hash of a checkpoint; raises `GenzooError` naming what is damaged."""
-    verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
+    files.verify(folder, (CONFIG, TENSORS, _STATE, _PLAIN))
 
 
 def read_checkpoint(folder: Path) -> Read:
-    """Read a checkpoint after verifying every hash: config, kept model, trainer's tensors, trainer's numbers.
-
-    Raises:
-        GenzooError: naming what is damaged.
-    """
+    """Read a checkpoint after verifying every hash: config, kept model, trainer's tensors, trainer's numbers."""
     verified(folder)
     try:
         plain = read_json(folder / _PLAIN, limit=_LARGEST, nan=True)  # a held-out loss may be infinite
@@ -296,13 +276,8 @@ def _check_plain(plain: Any) -> None:
 def from_newest(run: Path, read: Callable[[Path], T]) -> tuple[Path, T, list[str]]:
     """Read the newest checkpoint that can be read, also while a process goes on writing new and dropping old ones.
 
-    ``read`` verifies one of them, and raises `GenzooError` where it is damaged.
-
-    Returns:
-        The checkpoint, what ``read`` gave, and what was wrong with newer ones.
-
-    Raises:
-        GenzooError: if there is none.
+    ``read`` verifies one of them, and raises `GenzooError` where it is damaged, as this does if there is none. Returns
+    the checkpoint, what ``read`` gave, and what was wrong with newer ones.
     """
     problems = dict[Path, str]()
     for _ in range(100):

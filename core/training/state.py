@@ -69,12 +69,7 @@ def check(trainer: Trainer) -> None:
 def restore(
     trainer: Trainer, kept: Mapping[str, Tensor], tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
 ) -> None:
-    """Bring a trainer to a state.
-
-    Raises:
-        UsageError: if it is of another run.
-        GenzooError: if it says that it is of this run, and does not fit it.
-    """
+    """Bring a trainer to a state; `UsageError` for one of another run, `GenzooError` for one that does not fit."""
     if plain["seed"] != trainer.seed:
         raise UsageError(f"the run has seed {plain['seed']}, not {trainer.seed}: resume it with the same --seed")
     for key, value in trainer.record.items():

@@ -49,11 +49,7 @@ class Terms:
 
     @torch.no_grad()
     def read(self) -> None:
-        """Read what is on the device, as means over the batch and over processes.
-
-        Raises:
-            TrainingDiverged: if one is not finite, naming step, player and term.
-        """
+        """Read what is on the device, as means over batch and processes; `TrainingDiverged` if one is not finite."""
         if not self._waiting:
             return
         found: dict[str, list[Tensor]] = {}

@@ -28,17 +28,9 @@ from genzoo.core.model import Model
 from genzoo.core.noise import Draws, scheduled, stream_seed
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.training import state
-from genzoo.core.training.average import Average
-from genzoo.core.training.optimizers import clip_gradients, course
+from genzoo.core.training.optimizers import Average, clip_gradients, course
 from genzoo.core.training.terms import ADVICE, GRAD, Terms, TrainingDiverged
-from genzoo.core.training.turns import (
-    PlayerState,
-    distribute,
-    held_out_loss,
-    refuse_coupled,
-    restore_buffers,
-    seen_in,
-)
+from genzoo.core.training.turns import PlayerState, distribute, held_out_loss, refuse_coupled, restore_buffers, seen_in
 
 _NOISE, _ATTEMPT = 1, 5  # streams of randomness, beside those of `genzoo.core.data.feed`
 SKIPS = 10  # turns of a player in a row that may be left out
@@ -64,7 +56,7 @@ class Observer:
 
 
 class Trainer:
-    """Trains networks by an objective, on the device where the networks are.
+    """Trains networks by an objective, on the device where the networks are; `UsageError` for options that clash.
 
     Args:
         objective: what is minimized.
@@ -80,9 +72,6 @@ class Trainer:
             (which waits for the device at every turn). ``rollback`` stops with `TrainingDiverged` too: the caller loads
             the last checkpoint, raises `attempt`, which gives fresh noise, and trains on.
         hardware: what it computes on, beyond the device.
-
-    Raises:
-        UsageError: if the options do not go together.
     """
 
     def __init__(
@@ -196,8 +185,7 @@ class Trainer:
     def train(self) -> None:
         """Train until the last step, or until `stopping` is set; may be called again to go on.
 
-        Raises:
-            GenzooError: if a loss is not finite, naming step, player and term.
+        Raises `TrainingDiverged` if a loss is not finite, naming step, player and term.
         """
         self._watching = self.objective.watching
         self._since = time.perf_counter()
@@ -362,11 +350,7 @@ class Trainer:
     # Checkpoints: everything that the next step depends on.
 
     def prepare_state(self) -> None:
-        """Get ready for `state`; on several processes, all of them must call this together.
-
-        Raises:
-            TrainingDiverged: if a loss or a parameter is not finite.
-        """
+        """Get ready for `state`, all processes together; `TrainingDiverged` if a loss or a parameter is not finite."""
         self.terms.read()
         state.check(self)
         self.gather()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genzoo.core.training.average import Average
+from genzoo.core.training.optimizers import Average
 
 
 def randn(*shape, seed=0):
