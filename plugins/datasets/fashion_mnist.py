@@ -22,17 +22,8 @@ from genzoo.core.units import free_bytes, size_text
 from genzoo.registry import declare
 
 CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 COUNTS: dict[Split, int] = {"train": 60_000, "test": 10_000}
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 HUB = "zalando-datasets/fashion_mnist"
@@ -53,11 +44,6 @@ class FashionMNIST(DataSource):
     """
 
     def read(self, split: Split) -> Data:
-        """Read a split from the first place that has it.
-
-        Raises:
-            GenzooError: if no place has it, naming all three, or if a file is broken, naming it.
-        """
         for folder in (data_folder() / "fashion-mnist", DEBIAN):
             images = _find(folder, f"{_PREFIX[split]}-images-idx3-ubyte")
             if images is not None:
@@ -85,12 +71,9 @@ def data_folder() -> Path:
 
 
 def read_idx(path: Path, rank: int) -> Images:
-    """Read 8-bit numbers from an IDX file, gzipped or not.
+    """Read 8-bit numbers from an IDX file, gzipped or not; raises `GenzooError`.
 
     The format: two zero bytes, the type (8 is uint8), the rank, the sizes as big-endian 32-bit numbers, the data.
-
-    Raises:
-        GenzooError: if the file is truncated, damaged, or something else; names it.
     """
     start = 4 + 4 * rank
     try:

@@ -1,4 +1,4 @@
-"""A user's own folder of images."""
+"""A user's own folder of images: what is read of it, and what is left out."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.data.arrays import progress, stack
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import option
+from genzoo.core.storage.strict import regular
 from genzoo.core.units import free_bytes
-from genzoo.plugins.datasets.images import BadImage, Image8, ImageFiles, read_image
 from genzoo.registry import declare
 
+MOST_PIXELS = 64_000_000  # of one file: a small file can announce, and fill, any amount of memory
+Image8: TypeAlias = NDArray[np.uint8]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 File = tuple[Path, int]  # and its class
 
@@ -57,26 +61,26 @@ class Folder(DataSource):
     options: Options
 
     def read(self, split: Split) -> Data:
-        """Read a split.
+        return self._data(*_split(self._root(), split), split)
 
-        Raises:
-            GenzooError: if files are broken; names the first three and counts them.
-            UsageError: if there are no images, their sizes differ, or an option makes no sense.
-        """
+    def everything(self) -> Data:
+        """All images, of whatever split, with no labels."""
+        files, _ = _files(self._root())
+        files = _shuffled(files)
+        held = len(files) // 10 or 1
+        return self._data([*files[held:], *files[:held]], (), "train")
+
+    def _root(self) -> Path:
         if not self.options.path:
             raise UsageError("the data set 'folder' needs a path to a folder of images")
         root = Path(self.options.path).expanduser()
         if not root.is_dir():
             raise UsageError(f"there is no folder {str(root)!r}")
-        size = parse_size(self.options.size)
-        files, names = _split(root, split)
-        if self.options.limit:
-            files = files[: self.options.limit]
-        return self._data(root, files, names, size, split)
+        return root
 
-    def _data(
-        self, root: Path, files: list[File], names: tuple[str, ...], size: tuple[int, int] | None, split: Split
-    ) -> Data:
+    def _data(self, files: list[File], names: tuple[str, ...], split: Split) -> Data:
+        root, size = self._root(), parse_size(self.options.size)
+        files = files[: self.options.limit or None]
         images: list[Image8] = []
         kept: list[File] = []
         bad: list[str] = []
@@ -102,24 +106,19 @@ class Folder(DataSource):
                 images.append(image)
             else:  # they are read again when they are needed; the rest is only checked
                 images.clear()
-        self._report(root, bad, len(files))
+        if bad:
+            some = ", ".join(bad[:3]) + (", …" if len(bad) > 3 else "")
+            text = f"{len(bad)} of {len(files)} image files in {root} cannot be read: {some}"
+            if not kept or not self.options.skip_bad:
+                raise GenzooError(f"{text}; repair or remove them" + (", or set skip_bad" if kept else ""))
+            warnings.warn(f"{text}; left out", stacklevel=2)
         assert shape is not None
         read: Any = ImageFiles([path for path, _ in kept], shape, size, "colour" if colour else "grey")
         if images:
             read = stack([i if i.ndim == 3 or not colour else np.repeat(i[..., None], 3, axis=-1) for i in images])
         labels = np.array([label for _, label in kept]) if names else None
-        layout: Literal["last"] | None = "last" if colour else None
-        name = _written(root.resolve().name)
-        return from_arrays(read, labels, name=name, layout=layout, class_names=names, split=split, memory=memory)
-
-    def _report(self, root: Path, bad: list[str], total: int) -> None:
-        if not bad:
-            return
-        some = ", ".join(bad[:3]) + (", …" if len(bad) > 3 else "")
-        text = f"{len(bad)} of {total} image files in {root} cannot be read: {some}"
-        if len(bad) == total or not self.options.skip_bad:
-            raise GenzooError(f"{text}; repair or remove them" + ("" if len(bad) == total else ", or set skip_bad"))
-        warnings.warn(f"{text}; left out", stacklevel=2)
+        about: dict[str, Any] = {"name": _written(root.resolve().name), "layout": "last" if colour else None}
+        return from_arrays(read, labels, class_names=names, split=split, memory=memory, **about)
 
 
 def parse_size(text: str) -> tuple[int, int] | None:
@@ -146,12 +145,9 @@ def _split(root: Path, split: Split) -> tuple[list[File], tuple[str, ...]]:
             files = [(path, names.index(test_names[label]) if names else 0) for path, label in files]
         return _shuffled(files), names
     files, names = _files(train if train.is_dir() else root)
-    files = _shuffled(files)
-    held = len(files) // 10 or 1
-    if len(files) == 1:
-        if split == "test":
-            raise UsageError(f"{root} has one image only, so there is none for a test split")
-        return files, names
+    if len(files) == 1 and split == "test":
+        raise UsageError(f"{root} has one image only, so there is none for a test split")
+    files, held = _shuffled(files), len(files) // 10 or int(len(files) > 1)
     return (files[held:] if split == "train" else files[:held]), names
 
 
@@ -194,3 +190,83 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+class BadImage(Exception):
+    """One file that is no image that can be used; says why."""
+
+
+class ImageFiles:
+    """Images in files as an array ``(N, H, W)``, or ``(N, H, W, 3)`` if colour; ``shape`` is that of one."""
+
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
+
+    def __init__(self, paths: Sequence[Path], shape: tuple[int, ...], size: tuple[int, int] | None, mode: str) -> None:
+        # One block of bytes: a list would be copied into every worker, page by page, as its items are counted.
+        self._paths = np.array([os.fsencode(p) for p in paths])
+        self.size, self.mode = size, mode
+        self.shape = (len(paths), *shape, *((3,) if mode == "colour" else ()))
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: slice | NDArray[np.int64]) -> Image8:
+        numbers = range(len(self))[index] if isinstance(index, slice) else index.tolist()
+        out = np.empty((len(numbers), *self.shape[1:]), np.uint8)
+        for at, i in enumerate(numbers):
+            path = Path(os.fsdecode(self._paths[i]))
+            try:
+                image = read_image(path, self.size, self.mode)
+            except BadImage as e:
+                raise GenzooError(f"the image {path} cannot be read any more: {e}") from None
+            if image.shape != self.shape[1:]:
+                height, width = image.shape[:2]
+                raise GenzooError(
+                    f"the image {path} was {self.shape[1]}x{self.shape[2]} (height x width) and is now "
+                    f"{height}x{width}: leave files as they are while they are used as data"
+                )
+            out[at] = image
+        return out
+
+
+def read_image(path: Path, size: tuple[int, int] | None, mode: str) -> Image8:
+    """Read one image, ``(H, W)`` if grey and ``(H, W, 3)`` if colour; raises `BadImage`.
+
+    ``size`` is the height and width to bring it to, by antialiased resizing and cropping at the centre; ``mode`` is
+    ``grey``, ``colour``, or ``auto`` for what the file is.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(regular(path)) as opened:
+                if opened.width * opened.height > MOST_PIXELS:
+                    raise BadImage(f"{opened.width}x{opened.height} pixels are too many")
+                image = _flatten(ImageOps.exif_transpose(opened), mode)
+        if size is not None:
+            image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BICUBIC)
+        return np.array(image, np.uint8)
+    except (BadImage, MemoryError):
+        raise
+    except GenzooError as e:
+        raise BadImage(str(e).removeprefix(f"{path} is ")) from None
+    except UnidentifiedImageError:
+        raise BadImage("empty" if path.stat().st_size == 0 else "not an image") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImage("too many pixels") from None
+    except Exception as e:  # a damaged file can raise nearly anything in a decoder
+        raise BadImage(str(e).partition("\n")[0] or type(e).__name__) from None
+
+
+def _flatten(image: Image.Image, mode: str) -> Image.Image:
+    """The image as 8-bit grey (L) or colour (RGB), on white where it is transparent."""
+    if image.mode in ("I", "F"):
+        raise BadImage(f"its pixels are 32-bit ({image.mode}), not 8-bit")
+    if image.mode.startswith("I;16"):
+        eight_bit = Image.fromarray((np.asarray(image, np.uint16) / 257).round().astype(np.uint8))
+        return eight_bit.convert("RGB" if mode == "colour" else "L")
+    grey = mode == "grey" or (mode == "auto" and image.mode in ("1", "L", "LA", "La"))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    return image.convert("L" if grey else "RGB")

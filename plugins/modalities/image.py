@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import UsageError
 from genzoo.core.modality import Damage, Modality, Reading
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
@@ -65,23 +65,11 @@ class Image(Modality):
 
     def read_samples(self, path: Path, spec: DataSpec) -> Data:
         """All images of a folder, with no labels: sub-folders say nothing that was asked for."""
-        from dataclasses import replace
-
-        import torch
-
         from genzoo.plugins.datasets.folder import Folder
 
         if not path.is_dir():
             return super().read_samples(path, spec)
-        source = Folder(Folder.Options(path=str(path)))
-        train = source.load("train")
-        try:
-            test = source.load("test")
-        except GenzooError:  # too few images to hold any out
-            return replace(train, y=None)
-        if len(train) == len(test) == 1 and torch.equal(train.x, test.x):
-            return replace(train, y=None)
-        return replace(train, rows=torch.cat([train.x, test.x]), y=None)
+        return Folder(Folder.Options(path=str(path))).everything()
 
     def squash(self, x: Tensor) -> Tensor:
         return x.tanh()

@@ -38,20 +38,12 @@ def is_file(name: object) -> bool:
 
 
 def find(registry: Registry, recipe: str | os.PathLike[str]) -> Entry:
-    """Return the recipe of a name, or of a file: ``my.toml``.
-
-    Raises:
-        UsageError: if there is none, or the file is wrong; says where and what.
-    """
+    """The recipe of a name, or of a file: ``my.toml``."""
     return read(registry, recipe) if is_file(recipe) else registry.get("recipe", str(recipe))
 
 
 def read(registry: Registry, path: str | os.PathLike[str]) -> Entry:
-    """Read a recipe's file; every part must be there and every option be one of that part's.
-
-    Raises:
-        UsageError: for anything else in it, with file and line, and the nearest right word.
-    """
+    """Read a recipe's file; what is not a part or an option that is there is refused with file and line."""
     file = given_path(path)
     try:
         size = os.path.getsize(file)
@@ -103,9 +95,8 @@ class _Reader:
         parts = self.parts("parts", content.get("parts", {}))
         like = content.get("like", "")
         if not (parts.get("objective") or like):
-            raise self.fail(
-                "parts", "objective", "parts needs an objective: objective = \"…\"; 'genzoo list objective'"
-            )
+            why = "parts needs an objective: objective = \"…\"; 'genzoo list objective'"
+            raise self.fail("parts", "objective", why)
         conditional = content.get("conditional", None if like else False)
         if not (conditional is None or isinstance(conditional, bool)):
             raise self.fail("", "conditional", f"conditional takes true or false, not {conditional!r}")
@@ -168,10 +159,7 @@ class _Reader:
         found: dict[str, Any] = {}
         for kind, value in given.items():
             try:
-                if kind in LISTS:
-                    found[kind] = check_listed("", kind, value)
-                else:
-                    found[kind] = check_reference("", kind, value)
+                found[kind] = (check_listed if kind in LISTS else check_reference)("", kind, value)
                 for word in found[kind] if kind in LISTS else (value,):
                     name, _, number = word.partition("=")
                     infos = self.registry.options(self.registry.get(kind, name))

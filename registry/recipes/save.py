@@ -15,8 +15,9 @@ from genzoo.core.errors import UsageError
 from genzoo.core.options import OptionInfo, describe_type
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
-from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, part_name, reference_of
+from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, reference_of
 from genzoo.registry.recipes.compose import check_groups
+from genzoo.registry.recipes.inherit import layered
 from genzoo.registry.recipes.read import FORMAT, find, infos_of, is_file, name_from
 
 
@@ -96,26 +97,18 @@ def _is_weights(registry: Registry, source: str | os.PathLike[str]) -> bool:
 def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> Entry:
     """Put what a user set (as for `compose`) over a recipe: over its presets too, as it would be in training."""
     check_groups(given, registry, entry)
-    data = {**entry.data, "options": dict(entry.data["options"])}
-    data["presets"] = {k: dict(v) for k, v in entry.data["presets"].items()}
-    for kind in (k for k in KINDS if given.get(k)):
-        part, before = registry.get(kind, given[kind], prefer=entry.home), data[kind]
-        data[kind] = given[kind]
-        for layer, named in [(data["options"], before), *((p, p.pop(kind, before)) for p in data["presets"].values())]:
-            if named is None or registry.get(kind, named, prefer=entry.home) != part:
-                for key in [k for k in layer if k.startswith(f"{kind}.")]:
-                    del layer[key]
-    for kind in (k for k in LISTS if given.get(k) is not None):
-        data[kind] = check_listed("", kind, given[kind])
-        kept = {f"{kind}.{part_name(word)}" for word in data[kind]}
-        for layer in (data["options"], *data["presets"].values()):
-            layer.pop(kind, None)
-            for key in [k for k in layer if k.startswith(f"{kind}.") and group_of(k)[0] not in kept]:
-                del layer[key]
+    said: dict[str, Any] = {k: given[k] for k in KINDS if given.get(k)}
+    said |= {k: check_listed("", k, given[k]) for k in LISTS if given.get(k) is not None}
     if given.get("conditional") is not None:
-        data["conditional"] = OptionInfo("conditional", "bool", False).coerce(given["conditional"], "conditional")
-        for preset in data["presets"].values():
-            preset.pop("conditional", None)
+        said["conditional"] = OptionInfo("conditional", "bool", False).coerce(given["conditional"], "conditional")
+
+    def under(layer: Mapping[str, Any]) -> dict[str, Any]:
+        """What is left of a layer of the recipe: what belongs to parts that stay."""
+        kept = layered({k: entry.data[k] for k in (*KINDS, *LISTS)} | dict(layer), said, add=False)
+        return {k: v for k, v in kept.items() if k in layer}
+
+    data = {**entry.data, **said, "options": under(entry.data["options"])}
+    data["presets"] = {k: under(v) for k, v in entry.data["presets"].items()}
     for key, value in given.items():
         group, name = group_of(key)
         if not name or "." not in key:
@@ -131,8 +124,8 @@ def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> En
             if name in infos:
                 fitting.append((layer, infos[name].coerce(value, key)))
         if not fitting:
-            said = f"{group.partition('.')[0]} {reference_of(places[0][0], group)!r}" if of_part else group
-            raise UsageError(f"{said} has no option {name!r}; it has {', '.join(infos) or 'none'}")
+            what = f"{group.partition('.')[0]} {reference_of(places[0][0], group)!r}" if of_part else group
+            raise UsageError(f"{what} has no option {name!r}; it has {', '.join(infos) or 'none'}")
         for preset in data["presets"].values():
             preset.pop(key, None)
         for layer, fits in fitting:
@@ -161,9 +154,7 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
     needs: dict[str, str] = {}
     entry = _by_value(registry, entry)
     parts = _table(registry, entry, entry.data, needs)
-    presets = []
-    for name, preset in entry.data["presets"].items():
-        presets.append((f"presets.{name}", preset, _table(registry, entry, preset, needs)))
+    presets = [(f"presets.{k}", p, _table(registry, entry, p, needs)) for k, p in entry.data["presets"].items()]
     lines = [f"# {comment}"] if comment else []
     lines += ["# Train it: genzoo train FILE --data DATA --out FOLDER", "", f"format = {FORMAT}"]
     lines += [f"{k} = {_value(v)}" for k in ("name", "summary", "paper") if (v := getattr(entry, k))]
@@ -183,8 +174,7 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
             lines += ["", f"[{where}.parts]", *(f"{k} = {_value(v)}" for k, v in named.items())]
         whole = {k: entry.data[k] if preset.get(k) is None else preset[k] for k in (*KINDS, *LISTS)}
         for group in groups_of(whole):
-            infos = _infos(registry, entry, group, whole)
-            lines += _group(group, preset, f"{where}.{group}", infos)
+            lines += _group(group, preset, f"{where}.{group}", _infos(registry, entry, group, whole))
     return "\n".join(lines) + "\n"
 
 

@@ -33,21 +33,13 @@ def open_data(
     split: Literal["train", "test"] = "train",
     memory: int | None = None,
 ) -> Data:
-    """Open data.
+    """Open data; raises `UsageError` for what is no data, and `GenzooError` for what cannot be read.
 
-    Args:
-        registry: where names of data sets are looked up.
-        data: a data set's name; a path of a folder of images, an ``.npy`` or an ``.npz`` file; a tensor or
-            an array; a pair of observations and labels; a torch Dataset or DataLoader; or a `Data`.
-        options: of the data set by name (``binarize``, ``limit``, …; ``layout``, ``modality`` of arrays).
-        labels: class labels, where ``data`` is a tensor or an array.
-        split: which split, for names and paths.
-        memory: bytes that observations may take in memory, beyond which they are read as they are needed (those of
-            files, folders and map-style data sets); None is half of what is free.
-
-    Raises:
-        UsageError: if it is nothing of that; says what is accepted.
-        GenzooError: if it cannot be read.
+    ``data`` is a data set's name; a path of a folder of images, an ``.npy`` or an ``.npz`` file; a tensor or an array,
+    with ``labels``; a pair of observations and labels; a torch Dataset or DataLoader; or a `Data`. ``options`` are the
+    data set's by name (``binarize``, ``limit``, …; ``layout``, ``modality`` of arrays). ``memory`` is the bytes that
+    observations may take, beyond which they are read as they are needed (those of files, folders and map-style data
+    sets); None is half of what is free.
     """
     import torch
 
@@ -57,11 +49,13 @@ def open_data(
 
     options = dict(options or {})
     memory = free_bytes() // 2 if memory is None else memory
-    plain = not isinstance(data, (str, os.PathLike, Data))
-    how = {k: options.pop(k) for k in ("layout", "modality") if plain and k in options}
-    if isinstance(data, (str, os.PathLike)):
-        if labels is not None:
-            raise UsageError("labels go with arrays; a named data set or a folder brings its own")
+    named, torches = isinstance(data, (str, os.PathLike)), (torch.utils.data.Dataset, torch.utils.data.DataLoader)
+    pair = isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape")
+    if labels is not None and (named or pair or isinstance(data, (Data, *torches))):
+        raise UsageError(
+            "labels go with arrays: a data set, a pair or a torch Dataset brings its own labels, or has none"
+        )
+    if named:
         entry, implied = entry_for(registry, data)
         if "path" in implied and "path" in options:
             raise UsageError("the path was given twice: as the data, and as the option data.path")
@@ -70,17 +64,12 @@ def open_data(
         source: DataSource = cls(cls.Options(**chosen))  # type: ignore[attr-defined]
         source.memory = memory
         return source.load(split)
+    how = {k: options.pop(k) for k in ("layout", "modality") if k in options and not isinstance(data, Data)}
     if isinstance(data, Data):
-        if labels is not None:
-            raise UsageError("labels go with arrays: this data brings its own, or has none")
         found = data
-    elif isinstance(data, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
-        if labels is not None:
-            raise UsageError("a torch Dataset or DataLoader brings its own labels: it yields (x, y)")
+    elif isinstance(data, torches):
         found = from_torch(data, memory=memory, **how)
-    elif isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
-        if labels is not None:
-            raise UsageError("labels were given twice: in the pair and as an argument")
+    elif pair:
         found = from_arrays(data[0], data[1], memory=memory, **how)
     elif hasattr(data, "shape") or any(m.takes(data) for m in modality.every()):
         found = from_arrays(data, labels, memory=memory, **how)
@@ -96,11 +85,7 @@ def open_data(
 
 
 def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]]:
-    """Return the data set that a name or path means, and the options that the path implies; imports no torch.
-
-    Raises:
-        UsageError: if it means none; with the nearest names.
-    """
+    """The data set that a name or path means, and the options that the path implies; imports no torch."""
     text = os.fspath(data)
     if not text:
         raise UsageError("the data has no name: give a data set ('genzoo list dataset' shows them), a folder or a file")
@@ -111,21 +96,17 @@ def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]
     path = Path(text).expanduser()
     if not os.path.exists(path):
         if looks_like_path(text) or not isinstance(data, str):
-            near = did_you_mean(path.name, _siblings(path))
+            try:
+                beside = os.listdir(path.parent)
+            except OSError:
+                beside = []
+            near = did_you_mean(path.name, beside)
             raise UsageError(f"there is no file or folder {text}{near}")
         raise UsageError(
             f"there is no data set and no file or folder {text!r}{did_you_mean(text, names)}; "
             "'genzoo list dataset' shows the data sets"
         )
     return _for_path(registry, path)
-
-
-def _siblings(path: Path) -> list[str]:
-    """What else lies beside a path, as far as that can be read."""
-    try:
-        return os.listdir(path.parent)
-    except OSError:
-        return []
 
 
 def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +32,8 @@ from genzoo.core.storage.strict import regular
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.data import looks_like_path
+from genzoo.registry.verbs.initialize import pick_device
+from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import draw_samples, no_data, open_reference, open_subject, subset
 
 MOST = 10_000  # samples where no number is given
@@ -68,8 +72,8 @@ def evaluate(
         subject: a model; what `genzoo.load` takes; or samples in its place: an ``.npz`` or ``.npy`` file, a folder of
             images, an array or tensor, a pair of those and the labels they were asked to have, or a `Data`.
         data: a `Data`, or what `genzoo.load_data` takes.
-        metrics: names, or tags such as ``fidelity`` or ``likelihood``, in a sequence or comma-separated; ``all``
-            for all that there are. None takes those with the tag ``default`` that fit model and data.
+        metrics: names, or tags such as ``fidelity``, in a sequence or comma-separated; ``all`` for all that there are.
+            None takes those with the tag ``default`` that fit model and data.
         n: samples to draw, and the most observations of the data to use; None takes as many as there are data,
             up to 10,000, and what their protocols say for mixtures (2,500) and stacks (26,000).
         seed: of sampling and of every other random choice.
@@ -112,8 +116,6 @@ def measure(
     progress: bool = False,
 ) -> Report:
     """Do what `evaluate` does, by a protocol; the other arguments are its."""
-    from genzoo.registry.verbs.initialize import pick_device
-
     registry = the_registry()
     entries, named = choose(registry, metrics)
     measures = _metrics(registry, entries, options or {})
@@ -122,14 +124,12 @@ def measure(
     opened, trained = open_reference(registry, data, how.split, training, data_options)
     model, samples, asked, title = open_subject(subject, opened.spec, where)
     if model is not None:
-        from genzoo.registry.verbs.sample import check_fits
-
         check_fits(model, opened.spec)
     count = _count(how.n, samples, opened)
-    chosen = subset(opened, count)
-    ready, why = _extractor(
-        registry, how.extractor, opened.spec, needed=any("features" in e.data["needs"] for e in entries)
-    )
+    chosen, ready = subset(opened, count), how.extractor if isinstance(how.extractor, Extractor) else None
+    if ready is None and (how.extractor is not None or any("features" in e.data["needs"] for e in entries)):
+        ready = open_extractor(registry, how.extractor or default_extractor(opened.spec), opened.spec)
+    why = "" if ready is not None else "no extractor is needed"
 
     def draw() -> tuple[Tensor, Tensor | None]:
         if samples is not None:
@@ -168,7 +168,7 @@ def measure(
             "seed": how.seed,
             "extractor": ready.name if ready is not None else "",
             "seconds": round(time.perf_counter() - start, 3),
-            "genzoo": _version(),
+            "genzoo": version("genzoo"),
             "torch": torch.__version__,
         }
         return Report(name or title, tuple(results), tuple(a for a in absent if a.reason), record)
@@ -218,17 +218,6 @@ def _count(n: int | None, samples: Tensor | None, data: Data) -> int:
     return max(min(len(data), data.modes.samples if data.modes is not None else MOST), 2)
 
 
-def _extractor(
-    registry: Registry, wanted: str | os.PathLike[str] | Extractor | None, spec: DataSpec, needed: bool
-) -> tuple[Extractor | None, str]:
-    """The extractor to use, or None and why there is none."""
-    if isinstance(wanted, Extractor):
-        return wanted, ""
-    if wanted is None and not needed:
-        return None, "no extractor is needed"
-    return open_extractor(registry, default_extractor(spec) if wanted is None else wanted, spec), ""
-
-
 def default_extractor(spec: DataSpec) -> str:
     """The extractor that fits data and needs nothing that does not ship: one that names the data set, else any."""
     named = (e.address for e in the_registry().entries("extractor") if spec.name in e.data["default_for"])
@@ -236,18 +225,12 @@ def default_extractor(spec: DataSpec) -> str:
 
 
 def open_extractor(registry: Registry, wanted: str | os.PathLike[str], spec: DataSpec) -> Extractor:
-    """Get an extractor ready by its name or its file.
-
-    Raises:
-        UsageError: if there is none of that name (with the nearest), or it does not fit the data.
-        GenzooError: if what it needs is not installed, or its file cannot be read.
-    """
+    """Get an extractor ready by its name or its file."""
     text = os.fspath(wanted)
-    if not isinstance(wanted, str) or looks_like_path(text) or text.lower().endswith((".onnx", ".pt2")):
-        found = registry.load(registry.get("extractor", "file"), Extractor)
-        return found.open(spec, Path(text).expanduser())  # type: ignore[attr-defined, no-any-return]
-    found = registry.load(registry.get("extractor", text), Extractor)
-    return found.open(spec)  # type: ignore[attr-defined, no-any-return]
+    file = not isinstance(wanted, str) or looks_like_path(text) or text.lower().endswith((".onnx", ".pt2"))
+    found: Any = registry.load(registry.get("extractor", "file" if file else text), Extractor)
+    ready: Extractor = found.open(spec, Path(text).expanduser()) if file else found.open(spec)
+    return ready
 
 
 def _absences(
@@ -257,10 +240,9 @@ def _absences(
     found = []
     for entry, metric in zip(entries, metrics, strict=True):
         fits = entry.fits(evidence.spec.modality, of(evidence.spec).like)
-        reason = (
-            "" if fits else f"it is of {' and '.join(entry.modalities)} data, and this is {evidence.spec.modality} data"
-        )
-        reason = reason or why_absent(metric, tuple(entry.data["needs"]), evidence)
+        reason = why_absent(metric, tuple(entry.data["needs"]), evidence)
+        if not fits:
+            reason = f"it is of {' and '.join(entry.modalities)} data, and this is {evidence.spec.modality} data"
         if not reason:
             continue
         if entry.name in named:
@@ -309,11 +291,7 @@ def report_path(out: str | os.PathLike[str]) -> Path:
 
 
 def save_report(report: Report, out: str | os.PathLike[str]) -> Path:
-    """Write a report: ``report.json`` and the pictures of its results to a folder, or JSON alone to a ``.json`` file.
-
-    Returns:
-        Where it was written.
-    """
+    """Write a report: ``report.json`` and the pictures of its results to a folder, or JSON alone to a .json file."""
     path = report_path(out)
     if path.suffix.lower() == ".json":
         write_json(path, report.to_dict())
@@ -328,13 +306,7 @@ def save_report(report: Report, out: str | os.PathLike[str]) -> Path:
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
-    """Read what `save_report` wrote: a ``.json`` file, or the folder with one.
-
-    Raises:
-        GenzooError: if it cannot be read.
-    """
-    import json
-
+    """Read what `save_report` wrote: a ``.json`` file, or the folder with one; raises `GenzooError`."""
     file = given_path(path)
     file = file / "report.json" if file.is_dir() else file
     try:
@@ -343,9 +315,3 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         raise GenzooError(f"cannot read {file}: {(e.strerror or str(e)).lower()}") from None
     except (ValueError, UsageError):
         raise GenzooError(f"{file} is no report of an evaluation") from None
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("genzoo")

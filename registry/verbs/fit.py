@@ -125,16 +125,14 @@ def fit(
 
     Args:
         recipe: its name or TOML file; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
-        data: a data set's name, a path (folder of images, .npy, .npz), a tensor or an array, a pair
-            (observations, labels), a torch Dataset or DataLoader.
+        data: what `genzoo.load_data` takes.
         out: folder for the weights, log, pictures and checkpoints; None writes nothing.
         labels: class labels ``(N,)``, where ``data`` is a tensor or an array.
         steps: training steps, over the recipe's.
         epochs: passes over the data instead.
         batch_size: observations per turn.
         seed: of the initialization, the order of the data and all noise.
-        options: any option by dotted name, e.g. ``{"objective.gp_weight": 5, "generator": "mlp",
-            "data.binarize": "static", "conditional": True}``.
+        options: any option by dotted name, ``{"objective.gp_weight": 5, "generator": "mlp", "data.limit": 100}``.
         posterior: the posterior's name, over the recipe's; like the next three also a key of ``options``.
         prior: the prior's name.
         regularizer: names of regularizers in place of the recipe's, ``["r1=0.5", "lecam"]``: the number is the first
@@ -156,15 +154,11 @@ def fit(
         trackers: names of what the run is reported to (`genzoo.list("tracker")`); ``options`` may set theirs, such as
             ``{"wandb.project": "faces"}``.
         watch: warn once, on stderr and in the log, of each symptom that the diagnose app knows.
-        data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``,
-            ``"512MB"``); more than that is streamed to it by the batch, from files where it comes from files. None
-            decides by what is free (`genzoo.core.data.feed.Feed`). The run is the same, bit for bit.
+        data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``); more
+            is streamed to it by the batch, which changes no bit of the run. None decides by what is free.
         data_workers: processes that read what is streamed, 0 for none; None goes by the cores.
         progress: show a bar on stderr; None shows it on a terminal.
         on_start: called with the trainer and the config before the first step.
-
-    Returns:
-        The trained model and what is known about it.
 
     Raises:
         UsageError: if the request is wrong; nothing was written.
@@ -204,6 +198,8 @@ def fit(
             _start_from(nets.model, init, objective.fresh)
         nets.to(runtime.device)
         hardware = _settled(hardware, runtime, nets, None if found is None else found[1][3]["record"])
+        record = {"data": of_data, "precision": hardware.precision, "compile": compile, "on_nan": on_nan}
+        record |= {"source": named_data(registry, data), "init": None if init is None else os.fspath(init)}
         trainer = Trainer(
             objective,
             nets,
@@ -211,15 +207,7 @@ def fit(
             config.train,
             held_out=held_out,
             seed=seed,
-            record={
-                "data": of_data,
-                "precision": hardware.precision,
-                "compile": compile,
-                "source": named_data(registry, data),
-                "init": None if init is None else os.fspath(init),
-                "on_nan": on_nan,
-                "processes": runtime.size,
-            },
+            record=record | {"processes": runtime.size},
             runtime=runtime,
             on_nan=on_nan,
             hardware=hardware,
@@ -357,21 +345,20 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {s: signal.getsignal(s) for s in signals}
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stopping = True
         caught.append(number)
-        for s in signals:
+        for s in before:
             signal.signal(s, signal.SIG_DFL)
         if trainer.runtime.first:  # not print, which may be what was interrupted
             os.write(2, b"\ngenzoo: stopping after this step and saving; again to stop at once\n")
 
-    for s in signals:
+    for s in before:
         signal.signal(s, stop)
     try:
         yield caught
     finally:
-        for s in signals:
-            signal.signal(s, before[s])
+        for s, handler in before.items():
+            signal.signal(s, handler)

@@ -235,10 +235,11 @@ def load_data(
     split: Literal["train", "test"] = "train",
     options: Mapping[str, Any] | None = None,
 ) -> Data:
-    """Open data: a name of the zoo, a path, arrays, a torch Dataset or DataLoader.
+    """Open data.
 
     Args:
-        data: what.
+        data: a data set's name, a path (folder of images, .npy, .npz), a tensor or an array, a pair (observations,
+            labels), a torch Dataset or DataLoader.
         labels: class labels, where ``data`` is an array.
         split: ``train`` or ``test``, for names and paths.
         options: of the data set, by name: ``{"binarize": "static"}``.

@@ -31,8 +31,7 @@ def fit_prior(
 ) -> Run:
     """Train a prior on the codes of a trained model, and write one model of both.
 
-    The run is one like any other: it resumes, verifies, reproduces and is pushed. Its config names the first stage's
-    recipe and the sha256 of its tensors.
+    The run is one like any other. Its config names the first stage's recipe and the sha256 of its tensors.
 
     Args:
         weights: what `genzoo.load` takes: a model with an encoder and a likelihood.
@@ -63,6 +62,3 @@ def fit_prior(
         None, first.arguments["data"], out, seed=first.arguments["seed"] if seed is None else seed, options=given,
         init=None if resume else weights, resume=resume, device=device, **how,
     )  # fmt: skip
-
-
-__all__ = ["fit_prior"]

@@ -9,7 +9,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -27,7 +26,7 @@ from genzoo.core.storage.files import given_path
 from genzoo.core.storage.npz import Batches, write_arrays, write_samples
 from genzoo.core.training.runs import columns_for
 from genzoo.registry.verbs.initialize import pick_device
-from genzoo.registry.verbs.load import load
+from genzoo.registry.verbs.load import load, load_data
 
 Out = str | os.PathLike[str]
 PathKind = Literal["prior", "spherical", "straight"]
@@ -117,20 +116,20 @@ def reconstruct(
         device: where to compute.
     """
     path, model = given_path(out), open_model(weights, device)
-    kind = _kind(path, model.spec, 2 * n, folders=False)
+    spec, modality = model.spec, of(model.spec)
+    kind = _kind(path, spec, 2 * n, folders=False)
     x, told = _observations(model, open_fitting(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
-    before = to_units(model.spec, to_model(model.spec, x.to(model.device)))
-    drawn = [of(model.spec).render(model.spec, v) for v in (before, again)] if kind == "picture" else []
+    before = to_units(spec, to_model(spec, x.to(model.device)))
     if kind == "npz":
-        write_arrays(path, data=_storage(model.spec, before), reconstructions=_storage(model.spec, again))
+        write_arrays(path, data=modality.to_array(spec, before), reconstructions=modality.to_array(spec, again))
         return path
     if kind == "own":
-        of(model.spec).write(path, model.spec, len(again), iter([(again, told.get("labels"))]))
+        modality.write(path, spec, len(again), iter([(again, told.get("labels"))]))
         return path
-    above, below = drawn
+    above, below = (modality.render(spec, v) for v in (before, again))
     if above is None or below is None:
-        _save_picture(model.spec, again, path, None, before)
+        _save_picture(spec, again, path, None, before)
         return path
     columns = min(len(x), 16)
     rows = [part for i in range(0, len(x), columns) for part in (above[i : i + columns], below[i : i + columns])]
@@ -170,7 +169,8 @@ def interpolate(
     kind = _kind(where, model.spec, n * steps, folders=False)
     x, labels = paths(model, n, steps, path, seed, data, label)
     if kind == "npz":
-        write_arrays(where, interpolations=_storage(model.spec, x.flatten(0, 1)).reshape(n, steps, *model.spec.shape))
+        found = of(model.spec).to_array(model.spec, x.flatten(0, 1))
+        write_arrays(where, interpolations=found.reshape(n, steps, *model.spec.shape))
     elif kind == "own":
         y = None if labels is None else labels.repeat_interleave(steps)
         of(model.spec).write(where, model.spec, n * steps, iter([(x.flatten(0, 1), y)]))
@@ -234,14 +234,11 @@ def check_fits(model: Model, spec: DataSpec) -> None:
     """Raise `UsageError` unless data of ``spec`` can be given to the model."""
     ours = model.spec
     if (ours.modality, ours.shape) != (spec.modality, spec.shape):
-        raise UsageError(
-            f"the model was trained on {_words(ours)} and the data is {_words(spec)}: give data of the same kind"
-            + (
-                f", or of a folder with --set data.size={ours.shape[1]}x{ours.shape[2]}"
-                if _resizable(ours, spec)
-                else ""
-            )
-        )
+        mine, theirs = (f"{of(s).many} of shape {'×'.join(map(str, s.shape))}" for s in (ours, spec))
+        hint = ""
+        if of(ours).pixels and of(spec).pixels and ours.shape[0] == spec.shape[0]:
+            hint = f", or of a folder with --set data.size={ours.shape[1]}x{ours.shape[2]}"
+        raise UsageError(f"the model was trained on {mine} and the data is {theirs}: give data of the same kind{hint}")
     if ours.levels == 2 and spec.levels != 2:
         raise UsageError(
             "the model was trained on binary images and the data has grey values: set the option data.binarize=static"
@@ -250,20 +247,9 @@ def check_fits(model: Model, spec: DataSpec) -> None:
         raise UsageError("the data is binary and the model was trained on grey values: leave out data.binarize")
 
 
-def _resizable(ours: DataSpec, spec: DataSpec) -> bool:
-    """Whether a folder of such images could be brought to the model's size."""
-    return of(ours).pixels and of(spec).pixels and ours.shape[0] == spec.shape[0]
-
-
-def _words(spec: DataSpec) -> str:
-    return f"{of(spec).many} of shape {'×'.join(map(str, spec.shape))}"
-
-
 def open_model(weights: Model | Out, device: str) -> Model:
     """A model as it is, or loaded."""
-    if isinstance(weights, Model):
-        return weights
-    return load(weights, device=pick_device(device))
+    return weights if isinstance(weights, Model) else load(weights, device=pick_device(device))
 
 
 def needs_encoder(weights: Out, device: str = "auto") -> Model:
@@ -278,27 +264,24 @@ def needs_encoder(weights: Out, device: str = "auto") -> Model:
 def _kind(path: Path, spec: DataSpec, n: int, *, folders: bool = True) -> Literal["npz", "picture", "own"]:
     """What an output path says about its format; refuses what cannot be written there."""
     suffix, kind = path.suffix.lower(), of(spec)
-    files = [".npz", *(s for s in kind.suffixes if s != "/")]
-    if not kind.undrawn(spec, 1):
-        files.insert(0, ".png")
+    own = [s for s in kind.suffixes if s != "/"]
+    folder = folders and "/" in kind.suffixes
+    places = [".npz", *own, *["a folder"] * folder]
+    may = " or ".join([".png", *places] if not kind.undrawn(spec, 1) else places)
     if path.is_dir() and not folders:
-        raise UsageError(f"{path} is a folder: name a {' or '.join(files)} file")
+        raise UsageError(f"{path} is a folder: name a {may} file")
     if suffix == ".npz":
         return "npz"
-    others = files[1:] if files[0] == ".png" else files
-    also = [f"a {s} file" for s in others] + ["a folder"] * (folders and "/" in kind.suffixes)
     if suffix in PICTURES:
-        why = kind.undrawn(spec, n)
-        if why:
-            raise UsageError(f"{why}: give {' or '.join(also)} as output")
+        if why := kind.undrawn(spec, n):
+            raise UsageError(f"{why}: give {' or '.join(places)} as output")
         return "picture"
-    if suffix in files and not path.is_dir():
+    if suffix in own and not path.is_dir():
         return "own"
     if not folders or (suffix and not path.is_dir()):
-        instead = " or ".join([*files, *["a folder"] * (folders and "/" in kind.suffixes)])
-        raise UsageError(f"cannot tell what to write from {path.name!r}: use {instead}")
-    if "/" not in kind.suffixes:
-        raise UsageError(f"a folder takes one picture each, and this model makes {kind.many}: use {' or '.join(files)}")
+        raise UsageError(f"cannot tell what to write from {path.name!r}: use {may}")
+    if not folder:
+        raise UsageError(f"a folder takes one picture each, and this model makes {kind.many}: use {may}")
     if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
     return "own"
@@ -311,11 +294,6 @@ def _shown(batches: Batches, n: int, progress: bool) -> Batches:
             bar.update(len(x))
 
 
-def _storage(spec: DataSpec, x: Tensor) -> np.ndarray[Any, Any]:
-    """Observations in data units as arrays are stored."""
-    return of(spec).to_array(spec, x)
-
-
 def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, behind: Tensor | None = None) -> None:
     image = of(spec).picture(spec, x, columns, behind)
     if image is None:
@@ -325,8 +303,6 @@ def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, be
 
 def open_fitting(model: Model, data: Any) -> Data:
     """Data as they are, or the test split of what is named; `UsageError` if they do not fit the model."""
-    from genzoo.registry.verbs.load import load_data
-
     opened = data if isinstance(data, Data) else load_data(data, split="test")
     check_fits(model, opened.spec)
     return opened

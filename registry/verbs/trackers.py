@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -17,11 +18,7 @@ Reports = list[tuple[Entry, dict[str, Any]]]
 
 
 def chosen(registry: Registry, names: Sequence[str], given: dict[str, Any]) -> Reports:
-    """Find trackers by name, and take their options out of what a user set.
-
-    Raises:
-        UsageError: for unknown names and options, and for options of a tracker that was not asked for.
-    """
+    """Find trackers by name, and take their options out of what a user set."""
     reports: Reports = []
     for name in dict.fromkeys(names):
         entry = registry.get("tracker", name)
@@ -37,10 +34,9 @@ def chosen(registry: Registry, names: Sequence[str], given: dict[str, Any]) -> R
 
 
 def plugin_observers(registry: Registry, reports: Reports, run: RunView, stack: ExitStack) -> list[Observer]:
-    """Make trackers and ask plugins for observers; trackers are closed with the stack, however training ends.
+    """Make trackers, closed with the stack however training ends, and ask plugins for observers.
 
-    Raises:
-        GenzooError: if a tracker cannot be made; of a plugin's observers a failure costs one line.
+    A tracker that cannot be made is an error; of a plugin's observers a failure costs one line.
     """
     watching: list[Observer] = []
     for entry, options in reports:
@@ -52,23 +48,16 @@ def plugin_observers(registry: Registry, reports: Reports, run: RunView, stack: 
             raise
         except Exception as e:
             raise GenzooError(f"{who} could not begin: {error_line(e)}") from e
-        stack.push(_Closing(tracker, who))
+        stack.push(functools.partial(_close, tracker, who))
         watching.append(GuardedObserver(tracker, who, run))
     for plugin, given in registry.observers(run):
         watching += [GuardedObserver(o, f"observer {type(o).__name__} of {plugin}", run) for o in given]
     return watching
 
 
-class _Closing:
-    """Closes a tracker; what goes wrong then is told and not raised."""
-
-    def __init__(self, tracker: Tracker, who: str) -> None:
-        self.tracker, self.who = tracker, who
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        try:
-            self.tracker.close(failed=kind is not None)
-        except Exception as e:
-            tell(f"{self.who} could not be closed: {error_line(e)}")
+def _close(tracker: Tracker, who: str, kind: Any, value: Any, trace: Any) -> None:
+    """Close a tracker; what goes wrong then is told and not raised."""
+    try:
+        tracker.close(failed=kind is not None)
+    except Exception as e:
+        tell(f"{who} could not be closed: {error_line(e)}")

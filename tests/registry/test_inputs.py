@@ -147,7 +147,7 @@ def test_images_of_any_kind(pictures: Callable[..., Any]) -> None:
         ("", {}, "the data has no name"),
         ("ring8", {"labels": [1]}, "labels go with arrays"),
         (Rows([1.0]), {"labels": [1]}, "brings its own labels"),
-        ((np.zeros((3, 9, 8), np.uint8), [0, 1, 0]), {"labels": [1]}, "labels were given twice"),
+        ((np.zeros((3, 9, 8), np.uint8), [0, 1, 0]), {"labels": [1]}, "brings its own labels"),
         (from_arrays(np.zeros((3, 9, 8), np.uint8)), {"labels": [0, 1, 0]}, "labels go with arrays"),
         (np.zeros((3, 9, 8), np.uint8), {"labels": [0, 1]}, "3 observations need shape"),
         (np.array([[None]]), {}, "Python objects"),

@@ -1,16 +1,75 @@
-"""MLflow."""
+"""Trackers on a server: Weights & Biases, MLflow."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.training.run_view import RunView, Tracker
 from genzoo.core.training.trainer import Trainer
 from genzoo.registry import declare
+
+
+@declare.tracker("wandb", tags=("online",))
+class WeightsAndBiases(Tracker):
+    """Weights & Biases: the terms, the whole configuration and the last samples; needs genzoo[wandb].
+
+    A run that is resumed goes on in the run that it had there, by its folder. Who is not logged in sets
+    ``WANDB_API_KEY``, or takes the mode ``offline`` and syncs later.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Tracker.Options):
+        project: str = option("genzoo", "project that the run is put into")
+        entity: str = option("", "user or team; empty for your own")
+        name: str = option("", "of the run; empty for its folder's name")
+        mode: Literal["auto", "online", "offline", "disabled"] = option("auto", "auto does as WANDB_MODE says")
+
+    options: Options
+
+    def __init__(self, options: Options, run: RunView) -> None:
+        super().__init__(options, run)
+        try:
+            import wandb
+        except ImportError:
+            raise GenzooError("tracker 'wandb' needs its package: pip install 'genzoo[wandb]'") from None
+        kept = run.folder / "wandb" / "run-id.txt" if run.folder is not None else None
+        before = kept.read_text(encoding="utf-8").strip() if kept is not None and kept.is_file() else None
+        try:
+            self._run: Any = wandb.init(
+                project=options.project,
+                entity=options.entity or None,
+                name=options.name or run.name,
+                id=before,
+                resume="allow" if before else None,
+                mode=None if options.mode == "auto" else options.mode,
+                dir=None if run.folder is None else str(run.folder),
+                config={**run.config.to_dict(), "steps": run.trainer.steps, "seed": run.trainer.seed},
+            )
+        except Exception as e:  # not logged in, no network
+            why = " ".join(str(e).split())
+            raise GenzooError(f"Weights & Biases does not take the run: {why} (wandb.mode=offline needs nobody)") from e
+        self._wandb = wandb
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(self._run.id, encoding="utf-8")
+
+    def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
+        self._run.log({k: v for k, v in record.items() if k != "step"}, step=int(record["step"]))
+
+    def end(self, trainer: Trainer) -> None:
+        model = trainer.model
+        image = of(model.spec).picture(model.spec, model.sample(64), None)
+        if image is not None:
+            self._run.log({"samples": self._wandb.Image(image)}, step=trainer.step)
+
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
 
 @declare.tracker("mlflow", tags=("online", "offline"))
@@ -46,18 +105,12 @@ class MLflow(Tracker):
             raise GenzooError(f"MLflow does not take the run: {' '.join(str(e).split())[:300]}") from e
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        step, now = int(record["step"]), _milliseconds()
+        step, now = int(record["step"]), int(time.time() * 1000)
         metrics = [self._metric(_name(k), float(v), now, step) for k, v in record.items() if k != "step"]
         self._client.log_batch(self._id, metrics=metrics)
 
     def close(self, failed: bool) -> None:
         self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
-
-
-def _milliseconds() -> int:
-    import time
-
-    return int(time.time() * 1000)
 
 
 def _name(text: str) -> str:
