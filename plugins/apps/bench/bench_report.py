@@ -8,8 +8,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,18 +110,6 @@ def keep(folder: Path | None, name: str, numbers: Mapping[str, Any], text: str, 
     if folder is not None:
         write_json(folder / f"{name}.json", {"machine": about, **numbers})
         write_bytes(folder / f"{name}.md", f"{text.rstrip()}\n\n{sentence(about)}.\n".encode())
-
-
-@contextmanager
-def threads_set(threads: int | None) -> Iterator[None]:
-    """Set torch's CPU threads for a while; None leaves them."""
-    before = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def machine(device: str | torch.device = "cpu", threads: int | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,8 @@ class ModeResult:
     def from_cell(cls, kept: Mapping[str, Any]) -> ModeResult:
         """Rebuild from `to_dict`'s output and the points."""
         missing = {"high_quality": float("nan"), "kl": float("inf"), "floor": float("inf")}
-        numbers: dict[str, Any] = {
-            k: missing[k] if kept[k] is None else kept[k] for k in ModeCoverage.__dataclass_fields__
-        }
+        numbers: dict[str, Any] = {k: kept[k] for k in ModeCoverage.__dataclass_fields__}
+        numbers |= {k: v for k, v in missing.items() if kept[k] is None}
         rest = {k: kept[k] for k in ("data", "label", "seed", "seconds", "steps", "points")}
         return cls(**rest, coverage=ModeCoverage(**numbers), was_there=True)
 
@@ -148,23 +147,17 @@ def modes(
     if budget is not None and steps is not None:
         raise UsageError("give a budget or a number of steps, not both")
     seconds = None if budget is None else parse_duration(budget)
-    folder, cores = folder_for(out), os.cpu_count() or 1
-    at_once = {False: jobs or cores, True: jobs or 1}
-    whole: dict[bool, list[_Job]] = {False: [], True: []}
+    folder, cores, results = folder_for(out), os.cpu_count() or 1, list[ModeResult]()
     for name in names:
         stack = name in STACKS
-        effort = Effort(seconds, steps, threads or (max(cores // at_once[stack], 1) if stack else 1), "cpu")
+        at_once = jobs or (1 if stack else cores)
+        effort = Effort(seconds, steps, threads or (max(cores // at_once, 1) if stack else 1), "cpu")
         of_each = range((1 if stack else 3) if seeds is None else seeds)
-        whole[stack] += [_job(name, contender, seed, effort, folder) for contender in contenders for seed in of_each]
-    every = whole[False] + whole[True]
-    found = {j.cell.key: ModeResult.from_cell(kept) for j in every if (kept := j.cell.get()) is not None}
-    with tqdm(total=len(every), initial=len(found), desc="modes", unit="run", disable=not progress) as bar:
-        for stack, several in whole.items():
-            for job, result in _made([j for j in several if j.cell.key not in found], at_once[stack], bar):
-                job.cell.put({**result.to_dict(), "points": result.points})
-                found[job.cell.key] = result
+        todo = [_job(name, contender, seed, effort, folder) for contender in contenders for seed in of_each]
+        with tqdm(total=len(todo), desc=name, unit="run", disable=not progress) as bar:
+            for result in _made(todo, at_once, bar):
+                results.append(result)
                 bar.update()
-    results = sorted((found[j.cell.key] for j in every), key=lambda r: names.index(r.data))
     if folder is not None:
         keep(folder, "modes", modes_dict(results), mode_table(results).markdown(), machine("cpu", threads))
         for name in set(names) - set(STACKS):
@@ -184,25 +177,20 @@ def _job(data: str, contender: Contender, seed: int, effort: Effort, folder: Pat
     return _Job(data, few.modes, contender, seed, effort, Cell(folder, f"{data} {contender.label} {seed}", settings))
 
 
-def _made(jobs: Sequence[_Job], at_once: int, bar: Any) -> Iterator[tuple[_Job, ModeResult]]:
-    """Make cells, in this process if one at a time."""
-    if at_once == 1 or len(jobs) <= 1:
-        for job in jobs:
-            said = f"{job.data}, {job.contender.label}, seed {job.seed}"
-            bar.set_description_str(said)
-            yield job, _cell(job, job.effort.on(bar, said))
+def _made(jobs: Sequence[_Job], at_once: int, bar: Any) -> Iterator[ModeResult]:
+    """Results of cells, in order; in this process if one at a time."""
+    if at_once > 1:
+        with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context("spawn")) as pool:  # forks may hang
+            yield from pool.map(_cell, jobs)
         return
-    pool = ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context("spawn"))  # a forked torch may hang
-    try:
-        futures = {pool.submit(_cell, job): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for job in jobs:
+        yield _cell(job, job.effort.on(bar, f"{job.data}, {job.contender.label}, seed {job.seed}"))
 
 
 def _cell(job: _Job, tell: Callable[[float], None] | None = None) -> ModeResult:
-    """Train and judge one contender with one seed."""
+    """Train and judge one contender with one seed, or read what an earlier call found."""
+    if (kept := job.cell.get()) is not None:
+        return ModeResult.from_cell(kept)
     recipe, options, known = job.contender.recipe, job.contender.options, job.known
     folder = job.cell.run if known.classifier else None  # what takes minutes can be gone on with
     run = train_for(recipe, job.data, job.effort, seed=job.seed, options=options, folder=folder, tell=tell)
@@ -214,7 +202,10 @@ def _cell(job: _Job, tell: Callable[[float], None] | None = None) -> ModeResult:
         x = run.model.sample(known.samples, seed=job.seed)
         coverage = mode_coverage(x, known.centres, known.sigma)
         points = [[round(v, 4) for v in p] for p in torch.nan_to_num(x).tolist()]
-    return ModeResult(job.data, job.contender.label, job.seed, coverage, round(run.seconds, 1), run.steps, points)
+    seconds = round(run.seconds, 1)
+    result = ModeResult(job.data, job.contender.label, job.seed, coverage, seconds, run.steps, points)
+    job.cell.put({**result.to_dict(), "points": points})
+    return result
 
 
 def stack_coverage(predicted: Tensor) -> ModeCoverage:
@@ -259,11 +250,8 @@ def mode_table(results: Sequence[ModeResult]) -> Table:
     rows: list[tuple[str, ...]] = []
     for data in dict.fromkeys(r.data for r in results):
         rows += [(data, name, "", *_numbers(c), "", "") for name, c in reference_lines(data).items()]
-        rows += [
-            (data, r.label, str(r.seed), *_numbers(r.coverage), f"{r.steps:,}", f"{r.seconds:.0f}")
-            for r in results
-            if r.data == data
-        ]
+        for r in (r for r in results if r.data == data):
+            rows.append((data, r.label, str(r.seed), *_numbers(r.coverage), f"{r.steps:,}", f"{r.seconds:.0f}"))
     return Table(("data", "", "seed", "modes", "good", "KL", "KL floor", "steps", "seconds"), rows)
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from genzoo.core.config import Config
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Report, Result
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
@@ -221,12 +221,8 @@ def _composed(
 ) -> tuple[dict[str, Config], dict[str, str]]:
     """Recipes with all their options, and those that do not fit the data."""
     registry = the_registry()
-    known = [e.name for e in registry.entries("recipe")]
-    for name in recipes or ():
-        if name not in known:
-            raise UsageError(f"there is no recipe {name!r}{did_you_mean(name, known)}; see 'genzoo list recipe'")
     fit, left_out = dict[str, Config](), dict[str, str]()
-    for name in dict.fromkeys(recipes or known):
+    for name in dict.fromkeys(recipes or [e.name for e in registry.entries("recipe")]):
         try:
             fit[name] = compose(registry, test.spec, name, options)
         except UsageError as e:

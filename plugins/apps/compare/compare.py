@@ -90,8 +90,6 @@ def compare(
     asked_by_name = choose(registry, metrics)[1]
     if isinstance(subjects, (str, os.PathLike)) or not isinstance(subjects, Sequence):
         raise UsageError("what is compared is a list: of models, of weights, of files of samples")
-    if not subjects:
-        raise UsageError("there is nothing to compare: give models, files of samples, or reports")
     if names is not None and (len(names) != len(subjects) or len(set(names)) != len(names)):
         raise UsageError(f"{len(subjects)} different names are needed, one for each, not {', '.join(names) or 'none'}")
     done = [_report(s) for s in subjects]

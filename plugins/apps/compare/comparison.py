@@ -106,7 +106,7 @@ def distinct(sources: Sequence[str]) -> list[str]:
     whole = [str(s).rstrip("/") or str(s) for s in sources]
     parts = [PurePath(s).parts if s.startswith(("/", ".", "~")) else (s,) for s in whole]
     names = whole
-    for n in range(1, max(map(len, parts)) + 1):
+    for n in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(p[-n:]) for p in parts]
         if len(set(names)) == len(set(whole)):
             break

@@ -72,18 +72,10 @@ def diagnose(
 ) -> Diagnosis:
     """Judge a run or weights: curves of the training, samples, and codes.
 
-    Args:
-        subject: a run's folder, also of one that goes on or broke down; weights by any name; a `genzoo.Run` or a
-            `Model`, which have no folder.
-        data: what it was trained on, as for `genzoo.fit`; None takes the data set that its record names.
-        n: samples to judge; None takes 2,000, and 2,500 of mixtures.
-        seed: of the samples.
-        data_options: of the data set by name; None takes those of the record.
-        extractor: of features, as for `genzoo.evaluate`.
-        batch_size: observations at a time.
-        device: where networks run.
-        cache: whether to keep features of data on disk.
-        progress: show bars on stderr.
+    The subject is a run's folder, also of one that goes on or broke down; weights by any name; a `genzoo.Run` or a
+    `Model`, which have no folder. The data are what it was trained on, as for `genzoo.fit`, by default the data set and
+    the options that its record names. ``n`` samples are judged, by default 2,000, and 2,500 of mixtures. All else is as
+    for `genzoo.evaluate`.
 
     Returns:
         A verdict for each of its names; what could not be checked is ``unknown``, with the reason.

@@ -17,7 +17,7 @@ from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
-from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict, above, below, judged, unknown
+from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict, above, below, judged, reaching, unknown
 from genzoo.plugins.metrics.copies import memorization as ratios
 
 # Limits. docs/diagnose.md has what healthy models and models that were broken on purpose gave.
@@ -86,12 +86,7 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
         covered, start = "every class", LEFT_OUT
         missing, mass, some = _classes(details)
         facts += [
-            Fact(
-                f"share of the data in classes with under {GONE:g} of theirs",
-                mass,
-                f"trouble from {start:g}",
-                mass >= start,
-            ),
+            reaching(f"share of the data in classes with under {GONE:g} of theirs", mass, start),
             *some,
             Fact("accuracy of the classifier", judge, f"believed from {TRUSTED:g}"),
         ]
@@ -99,8 +94,7 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
     else:
         covered, start = "the clusters of the data", LEFT_OUT_GROUPS
         mass, at = _clusters(ours, theirs)
-        what = f"share of the data in those of {GROUPS} clusters that are missing"
-        facts.append(Fact(what, mass, f"trouble from {start:g}", mass >= start))
+        facts.append(reaching(f"share of the data in those of {GROUPS} clusters that are missing", mass, start))
         shown |= _drawn(data, "missing", real[at[:32]]) if mass else {}
     facts += looked.measured(density="density", coverage="coverage")
     shown |= _drawn(data, "samples", samples[:64])
@@ -134,7 +128,7 @@ def _modes(looked: Looked, mixture: KnownModes) -> Verdict:
     gone = (share < RARE / len(centres)).nonzero().flatten().tolist()
     names = [f"({a:.3g}, {b:.3g})" for a, b in (mixture.centres[i] for i in gone)]
     what = f"modes of {len(centres)} with less than {RARE:g} of their share of the samples"
-    facts = [Fact(what, len(gone), "trouble from 1", bool(gone))]
+    facts = [reaching(what, len(gone), 1)]
     facts += looked.measured(
         modes="modes with 20 good samples", high_quality="share of good samples", mode_kl="KL from evenness"
     )

@@ -95,19 +95,18 @@ def gradients(records: Records) -> tuple[Verdict, Verdict]:
         down = end < VANISHED * start or end < 1e-12
         explode[who] = Fact(what, end, f"{about} above {EXPLODED:g} times that", up)
         vanish[who] = Fact(what, end, f"{about} below {VANISHED:g} of that", down)
-    exploding, vanishing = (", ".join(who for who, fact in f.items() if fact.wrong) for f in (explode, vanish))
     slower = Remedy("smaller steps", options=(("train.lr", "÷3"),))
     steady = Remedy("a critic whose gradient keeps its size", "wgan-gp")
     return (
-        judged(
-            names[0], f"Gradient norms explode: {exploding}." if exploding else "", "No gradient norm explodes.",
-            explode.values(), (CLIP, slower),
-        ),
-        judged(
-            names[1], f"Gradient norms vanish: {vanishing}." if vanishing else "", "No gradient norm vanishes.",
-            vanish.values(), (UNSURE, steady),
-        ),
-    )  # fmt: skip
+        _norms(names[0], "explode", "No gradient norm explodes.", explode, (CLIP, slower)),
+        _norms(names[1], "vanish", "No gradient norm vanishes.", vanish, (UNSURE, steady)),
+    )
+
+
+def _norms(name: str, verb: str, healthy: str, facts: Mapping[str, Fact], remedies: Sequence[Remedy]) -> Verdict:
+    who = ", ".join(player for player, fact in facts.items() if fact.wrong)
+    wrong = f"Gradient norms {verb}: {who}." if who else ""
+    return judged(name, wrong, healthy, facts.values(), remedies)
 
 
 def saturated_critic(records: Records) -> Verdict:

@@ -47,6 +47,11 @@ def above(what: str, value: float, limit: float, words: str = "trouble above") -
     return Fact(what, value, f"{words} {limit:g}", value > limit)
 
 
+def reaching(what: str, value: float, limit: float) -> Fact:
+    """A number that is wrong from a limit on."""
+    return Fact(what, value, f"trouble from {limit:g}", value >= limit)
+
+
 @dataclass(frozen=True)
 class Remedy:
     """Something to try, and why: another recipe ("" for this one), and options of ``--set``, name to value.
@@ -67,14 +72,10 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that may be wrong with a model.
+    """One thing that may be wrong with a model, by its name in `NAMES`; says it in one sentence.
 
     Attributes:
-        name: one of `NAMES`.
         status: ``problem``; ``hint``, worth knowing and no failure; ``healthy``; or ``unknown``, with the reason.
-        says: it in one sentence.
-        facts: what it rests on.
-        remedies: what to try.
         because: name of the problem that this one follows from, "" for a problem of its own.
         missing: names of what is left out, of a mode collapse.
         pictures: images that show it, by name; not part of `to_dict`.

@@ -101,15 +101,10 @@ def traversal(
 
 
 def curves(runs: str | os.PathLike[str] | Sequence[Any], out: Out, *, terms: Sequence[str] = ()) -> Path:
-    """Write the curves of one or more runs (folders, weights, or names of them), below each other.
+    """Write the curves of one or more runs (folders, weights, or their names), below each other: ``.svg`` or a picture.
 
-    Args:
-        runs: one or several.
-        out: ``.svg``, ``.png`` or another picture.
-        terms: what to draw, as the log names it; default is each player's loss and the held-out one.
-
-    Raises:
-        GenzooError: if a run has no log, or none of these terms.
+    The terms are named as the log does, by default each player's loss and the held-out one; `GenzooError` if a run has
+    no log, or none of them.
     """
     path = given_path(out)
     if path.suffix.lower() != ".svg":
@@ -132,11 +127,8 @@ def curves(runs: str | os.PathLike[str] | Sequence[Any], out: Out, *, terms: Seq
 def training(run: str | os.PathLike[str], out: Out, *, fps: float = 6) -> Path:
     """Write how a run's samples changed: a film (``.gif``, ``.mp4``) of its sample pictures, or a sheet with some.
 
-    The pictures are those that training left in the run's ``samples``. Of data in the plane they show the critic's
-    surface under the samples.
-
-    Raises:
-        GenzooError: if there are no pictures, or one is damaged.
+    The pictures are those that training left in the run's ``samples``; `GenzooError` if there are none, or one is
+    damaged. Of data in the plane they show the critic's surface under the samples.
     """
     path, folder = given_path(out), given_path(run) / "samples"
     film = _is_film(path)

@@ -69,14 +69,9 @@ def export(
     conditional model's programs take labels ``(batch,)``, int64, too. Each is compared with the original on random
     inputs of several batch sizes before anything is in its place.
 
-    Args:
-        weights: a model, or what `genzoo.load` takes.
-        out: a new folder: it gets a file for each part, ``export.json`` and ``README.md``.
-        format: ``onnx``, which any ONNX runtime reads (needs the extra: ``pip install genzoo[onnx]``), or
-            ``torch-export``, whose ``.pt2`` files `torch.export.load` reads.
-        part: ``generator`` or ``encoder``; None takes all that there are.
-        seed: of the inputs it is compared on.
-        verbose: whether `genzoo.load` may say what it downloads.
+    The new folder ``out`` gets a file for each part (None: all that there are), ``export.json`` and ``README.md``.
+    ``onnx`` is what any ONNX runtime reads (``pip install genzoo[onnx]``), ``torch-export`` what `torch.export.load`
+    does. The seed is of the inputs; ``verbose`` lets `genzoo.load` say what it downloads.
 
     Raises:
         UsageError: if there is no such format or part, or the folder is not empty.
@@ -102,7 +97,9 @@ def export(
         done: dict[str, dict[str, Any]] = {p: _written(model, p, format, temporary, seed) for p in chosen}
         about = _about(model, format, done)
         write_json(temporary / "export.json", about)
-        write_bytes(temporary / "README.md", readme(about).encode())
+        used = {name for p in done.values() for name in (*p["inputs"], *p["outputs"])}
+        page = render(Path(__file__).with_name("readme.md.j2"), {"about": about, "used": used})
+        write_bytes(temporary / "README.md", page.encode())
     return Exported(path, format, done)
 
 
@@ -304,9 +301,3 @@ def _others(what: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-def readme(about: Mapping[str, Any]) -> str:
-    """What stands beside the programs, for whoever gets the folder and has never heard of genzoo."""
-    used = {name for part in about["parts"].values() for name in (*part["inputs"], *part["outputs"])}
-    return render(Path(__file__).with_name("readme.md.j2"), {"about": about, "used": used})

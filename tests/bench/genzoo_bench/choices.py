@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from genzoo.core.training.optimizers import FusedAdamStep
 from genzoo.core.training.trainer import Trainer
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine
 from genzoo_bench.cases import CASES, Case, Prepared, prepare
-from genzoo_bench.pairs import Ratio, Work, interleaved, ratio_of
+from genzoo_bench.pairs import Ratio, Work, interleaved, ratio_of, threads_set
 from genzoo_bench.speed import known, ours, steps_for
 
 MEASURED = ("vae-mlp", "vae-conv", "wgan-gp-conv", "gan-mlp", "dcgan")

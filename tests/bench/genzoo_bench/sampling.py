@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine
 from genzoo.registry.verbs.sample import sample as sample_to
 from genzoo_bench.cases import CASES, prepare
-from genzoo_bench.pairs import Ratio, interleaved, ratio_of
+from genzoo_bench.pairs import Ratio, interleaved, ratio_of, threads_set
 from genzoo_bench.speed import known
 
 SAMPLED = ("vae-conv", "dcgan", "gan-mlp")

@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.training.trainer import Trainer
-from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine, threads_set
+from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine
 from genzoo_bench import rivals
 from genzoo_bench.cases import CASES, Case, Prepared, prepare
 from genzoo_bench.equal import difference
 from genzoo_bench.hand import Source
-from genzoo_bench.pairs import Ratio, Work, interleaved, ratio_of, seconds
+from genzoo_bench.pairs import Ratio, Work, interleaved, ratio_of, seconds, threads_set
 
 AGAINST = ("hand", "pythae", "torchgan", "mimicry", "recorded")
 EQUAL = 1e-2  # largest share of the way by which updates of equal work may differ; rounding makes about 1e-4
