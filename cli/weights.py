@@ -35,13 +35,13 @@ def pull(
 
     Example: genzoo pull hf:org/name@v1
     """
-    from genzoo.registry.weights import pull as pulling
+    from genzoo.registry.weights import locate
 
     if out is not None and len(weights) > 1:
         raise UsageError("--out takes one model's files: pull one at a time")
     results = []
     for name in weights:
-        found = pulling.pull(name, out=out, endpoint=endpoint, progress=not quiet)
+        found = locate.pull(name, out=out, endpoint=endpoint, progress=not quiet)
         about = {"name": name, "folder": str(found.folder), "origin": found.origin, "commit": found.commit}
         results.append({**about, "bytes": found.size, "files": found.files})
         if not json:
@@ -63,9 +63,9 @@ def lock(
 
     Example: genzoo lock hf:org/name@v1 wgan-gp/fashion-mnist
     """
-    from genzoo.registry.weights import pull as pulling
+    from genzoo.registry.weights import locate
 
-    states = pulling.lock(weights or [], file, endpoint=endpoint, progress=not quiet)
+    states = locate.lock(weights or [], file, endpoint=endpoint, progress=not quiet)
     if json:
         emit_json({"file": str(file), "weights": states})
     else:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from genzoo.registry.verbs.sample import interpolate as interpolate
     from genzoo.registry.verbs.sample import reconstruct as reconstruct
     from genzoo.registry.verbs.sample import sample as sample
-    from genzoo.registry.weights.pull import lock as lock
-    from genzoo.registry.weights.pull import pull as pull
+    from genzoo.registry.weights.locate import lock as lock
+    from genzoo.registry.weights.locate import pull as pull
     from genzoo.registry.weights.push import push as push
     from genzoo.registry.weights.reproduce import reproduce as reproduce
     from genzoo.registry.weights.verify import verify as verify
@@ -72,8 +72,8 @@ _HOME = {
     "list_plugins": "genzoo.registry.verbs.load",
     "load": "genzoo.registry.verbs.load",
     "load_data": "genzoo.registry.verbs.load",
-    "lock": "genzoo.registry.weights.pull",
-    "pull": "genzoo.registry.weights.pull",
+    "lock": "genzoo.registry.weights.locate",
+    "pull": "genzoo.registry.weights.locate",
     "push": "genzoo.registry.weights.push",
     "reconstruct": "genzoo.registry.verbs.sample",
     "reproduce": "genzoo.registry.weights.reproduce",

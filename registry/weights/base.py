@@ -1,40 +1,138 @@
-"""What a store is: it says which files weights consist of, and hands them out; the rest is the same for all."""
+"""What a weights folder may hold and how that is checked, and what a store is, which says and hands out what it has."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage import user_cache
-from genzoo.core.storage.files import creating_folder, discard
+from genzoo.core.storage.files import MANIFEST, creating_folder, damaged, discard, read_manifest
+from genzoo.core.storage.strict import open_plain, reading
+from genzoo.core.storage.user_cache import Seen, recall, remember, same_file
 from genzoo.core.text import one_line
-from genzoo.registry.weights.layout import LIMITS, NEEDED, Damage, Files, check
+
+MIB = 2**20
+CONFIG, TENSORS, RECORD, CARD = "config.json", "model.safetensors", "training.json", "README.md"
+SAMPLES = ("samples.png", "samples.wav", "samples.txt", "samples.csv")
+# Nothing else is ever taken from a stranger: the name, and the most bytes that it may have; in order of fetching.
+LIMITS = {
+    MANIFEST: MIB,
+    CONFIG: MIB,
+    RECORD: 64 * MIB,
+    CARD: 4 * MIB,
+    **dict.fromkeys(SAMPLES, 64 * MIB),
+    TENSORS: 64 * 2**30,
+}
+NEEDED = (MANIFEST, CONFIG, TENSORS)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+PARTIAL = ".genzoo-incomplete"  # ends the name of a blob that is not here to its end
+
+Files = dict[str, dict[str, Any]]  # what a manifest says: name to size and sha256
+
+
+class Damage(GenzooError):
+    """A file that is not what it should be: getting it anew may help. Its ``file`` is the name."""
+
+    def __init__(self, file: str, why: str) -> None:
+        super().__init__(why)
+        self.file = file
+
+
+def sha256_of(path: Path, within: Path | None = None, *, trust: bool = True) -> str:
+    """Hash a plain file, see `open_plain`; with ``trust`` one that did not change since it was hashed is not read."""
+    with open_plain(path, within) as file, reading(path):
+        before = os.fstat(file.fileno())
+        seen = recall(before) if trust else None
+        if seen is not None:
+            return seen.sha256
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # BinaryIO says too little
+        if same_file(before, os.fstat(file.fileno())) and recall(before) is None:
+            remember(before, Seen(digest))
+        return digest
+
+
+def git_id(content: bytes) -> str:
+    """What git, and so the Hub, calls a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def hub_cache() -> Path:
+    """The folder of huggingface_hub's cache, by the environment of this moment; the same that the client uses."""
+    said = os.environ.get
+    home = said("HF_HOME") or os.path.join(said("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    place = said("HF_HUB_CACHE") or said("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(os.path.expanduser(place)))
+
+
+def manifest_of(folder: Path, within: Path | None = None) -> Files:
+    """Read a folder's manifest: name to size and sha256; raises `Damage` if there is none that makes sense."""
+    try:
+        files = read_manifest(folder, within=within)
+    except GenzooError as e:
+        raise Damage(MANIFEST, str(e)) from None
+    for name in (CONFIG, TENSORS):
+        if name not in files:
+            raise Damage(MANIFEST, f"{folder} holds no finished weights: its {MANIFEST} lists no {name}")
+    return files
+
+
+def check(
+    folder: Path, within: Path | None = None, *, pins: Mapping[str, str] | None = None, trust: bool = True
+) -> Files:
+    """Check the files of a weights folder against its manifest and pins, which are sha256 by name; what is there.
+
+    People edit cards on the Hub's pages: a file which only describes need not be what the manifest says, if it is
+    what the Hub says, whose cache calls its blobs by their content: links may lead into these, ``within``. With
+    ``trust`` a file which has not changed since it was hashed is still good.
+
+    Raises:
+        Damage: naming the first file that is missing or differs.
+    """
+    listed = manifest_of(folder, within)
+    manifest = {"size": (folder / MANIFEST).stat().st_size, "sha256": sha256_of(folder / MANIFEST, within, trust=trust)}
+    found: Files = {MANIFEST: manifest}
+    for name, said in listed.items():
+        path = folder / name
+        if name not in LIMITS or (name not in NEEDED and not os.path.lexists(path)):
+            continue
+        try:
+            found[name] = {"size": path.stat().st_size, "sha256": sha256_of(path, within, trust=trust)}
+            good = found[name] == said
+            if not good and name not in NEEDED and within is not None:
+                content = path.resolve()
+                good = content.name in (found[name]["sha256"], git_id(content.read_bytes()))
+        except FileNotFoundError:
+            raise Damage(name, f"{path} is missing") from None
+        except (GenzooError, OSError) as e:
+            raise Damage(name, str(e)) from None
+        if not good:
+            raise Damage(name, str(damaged(path)))
+    for name, digest in (pins or {}).items():
+        is_there = found.get(name, {"sha256": "missing"})["sha256"]
+        if is_there != digest:
+            raise Damage(name, f"{folder / name} is not what is pinned: sha256 {is_there[:12]}…, not {digest[:12]}…")
+    return found
 
 
 @dataclass(frozen=True)
 class Located:
-    """Weights on this machine, with every file checked.
+    """Weights on this machine, with every file checked."""
 
-    Attributes:
-        name: what was asked for.
-        folder: the weights folder.
-        within: where links in it may lead (the ``blobs`` of a Hugging Face cache), None if it holds none.
-        origin: in words: ``the Hub's zoo/gan at v1 (commit 0123456)``, ``package genzoo 1.0``, ``folder``.
-        commit: of the Hub, or what a store calls an unchanging version; empty for folders and packages.
-        version: of weights that have a name in the zoo, else 0.
-        files: name to size and sha256; empty for a folder that is no finished weights folder (a run that goes on).
-    """
-
-    name: str
+    name: str  # what was asked for
     folder: Path
-    within: Path | None = None
-    origin: str = "folder"
-    commit: str = ""
-    version: int = 0
+    within: Path | None = None  # where links in it may lead (the blobs of a Hugging Face cache)
+    origin: str = "folder"  # in words: zoo/gan at v1 on the Hub (commit 0123456), genzoo 1.0
+    commit: str = ""  # of the Hub, or what a store calls an unchanging version
+    version: int = 0  # of weights that have a name in the zoo
+    # Name to size and sha256; empty for a folder that is no finished weights folder (a run that goes on).
     files: Files = field(default_factory=dict, hash=False)
 
     @property
@@ -45,21 +143,12 @@ class Located:
 
 @dataclass(frozen=True)
 class Fetch:
-    """How weights are brought here.
+    """How weights are brought here."""
 
-    Attributes:
-        pins: name of a file to the sha256 that it must have.
-        endpoint: address of the Hub or store, where it has one.
-        progress: show a bar on stderr.
-        say: what to tell the user with.
-        again: hash every file, even if it is known to be good.
-    """
-
-    pins: Mapping[str, str] = field(default_factory=dict)
-    endpoint: str | None = None
-    progress: bool = False
-    say: Callable[[str], object] = lambda text: None
-    again: bool = False
+    pins: Mapping[str, str] = field(default_factory=dict)  # name of a file to the sha256 that it must have
+    endpoint: str | None = None  # of the Hub or store, where it has one
+    progress: bool = False  # show a bar on stderr
+    say: Callable[[str], object] = lambda text: None  # what to tell the user with
 
 
 @dataclass(frozen=True)
@@ -73,15 +162,10 @@ class Remote:
 
 @dataclass(frozen=True)
 class Listing:
-    """Which files make up one unchanging version of weights.
+    """Which files make up one unchanging version of weights."""
 
-    Attributes:
-        commit: the version's identity: what it names never changes.
-        files: by name.
-    """
-
-    commit: str
-    files: Mapping[str, Remote]
+    commit: str  # the version's identity: what it names never changes
+    files: Mapping[str, Remote]  # by name
 
 
 class OutOfReach(GenzooError):
@@ -122,8 +206,8 @@ class Store(ABC):
         pins = {n: f.sha256 for n, f in listing.files.items() if n in LIMITS and f.sha256} | dict(fetch.pins)
 
         def here() -> Located:
-            files = check(folder, pins=pins, trust=not fetch.again)
-            return Located(full, folder, None, f"{full} ({one_line(listing.commit, 80)})", listing.commit, files=files)
+            origin = f"{full} ({one_line(listing.commit, 80)})"
+            return Located(full, folder, None, origin, listing.commit, files=check(folder, pins=pins))
 
         try:
             return here()

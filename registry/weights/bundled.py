@@ -12,8 +12,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import read_json, read_plain
 from genzoo.registry.entries import Entry
-from genzoo.registry.weights.base import Fetch, Located
-from genzoo.registry.weights.layout import CARD, CONFIG, LIMITS, RECORD, TENSORS, check, manifest_of
+from genzoo.registry.weights.base import CARD, CONFIG, LIMITS, RECORD, TENSORS, Fetch, Located, check, manifest_of
 from genzoo.registry.weights.shelf import folder_of
 
 
@@ -46,7 +45,7 @@ def locate_bundled(entry: Entry, version: int, commit: str, fetch: Fetch) -> Loc
     folder, why = folder_of(about["target"]), "its folder is missing"
     if folder is not None:
         try:
-            files = check(folder, pins=pins, trust=not fetch.again)
+            files = check(folder, pins=pins)
             return Located(name, folder, None, f"{entry.distribution} {entry.version}", "", version, files)
         except (GenzooError, OSError) as e:
             why = str(e)

@@ -15,31 +15,20 @@ from urllib.parse import unquote
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import MANIFEST, discard
 from genzoo.core.storage.strict import read_json
-from genzoo.registry.weights.base import stores_cache
-from genzoo.registry.weights.layout import CONFIG, LIMITS, PARTIAL, TENSORS, check, hub_cache
+from genzoo.registry.weights.base import CONFIG, LIMITS, PARTIAL, TENSORS, check, hub_cache, stores_cache
 
 
 @dataclass(frozen=True)
 class Cached:
-    """One version of a model in a cache.
+    """One version of a model in a cache."""
 
-    Attributes:
-        name: ``hf:org/name``, or ``STORE:NAME``.
-        commit: which; empty for a download that was not finished.
-        revisions: branches and tags that were this commit when last asked.
-        bytes: of its files; those that commits share are counted for each.
-        used: when it was last used, in seconds since 1970.
-        folder: where it is.
-        within: where its links lead, None if it has none.
-    """
-
-    name: str
-    commit: str
-    revisions: tuple[str, ...]
-    bytes: int
-    used: float
+    name: str  # hf:org/name, or STORE:NAME
+    commit: str  # empty for a download that was not finished
+    revisions: tuple[str, ...]  # branches and tags that were this commit when last asked
+    bytes: int  # of its files; those that commits share are counted for each
+    used: float  # when it was last used, in seconds since 1970
     folder: str
-    within: str | None = None
+    within: str | None = None  # where its links lead
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -47,13 +36,9 @@ class Cached:
 
 
 def chosen(names: Sequence[str] = ()) -> list[Cached]:
-    """The copies that names mean, the newest use first; none: all of genzoo's.
+    """The copies that names mean, the newest use first; none: all of genzoo's. Raises `UsageError` if one means none.
 
-    Args:
-        names: ``hf:org/name`` or ``hf:org/name@REVISION``; a commit may be shortened.
-
-    Raises:
-        UsageError: if one means none.
+    A name is ``hf:org/name`` or ``hf:org/name@REVISION``, where a commit may be shortened.
     """
     found = [*_of_the_hub(hub_cache()), *_of_stores(stores_cache())]
     everything = sorted(found, key=lambda c: (-c.used, c.name, c.commit))
@@ -63,16 +48,14 @@ def chosen(names: Sequence[str] = ()) -> list[Cached]:
     for name in names:
         bare, _, revision = name.partition("@")
         bare = bare if ":" in bare else f"hf:{bare}"
-        some = [c for c in everything if c.name == bare and _is(c, revision)]
+        short = revision if len(revision) > 3 else "-"
+        some = [c for c in everything if c.name == bare
+                and (not revision or revision in c.revisions or c.commit.startswith(short))]  # fmt: skip
         if not some:
             raise UsageError(f"there is no copy of {name!r}{did_you_mean(bare, {c.name for c in everything})}; "
                              "'genzoo cache ls' shows what there is")  # fmt: skip
         picked |= {c.folder: c for c in some}
     return list(picked.values())
-
-
-def _is(copy: Cached, revision: str) -> bool:
-    return not revision or revision in copy.revisions or (len(revision) > 3 and copy.commit.startswith(revision))
 
 
 def fault(copy: Cached) -> str:

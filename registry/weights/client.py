@@ -16,8 +16,7 @@ from huggingface_hub import HfApi, constants, hf_hub_url
 
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.text import one_line
-from genzoo.registry.weights.base import Listing, OutOfReach, Remote
-from genzoo.registry.weights.layout import COMMIT, hub_cache
+from genzoo.registry.weights.base import COMMIT, Listing, OutOfReach, Remote, hub_cache
 
 # They export names in ways that type checkers do not see.
 errors: Any = import_module("huggingface_hub.errors")
@@ -27,13 +26,18 @@ TRIES = 4  # of a request that failed in a way that may pass, and brought nothin
 LOGIN = "log in with 'hf auth login' or set HF_TOKEN"
 Result = TypeVar("Result")
 
-_READING = {
+# What is said of a status, or of an error of that name.
+_READING: dict[int | str, str] = {
+    "GatedRepoError": "{repository} is gated: ask for access at {hub}/{repository}, and {login} of that account",
+    "RevisionNotFoundError": "{repository} on {hub} has no revision {revision!r}{near}",
+    "RepositoryNotFoundError": "there is no model {repository} on {hub} that you may see: check the name; if it is "
+                               "private, {login}; another Hub is named with HF_ENDPOINT",
     401: "{hub} does not let you read {repository} (401): {login} of an account that may",
     403: "{hub} does not let you read {repository} (403): {login} of an account that may",
-}
-_PUSHING = {
+    429: "{hub} takes no more requests for now (429): wait a minute, or {login}",
+}  # fmt: skip
+_PUSHING: dict[int | str, str] = {
     401: "{hub} does not accept your token: {login} anew",
-    402: "{hub} has no room for {repository} (402): look at its limits",
     403: "your token may not write to {repository} on {hub}: use one that may, or push to a name of your own",
     412: "somebody else pushed to {repository} on {hub} meanwhile: nothing of yours was; look what is there, and push "
          "again",
@@ -42,13 +46,7 @@ _PUSHING = {
 
 
 class Client:
-    """One repository of a Hub: what asks it is tried again where that may help, and fails in one sentence.
-
-    Args:
-        endpoint: the Hub's URL.
-        repository: ``org/name``.
-        pushing: whether it is written to.
-    """
+    """One repository of a Hub: what asks it is tried again where that may help, and fails in one sentence."""
 
     def __init__(self, endpoint: str, repository: str, *, pushing: bool = False) -> None:
         self.endpoint, self.repository, self.pushing = endpoint, repository, pushing
@@ -118,10 +116,9 @@ class Client:
                 raise
             except Exception as e:
                 failures = 1 if position() > before else failures + 1
-                pause = _pause(e, failures)
-                if pause is None or failures >= TRIES:
+                if failures >= TRIES or not _passes(e):
                     raise self.explained(e, revision) from e
-                time.sleep(pause)
+                time.sleep(0.3 * 2**failures)
 
     def explained(self, error: BaseException, revision: str = "") -> GenzooError:
         """One sentence for a failure of the client."""
@@ -129,29 +126,21 @@ class Client:
             error = error.__cause__
         if isinstance(error, GenzooError):
             return error
-        hub, repository = self.endpoint, self.repository
+        hub = self.endpoint
         status = getattr(getattr(error, "response", None), "status_code", 0)
         why = one_line(str(getattr(error, "server_message", None) or error) or type(error).__name__, 200)
-        known = _PUSHING if self.pushing else {}
-        if status not in known:
-            if isinstance(error, errors.GatedRepoError):
-                return GenzooError(f"{repository} is gated: ask for access at {hub}/{repository}, and {LOGIN} of that "
-                                   "account")  # fmt: skip
-            if isinstance(error, errors.RevisionNotFoundError):
-                near = did_you_mean(revision or "main", self._revisions())
-                return GenzooError(f"{repository} on {hub} has no revision {revision or 'main'!r}{near}")
-            if isinstance(error, errors.RepositoryNotFoundError):
-                return GenzooError(f"there is no model {repository} on {hub} that you may see: check the name; if it "
-                                   f"is private, {LOGIN}; another Hub is named with HF_ENDPOINT")  # fmt: skip
-            known = _READING
-        if status in known:
-            return GenzooError(known[status].format(hub=hub, repository=repository, login=LOGIN))
-        if status == 429:
-            return OutOfReach(f"{hub} takes no more requests for now (429): wait a minute, or {LOGIN}")
+        kinds = [*(c.__name__ for c in type(error).__mro__), status]
+        tables = [_PUSHING, _READING] if self.pushing else [_READING]
+        said = next((t[k] for t in tables for k in kinds if k in t), "")
         if status >= 500:
-            return OutOfReach(f"{hub} is in trouble (it answers {status}): try again later")
-        if status:
-            return GenzooError(f"{hub} refused a request for {repository} ({status}): {why}")
+            said = f"{hub} is in trouble (it answers {status}): try again later"
+        elif status and not said:
+            said = "{hub} refused a request for {repository} ({status}): {why}"
+        if said:
+            near = did_you_mean(revision or "main", self._revisions()) if "{near}" in said else ""
+            kind = OutOfReach if status == 429 or status >= 500 else GenzooError
+            return kind(said.format(hub=hub, repository=self.repository, revision=revision or "main", near=near,
+                                    login=LOGIN, status=status, why=why))  # fmt: skip
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return GenzooError(f"no space left in {hub_cache()}: free some, or name another place with HF_HOME")
         if isinstance(error, OSError) and error.filename:
@@ -159,7 +148,7 @@ class Client:
         if isinstance(error, (errors.HTTPError, OSError)):
             return OutOfReach(f"{hub} is out of reach ({why}): check the network, HF_ENDPOINT and proxies")
         if self.pushing:
-            return GenzooError(f"{hub} does not accept what is pushed to {repository} ({why})")
+            return GenzooError(f"{hub} does not accept what is pushed to {self.repository} ({why})")
         return OutOfReach(f"{hub} does not answer as a Hub does ({type(error).__name__}: {why})")
 
     def _revisions(self) -> list[str]:
@@ -169,18 +158,13 @@ class Client:
         return []
 
 
-def _pause(error: Exception, failures: int) -> float | None:
-    """Seconds to wait before trying again, None if that would not help."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        asked = response.headers.get("Retry-After", "")
-        if response.status_code in (408, 429) and asked.isdigit():
-            return min(float(asked), 30)
-        passing = response.status_code in (408, 429) or response.status_code >= 500
-    else:
-        nobody = "ConnectError" in {c.__name__ for c in type(error).__mro__}  # that does not pass within seconds
-        passing = isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError)) and not nobody
-    return 0.3 * 2**failures if passing else None
+def _passes(error: Exception) -> bool:
+    """Whether what went wrong may be over in a moment."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if status:
+        return status in (408, 429) or status >= 500
+    nobody = "ConnectError" in {c.__name__ for c in type(error).__mro__}  # that does not pass within seconds
+    return isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError)) and not nobody
 
 
 def _restart(into: BinaryIO) -> None:
@@ -192,11 +176,8 @@ def _restart(into: BinaryIO) -> None:
 def quiet(endpoint: str, progress: bool) -> Iterator[None]:
     """The client's own bars or silence; its warnings are tried again, or told in one sentence."""
     log = logging.getLogger("huggingface_hub")
-    level, silence, xet = (
-        log.level,
-        not (progress or library.are_progress_bars_disabled()),
-        constants.HF_HUB_DISABLE_XET,
-    )
+    level, xet = log.level, constants.HF_HUB_DISABLE_XET
+    silence = not progress and not library.are_progress_bars_disabled()
     log.setLevel(logging.ERROR)
     if silence:
         library.disable_progress_bars()

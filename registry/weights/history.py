@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genzoo.core.config import Config
 from genzoo.core.errors import GenzooError
-from genzoo.core.record import LARGEST, RECORD, TrainingRecord
-from genzoo.core.storage.strict import read_json, regular
+from genzoo.core.record import TrainingRecord, read_record
+from genzoo.core.storage.strict import read_plain
 from genzoo.registry.weights import resolve
-from genzoo.registry.weights.layout import CONFIG
+from genzoo.registry.weights.base import CONFIG
 
 LOG = "log.jsonl"
 LARGEST_LOG = 256 * 2**20
@@ -22,19 +23,12 @@ LARGEST_LOG = 256 * 2**20
 
 @dataclass(frozen=True)
 class History:
-    """How weights came to be; empty where nothing is known.
-
-    Attributes:
-        folder: where they are, None if they are in no folder.
-        record: of the run, None if there is none that makes sense.
-        config: what ``config.json`` holds.
-        log: records of the loss with their ``step``, in order.
-    """
+    """How weights came to be; empty where nothing is known."""
 
     folder: Path | None = None
-    record: TrainingRecord | None = None
+    record: TrainingRecord | None = None  # of the run, if there is one that makes sense
     config: Config | None = None
-    log: tuple[Mapping[str, float], ...] = ()
+    log: tuple[Mapping[str, float], ...] = ()  # records of the loss with their step, in order
 
     def options(self) -> dict[str, Any]:
         """Every option by dotted name, and the parts by their kind."""
@@ -50,40 +44,24 @@ def history_of(weights: str | os.PathLike[str]) -> History:
     from genzoo.core.storage.weights import read_config
 
     found = resolve(weights)
-    folder = found.folder
-    try:
-        plain = read_json(folder / RECORD, limit=LARGEST, within=found.within)
-    except FileNotFoundError:
-        plain = {}
-    try:
-        record = TrainingRecord.from_dict(plain)
-    except GenzooError:
-        record = None
+    folder, record = found.folder, None
+    with suppress(GenzooError):
+        record = read_record(folder, found.within)
     config = read_config(folder, within=found.within) if (folder / CONFIG).exists() else None
-    log = _log(folder / LOG) or _numbers(plain.get("curves") if isinstance(plain, dict) else None)
+    log = _numbers(_lines(folder / LOG)) or _numbers(record.curves if record else [])
     return History(folder, record, config, tuple(r for r in log if "step" in r))
 
 
-def _log(path: Path) -> list[dict[str, float]]:
+def _lines(path: Path) -> list[Any]:
     """The log that a run keeps beside its weights; a line that a killed process left half written is left out."""
-    try:
-        if path.stat().st_size > LARGEST_LOG:
-            return []
-        lines = regular(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as e:
-        raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
     records = []
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return _numbers(records)
+    with suppress(FileNotFoundError):
+        for line in read_plain(path, LARGEST_LOG).splitlines():
+            with suppress(ValueError):
+                records.append(json.loads(line))
+    return records
 
 
-def _numbers(records: Any) -> list[dict[str, float]]:
+def _numbers(records: Iterable[Any]) -> list[dict[str, float]]:
     """Records of a log, less what is no number in them."""
-    listed = records if isinstance(records, list) else []
-    return [{k: v for k, v in r.items() if isinstance(v, (int, float))} for r in listed if isinstance(r, dict)]
+    return [{k: v for k, v in r.items() if isinstance(v, (int, float))} for r in records if isinstance(r, dict)]

@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import MANIFEST
-from genzoo.registry.weights.base import Fetch, Listing, Located, OutOfReach, Store, check_listing, refusal
-from genzoo.registry.weights.layout import (
+from genzoo.registry.weights.base import (
     COMMIT,
     LIMITS,
     PARTIAL,
     TENSORS,
     Damage,
+    Fetch,
+    Listing,
+    Located,
+    OutOfReach,
+    Store,
     check,
+    check_listing,
     git_id,
     hub_cache,
     manifest_of,
+    refusal,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +109,7 @@ class _Repository:
     def _checked(self, commit: str) -> Located:
         """The copy of a commit, if it is whole and right."""
         snapshot = self.snapshot(commit)
-        files = check(snapshot, self.blobs, pins=self.fetch.pins, trust=not self.fetch.again)
+        files = check(snapshot, self.blobs, pins=self.fetch.pins)
         with suppress(OSError):  # so that 'genzoo cache ls' knows the last use
             changed = os.stat(snapshot / MANIFEST).st_mtime_ns
             os.utime(snapshot / MANIFEST, ns=(time.time_ns(), changed))

@@ -20,7 +20,7 @@ from genzoo.core.storage.weights import model_files
 from genzoo.core.training.runs import PICTURE, picture_of
 from genzoo.registry.verbs.evaluate import evaluate
 from genzoo.registry.verbs.load import load
-from genzoo.registry.weights.layout import CARD, CONFIG, RECORD, TENSORS
+from genzoo.registry.weights.base import CARD, CONFIG, RECORD, TENSORS
 from genzoo.registry.weights.push import ready, with_evaluation
 
 
@@ -38,25 +38,11 @@ def pack(
 ) -> Path:
     """Write a weights folder that a plugin's package can ship, and `publish_all` can publish.
 
-    What is measured, pictured and fingerprinted is the model as it will be loaded, so after it was stored.
-
-    Args:
-        weights: a run's folder, or whatever `genzoo.load` takes.
-        name: what it will be called in the zoo, ``recipe/data``; the card's commands use it.
-        out: the new folder.
-        data: measure on the test split of this data, by the metrics that fit, for the card.
-        metrics: a report that is there already, instead.
-        license: of the weights, as the Hub calls it; default what their card says.
-        storage: how tensors of two and more dimensions are kept; halves the file and is loaded as float32.
-        unfinished: whether to pack a run that stopped before its last step.
-        progress: show bars on stderr.
-
-    Returns:
-        The folder.
+    What is measured (on the test split of ``data``, by the metrics that fit), pictured and fingerprinted is the model
+    as it will be loaded, so after it was stored. ``storage`` is how tensors of two and more dimensions are kept.
 
     Raises:
-        UsageError: if something is missing or the folder is there.
-        GenzooError: if files are damaged or cannot be written.
+        GenzooError: if something is missing, damaged or there already; nothing is written then.
     """
     folder = given_path(out)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*", name):

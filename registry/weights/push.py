@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +20,14 @@ from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import parse_json, read_plain
 from genzoo.registry import the_registry
 from genzoo.registry.weights import Located, resolve
+from genzoo.registry.weights.base import CARD, LIMITS, RECORD, SAMPLES, Listing, Remote, check, git_id
 from genzoo.registry.weights.bundled import license_of
-from genzoo.registry.weights.hub import check_repository
-from genzoo.registry.weights.layout import CARD, RECORD, SAMPLES, check
-from genzoo.registry.weights.upload import File, Pushed, check_tag, publish
+from genzoo.registry.weights.hub import check_repository, check_revision, endpoint_of, offline
 
 if TYPE_CHECKING:
     from genzoo.core.config import Config
     from genzoo.core.evaluation.report import Report
+    from genzoo.registry.weights.client import Client
 
 # As the Hub calls them: https://huggingface.co/docs/hub/repositories-licenses
 _LICENSES = (
@@ -37,6 +40,45 @@ _LICENSES = (
     "bigscience-bloom-rail-1.0 bigcode-openrail-m creativeml-openrail-m open-mdw h-research"
     " intel-research unknown other"
 )
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to publish: what it is called there, its content (a path, or bytes), size and sha256."""
+
+    name: str
+    content: Path | bytes
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> File:
+        """A file whose content is at hand."""
+        return cls(name, content, len(content), hashlib.sha256(content).hexdigest())
+
+    @cached_property
+    def git_id(self) -> str:
+        """What git, and so the Hub, calls the content."""
+        return git_id(self.content if isinstance(self.content, bytes) else self.content.read_bytes())
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What was pushed, and what became of it."""
+
+    repository: str  # org/name
+    files: tuple[File, ...]
+    card: str
+    commit: str = ""  # on the Hub; empty if this was a rehearsal
+    tag: str = ""  # of that commit; of a rehearsal, the one that was asked for
+    changed: bool = False  # whether anything on the Hub is now different
+    created: bool = False  # whether the repository is new
+    url: str = ""  # to look at it
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        files = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in self.files]
+        return {**self.__dict__, "files": files}
 
 
 @checked
@@ -117,18 +159,10 @@ def publish_all(
     dry_run: bool = False,
     progress: bool = False,
 ) -> list[Pushed | GenzooError]:
-    """Publish the zoo's own weights, those that ship inside the package, each in a repository of its own.
+    """Publish the zoo's own weights that ship inside the package, or only ``names``, each in a repository of its own.
 
-    Version 2 of ``wgan-gp/fashion-mnist`` becomes the tag ``v2`` of ``ORGANIZATION/wgan-gp-fashion-mnist``.
-
-    Args:
-        organization: whose repositories these are.
-        names: only these weights; none means all.
-        license: of the weights, where their card names none; by default the package's own, Apache-2.0.
-        private: whether repositories that are made are private.
-        endpoint: the Hub's address; default ``HF_ENDPOINT``, or Hugging Face.
-        dry_run: only say what would be pushed.
-        progress: show bars on stderr.
+    Version 2 of ``wgan-gp/fashion-mnist`` becomes the tag ``v2`` of ``ORGANIZATION/wgan-gp-fashion-mnist``. The
+    license is for weights whose card names none; by default the package's own, Apache-2.0.
 
     Returns:
         For each version of each, what became of it, or what went wrong; one that fails stops no others.
@@ -219,17 +253,123 @@ def _missing(weights: object, config: Config, record: TrainingRecord) -> list[st
     """What a card must say and cannot."""
     from genzoo.core.storage.card import results
 
-    data, found = record.data, []
-    if not config.recipe:
-        found.append("its recipe is not recorded")
-    if not data.name:
-        found.append("its data has no name (train on a data set, a folder or a file)")
-    if not data.license:
-        found.append(f"the license of its data ({data.name or 'unnamed'}) is not known (--data-license)")
-    if not results(record):
-        found.append(f"it has no metrics (measure some: 'genzoo eval {weights} --data {data.name or 'DATA'} --out "
-                     "eval.json', and give --metrics eval.json)")  # fmt: skip
-    return found
+    data = record.data
+    measure = f"measure some: 'genzoo eval {weights} --data {data.name or 'DATA'} --out eval.json'"
+    needed = {
+        "its recipe is not recorded": config.recipe,
+        "its data has no name (train on a data set, a folder or a file)": data.name,
+        f"the license of its data ({data.name or 'unnamed'}) is not known (--data-license)": data.license,
+        f"it has no metrics ({measure}, and give --metrics eval.json)": results(record),
+    }
+    return [what for what, there in needed.items() if not there]
 
 
-__all__ = ["Pushed", "publish_all", "push"]
+def check_tag(tag: str) -> str:
+    """Return a valid tag (or nothing), or raise `UsageError`."""
+    if tag in ("main", "HEAD") or re.fullmatch(r"[0-9a-f]{7,40}", tag):
+        raise UsageError(f"{tag!r} cannot be a tag: it means something else; name versions v1, v2, …")
+    return check_revision(tag)
+
+
+def publish(told: Pushed, *, private: bool, endpoint: str | None, message: str, progress: bool) -> Pushed:
+    """Make a repository's ``main`` hold these files, and give that commit a tag.
+
+    Files of a weights folder that are there and not among these are deleted; others are left alone. Without a tag it
+    is the one that the commit has, or the next of ``v1``, ``v2``, ….
+
+    Raises:
+        UsageError: if the tag names other files already.
+        GenzooError: in one sentence, whatever goes wrong; what the Hub's users see is whole at any time.
+    """
+    from huggingface_hub import get_token
+
+    from genzoo.registry.weights.client import LOGIN, Client, quiet
+
+    client = Client(endpoint_of(endpoint), told.repository, pushing=True)
+    if offline():
+        raise GenzooError("HF_HUB_OFFLINE forbids to ask the Hub: unset it to push")
+    if not get_token():
+        raise GenzooError(f"pushing to {client.endpoint} needs a token that may write: {LOGIN}")
+    with quiet(client.endpoint, progress):
+        created = _opened(client, private)
+        tags = _tags(client)
+        done = replace(told, created=created, url=f"{client.endpoint}/{told.repository}")
+        if told.tag in tags:
+            if not _holds(client.listing(tags[told.tag]), told.files):
+                other = f"other files (commit {tags[told.tag][:12]}), and tags never move"
+                raise UsageError(f"the tag {told.tag!r} of {_here(client)} names {other}: nothing was pushed; give "
+                                 "another --tag")  # fmt: skip
+            return replace(done, commit=tags[told.tag])
+        there = client.listing()
+        same = _holds(there, told.files)
+        commit = there.commit if same else _committed(client, there, told.files, message)
+        named = next((name for name, at in reversed(tags.items()) if at == commit), "") if not told.tag else ""
+        tag = named or _tagged(client, told.tag, commit, tags)
+    return replace(done, commit=commit, tag=tag, changed=not (same and named))
+
+
+def _here(client: Client) -> str:
+    return f"{client.repository} on {client.endpoint}"
+
+
+def _opened(client: Client, private: bool) -> bool:
+    """Make the repository, if it is not there; whether it was made."""
+    api, name = client.api, client.repository
+    if not client.ask(lambda: api.repo_exists(name)):
+        client.ask(lambda: api.create_repo(name, private=private, exist_ok=True))
+        return True
+    if private and client.info().private is False:
+        raise UsageError(f"{_here(client)} is public: make it private in its settings, or leave out --private")
+    return False
+
+
+def _tags(client: Client) -> dict[str, str]:
+    """Names of tags and the commits that they are on."""
+    refs = client.ask(lambda: client.api.list_repo_refs(client.repository))
+    return {ref.name: ref.target_commit for ref in refs.tags}
+
+
+def _holds(there: Listing, files: Sequence[File]) -> bool:
+    """Whether a commit holds these files, and no others of a weights folder."""
+    return {f.name for f in files} == {n for n in there.files if n in LIMITS} and not _new(there, files)
+
+
+def _new(there: Listing, files: Sequence[File]) -> list[File]:
+    """The files that a commit does not hold, or with other content."""
+    found = [(f, there.files.get(f.name, Remote(0))) for f in files]
+    return [f for f, at in found if (at.sha256 != f.sha256 if at.sha256 else at.git_id != f.git_id)]
+
+
+def _committed(client: Client, there: Listing, files: Sequence[File], message: str) -> str:
+    """Commit what differs, on top of what was seen; the new commit."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    gone = [n for n in there.files if n in LIMITS and n not in {f.name for f in files}]
+
+    def commit() -> Any:  # an operation cannot be used twice
+        changes: list[Any] = [CommitOperationAdd(f.name, f.content) for f in _new(there, files)]
+        changes += map(CommitOperationDelete, gone)
+        return client.api.create_commit(client.repository, changes, commit_message=message, parent_commit=there.commit)
+
+    try:
+        return str(client.ask(commit).oid)
+    except GenzooError:
+        now = client.listing()
+        if not _holds(now, files):
+            raise
+        return now.commit  # it came through, and only the answer was lost
+
+
+def _tagged(client: Client, wanted: str, commit: str, tags: dict[str, str]) -> str:
+    """Put a tag on a commit; its name."""
+    api, name = client.api, client.repository
+    numbers = [int(tag[1:]) for tag in tags if re.fullmatch(r"v[0-9]{1,9}", tag)]
+    tag = wanted or f"v{max(numbers, default=0) + 1}"
+    try:
+        client.ask(lambda: api.create_tag(name, tag=tag, revision=commit, exist_ok=True))
+        if _tags(client).get(tag) == commit:
+            return tag
+        why = "somebody else gave it just now"
+    except GenzooError as e:
+        why = str(e)
+    raise GenzooError(f"{_here(client)} has the files, and no tag {tag!r} ({why}): run the same command again")

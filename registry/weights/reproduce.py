@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genzoo.core.arguments import checked
 from genzoo.core.config import LISTS, Config
@@ -19,62 +19,39 @@ from genzoo.core.storage.weights import TENSORS, read_config
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.fit import Run, fit
+from genzoo.registry.verbs.initialize import pick_device
+from genzoo.registry.verbs.load import load
 from genzoo.registry.weights import resolve
-from genzoo.registry.weights.remeasure import Remeasured, measure_again, source_of, split_of
-from genzoo.registry.weights.verify import version_differences
-
-if TYPE_CHECKING:
-    from genzoo.registry.verbs.fit import Run
+from genzoo.registry.weights.verify import Remeasured, measure_again, source_of, split_of, version_differences
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """What `reproduce` runs: arguments of `genzoo.fit`, never a line for a shell.
+    """What `reproduce` runs: arguments of `genzoo.fit`, never a line for a shell."""
 
-    Attributes:
-        weights: the name that was given.
-        folder: where they are.
-        config: how they were made.
-        record: of the run.
-        arguments: of `genzoo.fit`, by name.
-        differences: what is not as it was: versions, hardware, threads.
-    """
-
-    weights: str
+    weights: str  # the name that was given
     folder: Path
     config: Config
     record: TrainingRecord
-    arguments: Mapping[str, Any]
-    differences: tuple[str, ...]
+    arguments: Mapping[str, Any]  # of genzoo.fit, by name
+    differences: tuple[str, ...]  # what is not as it was: versions, hardware, threads
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of it.
+    """What came of it."""
 
-    Attributes:
-        weights: the name that was given.
-        folder: of the new weights.
-        steps: that were trained.
-        of: steps that the recorded weights had.
-        finished: whether the recorded run was repeated to its end.
-        same_bytes: whether the tensors' files are the same, byte for byte; None before the end.
-        samples: ``same bytes``, ``within tolerance`` or ``different`` samples; empty where none were recorded.
-        metrics: the card's, and the new ones.
-        curve: greatest relative difference of the losses on the way, None if there is no step to compare at.
-        differences: what is not as it was.
-    """
-
-    weights: str
-    folder: Path
-    steps: int
-    of: int
-    finished: bool
-    same_bytes: bool | None
-    samples: str
-    metrics: tuple[Remeasured, ...]
-    curve: float | None
-    differences: tuple[str, ...]
+    weights: str  # the name that was given
+    folder: Path  # of the new weights
+    steps: int  # that were trained
+    of: int  # steps that the recorded weights had
+    finished: bool  # whether the recorded run was repeated to its end
+    same_bytes: bool | None = None  # of the tensors' files; None before the end
+    samples: str = ""  # same bytes, within tolerance or different; empty where none were recorded
+    metrics: tuple[Remeasured, ...] = ()  # the card's, and the new ones
+    curve: float | None = None  # greatest relative difference of the losses at the same steps
+    differences: tuple[str, ...] = ()  # what is not as it was
 
     @property
     def ok(self) -> bool:
@@ -95,60 +72,45 @@ def plan(
     threads: int | None = None,
     device: str = "auto",
 ) -> Rerun:
-    """Turn what was recorded of weights into a call of `genzoo.fit`, checked against what is here.
-
-    Args:
-        weights: what `genzoo.load` takes.
-        source: the data, if it is no data set of the zoo.
-        init: the weights that training started from, if those are elsewhere now.
-        threads: of the CPU; default as recorded.
-        device: default as recorded, if this machine has it.
+    """Turn what was recorded of weights into a call of `genzoo.fit`, checked against what is here; see `reproduce`.
 
     Raises:
         GenzooError: naming what is missing: the record, a plugin, the data, or an option that its part no longer has.
     """
-    from genzoo.registry.verbs.initialize import pick_device
-
     found = resolve(weights)
     config = read_config(found.folder, within=found.within)
     record = read_record(found.folder, found.within)
     if record is None:
         raise GenzooError(f"{weights} cannot be reproduced: nobody recorded how it was trained (training.json)")
-    options = _options(config)
-    called = record.called
-    of_data = {f"data.{k}": v for k, v in called.data.items()}
+    options, called, then = _options(config), record.called, record.hardware
     recipe = config.recipe if any(e.name == config.recipe for e in the_registry().entries("recipe")) else None
     differences = version_differences(config)
     try:
-        again = compose(the_registry(), config.data, recipe, options)
+        again = compose(the_registry(), config.data, recipe, options).flat()
+        recorded = config.flat()
+        if changed := sorted(k for k in {*again, *recorded} if again.get(k) != recorded.get(k)):
+            raise UsageError(f"{', '.join(changed[:5])} would differ")
     except UsageError as e:
         versions = f" ({'; '.join(differences)})" if differences else ""
         raise GenzooError(f"{weights} cannot be reproduced with what is installed{versions}: {e}") from e
-    if again.flat() != config.flat():
-        changed = sorted(k for k, v in config.flat().items() if again.flat().get(k) != v)
-        extra = sorted(set(again.flat()) - set(config.flat()))
-        raise GenzooError(
-            f"{weights} cannot be reproduced with what is installed: {', '.join([*changed, *extra][:5])} would differ"
-        )
     data = source_of(record, source)
     split_of(config, record, source)  # the wrong data shows before training, not after
-    then = record.hardware
-    kind = then.get("device") if device == "auto" else device
     try:
-        where = pick_device(str(kind or "auto"))
+        where = pick_device(str(then.get("device") or "auto") if device == "auto" else device)
     except UsageError:
         if device != "auto":
             raise
         where = pick_device("auto")
     said = then.get("threads")
     threads = threads or (said if type(said) is int and 1 <= said <= 4096 else None)
-    start = called.init if init is None else os.fspath(init)
     arguments = {
-        "recipe": recipe, "data": data, "options": {**options, **of_data}, "seed": record.seed,
-        "precision": called.precision, "compile": called.compile,
-        "on_nan": called.on_nan, "threads": threads, "device": where.type, "init": start,
+        "recipe": recipe, "data": data, "options": {**options, **{f"data.{k}": v for k, v in called.data.items()}},
+        "seed": record.seed, "precision": called.precision, "compile": called.compile, "on_nan": called.on_nan,
+        "threads": threads, "device": where.type, "init": called.init if init is None else os.fspath(init),
     }  # fmt: skip
-    differences += _elsewhere(record, {**hardware(where), **({"threads": threads} if threads else {})})
+    now = {**hardware(where), **({"threads": threads} if threads else {})}
+    differences += [f"{k} {v}, not {then[k]}" for k, v in now.items() if k in then and then[k] != v]
+    differences += [f"one process, not {called.processes}"] if called.processes != 1 else []
     return Rerun(os.fspath(weights), found.folder, config, record, arguments, tuple(differences))
 
 
@@ -185,45 +147,37 @@ def reproduce(
     Raises:
         GenzooError: naming what is missing.
     """
-    from genzoo.registry.verbs.fit import fit
-    from genzoo.registry.verbs.load import load
-
     if steps is not None and steps < 1:
         raise UsageError(f"the number of steps must be at least 1, not {steps}")
-    path = given_path(out) if out is not None else _place(weights)
+    place = re.sub(r"[^a-zA-Z0-9.]+", "-", os.fspath(weights)).strip("-.") or "weights"
+    path = given_path(out) if out is not None else Path("reproduced", place)
     todo = plan(weights, source=source, init=init, threads=threads, device=device)
     if on_plan is not None:
         on_plan(todo)
-    target = todo.record.steps  # fewer than the run had where these are its best weights
+    record = todo.record
+    target = record.steps  # fewer than the run had where these are its best weights
     until = target if steps is None else min(steps, target)
 
     def start(trainer: Trainer, config: Config) -> None:
         trainer.observers.append(_Stop(until))
         trainer.stopping = trainer.step >= until
 
-    arguments = dict(todo.arguments)
-    if resume:
-        arguments["init"] = None
+    arguments = {**todo.arguments, "init": None if resume else todo.arguments["init"]}
     run = fit(**arguments, out=path, resume=resume, on_start=start, progress=progress)
-    finished = run.steps >= target
-    curve = _curve(todo.record, run)
-    if not finished:
-        return Reproduction(todo.weights, path, run.steps, target, False, None, "", (), curve,
-                            todo.differences)  # fmt: skip
+    done = Reproduction(todo.weights, path, run.steps, target, run.steps >= target, curve=_curve(record, run),
+                        differences=todo.differences)  # fmt: skip
+    if not done.finished:
+        return done
     model = load(path, device=run.model.device, verbose=False)
-    same = sha256(path / TENSORS) == sha256(todo.folder / TENSORS)
-    verdict = compare(todo.record.fingerprint, model)[0].verdict if todo.record.fingerprint is not None else ""
-    compared = tuple(measure_again(
-        model, todo.config, todo.record, rule="overlap", source=source, device=todo.arguments["device"],
-        progress=bool(progress),
-    )) if metrics else ()  # fmt: skip
-    return Reproduction(todo.weights, path, run.steps, target, True, same, verdict, compared, curve,
-                        todo.differences)  # fmt: skip
-
-
-def _place(weights: str | os.PathLike[str]) -> Path:
-    """Where a reproduction goes that nobody named a folder for."""
-    return Path("reproduced") / (re.sub(r"[^a-zA-Z0-9.]+", "-", os.fspath(weights)).strip("-.") or "weights")
+    compared = measure_again(
+        model, todo.config, record, rule="overlap", source=source, device=arguments["device"], progress=bool(progress)
+    )
+    return replace(
+        done,
+        same_bytes=sha256(path / TENSORS) == sha256(todo.folder / TENSORS),
+        samples=compare(record.fingerprint, model)[0].verdict if record.fingerprint is not None else "",
+        metrics=tuple(compared) if metrics else (),
+    )
 
 
 class _Stop(Observer):
@@ -247,25 +201,13 @@ def _options(config: Config) -> dict[str, Any]:
     return found
 
 
-def _elsewhere(record: TrainingRecord, now: Mapping[str, Any]) -> list[str]:
-    """What computes differently from what did: then the same bytes cannot be expected."""
-    then = record.hardware
-    found = [f"{k} {v}, not {then[k]}" for k, v in now.items() if k in then and then[k] != v]
-    processes = record.called.processes
-    return found + ([f"one process, not {processes}"] if processes != 1 else [])
-
-
 def _curve(record: TrainingRecord, run: Run) -> float | None:
     """How far the losses on the way are apart, relatively, at worst."""
     then = {r["step"]: r for r in record.curves if isinstance(r, dict) and "step" in r}
-    pairs = [
-        (then[r["step"]][k], v)
-        for r in run.history
-        if r["step"] in then
-        for k, v in r.items()
-        if k not in ("step", "seconds") and isinstance(then[r["step"]].get(k), (int, float))
-    ]
-    return max((abs(a - b) / max(abs(a), abs(b), 1e-6) for a, b in pairs), default=None)
-
-
-__all__ = ["Reproduction", "Rerun", "plan", "reproduce"]
+    apart = []
+    for now in run.history:
+        for key, b in now.items():
+            a = then.get(now["step"], {}).get(key)
+            if key not in ("step", "seconds") and isinstance(a, (int, float)):
+                apart.append(abs(a - b) / max(abs(a), abs(b), 1e-6))
+    return max(apart, default=None)

@@ -28,9 +28,7 @@ def folder_of(target: str) -> Path | None:
 def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
     """Yield the keywords of `Registrar.weights` for each folder, or what is wrong with it.
 
-    Args:
-        target: ``package.module:folder``, the folder that holds them: ``NAME`` or ``NAME@VERSION`` each, where a
-            name is one folder or two.
+    ``package.module:folder`` is the folder that holds them: ``NAME`` or ``NAME@VERSION``, a name of one level or two.
     """
     module, _, shelf = target.partition(":")
     root = folder_of(target)
@@ -69,7 +67,7 @@ def _pins(manifest: Path) -> dict[str, str]:
     known = scan_cache.recall(str(manifest), "pins", status)
     if isinstance(known, dict):
         return dict(known)
-    from genzoo.registry.weights.layout import LIMITS, manifest_of
+    from genzoo.registry.weights.base import LIMITS, manifest_of
 
     found = {n: f["sha256"] for n, f in manifest_of(manifest.parent).items() if n in LIMITS}
     scan_cache.remember(str(manifest), "pins", status, found)

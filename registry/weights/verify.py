@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from genzoo.core.arguments import checked
-from genzoo.core.errors import GenzooError
+from genzoo.core.config import Config
+from genzoo.core.data import Data
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.report import Report, Result, differences
+from genzoo.core.model import Model
 from genzoo.core.record import TrainingRecord, read_record
+from genzoo.core.storage import fingerprint
+from genzoo.core.storage.card import results
 from genzoo.core.storage.files import MANIFEST
-from genzoo.core.storage.strict import one_line
+from genzoo.core.storage.load_model import load_model
+from genzoo.core.storage.strict import check_options, one_line
+from genzoo.core.storage.weights import TENSORS, TensorFile, read_config
+from genzoo.core.training.observers import final_metrics
+from genzoo.core.training.runs import checkpoints, from_newest, verified
+from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import resolver
+from genzoo.registry.verbs.evaluate import evaluate
+from genzoo.registry.verbs.fit import _split
+from genzoo.registry.verbs.initialize import initialize, pick_device
+from genzoo.registry.verbs.load import load_data
 from genzoo.registry.weights import Located, resolve
-from genzoo.registry.weights.layout import RECORD, check
-
-if TYPE_CHECKING:
-    from genzoo.core.config import Config
-    from genzoo.core.model import Model
-    from genzoo.registry.weights.remeasure import Remeasured
+from genzoo.registry.weights.base import RECORD, check
 
 Verdict = Literal["good", "bad", "unknown"]
+Rule = Literal["inside", "overlap"]
+# Numbers without an interval may differ by this share: of the same weights by rounding, of new ones by training.
+SLACK: Mapping[str, float] = {"inside": 0.002, "overlap": 0.05}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was looked at, in words, and what else is known of it as plain data.
 
-    Attributes:
-        name: what.
-        verdict: ``unknown`` where nothing was recorded, or it could not be looked at for a reason that says nothing
-            against the weights.
-        detail: in words.
-        found: what else is known, as plain data.
+    It is ``unknown`` where nothing was recorded, or it could not be looked at for a reason that says nothing against
+    the weights.
     """
 
     name: str
@@ -49,13 +60,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """All that was looked at.
-
-    Attributes:
-        weights: the name that was given.
-        folder: where they are.
-        checks: in order.
-    """
+    """All that was looked at, in order, in the weights of a name that are in a folder."""
 
     weights: str
     folder: Path
@@ -74,6 +79,22 @@ class Verification:
         """Plain data for JSON."""
         checks = [c.to_dict() for c in self.checks]
         return {"weights": self.weights, "folder": str(self.folder), "ok": self.ok, "checks": checks}
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """One metric of a card beside the number that was measured now."""
+
+    metric: str
+    recorded: Result
+    now: Result | None  # None if it could not be measured
+    agrees: bool | None  # not if there is nothing to compare with; None if nobody could tell
+    why: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        found = {"metric": self.metric, "agrees": self.agrees, "why": self.why, "recorded": self.recorded.to_dict()}
+        return {**found, "now": None if self.now is None else self.now.to_dict()}
 
 
 @checked
@@ -107,7 +128,9 @@ def verify(
     Raises:
         GenzooError: if there are no such weights, or they cannot be had.
     """
-    found = _located(resolve(weights, endpoint=endpoint, progress=progress, again=True))
+    found = resolve(weights, endpoint=endpoint, progress=progress)
+    if not (found.folder / MANIFEST).exists() and checkpoints(found.folder):  # a run that was not finished
+        found = replace(found, folder=from_newest(found.folder, verified)[0], origin="checkpoint")
     checks = list[Check]()
     for done in _checks(found, metrics, data, source, device, progress):
         checks.append(done)
@@ -116,79 +139,53 @@ def verify(
     return Verification(os.fspath(weights), found.folder, tuple(checks))
 
 
-def _located(found: Located) -> Located:
-    """The weights folder itself: of a run that was not finished, its newest whole checkpoint."""
-    from dataclasses import replace
-
-    from genzoo.core.training.runs import checkpoints, from_newest, verified
-
-    if (found.folder / MANIFEST).exists() or not checkpoints(found.folder):
-        return found
-    return replace(found, folder=from_newest(found.folder, verified)[0], origin="checkpoint")
-
-
 def _checks(found: Located, metrics: bool, data: bool, source: Any, device: str, progress: bool) -> Iterator[Check]:
     """The checks one after the other, to the end or to the first that the rest needs."""
-    from genzoo.registry.verbs.initialize import pick_device
-
     where = pick_device(device)  # a mistake in it is none of the weights'
+    name = "files"
     try:
         yield _files(found)
-    except GenzooError as e:
-        yield Check("files", "bad", str(e))
-        return
-    try:
-        config, said = _config(found)
-    except GenzooError as e:
-        yield Check("config", "bad", str(e))
-        return
-    yield said
-    yield from _versions(config)
-    try:
-        model, said = _tensors(found, config)
-    except GenzooError as e:
-        yield Check("tensors", "bad", str(e))
-        return
-    yield said
-    try:
+        name = "config"
+        config = read_config(found.folder, within=found.within)
+        yield _config(config)
+        if others := version_differences(config):  # no fault, but worth knowing
+            yield Check("versions", "unknown", f"not the versions that made it: {'; '.join(others)}")
+        name = "tensors"
+        model = load_model(found.folder, resolver(the_registry(), config), within=found.within)
+        yield _tensors(found)
+        name = "record"
         record = read_record(found.folder, found.within)
+        name = "samples"
+        yield from _fingerprint(model.to(where), record)
     except GenzooError as e:
-        yield Check("record", "bad", str(e))
+        yield Check(name, "bad", str(e))
         return
-    yield from _fingerprint(model.to(where), record)
+    if record is None:
+        for name, asked in {"data": data, "metrics": metrics}.items():
+            if asked:
+                yield Check(name, "unknown", f"it has no {RECORD} that would say")
+        return
     if data:
         yield _data(config, record, source)
     if metrics:
-        from genzoo.registry.weights.remeasure import measure_again
-
-        if record is None:
-            yield Check("metrics", "unknown", f"it has no {RECORD} that would state any")
-            return
-        stated = False
+        verdicts: dict[bool | None, Verdict] = {None: "unknown", True: "good", False: "bad"}
+        one: Remeasured | None = None
         for one in measure_again(model, config, record, rule="inside", source=source, device=device, progress=progress):
-            stated = True
-            yield _metric(one)
-        if not stated:
+            yield Check(one.metric, verdicts[one.agrees], one.why, {"comparison": one.to_dict()})
+        if one is None:
             yield Check("metrics", "unknown", "its record states none")
 
 
 def _files(found: Located) -> Check:
     if found.origin == "checkpoint":  # every file of it was hashed when it was found
-        return Check(
-            "files", "good", f"{found.folder.name} of a run that was not finished: every file is its manifest's"
-        )
+        return Check("files", "good", f"{found.folder.name} of a run that was not finished: each is its manifest's")
     files = check(found.folder, found.within, trust=False)
     size = sum(f["size"] for f in files.values())
-    text = f"{len(files)} files, {size:,} bytes, from {found.origin}: each has the sha256 of the manifest"
-    return Check("files", "good", text, {"files": files, "commit": found.commit})
+    what = f"{len(files)} files, {size:,} bytes, from {found.origin}: each has the sha256 of the manifest"
+    return Check("files", "good", what, {"files": files, "commit": found.commit})
 
 
-def _config(found: Located) -> tuple[Config, Check]:
-    from genzoo.core.storage.strict import check_options
-    from genzoo.core.storage.weights import read_config
-    from genzoo.registry.recipes.compose import resolver
-
-    config = read_config(found.folder, within=found.within)
+def _config(config: Config) -> Check:
     find = resolver(the_registry(), config)
     for kind, part in config.components():
         check_options(find(kind, part.name), part.options, kind)
@@ -196,14 +193,7 @@ def _config(found: Located) -> tuple[Config, Check]:
     parts = ", ".join(f"{kind} {part.name}" for kind, part in config.components() if kind != "critic")
     conditional = f", {config.classes} classes" if config.conditional else ""
     what = f"{config.recipe}: {parts}; {config.data.modality} {shape}{conditional}, codes of {config.latent.text}"
-    return config, Check("config", "good", f"{what}; every option is one that its part has")
-
-
-def _versions(config: Config) -> Iterator[Check]:
-    """What made the weights is another version than what is here: no fault, but worth knowing."""
-    others = version_differences(config)
-    if others:
-        yield Check("versions", "unknown", f"not the versions that made it: {'; '.join(others)}")
+    return Check("config", "good", f"{what}; every option is one that its part has")
 
 
 def version_differences(config: Config) -> list[str]:
@@ -216,51 +206,37 @@ def version_differences(config: Config) -> list[str]:
     return list(found)
 
 
-def _tensors(found: Located, config: Config) -> tuple[Model, Check]:
-    from genzoo.core.storage.load_model import load_model
-    from genzoo.core.storage.weights import TENSORS, TensorFile
-    from genzoo.registry.recipes.compose import resolver
-
-    model = load_model(found.folder, resolver(the_registry(), config), within=found.within)
+def _tensors(found: Located) -> Check:
     with TensorFile(found.folder / TENSORS, found.within) as file:
         file.check_numbers()
         kinds = sorted({info.dtype for info in file.infos.values()})
         count, numbers = len(file.infos), sum(info.numel for info in file.infos.values())
     text = f"{count} tensors, {numbers:,} numbers ({', '.join(kinds)}), all finite: names and shapes are the networks'"
-    return model, Check("tensors", "good", text)
+    return Check("tensors", "good", text)
 
 
 def _fingerprint(model: Model, record: TrainingRecord | None) -> Iterator[Check]:
-    from genzoo.core.storage.fingerprint import NEAR, compare, hardware
-
     recorded = None if record is None else record.fingerprint
     if recorded is None:
         yield Check("samples", "unknown", "no fingerprint was recorded when these weights were written")
         return
-    try:
-        compared = compare(recorded, model)
-    except GenzooError as e:
-        yield Check("samples", "bad", str(e))
-        return
-    then, now = recorded.get("made on"), hardware(model.device)
+    compared = fingerprint.compare(recorded, model)
+    then, now = recorded.get("made on"), fingerprint.hardware(model.device)
+    before = then if isinstance(then, dict) else now
+    others = one_line(", ".join(f"{k} {now[k]}, not {before.get(k)}" for k in now if before.get(k) != now[k]), 200)
     for one in compared:
         about = f"{recorded['n']} from seed {recorded['seed']}" if one.what == "samples" else "of those samples"
-        text, found = f"{one.verdict} as recorded ({about})", {"comparison": one.verdict, "distance": one.distance}
+        text = f"{one.verdict} as recorded ({about})"
         if one.verdict != "same bytes":
-            text = f"{one.verdict} ({about}): {one.distance:.2g} apart in model space, where {NEAR:g} is allowed"
-            others = [f"{k} {now[k]}, not {then.get(k)}" for k in now if then.get(k) != now[k]] \
-                if isinstance(then, dict) else []  # fmt: skip
-            text += f"; here {one_line(', '.join(others), 200)}" if others else ""
+            text = f"{one.verdict} ({about}): {one.distance:.2g} apart in model space, where {fingerprint.NEAR:g} is "
+            text += f"allowed{f'; here {others}' if others else ''}"
         if one.verdict == "different":
             text += ": these are not the weights that the record is of"
-        yield Check(one.what, "bad" if one.verdict == "different" else "good", text, found)
+        verdict: Verdict = "bad" if one.verdict == "different" else "good"
+        yield Check(one.what, verdict, text, {"comparison": one.verdict, "distance": one.distance})
 
 
-def _data(config: Config, record: TrainingRecord | None, source: Any) -> Check:
-    from genzoo.registry.weights.remeasure import split_of
-
-    if record is None:
-        return Check("data", "unknown", f"it has no {RECORD} that would say what it was trained on")
+def _data(config: Config, record: TrainingRecord, source: Any) -> Check:
     try:
         train, held_out = split_of(config, record, source)
     except GenzooError as e:
@@ -269,9 +245,155 @@ def _data(config: Config, record: TrainingRecord | None, source: Any) -> Check:
     return Check("data", "good", f"{record.data.name}: the same {len(train):,} observations{held}, by sha256")
 
 
-def _metric(one: Remeasured) -> Check:
-    verdict: Verdict = "unknown" if one.agrees is None else "good" if one.agrees else "bad"
-    return Check(one.metric, verdict, one.why, {"comparison": one.to_dict()})
+def source_of(record: TrainingRecord, source: Any = None) -> Any:
+    """What to open: what was given, or the data set that a record names; raises `UsageError` if there is none here."""
+    if source is not None:
+        return source
+    name, said = record.data.name, record.called.source or record.data.name
+    if said.rpartition(":")[2] not in {e.name for e in the_registry().entries("dataset")}:
+        what = f"{name!r}, which is no data set of the zoo or its plugins here" if name else "data without a name"
+        raise UsageError(f"it was trained on {what}: say where that is with --source, or install its plugin")
+    return said
 
 
-__all__ = ["Check", "Verification", "verify", "version_differences"]
+def split_of(config: Config, record: TrainingRecord, source: Any = None) -> tuple[Data, Data | None]:
+    """The data that a model was trained on, and what was held out of it, checked against the recorded fingerprint.
+
+    Raises:
+        GenzooError: if it is not here, or is other data.
+    """
+    data, said, differs = load_data(source_of(record, source), options=dict(record.called.data)), record.data, ""
+    train, held_out = _split(data, config, record.seed)
+    if len(train) != said.observations:
+        differs = f"{len(train):,} observations, not {said.observations:,}"
+    elif train.fingerprint() != said.fingerprint:
+        differs = f"fingerprint {train.fingerprint()[:12]}…, not {said.fingerprint[:12]}…"
+    if differs:
+        raise GenzooError(f"this is not the data that it was trained on: {differs}")
+    return train, held_out
+
+
+def measure_again(
+    model: Model,
+    config: Config,
+    record: TrainingRecord,
+    *,
+    rule: Rule,
+    source: Any = None,
+    device: str = "auto",
+    progress: bool = False,
+) -> Iterator[Remeasured]:
+    """Measure every metric of a record again on a model, by the protocol it was measured by, and compare.
+
+    By rule ``inside`` the number must lie in the recorded interval (the same weights), by ``overlap`` both intervals
+    must have a point in common (a training that was repeated).
+    """
+    report = Report.from_dict(record.evaluation) if record.evaluation else Report("")
+    known = {e.name for e in the_registry().entries("metric")}
+    groups: dict[tuple[Any, ...], list[Result]] = {}  # those that were measured alike are measured together
+    for result in report:
+        if result.metric not in known:
+            yield Remeasured(result.metric, result, None, False, "not measured: no plugin here has this metric")
+            continue
+        words = dict(w.partition("=")[::2] for w in result.protocol.split())
+        how = (result.seed, words.get("draw") == "noise", words.get("truncation"))
+        groups.setdefault(how, []).append(result)
+    for (seed, noise, truncation), members in groups.items():
+        missing, why = {}, ""
+        again: Mapping[str, Result] = {}
+        try:
+            found = _evaluated(model, record, report.record, members, source, seed=seed, noise=noise,
+                               truncation=truncation, device=device, progress=progress)  # fmt: skip
+            again, missing = {r.metric: r for r in found}, {a.metric: a.reason for a in found.absent}
+        except (GenzooError, ValueError) as e:
+            why = str(e)
+        for result in members:
+            if result.metric in again:
+                yield compared(result, again[result.metric], rule)
+            else:
+                reason = f"not measured: {why or missing.get(result.metric, 'unknown')}"
+                yield Remeasured(result.metric, result, None, False, reason)
+    evaluated = {r.metric for r in report}
+    stated = [r for r in results(record) if r.metric not in evaluated]
+    now, why = _at_the_end(model, config, record, source) if stated else ({}, "")
+    for result in stated:
+        if result.metric in now:
+            yield compared(result, replace(result, value=now[result.metric]), rule)
+        else:
+            agrees = False if why.startswith("not measured") else None
+            yield Remeasured(result.metric, result, None, agrees, why or "it is nothing that can be measured again")
+
+
+def compared(recorded: Result, now: Result, rule: Rule) -> Remeasured:
+    """Say whether two numbers of one metric agree."""
+    if recorded.protocol != now.protocol:
+        why = f"measured by another protocol: {differences(recorded.protocol, now.protocol)}"
+        return Remeasured(recorded.metric, recorded, now, False, why)
+    why = f"{now.text()}, recorded {recorded.text()}"
+    a, b = recorded.interval, now.interval
+    low, high = (b.low, b.high) if rule == "overlap" else (now.value, now.value)
+    if a.low is None or a.high is None or low is None or high is None:
+        good = _close(now.value, recorded.value, SLACK[rule])
+        if recorded.metric == "active units":  # one more or less is a matter of rounding
+            good = good or abs(now.value - recorded.value) <= 1
+        why += f"; may differ by {SLACK[rule]:.1%}"
+    else:
+        good = (a.low <= high and low <= a.high) or _close(now.value, recorded.value, 1e-6)
+        why += "" if good else ": outside" if rule == "inside" else ": apart"
+    return Remeasured(recorded.metric, recorded, now, good, why)
+
+
+def _close(a: float, b: float, share: float) -> bool:
+    return math.isclose(a, b, rel_tol=share) or (math.isnan(a) and math.isnan(b))
+
+
+def _evaluated(
+    model: Model, record: TrainingRecord, about: Mapping[str, Any], members: list[Result], source: Any, *,
+    truncation: str | None, **how: Any,
+) -> Report:  # fmt: skip
+    """Measure what was measured alike, by its protocol, on the data of then."""
+    registry, options = the_registry(), dict[str, str]()
+    for result in members:
+        names = {o.name for o in registry.options(registry.get("metric", result.metric))}
+        words = (word.partition("=") for word in result.protocol.split())
+        options |= {f"{result.metric}.{key}": value for key, _, value in words if key in names}
+    data, trained_on = _reference(record, about, source), source_of(record, source)
+    n = max((int(about.get(k) or 0) for k in ("fake", "real")), default=0)
+    return evaluate(
+        model, data, [r.metric for r in members], n=n or None, split=data.split,  # type: ignore[arg-type]
+        training=trained_on if isinstance(trained_on, (str, os.PathLike)) else data,
+        extractor=str(about.get("extractor") or "") or None, options=options,
+        truncation=None if truncation is None else float(truncation), strict=False, **how,
+    )  # fmt: skip
+
+
+def _reference(record: TrainingRecord, about: Mapping[str, Any], source: Any) -> Data:
+    """The data of an evaluation: with the options of training if that gives what it was, else with none."""
+    name, split = about.get("data"), about.get("split", "test")
+    where: Any = source_of(record, source) if source is not None or name == record.data.name else name
+    options = dict(record.called.data)
+    data = load_data(where, split=split, options=options)
+    if options and data.fingerprint() != about.get("fingerprint"):
+        with_none = load_data(where, split=split)
+        data = with_none if with_none.fingerprint() == about.get("fingerprint") else data
+    return data
+
+
+def _at_the_end(model: Model, config: Config, record: TrainingRecord, source: Any) -> tuple[dict[str, float], str]:
+    """What training noted at its end: held-out loss and active units; and why there is nothing, if so."""
+    try:
+        train, held_out = split_of(config, record, source)
+        objective, nets = initialize(config, record.seed)
+        nets.model.load_state_dict(model.state_dict())
+        options = replace(config.train, average=0.0)
+        trainer = Trainer(objective, nets, train, options, held_out=held_out, seed=record.seed)
+        if nets.critics:
+            return {}, "it takes critics to measure it, which weights do not keep"
+        trainer.step = 1
+        loss = trainer.validate()
+        found = final_metrics(trainer)
+    except GenzooError as e:
+        return {}, f"not measured: {e}"
+    if loss is not None:
+        found["held-out loss"] = loss
+    return {k: float(v) for k, v in found.items()}, ""

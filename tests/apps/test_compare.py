@@ -255,7 +255,9 @@ def test_a_browser_finds_it_accessible(compared: Compared, tmp_path: Path, schem
 
 
 def test_what_a_strangers_weights_tell_is_taken_for_text(tmp_path: Path) -> None:
-    (tmp_path / "training.json").write_text(json.dumps({"curves": [{"step": "x", "loss": NASTY}, 7, {"step": 1}]}))
+    records = [{"step": "x", "loss": NASTY}, 7, {"step": 1}]
+    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in records))
+    (tmp_path / "training.json").write_text(json.dumps({"curves": records}))
     shutil.copy(_weights(tmp_path / "w") / "config.json", tmp_path)
     shutil.copy(tmp_path / "w" / "model.safetensors", tmp_path)
     assert history_of(tmp_path).log == ({"step": 1},)

@@ -14,7 +14,7 @@ from huggingface_hub import close_session
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.registry.weights import client, layout, resolve
+from genzoo.registry.weights import base, client, resolve
 
 MODEL = r"/resolve/.*model\.safetensors"
 
@@ -250,7 +250,7 @@ def test_a_partial_file_of_wrong_bytes_is_not_believed(hub, get, said, cache):
     blobs = cache / "models--zoo--gan" / "blobs"
     blobs.mkdir(parents=True)
     digest = hashlib.sha256(files["model.safetensors"]).hexdigest()
-    (blobs / f"{digest}{layout.PARTIAL}").write_bytes(b"?" * 1000)
+    (blobs / f"{digest}{base.PARTIAL}").write_bytes(b"?" * 1000)
     assert content(get("hf:zoo/gan@v1")) == files
     assert len(said) == 1
     assert "model.safetensors is damaged" in said[0]
@@ -262,7 +262,7 @@ def test_a_partial_file_that_is_too_long(hub, get, cache):
     blobs = cache / "models--zoo--gan" / "blobs"
     blobs.mkdir(parents=True)
     digest = hashlib.sha256(files["model.safetensors"]).hexdigest()
-    (blobs / f"{digest}{layout.PARTIAL}").write_bytes(b"?" * 1_000_000)
+    (blobs / f"{digest}{base.PARTIAL}").write_bytes(b"?" * 1_000_000)
     assert content(get("hf:zoo/gan@v1")) == files
 
 
@@ -452,7 +452,7 @@ def test_the_token_is_sent(hub, get):
 def test_sizes_are_bounded(hub, get, cache, monkeypatch):
     files = weights()
     hub.create("zoo/gan", files)
-    monkeypatch.setitem(layout.LIMITS, "README.md", 10)
+    monkeypatch.setitem(base.LIMITS, "README.md", 10)
     sentence("hf:zoo/gan", "its README.md has", "10 are the most")
     assert hub.count("GET", "/resolve/") == 0
 

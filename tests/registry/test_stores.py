@@ -13,7 +13,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.registry import Registrar, Registry, hookimpl
 from genzoo.registry.weights import Listing, Remote, Store, resolve
 from genzoo.registry.weights.bundled import about_weights
-from genzoo.registry.weights.names import parse
+from genzoo.registry.weights.locate import parse
 
 DIGEST = "0" * 64
 COMMIT = "a" * 40
@@ -113,10 +113,7 @@ def test_what_names_mean(package):
             parse(name, registry)
 
 
-def test_an_unknown_name(package, monkeypatch):
-    from genzoo.registry.discovery import loader
-
-    monkeypatch.setattr(loader, "installed", list)
+def test_an_unknown_name(package):
     registry, _ = registry_with(shelf)
     Path("vae-run").mkdir()
 
@@ -139,17 +136,6 @@ def test_an_unknown_name(package, monkeypatch):
 
     registry.add(Plugin(broken), "bad", "bad-dist", "2.0")
     assert "it may be one of plugin 'bad' (bad-dist 2.0), which failed (RuntimeError: half)" in said("vae/other")
-
-
-def test_the_plugin_that_was_not_loaded_is_named(package, monkeypatch):
-    from types import SimpleNamespace
-
-    from genzoo.registry.discovery import loader
-
-    left = SimpleNamespace(name="extra", distribution="genzoo-extra", version="3.1")
-    monkeypatch.setattr(loader, "installed", lambda: [left])
-    with pytest.raises(UsageError, match=r"one of plugin 'extra' \(genzoo-extra 3.1\), which was not loaded"):
-        resolve("gan/other", registry=registry_with(shelf)[0])
 
 
 def test_versions_that_ship(package):

@@ -12,9 +12,10 @@ import pytest
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.registry.weights import resolve
-from genzoo.registry.weights.lock import Lock, Pin, used_in
+from genzoo.registry.weights.locate import Lock, Pin, used_in
 
 DIGEST = "0" * 64
+ONE, TENSORS = "format = 1\n[weights.x]\n", f'files."model.safetensors" = "{DIGEST}"\n'
 FILES = {"config.json": DIGEST, "model.safetensors": "1" * 64}
 
 
@@ -55,16 +56,13 @@ def test_round_trip(tmp_path):
         ("format = 0", "has no format number"),
         ("format = 9", "has format 9, and this genzoo reads up to 1: upgrade it"),
         ("format = 1\nother = 2", "says 'other'"),
-        ("format = 1\nweights = 3", "says 'weights'"),
-        ("format = 1\n[weights.x]", "'x' pins no files"),
-        ('format = 1\n[weights.x]\nfiles."config.json" = "x"', "config.json takes a sha256 of 64 hexadecimal digits"),
-        (f'format = 1\n[weights.x]\nfiles."a.pkl" = "{DIGEST}"', "'a.pkl' is no file of a weights folder"),
-        (
-            f'format = 1\n[weights.x]\nfiles."config.json" = "{DIGEST}"',
-            "does not pin config.json and",
-        ),
+        ("format = 1\nweights = 3", "its weights are no table"),
+        ("format = 1\n[weights.x]", "'x' lacks 'files'"),
+        (f'{ONE}files."config.json" = "x"\n{TENSORS}', "config.json takes a sha256 of 64 hexadecimal digits"),
+        (f'{ONE}files."config.json" = "{DIGEST}"\n{TENSORS}files."a.pkl" = "{DIGEST}"', "files says 'a.pkl'"),
+        (f'{ONE}files."config.json" = "{DIGEST}"', "files lacks 'model.safetensors'"),
+        (f'{ONE}commit = 1\nfiles."config.json" = "{DIGEST}"\n{TENSORS}', "'x': commit must be text"),
         ("format = 1\n[weights.x]\nodd = 1\nfiles = {}", "says 'odd'"),
-        ("format = 1\n[weights.x]\ncommit = 1\nfiles = {}", "commit and plugin are text"),
     ],
 )
 def test_files_that_are_none(tmp_path, text, words):

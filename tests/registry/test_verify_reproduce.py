@@ -15,8 +15,8 @@ import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Interval, Result
 from genzoo.core.storage.files import sha256
-from genzoo.registry.weights.remeasure import compared
 from genzoo.registry.weights.reproduce import plan
+from genzoo.registry.weights.verify import compared
 
 TINY = {
     "train.batch_size": 16, "latent.size": 2, "train.validation": 100, "generator.width": 8, "encoder.width": 8,

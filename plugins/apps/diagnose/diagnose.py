@@ -34,7 +34,7 @@ from genzoo.registry.verbs.load import load
 from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import draw_samples, subset
 from genzoo.registry.weights.history import History, history_of
-from genzoo.registry.weights.remeasure import split_of
+from genzoo.registry.weights.verify import split_of
 
 SAMPLES = 2000
 UNREAL = 0.25  # density of samples that do not lie among the data at all
