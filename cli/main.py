@@ -59,9 +59,9 @@ class InOrder(TyperGroup):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from genzoo.registry.discovery.distributions import installed  # importlib.metadata takes longer than the rest
+        from genzoo.registry.discovery.installed import plugins  # importlib.metadata takes longer than the rest
 
-        print("genzoo", next(p[0].version for p in installed("genzoo", lambda *_: None) if p and p[0].own))
+        print("genzoo", next(p.version for p in plugins(lambda line: None) if p.own))
         raise typer.Exit
 
 

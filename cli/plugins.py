@@ -190,11 +190,11 @@ def enable(name: Name, json: opt.Json = False) -> None:
 
 
 def _switch(name: str, on: bool, json: bool) -> None:
-    from genzoo.registry.discovery import loader, state
+    from genzoo.registry.discovery import installed
 
-    changed, word = state.switch(loader.installed(), name, on), "enabled" if on else "disabled"
+    changed, word = installed.switch(name, on), "enabled" if on else "disabled"
     if json:
-        emit_json({"changed": changed, "disabled": sorted(state.disabled(hint))})
+        emit_json({"changed": changed, "disabled": sorted(installed.disabled())})
     else:
         say("\n".join(f"{word} {c}" for c in changed) or f"{name} was {word} before")
 
@@ -207,7 +207,7 @@ def doctor(
     json: opt.Json = False,
 ) -> None:
     """Say what is wrong with the installed plugins and what to do; exits 1 if something is."""
-    from genzoo.registry.discovery import loader
+    from genzoo.registry.discovery import installed
     from genzoo.registry.discovery.doctor import doctor
 
     findings = doctor(load=load, seconds=seconds)
@@ -219,7 +219,7 @@ def doctor(
             say(f"{f.level}: {f.about} {f.what}")
             if f.advice:
                 say(f"  → {f.advice}")
-        others = sum(not p.own for p in loader.installed(lambda line: None))
+        others = sum(not p.own for p in installed.plugins(lambda line: None))
         hint(f"{others} plugins of other distributions examined, {len(wrong)} thing{'s' * (len(wrong) != 1)} wrong")
     if wrong:
         sys.exit(1)

@@ -56,7 +56,7 @@ class OptionInfo:
         if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of numpy or torch
             value = value.item()
         try:
-            result = _convert(ast.parse(self.type, mode="eval").body, value)
+            result = convert(ast.parse(self.type, mode="eval").body, value)
         except (ValueError, TypeError, OverflowError) as e:
             detail = f": {e}" if str(e) else ""
             raise UsageError(f"{where} takes {describe_type(self.type)}, not {value!r}{detail}") from None
@@ -109,14 +109,14 @@ def _literals(node: ast.Subscript) -> list[Any]:
     return [ast.literal_eval(e) for e in _elements(node)]
 
 
-def _convert(kind: ast.expr, value: Any) -> Value:
+def convert(kind: ast.expr, value: Any) -> Value:
     """Convert to the type that an annotation's syntax tree names; `ValueError` if it does not fit, perhaps with why."""
     name = ast.unparse(kind)
     text = value.lower() if isinstance(value, str) else None
     if isinstance(kind, ast.BinOp):  # X | None, X | Y: the first that fits
         for side in sorted((kind.left, kind.right), key=lambda k: ast.unparse(k) != "None"):
             try:
-                return _convert(side, value)
+                return convert(side, value)
             except ValueError:
                 continue
     elif isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("Literal"):
@@ -162,7 +162,7 @@ def _convert_tuple(kinds: list[ast.expr], value: Any) -> tuple[Value, ...]:
         kinds = [kinds[0]] * len(items)
     if len(kinds) != len(items):
         raise ValueError(f"{len(kinds)} values are needed, {len(items)} given")
-    return tuple(_convert(k, v.strip() if isinstance(v, str) else v) for k, v in zip(kinds, items, strict=True))
+    return tuple(convert(k, v.strip() if isinstance(v, str) else v) for k, v in zip(kinds, items, strict=True))
 
 
 def options_of(cls: type) -> list[OptionInfo]:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from genzoo.core.errors import did_you_mean
-from genzoo.registry.kinds import TABLE
+from genzoo.registry.kinds import DECLARED
 from genzoo.registry.registrar import Registrar
 
 if TYPE_CHECKING:
@@ -42,22 +42,16 @@ class Decorator(Protocol):
     def __call__(self, name: str, /, **about: Unpack[About]) -> Unchanged: ...
 
 
-def _unchanged(cls: Class) -> Class:
-    return cls
-
-
 def _decorator(*_: Any, **__: Any) -> Unchanged:
-    return _unchanged
+    return lambda cls: cls
 
 
-def _like(
-    method: Callable[Concatenate[Registrar, str, str, Given], None],
-) -> Callable[Concatenate[str, Given], Unchanged]:
-    """A decorator that takes what a method takes, but for the target."""
+def _like(of: Callable[Concatenate[Registrar, str, str, Given], None]) -> Callable[Concatenate[str, Given], Unchanged]:
+    """A decorator that takes what a method of the registrar takes, but for the target."""
     return _decorator
 
 
-def _statement(method: Callable[Concatenate[Registrar, Given], None]) -> Callable[Given, None]:
+def _statement(of: Callable[Concatenate[Registrar, Given], None]) -> Callable[Given, None]:
     return lambda *_, **__: None
 
 
@@ -66,6 +60,6 @@ recipe = _statement(Registrar.recipe)
 
 
 def __getattr__(kind: str) -> Decorator:
-    if kind in TABLE and TABLE[kind].declared:
+    if kind in DECLARED:
         return _decorator
-    raise AttributeError(f"there is no declare.{kind}{did_you_mean(kind, [k for k in TABLE if TABLE[k].declared])}")
+    raise AttributeError(f"there is no declare.{kind}{did_you_mean(kind, DECLARED)}")

@@ -17,20 +17,19 @@ def choose(registry: Registry, metrics: str | Sequence[str] | None) -> tuple[lis
     Raises:
         UsageError: for a name that is neither; with the nearest.
     """
-    known = registry.entries("metric")
+    known = sorted(registry.entries("metric"), key=_rank)
     if metrics is None:
-        return sorted((e for e in known if DEFAULT in e.tags), key=_rank), set()
-    wanted = [w.strip() for m in ([metrics] if isinstance(metrics, str) else metrics) for w in str(m).split(",")]
-    tags = {t for e in known for t in e.tags}
+        return [e for e in known if DEFAULT in e.tags], set()
+    names, tags = {e.name for e in known}, {t for e in known for t in e.tags}
+    words = ",".join([metrics] if isinstance(metrics, str) else map(str, metrics)).split(",")
     chosen: dict[str, Entry] = {}
     named = set()
-    for word in filter(None, wanted):
-        if word == "all" or (word in tags and word not in {e.name for e in known}):
-            some = [e for e in known if word == "all" or word in e.tags]
-            chosen |= {e.address: e for e in sorted(some, key=_rank)}
+    for word in filter(None, map(str.strip, words)):
+        if word == "all" or (word in tags and word not in names):
+            chosen |= {e.address: e for e in known if word == "all" or word in e.tags}
             continue
-        if word.rpartition(":")[2] not in {e.name for e in known}:
-            hint = did_you_mean(word, {e.name for e in known} | tags) or "; see 'genzoo list metric'"
+        if word.rpartition(":")[2] not in names:
+            hint = did_you_mean(word, names | tags) or "; see 'genzoo list metric'"
             raise UsageError(f"there is no metric {word!r}{hint}")
         entry = registry.get("metric", word)
         chosen[entry.address] = entry

@@ -71,20 +71,16 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing in the zoo, as it was registered.
+    """One thing in the zoo, as it was registered; its name is unique within its kind and plugin.
 
     Attributes:
-        kind: one of `KINDS`.
-        name: unique within its kind and plugin.
+        kind: one of `genzoo.registry.KINDS`.
         target: ``package.module:attribute`` of the class; for weights ``package.module:folder``, a folder
             beside the module; empty for recipes, and for weights that ship in no package.
-        summary: one line.
         paper: where it comes from, e.g. ``arXiv:1704.00028``.
         modalities: what data it is for; empty means any.
         tags: free words to filter by.
-        plugin: the entry point's name.
-        distribution: the installed package that carries the plugin.
-        version: that package's version.
+        plugin: the entry point's name; distribution and version are those of the package that carries it.
         data: a recipe's contents: the parts by kind (`PARTS`; of `LISTS` a tuple of ``NAME`` or ``NAME=NUMBER``),
             ``conditional``, ``options``, ``presets``, and ``like`` if it is like another (see
             `genzoo.registry.registry.Registry.whole`); a metric's ``direction``, ``unit`` and ``needs``;
@@ -118,11 +114,12 @@ class Entry:
     @property
     def origin(self) -> str:
         """The plugin in words: ``plugin 'x' (dist 1.0)``."""
-        return Plugin(self.plugin, self.distribution, self.version).origin
+        return self.maker.origin
 
-    def goes_by(self, who: str) -> bool:
-        """Whether its plugin is meant, see `Plugin.goes_by`."""
-        return Plugin(self.plugin, self.distribution).goes_by(who)
+    @property
+    def maker(self) -> Plugin:
+        """The plugin that registered it."""
+        return Plugin(self.plugin, self.distribution, self.version)
 
     def fits(self, *kinds: str) -> bool:
         """Whether it is for data of one of these modalities; what names none is for any."""
@@ -135,14 +132,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class PluginRecord(Plugin):
-    """What became of one plugin.
+    """What became of one plugin: what it registered (of one that failed half-way, what was good), and its error.
 
-    Attributes:
-        entries: what it registered (of a plugin that failed half-way, what was good).
-        error: one line if it could not be loaded or not all of it, else None.
-        seconds: spent importing it and asking it.
-        api: the plugin API that it was written for.
-        notes: lines on what it did that is no failure, and should not be.
+    ``seconds`` were spent importing and asking it, ``api`` is the plugin API that it was written for, and ``notes`` are
+    on what it did that is no failure, and should not be.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -225,12 +218,10 @@ def check_version(
     """What one version of weights consists of."""
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise GenzooError(f"{where}: version must be a whole number from 1 on, not {version!r}")
-    for what, value, shape, said in (
-        ("hub", hub, r"[\w.-]+/[\w.-]+", "text of the form 'org/name'"),
-        ("commit", commit, "[0-9a-f]{40}", "the 40 hexadecimal digits of a commit"),
-    ):
-        if not isinstance(value, str) or (value and not re.fullmatch(shape, value)):
-            raise GenzooError(f"{where}: {what} must be {said}, not {value!r}")
+    if not isinstance(hub, str) or (hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub)):
+        raise GenzooError(f"{where}: hub must be text of the form 'org/name', not {hub!r}")
+    if not isinstance(commit, str) or (commit and not re.fullmatch(r"[0-9a-f]{40}", commit)):
+        raise GenzooError(f"{where}: commit must be the 40 hexadecimal digits of a commit, not {commit!r}")
     pins = {} if files is None else files
     if not isinstance(pins, Mapping) or not all(re.fullmatch(r"[0-9a-f]{64}", str(v)) for v in pins.values()):
         raise GenzooError(f"{where}: files must be a dict of names and their sha256, not {files!r}")

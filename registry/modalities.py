@@ -14,16 +14,10 @@ def names() -> tuple[str, ...]:
 
 
 def named(name: str) -> Modality:
-    """The modality of a name.
-
-    Raises:
-        UsageError: if no plugin has it, with the nearest names, or several have.
-        GenzooError: if it cannot be imported; names the plugin.
-    """
-    known = names()
+    """The modality of a name; raises UsageError if no plugin or several have it, GenzooError if it does not import."""
+    registry, known = the_registry(), names()
     if name not in known:
         hint = did_you_mean(name, known) or f": there are {', '.join(known)}"
         raise UsageError(f"there is no modality {name!r}{hint}; a plugin may bring it")
-    registry = the_registry()
     kind: Modality = registry.load(registry.get("modality", name), Modality)()
     return kind

@@ -7,13 +7,12 @@ import importlib
 import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo
 from genzoo.core.text import error_line
-from genzoo.registry.discovery import guard, loader, scan_cache
+from genzoo.registry.discovery import guard, installed, loader, scan
 from genzoo.registry.entries import OWN, Entry, Plugin, PluginRecord, article
 from genzoo.registry.kinds import KINDS, TABLE
 
@@ -42,26 +41,22 @@ class Registry:
         """Load the installed plugins. A broken one costs one line on stderr and never raises.
 
         Args:
-            plugins: whether to load those of other distributions than genzoo; None means unless the
-                environment says ``GENZOO_NO_PLUGINS=1``.
-            only: of other distributions load only these, by name of the entry point or of the
-                distribution; None means what the environment's ``GENZOO_PLUGINS=a,b`` says, or all.
+            plugins: whether to load those of other distributions; None: unless there is ``GENZOO_NO_PLUGINS=1``.
+            only: of these load no others, by name of the entry point or of the distribution; None means what
+                ``GENZOO_PLUGINS=a,b`` says, or all.
         """
         registry = cls()
-        chosen = loader.wanted(loader.installed(), plugins, only)
+        chosen = loader.wanted(installed.plugins(), plugins, only)
         with contextlib.nullcontext() if all(p.own for p in chosen) else guard.quiet_stdout():
             for plugin in chosen:
                 registry._keep(loader.ask(registry._manager, plugin, plugin.load))
-        scan_cache.save()
+        scan.save()
         known = {name for kind, name in registry._index if kind == "modality"}
-        notes = loader.patched(registry._records)
-        for i, record in enumerate(registry._records):
+        for record in registry._records:
             for entry in record.entries:
                 if why := loader.strange_modality(entry, known):
-                    loader.warn(f"{record.origin}: {entry.kind} {entry.name!r} {why}")
+                    installed.warn(f"{record.origin}: {entry.kind} {entry.name!r} {why}")
                     break
-            if note := notes.get(record.address):
-                registry._records[i] = replace(record, notes=(*record.notes, note))
         return registry
 
     def add(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> PluginRecord:
@@ -105,7 +100,7 @@ class Registry:
             raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
         chosen = [e for several in self._index.values() for e in several if kind in (None, e.kind)]
         chosen = [e for e in chosen if modality is None or e.fits(modality)]
-        chosen = [e for e in chosen if (tag is None or tag in e.tags) and (plugin is None or e.goes_by(plugin))]
+        chosen = [e for e in chosen if (tag is None or tag in e.tags) and (plugin is None or e.maker.goes_by(plugin))]
         for i, entry in enumerate(chosen):
             with contextlib.suppress(GenzooError):  # said where it is used, and by `check_targets`
                 chosen[i] = self.whole(entry)
@@ -117,19 +112,17 @@ class Registry:
         return list(dict.fromkeys(own + [m for several in self._index.values() for e in several for m in e.modalities]))
 
     def get(self, kind: str, name: str, prefer: str | Sequence[str] = (), *, inherit: bool = True) -> Entry:
-        """Return the entry of a kind and name.
+        """Return the entry of a kind and name; a recipe with what it inherits, unless it shall come without.
 
         Args:
             kind: one of `KINDS`.
             name: the name; ``plugin:name`` or ``plugin/name`` (or ``dist/plugin:name``) where several plugins claim
                 it. A plugin may be called by its distribution's name.
-            prefer: plugins and distributions whose entry wins over others of the same name, the first that
-                has one: a recipe's own plugin, then its distribution, for its parts.
-            inherit: whether a recipe comes with what it inherits from the one that it is like.
+            prefer: plugins and distributions whose entry wins over others of the same name, the first that has one.
+            inherit: False for a recipe as it was registered.
 
         Raises:
-            UsageError: if there is none, with the nearest names and other kinds that have it; or if
-                several plugins claim it, with their names.
+            UsageError: if there is none, with the nearest names, or several plugins claim it, with theirs.
         """
         _check_kind(kind)
         if kind == "weights":
@@ -137,9 +130,9 @@ class Registry:
         who, bare = _split(name, kind)
         found = self._index.get((kind, bare), [])
         if who:
-            found = [e for e in found if e.goes_by(who)]
+            found = [e for e in found if e.maker.goes_by(who)]
         for home in () if who else (prefer,) if isinstance(prefer, str) else prefer:
-            mine = [e for e in found if e.goes_by(home)]
+            mine = [e for e in found if e.maker.goes_by(home)]
             if mine:
                 found = mine
                 break
@@ -154,11 +147,7 @@ class Registry:
         return self.whole(found[0]) if inherit else found[0]
 
     def whole(self, entry: Entry) -> Entry:
-        """Return a recipe with what it inherits from the one that it is like; any other entry as it is.
-
-        Raises:
-            UsageError: if there is none to be like, or it goes round in a circle.
-        """
+        """Return a recipe with what it inherits from the one that it is like; any other entry as it is."""
         if not entry.data.get("like"):
             return entry
         from genzoo.registry.recipes.inherit import whole
@@ -168,11 +157,7 @@ class Registry:
     def find(self, name: str) -> list[Entry]:
         """Return the entries of that name over all kinds (``mlp`` is a generator, an encoder and a critic).
 
-        Args:
-            name: the name, or ``kind:name``, ``plugin:name``, ``kind:plugin:name``.
-
-        Raises:
-            UsageError: if there is none, or a kind's is claimed by several plugins.
+        The name may be ``kind:name``, ``plugin:name`` or ``kind:plugin:name``. Raises UsageError as `get` does.
         """
         kind, colon, rest = name.partition(":")
         if colon and kind in KINDS:
@@ -181,7 +166,7 @@ class Registry:
         found = []
         for kind in KINDS:
             who, bare = _split(name, kind)
-            if any(not who or e.goes_by(who) for e in self._index.get((kind, bare), [])):
+            if any(not who or e.maker.goes_by(who) for e in self._index.get((kind, bare), [])):
                 found.append(self.get(kind, name))
         if not found:
             raise UsageError(self._unknown(None, name))
@@ -202,15 +187,14 @@ class Registry:
         if others:
             return f"{said}, but {' and '.join(article(k) for k in others)} of that name"
         several = [e for (k, _), found in self._index.items() if kind in (None, k) for e in found]
-        names = {e.name for e in several if not who or e.goes_by(who)}
+        names = {e.name for e in several if not who or e.maker.goes_by(who)}
         listing = f"; see 'genzoo list{f' {kind}' if kind else ''}'"
         return said + (did_you_mean(bare, names) or listing)
 
     def load(self, entry: Entry, expected: type | None = None) -> type:
         """Import an entry's target and return the class; this is where torch may come in.
 
-        Raises:
-            GenzooError: if it cannot be imported, or is no class with the base ``expected``; names the plugin.
+        Raises GenzooError, which names the plugin, if it cannot be imported, or is no class with that base.
         """
         where = f"{entry.kind} {entry.name!r} of {entry.origin}"
         if not entry.target or TABLE[entry.kind].target != "class":
@@ -237,23 +221,20 @@ class Registry:
         except BaseException as e:
             where = f"{entry.kind} {entry.name!r} of {entry.origin}"
             raise GenzooError(f"{where} could not be loaded from {entry.target}: {error_line(e)}") from e
-        if entry.distribution != OWN:
-            loader.patched([r for r in self._records if (r.name, r.distribution) == (entry.plugin, entry.distribution)])
+        if entry.distribution != OWN and (note := guard.patches(module.partition(".")[0], entry.plugin)):
+            installed.warn(f"{entry.origin} {note}")
         return found
 
     def options(self, entry: Entry) -> list[OptionInfo]:
         """Return an entry's options, read from the source without importing it.
 
-        A recipe has those of its parts, of its code space and of training, by dotted name
-        (``objective.gp_weight``), with the recipe's defaults.
-
-        Raises:
-            GenzooError: if they cannot be read; names the plugin, and where.
+        A recipe has those of its parts, of its code space and of training, by dotted name (``objective.gp_weight``),
+        with the recipe's defaults. Raises GenzooError, which names the plugin and the place, if one cannot be read.
         """
-        from genzoo.registry.discovery import check, static
+        from genzoo.registry.discovery import static
 
         if entry.kind == "recipe":
-            return check.recipe_options(self, self.whole(entry))
+            return static.recipe_options(self, self.whole(entry))
         with _told(entry):
             return static.options(entry.target) if TABLE[entry.kind].options else []
 
@@ -270,7 +251,7 @@ class Registry:
         Of each entry, by default of all, the class must exist and its options be readable; of a recipe every part
         must exist and every option it sets must be one of that part's.
         """
-        from genzoo.registry.discovery.check import fault
+        from genzoo.registry.discovery.static import fault
 
         checked = ((e, fault(self, e)) for e in (self.entries() if entries is None else entries))
         return [(entry, why) for entry, why in checked if why]
@@ -304,11 +285,7 @@ _loading = False
 
 
 def the_registry() -> Registry:
-    """Return this process's registry; the first call loads the plugins.
-
-    Raises:
-        GenzooError: if a plugin asks for it while it is being loaded.
-    """
+    """Return this process's registry; the first call loads the plugins, and none of them may ask for it meanwhile."""
     global _loading
     with _lock:
         if _loading:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, TextIO
 
@@ -42,13 +42,10 @@ class _Aside:
 
 @contextlib.contextmanager
 def contained(notes: list[str]) -> Iterator[None]:
-    """Contain what runs inside, and put back what it replaced.
+    """Contain what runs inside, put back what it replaced, and note that and what it warns of, a line each.
 
     What it prints goes to stderr. A KeyboardInterrupt that no signal asked for becomes an error like any other, and
     so does loading for longer than `LIMIT`.
-
-    Args:
-        notes: told what was replaced or warned of, a line each.
     """
     stdout, stderr, limit, here = sys.stdout, sys.stderr, sys.getrecursionlimit(), _folder()
     sys.stdout = sys.stderr = _Aside(sys.stderr)
@@ -59,7 +56,7 @@ def contained(notes: list[str]) -> Iterator[None]:
         with warnings.catch_warnings(record=True) as caught, _signals():
             yield
     finally:
-        replaced = [f"sys.{name}" for name, value in shared.items() if getattr(sys, name) is not value]
+        replaced = [f"sys.{name}" for name, value in shared.items() if getattr(sys, name, None) is not value]
         for name, value in shared.items():
             setattr(sys, name, value)
         for name, before in lists.items():
@@ -143,19 +140,20 @@ def quiet_stdout() -> Iterator[None]:
         os.close(kept)
 
 
-def patches(packages: Collection[str]) -> dict[str, list[str]]:
-    """Say what of torch was replaced by something that one of these packages defines, by package.
+def patches(package: str, plugin: str) -> str:
+    """Say what of torch, which all models share, was replaced by something that a plugin's package defines.
 
     Nothing if torch is not imported: who patches it has imported it.
     """
     modules = {name: sys.modules.get(name) for name in ("torch.nn", "torch.nn.functional", "torch.optim", "torch")}
-    if None in modules.values() or not packages:
-        return {}
+    if None in modules.values():
+        return ""
     classes = {f"{m}.{k}": v for m, of in modules.items() for k, v in vars(of).items() if isinstance(v, type)}
-    found: dict[str, list[str]] = {}
-    for place, thing in {**modules, **classes}.items():
-        for key, value in list(vars(thing).items()):
-            package = str(getattr(value, "__module__", "")).partition(".")[0]
-            if package in packages:
-                found.setdefault(package, []).append(f"{place}.{key}")
-    return found
+    found = [
+        f"{place}.{key}"
+        for place, thing in {**modules, **classes}.items()
+        for key, value in list(vars(thing).items())
+        if str(getattr(value, "__module__", "")).partition(".")[0] == package
+    ]
+    some = ", ".join(found[:3]) + ", …" * (len(found) > 3)
+    return f"replaces {some}, for every model: 'genzoo plugins disable {plugin}' does without it" if found else ""

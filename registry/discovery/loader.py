@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -13,53 +14,22 @@ import pluggy
 
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.storage import user_cache
-from genzoo.core.text import error_line, tell
+from genzoo.core.text import error_line
 from genzoo.registry import hooks
-from genzoo.registry.discovery import distributions, guard, state
-from genzoo.registry.entries import Entry, Plugin, PluginRecord, normal
+from genzoo.registry.discovery import guard, installed
+from genzoo.registry.discovery.installed import warn
+from genzoo.registry.entries import Entry, Plugin, PluginRecord
 from genzoo.registry.registrar import Registrar
 
 if TYPE_CHECKING:
     from genzoo.core.training.run_view import RunView
     from genzoo.core.training.trainer import Observer
 
-GROUP = "genzoo"
-
-_warned: set[str] = set()
-
-
-def warn(line: str) -> None:
-    """Print one line on stderr, once per process."""
-    if line not in _warned:
-        _warned.add(line)
-        tell(line)
-
-
-def installed(say: Callable[[str], None] = warn) -> list[Plugin]:
-    """List the plugins of all installed distributions: genzoo's own first, then by distribution and name.
-
-    A distribution that is found twice on ``sys.path`` counts once, the first time.
-
-    Args:
-        say: told in one line of a distribution whose metadata cannot be read.
-    """
-    found: dict[str, list[Plugin]] = {}
-    for plugins in distributions.installed(
-        GROUP, lambda who, e: say(f"the plugins of {who} could not be listed: {error_line(e)}")
-    ):
-        if plugins:
-            found.setdefault(normal(plugins[0].distribution), plugins)
-    return sorted((p for several in found.values() for p in several), key=lambda p: (not p.own, p.address))
-
 
 def wanted(found: list[Plugin], plugins: bool | None, only: Collection[str] | None) -> list[Plugin]:
-    """Choose which plugins to load; the zoo's own always.
+    """Choose which plugins to load, as `genzoo.registry.registry.Registry.discover` says; the zoo's own always.
 
-    Args:
-        found: all that are installed.
-        plugins: whether to load those of other distributions; None asks ``GENZOO_NO_PLUGINS``.
-        only: names of entry points or distributions, to load no other, even if they were disabled; None asks
-            ``GENZOO_PLUGINS``, and without it all are loaded that were not disabled.
+    Those that ``only`` names are loaded even if they were disabled.
     """
     if plugins is None:
         plugins = not user_cache.asked_for("GENZOO_NO_PLUGINS")
@@ -68,7 +38,7 @@ def wanted(found: list[Plugin], plugins: bool | None, only: Collection[str] | No
     own = [p for p in found if p.own]
     others = [p for p in found if not p.own] if plugins else []
     if only is None:
-        off = state.disabled(warn) if others else ()
+        off = installed.disabled() if others else ()
         return own + [p for p in others if p.address not in off]
     if plugins:
         known = {p.name for p in found} | {p.distribution for p in found}
@@ -118,6 +88,8 @@ def ask(manager: pluggy.PluginManager, of: Plugin, load: Callable[[], Any]) -> P
         )
     elif not of.own and seconds > guard.SLOW:
         notes.append(f"took {seconds:.1f} s to load, which every command waits for")
+    if not of.own and (note := guard.patches(re.split("[.:]", of.module)[0], of.name)):
+        notes.append(note)
     for note in notes:
         warn(f"{of.origin} {note}")
     return PluginRecord(
@@ -141,26 +113,10 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> Non
         raise GenzooError(f"{module} answers no hook: {cause}")
 
 
-def patched(records: Iterable[PluginRecord]) -> dict[str, str]:
-    """Find, and warn of, the plugins of others that have replaced something of torch, which all models share."""
-    packages = [(r, r.module.partition(":")[0].partition(".")[0]) for r in records if not r.own]
-    found, notes = guard.patches({name for _, name in packages}), dict[str, str]()
-    for record, name in packages:
-        if places := found.get(name):
-            some = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-            note = f"replaces {some}, for every model: 'genzoo plugins disable {record.name}' does without it"
-            notes[record.address] = note
-            warn(f"{record.origin} {note}")
-    return notes
-
-
 def observers(
     manager: pluggy.PluginManager, records: Iterable[PluginRecord], run: RunView
 ) -> list[tuple[str, list[Observer]]]:
-    """Ask each plugin for the observers of a run: the plugin in words, and what it gives.
-
-    A plugin that fails to say costs one line and does not watch.
-    """
+    """The observers of a run: plugin in words, and what it gives; one that fails costs a line and does not watch."""
     from genzoo.core.training.trainer import Observer as Base
 
     found = []

@@ -1,20 +1,30 @@
-"""Reads ``@declare.…`` decorators from source files, importing none of them."""
+"""Reads ``@declare.…`` decorators from source files, importing none of them.
+
+Listing the zoo reads a hundred files, every time. What was found is kept in one small file in the user's cache, and
+used as long as the system says that they are the same files: by path, device, inode, size, modification and change
+time (which nobody can set back). It goes through the same checks as what is read. A cache that is damaged, somebody
+else's, of another genzoo, or cannot be written costs time and nothing else. ``GENZOO_ALWAYS_READ=1`` does without it.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from genzoo.core.errors import GenzooError, did_you_mean
-from genzoo.registry.discovery import scan_cache
+from genzoo.core.storage import user_cache
 from genzoo.registry.discovery.source_code import locate
-from genzoo.registry.kinds import TABLE
+from genzoo.registry.kinds import DECLARED
 
-DECLARED = tuple(k for k in TABLE if TABLE[k].declared)
+_MOST = 20_000  # files
+
+_known: dict[str, list[Any]] | None = None  # path and what was looked for, to the file's state and what was found
+_new: dict[str, list[Any]] = {}
 
 
 @dataclass
@@ -28,13 +38,9 @@ class Declared:
 
 
 def declarations(package: str) -> Iterator[Declared]:
-    """Yield the declarations in a package's own ``*.py`` files, by file name, then line.
+    """Yield the declarations in a module, or in a package's own ``*.py`` files, by file name, then line.
 
-    Args:
-        package: dotted name of a package or of one module.
-
-    Raises:
-        GenzooError: if it cannot be found.
+    Raises GenzooError if it cannot be found.
     """
     found = locate(package)
     if found is None or not (found.file or found.folders):
@@ -54,14 +60,14 @@ def of_file(path: str, module: str) -> list[Declared]:
         status = os.stat(path)
     except OSError:  # a link to nowhere
         return list(_file(path, module))
-    known = scan_cache.recall(path, what, status)
+    known = recall(path, what, status)
     if isinstance(known, list) and all(map(_makes_sense, known)):
         return [Declared(f"{path}:{line}", kind, _tuples(keywords)) for line, kind, keywords in known]
     found = list(_file(path, module))
     plain = [[int(d.place.rpartition(":")[2]), d.kind, d.keywords] for d in found]
     try:  # only what comes back as it was: JSON has no tuples, which stand for all that is in order, and no sets
         if not any(d.fault for d in found) and _tuples(json.loads(json.dumps(plain))) == _tuples(plain):
-            scan_cache.remember(path, what, status, plain)
+            remember(path, what, status, plain)
     except (TypeError, ValueError, RecursionError):
         pass
     return found
@@ -155,3 +161,49 @@ def _declaration(call: ast.expr, node: ast.stmt, place: str, module: str) -> Dec
         lines = (ast.get_docstring(cls) or "").splitlines()
         declared.keywords.setdefault("summary", lines[0].strip() if lines else "")
     return declared
+
+
+def recall(path: str, what: str, status: os.stat_result) -> Any:
+    """What was found in a file whose status is this, as JSON has it; None if nothing is known."""
+    global _known
+    if _known is None:
+        _known = _read()
+    found = _known.get(f"{what} {path}")
+    return found[1] if found and found[0] == user_cache.identity(status) else None
+
+
+def remember(path: str, what: str, status: os.stat_result, found: Any) -> None:
+    """Note for `save` what was found in a file, in JSON's terms; its status was taken before it was read."""
+    if user_cache.is_settled(status):
+        _new[f"{what} {path}"] = [user_cache.identity(status), found]
+
+
+def save() -> None:
+    """Add to the cache what is new, all at once; where it cannot be written, nothing is kept."""
+    if _new and (path := _place()):
+        files = _read() | _new  # another process may have written meanwhile
+        _new.clear()
+        if len(files) > _MOST:  # packages that were uninstalled, most likely
+            files = {k: v for k, v in files.items() if os.path.exists(k.partition(" ")[2])}
+        user_cache.write(path, {"by": _by(), "files": dict(list(files.items())[-_MOST:])})
+
+
+def _read() -> dict[str, list[Any]]:
+    try:
+        content = user_cache.read(_place())
+        files = content["files"] if content["by"] == _by() else {}
+        return {k: v for k, v in files.items() if isinstance(v, list) and len(v) == 2}
+    except (OSError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _place() -> str:
+    """The file; empty if there is no place for it, or it shall not be used."""
+    which = zlib.crc32(__file__.encode(errors="surrogateescape"))  # a cache for each installed genzoo
+    return "" if user_cache.asked_for("GENZOO_ALWAYS_READ") else user_cache.place(f"declared-{which:08x}.json")
+
+
+def _by() -> list[str]:
+    """Which code found it: that of another genzoo, or one that is being edited, may find something else."""
+    kinds = os.path.join(os.path.dirname(__file__), os.pardir, "kinds.py")
+    return [user_cache.identity(os.stat(path)) for path in (__file__, kinds)]

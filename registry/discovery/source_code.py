@@ -35,14 +35,10 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True)
 class Module:
-    """A parsed module: what its top level binds.
+    """A parsed module: what its top level binds, and does.
 
-    Attributes:
-        name: dotted name.
-        file: path of the source.
-        names: each name's class, function, assigned value, or import as ``(module, attribute or None)``.
-        stars: modules of ``from m import *``.
-        statements: its top level.
+    A name is bound to a class, a function, an assigned value, or an import as ``(module, attribute or None)``;
+    ``stars`` are the modules of ``from m import *``.
     """
 
     name: str
@@ -53,10 +49,9 @@ class Module:
 
 
 def locate(name: str) -> Located | None:
-    """Find a module by asking the import system's finders, from the top-level package down.
+    """Find a module by asking the import system's finders, from the top-level package down, and import nothing.
 
-    Nothing is imported. Packages that are imported already are asked for their own ``__path__``, which
-    they may have changed. Returns None if there is no such module.
+    Packages that are imported already are asked for their own ``__path__``, which they may have changed.
     """
     path: Sequence[str] | None = None
     found = None
@@ -98,11 +93,7 @@ def tree_of(file: str) -> ast.Module:
 
 
 def parse(name: str) -> Module:
-    """Return a module's top level, parsed (and kept until its file changes).
-
-    Raises:
-        GenzooError: if there is no such module, or no readable source of it.
-    """
+    """Return a module's top level, parsed and kept until its file changes; raises GenzooError if there is no source."""
     found = locate(name)
     if found is None:
         raise GenzooError(f"there is no module {name!r}")

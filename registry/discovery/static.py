@@ -1,4 +1,4 @@
-"""Reads a class's docstring and options from its source, so that describing an entry never imports torch.
+"""Reads docstrings and options of classes from their source, so that describing and checking never imports torch.
 
 The reading is that of Python: nested ``Options`` found along the class's bases, fields merged over
 inherited ones in dataclass order. What cannot be known without running (defaults that are computed,
@@ -11,16 +11,26 @@ import ast
 import builtins
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass, make_dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field, is_dataclass, make_dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from genzoo.core.errors import GenzooError
-from genzoo.core.options import OptionInfo, option, options_of
+from genzoo.core.config import TrainOptions
+from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.options import OptionInfo, convert, option, options_of
+from genzoo.core.spec import Latent
+from genzoo.registry.discovery.loader import strange_modality
 from genzoo.registry.discovery.source_code import Module, locate, parse
+from genzoo.registry.entries import Entry, first_option, group_of, part_name
+from genzoo.registry.kinds import LISTS, PARTS, SINGLE
+from genzoo.registry.recipes.inherit import layered
+from genzoo.registry.weights.shelf import folder_of
+
+if TYPE_CHECKING:
+    from genzoo.registry.registry import Registry
 
 # Bases from here are not followed: they have no options, and their sources are large.
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
-_SCALARS = ("bool", "int", "float", "str", "None")
 
 
 @dataclass(frozen=True)
@@ -45,21 +55,26 @@ class _Foreign(Exception):
     """A base that is not followed."""
 
 
-def find_class(target: str) -> ClassSource:
-    """Find the class that ``package.module:Class`` names, through re-exports, without importing anything.
+def find(target: str) -> ClassSource | str:
+    """Find what ``package.module:attribute`` names, through re-exports: a class, or else in a word what it is.
 
-    Raises:
-        GenzooError: if the module or the attribute does not exist, or it is no class.
+    Raises GenzooError if the module or the attribute does not exist.
     """
     module, _, attribute = target.partition(":")
     try:
         found = _lookup(parse(module), attribute.split("."), 0)
     except _Foreign as e:
-        raise GenzooError(f"{target} comes from {e}, whose source genzoo does not read") from None
+        return f"part of {e}, whose source genzoo does not read"
     except GenzooError as e:
         raise GenzooError(f"{target}: {e}") from None
-    if not isinstance(found, ClassSource):
-        raise GenzooError(f"{target} is a {'module' if isinstance(found, Module) else found}, not a class")
+    return "module" if isinstance(found, Module) else found
+
+
+def find_class(target: str) -> ClassSource:
+    """Find a class; raises GenzooError if it is not there, or is none."""
+    found = find(target)
+    if isinstance(found, str):
+        raise GenzooError(f"{target} is a {found}, not a class")
     return found
 
 
@@ -69,12 +84,9 @@ def docstring(target: str) -> str:
 
 
 def options(target: str) -> list[OptionInfo]:
-    """Return the options of a component: the fields of its ``Options``, its own or inherited.
+    """Return the options of a component: the fields of its ``Options``, its own or inherited, if it has any.
 
-    A class that neither has nor inherits ``Options`` has none.
-
-    Raises:
-        GenzooError: if the target is not there, or its options cannot be read; says where.
+    Raises GenzooError, with the place, if the target is not there or they cannot be read.
     """
     found = _nested(find_class(target), "Options")
     return [] if found is None else fields(found)
@@ -158,10 +170,9 @@ def _nested(outer: ClassSource, name: str) -> ClassSource | None:
 
 
 def _stand_in(of: ClassSource, unread: list[str], with_fields: bool = False) -> type:
-    """An empty class with the bases of one that is read, so that Python tells what it inherits.
+    """A class with the bases of one that is read, so that Python tells what it inherits.
 
-    Its attributes are what its body binds, each with the class that this stands in; or else it has the fields. Why
-    bases cannot be read goes to ``unread``.
+    It has the same fields, or else the classes that the body binds, as syntax with the class that this stands in.
     """
     made: dict[str, type | None] = {}
 
@@ -224,52 +235,85 @@ def _own_fields(of: ClassSource) -> Iterator[tuple[str, str, Any]]:
     for node in of.node.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
-        quoted = isinstance(node.annotation, ast.Constant) and isinstance(node.annotation.value, str)
-        kind = ast.parse(node.annotation.value, mode="eval").body if quoted else node.annotation  # type: ignore[attr-defined]
-        text = ast.unparse(kind).replace("typing.", "")
+        kind = node.annotation
+        quoted = isinstance(kind, ast.Constant) and isinstance(kind.value, str)
+        text = (str(kind.value) if quoted else ast.unparse(kind)).replace("typing.", "")  # type: ignore[attr-defined]
         if text.startswith("ClassVar"):
             continue
         if not _is_dataclass(of.node):
             raise GenzooError(f"{of.place(node)}: {of.qualname} is not a dataclass")
-        where = f"{of.place(node)}: option {node.target.id!r} of {of.qualname}"
-        if not _is_option_type(kind):
-            raise GenzooError(f"{where} has the type {text}, which options cannot have")
-        yield node.target.id, text, option(**_default(node.value, where))
+        where, value = f"{of.place(node)}: option {node.target.id!r} of {of.qualname}", node.value
+        names = (_dotted(value.func) if isinstance(value, ast.Call) else None) or [""]
+        try:
+            if isinstance(value, ast.Call) and names[-1] in ("option", "field"):
+                given: dict[str, Any] = {str(k.arg): ast.literal_eval(k.value) for k in value.keywords}
+                made = (option if names[-1] == "option" else field)(*map(ast.literal_eval, value.args), **given)
+            else:
+                made = option(None if value is None else ast.literal_eval(value))
+        except (ValueError, TypeError):
+            said = ast.unparse(value) if value else ""
+            raise GenzooError(f"{where} is read without being run, so {said} must be a literal") from None
+        with suppress(ValueError):  # a default that does not fit is told where it is used
+            try:
+                convert(ast.parse(text, mode="eval").body, made.default)
+            except (TypeError, SyntaxError) as e:
+                raise GenzooError(f"{where}: {e}") from None
+        yield node.target.id, text, made
 
 
-def _is_option_type(kind: ast.expr) -> bool:
-    """Whether it is one of `genzoo.core.options.TYPES`."""
-    if isinstance(kind, ast.BinOp) and isinstance(kind.op, ast.BitOr):
-        return _is_option_type(kind.left) and _is_option_type(kind.right)
-    if isinstance(kind, ast.Subscript):
-        outer = (_dotted(kind.value) or [""])[-1]
-        inner = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
-        if outer == "tuple":
-            return all(_is_option_type(k) for k in inner if ast.unparse(k) != "...")
-        return outer == "Literal" and all(isinstance(k, ast.Constant) for k in inner)
-    return ast.unparse(kind) in _SCALARS
-
-
-def _default(node: ast.expr | None, where: str) -> dict[str, Any]:
-    """Read ``= value``, ``= option(value, "doc", low=, high=)`` or ``= field(default=value)``."""
-    if node is None:
-        return {"default": None}
-    names = _dotted(node.func) if isinstance(node, ast.Call) else None
-    if not isinstance(node, ast.Call) or not names:
-        return {"default": _literal(node, where)}
-    given = {k.arg: k.value for k in node.keywords}
-    if names[-1] == "field":
-        metadata = _literal(given["metadata"], where) if "metadata" in given else {}
-        default = _literal(given["default"], where) if "default" in given else None
-        return {"default": default} | {k: metadata[k] for k in ("doc", "low", "high") if k in metadata}
-    if names[-1] != "option":
-        raise GenzooError(f"{where} has the default {ast.unparse(node)}, which is not a literal")
-    given |= dict(zip(("default", "doc"), node.args, strict=False))
-    return {k: _literal(v, where) for k, v in given.items() if k in ("default", "doc", "low", "high")}
-
-
-def _literal(node: ast.expr, where: str) -> Any:
+def fault(registry: Registry, entry: Entry) -> str:
+    """Return one sentence on what is wrong with an entry, or an empty string."""
     try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):
-        raise GenzooError(f"{where} is read without being run, so {ast.unparse(node)} must be a literal") from None
+        if entry.kind == "recipe":
+            _presets(registry, registry.whole(entry))
+        elif entry.kind == "weights":
+            for version in entry.data["versions"].values():
+                if version["target"] and folder_of(version["target"]) is None:
+                    module, _, folder = version["target"].partition(":")
+                    raise GenzooError(f"there is no folder {folder!r} beside {module}")
+        elif entry.kind == "command":
+            find(entry.target)
+        else:
+            find_class(entry.target)
+            registry.options(entry)
+        return strange_modality(entry, [e.name for e in registry.entries("modality")])
+    except GenzooError as e:
+        return str(e)
+
+
+def recipe_options(registry: Registry, entry: Entry) -> list[OptionInfo]:
+    """The options of a whole recipe's parts, of its code space and of training, with the recipe's defaults.
+
+    Raises:
+        GenzooError: if they cannot be read, or the recipe sets one that a part has not, or out of its range.
+    """
+    given, groups = dict(entry.data["options"]), dict[str, list[OptionInfo]]()
+    words = [(part, part, entry.data[part]) for part in SINGLE if entry.data[part]]
+    words += [(kind, f"{kind}.{part_name(word)}", word) for kind in LISTS for word in entry.data[kind]]
+    for kind, group, word in words:
+        name, _, number = word.partition("=")
+        groups[group] = registry.options(registry.get(kind, name, prefer=entry.home))
+        if number:
+            given = {f"{group}.{first_option(f'{kind} {name!r}', groups[group]).name}": number, **given}
+    groups |= {"latent": options_of(Latent), "train": options_of(TrainOptions)}
+    known = {f"{group}.{info.name}": info for group, infos in groups.items() for info in infos}
+    for dotted in given:
+        if dotted not in known and group_of(dotted)[0] in groups:
+            raise GenzooError(f"there is no option {dotted!r}{did_you_mean(dotted, known)}")
+    return [
+        replace(info, name=name, default=info.coerce(given[name], name) if name in given else info.default)
+        for name, info in known.items()
+    ]
+
+
+def _presets(registry: Registry, entry: Entry) -> None:
+    """Every part is there, and every option that the recipe or a preset sets fits one of its part's."""
+    base = {**entry.data["options"], **{kind: entry.data[kind] for kind in PARTS}}
+    recipe_options(registry, entry)
+    for preset, layer in entry.data["presets"].items():
+        options = layered(base, layer)
+        parts = {kind: options.pop(kind) for kind in PARTS}
+        try:
+            recipe_options(registry, replace(entry, data={**parts, "options": options}))
+        except GenzooError as e:
+            raise GenzooError(f"preset {preset!r}: {e}") from None

@@ -14,7 +14,7 @@ from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.modality import of
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
-from genzoo.registry.discovery import loader, state
+from genzoo.registry.discovery import installed
 from genzoo.registry.entries import OWN, Entry, article, check_listed, first_option, group_of, part_name
 from genzoo.registry.kinds import TABLE
 from genzoo.registry.recipes.inherit import NETWORKS, presets_for
@@ -197,9 +197,9 @@ def _base(kind: str) -> type | None:
 
 def _missing(part: Part) -> str:
     """Why a part's plugin is not there, and what to do."""
-    for found in loader.installed(lambda line: None):
+    for found in installed.plugins(lambda line: None):
         if (found.name, found.distribution) == (part.plugin, part.distribution):
-            if found.address in state.disabled(loader.warn):
+            if found.address in installed.disabled():
                 return f"disabled: 'genzoo plugins enable {found.address}' loads it again"
             return "left out: do without --no-plugins, and name it in GENZOO_PLUGINS if that is set"
     pin = f"'{part.distribution}=={part.version}'" if part.version else part.distribution

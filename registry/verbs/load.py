@@ -133,7 +133,7 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
     ``--no-plugins``). Errors are what went wrong while loading, and entries whose targets are not there; the zoo's own
     entries are checked by its tests instead. Notes are on what works and should be otherwise.
     """
-    from genzoo.registry.discovery import loader, state
+    from genzoo.registry.discovery import installed
     from genzoo.registry.entries import PluginRecord
 
     registry = the_registry()
@@ -142,9 +142,9 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
         faults.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
     records = registry.plugins()
     loaded = {(r.name, r.distribution) for r in records}
-    off = state.disabled(loader.warn)
+    off = installed.disabled()
     status: dict[tuple[str, str], str] = {}
-    for p in loader.installed():
+    for p in installed.plugins():
         if (p.name, p.distribution) not in loaded:
             records.append(PluginRecord(p.name, p.distribution, p.version, p.module))
             status[p.name, p.distribution] = "disabled" if p.address in off else "left out"

@@ -10,7 +10,7 @@ from typing import Any
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.storage.strict import read_json
-from genzoo.registry.discovery import scan_cache
+from genzoo.registry.discovery import scan
 from genzoo.registry.discovery.source_code import locate
 
 INDEX = "index.json"
@@ -64,11 +64,11 @@ def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
 def _pins(manifest: Path) -> dict[str, str]:
     """The sha256 of every file that a manifest lists: what was kept of it, if it has not changed since."""
     status = os.lstat(manifest)
-    known = scan_cache.recall(str(manifest), "pins", status)
+    known = scan.recall(str(manifest), "pins", status)
     if isinstance(known, dict):
         return dict(known)
     from genzoo.registry.weights.base import LIMITS, manifest_of
 
     found = {n: f["sha256"] for n, f in manifest_of(manifest.parent).items() if n in LIMITS}
-    scan_cache.remember(str(manifest), "pins", status, found)
+    scan.remember(str(manifest), "pins", status, found)
     return found

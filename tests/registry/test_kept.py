@@ -14,7 +14,7 @@ import pytest
 
 from genzoo.core.errors import GenzooError
 from genzoo.registry import Registrar
-from genzoo.registry.discovery import scan, scan_cache
+from genzoo.registry.discovery import scan
 
 LONG_AGO = 1_600_000_000
 NETS = """
@@ -41,8 +41,8 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("GENZOO_ALWAYS_READ", raising=False)
 
     def forget():
-        monkeypatch.setattr(scan_cache, "_known", None)
-        monkeypatch.setattr(scan_cache, "_new", {})
+        monkeypatch.setattr(scan, "_known", None)
+        monkeypatch.setattr(scan, "_new", {})
 
     forget()
     return forget
@@ -96,7 +96,7 @@ def test_nothing_is_read_twice_and_all_comes_back_as_it_was(package, read, cache
     first = package(nets=NETS.format(name="one", summary="One."), loss=RECIPE)
     assert len(read) == 3
     assert {(e.kind, e.name) for e in first} == {("critic", "one"), ("objective", "keeps"), ("recipe", "keeps")}
-    scan_cache.save()
+    scan.save()
     cache()
     assert entries() == first
     assert len(read) == 3
@@ -107,7 +107,7 @@ def test_nothing_is_read_twice_and_all_comes_back_as_it_was(package, read, cache
 
 def test_a_file_that_was_edited_is_read_again(package, read, cache, tmp_path):
     package(nets=NETS.format(name="one", summary="One."))
-    scan_cache.save()
+    scan.save()
     cache()
     del read[:]
     nets = tmp_path / "kept_pkg" / "nets.py"
@@ -119,7 +119,7 @@ def test_a_file_that_was_edited_is_read_again(package, read, cache, tmp_path):
 
 def test_an_upgrade_that_replaces_files_is_seen(package, cache, tmp_path):
     package(nets=NETS.format(name="one", summary="One."))
-    scan_cache.save()
+    scan.save()
     cache()
     new = tmp_path / "kept_pkg" / "new"
     new.write_text(NETS.format(name="two", summary="Two."))
@@ -135,8 +135,8 @@ def test_a_file_that_was_written_just_now_is_not_kept(cache, tmp_path, monkeypat
     status = os.stat(file)
     for later, kept_now in ((0.05, 0), (3.0, 1)):
         monkeypatch.setattr(time, "time", lambda later=later: status.st_ctime + later)
-        scan_cache.remember(str(file), "declared:a", status, [])
-        assert len(scan_cache._new) == kept_now
+        scan.remember(str(file), "declared:a", status, [])
+        assert len(scan._new) == kept_now
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_file_that_was_written_just_now_is_not_kept(cache, tmp_path, monkeypat
 )  # fmt: skip
 def test_a_damaged_cache_is_as_good_as_none(package, cache, tmp_path, damage):
     first = package(nets=NETS.format(name="one", summary="One."))
-    scan_cache.save()
+    scan.save()
     file = the_file(tmp_path)
     if isinstance(damage, str):
         content = json.loads(file.read_text())
@@ -167,16 +167,16 @@ def test_a_damaged_cache_is_as_good_as_none(package, cache, tmp_path, damage):
     file.write_bytes(damage)
     cache()
     assert entries() == first
-    scan_cache.save()
+    scan.save()
     cache()
     assert entries() == first
 
 
 def test_another_genzoo_reads_for_itself(package, read, cache, monkeypatch):
     package(nets=NETS.format(name="one", summary="One."))
-    scan_cache.save()
+    scan.save()
     cache()
-    monkeypatch.setattr(scan_cache, "_by", lambda: ["another"])
+    monkeypatch.setattr(scan, "_by", lambda: ["another"])
     del read[:]
     entries()
     assert len(read) == 2
@@ -186,7 +186,7 @@ def test_what_json_would_change_or_is_wrong_is_read_every_time(package, read, ca
     wrong = "tags must be a tuple of words, not {'set'}"
     with pytest.raises(GenzooError, match=wrong):
         package(nets='from genzoo.registry import declare\n@declare.critic("one", tags={"set"})\nclass Net: pass\n')
-    scan_cache.save()
+    scan.save()
     cache()
     with pytest.raises(GenzooError, match=wrong):
         entries()
@@ -196,23 +196,23 @@ def test_what_json_would_change_or_is_wrong_is_read_every_time(package, read, ca
 @pytest.mark.parametrize("link", ["fifo", "folder", "link"])
 def test_what_is_no_plain_file_is_not_opened(package, cache, tmp_path, link):
     first = package(nets=NETS.format(name="one", summary="One."))
-    scan_cache.save()
+    scan.save()
     file = the_file(tmp_path)
     file.unlink()
     {"fifo": lambda: os.mkfifo(file), "folder": file.mkdir, "link": lambda: file.symlink_to("/dev/zero")}[link]()
     cache()
     assert entries() == first
-    scan_cache.save()
+    scan.save()
 
 
 def test_a_home_that_cannot_be_written_costs_nothing_else(package, cache, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file, where a folder belongs")
     first = package(nets=NETS.format(name="one", summary="One."))
-    scan_cache.save()
+    scan.save()
     cache()
     assert entries() == first
     monkeypatch.setenv("GENZOO_ALWAYS_READ", "1")
-    scan_cache.save()
+    scan.save()
 
 
 def test_many_processes_at_once(site, tmp_path):

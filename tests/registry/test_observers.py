@@ -141,7 +141,7 @@ def test_a_failure_is_one_line_and_the_run_goes_on(add, tmp_path: Path, capsys, 
     "give", [lambda run: "me", lambda run: [Observer(), 3], lambda run: 1 / 0, lambda run: sys.exit()]
 )
 def test_a_hook_that_fails_is_one_line(add, tmp_path: Path, capsys, monkeypatch, give):
-    monkeypatch.setattr("genzoo.registry.discovery.loader._warned", set())
+    monkeypatch.setattr("genzoo.registry.discovery.installed._warned", set())
     add("odd", give)
     assert train(tmp_path / "run").finished
     lines = capsys.readouterr().err.splitlines()

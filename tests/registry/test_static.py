@@ -219,9 +219,9 @@ WRONG = {
     "circle": ("from wrong_circle import A", "circle"),
     "syntax": ("class A:\n  def", "wrong_syntax.py:5 cannot be read: invalid syntax"),
     "computed": (OPTIONS + "x: int = 2 ** 16", "wrong_computed.py:7: option 'x' of A.Options is read without"),
-    "named": (OPTIONS + "x: int = option(SIZE)", "SIZE must be a literal"),
-    "called": (OPTIONS + "x: int = make()", "the default make(), which is not a literal"),
-    "type": (OPTIONS + "x: dict[str, int] = None", "has the type dict[str, int], which options cannot have"),
+    "named": (OPTIONS + "x: int = option(SIZE)", "so option(SIZE) must be a literal"),
+    "called": (OPTIONS + "x: int = make()", "so make() must be a literal"),
+    "type": (OPTIONS + "x: dict[str, int] = None", "dict[str, int] is no option type"),
     "no_dataclass": ("class A:\n    class Options:\n        x: int = 1", "A.Options is not a dataclass"),
     "half_dataclass": (
         "class B:\n    @dataclass\n    class Options: ...\nclass A:\n    class Options(B.Options):\n        x: int = 1",
@@ -230,7 +230,7 @@ WRONG = {
     "no_base": ("class A:\n    @dataclass\n    class Options(Gone): ...", "has no 'Gone'"),
     "made_base": ("class A(make()): ...", "its base make() is not written as a class"),
     "self": ("class A(B): ...\nclass B(A): ...", "inherits from itself"),
-    "foreign": ("from torch.nn import Module as A", "comes from torch.nn"),
+    "foreign": ("from torch.nn import Module as A", "part of torch.nn"),
 }
 
 
