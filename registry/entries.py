@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.options import OptionInfo
 from genzoo.registry.kinds import LISTS, SINGLE
+
+if TYPE_CHECKING:
+    from genzoo.core.options import OptionInfo
 
 OWN = "genzoo"  # the distribution whose plugins always load
 LONGEST = 1000  # characters of a line of text
@@ -22,6 +24,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _REFERENCE = re.compile(r"([A-Za-z0-9._/-]+[:/])?[a-z0-9][a-z0-9._-]*")
 _OPTION = re.compile(r"[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*")
 _LISTED = re.compile(rf"({'|'.join(LISTS)})\.[a-z0-9][a-z0-9._-]*\.[A-Za-z][A-Za-z0-9_]*")
+
+
+def resolve(target: str) -> Any:
+    """Import what ``package.module:attribute`` names."""
+    module, _, attribute = target.partition(":")
+    return reduce(getattr, filter(None, attribute.split(".")), import_module(module))
 
 
 def normal(name: str) -> str:
@@ -66,40 +74,31 @@ class Plugin:
         match = POINT.fullmatch(self.module)
         if not match:
             raise GenzooError(f"its entry point says {self.module!r}, where 'package.module' belongs: tell its authors")
-        return reduce(getattr, filter(None, (match[2] or "").split(".")), import_module(match[1]))
+        return resolve(f"{match[1]}:{match[2] or ''}")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing in the zoo, as it was registered; its name is unique within its kind and plugin.
+    """One thing in the zoo, as it was registered.
 
-    Attributes:
-        kind: one of `genzoo.registry.KINDS`.
-        target: ``package.module:attribute`` of the class; for weights ``package.module:folder``, a folder
-            beside the module; empty for recipes, and for weights that ship in no package.
-        paper: where it comes from, e.g. ``arXiv:1704.00028``.
-        modalities: what data it is for; empty means any.
-        tags: free words to filter by.
-        plugin: the entry point's name; distribution and version are those of the package that carries it.
-        data: a recipe's contents: the parts by kind (`PARTS`; of `LISTS` a tuple of ``NAME`` or ``NAME=NUMBER``),
-            ``conditional``, ``options``, ``presets``, and ``like`` if it is like another (see
-            `genzoo.registry.registry.Registry.whole`); a metric's ``direction``, ``unit`` and ``needs``;
-            of weights ``versions`` (number to ``target``, ``files``, ``hub``, ``commit``, …) and ``default``.
-        api: the plugin API that the plugin was written for.
+    ``data`` are a recipe's contents: the parts by kind (of regularizers and augmentations a tuple of ``NAME`` or
+    ``NAME=NUMBER``), ``conditional``, ``options``, ``presets``, and ``like`` if it is like another (see
+    `genzoo.registry.registry.Registry.whole`); a metric's ``direction``, ``unit`` and ``needs``; of weights
+    ``versions`` (number to ``target``, ``files``, ``hub``, ``commit``, …) and ``default``.
     """
 
     kind: str
-    name: str
-    target: str = ""
+    name: str  # unique within its kind and plugin
+    target: str = ""  # ``package.module:attribute``, of weights ``package.module:folder`` beside it; or nothing
     summary: str = ""
-    paper: str = ""
-    modalities: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    plugin: str = ""
-    distribution: str = ""
-    version: str = ""
+    paper: str = ""  # where it comes from, e.g. ``arXiv:1704.00028``
+    modalities: tuple[str, ...] = ()  # what data it is for; empty means any
+    tags: tuple[str, ...] = ()  # free words to filter by
+    plugin: str = ""  # the entry point's name
+    distribution: str = ""  # the installed package that carries the plugin
+    version: str = ""  # that package's
     data: dict[str, Any] = field(default_factory=dict, hash=False)
-    api: int = 1
+    api: int = 1  # the plugin API that the plugin was written for
 
     @property
     def address(self) -> str:
@@ -132,17 +131,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class PluginRecord(Plugin):
-    """What became of one plugin: what it registered (of one that failed half-way, what was good), and its error.
+    """What became of one plugin."""
 
-    ``seconds`` were spent importing and asking it, ``api`` is the plugin API that it was written for, and ``notes`` are
-    on what it did that is no failure, and should not be.
-    """
-
-    entries: tuple[Entry, ...] = ()
-    error: str | None = None
-    seconds: float = 0.0
-    api: int = 1
-    notes: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()  # what it registered; of one that failed half-way, what was good
+    error: str | None = None  # one line if it could not be loaded or not all of it
+    seconds: float = 0.0  # spent importing it and asking it
+    api: int = 1  # the plugin API that it was written for
+    notes: tuple[str, ...] = ()  # lines on what it did that is no failure, and should not be
 
 
 def article(kind: str) -> str:

@@ -8,31 +8,18 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of entry.
+    """One kind of entry."""
 
-    Attributes:
-        name: what ``genzoo list`` and the `Registrar`'s method call it.
-        help: what it is, in half a line.
-        base: ``package.module:Class`` that its classes derive from; empty where any class will do.
-        methods: what an author writes of that class.
-        target: what an entry names: a ``class``, a ``folder`` beside a module, ``any`` object, or ``nothing``.
-        options: whether its classes have ``Options``.
-        prefix: of its options, ``prefix.OPTION``, where it is no part; ``*`` stands for the entry's name.
-        part: whether a composition has ``one`` at most, or ``many``, or none.
-        reserved: names that only genzoo's own plugins may register.
-        more: what the `Registrar`'s method says of it beside that.
-    """
-
-    name: str
-    help: str
-    base: str = ""
-    methods: tuple[str, ...] = ()
-    target: Literal["class", "folder", "any", "nothing"] = "class"
-    options: bool = True
-    prefix: str = ""
-    part: Literal["", "one", "many"] = ""
-    reserved: tuple[str, ...] = ()
-    more: str = ""
+    name: str  # what ``genzoo list`` and the `Registrar`'s method call it
+    help: str  # what it is, in half a line
+    base: str = ""  # ``package.module:Class`` that its classes derive from; empty where any class will do
+    methods: tuple[str, ...] = ()  # what an author writes of that class
+    target: Literal["class", "folder", "any", "nothing"] = "class"  # what an entry names; a folder beside a module
+    options: bool = True  # whether its classes have ``Options``
+    prefix: str = ""  # of its options, ``prefix.OPTION``, where it is no part; ``*`` stands for the entry's name
+    part: Literal["", "one", "many"] = ""  # how many a composition has at most, if any
+    reserved: tuple[str, ...] = ()  # names that only genzoo's own plugins may register
+    more: str = ""  # what the `Registrar`'s method says of it beside that
 
     @property
     def group(self) -> str:

@@ -18,16 +18,12 @@ MOST = 10_000  # entries of one plugin
 
 
 class About(TypedDict, total=False):
-    """What may be said of any entry: all optional.
+    """What may be said of any entry: all optional."""
 
-    ``summary`` is one line, ``paper`` a reference such as ``arXiv:1704.00028``, ``modalities`` the data
-    it is for (``image``, ``vector``, …; empty means any), ``tags`` free words to filter by.
-    """
-
-    summary: str
-    paper: str
-    modalities: Sequence[str]
-    tags: Sequence[str]
+    summary: str  # one line
+    paper: str  # a reference such as ``arXiv:1704.00028``
+    modalities: Sequence[str]  # the data it is for: image, vector, …; empty means any
+    tags: Sequence[str]  # free words to filter by
 
 
 class Plain(Protocol):
@@ -46,11 +42,6 @@ class Registrar:
     Every method raises `GenzooError` at once for an ill-formed name, target, modality or option, for an
     unknown keyword, and for a name that the plugin has registered before. What a plugin registered before
     such an error stays in the zoo; the error is reported with the plugin, its distribution and version.
-
-    Args:
-        plugin: the entry point's name.
-        distribution: the installed package that carries the plugin.
-        version: its version.
     """
 
     def __init__(self, plugin: str, distribution: str = "", version: str = "") -> None:

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo
 from genzoo.core.text import error_line
 from genzoo.registry.discovery import guard, installed, loader, scan
-from genzoo.registry.entries import OWN, Entry, Plugin, PluginRecord, article
+from genzoo.registry.entries import OWN, Entry, Plugin, PluginRecord, article, resolve
 from genzoo.registry.kinds import KINDS, TABLE
 
 if TYPE_CHECKING:
     from genzoo.core.training.run_view import RunView
     from genzoo.core.training.trainer import Observer
 
+Found = TypeVar("Found")
+
 
 class Registry:
-    """All that is in the zoo.
-
-    ``Registry.discover()`` asks every installed plugin; an empty ``Registry()`` with `add` is for tests.
-
-    Attributes:
-        hooks: calls the hooks of all plugins that were loaded (pluggy's ``manager.hook``).
-    """
+    """All that is in the zoo: ``Registry.discover()`` asks every installed plugin; one that is empty is for tests."""
 
     def __init__(self) -> None:
         self._manager = loader.new_manager()
         self._records: list[PluginRecord] = []
         self._index: dict[tuple[str, str], list[Entry]] = {}
-        self.hooks = self._manager.hook
 
     @classmethod
     def discover(cls, plugins: bool | None = None, only: Collection[str] | None = None) -> Registry:
@@ -210,18 +204,15 @@ class Registry:
 
     def load_command(self, entry: Entry) -> Any:
         """Import an entry's target and return it, whatever it is; raises GenzooError, which names the plugin."""
-        module, _, attribute = entry.target.partition(":")
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                found: Any = importlib.import_module(module)
-                for name in attribute.split("."):
-                    found = getattr(found, name)
+                found = resolve(entry.target)
         except KeyboardInterrupt:
             raise
         except BaseException as e:
             where = f"{entry.kind} {entry.name!r} of {entry.origin}"
             raise GenzooError(f"{where} could not be loaded from {entry.target}: {error_line(e)}") from e
-        if entry.distribution != OWN and (note := guard.patches(module.partition(".")[0], entry.plugin)):
+        if entry.distribution != OWN and (note := guard.patches(entry.target, entry.plugin)):
             installed.warn(f"{entry.origin} {note}")
         return found
 
@@ -235,15 +226,13 @@ class Registry:
 
         if entry.kind == "recipe":
             return static.recipe_options(self, self.whole(entry))
-        with _told(entry):
-            return static.options(entry.target) if TABLE[entry.kind].options else []
+        return _told(entry, static.options) if TABLE[entry.kind].options else []
 
     def docstring(self, entry: Entry) -> str:
         """Return the docstring of an entry's class, read from the source; a recipe has none."""
         from genzoo.registry.discovery import static
 
-        with _told(entry):
-            return static.docstring(entry.target) if entry.target and TABLE[entry.kind].target == "class" else ""
+        return _told(entry, static.docstring) if TABLE[entry.kind].target == "class" else ""
 
     def check_targets(self, entries: Sequence[Entry] | None = None) -> list[tuple[Entry, str]]:
         """Check without importing anything that targets and recipes hold; return the entries at fault and why.
@@ -270,11 +259,10 @@ def _split(name: str, kind: str) -> tuple[str, str]:
     return who, bare
 
 
-@contextlib.contextmanager
-def _told(entry: Entry) -> Iterator[None]:
-    """Say of which plugin an error is."""
+def _told(entry: Entry, reading: Callable[[str], Found]) -> Found:
+    """What is read of an entry's target; what is wrong with it names the plugin."""
     try:
-        yield
+        return reading(entry.target)
     except GenzooError as e:
         raise GenzooError(f"{entry.kind} {entry.name!r} of {entry.origin}: {e}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -140,11 +141,12 @@ def quiet_stdout() -> Iterator[None]:
         os.close(kept)
 
 
-def patches(package: str, plugin: str) -> str:
-    """Say what of torch, which all models share, was replaced by something that a plugin's package defines.
+def patches(target: str, plugin: str) -> str:
+    """Say what of torch, which all models share, was replaced by something that the package of a target defines.
 
     Nothing if torch is not imported: who patches it has imported it.
     """
+    package = re.split("[.:]", target)[0]
     modules = {name: sys.modules.get(name) for name in ("torch.nn", "torch.nn.functional", "torch.optim", "torch")}
     if None in modules.values():
         return ""

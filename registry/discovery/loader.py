@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -88,13 +87,12 @@ def ask(manager: pluggy.PluginManager, of: Plugin, load: Callable[[], Any]) -> P
         )
     elif not of.own and seconds > guard.SLOW:
         notes.append(f"took {seconds:.1f} s to load, which every command waits for")
-    if not of.own and (note := guard.patches(re.split("[.:]", of.module)[0], of.name)):
+    if not of.own and (note := guard.patches(of.module, of.name)):
         notes.append(note)
     for note in notes:
         warn(f"{of.origin} {note}")
-    return PluginRecord(
-        of.name, of.distribution, of.version, of.module, registrar.entries, error, seconds, registrar.api, tuple(notes)
-    )
+    return PluginRecord(**vars(of), entries=registrar.entries, error=error, seconds=seconds, api=registrar.api,
+                        notes=tuple(notes))  # fmt: skip
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> None:

@@ -1,8 +1,8 @@
 """Reads ``@declare.…`` decorators from source files, importing none of them.
 
 Listing the zoo reads a hundred files, every time. What was found is kept in one small file in the user's cache, and
-used as long as the system says that they are the same files: by path, device, inode, size, modification and change
-time (which nobody can set back). It goes through the same checks as what is read. A cache that is damaged, somebody
+used as long as the system says that they are the same files: by device, inode, size, modification and change time
+(which nobody can set back). It goes through the same checks as what is read. A cache that is damaged, somebody
 else's, of another genzoo, or cannot be written costs time and nothing else. ``GENZOO_ALWAYS_READ=1`` does without it.
 """
 
@@ -23,8 +23,8 @@ from genzoo.registry.kinds import DECLARED
 
 _MOST = 20_000  # files
 
-_known: dict[str, list[Any]] | None = None  # path and what was looked for, to the file's state and what was found
-_new: dict[str, list[Any]] = {}
+_known: dict[str, Any] | None = None  # what was looked for and the state of the file, to what was found
+_new: dict[str, Any] = {}
 
 
 @dataclass
@@ -60,14 +60,14 @@ def of_file(path: str, module: str) -> list[Declared]:
         status = os.stat(path)
     except OSError:  # a link to nowhere
         return list(_file(path, module))
-    known = recall(path, what, status)
+    known = recall(what, status)
     if isinstance(known, list) and all(map(_makes_sense, known)):
         return [Declared(f"{path}:{line}", kind, _tuples(keywords)) for line, kind, keywords in known]
     found = list(_file(path, module))
     plain = [[int(d.place.rpartition(":")[2]), d.kind, d.keywords] for d in found]
     try:  # only what comes back as it was: JSON has no tuples, which stand for all that is in order, and no sets
         if not any(d.fault for d in found) and _tuples(json.loads(json.dumps(plain))) == _tuples(plain):
-            remember(path, what, status, plain)
+            remember(what, status, plain)
     except (TypeError, ValueError, RecursionError):
         pass
     return found
@@ -115,7 +115,9 @@ def _file(path: str, module: str) -> Iterator[Declared]:
 
 def _declares(node: ast.expr) -> bool:
     function = node.func if isinstance(node, ast.Call) else node
-    return isinstance(function, ast.Attribute) and ast.unparse(function.value) == "declare"
+    if not isinstance(function, ast.Attribute):
+        return False
+    return isinstance(function.value, ast.Name) and function.value.id == "declare"
 
 
 def _hidden(node: ast.ImportFrom | ast.Import) -> bool:
@@ -163,38 +165,32 @@ def _declaration(call: ast.expr, node: ast.stmt, place: str, module: str) -> Dec
     return declared
 
 
-def recall(path: str, what: str, status: os.stat_result) -> Any:
+def recall(what: str, status: os.stat_result) -> Any:
     """What was found in a file whose status is this, as JSON has it; None if nothing is known."""
     global _known
     if _known is None:
         _known = _read()
-    found = _known.get(f"{what} {path}")
-    return found[1] if found and found[0] == user_cache.identity(status) else None
+    return _known.get(f"{what} {user_cache.identity(status)}")
 
 
-def remember(path: str, what: str, status: os.stat_result, found: Any) -> None:
+def remember(what: str, status: os.stat_result, found: Any) -> None:
     """Note for `save` what was found in a file, in JSON's terms; its status was taken before it was read."""
     if user_cache.is_settled(status):
-        _new[f"{what} {path}"] = [user_cache.identity(status), found]
+        _new[f"{what} {user_cache.identity(status)}"] = found
 
 
 def save() -> None:
     """Add to the cache what is new, all at once; where it cannot be written, nothing is kept."""
     if _new and (path := _place()):
-        files = _read() | _new  # another process may have written meanwhile
+        files = list((_read() | _new).items())  # another process may have written meanwhile
         _new.clear()
-        if len(files) > _MOST:  # packages that were uninstalled, most likely
-            files = {k: v for k, v in files.items() if os.path.exists(k.partition(" ")[2])}
-        user_cache.write(path, {"by": _by(), "files": dict(list(files.items())[-_MOST:])})
+        user_cache.write(path, {"by": _by(), "files": dict(files[-_MOST:])})
 
 
-def _read() -> dict[str, list[Any]]:
-    try:
-        content = user_cache.read(_place())
-        files = content["files"] if content["by"] == _by() else {}
-        return {k: v for k, v in files.items() if isinstance(v, list) and len(v) == 2}
-    except (OSError, KeyError, TypeError, AttributeError):
-        return {}
+def _read() -> dict[str, Any]:
+    content = user_cache.read(_place())
+    files = content.get("files") if isinstance(content, dict) and content.get("by") == _by() else None
+    return files if isinstance(files, dict) else {}
 
 
 def _place() -> str:

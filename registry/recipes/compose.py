@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +14,7 @@ from genzoo.core.modality import of
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import installed
-from genzoo.registry.entries import OWN, Entry, article, check_listed, first_option, group_of, part_name
+from genzoo.registry.entries import OWN, Entry, article, check_listed, first_option, group_of, part_name, resolve
 from genzoo.registry.kinds import TABLE
 from genzoo.registry.recipes.inherit import NETWORKS, presets_for
 from genzoo.registry.recipes.read import find
@@ -191,8 +190,7 @@ def resolver(registry: Registry, config: Config | None = None) -> Any:
 
 def _base(kind: str) -> type | None:
     """What a part of a kind must inherit from."""
-    module, _, name = TABLE[kind].base.partition(":")
-    return getattr(importlib.import_module(module), name) if module else None
+    return resolve(TABLE[kind].base) if TABLE[kind].base else None
 
 
 def _missing(part: Part) -> str:

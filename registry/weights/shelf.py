@@ -64,11 +64,11 @@ def shelved(target: str) -> Iterator[dict[str, Any] | GenzooError]:
 def _pins(manifest: Path) -> dict[str, str]:
     """The sha256 of every file that a manifest lists: what was kept of it, if it has not changed since."""
     status = os.lstat(manifest)
-    known = scan.recall(str(manifest), "pins", status)
+    known = scan.recall("pins", status)
     if isinstance(known, dict):
         return dict(known)
     from genzoo.registry.weights.base import LIMITS, manifest_of
 
     found = {n: f["sha256"] for n, f in manifest_of(manifest.parent).items() if n in LIMITS}
-    scan.remember(str(manifest), "pins", status, found)
+    scan.remember("pins", status, found)
     return found

@@ -135,7 +135,7 @@ def test_a_file_that_was_written_just_now_is_not_kept(cache, tmp_path, monkeypat
     status = os.stat(file)
     for later, kept_now in ((0.05, 0), (3.0, 1)):
         monkeypatch.setattr(time, "time", lambda later=later: status.st_ctime + later)
-        scan.remember(str(file), "declared:a", status, [])
+        scan.remember("declared:a", status, [])
         assert len(scan._new) == kept_now
 
 
@@ -159,10 +159,10 @@ def test_a_damaged_cache_is_as_good_as_none(package, cache, tmp_path, damage):
     file = the_file(tmp_path)
     if isinstance(damage, str):
         content = json.loads(file.read_text())
-        [key] = [k for k in content["files"] if k.endswith("nets.py")]
-        line, kind, keywords = content["files"][key][1][0]
+        [key] = [k for k, found in content["files"].items() if found]
+        line, kind, keywords = content["files"][key][0]
         odd = {"SHAPE": 7, "KIND": [line, "scan", keywords], "KEYWORDS": [line, kind, ["x"]]}[damage]
-        content["files"][key][1] = [odd]
+        content["files"][key] = [odd]
         damage = json.dumps(content).encode()
     file.write_bytes(damage)
     cache()
