@@ -103,8 +103,6 @@ def check(
 
 def _show(report: Report) -> None:
     """Tables of checks and entries, kind by kind; then every failure; then how the plugins import."""
-    from genzoo.plugins.apps.kit.findings import counts
-
     kinds: dict[str, dict[str, dict[str, str]]] = {}
     for label, outcomes in report.table().items():
         kind, _, name = label.partition(":")
@@ -126,7 +124,7 @@ def _show(report: Report) -> None:
         say(f"plugin {p.plugin} ({p.distribution} {p.version}) imports in {1000 * p.seconds:.0f} ms{heavy}")
         if p.fault:
             say(f"✗ {p.fault}")
-    n = counts(report.findings)
+    n = report.counts
     hint(f"{n['passed']} checks passed, {n['failed']} failed, {n['skipped']} had nothing to look at")
 
 

@@ -129,7 +129,7 @@ PLANTED = {
             self.shift = torch.ones(self.ports.outputs)
         def forward(self, x, y=None):
             return super().forward(x, y) + self.shift"""),
-    "cuda": ("critic", "devices", """
+    "cuda": ("critic", "shapes", """
         def forward(self, x, y=None):
             return super().forward(x.to("cuda"), y)"""),
     "in-place": ("encoder", "inputs-kept", """
@@ -160,7 +160,7 @@ PLANTED = {
         def loss(self, player, nets, batch, noise):
             nll, kl = self.terms(nets.model, batch, noise)
             return Loss({"nll": nll.mean(), "kl": kl.mean()})"""),
-    "coupled-in-secret": ("objective", "coupled", """
+    "coupled-in-secret": ("objective", "batch-independent", """
         def loss(self, player, nets, batch, noise):
             nll, kl = self.terms(nets.model, batch, noise)
             return Loss({"nll": nll, "kl": (kl - kl.mean()).square()})"""),
@@ -171,7 +171,7 @@ PLANTED = {
         def loss(self, player, nets, batch, noise):
             nll, kl = self.terms(nets.model, batch, noise)
             return Loss({"nll": nll, "kl": kl}, {"kl": 0.3 * self.count})"""),
-    "drifts-together": ("regularizer", "coupled", """
+    "drifts-together": ("regularizer", "batch-independent", """
         def term(self, judged):
             return (judged.real_score - judged.real_score.mean()).square()"""),
     "drifts-to-what-it-kept": ("regularizer", "accumulates", """

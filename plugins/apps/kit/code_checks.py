@@ -2,208 +2,153 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genzoo.core.build import build
-from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
-from genzoo.core.posterior import PosteriorHead, TokenHead
-from genzoo.core.prior import Prior
+from genzoo.core.posterior import TokenHead
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit import cases
-from genzoo.plugins.apps.kit.cases import Case, attempt, gap, seeded, shake, shape_text
-from genzoo.plugins.apps.kit.findings import Fault, Skip
-from genzoo.registry.recipes.compose import compose, resolver
+from genzoo.plugins.apps.kit.cases import Case, Subject, accepted, composed, expect, gap, over, shake, shape_text
+from genzoo.plugins.apps.kit.findings import Skip
 
 N = 6
 IMAGE = DataSpec.image(1, 16, 16, classes=3)
-# Codes of two numbers can be enumerated; others lie on a grid, or are as a network wants them.
-LATENTS: tuple[tuple[DataSpec, dict[str, Any]], ...] = (
-    (DataSpec("vector", (4,), classes=3), {"latent.size": 2}),
-    (IMAGE, {"latent.size": 2, "latent.grid": 4}),
-    (IMAGE, {}),
+# Codes of two numbers can be enumerated; others lie on a grid, or are as a network wants them. With labels or without.
+PLANE = DataSpec("vector", (4,), classes=3)
+MODELS: tuple[tuple[DataSpec, dict[str, Any], bool], ...] = (
+    (PLANE, {"latent.size": 2}, False),
+    (PLANE, {"latent.size": 2}, True),
+    (IMAGE, {"latent.size": 2, "latent.grid": 4}, True),
+    (IMAGE, {}, False),
 )
 FEW = {"posterior.codes": 3, "posterior.dim": 1}  # of a quantizer
 REACH, FINE = 10.0, 241  # of the plane of codes
+AREA = (2 * REACH / (FINE - 1)) ** 2
 
 
-def models(case: Case) -> Iterator[tuple[str, Model]]:
-    """The part in small models, with every partner that it takes; where none takes it, in its own recipes."""
-    kind, base = case.entry.kind, PosteriorHead if case.entry.kind == "posterior" else Prior
-    other = "prior" if kind == "posterior" else "posterior"
-    if not issubclass(case.cls, base):
-        raise Fault(f"a subclass of {base.__module__}.{base.__name__}", case.cls.__name__, "derive it from that")
-    tried: list[tuple[str, dict[str, Any]]] = [
-        ("vae:vae", {kind: case.entry.address, other: e.address, "generator.width": 8, "encoder.width": 8})
-        for e in case.registry.entries(other)
-        if e.distribution == "genzoo"
-    ]
-    tried += [(e.address, {}) for e in case.registry.entries("recipe") if e.data.get(kind) == case.entry.name]
-    taken, refused = 0, ""
-    for (spec, latent), conditional in itertools.product(LATENTS, (False, True)):
-        # The first partner that takes it will do; a quantizer with a small book, where it has one.
-        for (recipe, parts), few in itertools.product(tried, (FEW, {})):
-            given = {**parts, **few, "conditional": conditional, **(latent if parts else {})}
-            with_ = f"{parts[other]}, codes {latent}" if parts else "as it comes"
-            where = f"{recipe} {with_}, {cases.Setting(spec, 3 * conditional)}"
-            try:
-                config = compose(case.registry, spec, recipe, given)
-                with seeded(1):
-                    nets = attempt(lambda c=config: build(c, resolver(case.registry, c))[1], where, "to be built")  # type: ignore[misc]
-            except UsageError as e:
-                refused = str(e)
-                continue
-            taken += 1
-            shake(nets.model)
-            yield where, nets.model.eval()
-            break
-    if not taken:
-        raise Fault("a model that it fits", f"a refusal of all: {refused}", "let it be built, or give it a recipe")
+class Coded(Subject):
+    """A model with the part: samples of its posterior, or of its prior, with their densities."""
 
-
-def _labels(model: Model, n: int) -> Tensor | None:
-    return cases.labels(n, model.classes)
-
-
-def _draw(model: Model, k: int, n: int = N) -> tuple[Any, Tensor, Tensor, Tensor | None]:
-    """A posterior of n observations, noise of k samples, and labels."""
-    assert model.head is not None
-    x, y = cases.observations(model.spec, n), _labels(model, n)
-    g = torch.Generator().manual_seed(3)
-    return model.posterior(x, y), torch.randn(k, n, *model.head.noise_shape, generator=g), x, y
-
-
-@torch.no_grad()
-def sampled(case: Case) -> None:
-    """Samples have the code's shape and a log density each, the same ones whenever the noise is the same."""
-    for where, model in models(case):
-        q, eps, x, y = _draw(model, 3)
-        z, log_q = attempt(partial(q.sample_with_log_prob, eps), where, "sample_with_log_prob")
-        mend = "keep the leading dimensions: (..., B, *latent.shape)"
-        for name, made, shape in (("codes", z, (3, N, *model.latent.shape)), ("log densities", log_q, (3, N)),
-                                  ("a mean", q.mean, (N, *model.latent.shape))):  # fmt: skip
-            if tuple(made.shape) != shape or not torch.isfinite(made).all():
-                raise Fault(f"finite {name} {shape_text(shape)}", shape_text(made.shape), mend, where)
-        again = model.posterior(x, y)
-        if not torch.equal(again.sample(eps), z):
-            raise Fault("the same codes from the same noise", "others", "draw nothing: all noise is given", where)
-        part = model.posterior(x[:2], None if y is None else y[:2])
-        if gap(z[:, :2], part.sample(eps[:, :2])) > 1e-4:
-            raise Fault("codes that do not depend on the rest of the batch", "others", "mix no observations", where)
-
-
-@torch.no_grad()
-def dense(case: Case) -> None:
-    """Its density is that of its samples, and integrates to one (of two numbers, over the plane)."""
-    tried = 0
-    for where, model in models(case):
-        assert model.head is not None
-        if isinstance(model.head, TokenHead) or model.head.noise_shape != model.latent.shape:
-            continue
-        tried += 1
-        q, eps, _, _ = _draw(model, 2)
-        z, log_q = q.sample_with_log_prob(eps)
-        if gap(log_q, q.log_prob(z)) > 1e-2:
-            raise Fault("one density of a sample", "log_prob says another than sample_with_log_prob",
-                        "mind the volume of what a sample goes through", where)  # fmt: skip
-        if model.latent.shape == (2,):
-            q, _, _, _ = _draw(model, 1, 1)
-            _sums_to_one(q.log_prob(_plane()[:, None]).squeeze(1), (2 * REACH / (FINE - 1)) ** 2, where)
-    if not tried:
-        raise Skip("its noise is not as large as its code, or its codes are discrete")
-
-
-@torch.no_grad()
-def bounded(case: Case) -> None:
-    """The KL of the model is the mean of log q - log p over samples, and of the right shape by number."""
-    for where, model in models(case):
-        q, eps, _, y = _draw(model, 400, 2)
-        z, log_q = q.sample_with_log_prob(eps)
-        each = log_q - model.prior.log_prob(z, y)
-        few = 40 if model.closed(q) else 1
-        found = torch.stack([model.code(q, e, y)[1] for e in eps[:few]])
-        if tuple(found.shape) != (few, 2):
-            raise Fault("a KL of shape (B,)", shape_text(found.shape[1:]), "sum over the code", where)
-        error, mend = each.std(0) * 5 / math.sqrt(400) + 1e-3 * (1 + each.mean(0).abs()), "the KL must be of this prior"
-        truth = each.mean(0) if model.closed(q) else each[0]
-        if model.closed(q):
-            error = error + found.std(0) * 5 / math.sqrt(few)
-            mend = "let closed name a family of priors only if kl() is exact against it"
-            numbers = q.kl()
-            if tuple(numbers.shape) != (2, model.latent.numbers):
-                raise Fault(f"kl() of shape (2, {model.latent.numbers})", shape_text(numbers.shape), "one each", where)
-        if not bool(((truth - found.mean(0)).abs() <= error).all()):
-            raise Fault(f"a KL of {truth.tolist()} nats", f"{found.mean(0).tolist()}", mend, where)
-
-
-@torch.no_grad()
-def drawn(case: Case) -> None:
-    """A prior turns uniform numbers into codes of the latent's shape, the same ones every time, and scores them."""
-    for where, model in models(case):
-        p, y = model.prior, _labels(model, N)
-        u = torch.rand(N, *p.noise_shape, generator=torch.Generator().manual_seed(0))
-        before = u.clone()
-        for name, make in (
-            ("sample", lambda p=p, u=u, y=y: p.sample(u, y)),
-            ("draw", lambda p=p, y=y: p.draw(Draws(N, "cpu").at(0, 0, 0), y)),
-        ):
-            z = attempt(make, where, name)
-            if tuple(z.shape) != (N, *model.latent.shape) or not torch.isfinite(z).all():
-                raise Fault(f"{name} to give finite codes {shape_text((N, *model.latent.shape))}", shape_text(z.shape),
-                            "give (B, *latent.shape)", where)  # fmt: skip
-            if not torch.equal(make(), z) or not torch.equal(u, before):
-                raise Fault(
-                    "the same codes from the same numbers", "others", "draw nothing, and leave what is given", where
-                )
-            score = p.log_prob(z.expand(2, *z.shape), y)
-            if tuple(score.shape) != (2, N) or not torch.isfinite(score).all():
-                raise Fault(f"finite log densities (2, {N})", shape_text(score.shape), "sum over the code", where)
-        if model.sample(3, noise=True).shape[0] != 3:
-            raise Fault("a model that samples", "none", "let it", where)
-        path = attempt(partial(p.path, z[:2], z[2:4], torch.tensor([0.0, 0.5, 1.0])), where, "path")
-        if tuple(path.shape) != (2, 3, *model.latent.shape):
-            raise Fault("a path (N, S, *latent.shape)", shape_text(path.shape), "give a point for every t", where)
-
-
-@torch.no_grad()
-def total(case: Case) -> None:
-    """It integrates to one over the plane, or sums to one over all codes, and samples score as its entropy says."""
-    tried = 0
-    for where, model in models(case):
-        p, head = model.prior, model.head
-        if isinstance(head, TokenHead):
-            if head.codes**head.places > 4096:
-                continue
-            words = torch.cartesian_prod(*[torch.arange(head.codes)] * head.places).view(-1, head.places)
-            z, cell = head.embed(words), 1.0
-        elif model.latent.shape == (2,):
-            z, cell = _plane(), (2 * REACH / (FINE - 1)) ** 2
+    def __init__(self, case: Case, where: str, model: Model) -> None:
+        self.model, self.kind, g = model, case.entry.kind, torch.Generator().manual_seed(3)
+        if self.kind == "prior":
+            given = {"noise": torch.rand(N, *model.prior.noise_shape, generator=g)}
         else:
-            continue
-        tried += 1
-        y = None if not model.classes else torch.ones(len(z), dtype=torch.long)
-        log_p = p.log_prob(z, y)
-        _sums_to_one(log_p, cell, where)
-        n = 4000
-        u = torch.rand(n, *p.noise_shape, generator=torch.Generator().manual_seed(0))
-        scores = p.log_prob(
-            p.sample(u, y if y is None else y[:1].expand(n)), y if y is None else y[:1].expand(n)
-        ).double()
-        expected = (log_p.double().exp() * cell * log_p.double().nan_to_num(neginf=0.0)).sum()
-        error = 5 * scores.std() / math.sqrt(n) + 0.01
-        if not abs(scores.mean() - expected) <= error:
-            raise Fault(f"samples of {expected:.3f} nats on average", f"{scores.mean():.3f}",
-                        "let sample draw from what log_prob says", where)  # fmt: skip
-    if not tried:
+            assert model.head is not None
+            noise = torch.randn(N, *model.head.noise_shape, generator=g)
+            given = {"noise": noise, "x": cases.observations(model.spec, N)}
+        super().__init__(where, model, {**given, "y": cases.labels(N, model.classes)})
+
+    def compute(self, module: Any, given: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        noise, y = given["noise"], given["y"]
+        if self.kind == "posterior":
+            q = module.posterior(given["x"], y)
+            z, log_q = q.sample_with_log_prob(noise)
+            return {"codes": z, "log density": log_q, "mean": q.mean}
+        p, n = module.prior, len(noise)
+        z = p.sample(noise, y)
+        some = torch.arange(n).roll(1)
+        path = p.path(z, z[some], torch.tensor([0.0, 0.5, 1.0]))
+        drawn = p.draw(Draws(n, "cpu").at(0, 0, 0), y)
+        return {"codes": z, "log density": p.log_prob(z, y), "path": path, "drawn codes": drawn}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        shape = self.model.latent.shape
+        return () if name == "log density" else (3, *shape) if name == "path" else shape
+
+    def posterior(self, k: int, n: int) -> tuple[Any, Tensor, Tensor | None]:
+        """A posterior of n observations, noise of k samples, and labels."""
+        assert self.model.head is not None
+        y = cases.labels(n, self.model.classes)
+        q = self.model.posterior(cases.observations(self.model.spec, n), y)
+        return q, torch.randn(k, n, *self.model.head.noise_shape, generator=torch.Generator().manual_seed(3)), y
+
+
+def coded(case: Case, options: Any = None, *, thorough: bool = False) -> Iterator[Coded]:
+    """The part in small models, each with the first partner that takes it; where none does, in its own recipes."""
+    kind, other = case.entry.kind, "prior" if case.entry.kind == "posterior" else "posterior"
+    parts = {kind: case.cls and case.entry.address, "generator.width": 8, "encoder.width": 8}
+    partners = [e.address for e in case.registry.entries(other) if e.distribution == "genzoo"]
+    own = [e.address for e in case.registry.entries("recipe") if e.data.get(kind) == case.entry.name]
+
+    def made(spec: DataSpec, latent: Mapping[str, Any], conditional: bool) -> Coded:
+        """A quantizer's book is small, where it may be."""
+        asked = {"conditional": conditional}
+        ways = [("vae:vae", {**parts, **latent, **few, **asked, other: e}) for e in partners for few in (FEW, {})]
+        ways += [(recipe, {**few, **asked}) for recipe in own for few in (FEW, {})]
+        model = composed(case.registry, spec, *ways).nets.model.eval()
+        shake(model)
+        return Coded(case, f"codes {latent}, {cases.setting(spec, 3 * conditional)}", model)
+
+    return accepted((partial(made, *about) for about in MODELS), "a model that it fits")
+
+
+@over(coded)
+@torch.no_grad()
+def dense(made: Coded) -> None:
+    """Its density is that of its samples, and integrates to one (of two numbers, over the plane)."""
+    head, shape = made.model.head, made.model.latent.shape
+    if head is None or isinstance(head, TokenHead) or head.noise_shape != shape:
+        raise Skip("its noise is not as large as its code, or its codes are discrete")
+    q, eps, _ = made.posterior(2, N)
+    z, log_q = q.sample_with_log_prob(eps)
+    by = gap(log_q, q.log_prob(z))
+    mend = "mind the volume of what a sample goes through"
+    expect(by <= 1e-2, "one density of a sample", f"log_prob and sample_with_log_prob {by:.2g} apart", mend)
+    if shape == (2,):
+        q, _, _ = made.posterior(1, 1)
+        _sums_to_one(q.log_prob(_plane()[:, None]).squeeze(1), AREA)
+
+
+@over(coded)
+@torch.no_grad()
+def bounded(made: Coded) -> None:
+    """The KL of the model is the mean of log q - log p over samples, and of the right shape by number."""
+    model = made.model
+    q, eps, y = made.posterior(400, 2)
+    z, log_q = q.sample_with_log_prob(eps)
+    each, closed = log_q - model.prior.log_prob(z, y), model.closed(q)
+    found = torch.stack([model.code(q, e, y)[1] for e in eps[: 40 if closed else 1]])
+    expect(tuple(found.shape[1:]) == (2,), "a KL of shape (B,)", shape_text(found.shape[1:]), "sum over the code")
+    truth, error = each[0], each.std(0) * 5 / math.sqrt(400) + 1e-3 * (1 + each.mean(0).abs())
+    if closed:
+        truth, error = each.mean(0), error + found.std(0) * 5 / math.sqrt(len(found))
+        numbers = (2, model.latent.numbers)
+        expect(tuple(q.kl().shape) == numbers, f"kl() of shape {shape_text(numbers)}", shape_text(q.kl().shape))
+    right = bool(((truth - found.mean(0)).abs() <= error).all())
+    mend = "let kl() be of this prior, and closed name a family of priors only if it is exact against it"
+    expect(right, f"a KL of {truth.tolist()} nats", found.mean(0).tolist(), mend)
+
+
+@over(coded)
+@torch.no_grad()
+def total(made: Coded) -> None:
+    """It integrates to one over the plane, or sums to one over all codes, and samples score as its entropy says."""
+    p, head, n = made.model.prior, made.model.head, 4000
+    if isinstance(head, TokenHead) and head.codes**head.places <= 4096:
+        words = torch.cartesian_prod(*[torch.arange(head.codes)] * head.places).view(-1, head.places)
+        z, cell = head.embed(words), 1.0
+    elif made.model.latent.shape == (2,) and not isinstance(head, TokenHead):
+        z, cell = _plane(), AREA
+    else:
         raise Skip("no codes that can be enumerated")
+    labels = torch.ones(max(n, len(z)), dtype=torch.long) if made.model.classes else None
+    log_p = p.log_prob(z, None if labels is None else labels[: len(z)])
+    _sums_to_one(log_p, cell)
+    some = None if labels is None else labels[:n]
+    u = torch.rand(n, *p.noise_shape, generator=torch.Generator().manual_seed(0))
+    scores = p.log_prob(p.sample(u, some), some).double()
+    expected = (log_p.double().exp() * cell * log_p.double().nan_to_num(neginf=0.0)).sum()
+    close = abs(scores.mean() - expected) <= 5 * scores.std() / math.sqrt(n) + 0.01
+    mend = "let sample draw from what log_prob says"
+    expect(close, f"samples of {expected:.3f} nats on average", f"{scores.mean():.3f}", mend)
 
 
 def _plane() -> Tensor:
@@ -211,7 +156,6 @@ def _plane() -> Tensor:
     return torch.cartesian_prod(line, line)
 
 
-def _sums_to_one(log_p: Tensor, cell: float, where: str) -> None:
+def _sums_to_one(log_p: Tensor, cell: float) -> None:
     found = float(log_p.double().exp().sum() * cell)
-    if not abs(found - 1) < 0.02:
-        raise Fault("a distribution, which sums to 1", f"{found:.4g}", "mind the normalizer", where)
+    expect(abs(found - 1) < 0.02, "a distribution, which sums to 1", f"{found:.4g}", "mind the normalizer")

@@ -1,23 +1,15 @@
-"""What the conformance suite says: a finding per entry and check, and how each plugin imports. Torch-free."""
+"""What the conformance suite says. Torch-free."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Outcome = Literal["passed", "failed", "skipped"]
 
 
 class Fault(Exception):
-    """What a check raises.
-
-    Args:
-        expected: what should have been, as a phrase.
-        found: what was.
-        mend: what to change, as a sentence in the imperative.
-        where: the case in which it showed, e.g. ``image 1×16×16, 3 classes``.
-    """
+    """What a check raises: what should have been, what was, what to change, and the data on which it showed."""
 
     def __init__(self, expected: str, found: str, mend: str, where: str = "") -> None:
         super().__init__(f"expected {expected}; found {found}; {mend}")
@@ -30,18 +22,7 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one entry.
-
-    Attributes:
-        entry: ``kind:name``.
-        check: the check's name.
-        outcome: ``passed``, ``failed`` or ``skipped``.
-        expected: of a failure, what should have been.
-        found: of a failure, what was; of a skipped check, why.
-        mend: of a failure, what to change.
-        where: of a failure, the case in which it showed.
-        seconds: that the check took.
-    """
+    """One check of one entry, ``kind:name``; what was found of a skipped one is the reason. Seconds that it took."""
 
     entry: str
     check: str
@@ -61,16 +42,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Imported:
-    """How one plugin's module imports, measured in a process of its own.
-
-    Attributes:
-        plugin: name of its entry point.
-        distribution: the package that carries it.
-        version: of that package.
-        module: what the entry point names.
-        seconds: that the import took beyond what genzoo itself had imported.
-        heavy: heavy packages that it dragged in (torch, numpy, …).
-        fault: one sentence on what is wrong, or "".
+    """How one plugin's module imports in a process of its own: ``seconds`` beyond what genzoo imports, the ``heavy``
+    packages that it brings (torch, numpy, …), and in ``fault`` one sentence on what is wrong, or "".
     """
 
     plugin: str
@@ -84,17 +57,11 @@ class Imported:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the suite found.
-
-    Attributes:
-        distribution: what was checked, "" for several.
-        findings: in the order of entries and checks.
-        plugins: how each plugin imports.
-    """
+    """All that the suite found, in the order of entries and checks, and how each plugin imports."""
 
     distribution: str
     findings: tuple[Finding, ...]
-    plugins: tuple[Imported, ...] = field(default=())
+    plugins: tuple[Imported, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -105,6 +72,12 @@ class Report:
     def failures(self) -> list[Finding]:
         """What failed."""
         return [f for f in self.findings if f.outcome == "failed"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many passed, failed and were skipped."""
+        outcomes = [f.outcome for f in self.findings]
+        return {o: outcomes.count(o) for o in ("passed", "failed", "skipped")}
 
     def failed(self) -> set[tuple[str, str]]:
         """Entry and check of everything that failed."""
@@ -124,16 +97,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "distribution": self.distribution,
-            "ok": self.ok,
-            "counts": counts(self.findings),
-            "plugins": [{**asdict(p), "heavy": list(p.heavy)} for p in self.plugins],
-            "findings": [asdict(f) for f in self.findings],
-        }
-
-
-def counts(findings: Iterable[Finding]) -> dict[str, int]:
-    """How many passed, failed and were skipped."""
-    outcomes = [f.outcome for f in findings]
-    return {o: outcomes.count(o) for o in ("passed", "failed", "skipped")}
+        plugins = [{**asdict(p), "heavy": list(p.heavy)} for p in self.plugins]
+        findings = [asdict(f) for f in self.findings]
+        about = {"distribution": self.distribution, "ok": self.ok, "counts": self.counts}
+        return {**about, "plugins": plugins, "findings": findings}

@@ -1,25 +1,27 @@
-"""Checks of metrics and of what extracts features for them."""
+"""Checks of metrics and extractors, on evidence of random numbers and a small untrained model."""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Features, Measured, Metric, why_absent
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.model import Model
 from genzoo.core.options import options_of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit import cases
-from genzoo.plugins.apps.kit.cases import CLASSES, Case, attempt, gap, seeded, shape_text
-from genzoo.plugins.apps.kit.findings import Fault, Skip
+from genzoo.plugins.apps.kit.cases import CLASSES, Case, Subject, composed, expect, over, seeded, setting
+from genzoo.plugins.apps.kit.findings import Skip
 from genzoo.registry import Registry
 
 N = 120
@@ -44,31 +46,20 @@ class _Numbers(Extractor):
         return "0" * 64
 
 
-@dataclass(frozen=True)
-class _Known:
-    spec: DataSpec
-    data: Data
-    fake: Tensor
-
-
 @lru_cache(maxsize=8)
 def _model(registry: Registry, spec: DataSpec, conditional: bool) -> Model:
     """An untrained VAE: it has all that a metric may need."""
-    from genzoo.core.build import build
-    from genzoo.registry.recipes.compose import compose, resolver
-
     small = {"generator": "nets:mlp", "encoder": "nets:mlp", "generator.width": 16, "encoder.width": 16}
-    config = compose(registry, spec, "vae:vae", {**small, "latent.size": 3, "conditional": conditional})
-    with seeded(1):
-        return build(config, resolver(registry, config))[1].model.eval()
+    given = {**small, "latent.size": 3, "conditional": conditional}
+    return composed(registry, spec, ("vae:vae", given)).nets.model.eval()
 
 
-def evidence(case: Case, spec: DataSpec, conditional: bool = True) -> Evidence:
+def evidence(registry: Registry, spec: DataSpec, conditional: bool) -> Evidence:
     """Data with factors, training data, an extractor, a model: everything that there is to need."""
     data = cases.small_data(spec, N)
     factors = torch.stack([torch.arange(N) % 3, torch.arange(N) // 3 % 4], 1)
     data = Data(spec, data.rows, data.y, name="random numbers", factors=factors, factor_names=("a", "b"))
-    model = _model(case.registry, spec, conditional)
+    model = _model(registry, spec, conditional)
 
     def draw() -> tuple[Tensor, Tensor | None]:
         return model.sample(N), torch.arange(N) % CLASSES if conditional else None
@@ -78,117 +69,116 @@ def evidence(case: Case, spec: DataSpec, conditional: bool = True) -> Evidence:
                     extractor=_Numbers())  # fmt: skip
 
 
-def measured(case: Case) -> list[tuple[str, Evidence, Estimate | Measured]]:
-    """The metric on all data that it takes; one that is of other data is skipped."""
-    if not issubclass(case.cls, Metric):
-        raise Fault("a subclass of genzoo.core.evaluation.evidence.Metric", case.cls.__name__, "derive it from that")
-    needs, found, why = tuple(case.entry.data.get("needs", ())), [], ""
+@dataclass
+class Measurement:
+    """A metric that was measured, on evidence that it takes."""
+
+    where: str
+    metric: Metric
+    evidence: Evidence
+    fresh: Evidence
+    result: Estimate | Measured
+
+    @property
+    def estimate(self) -> Estimate:
+        """The number and its interval."""
+        return self.result.estimate if isinstance(self.result, Measured) else self.result
+
+
+def measurements(case: Case) -> Iterator[Measurement]:
+    """The metric on all data that it takes, of conditional models and of others."""
+    why = ""
     for kind, conditional in [(k, c) for k in cases.kinds(case.entry) for c in (True, False)]:
-        metric, ev = case.cls(case.cls.Options()), evidence(case, kind.examples(CLASSES)[0], conditional)
-        where = f"{kind.name}, of a {'conditional' if conditional else 'plain'} model"
-        absent = attempt(lambda m=metric, e=ev: why_absent(m, needs, e), where, "refuses")  # type: ignore[misc]
-        if absent:
-            why = absent
-            continue
+        spec, metric = kind.examples(CLASSES)[0], case.cls(case.cls.Options())
+        used, fresh = (evidence(case.registry, spec, conditional) for _ in range(2))
+        refused = why_absent(metric, tuple(case.entry.data.get("needs", ())), used)
         try:
-            result = attempt(lambda m=metric, e=ev: m.measure(e), where, "measure")  # type: ignore[misc]
+            if not refused:
+                yield Measurement(setting(spec, CLASSES * conditional), metric, used, fresh, metric.measure(used))
         except GenzooError as e:
-            why = str(e)
-            continue
-        found.append((where, ev, result))
-    if not found:
+            refused = str(e)
+        why = refused or why
+    if why:
         raise Skip(f"it is of other data: {why}")
-    return found
 
 
-def measures(case: Case) -> None:
+@over(measurements)
+def measures(m: Measurement) -> None:
     """It gives an Estimate whose interval holds the number, and plain details."""
-    for where, ev, result in measured(case):
-        if not isinstance(result, (Estimate, Measured)):
-            raise Fault("an Estimate or a Measured", type(result).__name__,
-                        "return genzoo.core.math.intervals.mean(numbers), or Estimate(value)", where)  # fmt: skip
-        e = result.estimate if isinstance(result, Measured) else result
-        if not isinstance(e.value, float) or math.isnan(e.value):
-            raise Fault("a number", repr(e.value), "return a float; infinity is a number, NaN is not", where)
-        if not (math.isnan(e.low) or e.low <= e.value + 1e-9) or not (math.isnan(e.high) or e.value <= e.high + 1e-9):
-            raise Fault("an interval around the number", f"{e.value:.4g} with [{e.low:.4g}, {e.high:.4g}]",
-                        "look at how the interval is made", where)  # fmt: skip
-        if isinstance(result, Measured):
-            import json
-
-            attempt(lambda r=result: json.dumps(dict(r.details)), where, "details as plain data",  # type: ignore[misc]
-                    "turn tensors into numbers and lists")  # fmt: skip
-            for name, picture in result.pictures.items():
-                if picture.dim() != 4:
-                    raise Fault(
-                        f"pictures (N, C, H, W), {name!r}", shape_text(picture.shape), "add the missing axes", where
-                    )
-        if not isinstance(case.cls(case.cls.Options()).title(ev), str):
-            raise Fault("a title of text", "something else", "return '' for the entry's name", where)
+    mend = "return genzoo.core.math.intervals.mean(numbers), or Estimate(value)"
+    expect(isinstance(m.result, (Estimate, Measured)), "an Estimate or a Measured", type(m.result).__name__, mend)
+    value, ends = m.estimate.value, (m.estimate.low, m.estimate.high)
+    number = isinstance(value, float) and not math.isnan(value)
+    expect(number, "a number", repr(value), "return a float; infinity is a number, NaN is not")
+    low, high = (value if math.isnan(end) else end for end in ends)
+    around = low <= value + 1e-9 and value <= high + 1e-9
+    expect(around, "an interval around the number", f"{value:.4g} with [{low:.4g}, {high:.4g}]")
+    if isinstance(m.result, Measured):
+        json.dumps(dict(m.result.details))
+        odd = [name for name, picture in m.result.pictures.items() if picture.dim() != 4]
+        expect(not odd, "pictures (N, C, H, W)", f"others in {odd}")
+    title = m.metric.title(m.evidence)
+    expect(isinstance(title, str), "a title of text", type(title).__name__, "return '' for the entry's name")
 
 
-def deterministic(case: Case) -> None:
+@over(measurements)
+def deterministic(m: Measurement) -> None:
     """The same evidence gives the same number, whatever torch's seed."""
-    with seeded(1):
-        first = measured(case)
     with seeded(2):
-        second = measured(case)
-    for (where, _, a), (_, _, b) in zip(first, second, strict=True):
-        values = [(r.estimate if isinstance(r, Measured) else r).value for r in (a, b)]
-        if not (values[0] == values[1] or abs(values[0] - values[1]) < 1e-6 * (1 + abs(values[0]))):
-            raise Fault("the same number twice", f"{values[0]:.6g} and {values[1]:.6g}",
-                        "draw from genzoo.core.noise.generator(evidence.seed, …)", where)  # fmt: skip
+        again = m.metric.measure(m.fresh)
+    a, b = m.estimate.value, (again.estimate if isinstance(again, Measured) else again).value
+    same = a == b or abs(a - b) < 1e-6 * (1 + abs(a))
+    mend = "draw from genzoo.core.noise.generator(evidence.seed, …)"
+    expect(same, "the same number twice", f"{a:.6g} and {b:.6g}", mend)
 
 
-def inputs_kept(case: Case) -> None:
+@over(measurements)
+def inputs_kept(m: Measurement) -> None:
     """Samples and data, which all metrics share, are as they were afterwards."""
-    for where, ev, _ in measured(case):
-        fresh = evidence(case, ev.spec, ev.has_asked)
-        for name in ("samples", "real"):
-            if not torch.equal(getattr(ev, name), getattr(fresh, name)):
-                raise Fault("the evidence unchanged", f"{name} changed in place", "work on a copy: x.clone()", where)
+    for name in ("samples", "real"):
+        same = torch.equal(getattr(m.evidence, name), getattr(m.fresh, name))
+        expect(same, "the evidence unchanged", f"{name} changed in place", "work on a copy: x.clone()")
 
 
 def protocol(case: Case) -> None:
     """What it calls silent are options of it."""
     names = {i.name for i in options_of(case.cls.Options)}
-    own = set(case.cls.silent) - names - set(Metric.silent)
-    if own:
-        raise Fault("names of options in silent", f"{sorted(own)}", f"there are {sorted(names)}")
+    unknown = sorted(set(case.cls.silent) - names - set(Metric.silent))
+    expect(not unknown, "names of options in silent", unknown, f"there are {sorted(names)}")
 
 
-def extracts(case: Case) -> None:
-    """Features are ``(B, D)`` finite float32 numbers of each observation alone; the hash names them."""
-    if not issubclass(case.cls, Extractor):
-        raise Fault("a subclass of genzoo.core.evaluation.evidence.Extractor", case.cls.__name__, "derive it from that")
-    tried, why = False, ""
+class Extracted(Subject):
+    """An opened extractor with random observations in data units."""
+
+    def __init__(self, case: Case, spec: DataSpec) -> None:
+        self.opened, self.other = case.cls.open(spec), case.cls.open(spec)
+        x = torch.rand(6, *spec.shape, generator=torch.Generator().manual_seed(0))
+        super().__init__(setting(spec), nn.Module(), {"x": x})
+
+    def compute(self, module: Any, given: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        return {"features": self.opened.extract(given["x"]).features.flatten(1)}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.run()[name].shape[1:])
+
+
+def extractors(case: Case, options: Any = None, *, thorough: bool = False) -> Iterator[Extracted]:
+    """The extractor on images and vectors, as far as it takes them and what it needs is here."""
+    why = ""
     for spec in (DataSpec.image(1, 28, 28), DataSpec.image(3, 32, 32), DataSpec("vector", (3,))):
         try:
-            opened = case.cls.open(spec)
-        except (UsageError, GenzooError, ImportError) as e:
+            yield Extracted(case, spec)
+        except (GenzooError, ImportError) as e:
             why = str(e)
-            continue
-        tried, where = True, f"{spec.modality} {shape_text(spec.shape)}"
-        x = torch.rand(6, *spec.shape, generator=torch.Generator().manual_seed(0))
-        before = x.clone()
-        with torch.no_grad():
-            a = attempt(lambda o=opened, x=x: o.extract(x), where, "extract")  # type: ignore[misc]
-            b = opened.extract(x)
-            parts = torch.cat([opened.extract(x[i : i + 2]).features.flatten(1) for i in (0, 2, 4)])
-        f = a.features.flatten(1)
-        if len(f) != 6 or not f.is_floating_point() or not torch.isfinite(f).all():
-            raise Fault(
-                "finite features (B, D)", shape_text(a.features.shape), "one row of numbers per observation", where
-            )
-        if not torch.equal(x, before):
-            raise Fault("its input unchanged", "it changed in place", "work on a copy", where)
-        if gap(f, b.features.flatten(1)) > 1e-6 or gap(f, parts) > 1e-3:
-            raise Fault("the same features in every batch", "others", "put the network into eval mode", where)
-        if a.logits is not None and a.logits.shape[1] != len(case.cls.class_names or opened.class_names):
-            raise Fault("a class name for each logit", f"{len(opened.class_names)} names", "fill in class_names", where)
-        if len(opened.sha256()) != 64 or opened.sha256() != case.cls.open(spec).sha256():
-            raise Fault(
-                "sha256() of 64 hexadecimal digits, the same every time", opened.sha256(), "hash the weights", where
-            )
-    if not tried:
+    if why:
         raise Skip(f"it cannot be opened here: {why}")
+
+
+@over(extractors)
+def hashed(extracted: Extracted) -> None:
+    """Its hash is that of the same features every time, and each logit has a class name."""
+    one, other = extracted.opened.sha256(), extracted.other.sha256()
+    expect(one == other and len(one) == 64, "sha256() of 64 hexadecimal digits, the same every time", one)
+    logits, names = extracted.opened.extract(extracted.given["x"]).logits, extracted.opened.class_names
+    named = logits is None or logits.shape[1] == len(names)
+    expect(named, "a class name for each logit", f"{len(names)} names", "fill in class_names")

@@ -1,6 +1,6 @@
 """Writes docs/reference.md from the code: every hook, every kind and what it is held to.
 
-python -m genzoo.plugins.apps.kit.reference > docs/reference.md
+python tests/bench/reference.py > docs/reference.md
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genzoo.registry.kinds import TABLE
 
 HEAD = """# Reference for plugins
 
-Written by `python -m genzoo.plugins.apps.kit.reference` from the code, and compared with it by a test.
+Written by `python tests/bench/reference.py` from the code, and compared with it by a test.
 [write-a-plugin.md](write-a-plugin.md) shows how it is used.
 """
 
