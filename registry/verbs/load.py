@@ -138,7 +138,8 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
 
     registry = the_registry()
     faults: dict[tuple[str, str], builtins.list[str]] = {}
-    for entry, why in registry.check_targets([e for e in registry.entries() if e.distribution != "genzoo"]):
+    others = [e for e in registry.entries() if e.distribution != "genzoo"]
+    for entry, why in registry.check_targets(others) if others else ():
         faults.setdefault((entry.plugin, entry.distribution), []).append(f"{entry.kind} {entry.name}: {why}")
     records = registry.plugins()
     loaded = {(r.name, r.distribution) for r in records}
