@@ -73,8 +73,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: infinity and NaN as the words ``inf``, ``-inf`` and ``nan``; no pictures."""
-        plain = {k: _plain(getattr(self, k)) for k in self.__dataclass_fields__ if k not in ("interval", "pictures")}
-        return {**plain, "interval": {k: _plain(v) for k, v in self.interval.__dict__.items()}}
+        own = {k: plain(getattr(self, k)) for k in self.__dataclass_fields__ if k not in ("interval", "pictures")}
+        return {**own, "interval": {k: plain(v) for k, v in self.interval.__dict__.items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Result:
@@ -169,7 +169,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         results, absent = [r.to_dict() for r in self.results], [dict(a.__dict__) for a in self.absent]
-        return {"subject": self.subject, "record": _plain(self.record), "results": results, "absent": absent}
+        return {"subject": self.subject, "record": plain(self.record), "results": results, "absent": absent}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
@@ -209,12 +209,12 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain data for JSON, of numbers, text, lists and mappings."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return _plain(value.tolist()) if hasattr(value, "tolist") else value
+        return [plain(v) for v in value]
+    return plain(value.tolist()) if hasattr(value, "tolist") else value

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.evaluation.report import plain
 from genzoo.core.modality import Spoil, every, of
 from genzoo.core.noise import generator
 from genzoo.plugins.apps.bench.bench_report import Cell, Table, folder_for, keep, machine
@@ -176,11 +177,8 @@ class Sensitivity:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        lines = []
-        for line in self.lines:
-            values = {k: [_plain(v) for v in getattr(line, k)] for k in ("clean", "slight", "heavy")}
-            lines.append({**asdict(line), **values, "verdict": line.verdict})
         about = {"data": self.data, "n": self.n, "seeds": self.seeds, "sees": self.sees()}
+        lines = [plain({**asdict(line), "verdict": line.verdict}) for line in self.lines]
         return {**about, "lines": lines, "absent": dict(self.absent)}
 
 
@@ -246,7 +244,7 @@ def sensitivity(
                 samples = apply(pool, training, n, degree or "slight", generator(seed, 0x5E))
                 report = evaluate(samples, test, names, n=n, training=training, extractor=extractor, options=options,
                                   device="cpu", strict=False)  # fmt: skip
-                numbers = {r.metric: _plain(r.value) for r in report if not math.isnan(r.value)}
+                numbers = {r.metric: plain(r.value) for r in report if not math.isnan(r.value)}
                 found = {"values": numbers, "absent": {a.metric: a.reason for a in report.absent}}
                 cell.put(found)
             values[name, degree or "", seed] = {k: float(v) for k, v in found["values"].items()}
@@ -264,11 +262,6 @@ def sensitivity(
     result = Sensitivity(data, n, seeds, tuple(lines), absent)
     keep(folder, "sensitivity", result.to_dict(), sensitivity_text(result), machine())
     return result
-
-
-def _plain(value: float) -> float | str:
-    """As JSON has it: infinity in words."""
-    return value if math.isfinite(value) else str(value)
 
 
 def sensitivity_table(found: Sensitivity) -> Table:

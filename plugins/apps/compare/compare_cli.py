@@ -41,15 +41,12 @@ def compare(
 
     Example: genzoo compare runs/vae runs/gan --data fashion-mini --html report.html
     """
-    if html is not None and html.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--html takes the name of an .html file, not {html.name!r}")
-    if out is not None and out.suffix.lower() != ".json":
-        raise UsageError(f"--out takes the name of a .json file, not {out.name!r}; a page is written by --html")
+    for option, path, suffixes in (("--html", html, (".html", ".htm")), ("--out", out, (".json",))):
+        if path is not None and (path.suffix.lower() not in suffixes or path.is_dir()):
+            raise UsageError(f"{option} takes the name of an {suffixes[0]} file, not {path.name!r}")
     options, data_options = checked(split, metrics, set_)
     from genzoo.plugins.apps.compare import compare as comparing
 
-    for path in filter(None, (html, out)):
-        comparing.comparison_path(path)
     how = opt.chosen(locals(), "metrics n seed split extractor options data_options noise truncation batch_size device")
     called = [w.strip() for w in names.split(",")] if names is not None else None
     shown = opt.shown(quiet)

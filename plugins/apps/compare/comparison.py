@@ -110,12 +110,7 @@ def distinct(sources: Sequence[str]) -> list[str]:
         names = ["/".join(p[-n:]) for p in parts]
         if len(set(names)) == len(set(whole)):
             break
-    for i, name in enumerate(names):
-        number = names[:i].count(name) + 1
-        while number > 1 and f"{name} ({number})" in names:
-            number += 1
-        names[i] = f"{name} ({number})" if number > 1 else name
-    return names
+    return [f"{n} ({names[: i + 1].count(n)})" if n in names[:i] else n for i, n in enumerate(names)]
 
 
 def protocol_words(comparison: Comparison) -> tuple[dict[str, str], dict[str, str]]:

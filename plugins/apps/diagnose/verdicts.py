@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.evaluation.report import plain
 
 Status = Literal["problem", "hint", "healthy", "unknown"]
 NAMES: Mapping[str, str] = {
@@ -96,7 +97,7 @@ class Verdict:
             "name": self.name,
             "status": self.status,
             "says": self.says,
-            "evidence": [{**f.__dict__, "value": _plain(f.value), "text": f.text()} for f in self.facts],
+            "evidence": [{**f.__dict__, "value": plain(f.value), "text": f.text()} for f in self.facts],
             "try": [{"recipe": r.recipe, "options": dict(r.options), "text": r.text()} for r in self.remedies],
             "because": self.because,
             "missing": list(self.missing),
@@ -165,7 +166,3 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "not finite" if math.isnan(value) else "infinite"
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
-
-
-def _plain(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
