@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.config import Config
+from genzoo.core.data.observations import to_model
 from genzoo.core.errors import GenzooError
 from genzoo.core.math.estimates import active_units
 from genzoo.core.modality import of
 from genzoo.core.pictures import grids as pictures
-from genzoo.core.pictures.landscape import is_plane, landscape
 from genzoo.core.storage.files import write_bytes, writing
 from genzoo.core.storage.strict import regular
 from genzoo.core.text import tell
@@ -128,9 +130,34 @@ class Pictures(Observer):
             return
         model = trainer.model
         n = min(of(model.spec).preview, 1000)
-        image = landscape(trainer, model.sample(n)) if is_plane(trainer) else picture_of(model, n)
+        plane = of(model.spec).plane(model.spec)
+        image = _landscape(trainer, model.sample(n)) if plane else picture_of(model, n)
         if image is not None:
             pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
+
+
+@torch.no_grad()
+def _landscape(trainer: Trainer, points: Tensor, steps: int = 64) -> Image:
+    """Draw samples ``(N, 2)`` in data units over a trainer's data, and under both the critic's surface.
+
+    It is asked at ``steps`` × ``steps`` places, where it judges single observations; a conditional critic's surface is
+    the mean over the classes. The square shown is the data's, so that the pictures of a run make a film. Nothing of the
+    trainer changes.
+    """
+    spec, behind = trainer.model.spec, trainer.data.take(slice(1000)).x.float().cpu()
+    limit, surface = pictures.reach(behind), None
+    critic: Any = dict(trainer.nets.critics).get("critic")
+    single = critic is not None and critic.ports.inputs == spec.shape and not critic.ports.beside
+    single = single and not critic.ports.condition
+    if single and critic.ports.outputs == (1,) and critic.ports.classes <= 32:
+        x = to_model(spec, pictures.plane(limit, steps).to(trainer.device))
+        training = critic.training
+        critic.eval()  # spectral norm moves while it trains
+        classes = range(critic.ports.classes) if critic.ports.classes else (None,)
+        judged = [critic(x, None if c is None else torch.full((len(x),), c, device=x.device)) for c in classes]
+        critic.train(training)
+        surface = torch.stack(judged).float().flatten(2).mean((0, 2)).view(steps, steps)
+    return pictures.scatter(points, behind, limit=limit, under=surface)
 
 
 class Checkpoints(Observer):

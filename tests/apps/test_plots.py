@@ -18,7 +18,7 @@ import genzoo
 from genzoo.core.math.traversal import traverse
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.pictures.drawing import LIGHT, Drawing, Line, Words, curves, losses, nice, thin
-from genzoo.core.pictures.movies import save_movie
+from genzoo.core.pictures.grids import save_movie
 from genzoo.plugins.apps.draw import draw
 
 

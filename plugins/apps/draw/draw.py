@@ -18,7 +18,7 @@ from genzoo.core.model import Model
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.pictures.drawing import curves as chart
 from genzoo.core.pictures.drawing import losses, stacked
-from genzoo.core.pictures.movies import check_movie, is_movie, save_movie
+from genzoo.core.pictures.grids import check_movie, is_movie, save_movie
 from genzoo.core.storage.files import given_path, write_bytes
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.apps.compare.comparison import distinct
