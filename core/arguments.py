@@ -23,7 +23,7 @@ R = TypeVar("R")
 Rule = Callable[[Any], Any]
 Reader = tuple[Rule, list[str]]  # what takes a value or raises, and what a sentence calls it
 
-LEAST = {"batch_size": 1, "threads": 1, "budget": 1}  # of arguments that have the same meaning everywhere
+LEAST = {"batch_size": 1, "threads": 1, "budget": 1, "samples": 1}  # of arguments that mean the same everywhere
 _CLASSES = ("Model", "Data", "DataSpec", "Report", "Extractor", "device")
 
 

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from genzoo.core.options import Configured
 
-class Augmentation(nn.Module, ABC):
+
+class Augmentation(Configured, nn.Module, ABC):
     """A random, differentiable change of observations. What it remembers are buffers, which checkpoints keep."""
 
     numbers: int = 0  # uniform numbers that one observation takes
     rank: int = 0  # dimensions of an observation that it can change: 3 for (channels, height, width); 0 for any
     watched: tuple[str, ...] = ()  # what `after_step` follows: see `genzoo.core.regularizer.Regularizer`
     reads_zero: bool = False  # it depends on where a score is zero, which some losses leave free
-
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    options: Options
-
-    def __init__(self, options: Options | None = None) -> None:
-        super().__init__()
-        self.options = options if options is not None else type(self).Options()
 
     @abstractmethod
     def forward(self, x: Tensor, u: Tensor) -> Tensor:

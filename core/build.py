@@ -26,10 +26,8 @@ Resolve = Callable[[str, str], type[Any]]  # (kind, name) to class: the registry
 def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Objective, Networks]:
     """Build an objective and its networks, with freshly initialized parameters.
 
-    ``critics`` says whether to build what only training needs too: critics, regularizers, augmentations.
-
-    Raises:
-        UsageError: if a part is missing, superfluous, or does not go with the others; says why.
+    ``critics`` says whether to build what only training needs too: critics, regularizers, augmentations. `UsageError`
+    if a part is missing, superfluous, or does not go with the others; says why.
     """
 
     def make(kind: str, base: type[Any], *args: Any) -> Any:

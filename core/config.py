@@ -35,11 +35,7 @@ class Part:
 
     @classmethod
     def from_dict(cls, data: Any, kind: str = "part") -> Part:
-        """Rebuild from `to_dict`'s output; raises UsageError if it is none.
-
-        Whether the part has these options, and they these values, is seen when its class is known: see
-        `genzoo.core.storage.strict.exact`.
-        """
+        """Rebuild from `to_dict`'s output, or raise UsageError; options are checked when the class is known."""
         text = {k: v for k, v in strict.table(data, kind, cls, needed=("name", "options")).items() if k != "options"}
         for key, value in text.items():
             strict.text(value, f"{kind}.{key}")
@@ -66,10 +62,7 @@ class TrainOptions:
         (0.9, 0.999), "Adam's decay rates of both moments; the first is sgd's momentum", low=0, high=0.999999
     )
     beta2: float | tuple[float, float] | None = option(
-        None,
-        "Adam's second decay rate in place of that in betas; START,END follows train.schedule",
-        low=0,
-        high=0.999999,
+        None, "Adam's second decay rate, over that in betas; START,END follows train.schedule", low=0, high=0.999999
     )
     weight_decay: float | tuple[float, float] = option(
         0.0, "L2 penalty (decoupled for adamw); START,END follows train.schedule", low=0
@@ -81,16 +74,13 @@ class TrainOptions:
     clip: float = option(0.0, "largest gradient norm, 0 for no limit", low=0)
     skip_above: float = option(0.0, "gradient norm above which a turn's update is left out, 0 for never", low=0)
     sampling: Literal["uniform", "balanced", "log-frequency"] = option(
-        "uniform",
-        "how often observations are visited: all alike, all classes alike, or classes by the log of their size",
+        "uniform", "how often observations are visited: all alike, all classes alike, or by the log of a class's size"
     )
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = option(
         "none", "weight of a class's observations in the losses: none, balanced, or a number for each class", low=0
     )
     average: float | tuple[float, float] = option(
-        0.0,
-        "half-life in observations of the model's moving average, 0 for none; START,END follows train.schedule",
-        low=0,
+        0.0, "half-life in observations of the moving average, 0 for none; START,END follows train.schedule", low=0
     )
     validation: float = option(0.0, "share of the training data held out, or a number of observations", low=0)
     validate_every: int = option(0, "steps between held-out losses, 0 for once per epoch (and no less than 50)", low=0)

@@ -7,13 +7,9 @@ from collections.abc import Iterable
 
 
 class GenzooError(Exception):
-    """A failure that the user can act on; the command line prints it without a traceback and exits 1.
+    """A failure that the user can act on; the command line prints it without a traceback and exits 1."""
 
-    Attributes:
-        told: whether another process of the same job says it.
-    """
-
-    told = False
+    told = False  # whether another process of the same job says it
 
 
 class UsageError(GenzooError):

@@ -10,11 +10,7 @@ from genzoo.core.units import parse_size
 
 @dataclass(frozen=True)
 class Hardware:
-    """Device, precision, and where data lie.
-
-    Raises:
-        UsageError: if a value is none, or two do not go together.
-    """
+    """Device, precision, and where data lie; raises `UsageError` if two do not go together."""
 
     device: str = "auto"  # or cpu, cuda, mps
     threads: int | None = None  # of the CPU; None leaves torch's setting

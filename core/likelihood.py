@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,10 +11,11 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import GenzooError
 from genzoo.core.modality import of
+from genzoo.core.options import Configured
 from genzoo.core.spec import DataSpec
 
 
-class Likelihood(nn.Module, ABC):
+class Likelihood(Configured, nn.Module, ABC):
     """p(x|z) given a generator's output.
 
     Inputs ``x`` are observations in model space; log-probabilities are in nats per observation. For
@@ -24,20 +24,13 @@ class Likelihood(nn.Module, ABC):
     """
 
     discrete: bool = True  # `log_prob` gives a probability, not a density
-    gathered: bool = (
-        False  # where it is coupled, it goes by all processes' batch (`core.distributed.gather.all_gather`)
-    )
+    gathered: bool = False  # where it is coupled, it goes by all processes' batch (`distributed.gather.all_gather`)
     normalized: bool = True  # `log_prob` is that of a distribution; a distance's is not, and is no likelihood's value
     sampled: bool = False  # `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean
 
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    def __init__(self, spec: DataSpec, options: Options | None = None) -> None:
-        super().__init__()
+    def __init__(self, spec: DataSpec, options: Any = None) -> None:
+        super().__init__(options)
         self.spec = spec
-        self.options = options if options is not None else type(self).Options()
         self.check(spec)
 
     @classmethod

@@ -59,7 +59,7 @@ class Model(Joint):
         noise: bool = False,
         batch_size: int = 256,
     ) -> Tensor:
-        """Draw observations.
+        """Draw observations ``(n, *spec.shape)`` in data units, on the model's device.
 
         Args:
             n: how many.
@@ -70,9 +70,6 @@ class Model(Joint):
             truncation: keep codes within ± this many standard deviations of the prior.
             noise: draw from the likelihood too, instead of giving its mean; a likelihood that is ``sampled`` always is.
             batch_size: observations at a time.
-
-        Returns:
-            ``(n, *spec.shape)`` in data units, on the model's device.
         """
         parts = list(self.sample_batches(n, seed=seed, labels=labels, condition=condition, truncation=truncation,
                                          noise=noise, batch_size=batch_size))  # fmt: skip
@@ -126,7 +123,7 @@ class Model(Joint):
         seed: int = 0,
         batch_size: int = 512,
     ) -> Tensor:
-        """Codes of observations: the posterior mean, or a draw from it if asked to sample.
+        """Codes ``(N, *latent.shape)`` of observations: the posterior mean, or a draw from it if asked to sample.
 
         Args:
             x: ``(N, *spec.shape)`` in data units, or 8-bit.
@@ -135,9 +132,6 @@ class Model(Joint):
             sample: draw from the posterior instead of taking its mean.
             seed: of that draw; the batch size changes nothing.
             batch_size: observations at a time.
-
-        Returns:
-            ``(N, *latent.shape)``.
         """
         codes = []
         for start, n, _, q in self._posteriors(x, labels, condition, batch_size):
@@ -199,8 +193,6 @@ class Model(Joint):
             labels: class of each path, for a conditional model.
             condition: of each path ``(N, K)``, or of all, for a model with `conditions`.
         """
-        if path not in ("prior", "spherical", "straight"):
-            raise UsageError(f"an interpolation's path is prior, spherical or straight, not {path!r}")
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
         a, b = (arguments.codes(v).to(self.device) for v in (a, b))
@@ -233,8 +225,6 @@ class Model(Joint):
 
         Results do not depend on ``budget``, which is how many codes to decode at a time.
         """
-        if samples < 1:
-            raise UsageError(f"the number of importance samples must be at least 1, not {samples}")
         if not self.likelihood.normalized:
             raise UsageError(f"{self.called} has no log-likelihood: what it is trained by is a distance, not a density")
         samples = 1 if self.exact else samples
@@ -305,11 +295,7 @@ class Model(Joint):
 
     @_call
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the model to a new weights folder, for `genzoo.load`.
-
-        Raises:
-            GenzooError: if it was made by hand and has no config, or cannot be written.
-        """
+        """Write the model to a new weights folder, for `genzoo.load`; one made by hand has no config, and cannot be."""
         from genzoo.core.storage.files import write_folder
         from genzoo.core.storage.weights import model_files
 

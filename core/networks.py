@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
 from genzoo.core.mixed_precision import in_bfloat16
+from genzoo.core.options import Configured
 from genzoo.core.spec import DataSpec, Latent
 
 
@@ -40,7 +41,7 @@ class Ports:
         return math.prod(self.outputs)
 
 
-class Network(nn.Module, ABC):
+class Network(Configured, nn.Module, ABC):
     """Base of generators, encoders and critics: built from `Ports` and its own ``Options``.
 
     Subclasses declare a nested frozen dataclass ``Options`` and build their layers in ``__init__``
@@ -49,14 +50,9 @@ class Network(nn.Module, ABC):
 
     conditions: bool = False  # it reads the numbers that ``ports.condition`` announces; others are refused then
 
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    def __init__(self, ports: Ports, options: Options | None = None) -> None:
-        super().__init__()
+    def __init__(self, ports: Ports, options: Any = None) -> None:
+        super().__init__(options)
         self.ports = ports
-        self.options = options if options is not None else type(self).Options()
 
     def __init_subclass__(cls, **how: Any) -> None:
         """Let passes compute in the precision that training asks for (`genzoo.core.mixed_precision`)."""

@@ -20,6 +20,7 @@ from genzoo.core.conditions import labels_of
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic
 from genzoo.core.noise import Draws
+from genzoo.core.options import Configured
 from genzoo.core.posterior import PosteriorHead
 from genzoo.core.spec import DataSpec
 
@@ -156,7 +157,7 @@ class Networks(nn.Module):
         return self.critics[name] if name in self.critics else self.model.get_submodule(name)
 
 
-class Objective(nn.Module, ABC):
+class Objective(Configured, nn.Module, ABC):
     """Base of objectives. Subclasses declare a nested frozen dataclass ``Options``.
 
     It is a module so that state of its own (counters, a strength) can be buffers, which checkpoints keep; they move in
@@ -174,15 +175,8 @@ class Objective(nn.Module, ABC):
     fresh: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
 
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    options: Options
-
-    def __init__(self, options: Options | None = None) -> None:
-        super().__init__()
-        self.options = options if options is not None else type(self).Options()
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
         self.regularizers, self.augmentations = nn.ModuleDict(), nn.ModuleDict()
 
     def __init_subclass__(cls, **how: Any) -> None:

@@ -37,6 +37,20 @@ def option(default: Any, doc: str = "", *, low: float | None = None, high: float
     return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high})
 
 
+class Configured:
+    """Base of what has options: subclasses declare a nested frozen dataclass ``Options``; None is its defaults."""
+
+    @dataclass(frozen=True)
+    class Options:
+        pass
+
+    options: Any
+
+    def __init__(self, options: Any = None) -> None:
+        super().__init__()
+        self.options = options if options is not None else type(self).Options()
+
+
 @dataclass(frozen=True)
 class OptionInfo:
     """One option as people see it: its name, type as written in the source, default, range and meaning."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.options import Configured
 from genzoo.core.spec import Latent
 
 if TYPE_CHECKING:
@@ -112,20 +112,15 @@ class DiagonalNormal(Posterior):
         return normal_kl(self._mean, self.log_var).flatten(1)
 
 
-class CodePart(nn.Module, ABC):
-    """A part of a model that is about its codes. Subclasses declare a nested frozen dataclass ``Options``.
+class CodePart(Configured, nn.Module, ABC):
+    """A part of a model that is about its codes.
 
     ``of`` holds the model that it belongs to, in a tuple, so that the model is no part of its own part.
     """
 
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    def __init__(self, latent: Latent, options: Options | None = None) -> None:
-        super().__init__()
+    def __init__(self, latent: Latent, options: Any = None) -> None:
+        super().__init__(options)
         self.latent = latent
-        self.options = options if options is not None else type(self).Options()
         self.of: tuple[Model, ...] = ()
 
     def attach(self, model: Model) -> None:

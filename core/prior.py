@@ -26,20 +26,14 @@ class Prior(CodePart):
 
     @abstractmethod
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Log density (of discrete codes: probability) of codes ``(..., B, *latent.shape)`` in nats, ``(..., B)``.
-
-        A prior may go by the labels ``y (B,)`` of a conditional model or not.
-        """
+        """Log density, or probability, of codes ``(..., B, *latent.shape)`` in nats; it may go by labels ``y (B,)``."""
 
     @abstractmethod
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Turn uniform numbers in [0, 1), ``(B, *noise_shape)``, into the same codes ``(B, *latent.shape)`` every time.
 
         A truncation keeps every normal number that codes are made of within ± so many standard deviations (Brock et
-        al., arXiv:1809.11096): fidelity for diversity. None keeps the whole prior.
-
-        Raises:
-            UsageError: if the prior is made of no normal numbers, and a truncation is given.
+        al., arXiv:1809.11096): fidelity for diversity. None keeps the whole prior; see `untruncated`.
         """
 
     def draw(self, draws: Draws, y: Tensor | None = None) -> Tensor:
@@ -51,7 +45,7 @@ class Prior(CodePart):
         return straight(a, b, t)
 
     def untruncated(self, truncation: float | None) -> None:
-        """Refuse a truncation."""
+        """Refuse a truncation: for priors that are made of no normal numbers."""
         if truncation is not None:
             raise UsageError("truncation keeps normal numbers near their mean, and this model's prior is made of none")
 

@@ -13,7 +13,7 @@ from genzoo.core.math.penalties import gradient_norm, input_gradient, squared_no
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
-from genzoo.core.options import option
+from genzoo.core.options import Configured, option
 
 Score = Callable[[Tensor, str], Tensor]
 
@@ -88,7 +88,7 @@ def _scores(outputs: Tensor) -> Tensor:
     return outputs if outputs.dim() == 1 else outputs[:, 0]
 
 
-class Regularizer(nn.Module, ABC):
+class Regularizer(Configured, nn.Module, ABC):
     """A term of the critic's loss that goes with any loss. What it remembers are buffers, which checkpoints keep.
 
     `after_step` follows what is ``watched``: ``real`` and ``fake``, the mean scores; ``sign``, the mean sign of real
@@ -102,15 +102,11 @@ class Regularizer(nn.Module, ABC):
     reads_zero: bool = False  # it depends on where a score is zero, which some losses leave free
 
     @dataclass(frozen=True)
-    class Options:
+    class Options(Configured.Options):
         weight: float | tuple[float, float] = option(1.0, "factor of the term; START,END follows train.schedule", low=0)
         every: int = option(1, "steps from one of its terms to the next, which weighs as many times more", low=1)
 
     options: Options
-
-    def __init__(self, options: Options | None = None) -> None:
-        super().__init__()
-        self.options = options if options is not None else type(self).Options()
 
     def draw(self, draws: Draws, model: Model) -> dict[str, Tensor]:
         """Draw the noise of a turn, under names of its own, the batch first."""

@@ -23,8 +23,7 @@ def parse_size(value: int | str | None, where: str) -> int | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    text = value.strip().upper() if isinstance(value, str) else ""
-    match = re.fullmatch(_NUMBER + "([KMGT]I?|)B?", text)
+    match = re.fullmatch(_NUMBER + "([KMGT]I?|)B?", value.strip().upper() if isinstance(value, str) else "")
     if match is None:
         raise UsageError(f"{where} takes a size like 512MB, 2GB or 1.5GiB, a number of bytes, or auto, not {value!r}")
     return int(float(match[1]) * _SIZES[match[2]])
@@ -41,8 +40,7 @@ def size_text(n: int) -> str:
 
 def parse_duration(value: float | str, where: str = "budget") -> float:
     """Turn ``10min``, ``90s``, ``1.5h`` or a number of seconds, more than zero, into seconds."""
-    text = str(value).strip().lower() if isinstance(value, (str, int, float)) else ""
-    match = re.fullmatch(_NUMBER + "([a-z]*)", text)
+    match = re.fullmatch(_NUMBER + "([a-z]*)", str(value).strip().lower())
     if match is None or match[2] not in _SECONDS or float(match[1]) == 0:
         raise UsageError(f"{where} takes a time like 90s, 10min or 1.5h, or a number of seconds, not {value!r}")
     return float(match[1]) * _SECONDS[match[2]]

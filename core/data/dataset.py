@@ -9,12 +9,12 @@ from typing import Literal
 from genzoo.core.data.binarize import binarize
 from genzoo.core.data.observations import Data
 from genzoo.core.errors import UsageError
-from genzoo.core.options import option
+from genzoo.core.options import Configured, option
 
 Split = Literal["train", "test"]
 
 
-class DataSource(ABC):
+class DataSource(Configured, ABC):
     """Base of the registry's kind ``dataset``: something with a name that can be loaded.
 
     Subclasses implement `read`, and declare their options in a nested ``Options`` that extends this one.
@@ -25,7 +25,7 @@ class DataSource(ABC):
     """
 
     @dataclass(frozen=True)
-    class Options:
+    class Options(Configured.Options):
         binarize: Literal["no", "static", "dynamic"] = option(
             "no", "draw 0/1 pixels with the grey value as probability: once (static) or in every batch (dynamic)"
         )
@@ -33,8 +33,7 @@ class DataSource(ABC):
 
     memory: int | None = None
 
-    def __init__(self, options: Options | None = None) -> None:
-        self.options = options if options is not None else type(self).Options()
+    options: Options
 
     @abstractmethod
     def read(self, split: Split) -> Data:

@@ -20,6 +20,7 @@ from genzoo.core.likelihood import Implicit
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.modality import of
 from genzoo.core.model import Model
+from genzoo.core.options import Configured
 from genzoo.core.spec import DataSpec
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class Measured:
     why: str = ""
 
 
-class Metric(ABC):
+class Metric(Configured, ABC):
     """Base of the registry's kind ``metric``: one number of one model.
 
     The registry's entry says direction, unit and needs (see `NEEDS`); the class computes, from evidence that
@@ -114,13 +115,6 @@ class Metric(ABC):
     silent: ClassVar[tuple[str, ...]] = ("resamples",)
     covers: ClassVar[str] = ""
     niche: ClassVar[bool] = False
-
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    def __init__(self, options: Options | None = None) -> None:
-        self.options = options if options is not None else type(self).Options()
 
     @abstractmethod
     def measure(self, evidence: Evidence) -> Estimate | Measured:

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.options import Configured
 from genzoo.core.text import error_line, lines
 from genzoo.core.training.trainer import Observer, Trainer
 
@@ -59,7 +59,7 @@ class RunView:
             self.trainer.note(said)
 
 
-class Tracker(Observer):
+class Tracker(Configured, Observer):
     """Base of the registry's kind ``tracker``: reports a run to a service or a program of its own.
 
     It is made when training begins, on process 0, so that what it needs and lacks is said before the first step
@@ -68,12 +68,9 @@ class Tracker(Observer):
     ``--set NAME.OPTION=VALUE`` sets.
     """
 
-    @dataclass(frozen=True)
-    class Options:
-        pass
-
-    def __init__(self, options: Options, run: RunView) -> None:
-        self.options, self.run = options, run
+    def __init__(self, options: Any, run: RunView) -> None:
+        super().__init__(options)
+        self.run = run
 
     def close(self, failed: bool) -> None:
         """Called once, however training ends, after `end` if it ended well; ``failed`` if it broke down."""

@@ -82,19 +82,14 @@ class Terms:
         record = {name: torch.tensor(values).mean().item() for name, values in self._read.items()}
         if self.skipped:
             record["skipped turns"] = float(self.skipped)
-        self.clear()
+        self.load({})
         return record
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._waiting, self._read, self.skipped = [], {}, 0
 
     def state(self) -> dict[str, Any]:
         """What was read and not recorded yet, as plain data."""
         return {"terms": self._read, "skipped": self.skipped}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`."""
-        self.clear()
+        """Go on from `state`, forgetting everything else."""
+        self._waiting, self.skipped = [], state.get("skipped", 0)
         self._read = {name: list(values) for name, values in state.get("terms", {}).items()}
-        self.skipped = state.get("skipped", 0)
