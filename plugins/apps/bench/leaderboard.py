@@ -18,7 +18,7 @@ from genzoo.core.evaluation.report import Report, Result
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
 from genzoo.plugins.apps.compare.compare import Compared
-from genzoo.plugins.apps.compare.comparison import Candidate, Comparison
+from genzoo.plugins.apps.compare.comparison import Candidate
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.recipes.compose import compose
@@ -98,6 +98,7 @@ class _Contest:
         seed = self.how["seed"]
         settings = {"data": self.data, "effort": asdict(self.effort), "seed": seed, "config": config.flat()}
         cell = Cell(self.folder, recipe, settings)
+        bar.set_description_str(recipe)
         found: Any = cell.get()
         model: Any = cell.run
         was_there = found is not None
@@ -149,17 +150,16 @@ class _Contest:
         judged = [line for line in lines if line.report is not None]
         if not judged:
             return None
-        reports = [line.report for line in judged if line.report is not None]
-        found = Comparison.of(reports, [line.recipe for line in judged])
         sides = tuple(
             Candidate(line.recipe, str(f), load(f), history=history_of(f))
             if (f := line.folder) is not None
             else Candidate(line.recipe, line.recipe)
             for line in judged
         )
-        return Compared(
-            found.names, found.reports, found.rows, sides, self.test, partial(load_data, self.data),
-            self.how["seed"], self.how["extractor"],
+        return Compared.of(
+            [line.report for line in judged if line.report is not None], [line.recipe for line in judged], sides=sides,
+            data=self.test, training=partial(load_data, self.data), seed=self.how["seed"],
+            extractor=self.how["extractor"],
         )  # fmt: skip
 
 
@@ -198,14 +198,9 @@ def zoo(
     where = None if extractor is None else os.fspath(extractor)
     how = {"n": n, "seed": seed, "device": device, "extractor": where}
     contest = _Contest(data, test, effort, options or {}, wanted, how, folder_for(out))
-    lines = []
-    with tqdm(total=len(configs), unit="recipe", disable=not progress) as bar:
-        for recipe, config in configs.items():
-            bar.set_description_str(recipe)
-            lines.append(contest.line(recipe, config, bar))
-            bar.update()
-        bar.set_description_str(REAL)
-        real = contest.real()
+    with tqdm(configs.items(), unit="recipe", disable=not progress) as bar:
+        lines = [contest.line(recipe, config, bar) for recipe, config in bar]
+    real = contest.real()
     lines.sort(key=contest.rank)
     board = Board(data, effort, tuple(lines), real, left_out, contest.compared(lines))
     if contest.folder is not None:
