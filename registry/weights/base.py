@@ -23,14 +23,8 @@ MIB = 2**20
 CONFIG, TENSORS, RECORD, CARD = "config.json", "model.safetensors", "training.json", "README.md"
 SAMPLES = ("samples.png", "samples.wav", "samples.txt", "samples.csv")
 # Nothing else is ever taken from a stranger: the name, and the most bytes that it may have; in order of fetching.
-LIMITS = {
-    MANIFEST: MIB,
-    CONFIG: MIB,
-    RECORD: 64 * MIB,
-    CARD: 4 * MIB,
-    **dict.fromkeys(SAMPLES, 64 * MIB),
-    TENSORS: 64 * 2**30,
-}
+_LARGE = dict.fromkeys((RECORD, *SAMPLES), 64 * MIB)
+LIMITS = {MANIFEST: MIB, CONFIG: MIB, CARD: 4 * MIB, **_LARGE, TENSORS: 64 * 2**30}
 NEEDED = (MANIFEST, CONFIG, TENSORS)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PARTIAL = ".genzoo-incomplete"  # ends the name of a blob that is not here to its end
@@ -216,7 +210,7 @@ class Store(ABC):
         for last in (False, True):
             try:
                 with creating_folder(folder) as temporary:
-                    for file in filter(listing.files.get, LIMITS):
+                    for file in (n for n in LIMITS if n in listing.files):
                         _write(temporary / file, self.read(name, listing.commit, file), listing.files[file].size)
                     check(temporary, pins=pins, trust=False)
                 break

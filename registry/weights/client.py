@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ library: Any = import_module("huggingface_hub.utils")
 constants.HF_HUB_DISABLE_TELEMETRY = True
 TRIES = 4  # of a request that failed in a way that may pass, and brought nothing
 LOGIN = "log in with 'hf auth login' or set HF_TOKEN"
+_CONTENT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 Result = TypeVar("Result")
 
 # What is said of a status, or of an error of that name.
@@ -60,13 +62,13 @@ class Client:
     def listing(self, revision: str = "") -> Listing:
         """The commit that a revision is, and its files with their size and what the Hub calls their content."""
         info = self.info(revision)
-        files = {}
-        for file in info.siblings or ():
-            if file.lfs is None:
-                files[file.rfilename] = Remote(file.size or 0, git_id=file.blob_id or "")
-            else:
-                files[file.rfilename] = Remote(file.lfs.size, sha256=file.lfs.sha256)
-        if not COMMIT.fullmatch(info.sha or "") or not all(f.sha256 or f.git_id for f in files.values()):
+        files = {
+            f.rfilename: Remote(f.size, git_id=f.blob_id) if f.lfs is None else Remote(f.lfs.size, sha256=f.lfs.sha256)
+            for f in info.siblings or ()
+        }
+        # What files will be called here are numbers, not paths.
+        known = all(type(f.size) is int and _CONTENT.fullmatch(str(f.sha256 or f.git_id)) for f in files.values())
+        if not known or not COMMIT.fullmatch(str(info.sha)):
             raise GenzooError(f"{self.endpoint} does not say what the files of {self.repository} are: it is no Hub")
         return Listing(info.sha, files)
 

@@ -14,24 +14,8 @@ from typing import TYPE_CHECKING
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import MANIFEST
-from genzoo.registry.weights.base import (
-    COMMIT,
-    LIMITS,
-    PARTIAL,
-    TENSORS,
-    Damage,
-    Fetch,
-    Listing,
-    Located,
-    OutOfReach,
-    Store,
-    check,
-    check_listing,
-    git_id,
-    hub_cache,
-    manifest_of,
-    refusal,
-)
+from genzoo.registry.weights import base
+from genzoo.registry.weights.base import TENSORS, Damage, Fetch, Listing, Located, OutOfReach, Store
 
 if TYPE_CHECKING:
     from genzoo.registry.weights.client import Client
@@ -71,10 +55,11 @@ class _Repository:
     def __init__(self, name: str, revision: str, fetch: Fetch) -> None:
         self.name, self.revision, self.fetch = check_repository(name), check_revision(revision), fetch
         self.full = f"hf:{name}" + (f"@{revision}" if revision else "")
-        self.endpoint, cache, folder = endpoint_of(fetch.endpoint), hub_cache(), f"models--{name.replace('/', '--')}"
+        self.endpoint = endpoint_of(fetch.endpoint)
+        cache, folder = base.hub_cache(), f"models--{name.replace('/', '--')}"
         self.root, self.locks = cache / folder, cache / ".locks" / folder
         self.blobs, self.ref = self.root / "blobs", self.root / "refs" / (revision or "main")
-        self.is_commit = COMMIT.fullmatch(revision) is not None
+        self.is_commit = base.COMMIT.fullmatch(revision) is not None
 
     def snapshot(self, commit: str) -> Path:
         return self.root / "snapshots" / commit
@@ -100,7 +85,7 @@ class _Repository:
                 os.replace(aside, self.ref)
             with suppress(GenzooError, OSError):
                 return self._checked(listing.commit)
-        check_listing(self.full, listing)
+        base.check_listing(self.full, listing)
         try:
             return self._downloaded(client, listing)
         except OSError as e:
@@ -109,7 +94,7 @@ class _Repository:
     def _checked(self, commit: str) -> Located:
         """The copy of a commit, if it is whole and right."""
         snapshot = self.snapshot(commit)
-        files = check(snapshot, self.blobs, pins=self.fetch.pins)
+        files = base.check(snapshot, self.blobs, pins=self.fetch.pins)
         with suppress(OSError):  # so that 'genzoo cache ls' knows the last use
             changed = os.stat(snapshot / MANIFEST).st_mtime_ns
             os.utime(snapshot / MANIFEST, ns=(time.time_ns(), changed))
@@ -124,7 +109,7 @@ class _Repository:
             with suppress(OSError, ValueError):
                 commit = self.ref.read_text().strip()
         snapshot = self.snapshot(commit)
-        if not COMMIT.fullmatch(commit) or not snapshot.is_dir():
+        if not base.COMMIT.fullmatch(commit) or not snapshot.is_dir():
             raise GenzooError(f"{why}; {self.full} is not in the cache: 'genzoo pull {self.full}' brings it there")
         try:
             found = self._checked(commit)
@@ -136,7 +121,7 @@ class _Repository:
 
     def _downloaded(self, client: Client, listing: Listing) -> Located:
         """Bring all files of a commit, the tensors last; get what is wrong once more."""
-        wanted = [n for n in LIMITS if n in listing.files]
+        wanted = [n for n in base.LIMITS if n in listing.files]
         again, mended = set[str](), set[str]()
         while True:
             try:
@@ -147,14 +132,14 @@ class _Repository:
                 return self._checked(listing.commit)
             except Damage as e:
                 if e.file in mended or e.file not in wanted:
-                    raise GenzooError(refusal(self.full, e)) from None
+                    raise GenzooError(base.refusal(self.full, e)) from None
                 self.fetch.say(f"{e}: getting it again")
                 again = {e.file, MANIFEST} - mended
                 mended |= again
 
     def _agree(self, listing: Listing) -> None:
         """Before anything large is fetched: manifest, Hub and pins say the same of the tensors."""
-        said, remote = manifest_of(self.snapshot(listing.commit), self.blobs)[TENSORS], listing.files[TENSORS]
+        said, remote = base.manifest_of(self.snapshot(listing.commit), self.blobs)[TENSORS], listing.files[TENSORS]
         if said["size"] != remote.size or remote.sha256 not in ("", said["sha256"]):
             raise Damage(MANIFEST, f"{MANIFEST} tells of another {TENSORS} than the Hub has")
         pin = self.fetch.pins.get(TENSORS, said["sha256"])
@@ -168,7 +153,7 @@ class _Repository:
 
         remote, pointer = listing.files[file], self.snapshot(listing.commit) / file
         key = remote.sha256 or remote.git_id
-        blob, partial = self.blobs / key, self.blobs / f"{key}{PARTIAL}"
+        blob, partial = self.blobs / key, self.blobs / f"{key}{base.PARTIAL}"
         for folder in (self.blobs, self.locks, pointer.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(self.locks / f"{key}.genzoo.lock"):
@@ -205,7 +190,7 @@ def _has(path: Path, size: int) -> bool:
 def _called(path: Path, *, large: bool) -> str:
     """What the Hub calls a file's content: sha256 of large files, git's id of others."""
     if not large:
-        return git_id(path.read_bytes())
+        return base.git_id(path.read_bytes())
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -158,6 +158,23 @@ def test_a_server_that_does_not_tell_what_its_files_are(hub, monkeypatch):
     sentence("hf:zoo/gan@v1", "does not say what the files of zoo/gan are: it is no Hub")
 
 
+@pytest.mark.parametrize("name", ["../../../evil", "/tmp/evil", 7])
+def test_a_server_that_names_content_by_a_path(hub, monkeypatch, cache, name):
+    from hub_repositories import Repository  # of the fixture
+
+    hub.create("zoo/gan", weights(), tag="v1")
+    real = Repository.info
+
+    def info(self, revision, **how):
+        said = real(self, revision, **how)
+        return said | {"siblings": [s | {"blobId": name} for s in said["siblings"]]}
+
+    monkeypatch.setattr(Repository, "info", info)
+    sentence("hf:zoo/gan@v1", "does not say what the files of zoo/gan are: it is no Hub")
+    assert hub.count("GET", "/resolve/") == 0
+    assert not cache.exists()
+
+
 def test_a_name_of_the_zoo_on_the_hub(hub, get, said):
     from genzoo.registry import Registry, hookimpl
 
