@@ -7,7 +7,7 @@ from PIL import Image
 
 from genzoo.core.errors import UsageError
 from genzoo.plugins.apps.quickstart import quickstart
-from genzoo.plugins.apps.quickstart.quickstart_cli import quickstart as command
+from genzoo.plugins.apps.quickstart.quickstart import quickstart as command
 
 
 def test_it_trains_and_draws_both(tmp_path, monkeypatch, capsys):

@@ -111,16 +111,13 @@ def over(subjects: Callable[[Case], Iterable[S]]) -> Callable[[Callable[[S], Non
         @wraps(check)
         def of_all(case: Case) -> None:
             looked, skipped = False, Skip("there is nothing to look at")
-            try:
-                for subject in subjects(case):
-                    try:
-                        with at(subject.where):  # type: ignore[attr-defined]
-                            check(subject)
-                        looked = True
-                    except Skip as e:
-                        skipped = e
-            except Skip as e:  # of a fixture, with the reason for what it left out
-                skipped = e
+            for subject in subjects(case):
+                try:
+                    with at(subject.where):  # type: ignore[attr-defined]
+                        check(subject)
+                    looked = True
+                except Skip as e:
+                    skipped = e
             if not looked:
                 raise skipped
 
@@ -152,17 +149,28 @@ def expect(true: object, expected: str, found: object, mend: str = "") -> None:
         raise Fault(expected, str(found), mend)
 
 
-def accepted(make: Iterable[Callable[[], S]], expected: str = "") -> Iterator[S]:
-    """What is made without a refusal; if all of it is refused, that is a `Fault` where something was expected."""
+def shaped(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """Raise a `Fault` unless something is a tensor of finite numbers and of that shape."""
+    found = shape_text(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    mend = "keep the leading axes, and sum over those of an observation only"
+    expect(found == shape_text(shape), f"{name} of shape {shape_text(shape)}", found, mend)
+    mend = "look for a division, root or logarithm at zero"
+    expect(torch.isfinite(value).all(), f"finite {name}", value.flatten()[:3].tolist(), mend)
+
+
+def accepted(make: Iterable[Callable[[], S]], expected: str = "", *, skip: str = "") -> Iterator[S]:
+    """What is made without a refusal; if all is refused, a `Fault` if something was expected, or a reason to skip."""
     taken, refused = False, ""
     for one in make:
         try:
             made = one()
-        except UsageError as e:
+        except GenzooError as e:
             refused = str(e)
             continue
         taken = True
         yield made
+    if skip and not taken:
+        raise Skip(f"{skip}: {refused}")
     if expected and not taken:
         mend = "support it, or name in the registration what it is for: modalities=(…), and a recipe with fitting parts"
         raise Fault(expected, f"a refusal: {refused}", mend)

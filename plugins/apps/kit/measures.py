@@ -6,22 +6,22 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Features, Measured, Metric, why_absent
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.model import Model
 from genzoo.core.options import options_of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit import cases
-from genzoo.plugins.apps.kit.cases import CLASSES, Case, Subject, composed, expect, over, seeded, setting
-from genzoo.plugins.apps.kit.findings import Skip
+from genzoo.plugins.apps.kit.cases import CLASSES, Case, Subject, accepted, composed, expect, over, seeded, setting
 from genzoo.registry import Registry
 
 N = 120
@@ -87,19 +87,17 @@ class Measurement:
 
 def measurements(case: Case) -> Iterator[Measurement]:
     """The metric on all data that it takes, of conditional models and of others."""
-    why = ""
-    for kind, conditional in [(k, c) for k in cases.kinds(case.entry) for c in (True, False)]:
-        spec, metric = kind.examples(CLASSES)[0], case.cls(case.cls.Options())
+
+    def measured(spec: DataSpec, conditional: bool) -> Measurement:
+        metric = case.cls(case.cls.Options())
         used, fresh = (evidence(case.registry, spec, conditional) for _ in range(2))
-        refused = why_absent(metric, tuple(case.entry.data.get("needs", ())), used)
-        try:
-            if not refused:
-                yield Measurement(setting(spec, CLASSES * conditional), metric, used, fresh, metric.measure(used))
-        except GenzooError as e:
-            refused = str(e)
-        why = refused or why
-    if why:
-        raise Skip(f"it is of other data: {why}")
+        absent = why_absent(metric, tuple(case.entry.data.get("needs", ())), used)
+        if absent:
+            raise UsageError(absent)
+        return Measurement(setting(spec, CLASSES * conditional), metric, used, fresh, metric.measure(used))
+
+    ways = product([kind.examples(CLASSES)[0] for kind in cases.kinds(case.entry)], (True, False))
+    return accepted((partial(measured, *way) for way in ways), skip="it is of other data")
 
 
 @over(measurements)
@@ -117,8 +115,10 @@ def measures(m: Measurement) -> None:
         json.dumps(dict(m.result.details))
         odd = [name for name, picture in m.result.pictures.items() if picture.dim() != 4]
         expect(not odd, "pictures (N, C, H, W)", f"others in {odd}")
-    title = m.metric.title(m.evidence)
+    title, options = m.metric.title(m.evidence), {i.name for i in options_of(type(m.metric).Options)}
     expect(isinstance(title, str), "a title of text", type(title).__name__, "return '' for the entry's name")
+    unknown = sorted(set(m.metric.silent) - options - set(Metric.silent))
+    expect(not unknown, "names of options in silent", unknown, f"there are {sorted(options)}")
 
 
 @over(measurements)
@@ -140,13 +140,6 @@ def inputs_kept(m: Measurement) -> None:
         expect(same, "the evidence unchanged", f"{name} changed in place", "work on a copy: x.clone()")
 
 
-def protocol(case: Case) -> None:
-    """What it calls silent are options of it."""
-    names = {i.name for i in options_of(case.cls.Options)}
-    unknown = sorted(set(case.cls.silent) - names - set(Metric.silent))
-    expect(not unknown, "names of options in silent", unknown, f"there are {sorted(names)}")
-
-
 class Extracted(Subject):
     """An opened extractor with random observations in data units."""
 
@@ -164,14 +157,8 @@ class Extracted(Subject):
 
 def extractors(case: Case, options: Any = None, *, thorough: bool = False) -> Iterator[Extracted]:
     """The extractor on images and vectors, as far as it takes them and what it needs is here."""
-    why = ""
-    for spec in (DataSpec.image(1, 28, 28), DataSpec.image(3, 32, 32), DataSpec("vector", (3,))):
-        try:
-            yield Extracted(case, spec)
-        except (GenzooError, ImportError) as e:
-            why = str(e)
-    if why:
-        raise Skip(f"it cannot be opened here: {why}")
+    specs = (DataSpec.image(1, 28, 28), DataSpec.image(3, 32, 32), DataSpec("vector", (3,)))
+    return accepted((partial(Extracted, case, spec) for spec in specs), skip="it cannot be opened here")
 
 
 @over(extractors)

@@ -18,19 +18,7 @@ from genzoo.core.objective import Batch, Loss, Player
 from genzoo.core.spec import DataSpec
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.plugins.apps.kit import cases
-from genzoo.plugins.apps.kit.cases import (
-    CLASSES,
-    Case,
-    Composed,
-    Subject,
-    accepted,
-    at,
-    composed,
-    expect,
-    labels,
-    over,
-    seeded,
-)
+from genzoo.plugins.apps.kit.cases import CLASSES, Case, Composed, Subject, accepted, at, composed, expect, over, seeded
 from genzoo.plugins.apps.kit.findings import Fault, Skip
 from genzoo.registry import Registry
 from genzoo.registry.recipes.compose import resolver, with_steps
@@ -64,7 +52,7 @@ class Turn(Subject):
 
     def __init__(self, game: Game, stream: int, player: Player) -> None:
         self.game, self.stream, self.player = game, stream, player
-        x, y = cases.observations(game.built.config.data, N, 5), labels(N, game.classes)
+        x, y = cases.observations(game.built.config.data, N, 5), cases.labels(N, game.classes)
         module = nn.ModuleDict({"objective": game.built.objective, "nets": game.built.nets})
         super().__init__(f"{game.where}, player {player.name!r}", module, {"batch x": x, "batch y": y})
         self.draw()

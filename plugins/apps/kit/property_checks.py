@@ -6,27 +6,16 @@ import copy
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genzoo.core.mixed_precision import networks_in_bfloat16
-from genzoo.plugins.apps.kit.cases import (
-    Case,
-    Subject,
-    at,
-    changes,
-    expect,
-    gap,
-    over,
-    place_of,
-    said,
-    seeded,
-    shake,
-    shape_text,
-)  # fmt: skip
+from genzoo.plugins.apps.kit import cases
+from genzoo.plugins.apps.kit.cases import Case, Subject, at, expect, gap, over, seeded
 from genzoo.plugins.apps.kit.code_checks import coded
 from genzoo.plugins.apps.kit.findings import Fault, Skip
 from genzoo.plugins.apps.kit.likelihood_checks import likelihoods
@@ -46,34 +35,25 @@ NO_DOUBLES = "make it of the input's dtype (x.new_zeros, dtype=x.dtype): float64
 ON_INPUTS = "make tensors on the inputs' device (x.new_zeros, device=x.device), and keep constants in buffers"
 
 
-def subjects(case: Case) -> Iterator[Subject]:
-    """What of the entry computes, on small data of every kind that it is for."""
-    yield from FIXTURES[case.entry.kind](case)
-
-
-def many(case: Case) -> Iterator[Subject]:
-    """`subjects`, and further shapes and magnitudes."""
-    yield from FIXTURES[case.entry.kind](case, thorough=True)
+def subjects(case: Case, options: Mapping[str, Any] | None = None, *, thorough: bool = False) -> Iterator[Subject]:
+    """What of the entry computes, on small data of every kind that it is for; thoroughly on further shapes."""
+    yield from FIXTURES[case.entry.kind](case, options, thorough=thorough)
 
 
 def changed(case: Case) -> Iterator[Subject]:
     """`subjects` with one option changed, as far as that is not refused."""
-    for name, options in changes(case.cls):
-        for subject in FIXTURES[case.entry.kind](case, options):
+    for name, options in cases.changes(case.cls):
+        for subject in subjects(case, options):
             subject.where += f", {name}"
             yield subject
 
 
 def _sound(subject: Subject, n: int) -> None:
     for name, value in subject.run(rows=slice(n)).items():
-        found = shape_text(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        shape = shape_text((n, *subject.shape(name)))
-        expect(found == shape, f"{name} of shape {shape}", found, "put the batch first, and sum over no batch")
-        mend = "look for a division, root or logarithm at zero"
-        expect(torch.isfinite(value).all(), f"finite {name}", value.flatten()[:3].tolist(), mend)
+        cases.shaped(name, value, (n, *subject.shape(name)))
 
 
-@over(many)
+@over(partial(subjects, thorough=True))
 def shapes(subject: Subject) -> None:
     """Outputs are finite and of the contract's shape, for batches of one and of several, and other sizes of data."""
     for n in (_rows(subject), *subject.parts):
@@ -104,7 +84,7 @@ class _Doubles(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         for t in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(t, Tensor) and t.dtype == torch.float64:
-                place = place_of(traceback.extract_stack())
+                place = cases.place_of(traceback.extract_stack())
                 raise Fault("float32 (or bfloat16) throughout", f"float64 from {func} at {place}", NO_DOUBLES)
         return out
 
@@ -160,8 +140,10 @@ def _elsewhere() -> Iterator[None]:
         raise
     except Exception as e:
         if any(words in str(e) for words in ("item() cannot be called", "data-dependent", "nonzero")):
-            raise Skip(f"it reads numbers back from the device, which cannot be tried without one ({said(e)})") from e
-        raise Fault("all tensors on the device of its inputs", said(e), ON_INPUTS) from e
+            raise Skip(
+                f"it reads numbers back from the device, which cannot be tried without one ({cases.said(e)})"
+            ) from e
+        raise Fault("all tensors on the device of its inputs", cases.said(e), ON_INPUTS) from e
     finally:
         torch.autocast = real  # type: ignore[misc]
 
@@ -182,9 +164,7 @@ def deterministic(case: Case) -> None:
                 found = [s.run(training=training, seed=8 + i * (not training)) for i, s in enumerate((a, b))]
                 for name, value in found[0].items():
                     mode, by = "training" if training else "eval", gap(value, found[1][name])
-                    mend = (
-                        "draw from Draws (objectives), a given generator (likelihoods), or in training only (networks)"
-                    )
+                    mend = "draw from what is given (Draws, a generator), or, in a network, in training mode only"
                     expect(by <= 1e-5, f"the same {name} twice in {mode} mode", f"{by:.2g} apart", mend)
 
 
@@ -204,7 +184,7 @@ def inputs_kept(subject: Subject) -> None:
 @over(subjects)
 def gradients(subject: Subject) -> None:
     """Gradients reach every parameter that is trained, and the input; computing moves no parameter."""
-    shake(subject.module)
+    cases.shake(subject.module)
     own = {id(p) for p in subject.moved()}
     for p in subject.module.parameters():
         p.requires_grad_(id(p) in own)
@@ -268,26 +248,13 @@ def batch_independent(subject: Subject) -> None:
 @over(subjects)
 def round_trip(subject: Subject) -> None:
     """Saved and loaded into a new module it computes the same: nothing that it needs is left behind."""
-    from safetensors.torch import load, save
-
     _exercise(subject)
-    before = subject.run()
-    content = save({k: v.detach().clone().contiguous() for k, v in subject.module.state_dict().items()})
-    other = subject.anew()
-    mend = f"register_buffer(name, tensor) what it needs, without persistent=False{_unsaved(subject.module)}"
+    before, state, other = subject.run(), copy.deepcopy(subject.module.state_dict()), subject.anew()
+    mend = "register_buffer(name, tensor) what it needs, without persistent=False"
     try:
-        other.load_state_dict(load(content))
+        other.load_state_dict(state)
     except RuntimeError as e:
-        raise Fault("state that fits a new one of the same options", said(e), mend) from e
+        raise Fault("state that fits a new one of the same options", cases.said(e), mend) from e
     for name, value in subject.run(other).items():
         by = gap(before[name], value)
         expect(by <= 1e-6, f"the same {name} after saving and loading", f"one {by:.2g} apart", mend)
-
-
-def _unsaved(module: nn.Module) -> str:
-    """What a module holds that is not saved, in words."""
-    kept = set(module.state_dict())
-    lost = {n for n, _ in module.named_buffers() if n not in kept}
-    for prefix, inner in module.named_modules():
-        lost |= {f"{prefix}.{k}".lstrip(".") for k, v in vars(inner).items() if isinstance(v, Tensor)}
-    return f" (not saved here: {', '.join(sorted(lost)[:4])})" if lost else ""

@@ -21,19 +21,7 @@ from genzoo.core.storage.load_model import load_model
 from genzoo.core.storage.weights import model_files
 from genzoo.core.training.trainer import Trainer
 from genzoo.plugins.apps.kit import cases
-from genzoo.plugins.apps.kit.cases import (
-    CLASSES,
-    Case,
-    accepted,
-    composed,
-    expect,
-    gap,
-    over,
-    seeded,
-    setting,
-    shape_text,
-    small_data,
-)
+from genzoo.plugins.apps.kit.cases import CLASSES, Case, accepted, composed, expect, gap, over, seeded
 from genzoo.plugins.apps.kit.findings import Skip
 from genzoo.registry.recipes.compose import resolver, with_steps
 
@@ -66,7 +54,7 @@ def trained(case: Case, config: Config) -> Trainer:
     """A run of a configuration on random data."""
     with seeded(3):
         objective, nets = build(config, resolver(case.registry, config))
-    run = Trainer(objective, nets, small_data(config.data), config.train, seed=0)
+    run = Trainer(objective, nets, cases.small_data(config.data), config.train, seed=0)
     run.train()
     return run
 
@@ -77,7 +65,7 @@ def recipes(case: Case) -> Iterator[Short]:
     def short(spec: DataSpec, conditional: bool) -> Short:
         config = composed(case.registry, spec, (case.entry.address, {"conditional": conditional})).config
         config = with_steps(config, steps=2, epochs=None, batch_size=8)
-        return Short(setting(spec, CLASSES * conditional), case, config)
+        return Short(cases.setting(spec, CLASSES * conditional), case, config)
 
     for kind in cases.kinds(case.entry):
         makers = (partial(short, kind.examples(CLASSES)[0], conditional) for conditional in (False, True))
@@ -106,8 +94,7 @@ def samples(made: Short) -> None:
     """Samples have the data's shape and range, and a seed decides each, whatever the batch size."""
     model, spec = made.model, made.config.data
     x = model.sample(70, seed=1)
-    whole = tuple(x.shape) == (70, *spec.shape) and torch.isfinite(x).all()
-    expect(whole, f"finite samples of shape {shape_text((70, *spec.shape))}", f"{shape_text(x.shape)}, or others")
+    cases.shaped("samples", x, (70, *spec.shape))
     low, high = of(spec).bounds or (-float("inf"), float("inf"))
     found = f"numbers in [{float(x.min()):.2g}, {float(x.max()):.2g}]"
     mend = "let the likelihood's mean stay in the range of model space"
@@ -145,7 +132,7 @@ def round_trip(made: Short) -> None:
         same = gap(model.sample(8, seed=4), loaded.sample(8, seed=4)) <= 1e-6
         expect(same, "the same samples after saving and loading", "others", mend)
         if loaded.encoder is not None:
-            data = small_data(made.config.data)
+            data = cases.small_data(made.config.data)
             y = data.y if model.classes else None
             same = gap(model.encode(data.x, y), loaded.encode(data.x, y)) <= 1e-6
             expect(same, "the same codes after saving and loading", "others", mend)

@@ -10,6 +10,6 @@ def genzoo_register(registry: Registrar) -> None:
     """Register the command."""
     registry.command(
         "quickstart",
-        f"{__name__}.quickstart_cli:quickstart",
+        f"{__name__}.quickstart:quickstart",
         summary="Train a small VAE and a small WGAN-GP, and draw what they make.",
     )

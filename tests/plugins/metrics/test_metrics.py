@@ -103,7 +103,7 @@ def test_the_likelihood_of_binarized_clothes():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_quickstart_models_show_the_classes(tmp_path):
-    from genzoo.plugins.apps.quickstart.quickstart import quickstart
+    from genzoo.plugins.apps.quickstart.quickstart import train_both
 
-    for found in quickstart(tmp_path / "quickstart").values():
+    for found in train_both(tmp_path / "quickstart").values():
         assert found["classes"] >= 8
