@@ -162,7 +162,7 @@ def extractors(case: Case, options: Any = None, *, thorough: bool = False) -> It
 
 
 @over(extractors)
-def hashed(extracted: Extracted) -> None:
+def extracts(extracted: Extracted) -> None:
     """Its hash is that of the same features every time, and each logit has a class name."""
     one, other = extracted.opened.sha256(), extracted.other.sha256()
     expect(one == other and len(one) == 64, "sha256() of 64 hexadecimal digits, the same every time", one)

@@ -67,7 +67,7 @@ _ROWS: tuple[tuple[str, Iterable[str]], ...] = (
     ("measures:measures", ["metric"]),
     ("measures:deterministic", ["metric"]),
     ("measures:inputs-kept", ["metric"]),
-    ("measures:hashed", ["extractor"]),
+    ("measures:extracts", ["extractor"]),
     ("recipe_checks:trains", ["recipe"]),
     ("recipe_checks:samples", ["recipe"]),
     ("recipe_checks:scored", ["recipe"]),
