@@ -1,4 +1,4 @@
-"""A user's own network as extractor: an ONNX file, or what torch.export has saved."""
+"""A user's own network as extractor, an ONNX file or what torch.export has saved, and how ONNX files are run."""
 
 from __future__ import annotations
 
@@ -16,22 +16,97 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor, Features
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import sha256
-from genzoo.plugins.extractors.onnx_model import OnnxModel
+from genzoo.core.storage.strict import regular
 from genzoo.registry import declare
 
 SUFFIXES = (".onnx", ".pt2")
 
 
-@declare.extractor(
-    "file", summary="your own network: --extractor ./features.onnx, or a .pt2 of torch.export", tags=("own",)
-)
-class OwnExtractor(Extractor):
-    """Takes a batch of observations and puts out features; a second output called ``logits`` are its classes.
+def first_line(e: Exception) -> str:
+    """What a foreign library says, without its further lines."""
+    return str(e).partition("\n")[0]
 
-    Images come as floats in [0, 1], channels first (or last, where an ONNX file says so), grey ones repeated
-    where three channels are wanted, resized where the file fixes height and width; an ONNX file that takes
-    uint8 gets 0 … 255. Normalization belongs into the network. A .pt2 file can hold code, as any program of
-    yours can: run none that you would not run.
+
+class OnnxModel:
+    """Runs an ONNX file of one input, a batch of images, through onnxruntime on the CPU.
+
+    `outputs` are the names of its outputs, an inner value ``extra`` among them where it is wanted too, `shape` that of
+    the input with None for what may vary, and `sha256` is the file's.
+    """
+
+    def __init__(self, path: Path, extra: str = "") -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise GenzooError(f"{path.name} needs onnxruntime: pip install onnxruntime") from None
+        try:
+            content = regular(path).read_bytes()
+        except OSError as e:
+            raise GenzooError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from None
+        self.path, self.sha256 = path, hashlib.sha256(content).hexdigest()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(
+                content + (_output(extra) if extra else b""), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as e:  # onnxruntime's errors have no common base but this
+            raise GenzooError(f"{path} is no ONNX model that can be run: {first_line(e)}") from None
+        if len(self.session.get_inputs()) != 1:
+            names = ", ".join(i.name for i in self.session.get_inputs())
+            raise UsageError(f"{path} takes the inputs {names}: an extractor takes one, a batch of images")
+        (given,) = self.session.get_inputs()
+        self._name, self._type = given.name, given.type
+        self.shape = tuple(d if isinstance(d, int) and d > 0 else None for d in given.shape)
+        self.outputs = [o.name for o in self.session.get_outputs()]
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """Outputs for a batch, float32 on the CPU; a file with a fixed batch size is fed one such batch at a time."""
+        array = x.detach().cpu().contiguous()
+        if self._type == "tensor(uint8)":
+            array = array.mul(255).round().to(torch.uint8)
+        elif self._type == "tensor(float16)":
+            array = array.half()
+        size = (self.shape[0] if self.shape else None) or len(array)
+        found: list[list[Any]] = []
+        for part in torch.split(array, max(size, 1)):
+            full = torch.cat([part, part[-1:].expand(size - len(part), *part.shape[1:])])
+            try:
+                outputs = self.session.run(None, {self._name: full.numpy()})
+            except Exception as e:
+                raise GenzooError(f"{self.path} failed on images of {tuple(x.shape)}: {first_line(e)}") from None
+            found.append([torch.from_numpy(o)[: len(part)].float() for o in outputs])
+        return [torch.cat(several) for several in zip(*found, strict=True)]
+
+
+def _output(name: str) -> bytes:
+    """What makes an inner float value an output when it is appended to a file: protobuf merges what is repeated.
+
+    ModelProto.graph is field 7, GraphProto.output 12, ValueInfoProto.name 1 and .type 2, TypeProto.tensor_type
+    1, its elem_type 1, of which 1 is float.
+    """
+    kind = _field(2, _field(1, bytes([1 << 3, 1])))
+    return _field(7, _field(12, _field(1, name.encode()) + kind))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    size, length = len(content), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+@declare.extractor("file", tags=("own",))
+class OwnExtractor(Extractor):
+    """Your own network: --extractor ./features.onnx, or a .pt2 of torch.export.
+
+    It takes a batch of observations and puts out features; a second output called ``logits`` are its classes. Images
+    come as floats in [0, 1], channels first (or last, where an ONNX file says so), grey ones repeated where three
+    channels are wanted, resized where the file fixes height and width; an ONNX file that takes uint8 gets 0 … 255.
+    Normalization belongs into the network. A .pt2 file can hold code, as any program of yours can: run none that you
+    would not run.
     """
 
     def __init__(self, path: Path, network: Any, shape: tuple[int | None, ...], digest: str) -> None:
@@ -74,9 +149,7 @@ class OwnExtractor(Extractor):
             try:
                 outputs = self.network(x.contiguous().cpu())
             except Exception as e:
-                raise UsageError(
-                    f"{self.name} does not take data of shape {tuple(x.shape)}: {str(e).partition(chr(10))[0]}"
-                ) from None
+                raise UsageError(f"{self.name} does not take data of shape {tuple(x.shape)}: {first_line(e)}") from None
             if isinstance(outputs, dict):
                 names, outputs = list(outputs), list(outputs.values())
             outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
@@ -112,7 +185,7 @@ def _exported(path: Path) -> tuple[Any, tuple[int | None, ...]]:
     except GenzooError:
         raise
     except Exception as e:  # zipfile, json and torch raise a dozen kinds
-        raise GenzooError(f"{path} is no program that torch.export has saved: {str(e).partition(chr(10))[0]}") from None
+        raise GenzooError(f"{path} is no program that torch.export has saved: {first_line(e)}") from None
 
 
 def _has_pickles(config: Any) -> bool:

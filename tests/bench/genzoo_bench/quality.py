@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from genzoo.core.mixed_precision import Precision
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine
-from genzoo.plugins.extractors.fashion_classifier import FashionClassifier
+from genzoo.plugins.extractors.grey_classifiers import FashionClassifier
 from genzoo.plugins.metrics.frechet import frechet
 from genzoo_bench.cases import CASES
 from genzoo_bench.pairs import threads_set

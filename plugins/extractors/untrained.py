@@ -1,7 +1,8 @@
-"""Features of any picture without a trained network: averages of wavelet moduli."""
+"""Features without a trained network: the numbers themselves, and averages of wavelet moduli of pictures."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.core.data import to_model
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Extractor, Features, hash_of
 from genzoo.core.modality import of
@@ -19,20 +21,38 @@ SCALES, ANGLES = 3, 6
 _OFFSET = 0.01  # below it a modulus is noise of 8 bits
 
 
-@declare.extractor(
-    "scattering",
-    summary="wavelet scattering of images of any size and colour: needs no trained network and no download",
-    paper="arXiv:1203.1513",
-    modalities=("image",),
-)
-class Scattering(nn.Module, Extractor):
-    """Means of |x ⋆ ψ₁| and ||x ⋆ ψ₁| ⋆ ψ₂| over the picture, for Morlet wavelets of 3 scales and 6 angles.
+@declare.extractor("raw")
+class Raw(Extractor):
+    """No network: observations in model space, flattened.
 
-    Pictures are brought to 32×32, or 64×64 if they are larger than 48, antialiased, and grey values parted from
-    colour differences. A blurred picture goes in 4×4, first-order moduli in 2×2 and, of grey only, second-order
-    ones whole; moduli as logarithms. That makes 196 features of a grey picture and 372 of a colour one. They
-    see edges, textures, colours and layout, and know nothing of objects: two models that draw the right
-    textures in the wrong shapes look alike.
+    Images in [-1, 1], vectors standardized as the data say: right for vectors, and a humble baseline for images.
+    """
+
+    name = "raw"
+
+    def __init__(self, spec: DataSpec) -> None:
+        self.spec = spec
+
+    @classmethod
+    def open(cls, spec: DataSpec, path: Path | None = None) -> Raw:
+        return cls(spec)
+
+    def extract(self, x: Tensor) -> Features:
+        return Features(to_model(self.spec, x).flatten(1))
+
+    def sha256(self) -> str:
+        return hashlib.sha256(f"raw {self.version} {self.spec.scale} {self.spec.shift}".encode()).hexdigest()
+
+
+@declare.extractor("scattering", paper="arXiv:1203.1513", modalities=("image",))
+class Scattering(nn.Module, Extractor):
+    """Wavelet scattering of images of any size and colour: needs no trained network and no download.
+
+    Means of |x ⋆ ψ₁| and ||x ⋆ ψ₁| ⋆ ψ₂| over the picture, for Morlet wavelets of 3 scales and 6 angles. Pictures are
+    brought to 32×32, or 64×64 if they are larger than 48, antialiased, and grey values parted from colour differences.
+    A blurred picture goes in 4×4, first-order moduli in 2×2 and, of grey only, second-order ones whole; moduli as
+    logarithms. That makes 196 features of a grey picture and 372 of a colour one. They see edges, textures, colours and
+    layout, and know nothing of objects: two models that draw the right textures in the wrong shapes look alike.
     """
 
     name = "scattering"

@@ -1,7 +1,13 @@
-"""What the bundled classifiers of 28×28 grey pictures share: the network, and how it is trained."""
+"""Small classifiers of 28×28 grey pictures, which say what a model makes: of digits and of clothes.
+
+Their weights ship beside this file. They are made anew from seed 0, by::
+
+    python -m genzoo.plugins.extractors.grey_classifiers digits|fashion-mnist
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -16,19 +22,16 @@ from genzoo.core.evaluation.evidence import Extractor, Features, hash_of
 from genzoo.core.modality import of
 from genzoo.core.noise import Order, stream_seed
 from genzoo.core.spec import DataSpec
-from genzoo.registry import the_registry
+from genzoo.plugins.datasets.bundled import Digits
+from genzoo.plugins.datasets.fashion_mnist import CLASSES
+from genzoo.registry import declare, the_registry
 from genzoo.registry.verbs.data import open_data
 
 
 class GreyClassifier(nn.Module, Extractor):
-    """Three convolutions and two linear layers on images in [0, 1].
-
-    Attributes:
-        file: the weights that ship.
-    """
+    """Three convolutions and two linear layers on images in [0, 1]."""
 
     classes = 10
-    file: Path
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +44,15 @@ class GreyClassifier(nn.Module, Extractor):
         self.head = nn.Linear(128, self.classes)
 
     @classmethod
+    def file(cls) -> Path:
+        """The weights that ship: ``digit_classifier.safetensors``."""
+        return Path(__file__).with_name(f"{cls.name.replace('-', '_')}.safetensors")
+
+    @classmethod
     def pretrained(cls) -> Self:
         """The classifier with the weights that ship with genzoo, in eval mode."""
-        model = cls()
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(cls.file).items()})
+        model, found = cls(), load_file(cls.file())
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in found.items()})
         return model.requires_grad_(False).eval()
 
     @classmethod
@@ -57,8 +65,7 @@ class GreyClassifier(nn.Module, Extractor):
     def extract(self, x: Tensor) -> Features:
         """Features before the last layer ``(B, 128)``, and logits ``(B, 10)``."""
         features = self.features(x)
-        logits: Tensor = self.head(features)
-        return Features(features, logits)
+        return Features(features, self.head(features))
 
     def sha256(self) -> str:
         return hash_of(self, self.version)
@@ -70,8 +77,6 @@ class GreyClassifier(nn.Module, Extractor):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, 10)`` of images ``(B, 1, 28, 28)`` in [0, 1]."""
-        if x.shape[1:] != (1, 28, 28):
-            raise UsageError(f"{self.name} takes grey images of 28×28, not of shape {tuple(x.shape[1:])}")
         logits: Tensor = self.head(self.features(x))
         return logits
 
@@ -89,13 +94,9 @@ class GreyClassifier(nn.Module, Extractor):
     def train_on(cls, name: str, *, epochs: int, mirror: bool, batch: int = 128) -> Self:
         """Train on a data set, with images shifted by up to two pixels, from seed 0; print the test accuracy.
 
-        Args:
-            name: of the data set.
-            epochs: passes over its train split.
-            mirror: whether an image and its mirror image are of one class.
-            batch: images a step.
+        With ``mirror`` an image and its mirror image are of one class.
         """
-        data, test = open_data(the_registry(), name, split="train"), open_data(the_registry(), name, split="test")
+        data, test = (open_data(the_registry(), name, split=split) for split in ("train", "test"))
         assert data.y is not None
         torch.manual_seed(stream_seed(0, 1))
         model = cls()
@@ -127,5 +128,36 @@ class GreyClassifier(nn.Module, Extractor):
         return (self.predict(data.x.float() / 255) == data.y).float().mean().item()
 
     def write(self) -> None:
-        """Write the weights to `file`, in half precision."""
-        save_file({k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}, self.file)
+        """Write the weights that ship, in half precision."""
+        save_file({k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}, self.file())
+
+
+@declare.extractor("digit-classifier", modalities=("image",), default_for=("digits",))
+class DigitClassifier(GreyClassifier):
+    """Classifies 28×28 grey handwritten digits.
+
+    Three convolutions and two linear layers, trained on the 9,000 digits for training with shifts; 99 % of the 1,000
+    for testing are classified right.
+    """
+
+    name = "digit-classifier"
+    class_names = Digits.classes
+
+
+@declare.extractor("fashion-classifier", modalities=("image",))
+class FashionClassifier(GreyClassifier):
+    """Classifies 28×28 grey clothes into Fashion-MNIST's ten classes.
+
+    Three convolutions and two linear layers, trained on Fashion-MNIST with shifts and mirroring; 92 % of the test set
+    are classified right.
+    """
+
+    name = "fashion-classifier"
+    class_names = CLASSES
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "digits":
+        DigitClassifier.train_on("digits", epochs=12, mirror=False).write()
+    else:
+        FashionClassifier.train_on("fashion-mnist", epochs=8, mirror=True).write()
