@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -228,19 +229,10 @@ class Model(Joint):
         if not self.likelihood.normalized:
             raise UsageError(f"{self.called} has no log-likelihood: what it is trained by is a distance, not a density")
         samples = 1 if self.exact else samples
-        values, errors, effective = [], [], []
-        for w in self.importance_weights(x, labels, condition=condition, samples=samples, seed=seed, budget=budget):
-            total, squared = torch.logsumexp(w, 0), torch.logsumexp(2 * w, 0)
-            ess = torch.exp(2 * total - squared)
-            values.append(total - math.log(samples))
-            # Delta method: Var[log mean w] ≈ Var[w] / (K mean(w)²) = (K / ESS - 1) / (K - 1)
-            errors.append(torch.sqrt(((samples / ess - 1) / max(samples - 1, 1)).clamp(min=0)))
-            effective.append(ess)
-        error = torch.cat(errors)
-        if samples == 1:
-            error = torch.full_like(error, 0.0 if self.exact else math.nan)
         levels = self.spec.levels if self.likelihood.discrete else None
-        return LogLikelihood(torch.cat(values), error, torch.cat(effective), samples, self.spec.size, levels)
+        weights = self.importance_weights(x, labels, condition=condition, samples=samples, seed=seed, budget=budget)
+        found = LogLikelihood.of(weights, self.spec.size, levels)
+        return replace(found, standard_error=torch.zeros_like(found.values)) if self.exact else found
 
     @_call
     def importance_weights(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -153,18 +153,12 @@ class Report:
 
     def absences(self) -> dict[str, list[str]]:
         """Metrics that could not be measured, by reason."""
-        found: dict[str, list[str]] = {}
-        for missing in self.absent:
-            found.setdefault(missing.reason, []).append(missing.metric)
-        return found
+        return _grouped((a.reason, a.metric) for a in self.absent)
 
     def claims(self) -> dict[str, list[str]]:
         """Metrics with an interval, by what it holds."""
-        found: dict[str, list[str]] = {}
-        for r in self.results:
-            if r.interval.known and r.interval.covers:
-                found.setdefault(r.interval.covers, []).append(r.metric)
-        return found
+        held = (r for r in self.results if r.interval.known and r.interval.covers)
+        return _grouped((r.interval.covers, r.metric) for r in held)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -191,6 +185,13 @@ def differences(a: str, b: str) -> str:
 
 def _ends(interval: Interval) -> str:
     return f"[{_number(interval.low)}, {_number(interval.high)}]" if interval.known else "–"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, name in pairs:
+        found.setdefault(key, []).append(name)
+    return found
 
 
 def _basis(r: Result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,21 @@ class LogLikelihood:
     samples: int  # K
     dimensions: int  # numbers per observation
     levels: int | None  # values a number can take, None for a density
+
+    @classmethod
+    def of(cls, weights: Iterable[Tensor], dimensions: int, levels: int | None = None) -> LogLikelihood:
+        """The bound log (1/K) Σ_k w_k from weights log p(x, z_k) - log q(z_k|x) ``(K, B)``, a few x at a time."""
+        values, errors, effective, k = [], [], [], 1
+        for w in weights:
+            k, total = len(w), torch.logsumexp(w, 0)
+            ess = torch.exp(2 * total - torch.logsumexp(2 * w, 0))
+            values.append(total - math.log(k))
+            # Delta method: Var[log mean w] ≈ Var[w] / (K mean(w)²) = (K / ESS - 1) / (K - 1); unknown of one sample
+            errors.append(
+                torch.sqrt(((k / ess - 1) / (k - 1)).clamp(min=0)) if k > 1 else torch.full_like(ess, math.nan)
+            )
+            effective.append(ess)
+        return cls(torch.cat(values), torch.cat(errors), torch.cat(effective), k, dimensions, levels)
 
     @property
     def mean(self) -> float:

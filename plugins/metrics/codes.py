@@ -194,8 +194,6 @@ class _Probed(Metric):
         training: int = option(2000, "training observations, the same for codes and baselines", low=10)
         k: int = option(5, "neighbours that vote", low=1)
 
-    options: Options
-
     def found(self, evidence: Evidence) -> dict[str, Probe]:
         o = self.options
 
@@ -242,11 +240,7 @@ class LinearProbe(_Probed):
 
 
 @declare.metric(
-    "knn",
-    direction="higher",
-    unit="share",
-    needs=("data", "labels", "encoder", "training"),
-    tags=("representation",),
+    "knn", direction="higher", unit="share", needs=("data", "labels", "encoder", "training"), tags=("representation",)
 )
 class NearestCodes(_Probed):
     """Accuracy of a vote of the nearest training codes; its details have raw pixels and PCA beside it.

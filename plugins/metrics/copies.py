@@ -124,8 +124,6 @@ class Copies(Metric):
         )
         limit: int = option(2000, "samples, and data, that are judged", low=1)
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Measured:
         training = evidence.training
         assert training is not None
@@ -245,8 +243,6 @@ class Birthday(Metric):
     @dataclass(frozen=True)
     class Options(Metric.Options):
         quantile: float = option(0.001, "share of the data whose nearest neighbour is as near", low=0, high=1)
-
-    options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
         x, y = checks.both(evidence)

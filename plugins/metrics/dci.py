@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,7 +16,6 @@ from genzoo.plugins.metrics.disentanglement import Factors, known
 from genzoo.registry import declare
 
 Estimator = Literal["forest", "boosting", "lasso"]
-MISSING = "DCI needs scikit-learn: pip install 'genzoo[sklearn]'"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def _estimator(kind: Estimator, seed: int) -> Any:
     try:
         from sklearn import ensemble, linear_model
     except ImportError as e:
-        raise GenzooError(MISSING) from e
+        raise GenzooError("DCI needs scikit-learn: pip install 'genzoo[sklearn]'") from e
     if kind == "forest":
         return ensemble.RandomForestClassifier(n_estimators=50, max_features=None, random_state=seed)
     if kind == "boosting":
@@ -92,17 +90,12 @@ class _DCI(Factors):
     class Options(Metric.Options):
         estimator: Literal["forest", "boosting", "lasso"] = option("forest", "of the papers: trees, or linear")
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Measured:
         how = self.options.estimator
         found = evidence.once(("dci", how), lambda: dci(*self.codes(evidence), estimator=how, seed=evidence.seed))
         details = {"importance": found.importance.tolist(), "factors": list(evidence.data.factor_names)}
         estimate = Estimate(getattr(found, self.part), samples=(len(evidence.data),))
         return Measured(estimate, details, why="one fit takes too long to repeat it")
-
-    def refuses(self, evidence: Evidence) -> str:
-        return super().refuses(evidence) if find_spec("sklearn") else MISSING
 
 
 @declare.metric(

@@ -29,7 +29,7 @@ def known(codes: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: if they do not fit each other, or a factor never varies.
     """
-    z = checks.features(codes, "codes", least=4, dtype=torch.float64)
+    z = checks.features(codes, "codes", least=100, dtype=torch.float64)
     if factors.dim() != 2 or len(factors) != len(z) or factors.is_floating_point() or int(factors.min()) < 0:
         raise UsageError(f"factors are whole numbers ({len(z)}, K) from 0, not {factors.dtype} {tuple(factors.shape)}")
     constant = (factors == factors[0]).all(0)
@@ -186,9 +186,6 @@ class Factors(Metric):
         assert evidence.data.factors is not None
         return evidence.posterior()[0], evidence.data.factors.cpu()
 
-    def refuses(self, evidence: Evidence) -> str:
-        return "" if len(evidence.data) >= 100 else "it needs a hundred observations"
-
 
 class _Resampled(Factors):
     """Those whose interval the jackknife gives."""
@@ -199,8 +196,6 @@ class _Resampled(Factors):
     @dataclass(frozen=True)
     class Options(Metric.Options):
         resamples: int = option(20, "parts of the jackknife; 0 for no interval", low=0)
-
-    options: Options
 
     def more(self, evidence: Evidence) -> tuple[Any, ...]:
         """What the score takes beside codes and factors."""
@@ -289,8 +284,6 @@ class FactorVAEScore(Factors):
     @dataclass(frozen=True)
     class Options(Metric.Options):
         votes: int = option(800, "votes for the table, and as many for the test", low=10)
-
-    options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
         codes, factors = self.codes(evidence)

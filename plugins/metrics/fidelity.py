@@ -99,8 +99,6 @@ class _Fidelity(Metric):
     class Options(Metric.Options):
         k: int = option(5, "neighbours that set a ball's radius", low=1)
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Estimate:
         k = self.options.k
         found = evidence.once(("fidelity", k), lambda: fidelity(*checks.both(evidence), k=k))

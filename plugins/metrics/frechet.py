@@ -203,8 +203,6 @@ class FrechetDistance(Metric):
             50, "parts of the jackknife, a third of it over 512 dimensions; 0 for no interval", low=0
         )
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Measured:
         x, y = checks.both(evidence)
         resamples = self.options.resamples if x.shape[1] <= 512 else self.options.resamples // 3
@@ -236,18 +234,12 @@ class FrechetInfinity(Metric):
     class Options(Metric.Options):
         resamples: int = option(49, "parts of the jackknife; 0 for no interval", low=0)
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Estimate:
         return extrapolated(*checks.both(evidence), resamples=self.options.resamples, seed=evidence.seed)
 
 
 @declare.metric(
-    "fid",
-    direction="lower",
-    needs=("samples", "data", "features"),
-    paper="arXiv:1706.08500",
-    tags=("distribution",),
+    "fid", direction="lower", needs=("samples", "data", "features"), paper="arXiv:1706.08500", tags=("distribution",)
 )
 class FID(FrechetDistance):
     """Fréchet inception distance: the Fréchet distance on Inception's own features and on no others."""

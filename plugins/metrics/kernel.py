@@ -205,8 +205,6 @@ class KernelDistance(Metric):
         size: int = option(0, "observations in a subset; 0 takes 1,000, or a tenth of the smaller set", low=0)
         subsets: int = option(100, "how many", low=1)
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Measured:
         subsets = self.options.subsets
         found = kid(*checks.both(evidence), size=self.options.size or None, subsets=subsets, seed=evidence.seed)
@@ -236,8 +234,6 @@ class MMD(Metric):
     @dataclass(frozen=True)
     class Options(Metric.Options):
         limit: int = option(2000, "observations of either set, since the cost is quadratic", low=3)
-
-    options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
         x, y = (features[: self.options.limit].double() for features in checks.both(evidence))

@@ -207,8 +207,6 @@ class ClassKL(_Judged):
     class Options(Metric.Options):
         resamples: int = option(200, "parts of the jackknife; 0 for no interval", low=0)
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Measured:
         classes, parts, reference = evidence.spec.classes, self.options.resamples, self.reference(evidence)
         estimate = kl_with_interval(judge(evidence).fake, classes, parts, reference)
@@ -282,16 +280,11 @@ class ClassifierScore(Metric):
     class Options(Metric.Options):
         splits: int = option(10, "disjoint parts that it is averaged over", low=1)
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Estimate:
         logits = evidence.fake_features.logits
-        assert logits is not None
+        if logits is None:
+            raise UsageError("the extractor knows no classes: name one that does with --extractor")
         return classifier_score(logits, splits=self.options.splits, seed=evidence.seed)
-
-    def refuses(self, evidence: Evidence) -> str:
-        assert evidence.extractor is not None
-        return "" if evidence.extractor.class_names else f"the extractor {evidence.extractor.name!r} does not classify"
 
     def title(self, evidence: Evidence) -> str:
         return "inception score" if evidence.inception else "classifier score"

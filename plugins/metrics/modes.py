@@ -140,8 +140,6 @@ class ModeKL(_Modes):
     class Options(Metric.Options):
         resamples: int = option(200, "parts of the jackknife; 0 for no interval", low=0)
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Measured:
         known, found = evidence.data.modes, self.found(evidence)
         assert known is not None
@@ -236,8 +234,6 @@ class StackedKL(_Stacked):
     @dataclass(frozen=True)
     class Options(Metric.Options):
         resamples: int = option(100, "parts of the jackknife; 0 for no interval", low=0)
-
-    options: Options
 
     def measure(self, evidence: Evidence) -> Measured:
         found = kl_with_interval(self.predicted(evidence)[0], MODES, self.options.resamples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -74,18 +75,17 @@ def scales_of(height: int, width: int) -> int:
     return min(int(math.log2(side / WINDOW)) + 1, len(WEIGHTS))
 
 
-def likeness(x: Tensor, y: Tensor | None = None, *, pairs: int = 1000, seed: int = 0) -> Estimate:
-    """Mean MS-SSIM of pairs of images ``(N, C, H, W)`` of one label ``(N,)``; without labels of any (arXiv:1610.09585).
-
-    It means something beside the same number of the data. Colours and sharpness move it too.
+def over_pairs(
+    number: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor | None = None, *, pairs: int = 1000, seed: int = 0
+) -> Estimate:
+    """Mean of a number of random pairs of observations ``(N, ...)`` of one label ``(N,)``; without labels of any.
 
     Raises:
-        UsageError: if no label has two images.
+        UsageError: if no label has two.
     """
     first, second = pairs_within(len(x), y, pairs, seed)
-    chosen = zip(torch.split(first, 256), torch.split(second, 256), strict=True)
-    values = torch.cat([ms_ssim(x[a.to(x.device)], x[b.to(x.device)]) for a, b in chosen])
-    return pairs_mean(values, first, second, y)
+    chosen = zip(torch.split(first.to(x.device), 256), torch.split(second.to(x.device), 256), strict=True)
+    return pairs_mean(torch.cat([number(x[a], x[b]) for a, b in chosen]), first, second, y)
 
 
 def pairs_mean(values: Tensor, first: Tensor, second: Tensor, y: Tensor | None = None) -> Estimate:
@@ -111,15 +111,11 @@ def pairs_mean(values: Tensor, first: Tensor, second: Tensor, y: Tensor | None =
 
 
 def pairs_within(n: int, y: Tensor | None, pairs: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of random pairs of one label, ``(P,)`` and ``(P,)``, as many for each label; never an index with itself.
-
-    Raises:
-        UsageError: if no label has two.
-    """
+    """Indices ``(P,)`` and ``(P,)`` of random pairs of one label, as many for each; never an index with itself."""
     y = torch.zeros(n, dtype=torch.long) if y is None else checks.labels(y, n, "labels").cpu()
     groups = [g for g in ((y == label).nonzero().flatten() for label in torch.unique(y)) if len(g) > 1]
     if not groups:
-        raise UsageError("likeness compares images of one label, and no label has two")
+        raise UsageError("pairs are of one label, and no label has two observations")
     each = math.ceil(pairs / len(groups))
     first, second = [], []
     for i, group in enumerate(groups):
@@ -161,8 +157,6 @@ class _Reconstruction(Metric):
     @dataclass(frozen=True)
     class Options(Metric.Options):
         limit: int = option(2000, "images", low=1)
-
-    options: Options
 
     def measured(self, values: Tensor, evidence: Evidence, **details: float) -> Measured:
         """Mean over images, with the worst of them as a picture above what came back."""
@@ -217,12 +211,13 @@ class SSIM(_Reconstruction):
         parts = zip(torch.split(x, 500), torch.split(again, 500), strict=True)
         return self.measured(torch.cat([ssim(a, b) for a, b in parts]), evidence)
 
-    def refuses(self, evidence: Evidence) -> str:
-        scales_of(*evidence.spec.shape[1:])
-        return ""
-
     def title(self, evidence: Evidence) -> str:
         return "SSIM of reconstructions"
+
+
+def _distance(x: Tensor, y: Tensor) -> Tensor:
+    distance: Tensor = (x - y).norm(dim=1)
+    return distance
 
 
 class _Diversity(Metric):
@@ -234,8 +229,6 @@ class _Diversity(Metric):
     class Options(Metric.Options):
         pairs: int = option(1000, "pairs, shared out over the labels", low=1)
         resamples: int = option(200, "0 for no interval", low=0)
-
-    options: Options
 
     def groups(self, evidence: Evidence) -> tuple[Tensor | None, Tensor | None]:
         """Labels of the samples and of the data, or neither."""
@@ -269,8 +262,8 @@ class Likeness(_Diversity):
     def measure(self, evidence: Evidence) -> Measured:
         fake, real = self.groups(evidence)
         pairs, seed = self.options.pairs, evidence.seed
-        found = self.shown(likeness(evidence.samples, fake, pairs=pairs, seed=seed))
-        usual = self.shown(likeness(evidence.real, real, pairs=pairs, seed=seed))
+        found = self.shown(over_pairs(ms_ssim, evidence.samples, fake, pairs=pairs, seed=seed))
+        usual = self.shown(over_pairs(ms_ssim, evidence.real, real, pairs=pairs, seed=seed))
         details = {
             "of the data": usual.value,
             "interval of the data": [usual.low, usual.high],
@@ -278,10 +271,6 @@ class Likeness(_Diversity):
             "labels": "none" if fake is None else "asked for" if evidence.asked is not None else "classified",
         }
         return Measured(found, details)
-
-    def refuses(self, evidence: Evidence) -> str:
-        scales_of(*evidence.spec.shape[1:])
-        return ""
 
 
 @declare.metric("diversity", needs=("samples", "data", "features"), paper="arXiv:1801.03924", tags=("diversity",))
@@ -293,17 +282,12 @@ class FeatureDiversity(_Diversity):
     """
 
     def measure(self, evidence: Evidence) -> Measured:
-        features, groups, pairs = checks.both(evidence), self.groups(evidence), self.options.pairs
-        apart, usual = (spread(x, y, pairs, seed=evidence.seed) for x, y in zip(features, groups, strict=True))
+        apart, usual = (
+            over_pairs(_distance, x, y, pairs=self.options.pairs, seed=evidence.seed)
+            for x, y in zip(checks.both(evidence), self.groups(evidence), strict=True)
+        )
         base = max(usual.value, 1e-30)
         value = apart.value / base
         error = math.hypot(apart.high - apart.value, value * (usual.high - usual.value)) / base  # the delta method
         found = Estimate(value, value - error, value + error, apart.samples, apart.interval)
         return Measured(self.shown(found), {"distance between data": usual.value})
-
-
-def spread(x: Tensor, y: Tensor | None, pairs: int, *, seed: int) -> Estimate:
-    """Mean distance between features ``(N, D)`` of random pairs of one label."""
-    a, b = pairs_within(len(x), y, pairs, seed)
-    parts = zip(torch.split(a, 1000), torch.split(b, 1000), strict=True)
-    return pairs_mean(torch.cat([(x[i] - x[j]).norm(dim=1) for i, j in parts]), a, b, y)

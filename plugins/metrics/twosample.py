@@ -82,8 +82,6 @@ class ClassifierTwoSample(Metric):
     class Options(Metric.Options):
         judge: Literal["logistic", "neighbours"] = option("logistic", "a plane between them, or a vote of neighbours")
 
-    options: Options
-
     def measure(self, evidence: Evidence) -> Measured:
         found = two_sample(*checks.both(evidence), judge=self.options.judge, seed=evidence.seed)
         details = {"p-value": found.p_value, "data taken for data": found.real, "samples taken for samples": found.fake}
@@ -156,8 +154,6 @@ class SlicedWasserstein(Metric):
     class Options(Metric.Options):
         projections: int = option(256, "random directions", low=1)
         resamples: int = option(25, "parts of the jackknife; 0 for no interval", low=0)
-
-    options: Options
 
     def measure(self, evidence: Evidence) -> Estimate:
         o = self.options

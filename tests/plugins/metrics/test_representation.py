@@ -1,18 +1,19 @@
 """Posteriors, likelihoods, labels and probes where the answer is known."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.math import logistic
 from genzoo.core.posterior import DiagonalNormal
 from genzoo.plugins.metrics.codes import principal, probe, representation, usage
 from genzoo.plugins.metrics.labels import class_coverage
-from genzoo.plugins.metrics.likelihood import elbo, importance_weighted
+from genzoo.plugins.metrics.likelihood import ELBO, BitsPerDimension, LogLikelihoodBound
 from genzoo.plugins.metrics.modes import stacked
 
 
@@ -43,31 +44,37 @@ def test_few_observations_may_use_an_idle_dimension():
     assert usage(torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)), kl).idle == 1
 
 
+def likelihood_of(metric, log_w):
+    """What a metric makes of importance weights ``(K, N)`` of observations of ten numbers."""
+    return metric().measure(SimpleNamespace(log_weights=lambda *a: log_w, spec=SimpleNamespace(size=10), model=None))
+
+
 def test_bounds_on_a_gaussian_with_a_known_evidence(normal):
     # w = exp(σ ε - σ²/2) has mean 1: log p = c, ELBO = c - σ²/2, and the bound climbs to c with K.
     sigma, c = 0.8, -30.0
     log_w = c + sigma * normal(0, 64, 4000) - sigma**2 / 2
-    lower, tight = elbo(log_w, 10), importance_weighted(log_w, 10)
-    assert lower.nats.low < c - sigma**2 / 2 < lower.nats.high
-    assert c - 0.02 < tight.nats.value < c
-    assert (
-        importance_weighted(log_w[:1], 10).nats.value < importance_weighted(log_w[:8], 10).nats.value < tight.nats.value
-    )
-    assert tight.bits.value == pytest.approx(-tight.nats.value / 10 / math.log(2))
-    assert tight.bits.low < tight.bits.value < tight.bits.high
-    assert (lower.estimator, tight.estimator) == ("ELBO, mean of 64", "importance-weighted, K = 64")
+    lower, tight, bits = (likelihood_of(m, log_w) for m in (ELBO, LogLikelihoodBound, BitsPerDimension))
+    assert lower.estimate.low < c - sigma**2 / 2 < lower.estimate.high
+    assert c - 0.02 < tight.estimate.value < c
+    one, few = (likelihood_of(LogLikelihoodBound, log_w[:k]).estimate.value for k in (1, 8))
+    assert one < few < tight.estimate.value
+    assert bits.estimate.value == pytest.approx(-tight.estimate.value / 10 / math.log(2))
+    assert bits.estimate.low < bits.estimate.value < bits.estimate.high
+    assert lower.details["estimator"] == "ELBO, mean of 64"
+    assert tight.details["estimator"] == "importance-weighted, K = 64"
     # Standard error of the mean from the weights alone: Var[w] = exp σ² - 1.
-    assert tight.error == pytest.approx(math.sqrt((math.exp(sigma**2) - 1) / 64 / 4000), rel=0.1)
-    assert lower.error == pytest.approx(sigma / math.sqrt(64 * 4000), rel=0.05)
+    errors = [m.details["standard error of the weights"] for m in (tight, lower)]
+    assert errors[0] == pytest.approx(math.sqrt((math.exp(sigma**2) - 1) / 64 / 4000), rel=0.1)
+    assert errors[1] == pytest.approx(sigma / math.sqrt(64 * 4000), rel=0.05)
 
 
 def test_effective_samples():
     even, one = torch.zeros(50, 3), torch.full((50, 3), -1e4)
     one[0] = 0
-    assert importance_weighted(even, 1).effective == pytest.approx(50)
-    assert importance_weighted(one, 1).worst == pytest.approx(1)
-    with pytest.raises(UsageError, match="none of them NaN"):
-        importance_weighted(even * math.nan, 1)
+    assert likelihood_of(LogLikelihoodBound, even).details["effective samples"] == pytest.approx(50)
+    assert likelihood_of(LogLikelihoodBound, one).details["fewest effective samples"] == pytest.approx(1)
+    with pytest.raises(GenzooError, match="are no numbers"):
+        likelihood_of(LogLikelihoodBound, even * math.nan)
 
 
 def test_class_coverage():

@@ -8,7 +8,7 @@ import torch
 
 from genzoo.core.errors import UsageError
 from genzoo.core.math.intervals import student
-from genzoo.plugins.metrics.similarity import likeness, ms_ssim, pairs_mean, psnr, scales_of, ssim
+from genzoo.plugins.metrics.similarity import ms_ssim, over_pairs, pairs_mean, psnr, scales_of, ssim
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +65,13 @@ def test_likeness_is_within_labels(normal):
     g = torch.Generator().manual_seed(0)
     kinds = torch.rand(2, 1, 28, 28, generator=g)
     y = torch.arange(40) % 2
-    assert likeness(kinds[y], y).value == pytest.approx(1)  # each label has collapsed to one picture
-    mixed = likeness(kinds[y]).value
+    assert over_pairs(ms_ssim, kinds[y], y).value == pytest.approx(1)  # each label has collapsed to one picture
+    mixed = over_pairs(ms_ssim, kinds[y]).value
     assert mixed == pytest.approx((19 + 20 * ms_ssim(kinds[:1], kinds[1:]).item()) / 39, abs=0.05)
-    found = likeness(torch.rand(40, 1, 28, 28, generator=g), y)
+    found = over_pairs(ms_ssim, torch.rand(40, 1, 28, 28, generator=g), y)
     assert found.low < found.value < found.high < 0.3
     with pytest.raises(UsageError, match="no label has two"):
-        likeness(kinds, torch.tensor([0, 1]))
+        over_pairs(ms_ssim, kinds, torch.tensor([0, 1]))
 
 
 def test_pairs_that_share_members_err_together(normal):
