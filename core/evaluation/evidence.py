@@ -36,19 +36,12 @@ class Features:
 
 
 class Extractor(ABC):
-    """Base of the registry's kind ``extractor``: turns observations into features that metrics compare.
+    """Base of the registry's kind ``extractor``: turns observations into features that metrics compare."""
 
-    Attributes:
-        name: what results call it.
-        class_names: what its logits stand for, empty if it does not classify.
-        inception: whether the features are those of FID's own Inception, the only ones that make a "FID".
-        version: of the code around the weights: counts up when equal weights give other features.
-    """
-
-    name: str = ""
-    class_names: tuple[str, ...] = ()
-    inception: bool = False
-    version: int = 1
+    name: str = ""  # what results call it
+    class_names: tuple[str, ...] = ()  # what its logits stand for, empty if it does not classify
+    inception: bool = False  # whether features are those of FID's own Inception, the only ones that make a "FID"
+    version: int = 1  # of the code around the weights: counts up when equal weights give other features
 
     @classmethod
     @abstractmethod
@@ -79,23 +72,14 @@ def hash_of(module: nn.Module, version: int) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a metric gives back, where a bare `Estimate` does not say it all.
-
-    Attributes:
-        estimate: the number and its interval.
-        details: plain data beyond it.
-        pictures: images ``(N, C, H, W)`` in [0, 1] that are evidence, by name: see `Evidence.pictured`.
-        n_real: observations used, None for all that the evidence holds.
-        n_fake: samples used, likewise.
-        why: reason for there being no interval.
-    """
+    """What a metric gives back, where a bare `Estimate` does not say it all."""
 
     estimate: Estimate
-    details: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Mapping[str, Tensor] = field(default_factory=dict)
-    n_real: int | None = None
-    n_fake: int | None = None
-    why: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)  # plain data beyond the number
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)  # evidence, by name: see `Evidence.pictured`
+    n_real: int | None = None  # observations used, None for all that the evidence holds
+    n_fake: int | None = None  # samples used, likewise
+    why: str = ""  # reason for there being no interval
 
 
 class Metric(Configured, ABC):
@@ -103,18 +87,12 @@ class Metric(Configured, ABC):
 
     The registry's entry says direction, unit and needs (see `NEEDS`); the class computes, from evidence that
     meets those needs. Options that are not named in `silent` are part of the protocol.
-
-    Attributes:
-        version: counts up when equal evidence gives another number.
-        silent: options that change the interval only.
-        covers: what the interval holds at its level; tests/bench/interval_coverage.py simulates whether it does.
-        niche: whether it is of some data only, so that its absence elsewhere is no news.
     """
 
-    version: ClassVar[int] = 1
-    silent: ClassVar[tuple[str, ...]] = ("resamples",)
-    covers: ClassVar[str] = ""
-    niche: ClassVar[bool] = False
+    version: ClassVar[int] = 1  # counts up when equal evidence gives another number
+    silent: ClassVar[tuple[str, ...]] = ("resamples",)  # options that change the interval only
+    covers: ClassVar[str] = ""  # what the interval holds at its level; tests/bench/interval_coverage.py simulates it
+    niche: ClassVar[bool] = False  # whether it is of some data only, so that its absence elsewhere is no news
 
     @abstractmethod
     def measure(self, evidence: Evidence) -> Estimate | Measured:
@@ -136,12 +114,9 @@ class Metric(Configured, ABC):
 class Evidence:
     """What metrics are given: samples, data, model; each computed at the first use and then shared.
 
-    Attributes:
-        spec: what an observation is.
-        data: the reference observations that were chosen.
-        model: the model, None where samples alone are judged.
-        seed: of sampling and of every random choice.
-        device: where networks run; what is kept is on the CPU.
+    `data` are the reference observations that were chosen, `spec` is what one of them is, `model` None where samples
+    alone are judged, `seed` that of sampling and of every random choice, and `device` where networks run: what is kept
+    is on the CPU.
     """
 
     def __init__(

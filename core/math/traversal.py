@@ -39,15 +39,9 @@ def traverse(
 ) -> Traversal:
     """Move single numbers of a code from ``-reach`` to ``reach`` and leave the others as they are.
 
-    Args:
-        model: any; without an encoder, or without data, activity is the change in what comes out.
-        rows: how many numbers of the code, the most active ones.
-        steps: values of each, both ends included.
-        seed: of the code that the way starts from.
-        label: class, for a conditional model; default is the first.
-        data: observations whose KL to the prior says which numbers of the code are in use.
-        reach: how far to go, in standard deviations of the prior.
-        dimensions: which numbers of the code to move, instead of the most active ones.
+    The most active ``rows`` numbers are taken, or those of ``dimensions``, and ``steps`` values of each, both ends
+    included, from a code of ``seed``; ``label`` is of a conditional model. Activity is the KL to the prior that
+    ``data`` show, or, without an encoder or data, the change in what comes out.
 
     Raises:
         UsageError: if a number is out of range.

@@ -49,13 +49,9 @@ def memorization(
     """Distance-ratio test: a copy is much nearer to one training observation than to any other.
 
     The ratio is of the distance to the nearest and to the second nearest (T. Yoon et al., ICML SPIGM 2023),
-    where the second is the next that is no duplicate of the first, so that repeated data hide no copy.
-
-    Args:
-        samples: pixels or features ``(N, D)``.
-        training: all that the model was trained on, ``(M, D)``.
-        unseen: held-out data ``(H, D)``, to say what share is to be expected.
-        limit: ratio below which a sample is a copy.
+    where the second is the next that is no duplicate of the first, so that repeated data hide no copy. All are pixels
+    or features: samples ``(N, D)``, all that the model was trained on ``(M, D)``, and held-out data ``(H, D)``, which
+    say what share below the limit is to be expected.
 
     Raises:
         UsageError: if the limit is not between 0 and 1, there is one training observation, or the sizes differ.
@@ -166,13 +162,8 @@ def duplicates(samples: Tensor, threshold: float, *, keep: int = 20) -> Duplicat
     """Count near-identical pairs (S. Arora and Y. Zhang, arXiv:1706.08224), and infer the support's size.
 
     Among s draws of N equally likely things, s (s - 1) / 2N pairs are expected: about √N draws show the first.
-    The people of the paper looked at the 20 nearest pairs; here a distance decides, and the pairs are kept to
-    be looked at.
-
-    Args:
-        samples: pixels or features ``(N, D)``.
-        threshold: see `threshold_of`, which takes it from real data.
-        keep: how many pairs to return.
+    The people of the paper looked at the 20 nearest pairs of samples ``(N, D)``; here a distance decides, which
+    `threshold_of` takes from real data, and that many pairs are kept to be looked at.
 
     Raises:
         UsageError: if the threshold is negative, or there are fewer than three samples.

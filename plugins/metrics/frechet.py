@@ -24,15 +24,6 @@ _LARGE = 256  # dimensions from which on a decomposition's time counts
 
 
 @dataclass(frozen=True)
-class Frechet:
-    """A squared Fréchet distance, as it is always reported, and its two terms."""
-
-    distance: Estimate
-    mean: float  # ‖μx - μy‖²
-    covariance: float  # tr(Σx + Σy - 2 (Σx Σy)^½)
-
-
-@dataclass(frozen=True)
 class Statistics:
     """All that the distance needs of a set: worth keeping where one reference judges many models."""
 
@@ -56,8 +47,8 @@ class Statistics:
         return vectors[:, kept] * values[kept].sqrt(), False
 
 
-def frechet(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Frechet:
-    """Fréchet distance between feature sets ``(N, D)`` and ``(M, D)``, in float64 (M. Heusel et al., arXiv:1706.08500).
+def frechet(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Measured:
+    """Squared Fréchet distance of features ``(N, D)`` and ``(M, D)``, in float64 (M. Heusel et al., arXiv:1706.08500).
 
     It grows as the sets get smaller, so only values from equal counts compare. ``resamples`` are parts of the jackknife
     for the interval, each as dear as the distance itself; 0 for none.
@@ -65,11 +56,12 @@ def frechet(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Frech
     Raises:
         UsageError: if a set has fewer than two observations, or the features differ in size.
     """
-    mean, covariance = distance(statistics(x), statistics(y))
-    if not resamples:
-        return Frechet(Estimate(mean + covariance, samples=(len(x), len(y))), mean, covariance)
-    found = jackknife(_total, x, y, parts=resamples, prepare=statistics, seed=seed, low=0.0)
-    return Frechet(found, mean, covariance)
+    own = statistics(x)
+    mean, covariance = distance(own, statistics(y))
+    found = Estimate(mean + covariance, samples=(len(x), len(y)))
+    if resamples:
+        found = jackknife(_total, x, y, parts=resamples, prepare=statistics, seed=seed, low=0.0)
+    return Measured(found, {"of the means": mean, "of the covariances": covariance, "dimensions": len(own.mean)})
 
 
 def extrapolated(x: Tensor, y: Tensor, *, resamples: int = 0, seed: int = 0) -> Estimate:
@@ -206,9 +198,7 @@ class FrechetDistance(Metric):
     def measure(self, evidence: Evidence) -> Measured:
         x, y = checks.both(evidence)
         resamples = self.options.resamples if x.shape[1] <= 512 else self.options.resamples // 3
-        found = frechet(x, y, resamples=resamples, seed=evidence.seed)
-        parts = {"of the means": found.mean, "of the covariances": found.covariance, "dimensions": x.shape[1]}
-        return Measured(found.distance, parts)
+        return frechet(x, y, resamples=resamples, seed=evidence.seed)
 
     def title(self, evidence: Evidence) -> str:
         return "FID" if evidence.inception else "Fréchet distance"

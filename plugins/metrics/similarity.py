@@ -42,7 +42,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     return whole.mean(1)
 
 
-def ms_ssim(x: Tensor, y: Tensor, scales: int | None = None) -> Tensor:
+def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """Multi-scale structural similarity of images ``(N, C, H, W)`` in [0, 1], ``(N,)`` (Z. Wang et al., Asilomar 2003).
 
     Each scale halves the image. There are the five of the paper, or as many as leave sides of 11 or more (two at 28
@@ -52,10 +52,7 @@ def ms_ssim(x: Tensor, y: Tensor, scales: int | None = None) -> Tensor:
         UsageError: if the images are too small for the scales.
     """
     _same(x, y)
-    most = scales_of(*x.shape[-2:])
-    scales = most if scales is None else scales
-    if not 1 <= scales <= most:
-        raise UsageError(f"images of {x.shape[-2]}×{x.shape[-1]} have from 1 to {most} scales of MS-SSIM, not {scales}")
+    scales = scales_of(*x.shape[-2:])
     weights = [w / sum(WEIGHTS[:scales]) for w in WEIGHTS[:scales]]
     x, y = x.float(), y.float()
     total = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)

@@ -159,7 +159,7 @@ for dimensions in (8, 32):
         def _(seed: int, d: int = dimensions, how: dict[str, Any] = how):
             def everything() -> float:
                 fake, real = mixture(10**6, 8, dimensions=d, **how)[0], mixture(10**6, 9, dimensions=d)[0]
-                return frechet(fake, real).distance.value
+                return frechet(fake, real).estimate.value
 
             return measured("frechet-infinity", differing(seed, 300, 400, d, **how)), _once(f"{d} {how}", everything)
 

@@ -96,7 +96,7 @@ MUTANTS = [
         ("a.trace + b.trace - 2 *", "a.trace + b.trace -"),
         ("_gram(centred).div_(n - 1)", "_gram(centred).div_(n)"),
         ("(a.mean - b.mean.to(a.mean.device)).square().sum()", "(a.mean - b.mean.to(a.mean.device)).abs().sum()")),
-    *of("plugins/metrics/kernel.py", f"{METRICS}/test_kernel.py",
+    *of("plugins/metrics/twosample.py", f"{METRICS}/test_kernel.py",
         ("sxx / (n * (n - 1)) + syy", "sxx / (n * n) + syy"),
         ("- 2 * sxy / (n * m)\n", "- sxy / (n * m)\n"),
         ("jackknife - 2 * within - between", "jackknife"),

@@ -20,7 +20,7 @@ from genzoo.core.networks import Encoder, Generator, Ports
 from genzoo.core.posterior import NormalHead
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.datasets.toys import Ring8
-from genzoo.plugins.extractors.grey_classifiers import FashionClassifier
+from genzoo.plugins.extractors.shipped import FashionClassifier
 from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.registry.verbs import evaluate as evaluation
 

@@ -54,7 +54,7 @@ def train_both(out: Path, threads: int | None = None) -> dict[str, dict[str, Any
     """
     from genzoo.core.pictures import grids as pictures
     from genzoo.core.storage.files import creating_folder
-    from genzoo.plugins.extractors.grey_classifiers import FashionClassifier
+    from genzoo.plugins.extractors.shipped import FashionClassifier
     from genzoo.registry.verbs.fit import fit
     from genzoo.registry.verbs.load import load_data
 

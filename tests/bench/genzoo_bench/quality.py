@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from genzoo.core.mixed_precision import Precision
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine
-from genzoo.plugins.extractors.grey_classifiers import FashionClassifier
+from genzoo.plugins.extractors.shipped import FashionClassifier
 from genzoo.plugins.metrics.frechet import frechet
 from genzoo_bench.cases import CASES
 from genzoo_bench.pairs import threads_set
@@ -108,7 +108,7 @@ def _judged(name: str, kind: Precision, seed: int, steps: int, device: str) -> Q
             for images in (x, data.x[: len(x)].float() / 255)
         )
     numbers: dict[Metric, float] = {
-        "Fréchet distance": frechet(of_samples, of_data).distance.value,
+        "Fréchet distance": frechet(of_samples, of_data).estimate.value,
         "classes": float((classifier.shares(x) >= 0.02).sum()),
     }
     if "held-out loss" in run.metrics:

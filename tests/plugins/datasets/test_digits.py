@@ -11,7 +11,7 @@ import torch
 import genzoo
 from genzoo.core.errors import GenzooError
 from genzoo.plugins.datasets.bundled import Digits
-from genzoo.plugins.extractors.grey_classifiers import DigitClassifier
+from genzoo.plugins.extractors.shipped import DigitClassifier
 from genzoo.plugins.metrics.modes import distinct, modes_of, stacked
 
 

