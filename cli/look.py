@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.core.errors import did_you_mean
-from genzoo.core.options import describe_type, typed
+from genzoo.core.options import OptionInfo, typed
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.output import bold, emit_json, hint, say, table
 
@@ -112,7 +112,7 @@ def show_entry(
         prefix += "." if prefix else ""
         on = f" on {e['on']['data'] or e['on']['modality'] + ' data'}" if "on" in e else ""
         say(f"\n  options{on} (--set NAME=VALUE):")
-        table([[f"    {prefix}{o['name']}", typed(o["default"]), _explained(o)] for o in e["options"]])
+        table([[f"    {prefix}{o['name']}", typed(o["default"]), OptionInfo(**o).meaning()] for o in e["options"]])
     others = [p for p in e["data"].get("presets", ()) if p not in e["on"].values()] if "on" in e else []
     if others:
         hint(f"\nother options on {', '.join(others)}: --modality NAME or --data NAME shows them")
@@ -139,13 +139,6 @@ def _measured(value: Any) -> str:
         rest = [f"{k} {_measured(v)}" for k, v in value.items() if k != "value" and not isinstance(v, dict)]
         return ", ".join([_measured(value.get("value")), *rest])
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _explained(o: dict[str, Any]) -> str:
-    """Meaning, type and range of an option."""
-    limits = [f"at {which} {o[key]:g}" for which, key in (("least", "low"), ("most", "high")) if o[key] is not None]
-    kind = ", ".join([describe_type(o["type"]), *limits])
-    return f"{o['doc']} ({kind})" if o["doc"] else kind
 
 
 COMMANDS = {"list": list_entries, "show": show_entry}

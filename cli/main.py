@@ -44,8 +44,8 @@ OWN = {
     "pull": ("weights", "Download weights, check every file, and print the folder that they are in."),
     "lock": ("weights", "Pin weights to a commit and the sha256 of every file; --locked then refuses anything else."),
     "cache": ("weights", "Pulled weights: list, verify, remove."),
-    "verify": ("verify", "Check weights: hashes, config, tensors, and that they still make what they made."),
-    "reproduce": ("verify", "Train weights again as their record says, and compare with their card."),
+    "verify": ("use", "Check weights: hashes, config, tensors, and that they still make what they made."),
+    "reproduce": ("use", "Train weights again as their record says, and compare with their card."),
 }
 running: list[Entry] = []  # the plugin's command that this process runs, if it does
 

@@ -84,6 +84,12 @@ class OptionInfo:
                     raise UsageError(f"{where} must be at most {self.high:g}, not {number:g}")
         return result
 
+    def meaning(self) -> str:
+        """Meaning, type and range on one line."""
+        limits = [f"at {w} {bound:g}" for w, bound in (("least", self.low), ("most", self.high)) if bound is not None]
+        kind = ", ".join([describe_type(self.type), *limits])
+        return " ".join((f"{self.doc} ({kind})" if self.doc else kind).split())
+
 
 def describe_type(text: str) -> str:
     """Say an option's type in words, e.g. ``one of 'a', 'b'`` for a Literal."""

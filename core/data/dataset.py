@@ -1,16 +1,25 @@
-"""Base of data sets that have a name."""
+"""Base of data sets that have a name; and data made of data: standardized, or binarized."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
-from genzoo.core.data.binarize import binarize
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from genzoo.core.data.observations import Data
+from genzoo.core.data.rows import Mapped, chunks, read
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
+from genzoo.core.noise import stream_seed
 from genzoo.core.options import Configured, option
 
+Binarize = Literal["no", "static", "dynamic"]
 Split = Literal["train", "test"]
 
 
@@ -40,15 +49,88 @@ class DataSource(Configured, ABC):
         """Read one split, whole, as it is."""
 
     def load(self, split: Split = "train") -> Data:
-        """Read one split and apply the common options (static binarization: seed 0 for train, 1 for test).
-
-        Raises:
-            GenzooError: if it is not there or cannot be read.
-            UsageError: if an option does not fit the data.
-        """
+        """Read one split and apply the common options (static binarization: seed 0 for train, 1 for test)."""
         if split not in ("train", "test"):
             raise UsageError(f"a data set's split is 'train' or 'test', not {split!r}")
         data = self.read(split)
         if 0 < self.options.limit < len(data):
             data = data.take(slice(self.options.limit))
         return binarize(data, self.options.binarize, seed=0 if split == "train" else 1)
+
+
+def standardized(data: Data) -> Data:
+    """Return vectors ``(N, D)`` with a spec whose model space has mean 0 and standard deviation 1 per column.
+
+    The observations stay as they are, in data units; a constant column gets scale 1.
+    """
+    n, total = len(data), torch.zeros(data.spec.shape, dtype=torch.float64)
+    first: Tensor | None = None
+    constant = torch.ones(data.spec.shape, dtype=torch.bool)
+    for x in map(Tensor.cpu, chunks(data.rows)):
+        first = x[0].clone() if first is None else first
+        total += x.double().sum(0)
+        constant &= (x == first).all(0)
+    shift, square = total / n, torch.zeros_like(total)
+    for x in map(Tensor.cpu, chunks(data.rows)):
+        square += (x.double() - shift).square_().sum(0)
+    scale = (square / n).sqrt()
+    scale = torch.where(constant | (scale < torch.finfo(torch.float32).tiny), 1.0, scale)
+    return replace(data, spec=replace(data.spec, scale=tuple(scale.tolist()), shift=tuple(shift.tolist())))
+
+
+def binarize(data: Data, mode: Binarize, seed: int = 0) -> Data:
+    """Turn grey (or colour) values into 0/1 pixels, each 1 with its value as probability.
+
+    ``static`` draws every pixel once (R. Salakhutdinov and I. Murray, ICML 2008), ``dynamic`` anew in every batch,
+    ``no`` leaves the data alone, and binary images stay as they are. What ``seed`` draws for an image depends on its
+    number alone, not on how many there are, nor on whether they are in memory. Raises `UsageError` for other data.
+    """
+    if mode == "no":
+        return data
+    if mode not in ("static", "dynamic"):
+        raise UsageError(f"binarize is one of 'no', 'static', 'dynamic', not {mode!r}")
+    if not of(data.spec).pixels:
+        raise UsageError(f"only images can be binarized, and {data.name or 'this'} is {data.spec.modality} data")
+    levels = data.spec.levels
+    if levels == 2:
+        return data
+    rows, spec = data.rows, replace(data.spec, levels=2)
+    if mode == "dynamic":
+        if levels not in (256, None):
+            rows = _changed(data, Mapped(rows, partial(_unit, levels), torch.float32))
+        return replace(data, rows=rows, spec=spec, dynamic=True)
+    drawn = Mapped(rows, partial(_drawn, levels, seed), torch.uint8)
+    return replace(data, rows=_changed(data, drawn), spec=spec)
+
+
+def _changed(data: Data, rows: Mapped) -> Tensor | Mapped:
+    """Changed rows, in memory where the data are, else changed as they are read."""
+    return read(rows, data.device) if data.in_memory else rows
+
+
+def _unit(levels: int | None, x: Tensor, _: Tensor) -> Tensor:
+    """Stored values as floats in [0, 1]."""
+    return x.to(torch.float32) / (1 if levels is None else levels - 1)
+
+
+def _drawn(levels: int | None, seed: int, x: Tensor, index: Tensor) -> Tensor:
+    uniform = uniform_at(seed, index, x[0].numel()).view(x.shape)
+    return (uniform < _unit(levels, x.cpu(), index)).to(device=x.device, dtype=torch.uint8)
+
+
+def uniform_at(seed: int, index: Tensor, size: int) -> Tensor:
+    """Uniform numbers in [0, 1) that belong to the numbers of rows.
+
+    Number j of row i is output i·size + j of SplitMix64 (G. Steele, D. Lea and C. Flood, OOPSLA 2014), whose
+    state is a counter: any row can be drawn without those before it.
+
+    ``index`` is int64 ``(B,)``; what comes out is float32 ``(B, size)``, multiples of 2⁻²⁴.
+    """
+    gamma = np.uint64(0x9E3779B97F4A7C15)
+    counted: NDArray[np.uint64] = np.arange(1, size + 1, dtype=np.uint64)
+    at: NDArray[np.uint64] = index.cpu().numpy().astype(np.uint64)[:, None] * np.uint64(size) + counted
+    z: NDArray[np.uint64] = at * gamma + np.uint64(stream_seed(seed, 0xB17))
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return torch.from_numpy((z >> np.uint64(40)).astype(np.float32)) * 2.0**-24

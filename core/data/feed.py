@@ -260,6 +260,5 @@ def _told(error: Exception, ahead: object) -> GenzooError | None:
     if not by and "killed by signal: Killed" in text:  # before all of them had started
         by = "SIGKILL"
     how = f"was ended by {by}" if by else "ended unexpectedly"
-    why = {"SIGKILL": "perhaps for want of memory: ", "SIGBUS": "for want of shared memory (/dev/shm): "}.get(by, "")
-    hint = f"{why}take fewer with --data-workers, or 0"
+    hint = "perhaps for want of memory, or of shared memory (/dev/shm): take fewer with --data-workers, or 0"
     return GenzooError(f"a process that reads the data {how}; {hint}")

@@ -45,12 +45,8 @@ class FileArray:
     """An array in a file. Rows are read, not mapped: a file that shrinks is an error and not a crash, and what
     was read takes no memory afterwards. What is compressed is unpacked from front to back; going back begins anew.
 
-    Args:
-        path: of the file, which must not change while the array is in use.
-        offset: of the first number, in bytes.
-        shape: of the whole array, stored row after row.
-        dtype: of its numbers.
-        member: of an .npz file the compressed file in which all that is; it is open until `close`.
+    The file must not change while the array is in use; its first number is at ``offset``, in bytes. ``member`` is the
+    compressed file of an .npz file in which all that is; it is open until `close`.
     """
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], member: str = "") -> None:
@@ -151,9 +147,7 @@ class Archive:
     def __getitem__(self, key: str) -> FileArray | NDArray[Any]:
         """An array by its name, read as it is indexed; one that is not stored row after row is read whole.
 
-        Raises:
-            UsageError: if it must be unpacked and needs more memory than is free, or holds Python objects.
-            GenzooError: if it is damaged, or says an impossible shape.
+        What must be unpacked and needs more memory than is free is refused before, and so are Python objects.
         """
         with _reading(self.path), open(self.path, "rb") as file:
             if self.path.suffix.lower() == ".npy":

@@ -21,14 +21,10 @@ from genzoo.core.units import free_bytes, size_text
 
 @dataclass(frozen=True)
 class KnownModes:
-    """The modes of data whose distribution is known, and how many samples are judged by them.
+    """The modes of data whose distribution is known, and how many samples its published protocol judges by them.
 
-    Attributes:
-        samples: what the published protocol takes.
-        centres: means of equally likely Gaussians; empty where the modes are combinations of classes.
-        sigma: their standard deviation along each axis.
-        classifier: name of the extractor that tells the class of each channel of an image; the modes are its
-            combinations.
+    They are equally likely Gaussians of means ``centres`` and standard deviation ``sigma`` along each axis, or
+    combinations of the classes of an image's channels, which the extractor named ``classifier`` tells.
     """
 
     samples: int
@@ -81,11 +77,7 @@ class Data:
 
     @cached_property
     def x(self) -> Tensor:
-        """All observations in storage form as one tensor; read into memory if they are not there.
-
-        Raises:
-            UsageError: if that would take more memory than is free.
-        """
+        """All observations in storage form as one tensor; what is not in memory is read, if it fits."""
         size = len(self) * row_bytes(self.rows)
         if not isinstance(self.rows, Tensor) and size > free_bytes(self.device):
             raise UsageError(
@@ -120,15 +112,11 @@ class Data:
         )
 
     def conditioned(self, condition: Any, names: Sequence[str] = (), like: DataSpec | None = None) -> Data:
-        """The same observations, with numbers that a conditional model is told.
+        """The same observations, with numbers ``(N, K)`` or ``(N,)`` in data units that a conditional model is told.
 
-        Args:
-            condition: in data units, ``(N, K)`` or ``(N,)``, finite.
-            names: of the K numbers; "condition 1" and on if there are none.
-            like: a spec whose scale is taken (a test set takes that of the training set); None is standardized.
-
-        Raises:
-            UsageError: if they are not finite or not as many as observations and names.
+        ``names`` are those of the K numbers, "condition 1" and on if there are none; ``like`` is a spec whose scale is
+        taken (a test set takes that of the training set), None standardizes them. Raises `UsageError` unless they are
+        finite and as many as observations and names.
         """
         numbers = torch.as_tensor(condition, dtype=torch.float32, device=self.device)
         numbers = numbers.unsqueeze(1) if numbers.dim() == 1 else numbers
@@ -182,11 +170,7 @@ class Data:
         return replace(self, rows=rows, y=y, factors=factors, condition=condition)
 
     def hold_out(self, n: int, seed: int) -> tuple[Data, Data]:
-        """Split into what remains and ``n`` observations held out, by a seeded permutation.
-
-        Raises:
-            UsageError: unless at least one observation is on either side.
-        """
+        """Split into what remains and ``n`` observations held out, by a seeded permutation; neither may be empty."""
         if not 0 < n < len(self):
             raise UsageError(f"cannot hold out {n} of {len(self)} observations: one must be left on either side")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))

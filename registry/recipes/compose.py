@@ -49,7 +49,11 @@ def compose(
     if (how := given.pop("condition", None)) is not None:
         given |= {"conditional": True, "critic.condition": how}
     entry = find(registry, recipe) if recipe else None
-    layers = _layers(entry, spec)
+    layers: list[dict[str, Any]] = []
+    if entry:
+        first = {k: entry.data[k] for k in (*KINDS, *LISTS) if entry.data.get(k)} | entry.data["options"]
+        first["conditional"] = entry.data["conditional"]
+        layers = [first, *presets_for(entry, spec.modality, spec.name)]
     check_groups(given, registry, entry)
     given |= {kind: check_listed("", kind, given[kind]) for kind in LISTS if given.get(kind) is not None}
     layers.append(given)
@@ -202,14 +206,6 @@ def _missing(part: Part) -> str:
             return "left out: do without --no-plugins, and name it in GENZOO_PLUGINS if that is set"
     pin = f"'{part.distribution}=={part.version}'" if part.version else part.distribution
     return f"not there: install {part.distribution} (pip install {pin})"
-
-
-def _layers(entry: Entry | None, spec: DataSpec) -> list[dict[str, Any]]:
-    if entry is None:
-        return []
-    data = entry.data
-    first = {k: data[k] for k in (*KINDS, *LISTS) if data.get(k)} | {"conditional": data["conditional"]}
-    return [first | data["options"], *presets_for(entry, spec.modality, spec.name)]
 
 
 def _objective(

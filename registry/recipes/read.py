@@ -206,12 +206,12 @@ class _Reader:
                 raise self.fail("", "needs", f"it needs {need}, which is not installed: pip install {pin}") from None
 
 
-def infos_of(registry: Registry, group: str, named: Mapping[str, Any]) -> list[OptionInfo]:
+def infos_of(registry: Registry, group: str, named: Mapping[str, Any], home: tuple[str, ...] = ()) -> list[OptionInfo]:
     """The options of a group, given the names of the parts."""
     if group in ("latent", "train"):
         return options_of(Latent if group == "latent" else TrainOptions)
     name = reference_of(named, group)
-    return registry.options(registry.get(group.partition(".")[0], name)) if name else []
+    return registry.options(registry.get(group.partition(".")[0], name, prefer=home)) if name else []
 
 
 def exact(info: OptionInfo, value: Any, where: str) -> Any:

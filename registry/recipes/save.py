@@ -12,7 +12,7 @@ from typing import Any
 from genzoo.core.arguments import checked
 from genzoo.core.config import KINDS, LISTS, Config
 from genzoo.core.errors import UsageError
-from genzoo.core.options import OptionInfo, describe_type
+from genzoo.core.options import OptionInfo
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, reference_of
@@ -120,7 +120,7 @@ def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> En
             raise UsageError(f"{key!r} is an option of a part that the recipe leaves open: name it, {group}=NAME")
         fitting = []
         for named, layer in places:
-            infos = {i.name: i for i in _infos(registry, entry, group, named)}
+            infos = {i.name: i for i in infos_of(registry, group, named, entry.home)}
             if name in infos:
                 fitting.append((layer, infos[name].coerce(value, key)))
         if not fitting:
@@ -164,7 +164,7 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
     lines.append(f"conditional = {_value(entry.data['conditional'])}  # on the class label")
     lines += ["", "[parts]", *(f"{k} = {_value(v)}" for k, v in parts.items())]
     for group in groups_of(entry.data):
-        lines += _group(group, entry.data["options"], group, _infos(registry, entry, group, entry.data))
+        lines += _group(group, entry.data["options"], group, infos_of(registry, group, entry.data, entry.home))
     if presets:
         lines += ["", "# What goes over all that on some data: by modality, or by the data set's name."]
     for where, preset, named in presets:
@@ -174,14 +174,8 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
             lines += ["", f"[{where}.parts]", *(f"{k} = {_value(v)}" for k, v in named.items())]
         whole = {k: entry.data[k] if preset.get(k) is None else preset[k] for k in (*KINDS, *LISTS)}
         for group in groups_of(whole):
-            lines += _group(group, preset, f"{where}.{group}", _infos(registry, entry, group, whole))
+            lines += _group(group, preset, f"{where}.{group}", infos_of(registry, group, whole, entry.home))
     return "\n".join(lines) + "\n"
-
-
-def _infos(registry: Registry, entry: Entry, group: str, named: Mapping[str, Any]) -> list[OptionInfo]:
-    if name := reference_of(named, group):
-        return registry.options(registry.get(group.partition(".")[0], name, prefer=entry.home))
-    return infos_of(registry, group, {})
 
 
 def _table(registry: Registry, entry: Entry, named: Mapping[str, Any], needs: dict[str, str]) -> dict[str, Any]:
@@ -219,15 +213,8 @@ def _group(group: str, values: Mapping[str, Any], title: str, infos: list[Option
         return []
     settings = [f"{i.name} = {_value(i.coerce(v, i.name))}" for i, v in given]
     width = min(max(map(len, settings)), 40)
-    meant = [_meaning(i) for i, _ in given]
+    meant = [i.meaning() for i, _ in given]
     return ["", f"[{title}]", *(f"{s:<{width}}  # {m}" for s, m in zip(settings, meant, strict=True))]
-
-
-def _meaning(info: OptionInfo) -> str:
-    limits = [f"at {which} {bound:g}" for which, bound in (("least", info.low), ("most", info.high))
-              if bound is not None]  # fmt: skip
-    kind = ", ".join([describe_type(info.type), *limits])
-    return " ".join((f"{info.doc} ({kind})" if info.doc else kind).split())
 
 
 def _value(value: Any) -> str:

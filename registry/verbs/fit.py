@@ -62,16 +62,9 @@ _SPLIT = 102  # stream of randomness
 class Run:
     """What training gives.
 
-    Attributes:
-        model: the trained model (the moving average where the recipe keeps one), in eval mode.
-        config: every option by value.
-        history: records of the loss terms.
-        metrics: of the end: held-out loss, active units, where there are any.
-        folder: where it was written, or None.
-        finished: False if it was interrupted.
-        steps: how many were done.
-        seconds: of training, over all sessions.
-        stopped_by: number of the signal that interrupted it, 0 for none.
+    The model (the moving average where the recipe keeps one) is in eval mode; the config has every option by value;
+    history are records of the loss terms, metrics those of the end. Folder is where it was written, or None; finished
+    is False if it was interrupted, by the signal stopped_by, 0 for none; seconds are those of all sessions.
     """
 
     model: Model

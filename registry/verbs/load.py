@@ -151,12 +151,8 @@ def list_plugins() -> builtins.list[dict[str, Any]]:
             status[p.name, p.distribution] = "disabled" if p.address in off else "left out"
     return [
         {
-            "name": r.name,
-            "distribution": r.distribution,
-            "version": r.version,
-            "module": r.module,
+            **{k: getattr(r, k) for k in ("name", "distribution", "version", "module", "api")},
             "status": status.get((r.name, r.distribution), "enabled"),
-            "api": r.api,
             "adds": [f"{e.kind}:{e.name}" for e in r.entries],
             "seconds": round(r.seconds, 4),
             "errors": ([r.error] if r.error else []) + faults.get((r.name, r.distribution), []),
@@ -171,7 +167,7 @@ def create(recipe: str, data: DataSpec, *, seed: int = 0, options: Mapping[str, 
     """Build an untrained model, in eval mode.
 
     Args:
-        recipe: name of a recipe.
+        recipe: its name.
         data: what an observation is, for example ``DataSpec.image(3, 64, 64)``.
         seed: of the initialization.
         options: by dotted name, as for `genzoo.fit`.

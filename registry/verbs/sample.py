@@ -69,9 +69,6 @@ def sample(
         batch_size: samples at a time.
         device: where to compute.
         progress: show a bar on stderr.
-
-    Returns:
-        Where they were written.
     """
     path = given_path(out)
     if n < 1:

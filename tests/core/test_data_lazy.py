@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from genzoo.core.data import Data, binarize, from_arrays, from_torch, standardized
-from genzoo.core.data.binarize import uniform_at
+from genzoo.core.data.dataset import uniform_at
 from genzoo.core.data.npy import Archive, FileArray
 from genzoo.core.data.rows import Picked
 from genzoo.core.errors import GenzooError, UsageError

@@ -20,7 +20,7 @@ from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
-from genzoo.plugins.datasets.stacked import Stacked, StackedDigits, StackedFashion
+from genzoo.plugins.datasets.toys import Stacked, StackedDigits, StackedFashion
 from genzoo.plugins.metrics.labels import class_coverage
 from genzoo.plugins.metrics.modes import MODES, ModeCoverage, classes_of, mode_coverage, modes_of, stacked
 from genzoo.registry import the_registry

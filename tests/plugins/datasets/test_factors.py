@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.plugins.datasets.factors import COLOURS, NAMES, VALUES, draw
+from genzoo.plugins.datasets.toys import COLOURS, NAMES, VALUES, draw
 
 
 def one(**changes):

@@ -11,7 +11,7 @@ import torch
 import genzoo
 from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.datasets.strings import Strings
+from genzoo.plugins.datasets.toys import Strings
 from genzoo.plugins.likelihoods.pixelcnn import PixelCNN
 
 
