@@ -139,19 +139,19 @@ class Modality(ABC):
 
     def from_rows(self, spec: DataSpec, rows: Tensor) -> Tensor:
         """Stored rows ``(B, …)``, which may be changed, to model space. The trainer's hot path."""
-        from genzoo.core.data.scaling import rows_to_model
+        from genzoo.core.data.rows import rows_to_model
 
         return rows_to_model(spec, rows)
 
     def to_model(self, spec: DataSpec, x: Tensor) -> Tensor:
         """Data units, or uint8 as stored, ``(B, *spec.shape)`` to model space."""
-        from genzoo.core.data.scaling import numbers_to_model
+        from genzoo.core.data.rows import numbers_to_model
 
         return numbers_to_model(spec, x)
 
     def to_units(self, spec: DataSpec, x: Tensor) -> Tensor:
         """Model space ``(B, *spec.shape)`` to data units, brought within `bounds`."""
-        from genzoo.core.data.scaling import numbers_to_units
+        from genzoo.core.data.rows import numbers_to_units
 
         return numbers_to_units(spec, x, self.bounds)
 
@@ -161,7 +161,7 @@ class Modality(ABC):
 
     def checked(self, spec: DataSpec, x: Tensor, who: str) -> Tensor:
         """Data units as given to a model, refused where they cannot be such data; ``who`` is the model in words."""
-        from genzoo.core.data.scaling import require_finite
+        from genzoo.core.data.rows import require_finite
 
         require_finite(x, who)
         return x

@@ -189,18 +189,11 @@ def from_torch(dataset: Any, *, limit_bytes: int = LIMIT_BYTES, memory: int | No
     Before an item of a map-style data set is read, the global generators of Python, NumPy and torch are seeded
     with its number (and put back afterwards): a random augmentation is drawn once and stays.
 
-    Args:
-        dataset: a map-style Dataset or a finite IterableDataset that yields ``x`` or ``(x, y)``, with
-            ``x`` a tensor, an array or a PIL image and ``y`` a whole number; or a DataLoader, whose
-            map-style data set is read directly, without its sampler and collation.
-        limit_bytes: refuse to read more into memory.
-        memory: bytes beyond which a map-style data set is not read into memory but as it is needed, after one
-            pass over all items that checks them; None is never.
-        **how: keywords of `from_arrays`.
-
-    Raises:
-        UsageError: if items are of other kinds or shapes, or too many.
-        GenzooError: if the data set itself fails; names the item.
+    ``dataset`` is a map-style Dataset or a finite IterableDataset that yields ``x`` or ``(x, y)``, with ``x`` a
+    tensor, an array or a PIL image and ``y`` a whole number; or a DataLoader, whose map-style data set is read,
+    without its sampler and collation. More than ``limit_bytes`` are refused, and beyond ``memory`` bytes a map-style
+    data set is read as it is needed, after one pass over all items that checks them; ``how`` are keywords of
+    `from_arrays`. Raises `UsageError` if items are of other kinds or shapes, `GenzooError` naming the item that fails.
     """
     loader = dataset if isinstance(dataset, DataLoader) else None
     dataset = dataset if loader is None else loader.dataset

@@ -78,7 +78,7 @@ class Image(Modality):
         """Whole numbers are 8-bit pixels, as in data; floats lie in [0, 1], and are 0 or 1 where images are binary."""
         import torch
 
-        from genzoo.core.data.scaling import require_finite
+        from genzoo.core.data.rows import require_finite
 
         if spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():
             raise UsageError(

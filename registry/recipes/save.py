@@ -1,4 +1,4 @@
-"""Recipes as TOML that people read, change and pass on: every option by value, with what it means behind it."""
+"""What recipes are told as: TOML with every option by value, what a card says, and the command that trains them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.arguments import checked
-from genzoo.core.config import KINDS, LISTS, Config
+from genzoo.core.config import KINDS, LISTS, NORMAL, Config
 from genzoo.core.errors import UsageError
-from genzoo.core.options import OptionInfo
+from genzoo.core.options import OptionInfo, typed
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, reference_of
-from genzoo.registry.recipes.compose import check_groups
-from genzoo.registry.recipes.inherit import layered
+from genzoo.registry.recipes.compose import check_groups, compose
+from genzoo.registry.recipes.inherit import layered, settled
 from genzoo.registry.recipes.read import FORMAT, find, infos_of, is_file, name_from
 
 
@@ -242,3 +242,93 @@ def _by_value(registry: Registry, entry: Entry) -> Entry:
                 whole = {f"{kind}.{i.name}": i.default for i in infos} | whole
         data["presets"][name] = whole
     return replace(entry, data=data)
+
+
+def about(registry: Registry, config: Config, data: object, **how: Any) -> dict[str, Any]:
+    """Say what a model is, for ``training.json`` and its card: summary, papers, tags and the command, where known.
+
+    ``data`` is what it was trained on, as it was given: a name, a path (of which only the last part is told), or
+    anything else; ``how`` is what `command` takes.
+    """
+    part = config.parts["objective"]
+    found: dict[str, Any] = {}
+    entries = [_entry(registry, "recipe", config.recipe), _entry(registry, "objective", part.name, part.plugin)]
+    for key in ("summary", "paper"):
+        found[key] = next((getattr(e, key) for e in entries if e and getattr(e, key)), "")
+    found["tags"] = list(dict.fromkeys(tag for e in entries if e for tag in e.tags))
+    of_data = _entry(registry, "dataset", config.data.name)
+    found["data paper"] = of_data.paper if of_data else ""
+    found["command"] = command(registry, config, data, **how)
+    return {key: value for key, value in found.items() if value}
+
+
+def command(
+    registry: Registry,
+    config: Config,
+    data: object,
+    *,
+    seed: int,
+    data_options: Mapping[str, Any] | None = None,
+    precision: str = "float32",
+) -> list[str]:
+    """The words of the ``genzoo train`` command that makes this composition: what differs from the recipe."""
+    entry = _entry(registry, "recipe", config.recipe)
+    recipe = entry.name if entry else None
+    said = settled(registry, entry, config.data.modality, config.data.name).data if entry else {}
+    named, given = _names(config), dict[str, Any]()
+    if said.get("objective", "").rpartition(":")[2] != named["objective"]:
+        given["objective"] = named["objective"]
+    if config.conditional != bool(said.get("conditional")):
+        given["conditional"] = config.conditional
+    base = compose(registry, config.data, recipe, given)
+    if missing := {kind: name for kind, name in named.items() if _names(base).get(kind) != name}:
+        given |= missing
+        base = compose(registry, config.data, recipe, given)
+    words = ["genzoo", "train", *([recipe] if recipe else [])]
+    words += ["--data", named_data(registry, data), "--out", f"runs/{config.recipe}"]
+    for key, value in given.items():
+        if key in LISTS:
+            words += [word for name in value or ("none",) for word in (f"--{key}", name)]
+            continue
+        words += [f"--{key}", value] if key != "conditional" else ["--conditional" if value else "--no-conditional"]
+    was, now = ({k: v for k, v in c.flat().items() if "." in k} for c in (base, config))
+    if now["train.steps"] and now["train.steps"] != was["train.steps"]:
+        words += ["--steps", typed(now["train.steps"])]
+    elif now["train.epochs"] != was["train.epochs"] or (was["train.steps"] and not now["train.steps"]):
+        words += ["--epochs", typed(now["train.epochs"])]
+    words += ["--seed", str(seed), "--precision", precision]  # which another machine would choose otherwise
+    for key, value in (data_options or {}).items():
+        words += ["--set", f"data.{key}={_plain(value)}"]
+    for key, value in now.items():
+        if value != was.get(key) and key not in ("train.steps", "train.epochs"):
+            words += ["--set", f"{key}={typed(value)}"]
+    return words
+
+
+def _names(config: Config) -> dict[str, Any]:
+    """The parts of a composition as options name them, those too that it has by saying nothing."""
+    lists = {kind: tuple(p.name for p in config.lists.get(kind, ())) for kind in LISTS}
+    return {"posterior": NORMAL, "prior": NORMAL, **{k: p.name for k, p in config.parts.items()}, **lists}
+
+
+def _entry(registry: Registry, kind: str, name: str, plugin: str = "") -> Entry | None:
+    """An entry, or None if there is none."""
+    try:
+        return registry.get(kind, name, prefer=plugin)
+    except UsageError:
+        return None
+
+
+def named_data(registry: Registry, data: object) -> str:
+    """Data as a command names it; of a path, what does not tell about the machine."""
+    if isinstance(data, str) and _entry(registry, "dataset", data):
+        return data
+    if isinstance(data, (str, os.PathLike)):
+        return f"path/to/{Path(data).expanduser().resolve().name}"
+    return "path/to/data.npz"
+
+
+def _plain(value: Any) -> str:
+    """An option's value; an absolute path is told by its name alone."""
+    text = typed(value)
+    return f"path/to/{Path(text).name}" if os.path.isabs(os.path.expanduser(text)) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -23,16 +24,17 @@ from genzoo.core.distributed.gather import restore_batch_norm
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.distributed.sharding import LARGE
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.hardware import Hardware
 from genzoo.core.mixed_precision import choose_precision
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.objective import Networks
+from genzoo.core.options import coerce_all
 from genzoo.core.storage.files import MANIFEST, given_path
-from genzoo.core.text import tell
+from genzoo.core.text import error_line, tell
 from genzoo.core.training.observers import Progress, final_metrics, observers, save
-from genzoo.core.training.run_view import RunView
+from genzoo.core.training.run_view import GuardedObserver, RunView, Tracker
 from genzoo.core.training.runs import (
     check_folder,
     check_saving,
@@ -47,15 +49,15 @@ from genzoo.core.training.runs import (
     working_on,
 )
 from genzoo.core.training.terms import TrainingDiverged
-from genzoo.core.training.trainer import Trainer
-from genzoo.registry import the_registry
+from genzoo.core.training.trainer import Observer, Trainer
+from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.recipes.compose import compose, with_steps
-from genzoo.registry.recipes.provenance import about, named_data
+from genzoo.registry.recipes.save import about, named_data
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.initialize import initialize, pick_device
-from genzoo.registry.verbs.trackers import Reports, chosen, plugin_observers
 
 _SPLIT = 102  # stream of randomness
+Reports = list[tuple[Entry, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,8 @@ def fit(
         init: weights to start from, of the same architecture.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; None leaves torch's setting.
-        precision: ``bfloat16`` computes networks in autocast, losses in float32; ``auto`` takes it where the device
-            has instructions for it and convolutions do most of the work (a resumed run goes on as it began).
+        precision: ``bfloat16`` computes networks in autocast, losses in float32; ``auto`` takes it where that is
+            quicker (a resumed run goes on as it began).
         compile: compile every player's turn.
         shard: split the generator, its gradients and its optimizer's state over the processes (FSDP2); None
             does on CUDA from 100 million parameters of the generator on.
@@ -144,8 +146,7 @@ def fit(
             device at every turn); or ``rollback`` to the last checkpoint, to go on from there with fresh noise.
         resume: go on from the newest whole checkpoint in ``out``.
         tensorboard: write event files under ``out``; short for the tracker of that name.
-        trackers: names of what the run is reported to (`genzoo.list("tracker")`); ``options`` may set theirs, such as
-            ``{"wandb.project": "faces"}``.
+        trackers: names of what the run is reported to; ``options`` may set theirs (``{"wandb.project": "faces"}``).
         watch: warn once, on stderr and in the log, of each symptom that the diagnose app knows.
         data_memory: the most memory that data may take on the compute device, in bytes or as text (``"2GB"``); more
             is streamed to it by the batch, which changes no bit of the run. None decides by what is free.
@@ -172,7 +173,7 @@ def fit(
     parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation,
              "condition": condition}  # fmt: skip
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
-    reports = chosen(registry, [*["tensorboard"] * tensorboard, *trackers], given)
+    reports = chosen_trackers(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
     runtime = init_runtime(pick_device(device))
     with runtime.failing_together(), working_on(folder if runtime.first else None):
@@ -224,17 +225,12 @@ def fit(
     restore_batch_norm(model)
     run = Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds, *signals)
     if run.stopped_by:
-        _go_on_with(run.stopped_by, run)
+        try:
+            signal.raise_signal(run.stopped_by)  # what was held back does what it does
+        except KeyboardInterrupt as e:
+            e.run = run  # type: ignore[attr-defined]
+            raise
     return run
-
-
-def _go_on_with(number: int, run: Run) -> None:
-    """Let a signal that was held back do what it does."""
-    try:
-        signal.raise_signal(number)
-    except KeyboardInterrupt as e:
-        e.run = run  # type: ignore[attr-defined]
-        raise
 
 
 def _settled(asked: Hardware, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> Hardware:
@@ -355,3 +351,49 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[list[int]]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
+
+
+def chosen_trackers(registry: Registry, names: Sequence[str], given: dict[str, Any]) -> Reports:
+    """Find trackers by name, and take their options out of what a user set."""
+    reports: Reports = []
+    for name in dict.fromkeys(names):
+        entry = registry.get("tracker", name)
+        prefix = f"{entry.name}."
+        own = {k.removeprefix(prefix): given.pop(k) for k in list(given) if k.startswith(prefix)}
+        reports.append((entry, coerce_all(registry.options(entry), own, entry.name)))
+    others = {e.name for e in registry.entries("tracker")}
+    for key in given:
+        group, dot, _ = key.partition(".")
+        if dot and group in others:
+            raise UsageError(f"{key!r} is an option of the tracker {group!r}: ask for it with --tracker {group}")
+    return reports
+
+
+def plugin_observers(registry: Registry, reports: Reports, run: RunView, stack: ExitStack) -> list[Observer]:
+    """Make trackers, closed with the stack however training ends, and ask plugins for observers.
+
+    A tracker that cannot be made is an error; of a plugin's observers a failure costs one line.
+    """
+    watching: list[Observer] = []
+    for entry, options in reports:
+        cls: Any = registry.load(entry, Tracker)
+        who = f"tracker {entry.name!r} of {entry.origin}"
+        try:
+            tracker: Tracker = cls(cls.Options(**options), run)
+        except GenzooError:
+            raise
+        except Exception as e:
+            raise GenzooError(f"{who} could not begin: {error_line(e)}") from e
+        stack.push(functools.partial(_close, tracker, who))
+        watching.append(GuardedObserver(tracker, who, run))
+    for plugin, given in registry.observers(run):
+        watching += [GuardedObserver(o, f"observer {type(o).__name__} of {plugin}", run) for o in given]
+    return watching
+
+
+def _close(tracker: Tracker, who: str, kind: Any, value: Any, trace: Any) -> None:
+    """Close a tracker; what goes wrong then is told and not raised."""
+    try:
+        tracker.close(failed=kind is not None)
+    except Exception as e:
+        tell(f"{who} could not be closed: {error_line(e)}")

@@ -13,7 +13,7 @@ import pytest
 import genzoo
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
-from genzoo.registry.recipes.provenance import about, command
+from genzoo.registry.recipes.save import about, command
 
 
 def trained(out: Path, recipe: str | None, data: Any, **more: Any) -> dict[str, Any]:
@@ -64,10 +64,10 @@ def test_what_goes_without_saying_is_not_said() -> None:
 
 def test_the_recipe_is_composed_once_for_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And not at all where no card is written."""
-    from genzoo.registry.recipes import provenance
+    from genzoo.registry.recipes import save
 
     calls: list[Any] = []
-    monkeypatch.setattr(provenance, "compose", lambda *a: (calls.append(a), compose(*a))[1])
+    monkeypatch.setattr(save, "compose", lambda *a: (calls.append(a), compose(*a))[1])
     tiny = {"generator.width": 8, "encoder.width": 8, "train.batch_size": 8}
     genzoo.fit("vae", "ring8", steps=1, options=tiny, device="cpu", progress=False)
     assert len(calls) == 0

@@ -18,7 +18,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.registry import Registry
 from genzoo.registry import registry as shared
 from genzoo.registry.recipes.compose import compose
-from genzoo.registry.recipes.provenance import command
+from genzoo.registry.recipes.save import command
 
 RING = DataSpec("vector", (2,), name="ring8", classes=8)
 PLUGIN = '''
