@@ -42,8 +42,6 @@ class ArrayFile(DataSource):
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
-        """Where the file is and how to take it."""
-
         path: str = option("", "the .npy or .npz file")
         layout: Literal["auto", "first", "last"] = option("auto", "where images have their channels")
         modality: str = option("auto", "the kind of data, such as image or vector; auto goes by rank and type")

@@ -49,8 +49,6 @@ class Folder(DataSource):
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
-        """Where the folder is and how to take its images."""
-
         path: str = option("", "the folder")
         size: str = option(
             "none", "bring all images to this size, '64' or 'HEIGHTxWIDTH': resize, then crop the centre"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from genzoo.core.config import KINDS, LISTS, TrainOptions
@@ -71,6 +72,14 @@ class _Reader:
         where = f"{self.file}:{self._line(table, key)}" + (f", table [{table}]" if table else "")
         return UsageError(f"{where}: {why}")
 
+    @contextmanager
+    def at(self, table: str, key: str) -> Iterator[None]:
+        """Say of what is refused meanwhile where it stands."""
+        try:
+            yield
+        except GenzooError as e:
+            raise self.fail(table, key, str(e)) from None
+
     def _line(self, table: str, key: str) -> int:
         """The line of a key, as well as a search can tell: in its table, else where the table begins."""
         here, found = "", 1
@@ -104,18 +113,14 @@ class _Reader:
         data |= {"conditional": conditional, "options": {}, "presets": {}}
         inherited = data
         if like:
-            try:
+            with self.at("", "like"):
                 data["like"] = check_reference("", "like", like)
                 inherited = self.registry.whole(Entry("recipe", name_from(stem), data=data)).data
-            except GenzooError as e:
-                raise self.fail("", "like", str(e)) from None
         data["options"] = self.options("", content, inherited)
         for name, preset in self.table("presets", "", content.get("presets", {})).items():
             data["presets"][name] = self.preset(name, preset, inherited)
-        try:
+        with self.at("", "name"):
             name = check_name("recipe", content.get("name") or name_from(stem))
-        except GenzooError as e:
-            raise self.fail("", "name", str(e)) from None
         modalities, tags = (self.list("", k, content.get(k, [])) for k in ("modalities", "tags"))
         for word in modalities:
             if word not in names():
@@ -158,15 +163,13 @@ class _Reader:
         self.words(table, self.table(table, "", given), (*KINDS, *LISTS))
         found: dict[str, Any] = {}
         for kind, value in given.items():
-            try:
+            with self.at(table, kind):
                 found[kind] = (check_listed if kind in LISTS else check_reference)("", kind, value)
                 for word in found[kind] if kind in LISTS else (value,):
                     name, _, number = word.partition("=")
                     infos = self.registry.options(self.registry.get(kind, name))
                     if number:
                         first_option(f"{kind} {name!r}", infos).coerce(number, word)
-            except GenzooError as e:
-                raise self.fail(table, kind, str(e)) from None
         return found
 
     def options(self, above: str, content: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,10 +190,8 @@ class _Reader:
                     some = did_you_mean(key, infos) or f"; it has {', '.join(infos) or 'no options'}"
                     what = f"{kind} {reference_of(named, group)!r}" if kind in (*KINDS, *LISTS) else group
                     raise self.fail(f"{above}{group}", key, f"{what} has no option {key!r}{some}")
-                try:
+                with self.at(f"{above}{group}", key):
                     found[f"{group}.{key}"] = exact(infos[key], value, key)
-                except UsageError as e:
-                    raise self.fail(f"{above}{group}", key, str(e)) from None
         return found
 
     def needs(self, given: Any) -> None:

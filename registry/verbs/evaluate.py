@@ -74,8 +74,8 @@ def evaluate(
         data: a `Data`, or what `genzoo.load_data` takes.
         metrics: names, or tags such as ``fidelity``, in a sequence or comma-separated; ``all`` for all that there are.
             None takes those with the tag ``default`` that fit model and data.
-        n: samples to draw, and the most observations of the data to use; None takes as many as there are data,
-            up to 10,000, and what their protocols say for mixtures (2,500) and stacks (26,000).
+        n: samples to draw, and the most observations of the data to use; None takes as many as there are data, up to
+            10,000, or what the data's protocol says.
         seed: of sampling and of every other random choice.
         split: of the data, where it is a name or a path.
         training: the data that the model was trained on, for memorization, probes and fitted classifiers; None takes
@@ -95,7 +95,6 @@ def evaluate(
 
     Raises:
         UsageError: for a name that does not exist, or a metric named that cannot be measured here; says why.
-        GenzooError: if the subject or the data cannot be read.
     """
     how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, cache)
     return measure(subject, data, metrics, how, training=training, options=options, data_options=data_options,
