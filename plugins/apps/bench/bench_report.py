@@ -77,14 +77,6 @@ class Cell:
         except (GenzooError, OSError, ValueError, KeyError, TypeError):
             raise GenzooError(f"{path} is damaged: delete it, and that cell is measured again") from None
 
-    def once(self, make: Callable[[], Any]) -> Any:
-        """What was found before, or is made and kept now."""
-        found = self.get()
-        if found is None:
-            found = make()
-            self.put(found)
-        return found
-
     def put(self, result: Any) -> None:
         """Keep what was found."""
         if self.folder is not None:
