@@ -40,10 +40,8 @@ class Registry:
                 ``GENZOO_PLUGINS=a,b`` says, or all.
         """
         registry = cls()
-        chosen = loader.wanted(installed.plugins(), plugins, only)
-        with contextlib.nullcontext() if all(p.own for p in chosen) else guard.quiet_stdout():
-            for plugin in chosen:
-                registry._keep(loader.ask(registry._manager, plugin, plugin.load))
+        for plugin in loader.wanted(installed.plugins(), plugins, only):
+            registry._keep(loader.ask(registry._manager, plugin, plugin.load))
         scan.save()
         known = {name for kind, name in registry._index if kind == "modality"}
         for record in registry._records:
@@ -84,12 +82,9 @@ class Registry:
         ``dist/plugin``. Raises UsageError if there is no such kind, modality or plugin.
         """
         if kind is not None:
-            _check_kind(kind)
+            _check("kind", kind, KINDS)
         if modality is not None:
-            known = self.modalities()
-            if modality not in known:
-                hint = did_you_mean(modality, known) or f"; there are {', '.join(known)}"
-                raise UsageError(f"there is no modality {modality!r}{hint}")
+            _check("modality", modality, self.modalities())
         if plugin is not None and not any(r.goes_by(plugin) for r in self._records):
             raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
         chosen = [e for several in self._index.values() for e in several if kind in (None, e.kind)]
@@ -118,16 +113,10 @@ class Registry:
         Raises:
             UsageError: if there is none, with the nearest names, or several plugins claim it, with theirs.
         """
-        _check_kind(kind)
-        if kind == "weights":
-            name = name.partition("@")[0]  # the version
-        who, bare = _split(name, kind)
-        found = self._index.get((kind, bare), [])
-        if who:
-            found = [e for e in found if e.maker.goes_by(who)]
-        for home in () if who else (prefer,) if isinstance(prefer, str) else prefer:
-            mine = [e for e in found if e.maker.goes_by(home)]
-            if mine:
+        _check("kind", kind, KINDS)
+        found = self._claims(kind, name)
+        for home in (prefer,) if isinstance(prefer, str) else prefer:
+            if mine := [e for e in found if e.maker.goes_by(home)]:
                 found = mine
                 break
         if not found:
@@ -136,7 +125,7 @@ class Registry:
             same = len({e.plugin for e in found}) < len(found)
             ways = " or ".join(repr(f"{e.distribution}/{e.address}" if same else e.address) for e in found)
             raise UsageError(
-                f"{kind} {bare!r} is claimed by {' and by '.join(e.origin for e in found)}: say which, {ways}"
+                f"{kind} {found[0].name!r} is claimed by {' and by '.join(e.origin for e in found)}: say which, {ways}"
             )
         return self.whole(found[0]) if inherit else found[0]
 
@@ -156,15 +145,15 @@ class Registry:
         kind, colon, rest = name.partition(":")
         if colon and kind in KINDS:
             return [self.get(kind, rest)]
-        name = name.partition("@")[0]  # the version of weights
-        found = []
-        for kind in KINDS:
-            who, bare = _split(name, kind)
-            if any(not who or e.maker.goes_by(who) for e in self._index.get((kind, bare), [])):
-                found.append(self.get(kind, name))
+        found = [self.get(k, name) for k in KINDS if self._claims(k, name)]
         if not found:
             raise UsageError(self._unknown(None, name))
         return found
+
+    def _claims(self, kind: str, name: str) -> list[Entry]:
+        """The entries of a kind that a name may mean."""
+        who, bare = _split(name, kind)
+        return [e for e in self._index.get((kind, bare), []) if not who or e.maker.goes_by(who)]
 
     def _unknown(self, kind: str | None, name: str) -> str:
         """Say that there is no such entry, and what may have been meant."""
@@ -246,16 +235,17 @@ class Registry:
         return [(entry, why) for entry, why in checked if why]
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        hint = did_you_mean(kind, KINDS) or f"; there are {', '.join(KINDS)}"
-        raise UsageError(f"there is no kind {kind!r}{hint}")
+def _check(what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise UsageError(f"there is no {what} {name!r}{hint}")
 
 
 def _split(name: str, kind: str) -> tuple[str, str]:
-    """The plugin that a name says, or "", and the rest; in names of weights a slash is no plugin's."""
-    mark = "/" if ":" not in name and kind != "weights" else ":"
-    who, _, bare = name.rpartition(mark)
+    """The plugin that a name says, or "", and the rest; names of weights have slashes, and versions behind them."""
+    if kind == "weights":
+        name = name.partition("@")[0]
+    who, _, bare = name.rpartition("/" if ":" not in name and kind != "weights" else ":")
     return who, bare
 
 

@@ -54,7 +54,7 @@ def contained(notes: list[str]) -> Iterator[None]:
     lists = {name: list(shared[name]) for name in _LISTS}
     own = dict(vars(builtins))
     try:
-        with warnings.catch_warnings(record=True) as caught, _signals():
+        with _quiet_stdout(), warnings.catch_warnings(record=True) as caught, _signals():
             yield
     finally:
         replaced = [f"sys.{name}" for name, value in shared.items() if getattr(sys, name, None) is not value]
@@ -124,7 +124,7 @@ def _signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_stdout() -> Iterator[None]:
+def _quiet_stdout() -> Iterator[None]:
     """Send to stderr what is written to the file behind standard output: by extensions and by other programs."""
     try:
         sys.stdout.flush()
