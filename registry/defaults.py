@@ -12,11 +12,7 @@ DEFAULT = "default"  # the tag of the metrics that are measured where none are n
 
 
 def choose(registry: Registry, metrics: str | Sequence[str] | None) -> tuple[list[Entry], set[str]]:
-    """The metrics that names and tags mean, in order, and which were asked for by their own name; no torch needed.
-
-    Raises:
-        UsageError: for a name that is neither; with the nearest.
-    """
+    """The metrics that names and tags mean, in order, and which were asked for by their own name."""
     known = sorted(registry.entries("metric"), key=_rank)
     if metrics is None:
         return [e for e in known if DEFAULT in e.tags], set()

@@ -39,11 +39,7 @@ def genzoo_observers(run: RunView) -> Observer | list[Observer] | None:
 
 
 def other_api(said: object) -> str:
-    """What to say of a plugin with this ``genzoo_api``; "" if it was written for this genzoo.
-
-    Raises:
-        GenzooError: if that is no number.
-    """
+    """What to say of a plugin with this ``genzoo_api``, "" if it suits; raises GenzooError if that is no number."""
     if isinstance(said, bool) or not isinstance(said, int):
         raise GenzooError(f"has genzoo_api = {said!r}, where the number of a plugin API belongs, such as {API}")
     if OLDEST_API <= said <= API:

@@ -180,14 +180,9 @@ class Registrar:
     def weights_folder(self, target: str) -> None:
         """Register every weights folder under a folder beside a module, by name: drop one in, and it is in the zoo.
 
-        ``weights/wgan-gp/faces`` is version 1 of ``wgan-gp/faces``, ``weights/wgan-gp/faces@2`` version 2. An
-        ``index.json`` there may say more, by such a name: ``summary``, ``tags``, ``hub``, ``commit``, ….
-
-        Args:
-            target: ``"my_pkg.zoo:weights"``.
-
-        Raises:
-            GenzooError: if one of them is no weights folder; the others are registered.
+        Of ``"my_pkg.zoo:weights"``, ``weights/wgan-gp/faces`` is version 1 of ``wgan-gp/faces``, and
+        ``weights/wgan-gp/faces@2`` version 2. An ``index.json`` there may say more, by such a name: ``summary``,
+        ``tags``, ``hub``, ``commit``, …. Raises GenzooError if one is no weights folder; the others are registered.
         """
         from genzoo.registry.weights.shelf import shelved
 
@@ -262,19 +257,10 @@ class Registrar:
         self._add("recipe", name, "", about, data)
 
     def scan(self, package: str) -> tuple[Entry, ...]:
-        """Register every class that carries a ``@declare.…`` decorator in a package's own files.
+        """Register every class that carries a ``@declare.…`` decorator in a module or a package's own ``*.py`` files.
 
-        The files are read, not imported, so they may use torch. A declaration that cannot be read does
-        not cost the others: all good ones are registered, then the first bad one is raised.
-
-        Args:
-            package: dotted name of a package (its ``*.py`` files, not its sub-packages) or of one module.
-
-        Returns:
-            The new entries.
-
-        Raises:
-            GenzooError: if there is no such package, or for a bad declaration, with its file and line.
+        The files are read, not imported, so they may use torch. Returns the new entries. Raises GenzooError if there
+        is no such package, or with file and line for the first bad declaration, after all good ones are registered.
         """
         from genzoo.registry.discovery.scan import declarations
 

@@ -142,10 +142,7 @@ def _quiet_stdout() -> Iterator[None]:
 
 
 def patches(target: str, plugin: str) -> str:
-    """Say what of torch, which all models share, was replaced by something that the package of a target defines.
-
-    Nothing if torch is not imported: who patches it has imported it.
-    """
+    """Say what of torch, if it is imported, was replaced by something that a target's package defines."""
     package = re.split("[.:]", target)[0]
     modules = {name: sys.modules.get(name) for name in ("torch.nn", "torch.nn.functional", "torch.optim", "torch")}
     if None in modules.values():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Bases from here are not followed: they have no options, and their sources are large.
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
+_THEIRS = "part of a library whose source genzoo does not read"
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,6 @@ class ClassSource:
         return f"{self.module.file}:{getattr(node or self.node, 'lineno', 1)}"
 
 
-class _Foreign(Exception):
-    """A base that is not followed."""
-
-
 def find(target: str) -> ClassSource | str:
     """Find what ``package.module:attribute`` names, through re-exports: a class, or else in a word what it is.
 
@@ -63,8 +60,6 @@ def find(target: str) -> ClassSource | str:
     module, _, attribute = target.partition(":")
     try:
         found = _lookup(parse(module), attribute.split("."), 0)
-    except _Foreign as e:
-        return f"part of {e}, whose source genzoo does not read"
     except GenzooError as e:
         raise GenzooError(f"{target}: {e}") from None
     return "module" if isinstance(found, Module) else found
@@ -113,16 +108,15 @@ def _lookup(module: Module, path: list[str], depth: int) -> ClassSource | Module
     bound = module.names.get(head)
     if bound is None:
         for star in module.stars:
-            try:
-                return _lookup(_module(star), path, depth + 1)
-            except (GenzooError, _Foreign):
-                continue
+            with suppress(GenzooError):
+                if (found := _follow(star, path, depth)) != _THEIRS:
+                    return found
         if locate(f"{module.name}.{head}") is not None:
             return _lookup(parse(f"{module.name}.{head}"), rest, depth + 1)
         raise GenzooError(f"module {module.name!r} has no {head!r}")
     if isinstance(bound, tuple):
         source, attribute = bound
-        return _lookup(_module(source), ([attribute] if attribute else []) + rest, depth + 1)
+        return _follow(source, ([attribute] if attribute else []) + rest, depth)
     if isinstance(bound, ast.ClassDef):
         found = ClassSource(module, bound.name, bound)
         for name in rest:
@@ -137,10 +131,8 @@ def _lookup(module: Module, path: list[str], depth: int) -> ClassSource | Module
     return "function" if isinstance(bound, (ast.FunctionDef, ast.AsyncFunctionDef)) else "value"
 
 
-def _module(name: str) -> Module:
-    if name.partition(".")[0] in _FOREIGN:
-        raise _Foreign(name)
-    return parse(name)
+def _follow(name: str, path: list[str], depth: int) -> ClassSource | Module | str:
+    return _THEIRS if name.partition(".")[0] in _FOREIGN else _lookup(parse(name), path, depth + 1)
 
 
 def _dotted(node: ast.AST) -> list[str] | None:
@@ -217,10 +209,8 @@ def _bases(of: ClassSource, unread: list[str]) -> Iterator[ClassSource]:
             found = _lookup(of.module, names, 0) if names else "value"
             if isinstance(found, ClassSource):
                 yield found
-            else:
+            elif found != _THEIRS:
                 unread.append(f"its base {ast.unparse(node)} is not written as a class")
-        except _Foreign:
-            continue
         except GenzooError as e:
             unread.append(str(e))
 

@@ -223,8 +223,8 @@ def test_scanning_is_quick(write):
     write({"quick/__init__.py": ""})
 
     def seconds():
-        start = time.perf_counter()
+        start = time.process_time()
         assert len(Registrar("plug").scan("quick")) == 20
-        return time.perf_counter() - start
+        return time.process_time() - start
 
-    assert min(seconds() for _ in range(15)) < 0.2  # the minimum, as others use the machine too
+    assert min(seconds() for _ in range(15)) < 0.2  # of the processor: others use the machine too
