@@ -123,8 +123,7 @@ class Modality(ABC):
     def read(self, x: Any, y: Any, about: Reading) -> Data:
         """Make data of what `takes` took, or of an array (which may read as it is indexed), and labels ``(N,)``.
 
-        Raises:
-            UsageError: if it is not acceptable; one sentence that says what was found and what to do.
+        `UsageError` if it is not acceptable; one sentence that says what was found and what to do.
         """
 
     def read_samples(self, path: Path, spec: DataSpec) -> Data:

@@ -95,10 +95,9 @@ class Encoder(Network):
 class Critic(Network):
     """A network that an objective trains beside the model and throws away.
 
-    Attributes:
-        mixes: declares that a score depends on the other observations of the batch, and is computed from all of it
-            on every process that shares it (`genzoo.core.distributed.gather.all_gather`). Such a critic is allowed
-            under a gradient penalty; real and generated observations are judged apart, and its terms are coupled.
+    It may declare that it ``mixes``: a score depends on the other observations of the batch, and is computed from all
+    of it on every process that shares it (`genzoo.core.distributed.gather.all_gather`). Such a critic is allowed under
+    a gradient penalty; real and generated observations are judged apart, and its terms are coupled.
     """
 
     mixes: bool = False

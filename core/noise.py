@@ -48,12 +48,9 @@ def scheduled(value: float | tuple[float, float], course: float | None) -> float
 class Draws:
     """What an objective draws from, for one turn of one player.
 
-    Every method returns this process's part of a draw for the whole global batch.
-
-    Attributes:
-        step: index of the training step, from 0, of ``steps`` in the whole run.
-        population: observations in the training data; 0 where nothing is trained.
-        course: how much of the way along ``train.schedule`` is left, from 1 to 0; None where it is constant.
+    Every method returns this process's part of a draw for the whole global batch. ``step`` is the index of the training
+    step, from 0, of ``steps``; ``population`` is the observations in the training data, 0 where nothing is trained;
+    ``course`` is how much of the way along ``train.schedule`` is left, from 1 to 0, None where it is constant.
     """
 
     def __init__(

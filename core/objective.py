@@ -62,20 +62,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Player:
-    """Whose parameters move, and how often.
+    """Whose parameters move, how often, and by which rates of its own, where they are not the run's (None).
 
-    Attributes:
-        name: what `Objective.loss` is told.
-        moves: whose parameters: ``model`` for all of the model, a part of it such as ``generator``, or a
-            critic's name.
-        turns: how many times it plays in a step, each time on a fresh batch where it is the first to play.
-        lr: of its own, as all below; None is the run's, (start, end) follows the schedule. Two time scales: Heusel et
-            al., arXiv:1706.08500.
+    (start, end) follows the schedule. Two time scales: Heusel et al., arXiv:1706.08500.
     """
 
-    name: str
-    moves: tuple[str, ...]
-    turns: int = 1
+    name: str  # what `Objective.loss` is told
+    moves: tuple[str, ...]  # ``model`` for all of the model, a part of it such as ``generator``, or a critic's name
+    turns: int = 1  # how many times it plays in a step, each time on a fresh batch where it is the first to play
     lr: float | tuple[float, float] | None = None
     betas: tuple[float, float] | None = None
     weight_decay: float | tuple[float, float] | None = None
@@ -163,17 +157,12 @@ class Objective(Configured, nn.Module, ABC):
     It is a module so that state of its own (counters, a strength) can be buffers, which checkpoints keep; they move in
     `after_step`. It has no parameters, and what it knows is no part of the weights.
 
-    Attributes:
-        takes: kinds of listed parts that it works with: ``regularizer``, ``augmentation``.
-        fresh: parts of the model that start anew where a run starts from other weights; the rest must fit.
-        watched: names of terms or shown numbers whose means `after_step` is given.
-        regularizers: by name, the `genzoo.core.regularizer.Regularizer` parts that the composition adds.
-        augmentations: by name, the `genzoo.core.augmentation.Augmentation` parts that the composition adds.
+    ``regularizers`` and ``augmentations`` are the parts that the composition adds, by name.
     """
 
-    takes: frozenset[str] = frozenset()
-    fresh: tuple[str, ...] = ()
-    watched: tuple[str, ...] = ()
+    takes: frozenset[str] = frozenset()  # kinds of listed parts that it works with: ``regularizer``, ``augmentation``
+    fresh: tuple[str, ...] = ()  # parts of the model that start anew where a run starts from other weights
+    watched: tuple[str, ...] = ()  # names of terms or shown numbers whose means `after_step` is given
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
@@ -190,8 +179,7 @@ class Objective(Configured, nn.Module, ABC):
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """Say what must be built; ``classes`` is how many labels the networks are conditioned on, 0 if none.
 
-        Raises:
-            UsageError: if it cannot be trained on such data, with the reason.
+        `UsageError` if it cannot be trained on such data, with the reason.
         """
 
     @abstractmethod
