@@ -276,6 +276,10 @@ def _terminated_as_interrupted(signals: list[int]) -> Iterator[None]:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except ImportError:  # of what caught the interruption and went on
+        if signals:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
