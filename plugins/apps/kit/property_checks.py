@@ -16,12 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import Case, Subject, at, expect, gap, over, seeded
-from genzoo.plugins.apps.kit.code_checks import coded
 from genzoo.plugins.apps.kit.findings import Fault, Skip
-from genzoo.plugins.apps.kit.likelihood_checks import likelihoods
 from genzoo.plugins.apps.kit.measures import extractors
-from genzoo.plugins.apps.kit.network_checks import networks
 from genzoo.plugins.apps.kit.objective_checks import turns
+from genzoo.plugins.apps.kit.part_checks import coded, likelihoods, networks
 
 FIXTURES: Mapping[str, Any] = {
     **dict.fromkeys(("generator", "encoder", "critic"), networks),

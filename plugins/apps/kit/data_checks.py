@@ -1,26 +1,31 @@
-"""Checks of modalities: that forms of data fit together, that files are read as they were written, that it shows."""
+"""Checks of modalities and data sets: forms of data fit together, files are read as written, splits are sound."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from genzoo.core.config import Config
+from genzoo.core.data import Data
+from genzoo.core.errors import GenzooError
 from genzoo.core.modality import Modality, of
 from genzoo.core.pictures.drawing import Drawing
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.kit.cases import CLASSES, Case, Composed, at, composed, expect, gap, over, shape_text, shaped
+from genzoo.plugins.apps.kit.findings import Skip
+from genzoo.plugins.apps.kit.statics import imports
+from genzoo.registry import PluginRecord
 
-N = 5
+N, LIMIT = 5, 2000  # observations that are made, and of a data set, that are looked at
 
 
 @dataclass
@@ -55,11 +60,10 @@ def examples(case: Case) -> Iterator[Example]:
 
 def light(case: Case) -> None:
     """Its module imports no torch: a spec is looked at where nothing is computed."""
-    module = case.entry.target.partition(":")[0]
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=120)
+    entry = case.entry
+    found = imports(PluginRecord(entry.name, entry.distribution, "", entry.target))
     mend = "import torch inside the methods that compute"
-    expect(not done.returncode, f"{module} to import without torch", "it does not", mend)
+    expect("torch" not in found.heavy, f"{found.module} to import without torch", "it does not", mend)
 
 
 @over(examples)
@@ -130,3 +134,70 @@ def _sorted(x: Tensor) -> Tensor:
     """Observations as rows in an order of their own: files of a folder come shuffled."""
     flat = x.flatten(1).double()
     return flat[flat.sum(1).argsort(stable=True)]
+
+
+def opened(case: Case, split: Any = "train", limit: int = LIMIT) -> Data:
+    """One split; data that is not on this machine is skipped."""
+    try:
+        data: Data = case.cls(case.cls.Options(limit=limit)).load(split)
+    except GenzooError as e:
+        raise Skip(f"its {split} split cannot be opened here: {e}") from e
+    expect(isinstance(data, Data), "a genzoo.core.data.Data from read()", type(data).__name__)
+    return data
+
+
+def spec(case: Case) -> None:
+    """Observations have shape, type and range that the DataSpec says, and labels are classes."""
+    data = opened(case)
+    about, x, y, levels = data.spec, data.x, data.y, data.spec.levels or 0
+    right = tuple(x.shape[1:]) == about.shape and len(x) > 0
+    expect(right, f"observations of shape (N, {shape_text(about.shape)[1:]}", shape_text(x.shape))
+    if not data.dynamic and levels <= 256:
+        storage = torch.uint8 if levels else torch.float32
+        expect(x.dtype == storage, f"rows of {storage} for levels={about.levels}", x.dtype)
+    expect(torch.isfinite(x).all(), "finite numbers", "others", "leave those rows out, or fill them")
+    if not x.is_floating_point():
+        varied = len(x) == 1 or x.float().std() > 0
+        expect(varied, "observations that differ", "a constant", "look at what read() reads")
+        inside = not levels or data.dynamic or int(x.max()) < levels
+        expect(inside, f"levels below {levels}", int(x.max()), "give DataSpec the right levels")
+    found = (
+        "no labels" if y is None else f"labels of {y.dtype} {shape_text(y.shape)} in {int(y.min())} … {int(y.max())}"
+    )
+    right = (y is None) == (not about.classes)
+    if y is not None and right:
+        right = y.dtype == torch.int64 and y.shape == (len(x),) and 0 <= int(y.min()) <= int(y.max()) < about.classes
+    mend = "set classes to the number of labels, and number them from 0"
+    expect(right, f"int64 labels (N,) of {about.classes} classes", found, mend)
+    named = case.entry.modalities
+    right = not named or about.modality in named
+    expect(right, f"modality {' or '.join(named)}, as registered", about.modality, "correct one of the two")
+
+
+def deterministic(case: Case) -> None:
+    """Opened twice, it is the same, bit for bit."""
+    mend = "draw from a generator with a fixed seed, sort file names"
+    same = opened(case).fingerprint() == opened(case).fingerprint()
+    expect(same, "the same observations every time", "others", mend)
+
+
+def splits(case: Case) -> None:
+    """Train and test have the same DataSpec and no observation in common."""
+    train, test = opened(case), opened(case, "test")
+    mend = "take scale and shift from the training split"
+    expect(train.spec == test.spec, "one DataSpec for both splits", "two", mend)
+    same = len(test) if train.fingerprint() == test.fingerprint() else 0
+    possible = (train.spec.levels or 2**24) ** train.spec.size  # where there are few, they recur
+    if train.spec.size > 4 and possible > 2**20:
+        seen = {hashlib.sha256(row.numpy().tobytes()).digest() for row in train.x}
+        same = sum(hashlib.sha256(row.numpy().tobytes()).digest() in seen for row in test.x)
+    found = f"{same} of {len(test)} observations in both"
+    mend = "read other observations where split is 'test', and split before shuffling or augmenting"
+    expect(same <= len(test) / 2, "a test split apart from the training split", found, mend)
+
+
+def limit(case: Case) -> None:
+    """Fewer observations on request are the first ones."""
+    few, more = opened(case, limit=5), opened(case, limit=50)
+    first = len(few) <= 5 and torch.equal(few.x, more.x[: len(few)])
+    expect(first, "the first 5 observations with limit=5", f"{len(few)}, or others", "leave limit to load()")
