@@ -23,58 +23,42 @@ if TYPE_CHECKING:
 _HOME = "genzoo.plugins.apps.kit"
 _NETWORKS = ("generator", "encoder", "critic")
 _PLAYED = ("objective", "regularizer", "augmentation")
-_CODES = ("posterior", "prior")
+_COMPUTE = (*_NETWORKS, *_PLAYED, "likelihood")
+_GIVE = (*_NETWORKS, "likelihood", "posterior", "extractor")
 _CODE = [k for k, about in TABLE.items() if about.target in ("class", "any")]
 _OPTIONS = [k for k in _CODE if TABLE[k].options and k not in ("extractor", "tracker")]
 
-# Every check in the order in which it is made, and whose it is. What fails after another failure may only repeat it in
-# other words, so it is skipped.
-_ROWS: tuple[tuple[str, Iterable[str]], ...] = (
-    ("statics:described", KINDS),
-    ("statics:options", _OPTIONS),
-    ("statics:safe", _CODE),
-    ("part_checks:builds", _NETWORKS),
-    ("objective_checks:plays", ["objective"]),
-    ("property_checks:shapes", [*_NETWORKS, *_CODES, "likelihood", "extractor"]),
-    ("property_checks:terms", _PLAYED),
-    ("property_checks:dtypes", [*_NETWORKS, *_PLAYED, "likelihood"]),
-    ("property_checks:devices", [*_NETWORKS, *_PLAYED, "likelihood"]),
-    ("property_checks:deterministic", [*_NETWORKS, *_PLAYED, *_CODES, "likelihood", "extractor"]),
-    ("property_checks:inputs-kept", [*_NETWORKS, *_PLAYED, *_CODES, "likelihood", "extractor"]),
-    ("property_checks:gradients", [*_NETWORKS, *_PLAYED]),
-    ("part_checks:normalized", ["likelihood"]),
-    ("part_checks:gradients", ["likelihood"]),
-    ("part_checks:mean", ["likelihood"]),
-    ("property_checks:batch-independent", [*_NETWORKS, *_PLAYED, "posterior", "likelihood", "extractor"]),
-    ("part_checks:condition", _NETWORKS),
-    ("part_checks:per-observation", ["critic"]),
-    ("property_checks:round-trip", [*_NETWORKS, "likelihood"]),
-    ("objective_checks:round-trip", _PLAYED),
-    ("objective_checks:accumulates", _PLAYED),
-    ("property_checks:variants", [*_NETWORKS, *_PLAYED, "likelihood"]),
-    ("part_checks:dense", ["posterior"]),
-    ("part_checks:bounded", ["posterior"]),
-    ("part_checks:total", ["prior"]),
-    ("data_checks:light", ["modality"]),
-    ("data_checks:forms", ["modality"]),
-    ("data_checks:shows", ["modality"]),
-    ("data_checks:files", ["modality"]),
-    ("data_checks:builds", ["modality"]),
-    ("data_checks:spec", ["dataset"]),
-    ("data_checks:deterministic", ["dataset"]),
-    ("data_checks:splits", ["dataset"]),
-    ("data_checks:limit", ["dataset"]),
-    ("measures:measures", ["metric"]),
-    ("measures:deterministic", ["metric"]),
-    ("measures:inputs-kept", ["metric"]),
-    ("measures:extracts", ["extractor"]),
-    ("recipe_checks:trains", ["recipe"]),
-    ("recipe_checks:samples", ["recipe"]),
-    ("recipe_checks:scored", ["recipe"]),
-    ("recipe_checks:round-trip", ["recipe"]),
+# Every check by its module, in the order in which it is made, and whose it is. What fails after another failure may only
+# repeat it in other words, so it is skipped.
+_ROWS: tuple[tuple[str, Iterable[str], Iterable[str]], ...] = (
+    ("statics", ["described"], KINDS),
+    ("statics", ["options"], _OPTIONS),
+    ("statics", ["safe"], _CODE),
+    ("part_checks", ["builds"], _NETWORKS),
+    ("objective_checks", ["plays"], ["objective"]),
+    ("property_checks", ["shapes"], [*_GIVE, "prior"]),
+    ("property_checks", ["terms"], _PLAYED),
+    ("property_checks", ["dtypes", "devices"], _COMPUTE),
+    ("property_checks", ["deterministic", "inputs-kept"], [*_GIVE, *_PLAYED, "prior"]),
+    ("property_checks", ["gradients"], [*_NETWORKS, *_PLAYED]),
+    ("part_checks", ["normalized", "gradients", "mean"], ["likelihood"]),
+    ("property_checks", ["batch-independent"], [*_GIVE, *_PLAYED]),
+    ("part_checks", ["condition"], _NETWORKS),
+    ("part_checks", ["per-observation"], ["critic"]),
+    ("property_checks", ["round-trip"], [*_NETWORKS, "likelihood"]),
+    ("objective_checks", ["round-trip", "accumulates"], _PLAYED),
+    ("property_checks", ["variants"], _COMPUTE),
+    ("part_checks", ["dense", "bounded"], ["posterior"]),
+    ("part_checks", ["total"], ["prior"]),
+    ("data_checks", ["light", "forms", "shows", "files", "builds"], ["modality"]),
+    ("data_checks", ["spec", "deterministic", "splits", "limit"], ["dataset"]),
+    ("measures", ["measures", "deterministic", "inputs-kept"], ["metric"]),
+    ("measures", ["extracts"], ["extractor"]),
+    ("recipe_checks", ["trains", "samples", "scored", "round-trip"], ["recipe"]),
 )
 CHECKS: Mapping[str, Mapping[str, str]] = {
-    kind: {row.partition(":")[2]: row for row, kinds in _ROWS if kind in kinds} for kind in KINDS
+    kind: {name: f"{module}:{name}" for module, names, kinds in _ROWS if kind in kinds for name in names}
+    for kind in KINDS
 }
 _ALONE = ("described", "options", "safe", "devices")  # whose failure says nothing of other checks
 
