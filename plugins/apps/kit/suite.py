@@ -28,8 +28,8 @@ _GIVE = (*_NETWORKS, "likelihood", "posterior", "extractor")
 _CODE = [k for k, about in TABLE.items() if about.target in ("class", "any")]
 _OPTIONS = [k for k in _CODE if TABLE[k].options and k not in ("extractor", "tracker")]
 
-# Every check by its module, in the order in which it is made, and whose it is. What fails after another failure may only
-# repeat it in other words, so it is skipped.
+# Every check by its module, in the order in which it is made, and whose it is. What fails after another failure may
+# only repeat it in other words, so it is skipped.
 _ROWS: tuple[tuple[str, Iterable[str], Iterable[str]], ...] = (
     ("statics", ["described"], KINDS),
     ("statics", ["options"], _OPTIONS),
