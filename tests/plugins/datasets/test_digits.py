@@ -10,6 +10,7 @@ import torch
 
 import genzoo
 from genzoo.core.errors import GenzooError
+from genzoo.plugins.apps.bench import bench_cli
 from genzoo.plugins.datasets.bundled import Digits
 from genzoo.plugins.extractors.shipped import DigitClassifier
 from genzoo.plugins.metrics.modes import distinct, modes_of, stacked
@@ -38,7 +39,10 @@ def test_the_file_is_made_of_the_package(tmp_path):
     for d, x in pictures.items():
         cut = np.floor(x / 255 * 1000) / 1000  # as the package has them
         (folder / f"{d}.json").write_text(json.dumps({"data": cut.ravel().tolist()}))
-    Digits.build(tmp_path, tmp_path)
+    bench_cli.laboratory()
+    from genzoo_bench import bundled_data
+
+    bundled_data.digits(tmp_path, tmp_path)
     with np.load(tmp_path / "digits.npz", allow_pickle=False) as made:
         x = np.concatenate([made["train_images"], made["test_images"]]).reshape(-1, 784)
         y = np.concatenate([made["train_labels"], made["test_labels"]])
