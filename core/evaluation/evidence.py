@@ -168,12 +168,12 @@ class Evidence:
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor | None]:
         x, asked = self._draw()
-        return to_storage(self.spec, x), asked
+        return of(self.spec).to_storage(self.spec, x), asked
 
     @property
     def samples(self) -> Tensor:
         """Samples ``(N, *spec.shape)``: images in [0, 1] rounded to 8 bits, as a saved picture would be."""
-        return self.once("samples", lambda: from_storage(self.spec, self._drawn[0]))
+        return self.once("samples", lambda: of(self.spec).from_storage(self.spec, self._drawn[0]))
 
     @property
     def asked(self) -> Tensor | None:
@@ -208,7 +208,6 @@ class Evidence:
 
     @property
     def fake_features(self) -> Features:
-        """Of the samples."""
         return self.once("fake features", lambda: self._extract(self._drawn[0]))
 
     @property
@@ -219,8 +218,8 @@ class Evidence:
     @property
     def training_features(self) -> Features:
         """Of the training split; kept on disk between evaluations."""
-        assert self.training is not None
         training = self.training
+        assert training is not None
         return self.once("training features", lambda: self._cached(training))
 
     def _cached(self, data: Data) -> Features:
@@ -240,20 +239,18 @@ class Evidence:
     @torch.no_grad()
     def _extract(self, x: Tensor) -> Features:
         assert self.extractor is not None
-        self.extractor.to(self.device)
-        features, logits = [], []
-        parts = torch.split(x, self.batch_size)
-        own = (self._extracted(parts[i]) for i in self._runtime.own(len(parts)))
-        for found, scores in self._runtime.in_order(own, len(parts)):
-            features.append(found)
-            logits += [] if scores is None else [scores]
-        return Features(torch.cat(features or [torch.empty(0)]), torch.cat(logits) if logits else None)
+        extractor, parts = self.extractor, torch.split(x, self.batch_size)
+        extractor.to(self.device)
 
-    @torch.no_grad()
-    def _extracted(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        assert self.extractor is not None
-        found = self.extractor.extract(from_storage(self.spec, x).to(self.device))
-        return found.features.flatten(1).float().cpu(), None if found.logits is None else found.logits.float().cpu()
+        def extracted(part: Tensor) -> tuple[Tensor, Tensor | None]:
+            found = extractor.extract(of(self.spec).from_storage(self.spec, part).to(self.device))
+            return found.features.flatten(1).float().cpu(), None if found.logits is None else found.logits.float().cpu()
+
+        own = (extracted(parts[i]) for i in self._runtime.own(len(parts)))
+        found = list(self._runtime.in_order(own, len(parts)))
+        logits = [scores for _, scores in found if scores is not None]
+        features = torch.cat([f for f, _ in found] or [torch.empty(0)])
+        return Features(features, torch.cat(logits) if logits else None)
 
     # Codes.
 
@@ -289,7 +286,7 @@ class Evidence:
         def compute() -> tuple[Tensor, Tensor]:
             x, told = self._given(limit)
             again = model.reconstruct(x, **told, batch_size=self.batch_size).cpu()
-            return x, from_storage(self.spec, to_storage(self.spec, again))
+            return x, of(self.spec).from_storage(self.spec, of(self.spec).to_storage(self.spec, again))
 
         return self.once(("reconstructions", limit), compute)
 
@@ -326,23 +323,13 @@ class Evidence:
         return "the model is conditional and the data has no labels" if model.classes and self.labels is None else ""
 
 
-def to_storage(spec: DataSpec, x: Tensor) -> Tensor:
-    """Keep observations small and rounded as saved, on the CPU: images as 8-bit pixels, numbers as float32."""
-    return of(spec).to_storage(spec, x)
-
-
-def from_storage(spec: DataSpec, x: Tensor) -> Tensor:
-    """What `to_storage` keeps, as float32 in data units."""
-    return of(spec).from_storage(spec, x)
-
-
 def as_floats(data: Data, *, whole: bool = True) -> Tensor:
     """Observations of a data set in data units; images rounded to 8 bits, as pixels unless ``whole``.
 
     Of dynamically binarized data the pixels are drawn once, by seed 0.
     """
     kept = of(data.spec).judged(data)
-    return from_storage(data.spec, kept) if whole else kept
+    return of(data.spec).from_storage(data.spec, kept) if whole else kept
 
 
 def why_absent(metric: Metric, needs: tuple[str, ...], evidence: Evidence) -> str:

@@ -33,7 +33,6 @@ class FeatureCache:
         self.limit_bytes = limit_bytes
 
     def path(self, key: str) -> Path:
-        """Where a key's tensors are."""
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
     def get(self, key: str) -> dict[str, Tensor] | None:

@@ -33,10 +33,7 @@ class Usage:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the code says nothing of the data: no unit is active, or every dimension is idle.
-
-        The first catches codes that free bits keep from the prior and that are still the same for all data.
-        """
+        """Whether the code says nothing of the data: no unit is active (free bits cannot hide that), or all idle."""
         return self.active == 0 or self.idle == self.of
 
 

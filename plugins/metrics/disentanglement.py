@@ -29,7 +29,7 @@ def known(codes: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: if they do not fit each other, or a factor never varies.
     """
-    z = checks.features(codes, "codes", least=100, dtype=torch.float64)
+    z = checks.features(codes, "codes", least=4, dtype=torch.float64)
     if factors.dim() != 2 or len(factors) != len(z) or factors.is_floating_point() or int(factors.min()) < 0:
         raise UsageError(f"factors are whole numbers ({len(z)}, K) from 0, not {factors.dtype} {tuple(factors.shape)}")
     constant = (factors == factors[0]).all(0)
@@ -71,11 +71,8 @@ def mig(codes: Tensor, factors: Tensor, bins: int = 20) -> float:
 def modularity(codes: Tensor, factors: Tensor, bins: int = 20) -> float:
     """Modularity (K. Ridgeway and M. Mozer, arXiv:1802.05312): low where a dimension tells of several factors.
 
-    Mean over dimensions of 1 - Σ_{j ≠ best} I_ij² / (I_best² (K - 1)). Dimensions that tell of no factor, by
-    no more information than counting makes of noise, count as 0.
-
-    Raises:
-        UsageError: if there is one factor only.
+    Mean over dimensions of 1 - Σ_{j ≠ best} I_ij² / (I_best² (K - 1)), of two factors or more. Dimensions that tell of
+    no factor, by no more information than counting makes of noise, count as 0.
     """
     information, _ = mutual_information(codes, factors, bins)
     k = information.shape[1]
@@ -182,8 +179,10 @@ class Factors(Metric):
     """Posterior means of data whose factors are known."""
 
     def codes(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
-        """Codes ``(N, D)`` and factors ``(N, K)``."""
+        """Codes ``(N, D)`` and factors ``(N, K)``, N ≥ 100."""
         assert evidence.data.factors is not None
+        if len(evidence.data) < 100:
+            raise UsageError("it needs a hundred observations")
         return evidence.posterior()[0], evidence.data.factors.cpu()
 
 

@@ -174,8 +174,8 @@ class ClassesCaptured(_Judged):
     """
 
     def measure(self, evidence: Evidence) -> Measured:
-        found, details, classes = judge(evidence), self.details(evidence), evidence.spec.classes
         assert evidence.labels is not None
+        found, details, classes = judge(evidence), self.details(evidence), evidence.spec.classes
         truth = evidence.labels.cpu()
         shares = corrected(found.fake, found.real, truth, classes)
         usual = torch.bincount(truth, minlength=classes).double() / len(truth)

@@ -15,7 +15,7 @@ from genzoo.core.data import Data, from_arrays
 from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation.evidence import as_floats, to_storage
+from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.protocol import Protocol
@@ -118,7 +118,7 @@ def draw_samples(
         told = like.take(torch.arange(n) % len(like)).told(model)
     own = model.sample_batches(n, seed=how.seed, noise=how.noise, truncation=how.truncation, batch_size=how.batch_size,
                                share=(runtime.rank, runtime.size), **told)  # fmt: skip
-    kept = ((to_storage(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
+    kept = ((of(model.spec).to_storage(model.spec, x), y) for x, y in own)  # 8-bit at once: a quarter of the memory
     parts, labels = [], []
     with tqdm(total=n, unit="sample", desc="sampling", disable=not progress, delay=1, leave=False) as bar:
         for x, y in runtime.to_all(kept, model.batches_of(n, how.batch_size)):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError
-from genzoo.core.evaluation.evidence import as_floats, from_storage, to_storage
+from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.math.traversal import traverse
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -136,7 +136,8 @@ def reconstructions(compared: Comparison, side: Candidate) -> Figure:
     x, again = as_floats(some), model.reconstruct(as_floats(some), some.y if model.classes else None).cpu()
     rows = [part for i in (0, ACROSS) for part in (x[i : i + ACROSS], again[i : i + ACROSS])]
     alt = f"{len(x)} pictures of the {data.split} data in rows one and three, reconstructions by {side.name} below each"
-    error = (from_storage(model.spec, to_storage(model.spec, again)) - x).square().mean().sqrt().item()
+    kind = of(model.spec)
+    error = (kind.from_storage(model.spec, kind.to_storage(model.spec, again)) - x).square().mean().sqrt().item()
     caption = (
         f"Rows one and three: {data.split} data. Two and four: reconstructions. Root mean square error {error:.3f}."
     )
@@ -193,8 +194,9 @@ def _model(compared: Comparison, side: Candidate) -> tuple[Model, Data]:
 def _drawn(compared: Comparison, side: Candidate, n: int) -> tuple[Tensor, Data]:
     """Samples of the seed, 8-bit as a saved picture would be, on the CPU; and the data. `GenzooError` without any."""
     if compared.data is not None and side.model is not None:
-        spec = side.model.spec
-        return from_storage(spec, to_storage(spec, side.model.sample(n, seed=compared.seed))), compared.data
+        spec, kind = side.model.spec, of(side.model.spec)
+        made = kind.to_storage(spec, side.model.sample(n, seed=compared.seed))
+        return kind.from_storage(spec, made), compared.data
     if compared.data is None or side.samples is None:
         raise GenzooError("a report keeps no samples")
     return side.samples[:n].float().cpu(), compared.data

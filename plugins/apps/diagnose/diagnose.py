@@ -14,7 +14,8 @@ from genzoo.core.arguments import checked
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.evaluation.evidence import Extractor, from_storage
+from genzoo.core.evaluation.evidence import Extractor
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.pictures.drawing import curves
 from genzoo.core.pictures.grids import save
@@ -197,7 +198,7 @@ def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: 
     """Verdicts on samples and codes."""
     spec, n = held.spec, how.n or SAMPLES
     x, asked = draw_samples(model, n, how, progress)
-    samples = from_storage(spec, x)
+    samples = of(spec).from_storage(spec, x)
     codes = measure(model, held, "active-units,posterior-kl", replace(how, n=2, extractor=None), strict=False)
     collapse = sample_health.posterior_collapse(codes, model, held)
     few = min(n, sample_health.JUDGED)
