@@ -1,20 +1,17 @@
 """Extractors that need nothing more: raw numbers, averages of wavelet moduli, and small classifiers of grey pictures.
 
-The classifiers' weights ship beside this file. They are made anew from seed 0, by::
-
-    python -m genzoo.plugins.extractors.shipped digits|fashion-mnist
+The classifiers' weights ship beside this file; ``tests/bench/genzoo_bench/classifiers.py`` in a clone trains them anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,12 +19,10 @@ from genzoo.core.data import Data, to_model
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Extractor, Features, hash_of
 from genzoo.core.modality import of
-from genzoo.core.noise import Order, stream_seed
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.datasets.bundled import Digits
 from genzoo.plugins.datasets.fashion_mnist import CLASSES
-from genzoo.registry import declare, the_registry
-from genzoo.registry.verbs.data import open_data
+from genzoo.registry import declare
 
 SCALES, ANGLES = 3, 6
 _OFFSET = 0.01  # below it a modulus is noise of 8 bits
@@ -194,46 +189,10 @@ class GreyClassifier(nn.Module, Extractor):
         """Share of images that fall into each class, ``(10,)``."""
         return torch.bincount(self.predict(x), minlength=self.classes).double() / len(x)
 
-    @classmethod
-    def train_on(cls, name: str, *, epochs: int, mirror: bool, batch: int = 128) -> Self:
-        """Train on a data set, with images shifted by up to two pixels, from seed 0; print the test accuracy.
-
-        With ``mirror`` an image and its mirror image are of one class.
-        """
-        data, test = (open_data(the_registry(), name, split=split) for split in ("train", "test"))
-        assert data.y is not None
-        torch.manual_seed(stream_seed(0, 1))
-        model = cls()
-        steps = epochs * (len(data) // batch)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
-        order = Order(len(data), stream_seed(0, 2))
-        for step in range(steps):
-            index = order.take(step * batch, batch)
-            x = data.x[index].float() / 255
-            if mirror:
-                x = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, x.flip(3), x)
-            dx, dy = torch.randint(-2, 3, (2,)).tolist()
-            x = torch.roll(F.pad(x, (2, 2, 2, 2)), (dy, dx), (2, 3))[:, :, 2:-2, 2:-2]
-            loss = F.cross_entropy(model(x), data.y[index], label_smoothing=0.05)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            schedule.step()
-            if step % 200 == 0:
-                print(f"step {step} of {steps}: loss {loss.item():.3f}")
-        model.eval()
-        print(f"test accuracy {model.accuracy(test):.4f}")
-        return model
-
     def accuracy(self, data: Data) -> float:
         """Share of 8-bit images that are classified right."""
         assert data.y is not None
         return (self.predict(data.x.float() / 255) == data.y).float().mean().item()
-
-    def write(self) -> None:
-        """Write the weights that ship, in half precision."""
-        save_file({k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}, self.file())
 
 
 @declare.extractor("digit-classifier", modalities=("image",), default_for=("digits",))
@@ -258,10 +217,3 @@ class FashionClassifier(GreyClassifier):
 
     name = "fashion-classifier"
     class_names = CLASSES
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "digits":
-        DigitClassifier.train_on("digits", epochs=12, mirror=False).write()
-    else:
-        FashionClassifier.train_on("fashion-mnist", epochs=8, mirror=True).write()
