@@ -160,6 +160,7 @@ def finish(train: Callable[[], Any], json: bool) -> None:
         "finished": run.finished,
         "seconds": round(run.seconds, 2),
         "metrics": run.metrics,
+        "read": dict(run.read),
         "last": run.history[-1] if run.history else {},
     }
     if json:

@@ -21,7 +21,10 @@ _KEYS = {"called": "called with"}  # fields with another name in the file
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """The data of a run: ``observations`` to train on, ``held_out`` ones, the sha256 of the former, how they came."""
+    """The data of a run: ``observations`` to train on, ``held_out`` ones, the sha256 of the former, how they came.
+
+    ``read`` is what `genzoo.core.data.summary.was_read` gave: what was found where they were, and what was left out.
+    """
 
     name: str
     license: str = ""
@@ -29,6 +32,7 @@ class DataRecord:
     held_out: int = 0
     fingerprint: str = ""
     fed: str = ""
+    read: Plain | None = None
     rest: Plain = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genzoo.core.conditions import joined, standardized
 from genzoo.core.data.rows import Picked, Rows, chunks, device_of, in_memory, pick, read, row_bytes
+from genzoo.core.data.summary import UNKNOWN, Read
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
@@ -53,6 +54,7 @@ class Data:
         factors: what made each observation, whole numbers from 0, int64 ``(N, K)``, where that is known.
         factor_names: what they are called; those that end in ``*`` are names without an order.
         modes: the modes of their distribution, where these are known.
+        read: what was found and what was left out where they were read, and the names of their files.
     """
 
     spec: DataSpec
@@ -66,6 +68,7 @@ class Data:
     factor_names: tuple[str, ...] = ()
     condition: Tensor | None = None
     modes: KnownModes | None = None
+    read: Read = UNKNOWN
 
     def __post_init__(self) -> None:
         shape = None if self.condition is None else tuple(self.condition.shape)
@@ -167,7 +170,8 @@ class Data:
 
     def _with(self, rows: Tensor | Rows, chosen: Tensor | slice) -> Data:
         y, factors, condition = (None if t is None else t[chosen] for t in (self.y, self.factors, self.condition))
-        return replace(self, rows=rows, y=y, factors=factors, condition=condition)
+        found = self.read.taken(chosen)
+        return replace(self, rows=rows, y=y, factors=factors, condition=condition, read=found)
 
     def hold_out(self, n: int, seed: int) -> tuple[Data, Data]:
         """Split into what remains and ``n`` observations held out, by a seeded permutation; neither may be empty."""

@@ -59,6 +59,7 @@ def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str
         "metrics": Report("", tuple(found)).rows() if found else [],
         "notes": _notes(record, found),
         "untested": not any("memor" in r.metric or "duplicate" in r.metric for r in found),
+        "read": [line for line in (record.data.read or {}).get("said", ()) if isinstance(line, str)],
         "linked": _linked,
         "course": _course,
     }

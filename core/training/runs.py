@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor
 
 from genzoo.core.config import Config
+from genzoo.core.data.summary import was_read
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -52,16 +53,17 @@ def describe(
     """Everything worth knowing about a run, for ``training.json``; curves are thinned to 500 records."""
     data, history = trainer.data, thinned(trainer.history, trainer.options.log_every)
     history = [{k: v for k, v in r.items() if math.isfinite(v)} for r in history]  # JSON has no infinity
-    every = max(len(history) // 500, 1)
+    every, held_out = max(len(history) // 500, 1), 0 if trainer.held_out is None else len(trainer.held_out)
     plain = {
         "recipe": config.recipe,
         "data": {
             "name": data.name,
             "license": data.license,
             "observations": len(data),
-            "held_out": len(trainer.held_out) if trainer.held_out is not None else 0,
+            "held_out": held_out,
             "fingerprint": data.fingerprint() if fingerprint is None else fingerprint,
             "fed": trainer.feed.how,
+            "read": was_read(data, validation=held_out, steps=trainer.steps),
         },
         "seed": trainer.seed,
         "called with": trainer.record,

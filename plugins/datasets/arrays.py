@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from genzoo.core.data import ArrayLike, Data, DataSource, Split, from_arrays
 from genzoo.core.data.npy import Archive, FileArray
+from genzoo.core.data.summary import Read
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.options import option
@@ -58,7 +59,12 @@ class ArrayFile(DataSource):
             whole = self._data(x, y, told, path.stem)
             held = len(whole) // 10 or 1
             train, test = whole.hold_out(held, seed=0) if len(whole) > 1 or split == "test" else (whole, whole)
+            counts = () if whole.y is None else tuple(whole.y.bincount(minlength=whole.spec.classes).tolist())
+            others = (("held out", held),) if split == "train" and len(whole) > 1 else ()
+            read = Read(len(whole), "held out", others, counts)
         else:
+            other = ("test", len(x_test)) if split == "train" else ("train", len(x))
+            read = Read(len(x) + len(x_test), "own", (other,))
             train = self._data(x, y, told, path.stem)  # opened, for what it is
             test = train if split == "train" else self._data(x_test, y_test, told_test, f"{path.stem} (test)", train)
         if self.options.standardize:
@@ -66,6 +72,7 @@ class ArrayFile(DataSource):
         if train.condition is not None:
             train = train.conditioned(train.condition)
         found = train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
+        found = replace(found, read=read)
         # Now that it is known which observations are meant, they are read, if they fit.
         most = free_bytes() // 2 if self.memory is None else self.memory
         return found.to("cpu") if found.nbytes <= most else found

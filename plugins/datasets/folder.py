@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.data.arrays import progress, stack
+from genzoo.core.data.summary import Read, file_names
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import option
 from genzoo.core.storage.strict import regular
@@ -59,14 +60,15 @@ class Folder(DataSource):
     options: Options
 
     def read(self, split: Split) -> Data:
-        return self._data(*_split(self._root(), split), split)
+        files, names, read = _split(self._root(), split)
+        return self._data(files, names, split, read)
 
     def everything(self) -> Data:
         """All images, of whatever split, with no labels."""
         files, _ = _files(self._root())
         files = _shuffled(files)
         held = len(files) // 10 or 1
-        return self._data([*files[held:], *files[:held]], (), "train")
+        return self._data([*files[held:], *files[:held]], (), "train", Read(len(files)))
 
     def _root(self) -> Path:
         if not self.options.path:
@@ -76,7 +78,7 @@ class Folder(DataSource):
             raise UsageError(f"there is no folder {str(root)!r}")
         return root
 
-    def _data(self, files: list[File], names: tuple[str, ...], split: Split) -> Data:
+    def _data(self, files: list[File], names: tuple[str, ...], split: Split, found: Read) -> Data:
         root, size = self._root(), parse_size(self.options.size)
         files = files[: self.options.limit or None]
         images: list[Image8] = []
@@ -116,7 +118,9 @@ class Folder(DataSource):
             read = stack([i if i.ndim == 3 or not colour else np.repeat(i[..., None], 3, axis=-1) for i in images])
         labels = np.array([label for _, label in kept]) if names else None
         about: dict[str, Any] = {"name": _written(root.resolve().name), "layout": "last" if colour else None}
-        return from_arrays(read, labels, class_names=names, split=split, memory=memory, **about)
+        data = from_arrays(read, labels, class_names=names, split=split, memory=memory, **about)
+        files_read = file_names([_written(path.relative_to(root).as_posix()) for path, _ in kept])
+        return replace(data, read=replace(found, files=files_read))
 
 
 def parse_size(text: str) -> tuple[int, int] | None:
@@ -129,11 +133,12 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _split(root: Path, split: Split) -> tuple[list[File], tuple[str, ...]]:
-    """The files of a split, shuffled, and the names of the classes."""
+def _split(root: Path, split: Split) -> tuple[list[File], tuple[str, ...], Read]:
+    """The files of a split, shuffled, the names of the classes, and what was found."""
     train, test = root / "train", root / "test"
     if train.is_dir() and test.is_dir():
         files, names = _files(train)
+        rest = ("test", len(_files(test)[0])) if split == "train" else ("train", len(files))
         if split == "test":
             files, test_names = _files(test)
             strange = sorted(set(test_names) - set(names))
@@ -141,12 +146,14 @@ def _split(root: Path, split: Split) -> tuple[list[File], tuple[str, ...]]:
                 what = f"the class {strange[0]!r}" if names and strange else "other sub-folders"
                 raise UsageError(f"{test} has {what} that {train} does not have")
             files = [(path, names.index(test_names[label]) if names else 0) for path, label in files]
-        return _shuffled(files), names
+        return _shuffled(files), names, Read(len(files) + rest[1], "own", (rest,))
     files, names = _files(train if train.is_dir() else root)
     if len(files) == 1 and split == "test":
         raise UsageError(f"{root} has one image only, so there is none for a test split")
+    counts = tuple(np.bincount([label for _, label in files]).tolist()) if names else ()
     files, held = _shuffled(files), len(files) // 10 or int(len(files) > 1)
-    return (files[held:] if split == "train" else files[:held]), names
+    found = Read(len(files), "held out", (("held out", held),) if split == "train" else (), counts)
+    return (files[held:] if split == "train" else files[:held]), names, found
 
 
 def _shuffled(files: list[File]) -> list[File]:

@@ -40,11 +40,14 @@ def checked(split: str, metrics: str | None, pairs: list[str] | None) -> tuple[d
 
 def opened(data: str, split: str, pairs: list[str] | None) -> Any:
     """Open the data that an option names."""
-    from genzoo.registry.verbs.load import load_data
+    from genzoo.registry import the_registry
+    from genzoo.registry.verbs.data import announce, open_data
 
     if split not in ("train", "test"):
         raise UsageError(f"--split is test or train, not {split!r}")
-    return load_data(data, split=split, options=data_options(pairs))  # type: ignore[arg-type]
+    found = open_data(the_registry(), data, data_options(pairs), split=split)  # type: ignore[arg-type]
+    announce(found)
+    return found
 
 
 def data_options(pairs: list[str] | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genzoo.core import modality
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.options import coerce_all
+from genzoo.core.text import tell
 from genzoo.registry.entries import Entry
 from genzoo.registry.registry import Registry
 
@@ -82,6 +83,21 @@ def open_data(
     if 0 < common["limit"] < len(found):
         found = found.take(slice(common["limit"]))
     return binarize(found, common["binarize"])
+
+
+def announce(
+    data: Data, first: bool = True, quiet: bool = False, validation: int = 0, steps: int = 0
+) -> dict[str, Any]:
+    """Say on stderr what was read, a line more for each surprise, which ``quiet`` leaves; the same as plain data.
+
+    Only the ``first`` process speaks; ``validation`` and ``steps`` are those of training.
+    """
+    from genzoo.core.data.summary import surprises, was_read
+
+    found = was_read(data, validation=validation, steps=steps)
+    for line in (surprises(found) if quiet else found["said"]) if first else ():
+        tell(line)
+    return found
 
 
 def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]]:

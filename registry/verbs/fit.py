@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -53,7 +53,7 @@ from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.recipes.compose import compose, with_steps
 from genzoo.registry.recipes.save import about, named_data
-from genzoo.registry.verbs.data import open_data
+from genzoo.registry.verbs.data import announce, open_data
 from genzoo.registry.verbs.initialize import initialize, pick_device
 
 _SPLIT = 102  # stream of randomness
@@ -66,7 +66,8 @@ class Run:
 
     The model (the moving average where the recipe keeps one) is in eval mode; the config has every option by value;
     history are records of the loss terms, metrics those of the end. Folder is where it was written, or None; finished
-    is False if it was interrupted, by the signal stopped_by, 0 for none; seconds are those of all sessions.
+    is False if it was interrupted, by the signal stopped_by, 0 for none; seconds are those of all sessions. Read is
+    what was found where the data are, and what was left out.
     """
 
     model: Model
@@ -78,6 +79,7 @@ class Run:
     steps: int
     seconds: float
     stopped_by: int = 0
+    read: Mapping[str, Any] = field(default_factory=dict)
 
 
 @checked
@@ -194,20 +196,12 @@ def fit(
         hardware = _settled(hardware, runtime, nets, None if found is None else found[1][3]["record"])
         record = {"data": of_data, "precision": hardware.precision, "compile": compile, "on_nan": on_nan}
         record |= {"source": named_data(registry, data), "init": None if init is None else os.fspath(init)}
-        trainer = Trainer(
-            objective,
-            nets,
-            train,
-            config.train,
-            held_out=held_out,
-            seed=seed,
-            record=record | {"processes": runtime.size},
-            runtime=runtime,
-            on_nan=on_nan,
-            hardware=hardware,
-        )
+        record |= {"processes": runtime.size}
+        trainer = Trainer(objective, nets, train, config.train, held_out=held_out, seed=seed, record=record,
+                          runtime=runtime, on_nan=on_nan, hardware=hardware)  # fmt: skip
         if folder is not None and runtime.first:  # who writes the card
             trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=hardware.precision)
+        validation = len(source) - len(train)
         del source, train  # what is not on the device is not needed twice
         if trainer.steps < 1:
             raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
@@ -218,12 +212,14 @@ def fit(
             tell(f"{folder} was stopped before its first checkpoint; starting over")
         if folder is not None:
             runtime.on_rank_zero(lambda: check_saving(trainer, config))
+        read = announce(trainer.data, runtime.first, progress is False, validation, trainer.steps)
         if on_start is not None:
             on_start(trainer, config)
         metrics, signals = _train(trainer, config, folder, reports=reports, watch=watch, progress=progress)
     model = trainer.model.requires_grad_(False).eval()
     restore_batch_norm(model)
-    run = Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds, *signals)
+    run = Run(model, config, trainer.history, metrics, folder, trainer.done, trainer.step, trainer.seconds,
+              sum(signals[:1]), read)  # fmt: skip
     if run.stopped_by:
         try:
             signal.raise_signal(run.stopped_by)  # what was held back does what it does

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -241,6 +242,10 @@ def load_data(
         split: ``train`` or ``test``, for names and paths.
         options: of the data set, by name: ``{"binarize": "static"}``.
     """
+    from genzoo.core.data.summary import surprises, was_read
     from genzoo.registry.verbs.data import open_data
 
-    return open_data(the_registry(), data, options, labels=labels, split=split)
+    found = open_data(the_registry(), data, options, labels=labels, split=split)
+    for line in [] if found is data else surprises(was_read(found)):
+        warnings.warn(f"{found.name or 'data'}: {line}", stacklevel=3)
+    return found
