@@ -24,6 +24,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return markdown if page.file.src_uri in PAGES else rewritten(markdown)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Say what the theme leaves unsaid to those who hear the page."""
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def rewritten(text: str) -> str:
     """Links to docs/x.md, ../README.md and the like, from where the pages stand."""
     text = re.sub(r"\]\((?:\.\./)?docs/", "](", text)

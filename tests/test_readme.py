@@ -17,10 +17,3 @@ def test_the_python_lines_run(tmp_path, monkeypatch, capsys):
     assert 0 <= names["images"].min() <= names["images"].max() <= 1
     assert names["paths"].shape == (8, 10, 1, 28, 28)
     assert len(capsys.readouterr().out.split()) == 3
-
-
-def test_every_recipe_of_the_zoo_is_in_the_table():
-    from genzoo.registry import the_registry
-
-    named = set(re.findall(r"^\| `([a-z0-9-]+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE))
-    assert named == {e.name for e in the_registry().entries("recipe", plugin="genzoo")}

@@ -1,0 +1,124 @@
+"""The pages: every command parses and names what there is, every link leads to a file, every page is in the menu."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from genzoo.cli.main import with_commands
+from genzoo.registry import the_registry
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+SHOWN = [p for p in PAGES if p != "CHANGELOG.md"]  # what it says was so once
+BLOCK = re.compile(r"^ *```(\w+)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+MADE_UP = re.compile(r"^(hello|lsgan|iwae|hinge-gan|drift|brightness|laplace|logistic|spiral|contrast)")  # by the page
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def commands(page: str) -> list[list[str]]:
+    """The arguments of every line ``genzoo …`` in a page's blocks: as one types it, with or without a prompt."""
+    found = []
+    for kind, block in BLOCK.findall(text(page)):
+        for line in block.replace("\\\n", " ").splitlines():
+            shown = re.match(r"\s*\$ (?:\w+=\S+ )*genzoo (.*)" if kind == "console" else r"(?:srun )?genzoo (.*)", line)
+            if shown and kind in ("console", "sh", "bash"):
+                words = re.sub(r" \$\w+", "", re.split(r" [|>&]", shown[1])[0])  # an unquoted variable may be empty
+                found.append(shlex.split(words, comments=True))
+    return found
+
+
+def inline(page: str) -> list[list[str]]:
+    """Those within sentences, which may leave out what the sentence is not about."""
+    prose = BLOCK.sub("", text(page))
+    said = [" ".join(s.split()) for s in re.findall(r"`genzoo ([a-z][^`]*)`", prose)]
+    return [shlex.split(s) for s in said if s.split()[0] not in ("faces",)]
+
+
+def parsed(arguments: list[str]) -> Any:
+    """The last context of what the program understands; nothing is done."""
+    command, context = get_command(with_commands(arguments)), None
+    name, rest = "genzoo", arguments
+    while True:
+        context = command.make_context(name, rest, parent=context)
+        rest = [*context._protected_args, *context.args]
+        if not isinstance(command, TyperGroup) or not rest:
+            return context
+        name, command, rest = command.resolve_command(context, rest)
+
+
+def complaint(arguments: list[str]) -> str:
+    """What the program says of a command line; empty if it understands it."""
+    try:
+        parsed([a for a in arguments if a not in ("--help", "--locked")])  # which may stand anywhere
+    except Exception as e:
+        if hasattr(e, "format_message"):  # a complaint about the command line; their classes are private
+            return e.format_message()
+        raise
+    return ""
+
+
+@pytest.mark.parametrize("page", SHOWN)
+def test_every_command_parses(page):
+    wrong = {" ".join(c): why for c in commands(page) if (why := complaint(c))}
+    short = {" ".join(c): why for c in inline(page) if (why := complaint(c)).startswith("No such")}
+    assert wrong | short == {}
+
+
+def known() -> dict[str, set[str]]:
+    """Names by the option that takes them."""
+    registry = the_registry()
+    names = {kind: {e.name for e in registry.entries(kind)} for kind in ("recipe", "dataset", "metric", "weights")}
+    tags = {tag for e in registry.entries("metric") for tag in e.tags}
+    options = {o.name for e in registry.entries() if e.kind != "command" for o in registry.options(e)}
+    return {**names, "metric": names["metric"] | tags, "option": options}
+
+
+def strange(arguments: list[str], names: dict[str, set[str]]) -> list[str]:
+    """What a command line names that is not in the zoo; what has a slash or a dot is a file of the reader's."""
+    found = list[tuple[str, str]]()
+    if any(MADE_UP.match(a) for a in arguments):
+        return found
+    for option, value in pairwise(arguments):
+        if option == "--set":
+            found += [("option", value.partition("=")[0])] if "=" in value else []
+        elif not re.search(r"^-|[./]|^[A-Z]+$", value):
+            what = {"train": "recipe", "--data": "dataset", "--metrics": "metric"}.get(option)
+            found += [(what, name) for name in value.split(",")] if what else []
+    return [f"{what} {name}" for what, name in found if name not in names[what]]
+
+
+def test_every_command_names_what_there_is():
+    names = known()
+    wrong = [(page, f) for page in SHOWN for c in commands(page) + inline(page) for f in strange(c, names)]
+    assert wrong == []
+
+
+def test_every_link_leads_to_a_file():
+    dead = []
+    for page in PAGES:
+        for target in LINK.findall(BLOCK.sub("", text(page))):
+            path = unquote(target.partition("#")[0])
+            if path and "://" not in path and not (ROOT / page).parent.joinpath(path).exists():
+                dead.append((page, target))
+    assert dead == []
+
+
+def test_every_recipe_is_in_the_guide():
+    named = re.findall(r"^\| `([a-z0-9-]+)` \|", text("docs/recipes.md"), re.MULTILINE)
+    assert sorted(named) == sorted(e.name for e in the_registry().entries("recipe", plugin="genzoo"))
+    papers = dict(re.findall(r"^\| `([a-z0-9-]+)` \|.*arxiv.org/abs/([\d.]+)", text("docs/recipes.md"), re.MULTILINE))
+    known = {e.name: e.paper for e in the_registry().entries("recipe", plugin="genzoo")}
+    assert {name: f"arXiv:{paper}" for name, paper in papers.items()}.items() <= known.items()
