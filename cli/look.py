@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.core.errors import did_you_mean
+from genzoo.core.errors import did_you_mean, folded
 from genzoo.core.options import OptionInfo, typed
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.output import bold, emit_json, hint, say, table
@@ -16,24 +16,28 @@ from genzoo.registry.console.output import bold, emit_json, hint, say, table
 
 def list_entries(
     kind: Annotated[str | None, typer.Argument(help="Only this kind: recipe, objective, generator, dataset, …")] = None,
+    name: Annotated[str | None, typer.Argument(help='Only such names, with wildcards: "*vq*".')] = None,
     modality: Annotated[str | None, typer.Option(help="Only what works on images, vectors, …")] = None,
     tag: Annotated[str | None, typer.Option(help="Only what carries this tag.")] = None,
     plugin: Annotated[str | None, typer.Option(help="Only what this plugin adds.")] = None,
     json: opt.Json = False,
 ) -> None:
-    """Show what is in the zoo."""
+    """Show what is in the zoo.
+
+    Example: genzoo list "vae*"
+    """
     from genzoo.registry import KINDS, the_registry
 
     registry = the_registry()
-    if kind and kind not in KINDS and kind.removesuffix("s") in KINDS:  # ``recipes`` is as good as ``recipe``
-        kind = kind.removesuffix("s")
-    entries = registry.entries(kind, modality=modality, tag=tag, plugin=plugin)
+    if kind and name is None and set("*?[") & set(kind):
+        kind, name = None, kind
+    entries = registry.entries(kind, name, modality=modality, tag=tag, plugin=plugin)
     if json:
         emit_json([e.to_dict() for e in entries])
         return
     if not entries:
         tags = {t for e in registry.entries() for t in e.tags}
-        near = did_you_mean(tag, tags) if tag and tag not in tags else ""
+        near = did_you_mean(tag, tags) if tag and folded(tag, tags) not in tags else ""
         hint(f"nothing in the zoo passes these filters{near}")
         return
     recipes = {e.address for e in entries if e.kind == "recipe"}

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from genzoo.core.distributed import env
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError, UsageError, folded
 from genzoo.core.text import in_ascii, lines, tell
 from genzoo.registry.kinds import COMMANDS
 
@@ -50,7 +50,14 @@ OWN = {
 running: list[Entry] = []  # the plugin's command that this process runs, if it does
 
 
-class InOrder(TyperGroup):
+class Group(TyperGroup):
+    """Commands whose names are found whatever their capitals."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, folded(cmd_name, self.commands))
+
+
+class InOrder(Group):
     """Lists the zoo's commands in the order of `COMMANDS`, and those of other plugins behind them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -102,7 +109,7 @@ def program(modules: Iterable[str]) -> typer.Typer:
                 made.command(name)(command)
                 continue
             alone = command.get("")  # what runs where no sub-command is given
-            group = typer.Typer(help=OWN[name][1], rich_markup_mode=None, no_args_is_help=alone is None)
+            group = typer.Typer(cls=Group, help=OWN[name][1], rich_markup_mode=None, no_args_is_help=alone is None)
             group.callback(invoke_without_command=alone is not None)(alone or (lambda: None))
             for sub in filter(None, command):
                 group.command(sub)(command[sub])
@@ -125,6 +132,7 @@ def with_commands(arguments: list[str]) -> typer.Typer:
     before = [a for a in arguments if not a.startswith("-")]
     name = before[0] if before else ""
     options = arguments[: arguments.index(name)] if name else arguments
+    name = folded(name, OWN)
     if "--no-plugins" in options:
         os.environ["GENZOO_NO_PLUGINS"] = "1"
     if name in OWN or "--version" in options:
@@ -134,7 +142,7 @@ def with_commands(arguments: list[str]) -> typer.Typer:
     registry = the_registry()
     entries = registry.entries("command")
     app = program([])
-    if any(e.name == name.rpartition(":")[2] for e in entries):
+    if any(e.name == name.rpartition(":")[2].lower() for e in entries):
         entry = registry.get("command", name)
         _add(app, name, entry, registry.load_command(entry))
         running.append(entry)

@@ -31,7 +31,9 @@ def sample(
     out: Annotated[Path, typer.Option(help=".png for a grid, .npz for arrays, a folder for one picture each.")],
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
-    label: Annotated[int | None, typer.Option(help="Class of all samples; default cycles through them.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class of all samples, by name or number; default: all in turn.")
+    ] = None,
     condition: Annotated[
         str | None, typer.Option(help="Numbers that all samples are conditioned on, such as 0.5,2.", metavar="A,B,…")
     ] = None,
@@ -86,7 +88,11 @@ def interpolate(
     seed: Annotated[int, typer.Option(help="Of the codes at both ends.")] = 0,
     data: Annotated[str | None, typer.Option(help="Data whose codes are the ends, instead of random ones.")] = None,
     split: opt.Split = "test",
-    label: Annotated[int | None, typer.Option(help="Class of all paths; default gives each row another.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class of all paths; default gives each row another.")
+    ] = None,
+    from_label: Annotated[str | None, typer.Option(metavar="CLASS", help="Class that all paths start from.")] = None,
+    to_label: Annotated[str | None, typer.Option(metavar="CLASS", help="Class that all paths go to.")] = None,
     set_: opt.Set = None,
     device: opt.Device = "auto",
     json: opt.Json = False,
@@ -98,7 +104,7 @@ def interpolate(
     model = results.needs_encoder(weights, device) if data else weights
     ends = opened(data, split, set_) if data else None
     way = "straight" if straight else "prior"
-    how = opt.chosen(asked, "steps seed label device") | {"path": way, "data": ends}
+    how = opt.chosen(asked, "steps seed label from_label to_label device") | {"path": way, "data": ends}
     written(results.interpolate(model, out, n, **how), json)
 
 

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
-from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.errors import UsageError, did_you_mean, folded
 from genzoo.core.text import one_line
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _reader(kind: str) -> Reader | None:
     """What takes a value of one kind or raises, and how a sentence calls it; None for a kind that is not known."""
     if kind.startswith("Literal["):
         choices = ast.literal_eval(f"({kind.removeprefix('Literal[').removesuffix(']')},)")
-        return _that(lambda v: isinstance(v, str) and v in choices), list(choices)
+        return (lambda v: _that(choices.__contains__)(folded(v, choices) if isinstance(v, str) else v)), list(choices)
     bare = kind.rpartition(".")[2]
     if bare in _CLASSES:
         return _that(lambda v: any(c.__name__ == bare for c in type(v).__mro__)), [f"a {bare}"]

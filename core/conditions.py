@@ -8,13 +8,15 @@ standardized: data units are ``number * spec.condition_scale + spec.condition_sh
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.arguments import array
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import UsageError, did_you_mean, folded
 from genzoo.core.noise import generator
 from genzoo.core.spec import DataSpec
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from genzoo.core.model import Model
 
 _BLOCK = 64  # conditions of samples are drawn in blocks of this many
+_MOST_NAMED = 20  # classes in a sentence
 _CONDITION = -4  # stream of randomness, beside those of `genzoo.core.model`
 
 
@@ -107,12 +110,46 @@ def _with_condition(model: Model, y: Tensor | None, condition: Any, n: int) -> T
     return joined(y, standardized(model.spec, checked(model.spec, condition, n, model.called)))
 
 
+def numbered(spec: DataSpec, classes: int, labels: Any, what: str) -> Any:
+    """Labels with the classes that they name by number: a text is a class's name, and only then a number."""
+    texts = labels.tolist() if getattr(getattr(labels, "dtype", None), "kind", "") in ("U", "O") else labels
+    if isinstance(texts, str):
+        return _number(spec, classes, texts, what)
+    if isinstance(texts, Sequence) and any(isinstance(text, str) for text in texts):
+        return [_number(spec, classes, text, what) if isinstance(text, str) else text for text in texts]
+    return labels
+
+
+def _number(spec: DataSpec, classes: int, text: str, what: str) -> int:
+    names = spec.class_names
+    if (name := folded(text.strip() if text not in names else text, names)) in names:
+        return names.index(name)
+    if re.fullmatch(r"[+-]?\d{1,18}", text.strip()):
+        return int(text)
+    there = f"numbers from 0 to {classes - 1}, without names"
+    if names:
+        there = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED))
+    raise UsageError(f"{what} has no class {text!r}{did_you_mean(text, names)}: its classes are {there}")
+
+
+def between(classes: int, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """What networks are told from ``a`` to ``b`` at ``t`` ``(steps,)``: shares of classes, then numbers.
+
+    It is float32 ``(N * steps, classes)``, with K conditions ``(N * steps, classes + K)``.
+    """
+    hot = [torch.nn.functional.one_hot(labels_of(y), classes).float() for y in (a, b)]
+    ends = [h if y.dim() == 1 else torch.cat([h, y[:, 1:]], 1) for h, y in zip(hot, (a, b), strict=True)]
+    share = t.cpu()[None, :, None]
+    return ((1 - share) * ends[0][:, None] + share * ends[1][:, None]).flatten(0, 1)
+
+
 def labels_for(model: Model, labels: Any, n: int) -> Tensor | None:
     """Labels of a model's classes, one for all or one for each, as int64 ``(n,)`` on the CPU, or None."""
     if labels is None:
         return None
     if not model.classes:
         raise UsageError(f"{model.called} is not conditional: it takes no labels")
+    labels = numbered(model.spec, model.classes, labels, model.called)
     y = array(labels, "labels", kind := f"whole numbers from 0 to {model.classes - 1}").cpu()
     if y.is_floating_point() or y.dtype == torch.bool:
         raise UsageError(f"labels are {kind}, not {y.dtype}")

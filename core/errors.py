@@ -16,7 +16,14 @@ class UsageError(GenzooError):
     """The request itself was wrong (an unknown name, an option out of range); exits 2."""
 
 
+def folded(name: str, known: Iterable[str]) -> str:
+    """The known name that ``name`` is but for its capitals, if there is one such; otherwise ``name`` as it is."""
+    same = {k for k in known if k.casefold() == name.casefold()}
+    return name if name in same or len(same) != 1 else same.pop()
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the nearest known names, or an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
+    """Return `` (did you mean 'x'?)`` for the nearest known names, or an empty string; capitals do not count."""
+    lower = {k.casefold(): k for k in known}
+    near = [lower[k] for k in difflib.get_close_matches(name.casefold(), lower, n=2, cutoff=0.5)]
     return f" (did you mean {' or '.join(repr(n) for n in near)}?)" if near else ""

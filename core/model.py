@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core import arguments
-from genzoo.core.conditions import given, labels_of, told_of_samples
+from genzoo.core.conditions import between, given, labels_of, told_of_samples
 from genzoo.core.data import to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import BLOCK, Joint, evaluating
@@ -54,7 +54,7 @@ class Model(Joint):
         n: int = 1,
         *,
         seed: int = 0,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: int | str | Sequence[int | str] | Tensor | None = None,
         condition: Any = None,
         truncation: float | None = None,
         noise: bool = False,
@@ -65,7 +65,8 @@ class Model(Joint):
         Args:
             n: how many.
             seed: the same one gives the same observations, whatever the batch size; sample i does not depend on ``n``.
-            labels: class of each (one number for all), for a conditional model; default cycles through them.
+            labels: class of each (one for all), by name or number, for a conditional model; default cycles through
+                them. Text is a name first: where a class is called "10", ``"10"`` is that class, and 10 is number 10.
             condition: the numbers that a model with `conditions` is told, in data units: K for all, or ``(n, K)``;
                 default draws them from normals of the training data's mean and spread.
             truncation: keep codes within ± this many standard deviations of the prior.
@@ -82,7 +83,7 @@ class Model(Joint):
         n: int,
         *,
         seed: int = 0,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: int | str | Sequence[int | str] | Tensor | None = None,
         condition: Any = None,
         truncation: float | None = None,
         noise: bool = False,
@@ -128,7 +129,7 @@ class Model(Joint):
 
         Args:
             x: ``(N, *spec.shape)`` in data units, or 8-bit.
-            labels: ``(N,)`` for a conditional model.
+            labels: ``(N,)``, numbers or names, for a conditional model.
             condition: ``(N, K)`` in data units, or K for all, for a model with `conditions`.
             sample: draw from the posterior instead of taking its mean.
             seed: of that draw; the batch size changes nothing.
@@ -181,6 +182,7 @@ class Model(Joint):
         *,
         path: Literal["prior", "spherical", "straight"] = "prior",
         labels: Any = None,
+        to_labels: Any = None,
         condition: Any = None,
     ) -> Tensor:
         """Observations ``(N, steps, *spec.shape)`` in data units along paths from codes ``a`` to ``b``, both included.
@@ -192,6 +194,7 @@ class Model(Joint):
             path: ``prior`` goes through codes that the prior makes likely; ``spherical`` is what that means to a
                 normal prior; ``straight`` is the shortest.
             labels: class of each path, for a conditional model.
+            to_labels: class of each path's end, for paths that go from class to class.
             condition: of each path ``(N, K)``, or of all, for a model with `conditions`.
         """
         if steps < 2:
@@ -208,8 +211,27 @@ class Model(Joint):
         else:
             z = straight(a, b, t) if path == "straight" else self.prior.path(a, b, t)
         y = given(self, labels, condition, len(a))
-        x = self._decoded(z.flatten(0, 1), None if y is None else y.repeat_interleave(steps, 0), 512)
+        if to_labels is None:
+            told = None if y is None else y.repeat_interleave(steps, 0)
+        else:
+            told = self._between(z[:1, 0], y, given(self, to_labels, condition, len(a)), t)
+        x = self._decoded(z.flatten(0, 1), told, 512)
         return x.view(len(a), steps, *self.spec.shape)
+
+    def _between(self, z: Tensor, a: Tensor | None, b: Tensor | None, t: Tensor) -> Tensor:
+        """What networks are told on paths from class to class; `UsageError` where they know nothing in between."""
+        assert a is not None
+        assert b is not None
+        told = between(self.classes, a, b, t)
+        try:
+            same = torch.allclose(
+                self._decoded(z, told[:1], 1), self._decoded(z, a[:1], 1), rtol=1e-3, atol=1e-4
+            ) and self.classes > 1  # fmt: skip
+        except (GenzooError, RuntimeError, IndexError, TypeError):
+            same = False
+        if not same:
+            raise UsageError(f"{self.called} takes one class at a time: there is nothing between two of its classes")
+        return told
 
     @_call
     def log_likelihood(

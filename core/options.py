@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.errors import UsageError, did_you_mean, folded
 
 Value: TypeAlias = bool | int | float | str | tuple["Value", ...] | None
 
@@ -141,7 +141,7 @@ def convert(kind: ast.expr, value: Any) -> Value:
                 continue
     elif isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("Literal"):
         for allowed in _literals(kind):
-            if value == allowed or (isinstance(value, str) and value == str(allowed)):
+            if value == allowed or (isinstance(value, str) and value.lower() == str(allowed).lower()):
                 return allowed  # type: ignore[no-any-return]
     elif isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "tuple":
         return _convert_tuple(_elements(kind), value)
@@ -204,6 +204,8 @@ def coerce_all(infos: Iterable[OptionInfo], given: Mapping[str, Any], where: str
     `UsageError` for a name that does not exist (with the nearest ones) or a value that does not fit.
     """
     known = {i.name: i for i in infos}
+    if strange := [name for name in given if name not in known and folded(name, known) in known]:
+        given = {folded(name, known) if name in strange else name: value for name, value in given.items()}
     for name in given:
         if name not in known:
             some = f"; it has {', '.join(sorted(known))}" if known else "; it has no options"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.errors import UsageError, did_you_mean, folded
 from genzoo.registry.entries import Entry
 from genzoo.registry.registry import Registry
 
@@ -21,10 +21,11 @@ def choose(registry: Registry, metrics: str | Sequence[str] | None) -> tuple[lis
     chosen: dict[str, Entry] = {}
     named = set()
     for word in filter(None, map(str.strip, words)):
+        word = folded(word, names | tags | {"all"})
         if word == "all" or (word in tags and word not in names):
             chosen |= {e.address: e for e in known if word == "all" or word in e.tags}
             continue
-        if word.rpartition(":")[2] not in names:
+        if word.rpartition(":")[2].lower() not in names:
             hint = did_you_mean(word, names | tags) or "; see 'genzoo list metric'"
             raise UsageError(f"there is no metric {word!r}{hint}")
         entry = registry.get("metric", word)

@@ -150,6 +150,11 @@ def part_name(word: str) -> str:
     return re.split("[:/]", word.partition("=")[0])[-1]
 
 
+def lowered(word: Any) -> Any:
+    """A part's ``NAME``, ``PLUGIN:NAME`` or ``NAME=NUMBER`` with the name in small letters, as those of the zoo are."""
+    return re.sub(r"[^:/]*$", lambda m: m[0].lower(), word) if isinstance(word, str) else word
+
+
 def first_option(what: str, infos: Sequence[OptionInfo]) -> OptionInfo:
     """The option that ``NAME=NUMBER`` sets; raises UsageError if there is none."""
     if not infos:
@@ -262,10 +267,10 @@ def check_listed(where: str, kind: str, value: object) -> tuple[str, ...]:
     They come in a sequence, or in text: one, or several with commas between; ``none`` is none.
     """
     if isinstance(value, str):
-        value = [] if value.strip() in ("", "none") else [word.strip() for word in value.split(",")]
+        value = [] if value.strip().lower() in ("", "none") else [word.strip() for word in value.split(",")]
     if not isinstance(value, (list, tuple)) or len(value) > MOST_LISTED:
         raise GenzooError(f"{where}{kind} takes names such as 'r1' or 'r1=0.5', in a list, not {value!r}")
-    seen = set[str]()
+    value, seen = [lowered(word) for word in value], set[str]()
     for word in value:
         check_reference(where, kind, word.partition("=")[0] if isinstance(word, str) else word)
         if (bare := part_name(word)) in seen:

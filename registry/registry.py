@@ -6,9 +6,10 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean, folded
 from genzoo.core.options import OptionInfo
 from genzoo.core.text import error_line
 from genzoo.registry.discovery import guard, installed, loader, scan
@@ -74,22 +75,41 @@ class Registry:
         return loader.observers(self._manager, self._records, run)
 
     def entries(
-        self, kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
+        self,
+        kind: str | None = None,
+        name: str | None = None,
+        *,
+        modality: str | None = None,
+        tag: str | None = None,
+        plugin: str | None = None,
     ) -> list[Entry]:
         """Return the entries that pass all filters, by kind in the order of `KINDS`, then by name.
 
-        An entry that names no modality works on any. A plugin is named by its entry point, its distribution, or
-        ``dist/plugin``. Raises UsageError if there is no such kind, modality or plugin.
+        ``name`` may have wildcards (``*vq*``), and stand in place of the kind if it has. An entry that names no
+        modality works on any. A plugin is named by its entry point, its distribution, or ``dist/plugin``. Capitals do
+        not count. Raises UsageError if there is no such kind, modality or plugin.
         """
+        if kind is not None and name is None and set("*?[") & set(kind):
+            kind, name = None, kind
         if kind is not None:
+            words = (folded(kind, KINDS), folded(kind.removesuffix("s"), KINDS))  # ``recipes`` is ``recipe``
+            kind = next((k for k in words if k in KINDS), kind)
+            if any(kind.lower() in n for _, n in self._index) and kind not in KINDS:
+                raise UsageError(
+                    f"there is no kind {kind!r}: 'genzoo list \"*{kind.lower()}*\"' lists what is called so"
+                )
             _check("kind", kind, KINDS)
         if modality is not None:
+            modality = folded(modality, self.modalities())
             _check("modality", modality, self.modalities())
         if plugin is not None and not any(r.goes_by(plugin) for r in self._records):
             raise UsageError(f"there is no plugin {plugin!r}{did_you_mean(plugin, {r.name for r in self._records})}")
         chosen = [e for several in self._index.values() for e in several if kind in (None, e.kind)]
         chosen = [e for e in chosen if modality is None or e.fits(modality)]
+        tag = tag if tag is None else folded(tag, {t for e in chosen for t in e.tags})
         chosen = [e for e in chosen if (tag is None or tag in e.tags) and (plugin is None or e.maker.goes_by(plugin))]
+        if name is not None:
+            chosen = [e for e in chosen if fnmatchcase(e.name, name.lower())]
         for i, entry in enumerate(chosen):
             with contextlib.suppress(GenzooError):  # said where it is used, and by `check_targets`
                 chosen[i] = self.whole(entry)
@@ -113,6 +133,7 @@ class Registry:
         Raises:
             UsageError: if there is none, with the nearest names, or several plugins claim it, with theirs.
         """
+        kind = folded(kind, KINDS)
         _check("kind", kind, KINDS)
         found = self._claims(kind, name)
         for home in (prefer,) if isinstance(prefer, str) else prefer:
@@ -143,7 +164,7 @@ class Registry:
         The name may be ``kind:name``, ``plugin:name`` or ``kind:plugin:name``. Raises UsageError as `get` does.
         """
         kind, colon, rest = name.partition(":")
-        if colon and kind in KINDS:
+        if colon and (kind := folded(kind, KINDS)) in KINDS:
             return [self.get(kind, rest)]
         found = [self.get(k, name) for k in KINDS if self._claims(k, name)]
         if not found:
@@ -171,8 +192,10 @@ class Registry:
             return f"{said}, but {' and '.join(article(k) for k in others)} of that name"
         several = [e for (k, _), found in self._index.items() if kind in (None, k) for e in found]
         names = {e.name for e in several if not who or e.maker.goes_by(who)}
-        listing = f"; see 'genzoo list{f' {kind}' if kind else ''}'"
-        return said + (did_you_mean(bare, names) or listing)
+        filters = [kind] * bool(kind) + [f'"{bare}"'] * bool(set("*?[") & set(bare))
+        listing = f"; see 'genzoo list{''.join(f' {f}' for f in filters)}'"
+        near = "" if set("*?[") & set(bare) else did_you_mean(bare, names)
+        return said + (near or listing)
 
     def load(self, entry: Entry, expected: type | None = None) -> type:
         """Import an entry's target and return the class; this is where torch may come in.
@@ -242,11 +265,14 @@ def _check(what: str, name: str, known: Collection[str]) -> None:
 
 
 def _split(name: str, kind: str) -> tuple[str, str]:
-    """The plugin that a name says, or "", and the rest; names of weights have slashes, and versions behind them."""
+    """The plugin that a name says, or "", and the rest; names of weights have slashes, and versions behind them.
+
+    Names are of small letters, so capitals do not count.
+    """
     if kind == "weights":
         name = name.partition("@")[0]
     who, _, bare = name.rpartition("/" if ":" not in name and kind != "weights" else ":")
-    return who, bare
+    return who, bare.lower()
 
 
 def _told(entry: Entry, reading: Callable[[str], Found]) -> Found:

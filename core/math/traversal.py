@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genzoo.core.conditions import labels_for
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import as_floats
@@ -32,7 +33,7 @@ def traverse(
     steps: int = 9,
     *,
     seed: int = 0,
-    label: int | None = None,
+    label: int | str | None = None,
     data: Data | None = None,
     reach: float = REACH,
     dimensions: tuple[int, ...] = (),
@@ -56,7 +57,7 @@ def traverse(
             raise UsageError(f"there is no number {d} in a code of {size}: they are 0 to {size - 1}")
     if not model.classes and label is not None:
         raise UsageError("this model is not conditional: it takes no label")
-    labels = torch.tensor([label or 0]) if model.classes else None
+    labels = labels_for(model, label or 0, 1) if model.classes else None
     activity, measure = _activity(model, seed, labels, data, reach)
     chosen = list(dimensions) or activity.argsort(descending=True, stable=True)[: min(rows, size)].tolist()
     values = torch.linspace(-reach, reach, steps)

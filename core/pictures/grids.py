@@ -17,6 +17,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.pictures.drawing import Dots, Drawing
 from genzoo.core.storage.files import replacing, write_bytes
 
+WIDEST = 1200  # pixels of a row of enlarged images
 PAPER, QUIET = (255, 255, 255), (205, 208, 214)
 HIGH, LOW = (255, 196, 120), (205, 190, 240)  # ends of a surface under points
 
@@ -34,22 +35,25 @@ def image_of(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 56, clear: bool = False) -> Image.Image:
+def grid(x: Tensor, columns: int | None = None, *, gap: int = 2, least: int = 112, clear: bool = False) -> Image.Image:
     """Arrange images in rows.
 
     Args:
         x: ``(N, C, H, W)`` in [0, 1].
         columns: images per row; default makes the grid about square.
         gap: white pixels between images.
-        least: images smaller than this are enlarged by a whole factor, so that they can be seen.
+        least: images smaller than this are enlarged by a whole factor, so that they can be seen; to half of it where
+            a row would be wider than a screen.
         clear: leave what is between images transparent, for a page that has a paper of its own.
     """
     if len(x) == 0:
         raise UsageError("there is nothing to draw: no images")
     pixels = to_uint8(x)
-    factor = max(1, round(least / max(pixels.shape[1:3])))
+    columns, size = columns or math.ceil(math.sqrt(len(x))), max(pixels.shape[1:3])
+    fitting = max(round(least / 2 / size), WIDEST // (columns * pixels.shape[2]))
+    factor = max(1, min(round(least / size), fitting))
     images = [image_of(image) for image in pixels.repeat(factor, axis=1).repeat(factor, axis=2)]
-    return beside(images, columns=columns or math.ceil(math.sqrt(len(x))), gap=gap, edge=gap, clear=clear)
+    return beside(images, columns=columns, gap=gap, edge=gap, clear=clear)
 
 
 def beside(

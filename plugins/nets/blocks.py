@@ -85,7 +85,12 @@ def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
 
 
 def as_numbers(y: Tensor | None, classes: int, condition: int, like: Tensor) -> Tensor:
-    """What a network is told as numbers ``(B, classes + condition)``: the one-hot label, then the conditions."""
+    """What a network is told as numbers ``(B, classes + condition)``: the one-hot label, then the conditions.
+
+    Where it is told shares of classes in place of a label, they are taken as they are.
+    """
+    if classes > 1 and y is not None and y.dim() == 2 and y.shape[1] == classes + condition:
+        return y.to(like.dtype)
     parts = [one_hot(y, classes, like)] if classes else []
     return torch.cat([*parts, numbers_of(y, condition).to(like.dtype)], 1) if condition else parts[0]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Generator, Ports
-from genzoo.plugins.nets.blocks import one_hot
+from genzoo.plugins.nets.blocks import as_numbers
 from genzoo.registry import declare
 
 
@@ -27,5 +27,5 @@ class ConstantGenerator(Generator):
         """Map codes ``(B, …)`` to the same parameters ``(B, *ports.outputs)``."""
         if not self.ports.classes:
             return self.numbers.expand(len(z), *self.ports.outputs)
-        found: Tensor = torch.tensordot(one_hot(y, self.ports.classes, self.numbers), self.numbers, 1)
+        found: Tensor = torch.tensordot(as_numbers(y, self.ports.classes, 0, self.numbers), self.numbers, 1)
         return found

@@ -12,10 +12,16 @@ import typer
 
 from genzoo.registry.console.arguments import assignments
 
+
+def _small(text: str) -> str:
+    """A word of a few that there are: capitals do not count."""
+    return text.lower()
+
+
 BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
 Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
 Data = Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=_small)]
 Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
 Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
@@ -32,7 +38,7 @@ SetMetrics = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
 ]
-Split = Annotated[str, typer.Option(help="Which split of the data: test or train.")]
+Split = Annotated[str, typer.Option(help="Which split of the data: test or train.", callback=_small)]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
 Weights = Annotated[
@@ -73,7 +79,7 @@ def composing(command: Callable[..., None]) -> Callable[..., None]:
     def call(**asked: Any) -> None:
         given = assignments(asked.pop("set_"))
         parts = {name: asked.pop(name) for name in PARTS}
-        given |= {k: [] if v == ["none"] else v for k, v in parts.items() if v is not None}
+        given |= {k: [] if v in (["none"], ["None"]) else v for k, v in parts.items() if v is not None}
         command(**asked, given=given)
 
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

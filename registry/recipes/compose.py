@@ -14,7 +14,17 @@ from genzoo.core.modality import of
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import installed
-from genzoo.registry.entries import OWN, Entry, article, check_listed, first_option, group_of, part_name, resolve
+from genzoo.registry.entries import (
+    OWN,
+    Entry,
+    article,
+    check_listed,
+    first_option,
+    group_of,
+    lowered,
+    part_name,
+    resolve,
+)
 from genzoo.registry.kinds import TABLE
 from genzoo.registry.recipes.inherit import NETWORKS, presets_for
 from genzoo.registry.recipes.read import find
@@ -55,6 +65,7 @@ def compose(
         first["conditional"] = entry.data["conditional"]
         layers = [first, *presets_for(entry, spec.modality, spec.name)]
     check_groups(given, registry, entry)
+    given |= {kind: lowered(given[kind]) for kind in KINDS if given.get(kind)}
     given |= {kind: check_listed("", kind, given[kind]) for kind in LISTS if given.get(kind) is not None}
     layers.append(given)
     home = entry.home if entry else ()

@@ -107,10 +107,13 @@ def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]
         raise UsageError("the data has no name: give a data set ('genzoo list dataset' shows them), a folder or a file")
     names = {e.name for e in registry.entries("dataset")}
     # ``dist/plugin:name`` is a name too, though it has a separator.
-    if isinstance(data, str) and not text.startswith((".", "/", "~")) and text.rpartition(":")[2] in names:
+    bare = text.rpartition(":")[2] if isinstance(data, str) and not text.startswith((".", "/", "~")) else ""
+    if bare in names:
         return registry.get("dataset", text), {}
     path = Path(text).expanduser()
     if not os.path.exists(path):
+        if bare.lower() in names:  # a folder of that very name comes first
+            return registry.get("dataset", text), {}
         if looks_like_path(text) or not isinstance(data, str):
             try:
                 beside = os.listdir(path.parent)

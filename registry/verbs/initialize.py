@@ -25,11 +25,11 @@ def initialize(config: Config, seed: int) -> tuple[Objective, Networks]:
 
 def pick_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device that is there; raises `UsageError`."""
-    if name == "auto":
+    if name.lower() == "auto":
         mps = torch.backends.mps.is_available() and world() == 1  # processes cannot share it
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
-        device = torch.device(name)
+        device = torch.device(name.lower())
     except RuntimeError:
         raise UsageError(f"there is no device {name!r}: use auto, cpu, cuda or mps") from None
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

@@ -28,17 +28,24 @@ if TYPE_CHECKING:
 
 @checked
 def list(
-    kind: str | None = None, *, modality: str | None = None, tag: str | None = None, plugin: str | None = None
+    kind: str | None = None,
+    name: str | None = None,
+    *,
+    modality: str | None = None,
+    tag: str | None = None,
+    plugin: str | None = None,
 ) -> builtins.list[Entry]:
     """Entries of the zoo, by kind and name; imports no torch.
 
     Args:
         kind: ``recipe``, ``objective``, ``generator``, …; None for all.
+        name: only such names, with wildcards: ``genzoo.list("weights", "*mnist*")``; alone it may stand in place of
+            the kind, ``genzoo.list("*vq*")``.
         modality: only what works on it.
         tag: only what carries it.
         plugin: only what this plugin adds.
     """
-    return the_registry().entries(kind, modality=modality, tag=tag, plugin=plugin)
+    return the_registry().entries(kind, name, modality=modality, tag=tag, plugin=plugin)
 
 
 @checked

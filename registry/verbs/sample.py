@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.arguments import checked
+from genzoo.core.conditions import labels_for, numbered
 from genzoo.core.data import Data, to_model, to_units
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError
@@ -40,7 +41,7 @@ def sample(
     n: int = 64,
     *,
     seed: int = 0,
-    labels: int | None = None,
+    labels: int | str | Sequence[int | str] | None = None,
     condition: Sequence[float] | None = None,
     truncation: float | None = None,
     noise: bool = False,
@@ -61,7 +62,8 @@ def sample(
             streamed: memory does not grow with ``n``.
         n: how many.
         seed: the same seed gives the same samples.
-        labels: class of all of them, for a conditional model; default cycles through the classes.
+        labels: class of all of them, or of each, by name or number, for a conditional model; default cycles through
+            the classes.
         condition: numbers that all of them are conditioned on, in data units, for a model that takes some; default
             draws them from normals of the training data's mean and spread.
         truncation: keep codes within ± this many standard deviations.
@@ -91,7 +93,8 @@ def sample(
         elif kind == "own":
             of(model.spec).write(path, model.spec, n, batches)
         else:
-            _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, columns_for(model.classes))
+            across = columns_for(model.classes) if labels is None else None  # a column for each class
+            _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, across)
         runtime.barrier()
     return path
 
@@ -145,7 +148,9 @@ def interpolate(
     path: PathKind = "prior",
     seed: int = 0,
     data: Any = None,
-    label: int | None = None,
+    label: int | str | None = None,
+    from_label: int | str | None = None,
+    to_label: int | str | None = None,
     device: str = "auto",
 ) -> Path:
     """Write a picture with one path between two codes per row, or an array ``(n, steps, …)`` as ``.npz``.
@@ -158,13 +163,16 @@ def interpolate(
         path: ``prior`` (great circles, where that is normal), ``spherical`` or ``straight``.
         seed: of the codes at both ends.
         data: observations whose codes are the ends, instead of random ones (needs an encoder).
-        label: class of all paths, for a conditional model; default gives each row another class, or with data
-            the class of the observation that it starts from.
+        label: class of all paths, by name or number, for a conditional model; default gives each row another class,
+            or with data the class of the observation that it starts from.
+        from_label: class that all paths start from, in place of ``label``: of a conditional model, the class changes
+            and the code stays, or with data goes from an observation of that class to one of the other.
+        to_label: class that they go to.
         device: where to compute.
     """
     where, model = given_path(out), open_model(weights, device)
     kind = _kind(where, model.spec, n * steps, folders=False)
-    x, labels = paths(model, n, steps, path, seed, data, label)
+    x, labels = paths(model, n, steps, path, seed, data, label, (from_label, to_label))
     if kind == "npz":
         found = of(model.spec).to_array(model.spec, x.flatten(0, 1))
         write_arrays(where, interpolations=found.reshape(n, steps, *model.spec.shape))
@@ -177,14 +185,23 @@ def interpolate(
 
 
 def paths(
-    model: Model, n: int, steps: int, path: PathKind, seed: int, data: Any, label: int | None
+    model: Model,
+    n: int,
+    steps: int,
+    path: PathKind,
+    seed: int,
+    data: Any,
+    label: int | str | None,
+    ends: tuple[int | str | None, int | str | None] = (None, None),
 ) -> tuple[Tensor, Tensor | None]:
     """What `interpolate` writes, ``(n, steps, …)`` in data units, and the class of each path."""
     if n < 1:
         raise UsageError(f"the number of paths must be at least 1, not {n}")
     labels, more = None, dict[str, Any]()
+    if ends != (None, None):
+        return _between(model, n, steps, path, seed, data, label, ends)
     if model.classes:
-        labels = torch.arange(n) % model.classes if label is None else torch.full((n,), label)
+        labels = torch.arange(n) % model.classes if label is None else labels_for(model, label, n)
     elif label is not None:
         raise UsageError("this model is not conditional: it takes no label")
     if data is None:
@@ -198,6 +215,37 @@ def paths(
         labels = told.pop("labels", None) if label is None else labels
         more = {k: v for k, v in told.items() if k != "labels"}
     return model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more), labels
+
+
+def _between(
+    model: Model, n: int, steps: int, path: PathKind, seed: int, data: Any, label: Any, ends: tuple[Any, Any]
+) -> tuple[Tensor, Tensor | None]:
+    """Paths from one class to another."""
+    if label is not None or None in ends:
+        raise UsageError("paths between classes take --from-label and --to-label, and no --label")
+    if data is None:
+        if not model.classes:
+            raise UsageError(
+                f"{model.called} is not conditional, so that its codes have no class: give data with classes, --data"
+            )
+        y: list[Any] = [labels_for(model, end, n) for end in ends]
+        codes = [model.codes(0, n, seed=seed, labels=end) for end in y]
+    else:
+        opened = open_fitting(model, data)
+        if opened.y is None:
+            raise UsageError("the data has no labels, so there are no paths between its classes: give data with labels")
+        y, codes = [], []
+        for end in ends:
+            number = numbered(opened.spec, opened.spec.classes, end, "the data")
+            there = (opened.y == number).nonzero().flatten()[:n]
+            if len(there) < n:
+                raise UsageError(f"{n} paths need {n} observations of class {end!r}, and the data has {len(there)}")
+            x, told = _observations(model, opened.take(there), n)
+            codes.append(model.encode(x, **told))
+            y.append(told.get("labels"))
+    if not model.classes:
+        return model.interpolate(codes[0], codes[1], steps, path=path), None
+    return model.interpolate(codes[0], codes[1], steps, path=path, labels=y[0], to_labels=y[1]), y[0]
 
 
 @checked

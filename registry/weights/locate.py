@@ -65,8 +65,9 @@ def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:
             raise UsageError(f"weights in a store are written {prefix}:NAME, without the slashes of {text!r}")
         name, _, revision = rest.partition("@")
         return Reference(prefix, name, revision)
-    match = _ZOO.fullmatch(text)
     names = [e.name for e in registry.entries("weights")]
+    who, colon, rest = text.rpartition(":")
+    match = _ZOO.fullmatch(f"{who}{colon}{rest.lower()}")
     if match and (match["who"] or match["name"] in names):
         name = f"{match['who']}:{match['name']}" if match["who"] else match["name"]
         return Reference("zoo", name, match["version"] or "")

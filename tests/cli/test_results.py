@@ -105,14 +105,14 @@ def test_a_folder_takes_one_picture_each(genzoo: Run, vae: Path, cvae: Path, tmp
 
 def test_a_grid_shows_every_sample(genzoo: Run, vae: Path, cvae: Path, tmp_path: Path) -> None:
     genzoo("sample", vae, "-n", 4, "--out", tmp_path / "x.png")
-    # 9×8 pixels are enlarged by 6 to about 56; two rows of two with gaps of 2.
+    # 9×8 pixels are enlarged by 12 to about 112; two rows of two with gaps of 2.
     with Image.open(tmp_path / "x.png") as picture:
-        assert picture.size == (2 * (6 * 8 + 2) + 2, 2 * (6 * 9 + 2) + 2)
-        corner = np.asarray(picture)[2:-2:56, 2:-2:50, 0][:2, :2]
+        assert picture.size == (2 * (12 * 8 + 2) + 2, 2 * (12 * 9 + 2) + 2)
+        corner = np.asarray(picture)[2:-2:110, 2:-2:98, 0][:2, :2]
     assert np.array_equal(corner.flatten(), to_pixels(gz.load(vae).spec, gz.load(vae).sample(4))[:, 0, 0, 0].numpy())
     genzoo("sample", cvae, "-n", 6, "--out", tmp_path / "y.JPG")
     with Image.open(tmp_path / "y.JPG") as picture:
-        assert picture.size[0] == 3 * (6 * 8 + 2) + 2  # a column per class
+        assert picture.size[0] == 3 * (12 * 8 + 2) + 2  # a column per class
 
 
 def test_points_are_drawn(genzoo: Run, flat: Path, tmp_path: Path) -> None:
@@ -259,8 +259,8 @@ def test_reconstruct(genzoo: Run, vae: Path, images: Path, tmp_path: Path) -> No
     assert not np.array_equal(opened(tmp_path / "y.npz")["reconstructions"], stored["reconstructions"])
     assert genzoo("reconstruct", vae, "--data", images, "--out", tmp_path / "x.png", "-n", 3).code == 0
     with Image.open(tmp_path / "x.png") as picture:
-        assert picture.size == (3 * 50 + 2, 2 * 56 + 2)
-        top = np.asarray(picture)[2, 2 : 3 * 50 : 50, 0]
+        assert picture.size == (3 * 98 + 2, 2 * 110 + 2)
+        top = np.asarray(picture)[2, 2 : 3 * 98 : 98, 0]
     assert np.array_equal(top, data.x[:3, 0, 0, 0].numpy())
 
 
@@ -288,7 +288,7 @@ def test_interpolate(genzoo: Run, vae: Path, images: Path, tmp_path: Path) -> No
     assert np.abs(stored[:, -1] - ends[2:4]).max() <= 1
     genzoo("interpolate", vae, "-n", 2, "--steps", 7, "--out", tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:
-        assert picture.size == (7 * 50 + 2, 2 * 56 + 2)
+        assert picture.size == (7 * 98 + 2, 2 * 110 + 2)
 
 
 def test_encode(genzoo: Run, vae: Path, images: Path, flat: Path, points: Path, tmp_path: Path) -> None:

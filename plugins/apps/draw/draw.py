@@ -45,7 +45,7 @@ def interpolation(
     *,
     steps: int = 0,
     seed: int = 0,
-    label: int | None = None,
+    label: int | str | None = None,
     data: Any = None,
     straight: bool = False,
     fps: float = 12,
@@ -73,7 +73,7 @@ def traversal(
     *,
     steps: int = 0,
     seed: int = 0,
-    label: int | None = None,
+    label: int | str | None = None,
     data: Any = None,
     reach: float = 2.5,
     dimensions: Sequence[int] = (),
@@ -151,16 +151,16 @@ def training(run: str | os.PathLike[str], out: Out, *, fps: float = 6) -> Path:
     return path
 
 
-def _grid(model: Model, x: Tensor, columns: int | None = None, least: int = 56) -> Image.Image:
+def _grid(model: Model, x: Tensor, columns: int | None = None) -> Image.Image:
     """Observations beside each other, each as a small picture."""
     drawn = of(model.spec).render(model.spec, x)
     assert drawn is not None  # of a kind that renders
-    return pictures.grid(drawn, columns, least=least)
+    return pictures.grid(drawn, columns)
 
 
 def _film_of(model: Model, moments: Iterable[Tensor], path: Path, fps: float) -> Path:
     """Write observations as they change, there and back."""
-    frames = [_grid(model, x, least=112) for x in moments]
+    frames = [_grid(model, x) for x in moments]
     save_movie(frames + frames[-2:0:-1], path, fps=fps, hold=0)
     return path
 

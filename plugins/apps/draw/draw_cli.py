@@ -15,7 +15,7 @@ from genzoo.registry.console.output import written
 Out = Annotated[Path, typer.Option(help="A .png, .gif or .mp4 file.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")]
 Steps = Annotated[int, typer.Option(help="Points on each way, both ends included; 0 is 10 or so, 24 in a film.")]
-Label = Annotated[int | None, typer.Option(help="Class, for a conditional model.")]
+Label = Annotated[str | None, typer.Option(help="Class, by name or number, for a conditional model.")]
 Rate = Annotated[float, typer.Option(help="Frames in a second.")]
 Ends = Annotated[str | None, typer.Option(help="Data; its codes are used, which takes an encoder.")]
 Run = Annotated[str, typer.Argument(help="A run's folder.")]
