@@ -152,7 +152,7 @@ def test_interpolation_decodes_the_path(vae):
         ([0, 1], r"4 labels are needed.*\(2,\)"),
         ([0.0, 1, 2, 0], "labels are whole numbers from 0 to 2"),
         (torch.tensor([True] * 4), "labels are whole numbers"),
-        (["a", "b", "c", "d"], "labels are whole numbers"),
+        (["a", "b", "c", "d"], "no class 'a': its classes are numbers from 0 to 2"),
         (torch.zeros(4, 1, dtype=torch.int64), "4 labels are needed"),
     ],
 )
