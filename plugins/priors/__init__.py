@@ -1,9 +1,1 @@
 """Priors over codes: one file each, registered where it stands."""
-
-from genzoo.registry import Registrar, hookimpl
-
-
-@hookimpl
-def genzoo_register(registry: Registrar) -> None:
-    """Register every prior declared in this folder."""
-    registry.scan(__name__)

@@ -1,9 +1,1 @@
 """Variational objectives and their recipes: one file each, registered where it stands."""
-
-from genzoo.registry import Registrar, hookimpl
-
-
-@hookimpl
-def genzoo_register(registry: Registrar) -> None:
-    """Register every VAE declared in this folder."""
-    registry.scan(__name__)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.registry import hooks
 from genzoo.registry.discovery import installed
-from genzoo.registry.discovery.scan import of_file
+from genzoo.registry.discovery.scan import declarations, of_file
 from genzoo.registry.discovery.source_code import Module, imported_from, locate, parse, tree_of
 from genzoo.registry.entries import POINT, Plugin
 
@@ -131,11 +131,13 @@ def unscanned(package: str) -> Iterator[tuple[str, str]]:
     found = locate(package)
     if found is None:
         return
-    modules, scanned = {package: found.file}, set[str]()
+    modules = {package: found.file}
     for top in found.folders:
         for file in Path(top).rglob("*.py"):
             name = ".".join([package, *file.relative_to(top).with_suffix("").parts])
             modules[name.removesuffix(".__init__")] = str(file)
+    points = {p.module for p in installed.plugins()} & modules.keys()
+    scanned = {point for point in points if not parse(point).names.keys() & HOOKS}  # what has no hook only declares
     for module, path in modules.items():
         for call in _scans(path):
             match call.args:
@@ -223,7 +225,7 @@ def _answers(module: Module) -> Iterator[tuple[Level, str, str]]:
     unmarked = [n for n in HOOKS if n in functions and n not in marked]
     for name in unmarked:
         yield "error", f"{name} is not marked with @hookimpl ({module.file})", "from genzoo.registry import hookimpl"
-    if not marked and not unmarked and not module.stars and not any(n in module.names for n in HOOKS):
+    if not module.stars and not module.names.keys() & HOOKS and not any(declarations(module.name)):
         yield "error", f"answers no hook: there is no genzoo_register in {module.file}", AUTHORS
     said = module.names.get("genzoo_api")
     if odd := hooks.other_api(said.value if isinstance(said, ast.Constant) else hooks.API):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -68,7 +69,9 @@ def ask(manager: pluggy.PluginManager, of: Plugin, load: Callable[[], Any]) -> P
             others = manager.get_plugins()
             manager.register(plugin, key)
             fault = "could not register all it has"
-            _check_hooks(manager, plugin, of.module)
+            if not _answers_hooks(manager, plugin, of.module):  # then it only declares
+                if not (isinstance(plugin, ModuleType) and registrar.scan(plugin.__name__)):
+                    raise GenzooError(f"{of.module} answers no hook: there is no function 'genzoo_register' in it")
             manager.subset_hook_caller("genzoo_register", others)(registry=registrar)
     except KeyboardInterrupt:
         raise
@@ -95,8 +98,8 @@ def ask(manager: pluggy.PluginManager, of: Plugin, load: Callable[[], Any]) -> P
                         notes=tuple(notes))  # fmt: skip
 
 
-def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> None:
-    """Refuse a plugin that answers no hook of ours, or one that does not exist: it would be ignored in silence."""
+def _answers_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> bool:
+    """Whether a plugin answers a hook; refuses one that does not exist or is not marked, and would be ignored."""
     ours = [h for h in vars(hooks) if h.startswith("genzoo_")]
     callers = manager.get_hookcallers(plugin) or []
     for caller in callers:
@@ -105,10 +108,9 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any, module: str) -> Non
             raise GenzooError(
                 f"{module} answers the hook {caller.name!r}, which there is not{did_you_mean(caller.name, ours)}"
             )
-    if not callers:
-        unmarked = next((h for h in ours if hasattr(plugin, h)), None)
-        cause = f"{unmarked!r} is not marked with @hookimpl" if unmarked else f"there is no function {ours[0]!r} in it"
-        raise GenzooError(f"{module} answers no hook: {cause}")
+    if unmarked := next((h for h in ours if not callers and hasattr(plugin, h)), None):
+        raise GenzooError(f"{module} answers no hook: {unmarked!r} is not marked with @hookimpl")
+    return bool(callers)
 
 
 def observers(
