@@ -225,7 +225,7 @@ def _answers(module: Module) -> Iterator[tuple[Level, str, str]]:
     unmarked = [n for n in HOOKS if n in functions and n not in marked]
     for name in unmarked:
         yield "error", f"{name} is not marked with @hookimpl ({module.file})", "from genzoo.registry import hookimpl"
-    if not module.stars and not module.names.keys() & HOOKS and not any(declarations(module.name)):
+    if not (marked or module.stars or module.names.keys() & HOOKS or any(declarations(module.name))):
         yield "error", f"answers no hook: there is no genzoo_register in {module.file}", AUTHORS
     said = module.names.get("genzoo_api")
     if odd := hooks.other_api(said.value if isinstance(said, ast.Constant) else hooks.API):
