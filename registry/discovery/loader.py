@@ -69,9 +69,9 @@ def ask(manager: pluggy.PluginManager, of: Plugin, load: Callable[[], Any]) -> P
             others = manager.get_plugins()
             manager.register(plugin, key)
             fault = "could not register all it has"
-            if not _answers_hooks(manager, plugin, of.module):  # then it only declares
-                if not (isinstance(plugin, ModuleType) and registrar.scan(plugin.__name__)):
-                    raise GenzooError(f"{of.module} answers no hook: there is no function 'genzoo_register' in it")
+            silent = not _answers_hooks(manager, plugin, of.module)  # then it only declares
+            if silent and not (isinstance(plugin, ModuleType) and registrar.scan(plugin.__name__)):
+                raise GenzooError(f"{of.module} answers no hook: there is no function 'genzoo_register' in it")
             manager.subset_hook_caller("genzoo_register", others)(registry=registrar)
     except KeyboardInterrupt:
         raise
