@@ -66,7 +66,7 @@ def reconstruct(
     data: opt.Data,
     out: OutPicture,
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 16,
-    split: opt.Split = "test",
+    split: opt.Split = None,
     seed: Annotated[int | None, typer.Option(help="Draw codes by this seed instead of taking their mean.")] = None,
     set_: opt.Set = None,
     device: opt.Device = "auto",
@@ -76,7 +76,7 @@ def reconstruct(
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
-    written(results.reconstruct(model, opened(data, split, set_), out, n, seed=seed), json)
+    written(results.reconstruct(model, opened(data, split, set_, model), out, n, seed=seed), json)
 
 
 def interpolate(
@@ -87,7 +87,7 @@ def interpolate(
     straight: Annotated[bool, typer.Option("--straight", help="Straight lines instead of great circles.")] = False,
     seed: Annotated[int, typer.Option(help="Of the codes at both ends.")] = 0,
     data: Annotated[str | None, typer.Option(help="Data whose codes are the ends, instead of random ones.")] = None,
-    split: opt.Split = "test",
+    split: opt.Split = None,
     label: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Class of all paths; default gives each row another.")
     ] = None,
@@ -102,7 +102,7 @@ def interpolate(
 
     asked = locals()
     model = results.needs_encoder(weights, device) if data else weights
-    ends = opened(data, split, set_) if data else None
+    ends = opened(data, split, set_, model) if data else None
     way = "straight" if straight else "prior"
     how = opt.chosen(asked, "steps seed label from_label to_label device") | {"path": way, "data": ends}
     written(results.interpolate(model, out, n, **how), json)
@@ -113,7 +113,7 @@ def encode(
     data: opt.Data,
     out: Annotated[Path, typer.Option(help="An .npz file: codes, and labels where the data has them.")],
     n: Annotated[int, typer.Option("-n", "--number", help="How many; 0 for all.")] = 0,
-    split: opt.Split = "test",
+    split: opt.Split = None,
     seed: Annotated[int | None, typer.Option(help="Draw codes by this seed instead of taking their mean.")] = None,
     set_: opt.Set = None,
     device: opt.Device = "auto",
@@ -134,7 +134,7 @@ def evaluate(
     metrics: opt.Metrics = None,
     n: opt.Count = None,
     seed: opt.Seed = 0,
-    split: opt.Split = "test",
+    split: opt.Split = None,
     extractor: opt.Extractor = None,
     set_: opt.SetMetrics = None,
     noise: opt.Noise = False,
@@ -153,16 +153,14 @@ def evaluate(
     """
     if not data:
         raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
-    options, data_options = checked(split, metrics, set_)
+    chosen: Any = checked(split, metrics, set_)
     in_processes(devices)
     from genzoo.registry.verbs import evaluate as evaluation
 
     if out is not None:
         evaluation.report_path(out)
     how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, not no_cache)  # type: ignore[arg-type]
-    report = evaluation.measure(
-        subject, data, metrics, how, options=options, data_options=data_options, progress=opt.shown(quiet)
-    )
+    report = evaluation.measure(subject, data, metrics, how, **chosen, progress=opt.shown(quiet))
     if env.rank():  # process 0 speaks for all
         return
     written = evaluation.save_report(report, out) if out is not None else None

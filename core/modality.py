@@ -126,9 +126,19 @@ class Modality(ABC):
         `UsageError` if it is not acceptable; one sentence that says what was found and what to do.
         """
 
-    def read_samples(self, path: Path, spec: DataSpec) -> Data:
-        """Read a file or folder of samples that is not made of arrays, whole; see `write`."""
+    def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
+        """Read a file or folder of samples that is not made of arrays, whole; see `write` and `brought`."""
         raise UsageError(f"{path} holds no {self.many}: give samples as .npz")
+
+    def brought(self, samples: Data, spec: DataSpec, options: Mapping[str, Any]) -> Data:
+        """Bring samples to the form of the data that they are judged against, as ``options`` of theirs say."""
+        if options:
+            raise UsageError(f"samples of {self.many} have no option {next(iter(options))!r}")
+        return samples
+
+    def advice(self, given: DataSpec, wanted: DataSpec) -> str:
+        """What to add to a sentence that refuses samples of one shape beside data of another; "" if nothing helps."""
+        return ""
 
     def standardized(self, data: Data) -> Data:
         """Give real numbers a model space of mean 0 and standard deviation 1, where that is this kind's way."""

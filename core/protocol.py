@@ -12,7 +12,7 @@ class Protocol:
 
     n: int | None = None  # samples to draw, and the most observations to use; None goes by the data
     seed: int = 0  # of sampling and of every other random choice
-    split: Literal["train", "test"] = "test"  # of the data, where it is a name or a path
+    split: Literal["train", "test", "all"] | None = None  # of named data; None takes all that was not trained on
     noise: bool = False  # draw samples from the likelihood instead of giving its mean
     truncation: float | None = None  # keep codes within ± this many standard deviations
     extractor: Any = None  # name of an extractor, a file, or an `Extractor`; None takes the one that fits

@@ -13,20 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genzoo.core.data.observations import Data
-from genzoo.core.data.rows import Mapped, chunks, read
+from genzoo.core.data.rows import Joined, Mapped, chunks, read
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.noise import stream_seed
 from genzoo.core.options import Configured, option
 
 Binarize = Literal["no", "static", "dynamic"]
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "all"]
+SPLITS = ("train", "test", "all")
 
 
 class DataSource(Configured, ABC):
     """Base of the registry's kind ``dataset``: something with a name that can be loaded.
 
-    Subclasses implement `read`, and declare their options in a nested ``Options`` that extends this one.
+    Subclasses implement `read`, and declare their options in a nested ``Options`` that extends this one. One whose
+    splits are not its own overrides `own_splits`, and reads ``all``, too, in the order in which it is kept.
 
     Attributes:
         memory: bytes that observations may take in memory; None is up to half of what is free. What needs more is
@@ -46,16 +48,37 @@ class DataSource(Configured, ABC):
 
     @abstractmethod
     def read(self, split: Split) -> Data:
-        """Read one split, whole, as it is."""
+        """Read one split, whole, as it is; ``all`` is asked for only where there are no `own_splits`."""
+
+    def own_splits(self) -> bool:
+        """Whether the data come as train and test; otherwise the test split is held out of all."""
+        return True
 
     def load(self, split: Split = "train") -> Data:
         """Read one split and apply the common options (static binarization: seed 0 for train, 1 for test)."""
-        if split not in ("train", "test"):
-            raise UsageError(f"a data set's split is 'train' or 'test', not {split!r}")
+        if split not in SPLITS:
+            raise UsageError(f"a data set's split is 'train', 'test' or 'all', not {split!r}")
+        if split == "all" and self.own_splits():
+            return joined(self.load("train"), self.load("test"))
         data = self.read(split)
         if 0 < self.options.limit < len(data):
             data = data.take(slice(self.options.limit))
         return binarize(data, self.options.binarize, seed=0 if split == "train" else 1)
+
+
+def joined(first: Data, second: Data) -> Data:
+    """Two parts of the same data as one, by the first one's spec."""
+
+    def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+        return None if a is None or b is None else torch.cat([a, b])
+
+    rows = [first.rows, second.rows]
+    whole = torch.cat(rows) if isinstance(rows[0], Tensor) and isinstance(rows[1], Tensor) else Joined(rows)  # type: ignore[arg-type]
+    y, factors, condition = (both(getattr(first, k), getattr(second, k)) for k in ("y", "factors", "condition"))
+    names = [d.read.files for d in (first, second)]
+    files = None if names[0] is None or names[1] is None else np.concatenate([names[0], names[1]])
+    read = replace(first.read, others=(), files=files)
+    return replace(first, rows=whole, y=y, factors=factors, condition=condition, split="all", read=read)
 
 
 def standardized(data: Data) -> Data:

@@ -100,6 +100,25 @@ class Mapped:
         return self.function(pick(self.base, index), index)
 
 
+class Joined:
+    """Rows of several after one another, none of which is copied."""
+
+    def __init__(self, parts: Sequence[Tensor | Rows]) -> None:
+        self.parts, self.dtype = tuple(parts), parts[0].dtype
+        self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def take(self, index: Tensor) -> Tensor:
+        out, start = torch.empty((len(index), *self.shape[1:]), dtype=self.dtype), 0
+        for part in self.parts:
+            here = (index >= start) & (index < start + len(part))
+            out[here] = pick(part, index[here] - start)
+            start += len(part)
+        return out
+
+
 def pick(rows: Tensor | Rows, index: Tensor) -> Tensor:
     """Return rows ``index`` as a tensor of their own."""
     return rows.index_select(0, index) if isinstance(rows, Tensor) else rows.take(index)

@@ -96,7 +96,9 @@ def sentence(found: dict[str, Any]) -> str:
         text += f" in {len(counts)} {'classes' if len(counts) > 1 else 'class'}"
         named = ", ".join(f"{one_line(name, 40)} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])
         text += f" ({named}{', …' if len(counts) > MOST_CLASSES else ''})"
-    if splits == "own":
+    if split == "all":
+        text += ", all splits" if splits == "own" else ""
+    elif splits == "own":
         beside = ", ".join(f"{name} {n:,}" for name, n in others.items())
         text += f", its {split} split" + (f" (beside it: {beside})" if beside else "")
     elif split == "test":

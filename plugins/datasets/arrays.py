@@ -61,7 +61,8 @@ class ArrayFile(DataSource):
             train, test = whole.hold_out(held, seed=0) if len(whole) > 1 or split == "test" else (whole, whole)
             counts = () if whole.y is None else tuple(whole.y.bincount(minlength=whole.spec.classes).tolist())
             others = (("held out", held),) if split == "train" and len(whole) > 1 else ()
-            read = Read(len(whole), "held out", others, counts)
+            read = Read(len(whole), "" if split == "all" else "held out", others, counts)
+            test = whole if split == "all" else test
         else:
             other = ("test", len(x_test)) if split == "train" else ("train", len(x))
             read = Read(len(x) + len(x_test), "own", (other,))
@@ -71,11 +72,17 @@ class ArrayFile(DataSource):
             train = of(train.spec).standardized(train)  # the test split has no say in the units
         if train.condition is not None:
             train = train.conditioned(train.condition)
-        found = train if split == "train" else replace(test, spec=train.spec, name=train.name, split="test")
+        found = train if split == "train" else replace(test, spec=train.spec, name=train.name, split=split)
         found = replace(found, read=read)
         # Now that it is known which observations are meant, they are read, if they fit.
         most = free_bytes() // 2 if self.memory is None else self.memory
         return found.to("cpu") if found.nbytes <= most else found
+
+    def own_splits(self) -> bool:
+        path = Path(self.options.path).expanduser()
+        return (
+            path.suffix.lower() == ".npz" and path.exists() and any(k.lower() == "x_test" for k in Archive(path).files)
+        )
 
     def _data(self, x: ArrayLike, y: Array | None, told: Array | None, name: str, like: Data | None = None) -> Data:
         layout = None if self.options.layout == "auto" else self.options.layout

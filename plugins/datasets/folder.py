@@ -60,15 +60,11 @@ class Folder(DataSource):
     options: Options
 
     def read(self, split: Split) -> Data:
-        files, names, read = _split(self._root(), split)
+        files, names, read = _split(self._root(), split, self.options.limit)
         return self._data(files, names, split, read)
 
-    def everything(self) -> Data:
-        """All images, of whatever split, with no labels."""
-        files, _ = _files(self._root())
-        files = _shuffled(files)
-        held = len(files) // 10 or 1
-        return self._data([*files[held:], *files[:held]], (), "train", Read(len(files)))
+    def own_splits(self) -> bool:
+        return all((self._root() / name).is_dir() for name in ("train", "test"))
 
     def _root(self) -> Path:
         if not self.options.path:
@@ -133,8 +129,8 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _split(root: Path, split: Split) -> tuple[list[File], tuple[str, ...], Read]:
-    """The files of a split, shuffled, the names of the classes, and what was found."""
+def _split(root: Path, split: Split, limit: int = 0) -> tuple[list[File], tuple[str, ...], Read]:
+    """The files of a split, shuffled but for ``all``, the names of the classes, and what was found."""
     train, test = root / "train", root / "test"
     if train.is_dir() and test.is_dir():
         files, names = _files(train)
@@ -151,6 +147,8 @@ def _split(root: Path, split: Split) -> tuple[list[File], tuple[str, ...], Read]
     if len(files) == 1 and split == "test":
         raise UsageError(f"{root} has one image only, so there is none for a test split")
     counts = tuple(np.bincount([label for _, label in files]).tolist()) if names else ()
+    if split == "all":
+        return (sorted(_shuffled(files)[:limit]) if limit else files), names, Read(len(files), counts=counts)
     files, held = _shuffled(files), len(files) // 10 or int(len(files) > 1)
     found = Read(len(files), "held out", (("held out", held),) if split == "train" else (), counts)
     return (files[held:] if split == "train" else files[:held]), names, found

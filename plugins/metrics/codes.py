@@ -216,7 +216,10 @@ class _Probed(Metric):
 
     def refuses(self, evidence: Evidence) -> str:
         told = evidence.model is not None and evidence.model.classes
-        return "the model is told the labels, so what its codes say of them does not count" if told else ""
+        if told:
+            return "the model is told the labels, so what its codes say of them does not count"
+        both = evidence.data.split == "all"  # training codes would be among those that are judged
+        return "all of the data is judged: --split test keeps codes to train on apart" if both else ""
 
 
 @declare.metric(

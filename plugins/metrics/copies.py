@@ -124,7 +124,7 @@ class Copies(Metric):
         training = evidence.training
         assert training is not None
         o, train = self.options, as_floats(training)
-        unseen = None if evidence.data.split == "train" else evidence.real[: o.limit].flatten(1)
+        unseen = None if evidence.data.split in ("train", "all") else evidence.real[: o.limit].flatten(1)
         samples = evidence.samples[: o.limit]
         found = memorization(samples.flatten(1), train.flatten(1), unseen, limit=o.ratio)
         details = {

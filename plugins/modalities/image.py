@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -63,13 +64,35 @@ class Image(Modality):
         spec = DataSpec.image(*form.shape, levels=form.levels, classes=classes, class_names=names, name=about.name)
         return Data(spec, arrays.stored(x, form, about.memory), labels, about.name, about.license, about.split)
 
-    def read_samples(self, path: Path, spec: DataSpec) -> Data:
-        """All images of a folder, with no labels: sub-folders say nothing that was asked for."""
+    def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
+        """All images of a folder, in the data's colours where nothing is said, with the classes that folders name."""
+        from genzoo.core.options import coerce_all, options_of
         from genzoo.plugins.datasets.folder import Folder
+        from genzoo.plugins.modalities.sampled import asked_for
 
         if not path.is_dir():
             return super().read_samples(path, spec)
-        return Folder(Folder.Options(path=str(path))).everything()
+        given = {"mode": _mode(spec), **options, "path": str(path)}
+        try:
+            found = Folder(Folder.Options(**coerce_all(options_of(Folder.Options), given, "samples"))).load("all")
+        except UsageError as e:  # of this side the options have another name
+            advice = re.compile(r"set the option size, e\.g\. size=\w+|(with )?--set data\.size=\w+")
+            raise UsageError(advice.sub(f"set --set samples.size={_size(spec)}", str(e))) from None
+        return asked_for(found, path, spec)
+
+    def brought(self, samples: Data, spec: DataSpec, options: Mapping[str, Any]) -> Data:
+        from genzoo.plugins.modalities.sampled import brought
+
+        return brought(samples, {"mode": _mode(spec), **options})
+
+    def advice(self, given: DataSpec, wanted: DataSpec) -> str:
+        """The options that make one of the two like the other."""
+        sizes = [_size(s) for s in (wanted, given)]
+        modes = [_mode(s) for s in (wanted, given)]
+        apart = [(name, two) for name, two in (("size", sizes), ("mode", modes)) if two[0] != two[1]]
+        ours, theirs = (" ".join(f"--set {side}.{name}={two[i]}" for name, two in apart)
+                        for i, side in enumerate(("samples", "data")))  # fmt: skip
+        return f": bring them together with {ours}, or folders of data with {theirs}" if apart else ""
 
     def squash(self, x: Tensor) -> Tensor:
         return x.tanh()
@@ -158,13 +181,15 @@ class Image(Modality):
     def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
         from genzoo.core.pictures import grids
         from genzoo.core.storage.files import creating_folder
+        from genzoo.plugins.modalities.sampled import class_folders
 
-        digits, i = max(len(str(n - 1)), 4), 0
+        digits, i, places = max(len(str(n - 1)), 4), 0, class_folders(spec)
         with creating_folder(path) as temporary:
             for x, y in batches:
                 for j, pixels in enumerate(grids.to_uint8(x)):
-                    label = "" if y is None else f"-class{int(y[j])}"
-                    grids.image_of(pixels).save(temporary / f"{i:0{digits}d}{label}.png")
+                    place = temporary if y is None else temporary / places[int(y[j])]
+                    place.mkdir(exist_ok=True)
+                    grids.image_of(pixels).save(place / f"{i:0{digits}d}.png")
                     i += 1
 
     def undrawn(self, spec: DataSpec, n: int) -> str:
@@ -193,6 +218,17 @@ class Image(Modality):
 
     def examples(self, classes: int = 0) -> Sequence[DataSpec]:
         return (DataSpec.image(1, 16, 16, classes=classes), DataSpec.image(3, 11, 9, classes=classes))
+
+
+def _mode(spec: DataSpec) -> str:
+    """What a folder calls the colours of a spec."""
+    return {1: "grey", 3: "colour"}.get(spec.shape[0], "auto")
+
+
+def _size(spec: DataSpec) -> str:
+    """What a folder calls the size of a spec."""
+    height, width = spec.shape[1:]
+    return str(height) if height == width else f"{height}x{width}"
 
 
 def _blurred(x: Tensor, degree: str, random: torch.Generator) -> Tensor:

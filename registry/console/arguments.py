@@ -25,27 +25,37 @@ def assignments(pairs: list[str] | None) -> dict[str, Any]:
     return given
 
 
-def checked(split: str, metrics: str | None, pairs: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Refuse a split or metrics that there are not, and tell the options of metrics from those of the data set."""
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is test or train, not {split!r}")
+def checked(split: str | None, metrics: str | None, pairs: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Refuse a split or metrics that there are not, and tell the options of metrics, data and samples apart."""
+    _split(split)
     from genzoo.registry import the_registry
     from genzoo.registry.defaults import choose
 
     choose(the_registry(), metrics)
     given = assignments(pairs)
-    data = {name.removeprefix("data."): v for name, v in given.items() if name.startswith("data.")}
-    return {name: v for name, v in given.items() if not name.startswith("data.")}, data
+    found: dict[str, dict[str, Any]] = {"options": {}, "data_options": {}, "samples_options": {}}
+    for name, value in given.items():
+        side, _, option = name.partition(".")
+        of_metric = side not in ("data", "samples")
+        found["options" if of_metric else f"{side}_options"][name if of_metric else option] = value
+    return found
 
 
-def opened(data: str, split: str, pairs: list[str] | None) -> Any:
-    """Open the data that an option names."""
+def _split(split: str | None) -> None:
+    if split not in (None, "train", "test", "all"):
+        raise UsageError(f"--split is train, test or all, not {split!r}")
+
+
+def opened(data: str, split: str | None, pairs: list[str] | None, *subjects: Any) -> Any:
+    """Open the data that an option names; what ``subjects`` were trained on is left out, where nothing is said."""
+    _split(split)
+    options = data_options(pairs)
     from genzoo.registry import the_registry
-    from genzoo.registry.verbs.data import announce, open_data
+    from genzoo.registry.verbs.data import announce
+    from genzoo.registry.verbs.subjects import open_reference
 
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is test or train, not {split!r}")
-    found = open_data(the_registry(), data, data_options(pairs), split=split)  # type: ignore[arg-type]
+    how: Any = split
+    found = open_reference(the_registry(), data, how, None, options, subjects)[0]
     announce(found)
     return found
 

@@ -36,9 +36,16 @@ Set = Annotated[
 ]
 SetMetrics = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, or data.OPTION of the data set."),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, data.OPTION of the data, samples.OPTION."
+    ),
 ]
-Split = Annotated[str, typer.Option(help="Which split of the data: test or train.", callback=_small)]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="train, test or all; default test where data have one, else all but what was trained on.", callback=_small
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
 Weights = Annotated[

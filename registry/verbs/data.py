@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from genzoo.core import modality
 from genzoo.core.errors import UsageError, did_you_mean
@@ -15,7 +15,7 @@ from genzoo.registry.entries import Entry
 from genzoo.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from genzoo.core.data import Data
+    from genzoo.core.data import Data, DataSource, Split
 
 PathLike = str | os.PathLike[str]
 
@@ -31,8 +31,9 @@ def open_data(
     options: Mapping[str, Any] | None = None,
     *,
     labels: Any = None,
-    split: Literal["train", "test"] = "train",
+    split: Split | None = "train",
     memory: int | None = None,
+    trained_on: Callable[[DataSource, Data], bool] = lambda source, whole: False,
 ) -> Data:
     """Open data; raises `UsageError` for what is no data, and `GenzooError` for what cannot be read.
 
@@ -40,7 +41,9 @@ def open_data(
     with ``labels``; a pair of observations and labels; a torch Dataset or DataLoader; or a `Data`. ``options`` are the
     data set's by name (``binarize``, ``limit``, …; ``layout``, ``modality`` of arrays). ``memory`` is the bytes that
     observations may take, beyond which they are read as they are needed (those of files, folders and map-style data
-    sets); None is half of what is free.
+    sets); None is half of what is free. A split of None is ``test`` where the data have splits of their own, or where
+    ``trained_on`` says of their source, and of all that it holds, that what is to be judged was trained on a part of
+    it; otherwise it is ``all``.
     """
     import torch
 
@@ -64,7 +67,10 @@ def open_data(
         chosen = coerce_all(registry.options(entry), {**options, **implied}, "data")
         source: DataSource = cls(cls.Options(**chosen))  # type: ignore[attr-defined]
         source.memory = memory
-        return source.load(split)
+        if split is not None or source.own_splits():
+            return source.load(split or "test")
+        whole = source.load("all")
+        return source.load("test") if trained_on(source, whole) else whole
     how = {k: options.pop(k) for k in ("layout", "modality") if k in options and not isinstance(data, Data)}
     if isinstance(data, Data):
         found = data

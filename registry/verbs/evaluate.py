@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.arguments import checked
-from genzoo.core.data import Data
+from genzoo.core.data import Data, Split
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric, why_absent
@@ -34,11 +34,17 @@ from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.data import looks_like_path
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
-from genzoo.registry.verbs.subjects import draw_samples, no_data, open_reference, open_subject, subset
+from genzoo.registry.verbs.subjects import (
+    draw_samples,
+    no_data,
+    open_reference,
+    open_subject,
+    options_of_samples,
+    subset,
+)
 
 MOST = 10_000  # samples where no number is given
 MOST_ABOUT_DATA = ("images", "labels", "conditional", "factors")  # needs that are the data's own affair
-Split = Literal["train", "test"]
 
 
 @checked
@@ -49,11 +55,12 @@ def evaluate(
     *,
     n: int | None = None,
     seed: int = 0,
-    split: Split = "test",
+    split: Split | None = None,
     training: Any = None,
     extractor: str | os.PathLike[str] | Extractor | None = None,
     options: Mapping[str, Any] | None = None,
     data_options: Mapping[str, Any] | None = None,
+    samples_options: Mapping[str, Any] | None = None,
     noise: bool = False,
     truncation: float | None = None,
     batch_size: int = 256,
@@ -75,14 +82,17 @@ def evaluate(
         metrics: names, or tags such as ``fidelity``, in a sequence or comma-separated; ``all`` for all that there are.
             None takes those with the tag ``default`` that fit model and data.
         n: samples to draw, and the most observations of the data to use; None takes as many as there are data, up to
-            10,000, or what the data's protocol says.
+            10,000, or what the data's protocol says, and all of samples and data where samples are given.
         seed: of sampling and of every other random choice.
-        split: of the data, where it is a name or a path.
+        split: of the data, where it is a name or a path: ``train``, ``test`` or ``all``. None takes ``test`` where the
+            data have splits of their own, or the model was trained on them, and otherwise all.
         training: the data that the model was trained on, for memorization, probes and fitted classifiers; None takes
-            the train split where ``data`` is a name or a path.
+            the train split where ``data`` is a name or a path, and all where all is judged.
         extractor: name of an extractor, an ``.onnx`` or ``.pt2`` file, or an `Extractor`; None takes the one that fits.
         options: of metrics by dotted name: ``{"log-likelihood.samples": 500}``.
         data_options: of the data set by name: ``{"binarize": "static"}``.
+        samples_options: of samples in files or arrays, ``{"size": "32", "mode": "grey"}``; by default they are brought
+            to the data's colours, and to ``data_options["size"]``.
         noise: draw samples from the likelihood instead of giving its mean.
         truncation: keep codes within ± this many standard deviations.
         batch_size: observations at a time.
@@ -98,7 +108,7 @@ def evaluate(
     """
     how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, cache)
     return measure(subject, data, metrics, how, training=training, options=options, data_options=data_options,
-                   strict=strict, name=name, progress=progress)  # fmt: skip
+                   samples_options=samples_options, strict=strict, name=name, progress=progress)  # fmt: skip
 
 
 def measure(
@@ -110,22 +120,31 @@ def measure(
     training: Any = None,
     options: Mapping[str, Any] | None = None,
     data_options: Mapping[str, Any] | None = None,
+    samples_options: Mapping[str, Any] | None = None,
     strict: bool = True,
     name: str = "",
     progress: bool = False,
+    draws: int | None = None,
 ) -> Report:
-    """Do what `evaluate` does, by a protocol; the other arguments are its."""
+    """Do what `evaluate` does, by a protocol; the other arguments are its.
+
+    ``draws`` is how many samples a model makes, against all of the data, where the protocol says no number.
+    """
     registry = the_registry()
     entries, named = choose(registry, metrics)
     measures = _metrics(registry, entries, options or {})
     runtime = init_runtime(pick_device(how.device))
     where, progress = runtime.device, progress and runtime.first
-    opened, trained = open_reference(registry, data, how.split, training, data_options)
-    model, samples, asked, title = open_subject(subject, opened.spec, where)
+    opened, trained = open_reference(registry, data, how.split, training, data_options, [subject])
+    of_samples = options_of_samples(samples_options, data_options)
+    model, samples, asked, title = open_subject(subject, opened.spec, where, of_samples)
     if model is not None:
         check_fits(model, opened.spec)
-    count = _count(how.n, samples, opened)
-    chosen, ready = subset(opened, count), how.extractor if isinstance(how.extractor, Extractor) else None
+        if samples_options:
+            raise UsageError(f"{title} is a model: samples.{next(iter(samples_options))} is of samples in its place")
+    count = _count(how.n or draws, samples, opened)
+    chosen = opened if how.n is None and (samples is not None or draws) else subset(opened, count)
+    ready = how.extractor if isinstance(how.extractor, Extractor) else None
     if ready is None and (how.extractor is not None or any("features" in e.data["needs"] for e in entries)):
         ready = open_extractor(registry, how.extractor or default_extractor(opened.spec), opened.spec)
     why = "" if ready is not None else "no extractor is needed"

@@ -237,7 +237,7 @@ def load_data(
     data: Any,
     *,
     labels: Any = None,
-    split: Literal["train", "test"] = "train",
+    split: Literal["train", "test", "all"] = "train",
     options: Mapping[str, Any] | None = None,
 ) -> Data:
     """Open data.
@@ -246,7 +246,7 @@ def load_data(
         data: a data set's name, a path (folder of images, .npy, .npz), a tensor or an array, a pair (observations,
             labels), a torch Dataset or DataLoader.
         labels: class labels, where ``data`` is an array.
-        split: ``train`` or ``test``, for names and paths.
+        split: ``train``, ``test`` or ``all``, for names and paths.
         options: of the data set, by name: ``{"binarize": "static"}``.
     """
     from genzoo.core.data.summary import surprises, was_read

@@ -26,8 +26,10 @@ from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path
 from genzoo.core.storage.npz import Batches, write_arrays, write_samples
 from genzoo.core.training.runs import columns_for
+from genzoo.registry import the_registry
 from genzoo.registry.verbs.initialize import pick_device
-from genzoo.registry.verbs.load import load, load_data
+from genzoo.registry.verbs.load import load
+from genzoo.registry.verbs.subjects import open_reference
 
 Out = str | os.PathLike[str]
 PathKind = Literal["prior", "spherical", "straight"]
@@ -109,7 +111,8 @@ def reconstruct(
 
     Args:
         weights: a model with an encoder, or what `genzoo.load` takes.
-        data: a `Data`, or what `genzoo.load_data` takes (its test split).
+        data: a `Data`, or what `genzoo.load_data` takes: its test split, or all where that is not its own
+            and the model was not trained on it.
         out: ``.png``, ``.npz``, or a file of the data's own kind.
         n: how many, from the start of the data.
         seed: draw codes from the posterior by this seed, instead of taking its mean.
@@ -256,7 +259,7 @@ def encode(
 
     Args:
         weights: a model with an encoder, or what `genzoo.load` takes.
-        data: a `Data`, or what `genzoo.load_data` takes (its test split).
+        data: a `Data`, or what `genzoo.load_data` takes: its test split, or all where that is not its own.
         out: an ``.npz`` file.
         n: how many, from the start of the data; 0 for all.
         seed: draw codes from the posterior by this seed, instead of taking its mean.
@@ -265,7 +268,7 @@ def encode(
     path, model = given_path(out), open_model(weights, device)
     if path.suffix.lower() != ".npz":
         raise UsageError(f"codes are written to an .npz file, not to {path.name!r}")
-    opened = open_fitting(model, data)
+    opened = open_fitting(model, data, whole=True)
     x, told = _observations(model, opened, n or len(opened))
     codes = model.encode(x, **told, sample=seed is not None, seed=seed or 0)
     arrays = {"codes": codes.cpu().numpy()}
@@ -346,9 +349,13 @@ def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, be
     pictures.save(image, path)
 
 
-def open_fitting(model: Model, data: Any) -> Data:
-    """Data as they are, or the test split of what is named; `UsageError` if they do not fit the model."""
-    opened = data if isinstance(data, Data) else load_data(data, split="test")
+def open_fitting(model: Model, data: Any, *, whole: bool = False) -> Data:
+    """Data as they are, or of what is named what the model was not trained on; `UsageError` if they do not fit it.
+
+    ``whole`` takes all of what has no splits of its own. See `genzoo.registry.verbs.data.open_data`.
+    """
+    subjects = [] if whole else [model]
+    opened = data if isinstance(data, Data) else open_reference(the_registry(), data, None, None, None, subjects)[0]
     check_fits(model, opened.spec)
     return opened
 

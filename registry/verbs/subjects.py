@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from genzoo.core.data import Data, from_arrays
+from genzoo.core.data import Data, DataSource, Split, from_arrays
 from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -24,15 +25,25 @@ from genzoo.core.storage.files import given_path
 from genzoo.registry import Registry
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.load import load
-
-Split = Literal["train", "test"]
+from genzoo.registry.weights.history import history_of
 
 
 def open_reference(
-    registry: Registry, data: Any, split: Split, training: Any, options: Mapping[str, Any] | None
+    registry: Registry,
+    data: Any,
+    split: Split | None,
+    training: Any,
+    options: Mapping[str, Any] | None,
+    subjects: Sequence[Any] = (),
 ) -> tuple[Data, Callable[[], Data | None]]:
-    """The data to judge against, and how to get at the training split when it is needed."""
-    opened = open_data(registry, data, options, split=split)
+    """The data to judge ``subjects`` against, and how to get at the training split when it is needed."""
+
+    def known(source: DataSource, whole: Data) -> bool:
+        return any(trained_on(s, source, whole) for s in subjects)
+
+    opened = open_data(registry, data, options, split=split, trained_on=known)
+    if opened.split == "all" and training is None:
+        return opened, lambda: opened
     if training is not None:
         return opened, lambda: open_data(registry, training, options, split="train")
     if isinstance(data, (str, os.PathLike)):
@@ -40,6 +51,27 @@ def open_reference(
     if isinstance(data, Data) and data.split == "train":
         return opened, lambda: opened
     return opened, no_data
+
+
+def trained_on(subject: Any, source: DataSource, whole: Data) -> bool:
+    """Whether a model was trained on a part of data without splits of their own, as far as it tells."""
+    if isinstance(subject, Model):
+        return bool(whole.name) and subject.spec.name == whole.name
+    if not isinstance(subject, (str, os.PathLike)):
+        return False
+    with suppress(GenzooError):
+        found = history_of(subject)
+        if found.record is None or found.config is None:
+            return found.config is not None and found.config.data.name == whole.name
+        said = found.record.data
+        if said.name == whole.name:
+            return True
+        rest = len(whole) - said.observations - said.held_out  # what a test split would be
+        if 0 < rest <= max(len(whole) // 10, 1):
+            from genzoo.registry.verbs.fit import _split
+
+            return _split(source.load("train"), found.config, found.record.seed)[0].fingerprint() == said.fingerprint
+    return False
 
 
 def no_data() -> Data | None:
@@ -56,9 +88,12 @@ def subset(data: Data, n: int) -> Data:
 
 
 def open_subject(
-    subject: Any, spec: DataSpec, device: torch.device
+    subject: Any, spec: DataSpec, device: torch.device, options: Mapping[str, Any] | None = None
 ) -> tuple[Model | None, Tensor | None, Tensor | None, str]:
-    """A model, or samples with the labels that were asked for; and what to call it."""
+    """A model, or samples with the labels that were asked for; and what to call it.
+
+    ``options`` are of samples alone: ``size`` and ``mode`` of images, by which they are brought to the data's.
+    """
     if isinstance(subject, Model):
         return subject.to(device), None, None, (subject.config and subject.config.recipe) or "model"
     given: Any = subject
@@ -68,7 +103,7 @@ def open_subject(
         own = path.suffix.lower() in (".npz", ".npy", *of(spec).suffixes)
         if not (own or (path.is_dir() and not _holds_weights(path))):
             return load(subject, device=device), None, None, title
-        given = _read_samples(path, spec)
+        given = _read_samples(path, spec, options or {})
     elif isinstance(subject, Data):
         title = subject.name or title
     elif isinstance(subject, (tuple, list)) and len(subject) == 2 and hasattr(subject[0], "shape"):
@@ -80,22 +115,32 @@ def open_subject(
             "what is judged is a model, a weights folder, or samples: a file, a folder of images or an array, "
             f"not {type(subject).__name__}"
         )
+    if isinstance(given, Data):
+        given = of(spec).brought(given, spec, options or {})
     if (given.spec.modality, given.spec.shape) != (spec.modality, spec.shape):
         ours, theirs = ("×".join(map(str, s.shape)) for s in (given.spec, spec))
-        raise UsageError(f"the samples are {of(given.spec).many} of {ours} and the data {of(spec).many} of {theirs}")
+        raise UsageError(
+            f"the samples are {of(given.spec).many} of {ours} and the data {of(spec).many} of {theirs}"
+            f"{of(spec).advice(given.spec, spec)}"
+        )
     return None, as_floats(given), given.y, title
+
+
+def options_of_samples(given: Mapping[str, Any] | None, of_data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of samples: those given, and the size that the data are brought to."""
+    return {k: v for k, v in (of_data or {}).items() if k == "size" and v != "none"} | dict(given or {})
 
 
 def _holds_weights(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("manifest.json", "config.json", "checkpoints"))
 
 
-def _read_samples(path: Path, spec: DataSpec) -> Data:
+def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Data:
     """All samples of a file or a folder: nothing is held out of them."""
     if not path.exists():
         raise UsageError(f"there is no file {str(path)!r}")
     if path.is_dir() or path.suffix.lower() not in (".npz", ".npy"):
-        return of(spec).read_samples(path, spec)
+        return of(spec).read_samples(path, spec, **options)
     found = Archive(path)
     keys = found.files
     known = [k for k in ("samples", "x", "images", "data", "arr_0") if k in keys] + (keys if len(keys) == 1 else [])

@@ -119,7 +119,10 @@ def test_data_that_the_model_does_not_take(
         (["reconstruct", "--out", "x.png", "-n", "0"], ["number of observations must be at least 1, not 0"]),
         (["reconstruct", "--out", "x"], ["cannot tell what to write from 'x'", ".png or .npz"]),
         (["reconstruct", "--out", "x.png", "-n", "6000"], ["12,000 images is too large"]),
-        (["reconstruct", "--out", "x.png", "--split", "validation"], ["--split is test or train, not 'validation'"]),
+        (
+            ["reconstruct", "--out", "x.png", "--split", "validation"],
+            ["--split is train, test or all, not 'validation'"],
+        ),
         (["reconstruct", "--out", "x.png", "--set", "train.lr=1"], ["only data.… options", "'train.lr'"]),
         (["reconstruct", "--out", "x.png", "--set", "data.bin=1"], ["data has no option 'bin'"]),
         (["reconstruct", "--out", "."], ["is a folder", ".png or .npz"]),

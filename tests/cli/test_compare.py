@@ -47,7 +47,7 @@ def test_json(genzoo: Run, vae: Path, images: Path) -> None:
         ((), "name the data"),
         (("--data", "fashion-mini", "--html", "x.png"), ".html file"),
         (("--data", "fashion-mini", "--metrics", "kdi"), "did you mean 'kid'"),
-        (("--data", "fashion-mini", "--split", "both"), "--split is test or train"),
+        (("--data", "fashion-mini", "--split", "both"), "--split is train, test or all"),
         (("--data", "fashion-mini"), "9×8"),
     ],
 )

@@ -96,7 +96,7 @@ def test_what_is_absent_is_said_with_the_reason(genzoo: Run, gan: Path, images: 
             "there is no metric 'frechett' (did you mean 'frechet' or 'frechet-infinity'?)",
         ),
         (["--metrics", "kid"], "name the data with --data"),
-        (["--data", "ring8", "--split", "all"], "--split is test or train, not 'all'"),
+        (["--data", "ring8", "--split", "both"], "--split is train, test or all, not 'both'"),
         (["--data", "ring88"], "did you mean 'ring8'"),
         (["--data", "ring8", "--extractor", "none"], "there is no extractor 'none'"),
         (["--data", "ring8", "--set", "kid.size"], "--set takes NAME=VALUE"),

@@ -185,5 +185,5 @@ def test_create_and_load_data(pictures: Callable[..., Any]) -> None:
         genzoo.create("vae", spec, options={"data.limit": 5})
     data = genzoo.load_data("fashion-mini", split="test", options={"limit": 7})
     assert (len(data), data.split) == (7, "test")
-    with pytest.raises(UsageError, match="split is train or test"):
+    with pytest.raises(UsageError, match="split is train, test or all"):
         genzoo.load_data("fashion-mini", split="validation")  # type: ignore[arg-type]

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from genzoo.core.arguments import checked
-from genzoo.core.data import Data
+from genzoo.core.data import Data, Split
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor
 from genzoo.core.evaluation.report import Report
@@ -24,10 +24,9 @@ from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.evaluate import measure, read_report
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
-from genzoo.registry.verbs.subjects import open_reference, open_subject
+from genzoo.registry.verbs.subjects import open_reference, open_subject, options_of_samples
 from genzoo.registry.weights.history import History, history_of
 
-Split = Literal["train", "test"]
 FORMATS = (".html", ".htm", ".json")
 
 
@@ -61,11 +60,12 @@ def compare(
     names: Sequence[str] | None = None,
     n: int | None = None,
     seed: int = 0,
-    split: Split = "test",
+    split: Split | None = None,
     training: Any = None,
     extractor: str | os.PathLike[str] | Extractor | None = None,
     options: Mapping[str, Any] | None = None,
     data_options: Mapping[str, Any] | None = None,
+    samples_options: Mapping[str, Any] | None = None,
     noise: bool = False,
     truncation: float | None = None,
     batch_size: int = 256,
@@ -78,7 +78,7 @@ def compare(
 
     What is compared is what `genzoo.evaluate` takes, each; or reports of earlier evaluations: a `Report`, a
     ``report.json``, a folder with one. Between reports no data are needed. ``names`` says what to call each, by default
-    what they are. Where samples are given and no ``n``, of all as many are judged as there are of the fewest.
+    what they are. Where samples are given and no ``n``, all of them are judged, and models draw as many as the fewest.
     ``strict`` makes a metric that was asked for by its own name and that none of them has an error. All else is as for
     `genzoo.evaluate`.
 
@@ -103,18 +103,18 @@ def compare(
         raise UsageError("name the data that all are measured against: a data set, a folder or a file")
     how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, cache)
     where = pick_device(device)
-    opened, trained = open_reference(registry, data, split, training, data_options)
+    opened, trained = open_reference(registry, data, split, training, data_options, fresh)
+    of_samples = options_of_samples(samples_options, data_options)
     sides = ()
     for subject, report, name in zip(subjects, done, titles, strict=True):
         if report is not None:
             sides += (Candidate(name, report.subject),)
             continue
-        model, samples, asked, source = open_subject(subject, opened.spec, where)
+        model, samples, asked, source = open_subject(subject, opened.spec, where, of_samples)
         if model is not None:
             check_fits(model, opened.spec)
         sides += (Candidate(name, source, model, samples, asked, _history(subject, model)),)
     given = [len(s.samples) for s in sides if s.samples is not None]
-    how = replace(how, n=min(given) if n is None and given else n)
     reports = []
     for side, report in zip(sides, done, strict=True):
         what: Any = side.model
@@ -123,10 +123,13 @@ def compare(
             what = side.samples if side.asked is None else (side.samples, side.asked)
             by = replace(how, noise=False, truncation=None)
         reports.append(report or measure(
-            what, opened, metrics, by, training=_lazily(trained, data, training), options=options,
+            what, opened, metrics, by, training=_lazily(trained, data, training, opened), options=options,
             data_options=data_options, strict=False, name=side.name, progress=progress,
+            draws=min(given) if given and side.model is not None else None,
         ))  # fmt: skip
-    found = Compared.of(reports, titles, sides=sides, data=opened, training=trained, seed=seed, extractor=extractor)
+    found = Compared.of(
+        reports, titles, uneven=n is None, sides=sides, data=opened, training=trained, seed=seed, extractor=extractor
+    )
     for reason, missing in found.absences().items() if strict else ():
         for metric in asked_by_name.intersection(missing):
             raise GenzooError(f"{metric} cannot be measured of any of them: {reason}")
@@ -164,8 +167,8 @@ def _history(subject: Any, model: Model | None) -> History:
     return known if known.config is not None else replace(known, config=model.config)
 
 
-def _lazily(trained: Callable[[], Data | None], data: Any, training: Any) -> Any:
+def _lazily(trained: Callable[[], Data | None], data: Any, training: Any, opened: Data) -> Any:
     """The training data for an evaluation of opened data: what was named, as `evaluate` would find it itself."""
     if training is not None:
         return training
-    return data if isinstance(data, (str, os.PathLike)) else trained()
+    return data if isinstance(data, (str, os.PathLike)) and opened.split != "all" else trained()

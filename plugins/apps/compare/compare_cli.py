@@ -25,7 +25,7 @@ def compare(
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
     n: opt.Count = None,
     seed: opt.Seed = 0,
-    split: opt.Split = "test",
+    split: opt.Split = None,
     extractor: opt.Extractor = None,
     set_: opt.SetMetrics = None,
     noise: opt.Noise = False,
@@ -44,10 +44,10 @@ def compare(
     for option, path, suffixes in (("--html", html, (".html", ".htm")), ("--out", out, (".json",))):
         if path is not None and (path.suffix.lower() not in suffixes or path.is_dir()):
             raise UsageError(f"{option} takes the name of an {suffixes[0]} file, not {path.name!r}")
-    options, data_options = checked(split, metrics, set_)
+    options = checked(split, metrics, set_)
     from genzoo.plugins.apps.compare import compare as comparing
 
-    how = opt.chosen(locals(), "metrics n seed split extractor options data_options noise truncation batch_size device")
+    how = opt.chosen(locals(), "metrics n seed split extractor noise truncation batch_size device") | options
     called = [w.strip() for w in names.split(",")] if names is not None else None
     shown = opt.shown(quiet)
     found = comparing.compare(subjects, data or None, **how, names=called, cache=not no_cache, progress=shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Self
 
@@ -79,11 +79,16 @@ class Comparison:
     extractor: Any = None
 
     @classmethod
-    def of(cls, reports: Sequence[Report], names: Sequence[str] = (), **shown: Any) -> Self:
-        """Bring reports together, with what else there is to show; `UsageError` if their protocols differ."""
+    def of(cls, reports: Sequence[Report], names: Sequence[str] = (), *, uneven: bool = False, **shown: Any) -> Self:
+        """Bring reports together, with what else there is to show; `UsageError` if their protocols differ.
+
+        ``uneven`` lets numbers of samples differ: then only numbers that do not depend on them have a winner.
+        """
         if not reports:
             raise UsageError("there is nothing to compare: give models, files of samples, or reports")
-        rows = [_row(metric, reports) for metric in dict.fromkeys(r.metric for report in reports for r in report)]
+        rows = [
+            _row(metric, reports, uneven) for metric in dict.fromkeys(r.metric for report in reports for r in report)
+        ]
         called = names or distinct([one_line(r.subject) for r in reports])
         return cls(tuple(called), tuple(reports), tuple(rows), **shown)
 
@@ -127,13 +132,22 @@ def differing(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     return [k for k in keys if any(t.get(k, lacking) != tables[0].get(k, lacking) for t in tables[1:])]
 
 
-def _row(metric: str, reports: Sequence[Report]) -> Row:
+def _row(metric: str, reports: Sequence[Report], uneven: bool = False) -> Row:
     results = tuple(next((r for r in report if r.metric == metric), None) for report in reports)
     reasons = tuple("" if metric in report else report.why_not(metric) or "it was not measured" for report in reports)
     there = [(i, r) for i, r in enumerate(results) if r is not None]
     best = None
     for i, result in there:
-        verdicts = [result.compare(other) for j, other in there if j != i]
+        verdicts = [_verdict(result, other, uneven) for j, other in there if j != i]
         if verdicts and all(v == "better" for v in verdicts):
             best = i
     return Row(metric, results, reasons, best)
+
+
+def _verdict(a: Result, b: Result, uneven: bool) -> str:
+    """Which is better; where only the numbers of samples differ, as far as what the intervals hold is free of them."""
+    if uneven and a.n_fake != b.n_fake:
+        if "unlimited samples" not in a.interval.covers:
+            return "undecided"
+        b = replace(b, protocol=b.protocol.replace(f"fake={b.n_fake}", f"fake={a.n_fake}"))
+    return a.compare(b)

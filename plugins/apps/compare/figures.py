@@ -85,7 +85,7 @@ def neighbours(compared: Comparison, side: Candidate) -> Figure:
     if training is None:
         return Figure(absent="the training data is not known")
     known = as_floats(training)
-    unseen = None if data.split == "train" else as_floats(data.take(slice(JUDGED))).flatten(1)
+    unseen = None if data.split in ("train", "all") else as_floats(data.take(slice(JUDGED))).flatten(1)
     found = memorization(made.flatten(1), known.flatten(1), unseen)
     nearest = found.distance.argsort(stable=True)[:ACROSS]
     rows = torch.cat([made[nearest], known[found.neighbour[nearest]]])

@@ -51,7 +51,7 @@ def interpolation(
     seed: Seed = 0,
     label: Label = None,
     data: Ends = None,
-    split: opt.Split = "test",
+    split: opt.Split = None,
     straight: Annotated[bool, typer.Option("--straight", help="Straight lines instead of great circles.")] = False,
     fps: Rate = 12,
     set_: opt.Set = None,
@@ -75,7 +75,7 @@ def traversal(
     seed: Seed = 0,
     label: Label = None,
     data: Ends = None,
-    split: opt.Split = "test",
+    split: opt.Split = None,
     reach: Annotated[float, typer.Option(help="Standard deviations to either side.")] = 2.5,
     dimensions: Annotated[str, typer.Option(help="Which numbers of the code: 0,3,7.")] = "",
     fps: Rate = 12,
@@ -120,7 +120,9 @@ def training(run: Run, out: Out, fps: Rate = 6, json: opt.Json = False) -> None:
     written(plots.training(run, out, fps=fps), json)
 
 
-def _with_data(weights: str, data: opt.Data | None, split: str, set_: list[str] | None, device: str) -> tuple[Any, Any]:
+def _with_data(
+    weights: str, data: opt.Data | None, split: str | None, set_: list[str] | None, device: str
+) -> tuple[Any, Any]:
     """The model, refused without an encoder where data are to be encoded; and the data."""
     if not data:
         if set_:
@@ -128,4 +130,5 @@ def _with_data(weights: str, data: opt.Data | None, split: str, set_: list[str] 
         return weights, None
     from genzoo.registry.verbs.sample import needs_encoder
 
-    return needs_encoder(weights, device), opened(data, split, set_)
+    model = needs_encoder(weights, device)
+    return model, opened(data, split, set_, model)

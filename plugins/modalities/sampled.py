@@ -1,0 +1,70 @@
+"""Samples of images as files: class folders that are read back, and bringing them to the form of data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from genzoo.core.data import Data
+from genzoo.core.data.rows import read
+from genzoo.core.errors import UsageError
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.datasets.folder import parse_size
+
+MODES = {1: "grey", 3: "colour"}  # by channels
+
+
+def class_folders(spec: DataSpec) -> list[str]:
+    """What the folder of each class is called: its name as a file's, or its number, so that sorting keeps the order."""
+    if not spec.class_names:
+        return [f"{i:0{len(str(spec.classes - 1))}d}" for i in range(spec.classes)]
+    names = [re.sub(r'[\x00-\x1f/\\:*?"<>|]', "-", name).strip(" .") or f"class {i}"
+             for i, name in enumerate(spec.class_names)]  # fmt: skip
+    return [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names)]
+
+
+def asked_for(found: Data, folder: Path, spec: DataSpec) -> Data:
+    """Samples with the classes that their folders name, where all of them are classes of the data; else without."""
+    known = {name: i for i, name in enumerate(class_folders(spec))} if spec.classes else {}
+    known |= {name: i for i, name in enumerate(spec.class_names)}
+    here = found.spec.class_names
+    y = None
+    if found.y is not None and here and all(name in known for name in here):
+        y = torch.tensor([known[name] for name in here])[found.y]
+    elif found.y is None:  # all in one folder
+        only = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        y = torch.full((len(found),), known[only[0]]) if len(only) == 1 and only[0] in known else None
+    return replace(found, y=y, spec=replace(found.spec, classes=spec.classes if y is not None else 0,
+                                            class_names=spec.class_names if y is not None else ()))  # fmt: skip
+
+
+def brought(samples: Data, options: Mapping[str, Any]) -> Data:
+    """8-bit images of another size or colour, as ``size`` and ``mode`` say, by the rules of a folder's own options."""
+    mode, size = options.get("mode", "auto"), parse_size(str(options.get("size", "none")))
+    channels, *sides = samples.spec.shape
+    if mode not in ("auto", *MODES.values()):
+        raise UsageError(f"samples.mode is auto, grey or colour, not {mode!r}")
+    wanted = next((n for n, m in MODES.items() if m == mode), channels)
+    bigger = size is not None and tuple(sides) != size
+    if (wanted == channels and not bigger) or channels not in MODES:
+        return samples
+    rows = read(samples.rows, "cpu")
+    if rows.dtype != torch.uint8 or samples.spec.levels != 256:
+        raise UsageError("only 8-bit images are brought to another size or colour: write the samples as pictures")
+    out = []
+    for row in rows.numpy():
+        image = Image.fromarray(row[0] if channels == 1 else row.transpose(1, 2, 0))
+        image = image.convert("RGB" if wanted == 3 else "L")
+        if bigger and size is not None:
+            image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BICUBIC)
+        pixels = np.asarray(image, np.uint8)
+        out.append(pixels[None] if wanted == 1 else pixels.transpose(2, 0, 1))
+    whole = torch.from_numpy(np.stack(out))
+    return replace(samples, rows=whole, spec=replace(samples.spec, shape=tuple(whole.shape[1:])))
