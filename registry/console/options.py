@@ -13,9 +13,9 @@ import typer
 from genzoo.registry.console.arguments import assignments
 
 
-def _small(text: str) -> str:
+def _small(text: str | None) -> str | None:
     """A word of a few that there are: capitals do not count."""
-    return text.lower()
+    return None if text is None else text.lower()
 
 
 BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
