@@ -68,7 +68,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from genzoo.registry.discovery.installed import plugins  # importlib.metadata takes longer than the rest
 
-        print("genzoo", next(p.version for p in plugins(lambda line: None) if p.own))
+        print("genzoo", next(p.version for p in plugins(lambda line: None, "genzoo") if p.own))
         raise typer.Exit
 
 

@@ -15,16 +15,11 @@ literal, the name must be written ``declare``, and the class must stand at the t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from genzoo.core.errors import did_you_mean
 from genzoo.registry.kinds import DECLARED
 from genzoo.registry.registrar import Registrar
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from genzoo.registry.registrar import About
 
 Class = TypeVar("Class", bound=type)
 Given = ParamSpec("Given")
@@ -34,12 +29,6 @@ class Unchanged(Protocol):
     """A decorator that returns the class as it is."""
 
     def __call__(self, cls: Class, /) -> Class: ...
-
-
-class Decorator(Protocol):
-    """What ``@declare.generator`` and the like are: a name and an `About`, then the class itself."""
-
-    def __call__(self, name: str, /, **about: Unpack[About]) -> Unchanged: ...
 
 
 def _decorator(*_: Any, **__: Any) -> Unchanged:
@@ -59,7 +48,7 @@ objective, metric, extractor = _like(Registrar.objective), _like(Registrar.metri
 recipe = _statement(Registrar.recipe)
 
 
-def __getattr__(kind: str) -> Decorator:
+def __getattr__(kind: str) -> Callable[..., Unchanged]:
     if kind in DECLARED:
         return _decorator
     raise AttributeError(f"there is no declare.{kind}{did_you_mean(kind, DECLARED)}")

@@ -32,13 +32,15 @@ def warn(line: str) -> None:
         tell(line)
 
 
-def plugins(say: Callable[[str], None] = warn) -> list[Plugin]:
+def plugins(say: Callable[[str], None] = warn, begin: str = "") -> list[Plugin]:
     """List the plugins of all installed distributions: genzoo's own first, then by distribution and name.
+
+    With ``begin`` those whose metadata are in folders of such names may be all.
 
     Of a distribution that is found twice the first counts; ``say`` is told of one whose metadata cannot be read.
     """
     found: dict[str, list[Plugin]] = {}
-    for read in _readers(say):
+    for read in _readers(say, begin):
         name = version = ""
         try:
             text = read("entry_points.txt") or ""
@@ -53,7 +55,7 @@ def plugins(say: Callable[[str], None] = warn) -> list[Plugin]:
     return sorted((p for several in found.values() for p in several), key=lambda p: (not p.own, p.address))
 
 
-def _readers(say: Callable[[str], None]) -> Iterator[Callable[[str], str | None]]:
+def _readers(say: Callable[[str], None], begin: str) -> Iterator[Callable[[str], str | None]]:
     """For each distribution, what reads a file of its metadata."""
     folders = [entry or "." for entry in sys.path if os.path.isdir(entry or ".")]
     finders = [f for f in sys.meta_path if getattr(f, "__module__", "") != "_frozen_importlib_external"]
@@ -71,7 +73,7 @@ def _readers(say: Callable[[str], None]) -> Iterator[Callable[[str], str | None]
         return
     for folder in folders:
         with suppress(OSError):  # one that cannot be read
-            names = [name for name in os.listdir(folder) if name.lower().endswith((".dist-info", ".egg-info"))]
+            names = [n for n in os.listdir(folder) if n.startswith(begin) and n.endswith((".dist-info", ".egg-info"))]
             yield from (partial(_text, os.path.join(folder, name)) for name in names)
 
 

@@ -29,19 +29,6 @@ if TYPE_CHECKING:
     from genzoo.core.evaluation.report import Report
     from genzoo.registry.weights.client import Client
 
-# As the Hub calls them: https://huggingface.co/docs/hub/repositories-licenses
-_LICENSES = (
-    "apache-2.0 mit isc zlib ncsa unlicense wtfpl bsl-1.0 postgresql artistic-2.0 afl-3.0 bsd bsd-2-clause "
-    "bsd-3-clause bsd-3-clause-clear ms-pl mpl-2.0 osl-3.0 ofl-1.1 ecl-2.0 cc cc0-1.0 pddl odc-by odbl "
-    "c-uda cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 "
-    "cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nd-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 "
-    "cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 gpl gpl-2.0 gpl-3.0 agpl-3.0 lgpl lgpl-2.1 lgpl-3.0 lgpl-lr gfdl "
-    "epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 etalab-2.0 lppl-1.3c openrail openrail++ bigscience-openrail-m "
-    "bigscience-bloom-rail-1.0 bigcode-openrail-m creativeml-openrail-m open-mdw h-research"
-    " intel-research unknown other"
-)
-
-
 @dataclass(frozen=True)
 class File:
     """A file to publish: what it is called there, its content (a path, or bytes), size and sha256."""
@@ -218,9 +205,6 @@ def ready(
     name, problems = license.strip().lower(), list[str]()
     if not name:
         problems.append("its license is not known (--license mit, for example)")
-    elif name not in _LICENSES.split():
-        near = did_you_mean(name, _LICENSES.split()) or " (say other)"
-        problems.append(f"the Hub knows no license {license!r}{near}")
     if record.steps < record.of and not unfinished:
         problems.append(f"it stopped after {record.steps:,} of {record.of:,} steps (go on with --resume, or say "
                         "--unfinished)")  # fmt: skip
