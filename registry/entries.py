@@ -171,9 +171,9 @@ def reference_of(named: Mapping[str, Any], group: str) -> str | None:
 
 
 def groups_of(named: Mapping[str, Any]) -> tuple[str, ...]:
-    """The groups of options that a composition has: one for each part, ``latent`` and ``train``."""
+    """The groups of options that a composition has: one for each part that it names, ``latent`` and ``train``."""
     listed = (f"{kind}.{part_name(word)}" for kind in LISTS for word in named.get(kind) or ())
-    return (*SINGLE, *listed, "latent", "train")
+    return (*(kind for kind in SINGLE if named.get(kind)), *listed, "latent", "train")
 
 
 def group_of(key: str) -> tuple[str, str]:

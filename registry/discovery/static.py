@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass, make_dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,8 @@ from genzoo.core.options import OptionInfo, convert, option, options_of
 from genzoo.core.spec import Latent
 from genzoo.registry.discovery.loader import strange_modality
 from genzoo.registry.discovery.source_code import Module, locate, parse
-from genzoo.registry.entries import Entry, first_option, group_of, part_name
-from genzoo.registry.kinds import LISTS, PARTS, SINGLE
-from genzoo.registry.recipes.inherit import layered
+from genzoo.registry.entries import Entry, group_of, groups_of, reference_of
+from genzoo.registry.recipes.inherit import flat, layered, numbered, parted
 from genzoo.registry.weights.shelf import folder_of
 
 if TYPE_CHECKING:
@@ -277,16 +276,9 @@ def recipe_options(registry: Registry, entry: Entry) -> list[OptionInfo]:
     Raises:
         GenzooError: if they cannot be read, or the recipe sets one that a part has not, or out of its range.
     """
-    given, groups = dict(entry.data["options"]), dict[str, list[OptionInfo]]()
-    words = [(part, part, entry.data[part]) for part in SINGLE if entry.data[part]]
-    words += [(kind, f"{kind}.{part_name(word)}", word) for kind in LISTS for word in entry.data[kind]]
-    for kind, group, word in words:
-        name, _, number = word.partition("=")
-        groups[group] = registry.options(registry.get(kind, name, prefer=entry.home))
-        if number:
-            given = {f"{group}.{first_option(f'{kind} {name!r}', groups[group]).name}": number, **given}
-    groups |= {"latent": options_of(Latent), "train": options_of(TrainOptions)}
-    known = {f"{group}.{info.name}": info for group, infos in groups.items() for info in infos}
+    layer = numbered(registry, flat(entry.data), entry.home)
+    given, groups = parted(layer)["options"], groups_of(layer)
+    known = {f"{g}.{info.name}": info for g in groups for info in infos_of(registry, g, layer, entry.home)}
     for dotted in given:
         if dotted not in known and group_of(dotted)[0] in groups:
             raise GenzooError(f"there is no option {dotted!r}{did_you_mean(dotted, known)}")
@@ -296,14 +288,19 @@ def recipe_options(registry: Registry, entry: Entry) -> list[OptionInfo]:
     ]
 
 
+def infos_of(registry: Registry, group: str, named: Mapping[str, Any], home: tuple[str, ...] = ()) -> list[OptionInfo]:
+    """The options of a group, given the names of the parts."""
+    if group in ("latent", "train"):
+        return options_of(Latent if group == "latent" else TrainOptions)
+    name = reference_of(named, group)
+    return registry.options(registry.get(group.partition(".")[0], name, prefer=home)) if name else []
+
+
 def _presets(registry: Registry, entry: Entry) -> None:
     """Every part is there, and every option that the recipe or a preset sets fits one of its part's."""
-    base = {**entry.data["options"], **{kind: entry.data[kind] for kind in PARTS}}
     recipe_options(registry, entry)
     for preset, layer in entry.data["presets"].items():
-        options = layered(base, layer)
-        parts = {kind: options.pop(kind) for kind in PARTS}
         try:
-            recipe_options(registry, replace(entry, data={**parts, "options": options}))
+            recipe_options(registry, replace(entry, data=parted(layered(flat(entry.data), layer))))
         except GenzooError as e:
             raise GenzooError(f"preset {preset!r}: {e}") from None

@@ -14,19 +14,9 @@ from genzoo.core.modality import of
 from genzoo.core.options import OptionInfo, coerce_all, options_of
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import installed
-from genzoo.registry.entries import (
-    OWN,
-    Entry,
-    article,
-    check_listed,
-    first_option,
-    group_of,
-    lowered,
-    part_name,
-    resolve,
-)
+from genzoo.registry.entries import OWN, Entry, article, check_listed, group_of, lowered, part_name, resolve
 from genzoo.registry.kinds import TABLE
-from genzoo.registry.recipes.inherit import NETWORKS, presets_for
+from genzoo.registry.recipes.inherit import NETWORKS, flat, layered, numbered, settled
 from genzoo.registry.recipes.read import find
 from genzoo.registry.registry import Registry
 
@@ -59,70 +49,64 @@ def compose(
     if (how := given.pop("condition", None)) is not None:
         given |= {"conditional": True, "critic.condition": how}
     entry = find(registry, recipe) if recipe else None
-    layers: list[dict[str, Any]] = []
-    if entry:
-        first = {k: entry.data[k] for k in (*KINDS, *LISTS) if entry.data.get(k)} | entry.data["options"]
-        first["conditional"] = entry.data["conditional"]
-        layers = [first, *presets_for(entry, spec.modality, spec.name)]
     check_groups(given, registry, entry)
+    given = {k: v for k, v in given.items() if "." in k or v is not None}
     given |= {kind: lowered(given[kind]) for kind in KINDS if given.get(kind)}
-    given |= {kind: check_listed("", kind, given[kind]) for kind in LISTS if given.get(kind) is not None}
-    layers.append(given)
+    given |= {kind: check_listed("", kind, given[kind]) for kind in LISTS if kind in given}
     home = entry.home if entry else ()
-
-    settled: dict[str, str] = {}
-    for layer in layers:
-        settled |= {k: v for k, v in layer.items() if k in KINDS and v is not None}
-    for kind in (*NETWORKS, "likelihood"):  # what is of other data gives way to what fits this kind
-        found = registry.get(kind, settled[kind], prefer=home) if settled.get(kind) and not given.get(kind) else None
-        if found is not None and not found.fits(spec.modality, of(spec).like):
-            del settled[kind]
-    if not settled.get("objective"):
+    layer = {**dict.fromkeys(KINDS), **dict.fromkeys(LISTS, ()), "conditional": False}
+    if entry:
+        layer = flat(settled(registry, entry, spec.modality, spec.name, networks=False).data)
+    layer = layered(layer, numbered(registry, given, home))
+    if not layer["objective"]:
         raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
 
     def asked(kind: str) -> bool:
         return bool(given.get(kind)) or any(k.startswith(f"{kind}.") for k in given)
 
-    def options(kind: str, infos: list[OptionInfo]) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        named = None
-        for layer in layers:
-            named = layer.get(kind) or named
-            if kind not in KINDS or named in (None, settled.get(kind)) or layer is given:
-                merged |= {k.partition(".")[2]: v for k, v in layer.items() if k.startswith(f"{kind}.")}
-        return coerce_all(infos, merged, kind)
+    def options(group: str, infos: list[OptionInfo]) -> dict[str, Any]:
+        return coerce_all(infos, {n: v for k, v in layer.items() for g, n in (group_of(k),) if n and g == group}, group)
 
-    def part(kind: str, name: str, default: str = "") -> Part:
-        found = registry.get(kind, name or default, prefer=home if name else ("genzoo",))
-        return Part(found.name, options(kind, registry.options(found)), found.plugin, found.distribution, found.version)
+    def part(kind: str, word: str | None, default: str = "") -> Part:
+        name = (word or default).partition("=")[0]
+        found = registry.get(kind, name, prefer=home if word else ("genzoo",))
+        group = f"{kind}.{part_name(word)}" if word and kind in LISTS else kind
+        known = options(group, registry.options(found))
+        return Part(found.name, known, found.plugin, found.distribution, found.version)
 
-    said = [layer["conditional"] for layer in layers if layer.get("conditional") is not None]
-    conditional = OptionInfo("conditional", "bool", False).coerce(said[-1] if said else False, "conditional")
+    conditional = OptionInfo("conditional", "bool", False).coerce(layer["conditional"], "conditional")
     if conditional and not (spec.classes or spec.conditions):
         raise UsageError(
             "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
         )
-    parts = {"objective": part("objective", settled["objective"])}
+    parts = {"objective": part("objective", layer["objective"])}
     name = parts["objective"].name
-    objective, lists = _objective(registry, parts["objective"], layers, given, home)
+    lists = {kind: tuple(part(kind, word) for word in layer[kind]) for kind in LISTS if layer[kind]}
+    for key in given:
+        kind, _, bare = group_of(key)[0].partition(".")
+        there = [p.name for p in lists.get(kind, ())]
+        if kind in LISTS and bare and bare not in there:
+            hint = did_you_mean(bare, there) or f": name it with --{kind} {bare}"
+            raise UsageError(f"{key!r} is an option of {article(kind)} that is not there{hint}")
+    objective, lists = _objective(registry, parts["objective"], lists, given)
     plan = objective.plan(spec, spec.classes if conditional else 0)
     for kind in NETWORKS:
         if plan.wants(kind):
-            parts[kind] = part(kind, settled.get(kind, ""), of(spec).network(kind))
+            parts[kind] = part(kind, layer[kind], of(spec).network(kind))
         elif asked(kind):
             raise UsageError(f"objective {name!r} has no {kind}")
     if plan.likelihood:
-        parts["likelihood"] = part("likelihood", settled.get("likelihood", ""), of(spec).likelihood(spec))
+        parts["likelihood"] = part("likelihood", layer["likelihood"], of(spec).likelihood(spec))
     elif asked("likelihood"):
         raise UsageError(f"objective {name!r} has no likelihood: its generator puts out samples")
 
     for kind, default in (("posterior", plan.posterior), ("prior", plan.prior)):
-        told = kind in settled or any(k.startswith(f"{kind}.") for layer in layers for k in layer)
+        told = layer[kind] is not None or any(k.startswith(f"{kind}.") for k in layer)
         if not isinstance(default, str):  # none, or one of the objective's own
             if asked(kind):
                 raise UsageError(f"objective {name!r} takes no {kind}")
         elif told or default != NORMAL:
-            made = part(kind, settled.get(kind, ""), default)
+            made = part(kind, layer[kind], default)
             plain = {i.name: i.default for i in registry.options(registry.get(kind, NORMAL, prefer=OWN))}
             if (made.name, made.distribution, made.options) != (NORMAL, OWN, plain):
                 parts[kind] = made  # the normal one is what a composition has that says nothing
@@ -141,35 +125,6 @@ def _latent(registry: Registry, spec: DataSpec, part: Part, latent: Latent, give
     shape = cls.code_shape(spec, latent, cls.Options(**part.options))
     told = {"size": shape[0], "grid": shape[1] if len(shape) > 1 else 0}
     return replace(latent, **{k: v for k, v in told.items() if f"latent.{k}" not in given})
-
-
-def _listed(
-    registry: Registry, kind: str, layers: list[dict[str, Any]], given: Mapping[str, Any], home: tuple[str, ...]
-) -> tuple[Part, ...]:
-    """The parts of a kind that may have several: the last layer that names any says which."""
-    named: tuple[str, ...] = ()
-    for layer in layers:
-        named = named if layer.get(kind) is None else layer[kind]
-    parts = []
-    for word in named:
-        reference, bare = word.partition("=")[0], part_name(word)
-        found = registry.get(kind, reference, prefer=home)
-        infos, merged = registry.options(found), dict[str, Any]()
-        for layer in layers:
-            for other in layer.get(kind) or ():
-                name, _, number = other.partition("=")
-                if number and registry.get(kind, name, prefer=home) == found:
-                    merged[first_option(f"{kind} {bare!r}", infos).name] = number
-            merged |= {group_of(k)[1]: v for k, v in layer.items() if group_of(k)[0] == f"{kind}.{bare}"}
-        options = coerce_all(infos, merged, f"{kind}.{bare}")
-        parts.append(Part(found.name, options, found.plugin, found.distribution, found.version))
-    there = [p.name for p in parts]
-    for key in given:
-        bare = group_of(key)[0].removeprefix(f"{kind}.")
-        if key.startswith(f"{kind}.") and bare not in there:
-            hint = did_you_mean(bare, there) or f": name it with --{kind} {bare}"
-            raise UsageError(f"{key!r} is an option of {article(kind)} that is not there{hint}")
-    return tuple(parts)
 
 
 def resolver(registry: Registry, config: Config | None = None) -> Any:
@@ -220,13 +175,12 @@ def _missing(part: Part) -> str:
 
 
 def _objective(
-    registry: Registry, part: Part, layers: list[dict[str, Any]], given: Mapping[str, Any], home: tuple[str, ...]
+    registry: Registry, part: Part, lists: dict[str, tuple[Part, ...]], given: Mapping[str, Any]
 ) -> tuple[Objective, dict[str, tuple[Part, ...]]]:
     """The objective with its regularizers and augmentations, by which its plan may go; and those that it has."""
     from genzoo.core.build import add_lists, make_part
     from genzoo.core.objective import Objective
 
-    lists = {kind: found for kind in LISTS if (found := _listed(registry, kind, layers, given, home))}
     named = {(kind, p.name): p for kind, several in lists.items() for p in several} | {("objective", part.name): part}
 
     def resolve(kind: str, name: str) -> type[Any]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.registry.entries import Entry, group_of, part_name
-from genzoo.registry.kinds import LISTS, SINGLE
+from genzoo.registry.entries import Entry, first_option, group_of, part_name
+from genzoo.registry.kinds import LISTS, PARTS, SINGLE
 
 if TYPE_CHECKING:
     from genzoo.registry.registry import Registry
@@ -37,23 +37,43 @@ def whole(registry: Registry, entry: Entry) -> Entry:
     return replace(entry, data={k: v for k, v in data.items() if k != "like"} | family)
 
 
+def flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says as one layer, as presets are: parts by kind, ``conditional``, options by dotted name."""
+    return {**{k: data[k] for k in (*PARTS, "conditional")}, **data["options"]}
+
+
+def parted(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole layer as a recipe's data, without presets."""
+    found = {k: layer[k] for k in (*PARTS, "conditional")}
+    return {**found, "options": {k: v for k, v in layer.items() if k not in found}, "presets": {}}
+
+
+def numbered(registry: Registry, layer: Mapping[str, Any], home: tuple[str, ...]) -> dict[str, Any]:
+    """A layer that has the numbers of words such as ``r1=0.5`` as options too."""
+    found = dict(layer)
+    for kind in LISTS:
+        for name, _, number in (word.partition("=") for word in layer.get(kind) or ()):
+            if number:
+                infos = registry.options(registry.get(kind, name, prefer=home))
+                found.setdefault(f"{kind}.{part_name(name)}.{first_option(f'{kind} {name!r}', infos).name}", number)
+    return found
+
+
 def _over(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """What a recipe says, over what it inherits: also over inherited presets."""
-    said = {k: own[k] for k in (*SINGLE, *LISTS) if own[k]} | dict(own["options"])
-    said |= {} if own["conditional"] is None else {"conditional": own["conditional"]}
-    base = {**dict(inherited["options"]), **{k: inherited[k] for k in (*SINGLE, *LISTS, "conditional")}}
-    merged = layered(base, said)
+    said = {k: v for k, v in flat(own).items() if k not in PARTS or v}
+    if said["conditional"] is None:
+        del said["conditional"]
     presets = {name: layered(layer, said, add=False) for name, layer in inherited["presets"].items()}
     for name, layer in own["presets"].items():
         presets[name] = layered(presets.get(name, {}), layer)
-    found = {k: merged.pop(k, None) for k in (*SINGLE, *LISTS, "conditional")}
-    return {**found, "options": merged, "presets": {k: v for k, v in presets.items() if v}}
+    return {**parted(layered(flat(inherited), said)), "presets": {k: v for k, v in presets.items() if v}}
 
 
 def layered(below: Mapping[str, Any], above: Mapping[str, Any], add: bool = True) -> dict[str, Any]:
     """A layer over another, whose options go where another part stands in the place of theirs."""
     kept = dict(below)
-    for kind in (k for k in (*SINGLE, *LISTS) if k in above):
+    for kind in (k for k in PARTS if k in above):
         names = [part_name(w) for w in (above[kind] if kind in LISTS else ())]
         same = kept.get(kind) == above[kind]
         for key in [k for k in kept if k.startswith(f"{kind}.")]:
@@ -102,18 +122,19 @@ def presets_for(entry: Entry, modality: str, name: str) -> list[dict[str, Any]]:
     return [layer for layer in (first, presets.get(name)) if layer]
 
 
-def settled(registry: Registry, entry: Entry, modality: str, name: str = "") -> Entry:
-    """A whole recipe as it is for some data: its presets put over it. A likelihood that nobody names stays open."""
+def settled(registry: Registry, entry: Entry, modality: str, name: str = "", *, networks: bool = True) -> Entry:
+    """A whole recipe as it is for some data: its presets put over it, and with ``networks`` the data's usual ones.
+
+    A likelihood that nobody names stays open.
+    """
     from genzoo.core.modality import of
 
-    kind = of(modality)
-    data = {**entry.data["options"], **{k: entry.data[k] for k in (*SINGLE, *LISTS, "conditional")}}
-    for layer in presets_for(entry, modality, name):
-        data = layered(data, layer)
+    kind, layer = of(modality), numbered(registry, flat(entry.data), entry.home)
+    for preset in presets_for(entry, modality, name):
+        layer = layered(layer, numbered(registry, preset, entry.home))
     for part in (*NETWORKS, "likelihood"):  # what is of other data gives way to what fits this kind
-        if data[part] and not registry.get(part, data[part], prefer=entry.home).fits(modality, kind.like):
-            data = layered(data, {part: kind.network(part) if part in NETWORKS else None})
-    found = {k: data.pop(k) for k in (*SINGLE, *LISTS, "conditional")}
-    found["generator"] = found["generator"] or kind.network("generator")
-    family = {"family": entry.data["family"]} if "family" in entry.data else {}
-    return replace(entry, data={**found, "options": data, "presets": {}, **family})
+        if layer[part] and not registry.get(part, layer[part], prefer=entry.home).fits(modality, kind.like):
+            layer = layered(layer, {part: kind.network(part) if networks and part in NETWORKS else None})
+    if networks:
+        layer["generator"] = layer["generator"] or kind.network("generator")
+    return replace(entry, data={**entry.data, **parted(layer)})

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from genzoo.core.config import KINDS, LISTS, TrainOptions
+from genzoo.core.config import KINDS, LISTS
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
-from genzoo.core.options import OptionInfo, describe_type, options_of
-from genzoo.core.spec import Latent
+from genzoo.core.options import OptionInfo, describe_type
 from genzoo.core.storage.files import given_path
 from genzoo.core.storage.strict import regular
+from genzoo.registry.discovery.static import infos_of
 from genzoo.registry.entries import (
     Entry,
     check_listed,
@@ -205,14 +205,6 @@ class _Reader:
             except (PackageNotFoundError, ValueError):
                 pin = f"'{name}=={wanted}'" if wanted else name
                 raise self.fail("", "needs", f"it needs {need}, which is not installed: pip install {pin}") from None
-
-
-def infos_of(registry: Registry, group: str, named: Mapping[str, Any], home: tuple[str, ...] = ()) -> list[OptionInfo]:
-    """The options of a group, given the names of the parts."""
-    if group in ("latent", "train"):
-        return options_of(Latent if group == "latent" else TrainOptions)
-    name = reference_of(named, group)
-    return registry.options(registry.get(group.partition(".")[0], name, prefer=home)) if name else []
 
 
 def exact(info: OptionInfo, value: Any, where: str) -> Any:

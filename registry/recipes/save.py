@@ -15,10 +15,11 @@ from genzoo.core.errors import UsageError
 from genzoo.core.options import OptionInfo, typed
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
+from genzoo.registry.discovery.static import infos_of
 from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, reference_of
 from genzoo.registry.recipes.compose import check_groups, compose
 from genzoo.registry.recipes.inherit import layered, settled
-from genzoo.registry.recipes.read import FORMAT, find, infos_of, is_file, name_from
+from genzoo.registry.recipes.read import FORMAT, find, is_file, name_from
 
 
 @checked

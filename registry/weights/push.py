@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genzoo.core.evaluation.report import Report
     from genzoo.registry.weights.client import Client
 
+
 @dataclass(frozen=True)
 class File:
     """A file to publish: what it is called there, its content (a path, or bytes), size and sha256."""

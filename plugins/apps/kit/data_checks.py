@@ -170,7 +170,7 @@ def spec(case: Case) -> None:
     mend = "set classes to the number of labels, and number them from 0"
     expect(right, f"int64 labels (N,) of {about.classes} classes", found, mend)
     named = case.entry.modalities
-    right = not named or about.modality in named
+    right = case.entry.fits(about.modality)
     expect(right, f"modality {' or '.join(named)}, as registered", about.modality, "correct one of the two")
 
 
