@@ -9,27 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from genzoo.core.config import KINDS, LISTS
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.options import OptionInfo, describe_type
 from genzoo.core.storage.files import given_path
 from genzoo.core.storage.strict import regular
 from genzoo.registry.discovery.static import infos_of
-from genzoo.registry.entries import (
-    Entry,
-    check_listed,
-    check_name,
-    check_reference,
-    first_option,
-    reference_of,
-)
+from genzoo.registry.entries import Entry, check_listed, check_reference, check_words, first_option, reference_of
+from genzoo.registry.kinds import LISTS, PARTS, SINGLE
 from genzoo.registry.modalities import names
+from genzoo.registry.registrar import Registrar
 from genzoo.registry.registry import Registry
 
 FORMAT = 1
-GROUPS = (*KINDS, *LISTS, "latent", "train")
-_TEXT = ("name", "summary", "paper")
-_TOP = ("format", *_TEXT, "like", "modalities", "tags", "needs", "conditional", "parts", "presets", *GROUPS)
+GROUPS = (*PARTS, "latent", "train")
+_SAID = ("name", "summary", "paper", "like", "modalities", "tags", "conditional")  # as the registrar takes it
+_TOP = ("format", *_SAID, "needs", "parts", "presets", *GROUPS)
 _LARGEST = 1 << 20  # bytes
 
 
@@ -97,43 +91,40 @@ class _Reader:
             newer = isinstance(content["format"], int) and content["format"] > FORMAT
             why = "which a newer genzoo reads" if newer else f"where {FORMAT} belongs"
             raise self.fail("", "format", f"format is {content['format']!r}, {why}")
-        for key in (*_TEXT, "like"):
-            if not isinstance(content.get(key, ""), str):
-                raise self.fail("", key, f"{key} takes text, not {content[key]!r}")
+        for key in _SAID:
+            if key in content:  # each by itself, so that the line is its own
+                with self.at("", key):
+                    Registrar("").recipe(**{"name": name_from(stem), "objective": "any", key: content[key]})
         self.needs(content.get("needs", []))
         parts = self.parts("parts", content.get("parts", {}))
         like = content.get("like", "")
         if not (parts.get("objective") or like):
             why = "parts needs an objective: objective = \"…\"; 'genzoo list objective'"
             raise self.fail("parts", "objective", why)
-        conditional = content.get("conditional", None if like else False)
-        if not (conditional is None or isinstance(conditional, bool)):
-            raise self.fail("", "conditional", f"conditional takes true or false, not {conditional!r}")
-        data: dict[str, Any] = {k: parts.get(k) for k in KINDS} | {k: parts.get(k, ()) for k in LISTS}
-        data |= {"conditional": conditional, "options": {}, "presets": {}}
+        data: dict[str, Any] = dict.fromkeys(SINGLE) | dict.fromkeys(LISTS, ()) | parts
+        data |= {"conditional": content.get("conditional", None if like else False), "options": {}, "presets": {}}
         inherited = data
         if like:
+            data["like"] = like
             with self.at("", "like"):
-                data["like"] = check_reference("", "like", like)
                 inherited = self.registry.whole(Entry("recipe", name_from(stem), data=data)).data
         data["options"] = self.options("", content, inherited)
         for name, preset in self.table("presets", "", content.get("presets", {})).items():
             data["presets"][name] = self.preset(name, preset, inherited)
-        with self.at("", "name"):
-            name = check_name("recipe", content.get("name") or name_from(stem))
-        modalities, tags = (self.list("", k, content.get(k, [])) for k in ("modalities", "tags"))
-        for word in modalities:
+        for word in content.get("modalities", ()):
             if word not in names():
                 raise self.fail("", "modalities", f"there is no modality {word!r}{did_you_mean(word, names())}")
         texts = {k: content.get(k, "") for k in ("summary", "paper")}
-        return self.registry.whole(Entry("recipe", name, **texts, modalities=modalities, tags=tags, data=data))
+        words = {k: tuple(content.get(k, ())) for k in ("modalities", "tags")}
+        name = content.get("name") or name_from(stem)
+        return self.registry.whole(Entry("recipe", name, **texts, **words, data=data))
 
     def preset(self, name: str, preset: Any, data: Mapping[str, Any]) -> dict[str, Any]:
         where = f"presets.{name}"
         self.words(where, self.table(where, "", preset), ("conditional", "parts", *GROUPS))
         parts = self.parts(f"{where}.parts", preset.get("parts", {}))
         above = data["presets"].get(name, {})  # inherited
-        named = {k: parts.get(k) or above.get(k) or data[k] for k in (*KINDS, *LISTS)}
+        named = {k: parts.get(k) or above.get(k) or data[k] for k in PARTS}
         found: dict[str, Any] = {**parts, **self.options(f"{where}.", preset, named)}
         if "conditional" in preset:
             if not isinstance(preset["conditional"], bool):
@@ -154,13 +145,8 @@ class _Reader:
             raise self.fail(table.rpartition(".")[0], table.rpartition(".")[2], f"{table} must be a table, [{table}]")
         return given
 
-    def list(self, table: str, key: str, given: Any) -> tuple[str, ...]:
-        if not isinstance(given, list) or not all(isinstance(w, str) for w in given):
-            raise self.fail(table, key, f"{key} takes a list of texts, not {given!r}")
-        return tuple(given)
-
     def parts(self, table: str, given: Any) -> dict[str, Any]:
-        self.words(table, self.table(table, "", given), (*KINDS, *LISTS))
+        self.words(table, self.table(table, "", given), PARTS)
         found: dict[str, Any] = {}
         for kind, value in given.items():
             with self.at(table, kind):
@@ -183,12 +169,12 @@ class _Reader:
             given = self.table(f"{above}{group}", "", table)
             infos = {i.name: i for i in infos_of(self.registry, group, named)} if given else {}
             kind = group.partition(".")[0]
-            if given and kind in (*KINDS, *LISTS) and not reference_of(named, group):
+            if given and kind in PARTS and not reference_of(named, group):
                 raise self.fail(f"{above}{group}", "", f"it has options of {group}, and parts names none")
             for key, value in given.items():
                 if key not in infos:
                     some = did_you_mean(key, infos) or f"; it has {', '.join(infos) or 'no options'}"
-                    what = f"{kind} {reference_of(named, group)!r}" if kind in (*KINDS, *LISTS) else group
+                    what = f"{kind} {reference_of(named, group)!r}" if kind in PARTS else group
                     raise self.fail(f"{above}{group}", key, f"{what} has no option {key!r}{some}")
                 with self.at(f"{above}{group}", key):
                     found[f"{group}.{key}"] = exact(infos[key], value, key)
@@ -198,7 +184,9 @@ class _Reader:
         """Say which distribution is not there, rather than which of its parts."""
         from importlib.metadata import PackageNotFoundError, version
 
-        for need in self.list("", "needs", given):
+        with self.at("", "needs"):
+            check_words("it", "needs", given)
+        for need in given:
             name, _, wanted = need.partition(" ")
             try:
                 version(name)

@@ -145,7 +145,7 @@ def test_files_say_like(tmp_path: Path) -> None:
     config = compose(registry, RING, file)
     base = compose(registry, RING, "wgan-gp").flat()
     assert config.flat() == base | {"objective.gp_weight": 2.0, "critic.depth": 4}
-    wrong = {'like = "wgna"': r"f.toml:1: .*'wgna'.*'wgan'", "like = 3": "like takes text"}
+    wrong = {'like = "wgna"': r"f.toml:1: .*'wgna'.*'wgan'", "like = 3": "f.toml:1: .*like must be the name of"}
     wrong['like = "gan"\n[objective]\ngp = 1'] = r"\[objective\]: objective 'gan' has no option"
     for text, words in wrong.items():
         file.write_text(text)

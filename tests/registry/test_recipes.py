@@ -104,7 +104,7 @@ WRONG = {
     ),
     "needs": ("needs = ['no-such-dist 1.5']\n" + MINIMAL, r"f\.toml:1: it needs no-such-dist 1\.5, which is not installed: "
                                                         r"pip install 'no-such-dist==1\.5'"),
-    "conditional": ("conditional = 1\n" + MINIMAL, r"f\.toml:1: conditional takes true or false, not 1"),
+    "conditional": ("conditional = 1\n" + MINIMAL, r"f\.toml:1: .*conditional must be true or false, not 1"),
     "bad name": ("name = 'A B'\n" + MINIMAL, r"f\.toml:1: 'A B' is no name for a recipe"),
 }  # fmt: skip
 
