@@ -35,10 +35,8 @@ class Registry:
     def discover(cls, plugins: bool | None = None, only: Collection[str] | None = None) -> Registry:
         """Load the installed plugins. A broken one costs one line on stderr and never raises.
 
-        Args:
-            plugins: whether to load those of other distributions; None: unless there is ``GENZOO_NO_PLUGINS=1``.
-            only: of these load no others, by name of the entry point or of the distribution; None means what
-                ``GENZOO_PLUGINS=a,b`` says, or all.
+        ``plugins`` is whether to load those of other distributions (None: unless there is ``GENZOO_NO_PLUGINS=1``),
+        ``only`` which of them, by entry point or distribution (None: what ``GENZOO_PLUGINS=a,b`` says, or all).
         """
         registry = cls()
         for plugin in loader.wanted(installed.plugins(), plugins, only):
@@ -123,15 +121,9 @@ class Registry:
     def get(self, kind: str, name: str, prefer: str | Sequence[str] = (), *, inherit: bool = True) -> Entry:
         """Return the entry of a kind and name; a recipe with what it inherits, unless it shall come without.
 
-        Args:
-            kind: one of `KINDS`.
-            name: the name; ``plugin:name`` or ``plugin/name`` (or ``dist/plugin:name``) where several plugins claim
-                it. A plugin may be called by its distribution's name.
-            prefer: plugins and distributions whose entry wins over others of the same name, the first that has one.
-            inherit: False for a recipe as it was registered.
-
-        Raises:
-            UsageError: if there is none, with the nearest names, or several plugins claim it, with theirs.
+        Where several plugins claim a name it is written ``plugin:name``, ``plugin/name`` or ``dist/plugin:name``, or
+        ``prefer`` says whose wins, the first that has one; a plugin may be called by its distribution's name. Raises
+        UsageError if there is none, with the nearest names, or several plugins claim it, with theirs.
         """
         kind = folded(kind, KINDS)
         _check("kind", kind, KINDS)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import pick, row_bytes
+from genzoo.core.distributed.env import cores
 from genzoo.core.errors import GenzooError
 from genzoo.core.noise import Draws, Order, stream_seed
 from genzoo.core.units import free_bytes, size_text
@@ -190,8 +191,7 @@ class Feed:
 
 def default_workers() -> int:
     """Workers that stream if nothing is said: a core is left for training."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // _local_processes() - 1, 1), 8)
+    return min(max(cores() // _local_processes() - 1, 1), 8)
 
 
 def _local_processes() -> int:

@@ -146,10 +146,8 @@ def restore_batch_norm(module: nn.Module) -> None:
 def distributed(turn: nn.Module, own: set[int], *, find_unused: bool) -> Any:
     """Wrap a turn so that the gradients of some parameters are averaged over processes while it runs backward.
 
-    Args:
-        turn: one player's loss; a module that holds all networks, perhaps compiled.
-        own: ids of the parameters that move in this turn, those that are split over processes excepted.
-        find_unused: whether some of them may get no gradient.
+    A turn is one player's loss, a module that holds all networks, perhaps compiled. ``own`` are the ids of parameters
+    that move in it, but for those that are split over processes; ``find_unused``: some may get no gradient.
     """
     others = [name for name, p in turn.named_parameters() if id(p) not in own]
     others += [name for name, _ in turn.named_buffers()]  # they move alike everywhere

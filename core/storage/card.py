@@ -30,12 +30,8 @@ _EXPLAINED = {
 def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str = "", license: str = "") -> str:
     """Write a model card: Markdown with YAML metadata; equal arguments give equal text.
 
-    Args:
-        config: what was built, and how it was trained.
-        record: of the run, see `genzoo.core.record`.
-        picture: file name of the samples beside the card, or "".
-        name: what the model is loaded by, such as ``hf:org/name``; by default a path is asked for.
-        license: of the weights, as the Hub calls it (``mit``).
+    ``picture`` is a file of samples beside it, ``name`` what the model is loaded by (``hf:org/name``; else a path is
+    asked for), ``license`` that of the weights, as the Hub calls it (``mit``).
     """
     about = metadata(config, record, license)
     head = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)

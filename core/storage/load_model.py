@@ -33,16 +33,8 @@ def load_model(
     """Load the model of a weights folder, in eval mode.
 
     Hashes are checked before anything is believed, names, shapes and dtypes before any tensor is used. Tensors that
-    are stored in a smaller floating dtype than the networks' become theirs: a loaded model is float32.
-
-    Args:
-        folder: a weights folder.
-        resolve: turns a kind and a name into a class.
-        device: where to.
-        within: a folder that its links may lead into, see `genzoo.core.storage.strict.open_plain`.
-
-    Raises:
-        GenzooError: naming what is missing, damaged or does not fit.
+    are stored in a smaller floating dtype than the networks' become theirs: a loaded model is float32. ``within`` is as
+    `genzoo.core.storage.strict.open_plain` has it. Raises GenzooError, naming what is missing, damaged or does not fit.
     """
     listed = read_manifest(folder, within=within)
     for name in (CONFIG, TENSORS):

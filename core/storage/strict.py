@@ -53,12 +53,9 @@ def regular(path: Path) -> Path:
 
 
 def open_plain(path: Path, within: Path | None = None) -> BinaryIO:
-    """Open a plain file to read, never a link, folder, pipe or device; never waits.
+    """Open a plain file to read, never a folder, pipe or device; never waits. Folders above it are the caller's word.
 
-    Args:
-        path: of the file; the folders above it are the caller's word.
-        within: a folder into which a link may lead: the ``blobs`` of a Hugging Face cache, whose snapshots are
-            links. None allows no link at all.
+    A link is refused, unless it leads into ``within``: the ``blobs`` of a Hugging Face cache, to which snapshots link.
 
     Raises:
         GenzooError: if it is no plain file, or a link that leads elsewhere, or the system cannot open it.

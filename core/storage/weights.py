@@ -44,11 +44,8 @@ Storage = Literal["float16", "bfloat16"]
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], storage: Storage | None = None) -> None:
     """Write tensors as safetensors; equal tensors give equal bytes.
 
-    Args:
-        path: of the file.
-        tensors: by name.
-        storage: a smaller dtype for float32 matrices and kernels; vectors (biases, what norms hold), which weigh
-            next to nothing and suffer most, stay as they are. Loading makes all of them float32 again.
+    ``storage`` is a smaller dtype for float32 matrices and kernels; vectors (biases, what norms hold), which weigh next
+    to nothing and suffer most, stay as they are. Loading makes all of them float32 again.
 
     Raises:
         GenzooError: if a number is too large for ``storage``.

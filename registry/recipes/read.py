@@ -114,10 +114,9 @@ class _Reader:
         for word in content.get("modalities", ()):
             if word not in names():
                 raise self.fail("", "modalities", f"there is no modality {word!r}{did_you_mean(word, names())}")
-        texts = {k: content.get(k, "") for k in ("summary", "paper")}
-        words = {k: tuple(content.get(k, ())) for k in ("modalities", "tags")}
-        name = content.get("name") or name_from(stem)
-        return self.registry.whole(Entry("recipe", name, **texts, **words, data=data))
+        about: dict[str, Any] = {k: content.get(k, "") for k in ("summary", "paper")}
+        about |= {k: tuple(content.get(k, ())) for k in ("modalities", "tags")}
+        return self.registry.whole(Entry("recipe", content.get("name") or name_from(stem), **about, data=data))
 
     def preset(self, name: str, preset: Any, data: Mapping[str, Any]) -> dict[str, Any]:
         where = f"presets.{name}"

@@ -166,7 +166,7 @@ PLANTED = {
             return Loss({"nll": nll, "kl": (kl - kl.mean()).square()})"""),
     "forgets": ("objective", "round-trip", """
         count = 0
-        def after_step(self, player, nets):
+        def after_step(self, player, nets, seen):
             self.count += 1
         def loss(self, player, nets, batch, noise):
             nll, kl = self.terms(nets.model, batch, noise)
