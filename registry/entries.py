@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.storage import strict
 from genzoo.registry.kinds import LISTS, SINGLE
 
 if TYPE_CHECKING:
     from genzoo.core.options import OptionInfo
 
 OWN = "genzoo"  # the distribution whose plugins always load
-LONGEST = 1000  # characters of a line of text
 MOST_LISTED = 100  # parts of one kind in a composition
 POINT = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(\[.*\])?\s*")  # of an entry point: module, attribute, extras
 
@@ -234,14 +234,6 @@ def check_version(
     return {"target": target, "files": dict(pins), "hub": hub, "commit": commit}
 
 
-def check_text(where: str, what: str, value: object) -> str:
-    """One line of text, free of what a terminal obeys."""
-    if not isinstance(value, str) or len(value) > LONGEST or re.search(r"[\x00-\x1f\x7f-\x9f]", value):
-        said = f"{value[:80]}…" if isinstance(value, str) and len(value) > LONGEST else value
-        raise GenzooError(f"{where}: {what} must be one line of text, not {said!r} (at most {LONGEST} characters)")
-    return value
-
-
 def check_words(where: str, what: str, value: object, allowed: Iterable[str] = ()) -> tuple[str, ...]:
     """Words, each one of ``allowed`` if that is given."""
     if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) and v for v in value):
@@ -298,13 +290,5 @@ def check_options(where: str, what: str, options: object, parts: bool = False) -
         elif not isinstance(key, str) or not (_LISTED if key.partition(".")[0] in LISTS else _OPTION).fullmatch(key):
             raise GenzooError(f"{where}{what} has {key!r} where a name like 'objective.beta' belongs")
         else:
-            checked[key] = _plain(value, f"{where}{key} in {what}")
+            checked[key] = strict.plain(value, f"{where}{what}:", key)
     return checked
-
-
-def _plain(value: object, where: str) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(_plain(v, where) for v in value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise GenzooError(f"{where} must be a number, text, true, false, None or a tuple of such, not {value!r}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.evaluation import DIRECTIONS, NEEDS
+from genzoo.core.storage import strict
 from genzoo.registry import entries as rules
 from genzoo.registry.entries import Entry
 from genzoo.registry.kinds import LISTS, SINGLE, TABLE, Kind
@@ -111,7 +112,7 @@ class Registrar:
         rules.check_words(where, "direction", (direction,), DIRECTIONS)
         data = {
             "direction": direction,
-            "unit": rules.check_text(where, "unit", unit),
+            "unit": strict.text(unit, f"{where}: unit"),
             "needs": rules.check_words(where, "needs", needs, NEEDS),
             "rank": rank,
         }
@@ -161,7 +162,7 @@ class Registrar:
         if target:
             rules.check_target("weights", name, target)
         for key, value in (("recipe", recipe), ("data", data), ("license", license)):
-            said[key] = rules.check_text(where, key, value)
+            said[key] = strict.text(value, f"{where}: {key}")
         if not isinstance(metrics or {}, Mapping) or not all(isinstance(k, str) for k in metrics or ()):
             raise GenzooError(f"{where}: metrics must be a dict of names and numbers, not {metrics!r}")
         said["metrics"] = dict(metrics or {})
@@ -303,8 +304,8 @@ class Registrar:
             kind,
             name,
             rules.check_target(kind, name, target) if target or kind not in ("recipe", "weights") else "",
-            rules.check_text(where, "summary", about.get("summary", "")),
-            rules.check_text(where, "paper", about.get("paper", "")),
+            strict.text(about.get("summary", ""), f"{where}: summary"),
+            strict.text(about.get("paper", ""), f"{where}: paper"),
             tuple(
                 rules.check_name("modality", m)
                 for m in rules.check_words(where, "modalities", about.get("modalities", ()))

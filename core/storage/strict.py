@@ -199,12 +199,13 @@ def plain_options(value: Any, where: str) -> dict[str, Any]:
     """Check options whose component is not known yet: named scalars, lists of such, in bounded number; UsageError."""
     if not isinstance(value, dict) or len(value) > MOST_OPTIONS:
         raise UsageError(f"{where} must be an object of at most {MOST_OPTIONS} options, not {_short(value)}")
-    return {text(key, where): _plain(v, where, key) for key, v in value.items()}
+    return {text(key, where): plain(v, where, key) for key, v in value.items()}
 
 
-def _plain(value: Any, where: str, key: str, depth: int = 0) -> Any:
+def plain(value: Any, where: str, key: str, depth: int = 0) -> Any:
+    """Check a number, a text, or a list of such, which becomes a tuple; UsageError."""
     if isinstance(value, (list, tuple)) and depth < 4 and len(value) <= LONGEST_LIST:
-        return tuple(_plain(v, where, key, depth + 1) for v in value)
+        return tuple(plain(v, where, key, depth + 1) for v in value)
     if isinstance(value, str):
         return text(value, where)
     if value is None or isinstance(value, (bool, int, float)):

@@ -17,8 +17,9 @@ from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.discovery.static import infos_of
 from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, reference_of
+from genzoo.registry.kinds import PARTS
 from genzoo.registry.recipes.compose import check_groups, compose
-from genzoo.registry.recipes.inherit import layered, settled
+from genzoo.registry.recipes.inherit import layered, parted, settled
 from genzoo.registry.recipes.read import FORMAT, find, is_file, name_from
 
 
@@ -69,9 +70,8 @@ def _from(registry: Registry, source: str | os.PathLike[str] | None, given: dict
         if not given.get("objective"):
             raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
         name = str(given["objective"])
-        data: dict[str, Any] = {k: given.get(k) for k in KINDS} | {k: () for k in LISTS}
-        data |= {"conditional": False, "options": {}, "presets": {}}
-        return Entry("recipe", registry.get("objective", name).name, data=data), "Composed from parts"
+        layer = {k: given.get(k) for k in KINDS} | dict.fromkeys(LISTS, ()) | {"conditional": False}
+        return Entry("recipe", registry.get("objective", name).name, data=parted(layer)), "Composed from parts"
     if (is_file(source) and not os.path.isdir(source)) or not _is_weights(registry, source):
         return find(registry, source), f"From the recipe {os.fspath(source)}"
     from genzoo.core.storage.weights import read_config
@@ -105,7 +105,7 @@ def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> En
 
     def under(layer: Mapping[str, Any]) -> dict[str, Any]:
         """What is left of a layer of the recipe: what belongs to parts that stay."""
-        kept = layered({k: entry.data[k] for k in (*KINDS, *LISTS)} | dict(layer), said, add=False)
+        kept = layered({k: entry.data[k] for k in PARTS} | dict(layer), said, add=False)
         return {k: v for k, v in kept.items() if k in layer}
 
     data = {**entry.data, **said, "options": under(entry.data["options"])}
@@ -114,7 +114,7 @@ def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> En
         group, name = group_of(key)
         if not name or "." not in key:
             continue
-        of_part = group.partition(".")[0] in (*KINDS, *LISTS)
+        of_part = group.partition(".")[0] in PARTS
         places = [(data, data["options"]), *((p, p) for p in data["presets"].values() if of_part)]
         places = [(named, layer) for named, layer in places if not of_part or reference_of(named, group)]
         if not places:
@@ -136,18 +136,12 @@ def with_given(registry: Registry, entry: Entry, given: Mapping[str, Any]) -> En
 
 def from_config(registry: Registry, config: Config) -> Entry:
     """The recipe of a model that was trained: what was used, by value."""
-    data: dict[str, Any] = {k: None for k in KINDS} | {k: () for k in LISTS}
-    options: dict[str, Any] = {}
+    layer: dict[str, Any] = dict.fromkeys(KINDS) | config.flat() | dict.fromkeys(LISTS, ())
     for kind, part in config.components():
         found = registry.get(kind, part.name, prefer=(part.plugin, part.distribution))
         reference = f"{found.distribution}/{found.address}"
-        data[kind] = (*data[kind], reference) if kind in LISTS else reference
-        group = f"{kind}.{part.name}" if kind in LISTS else kind
-        options |= {f"{group}.{k}": v for k, v in part.options.items()}
-    options |= {f"latent.{k}": v for k, v in config.latent.__dict__.items()}
-    options |= {f"train.{k}": v for k, v in config.train.__dict__.items()}
-    data |= {"conditional": config.conditional, "options": options, "presets": {}}
-    return Entry("recipe", config.recipe, data=data)
+        layer[kind] = (*layer[kind], reference) if kind in LISTS else reference
+    return Entry("recipe", config.recipe, data=parted(layer))
 
 
 def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
@@ -173,7 +167,7 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
         lines += ["", f"[{where}]", *conditional] if conditional or not (named or any("." in k for k in preset)) else []
         if named:
             lines += ["", f"[{where}.parts]", *(f"{k} = {_value(v)}" for k, v in named.items())]
-        whole = {k: entry.data[k] if preset.get(k) is None else preset[k] for k in (*KINDS, *LISTS)}
+        whole = {k: entry.data[k] if preset.get(k) is None else preset[k] for k in PARTS}
         for group in groups_of(whole):
             lines += _group(group, preset, f"{where}.{group}", infos_of(registry, group, whole, entry.home))
     return "\n".join(lines) + "\n"

@@ -52,7 +52,7 @@ BROKEN = {
     "forgets": ("import sys; sys.path.clear(); sys.meta_path[:] = []\n" + HOOK + "    pass", "replaced sys.meta_path, sys.path"),
     "wanders": ("import os; os.chdir('/')\n" + HOOK + "    pass", "replaced the working folder while loading"),
     "escapes": (HOOK + "    registry.critic('x', 'a:B', summary='\\x1b[2J')", "summary must be one line of text, not "),
-    "long": (HOOK + "    registry.critic('x', 'a:B', summary='s' * 10**6)", "sss…'"),
+    "long": (HOOK + "    registry.critic('x', 'a:B', summary='s' * 10**6)", "summary must be text of at most 1000 characters"),
     "dangling": (HOOK + "    registry.scan('dangling_pkg')", "gone.py:1: it cannot be read: no such file or directory"),
     "newer": ("genzoo_api = 99\n" + HOOK + "    pass", "was written for plugin API 99, and this genzoo takes 1 to 1: upgrade genzoo"),
     "older": ("genzoo_api = 0\n" + HOOK + "    pass", "was written for plugin API 0, and this genzoo takes 1 to 1: upgrade the plugin"),

@@ -55,7 +55,7 @@ def test_bad_folders(target):
 @pytest.mark.parametrize(
     ("about", "sentence"),
     [
-        ({"summary": 3}, "critic 'x': summary must be one line of text, not 3"),
+        ({"summary": 3}, "critic 'x': summary must be text of at most 1000 characters, not 3"),
         ({"paper": "a\nb"}, "paper must be one line of text"),
         ({"tags": "gan"}, "tags must be a tuple of words, not 'gan'"),
         ({"modalities": ("A picture",)}, "'A picture' is no name for a modality"),
@@ -76,7 +76,7 @@ def test_bad_metadata(about, sentence):
         ({"conditional": 1}, "conditional must be true or false, not 1"),
         ({"options": {"gp_weight": 1}}, "options has 'gp_weight' where a name like 'objective.beta' belongs"),
         ({"options": {"generator": "mlp"}}, "options has 'generator' where"),
-        ({"options": {"objective.x": {}}}, "objective.x in options must be a number, text"),
+        ({"options": {"objective.x": {}}}, "options: 'objective.x' must be a number, a text or a list"),
         ({"options": [1]}, "options must be a dict"),
         ({"presets": {"vector": 3}}, "preset 'vector' must be a dict"),
         ({"presets": {"vector": {"objective": "o"}}}, "preset 'vector' has 'objective' where"),

@@ -217,7 +217,7 @@ def test_a_shelf_with_something_odd_costs_only_that(package):
         ({"target": "a:b", "version": 0}, "version must be a whole number from 1 on, not 0"),
         ({"target": "a:b", "version": "1"}, "version must be a whole number from 1 on, not '1'"),
         ({"target": "a:../b"}, "not of the form 'package.module:folder'"),
-        ({"target": "a:b", "license": 3}, "license must be one line of text"),
+        ({"target": "a:b", "license": 3}, "license must be text of at most 1000"),
         ({"target": "a:b", "metrics": 3}, "metrics must be a dict of names and numbers"),
     ],
 )
