@@ -10,11 +10,19 @@ from typing import Any, Literal
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.options import option, options_of
-from genzoo.core.parts import KINDS as KINDS
-from genzoo.core.parts import LISTS as LISTS
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.core.storage import strict
 
+KINDS = (
+    "objective",
+    "generator",
+    "encoder",
+    "critic",
+    "likelihood",
+    "posterior",
+    "prior",
+)  # of parts: one of each
+LISTS = ("regularizer", "augmentation")  # any number of each
 FORMAT = 2  # of config.json; every format ever released loads for ever, and the oldest that can say it is written
 
 

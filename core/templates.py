@@ -13,12 +13,10 @@ from genzoo.core import text
 
 
 def render(template: Path, content: Mapping[str, Any]) -> str:
-    """Fill in a template; what it names and ``content`` lacks is an error.
+    """Fill in a template file; what it names and ``content`` lacks is an error.
 
-    Args:
-        template: the file. In one that is called ``….html.j2`` every text is escaped unless it is `Markup`; others use
-            the filters ``markdown``, ``code``, ``python`` and ``shell`` of `genzoo.core.text` for text of others.
-        content: values by name.
+    In one that is called ``….html.j2`` every text is escaped unless it is `Markup`; others use the filters
+    ``markdown``, ``code``, ``python`` and ``shell`` of `genzoo.core.text` for text of others.
     """
     html = ".html" in template.suffixes
     environment = Environment(

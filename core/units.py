@@ -50,7 +50,7 @@ def duration_text(seconds: float) -> str:
     """Say a time in words, e.g. ``10 min``."""
     if seconds < 120:
         return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.4g} h"
 
 
 def free_bytes(device: torch.device | str = "cpu") -> int:

@@ -74,7 +74,7 @@ TABLE = {
     )
 }  # fmt: skip
 KINDS = tuple(TABLE)
-SINGLE = tuple(k for k in TABLE if TABLE[k].part == "one")  # as `genzoo.core.parts` has them
+SINGLE = tuple(k for k in TABLE if TABLE[k].part == "one")  # as `genzoo.core.config` has them
 LISTS = tuple(k for k in TABLE if TABLE[k].part == "many")
 DECLARED = tuple(k for k in TABLE if TABLE[k].declared)
 PARTS = (*SINGLE, *LISTS)  # what a composition is made of

@@ -17,6 +17,7 @@ from genzoo.core.record import TrainingRecord
 from genzoo.core.templates import render
 from genzoo.core.text import lines as printable
 from genzoo.core.text import markdown, shell
+from genzoo.core.units import duration_text
 
 HERE = "path/to/this/folder"
 _ARXIV = r"arXiv:(\d{4}\.\d{4,5})"
@@ -51,7 +52,7 @@ def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str
         "packages": _packages(config),
         "passes": "" if seen is None else f"{seen / max(record.data.observations, 1):,.3g}",
         "precision": record.called.precision,
-        "took": _duration(record.seconds or 0.0),
+        "took": duration_text(record.seconds or 0.0),
         "metrics": Report("", tuple(found)).rows() if found else [],
         "notes": _notes(record, found),
         "untested": not any("memor" in r.metric or "duplicate" in r.metric for r in found),
@@ -149,12 +150,6 @@ def _indexed(r: Result) -> dict[str, Any]:
 
 def _linked(paper: str) -> str:
     return re.sub(_ARXIV, r"[arXiv:\1](https://arxiv.org/abs/\1)", markdown(paper))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _course(value: float | tuple[float, float], form: str) -> str:
