@@ -27,3 +27,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     lower = {k.casefold(): k for k in known}
     near = [lower[k] for k in difflib.get_close_matches(name.casefold(), lower, n=2, cutoff=0.5)]
     return f" (did you mean {' or '.join(repr(n) for n in near)}?)" if near else ""
+
+
+def said(**options: object) -> str:
+    """Options of the data to be pasted, at a command line and in Python; None for those that need not be said."""
+    given = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in options.items() if v is not None}
+    line = " ".join(f"--set data.{k}={v}" for k, v in given.items())
+    python = ", ".join(f'"{k}": "{v}"' for k, v in given.items())
+    return f"{line} (in Python options={{{python}}})"

@@ -41,6 +41,9 @@ class Reading:
     split: str = "train"
     memory: int | None = None  # bytes that observations may take; None takes up to half of what is free
     layout: str | None = None  # where images have their channels, ``first`` or ``last``; None finds out
+    black: float | None = None  # the number that is black; None goes by the range
+    white: float | None = None  # likewise
+    alpha: bool = False  # keep a fourth channel, and not composite on white
     standardize: bool = True  # give real numbers a model space of mean 0 and standard deviation 1
     sure: bool = False  # the modality was named by the user, not recognized
 

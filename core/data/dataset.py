@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class DataSource(Configured, ABC):
             "no", "draw 0/1 pixels with the grey value as probability: once (static) or in every batch (dynamic)"
         )
         limit: int = option(0, "first observations only, 0 for all", low=0)
+        mirror: bool = option(False, "to train on, each image mirrored left to right, too")
+        labels: str = option("auto", "class labels: auto, none, or the column or key that holds them")
 
     memory: int | None = None
 
@@ -60,10 +62,57 @@ class DataSource(Configured, ABC):
             raise UsageError(f"a data set's split is 'train', 'test' or 'all', not {split!r}")
         if split == "all" and self.own_splits():
             return joined(self.load("train"), self.load("test"))
-        data = self.read(split)
-        if 0 < self.options.limit < len(data):
-            data = data.take(slice(self.options.limit))
-        return binarize(data, self.options.binarize, seed=0 if split == "train" else 1)
+        return finished(self.read(split), self.options, split)
+
+
+@dataclass(frozen=True)
+class ArrayOptions(DataSource.Options):
+    """Options of arrays and items, whether they are in a file or in memory."""
+
+    x: str = option("", "key of the observations in a file or an item; by default one of the usual names")
+    y: str = option("", "key of the labels, likewise")
+    layout: Literal["auto", "first", "last", "grey"] = option("auto", "where images have their channels")
+    alpha: Literal["white", "keep"] = option("white", "composite RGBA on white, or keep the fourth channel")
+    white: float = option(0.0, "the number that is white in images; 0 goes by the range over all of them")
+    black: float = option(0.0, "the number that is black in images")
+    modality: str = option("auto", "the kind of data, such as image or vector; auto goes by rank and type")
+
+    def reading(self) -> dict[str, Any]:
+        """Keywords of `genzoo.core.data.from_arrays`."""
+        return {
+            "layout": None if self.layout == "auto" else self.layout,
+            "modality": None if self.modality == "auto" else self.modality,
+            "alpha": self.alpha == "keep",
+            "white": self.white or None,
+            "black": self.black or None,
+        }
+
+
+def finished(data: Data, options: DataSource.Options, split: str) -> Data:
+    """Apply the options that all data take."""
+    if options.labels == "none":
+        data = unlabelled(data)
+    if 0 < options.limit < len(data):
+        data = data.take(slice(options.limit))
+    if options.mirror and split == "train":
+        data = mirrored(data)
+    return binarize(data, options.binarize, seed=0 if split == "train" else 1)
+
+
+def mirrored(data: Data) -> Data:
+    """Images, and the same ones mirrored left to right after them."""
+    if not of(data.spec).pixels:
+        raise UsageError(f"only images are mirrored, and {data.name or 'this'} is {data.spec.modality} data")
+    flipped = _changed(data, Mapped(data.rows, _flipped, data.rows.dtype))
+    both = joined(replace(data, rows=read(data.rows, data.device) if data.in_memory else data.rows),
+                  replace(data, rows=flipped))  # fmt: skip
+    found = replace(data.read, total=data.read.total + len(data), counts=(), files=both.read.files)
+    found = found.noting(f"each of {len(data):,} images to train on is there mirrored, too")
+    return replace(both, split=data.split, read=found)
+
+
+def _flipped(x: Tensor, _: Tensor) -> Tensor:
+    return x.flip(-1)
 
 
 def joined(first: Data, second: Data) -> Data:
@@ -77,8 +126,14 @@ def joined(first: Data, second: Data) -> Data:
     y, factors, condition = (both(getattr(first, k), getattr(second, k)) for k in ("y", "factors", "condition"))
     names = [d.read.files for d in (first, second)]
     files = None if names[0] is None or names[1] is None else np.concatenate([names[0], names[1]])
-    read = replace(first.read, others=(), files=files)
+    read = replace(first.read, splits="", others=(), counts=(), files=files)
     return replace(first, rows=whole, y=y, factors=factors, condition=condition, split="all", read=read)
+
+
+def unlabelled(data: Data) -> Data:
+    """The same observations without classes."""
+    read = replace(data.read, counts=())
+    return replace(data, y=None, spec=replace(data.spec, classes=0, class_names=()), read=read)
 
 
 def standardized(data: Data) -> Data:

@@ -70,7 +70,7 @@ def was_read(data: Data, *, validation: int = 0, steps: int = 0) -> dict[str, An
         "name": data.name,
         "observations": max(read.total, used),
         "used": used,
-        "kind": of(data.spec).many,
+        "kind": of(data.spec).many if max(read.total, used) > 1 else of(data.spec).one,
         "shape": list(data.spec.shape),
         "classes": _classes(data),
         "split": data.split,

@@ -44,7 +44,7 @@ class Image(Modality):
         return f"images of {'×'.join(map(str, spec.shape))} (channels, height, width)"
 
     def opens(self, path: Path) -> str:
-        return "folder" if path.is_dir() else ""
+        return "folder" if path.is_dir() or path.suffix.lower() == ".zip" else ""
 
     def takes(self, x: Any) -> bool:
         return len(getattr(x, "shape", ())) in (3, 4) and hasattr(x, "dtype")
@@ -52,17 +52,22 @@ class Image(Modality):
     def read(self, x: Any, y: Any, about: Reading) -> Data:
         """Make data of an array ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``."""
         from genzoo.core.data import Data, arrays
+        from genzoo.core.data.labels import labels
+        from genzoo.core.data.summary import UNKNOWN
         from genzoo.plugins.modalities.forms import look_at
 
         what = about.name or "the data"
         shape = tuple(map(int, x.shape))
         if len(shape) not in (3, 4):
             raise UsageError(f"{what} has shape {shape}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C)")
-        labels, classes = arrays.labels(y, shape[0], about.class_names, what)
-        form = look_at(x, vectors=False, layout=about.layout, what=what)
-        names = about.class_names if classes else ()
-        spec = DataSpec.image(*form.shape, levels=form.levels, classes=classes, class_names=names, name=about.name)
-        return Data(spec, arrays.stored(x, form, about.memory), labels, about.name, about.license, about.split)
+        told = labels(y, shape[0], about.class_names, what)
+        form = look_at(x, vectors=False, layout=about.layout, what=what, black=about.black, white=about.white,
+                       alpha=about.alpha)  # fmt: skip
+        spec = DataSpec.image(*form.shape, levels=form.levels, classes=told.classes, class_names=told.names,
+                              name=about.name)  # fmt: skip
+        rows = arrays.stored(x, form, about.memory)
+        found = Data(spec, rows, told.y, about.name, about.license, about.split, read=UNKNOWN.noting(*form.notes))
+        return told.conditioned(found)
 
     def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
         """All images of a folder, in the data's colours where nothing is said, with the classes that folders name."""
@@ -76,8 +81,9 @@ class Image(Modality):
         try:
             found = Folder(Folder.Options(**coerce_all(options_of(Folder.Options), given, "samples"))).load("all")
         except UsageError as e:  # of this side the options have another name
-            advice = re.compile(r"set the option size, e\.g\. size=\w+|(with )?--set data\.size=\w+")
-            raise UsageError(advice.sub(f"set --set samples.size={_size(spec)}", str(e))) from None
+            text = re.sub(r"--set data\.size=\w+", f"--set samples.size={_size(spec)}", str(e))
+            text = re.sub(r" \(in Python options=[^)]*\)", "", text).replace("--set data.", "--set samples.")
+            raise UsageError(text) from None
         return asked_for(found, path, spec)
 
     def brought(self, samples: Data, spec: DataSpec, options: Mapping[str, Any]) -> Data:

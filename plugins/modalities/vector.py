@@ -38,22 +38,23 @@ class Vector(Modality):
 
     def read(self, x: Any, y: Any, about: Reading) -> Data:
         from genzoo.core.data import Data, arrays
+        from genzoo.core.data.labels import labels
         from genzoo.plugins.modalities.forms import look_at
 
         what = about.name or "the data"
         shape = tuple(map(int, x.shape))
         if len(shape) != 2:
             raise UsageError(f"{what} has shape {shape}: give vectors as (N, D)")
-        labels, classes = arrays.labels(y, shape[0], about.class_names, what)
+        told = labels(y, shape[0], about.class_names, what)
         if x.dtype.kind != "f" and not about.sure:
             raise UsageError(
                 f"{what} has shape {shape} and type {x.dtype}: reshape to (N, H, W) if these are "
                 "images, or convert to float32 if they are vectors"
             )
         form = look_at(x, vectors=True, layout=None, what=what)
-        names = about.class_names if classes else ()
-        spec = DataSpec("vector", form.shape, classes=classes, class_names=names, name=about.name)
-        data = Data(spec, arrays.stored(x, form, about.memory), labels, about.name, about.license, about.split)
+        spec = DataSpec("vector", form.shape, classes=told.classes, class_names=told.names, name=about.name)
+        rows = arrays.stored(x, form, about.memory)
+        data = told.conditioned(Data(spec, rows, told.y, about.name, about.license, about.split))
         return self.standardized(data) if about.standardize else data
 
     def standardized(self, data: Data) -> Data:

@@ -47,17 +47,23 @@ def open_data(
     """
     import torch
 
-    from genzoo.core.data import Data, DataSource, binarize, from_arrays, from_torch
+    from genzoo.core.data import ArrayOptions, Data, DataSource, Parts, finished, from_arrays, from_torch
     from genzoo.core.options import options_of
     from genzoo.core.units import free_bytes
 
     options = dict(options or {})
+    if labels is False:
+        options["labels"], labels = "none", None
     memory = free_bytes() // 2 if memory is None else memory
     named, torches = isinstance(data, (str, os.PathLike)), (torch.utils.data.Dataset, torch.utils.data.DataLoader)
+    if isinstance(data, Mapping) and "train" in data:  # splits by their names, as the package datasets gives them
+        data = data["train" if split in ("train", None, "all") else "test" if "test" in data else "validation"]
     pair = isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape")
-    if labels is not None and (named or pair or isinstance(data, (Data, *torches))):
+    items = isinstance(data, torches) or _has_items(data)
+    if labels is not None and (named or pair or items or isinstance(data, Data)):
         raise UsageError(
-            "labels go with arrays: a data set, a pair or a torch Dataset brings its own labels, or has none"
+            "labels go with arrays: a data set, a pair or a torch Dataset brings its own labels, or has none "
+            "(labels=False leaves them out)"
         )
     if named:
         entry, implied = entry_for(registry, data)
@@ -71,24 +77,31 @@ def open_data(
             return source.load(split or "test")
         whole = source.load("all")
         return source.load("test") if trained_on(source, whole) else whole
-    how = {k: options.pop(k) for k in ("layout", "modality") if k in options and not isinstance(data, Data)}
     if isinstance(data, Data):
-        found = data
-    elif isinstance(data, torches):
-        found = from_torch(data, memory=memory, **how)
+        return finished(
+            data, DataSource.Options(**coerce_all(options_of(DataSource.Options), options, "data")), "train"
+        )
+    how = ArrayOptions(**coerce_all(options_of(ArrayOptions), options, "data"))
+    if items:
+        parts = Parts(how.x, how.y or ("" if how.labels in ("auto", "none") else how.labels), how.labels != "none")
+        found = from_torch(data, memory=memory, limit=how.limit, parts=parts, **how.reading())
     elif pair:
-        found = from_arrays(data[0], data[1], memory=memory, **how)
+        found = from_arrays(data[0], data[1], memory=memory, **how.reading())
     elif hasattr(data, "shape") or any(m.takes(data) for m in modality.every()):
-        found = from_arrays(data, labels, memory=memory, **how)
+        found = from_arrays(data, labels, memory=memory, **how.reading())
     else:
         raise UsageError(
             f"data is a name, a path, a tensor or array, a pair (x, y), a torch Dataset or DataLoader, "
             f"not {type(data).__name__}"
         )
-    common = coerce_all(options_of(DataSource.Options), options, "data")
-    if 0 < common["limit"] < len(found):
-        found = found.take(slice(common["limit"]))
-    return binarize(found, common["binarize"])
+    return finished(found, how, "train")
+
+
+def _has_items(data: Any) -> bool:
+    """Whether something that is no torch data set has items like one: a list of pictures, what datasets gives."""
+    if isinstance(data, (list, tuple)):
+        return bool(data) and (hasattr(data[0], "getbands") or isinstance(data[0], Mapping))
+    return hasattr(data, "features") and hasattr(data, "__iter__") and not hasattr(data, "shape")
 
 
 def announce(

@@ -64,7 +64,8 @@ class Series(Modality):
         import numpy as np
         import torch
 
-        from genzoo.core.data import Data, arrays
+        from genzoo.core.data import Data
+        from genzoo.core.data.labels import labels
 
         what = about.name or "the data"
         if len(x.shape) != 3:
@@ -72,11 +73,10 @@ class Series(Modality):
         values = np.ascontiguousarray(x[:], np.float32)
         if not np.isfinite(values).all():
             raise UsageError(f"{what} has values that are NaN or infinite")
-        labels, classes = arrays.labels(y, len(values), about.class_names, what)
-        names = about.class_names if classes else ()
-        spec = DataSpec(self.name, values.shape[1:], classes=classes, class_names=names, name=about.name)
+        told = labels(y, len(values), about.class_names, what)
+        spec = DataSpec(self.name, values.shape[1:], classes=told.classes, class_names=told.names, name=about.name)
         rows = torch.from_numpy(values if values.flags.writeable else values.copy())
-        data = Data(spec, rows, labels, about.name, about.license, about.split)
+        data = Data(spec, rows, told.y, about.name, about.license, about.split)
         return self.standardized(data) if about.standardize else data
 
     def standardized(self, data: Data) -> Data:
