@@ -1,11 +1,15 @@
-"""DiffAugment: differentiable changes of colour, place and presence of pixels."""
+"""Differentiable changes of pixels' colour, place and presence, always or by a probability that follows the critic."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from genzoo.core.augmentation import Augmentation
+from genzoo.core.options import option
 from genzoo.registry import declare
 
 
@@ -43,3 +47,34 @@ class DiffAugment(Augmentation):
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         return augmented(x, u, 1.0)
+
+
+@declare.augmentation("ada", paper="arXiv:2006.06676", modalities=("image",))
+class ADA(DiffAugment):
+    """Each kind of change of DiffAugment with probability p, moved towards E[sign D(x)] = target (arXiv:2006.06676).
+
+    p rises while the critic is surer of real images than the target says, and falls otherwise.
+    """
+
+    watched = ("sign", "images")
+    reads_zero = True
+
+    @dataclass(frozen=True)
+    class Options(DiffAugment.Options):
+        target: float = option(0.6, "mean sign of the critic's scores of real images that p aims at", low=0, high=1)
+        images: float = option(500_000.0, "images over which p goes from 0 to 1", low=1)
+        highest: float = option(0.85, "largest p: near 1 samples look augmented themselves", low=0, high=1)
+
+    options: Options
+    p: Tensor
+
+    def __init__(self, options: Augmentation.Options | None = None) -> None:
+        super().__init__(options)
+        self.register_buffer("p", torch.zeros(()))
+
+    def forward(self, x: Tensor, u: Tensor) -> Tensor:
+        return augmented(x, u, self.p)
+
+    def after_step(self, seen: Mapping[str, Tensor]) -> None:
+        step = torch.sign(seen["sign"] - self.options.target) * seen["images"] / self.options.images
+        self.p.add_(step).clamp_(0, self.options.highest)

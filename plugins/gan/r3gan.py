@@ -9,8 +9,7 @@ from torch.nn.functional import softplus
 
 from genzoo.core.options import option
 from genzoo.plugins.gan.adversarial import Adversarial
-from genzoo.plugins.regularizers.r1 import R1
-from genzoo.plugins.regularizers.r2 import R2
+from genzoo.plugins.regularizers.slopes import R1, R2
 from genzoo.registry import declare
 
 

@@ -1,4 +1,4 @@
-"""What both architectures are made of: activations, norms, labels, initial weights, refusals."""
+"""What both architectures are made of: activations, norms, labels, initial weights, critics."""
 
 from __future__ import annotations
 
@@ -33,11 +33,7 @@ def gain(activation: str) -> float:
 
 
 def refuse_batch_norm(ports: Ports, norm: str) -> None:
-    """Refuse a norm that mixes observations where that is forbidden.
-
-    Raises:
-        UsageError: if ``norm`` is ``batch`` and ``ports.per_observation`` is set.
-    """
+    """Raise `UsageError` for a norm that mixes observations where that is forbidden."""
     if ports.per_observation and norm == "batch":
         raise UsageError(
             "norm=batch can't be used here: a gradient penalty needs each score to depend on its own observation "
@@ -130,17 +126,11 @@ class Projection(nn.Module):
     Miyato and Koyama, *cGANs with Projection Discriminator*, arXiv:1802.05637. The embedding starts
     small (the term has about a tenth of the features' scale), so that a critic first learns what all
     classes share. Numbers as conditions are embedded linearly, and added.
-
-    Args:
-        classes: number of labels, 0 for none.
-        features: numbers per observation.
-        outputs: scores per observation.
-        condition: how many numbers are told, 0 for none.
     """
 
-    def __init__(self, classes: int, features: int, outputs: int, condition: int = 0) -> None:
+    def __init__(self, ports: Ports, features: int) -> None:
         super().__init__()
-        self.outputs, self.condition = outputs, condition
+        self.outputs, self.condition, classes, condition = ports.output_size, ports.condition, ports.classes, ports.condition
         self.embed = nn.Embedding(classes, outputs * features) if classes else None
         self.linear = nn.Linear(condition, outputs * features, bias=False) if condition else None
         for layer in (self.embed, self.linear):

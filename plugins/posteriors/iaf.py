@@ -33,11 +33,8 @@ class Gate(nn.Module):
     def __init__(self, size: int, width: int, context: int) -> None:
         super().__init__()
         order, unit = torch.arange(size), torch.arange(width) % max(size - 1, 1)
-        self.first, self.context, self.last = (
-            nn.Linear(size, width),
-            nn.Linear(context, width),
-            nn.Linear(width, 2 * size),
-        )
+        self.first, self.context = nn.Linear(size, width), nn.Linear(context, width)
+        self.last = nn.Linear(width, 2 * size)
         self.register_buffer("reads", (unit[:, None] >= order).float(), persistent=False)
         self.register_buffer("gives", (order.repeat(2)[:, None] > unit).float(), persistent=False)
 

@@ -9,9 +9,9 @@ from genzoo.core.networks import Critic, Ports
 from genzoo.core.objective import Batch
 from genzoo.core.regularizer import Judged
 from genzoo.plugins.gan.r3gan import R3GAN
-from genzoo.plugins.gan.wgan_gp import WGANGP
+from genzoo.plugins.gan.wgan import WGANGP
 from genzoo.plugins.nets.mlp import MLPCritic
-from genzoo.plugins.regularizers.lipschitz import Lipschitz
+from genzoo.plugins.regularizers.slopes import Lipschitz
 
 SHAPES = [(2,), (7,), (1, 4, 5), (3, 4, 5), (4, 2, 2), (2, 3, 2, 2)]
 

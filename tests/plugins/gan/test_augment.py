@@ -6,8 +6,7 @@ import torch
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.augmentations.ada import ADA
-from genzoo.plugins.augmentations.diffaugment import DiffAugment, augmented
+from genzoo.plugins.augmentations.diffaugment import ADA, DiffAugment, augmented
 from genzoo.plugins.gan.gan import GAN
 
 

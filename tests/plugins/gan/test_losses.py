@@ -13,13 +13,12 @@ from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.acgan import ACGAN
 from genzoo.plugins.gan.ali import ALI
-from genzoo.plugins.gan.ebgan import pulling_away
+from genzoo.plugins.gan.energy import pulling_away
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.gan.hinge import Hinge
 from genzoo.plugins.gan.pacgan import PacGAN
 from genzoo.plugins.gan.r3gan import R3GAN
-from genzoo.plugins.gan.wgan import WGAN
-from genzoo.plugins.gan.wgan_gp import WGANGP
+from genzoo.plugins.gan.wgan import WGAN, WGANGP
 from genzoo.plugins.nets.mlp import MLPCritic
 
 P = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)
@@ -135,8 +134,7 @@ def test_packs_keep_sides_and_labels_together(game):
 
 
 def test_penalties_on_packs_are_per_pack(game):
-    from genzoo.plugins.regularizers.lipschitz import Lipschitz
-    from genzoo.plugins.regularizers.r1 import R1
+    from genzoo.plugins.regularizers.slopes import R1, Lipschitz
 
     built = game("gan", objective="pacgan", objective__pack=2, critic__spectral_norm=False)
     built.objective.regularizers.update({"r1": R1(), "lipschitz": Lipschitz()})
@@ -217,7 +215,7 @@ def test_acgans_classification(game):
 
 
 def test_acgans_penalty_is_on_the_score_alone(game):
-    from genzoo.plugins.regularizers.r1 import R1
+    from genzoo.plugins.regularizers.slopes import R1
 
     built = game("gan", objective="acgan", conditional=True, critic__spectral_norm=False)
     built.objective.regularizers["r1"] = R1()

@@ -13,8 +13,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.core.training.optimizers import Rates, make_optimizer
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.gan.r3gan import R3GAN
-from genzoo.plugins.gan.wgan import WGAN
-from genzoo.plugins.gan.wgan_gp import WGANGP
+from genzoo.plugins.gan.wgan import WGAN, WGANGP
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize

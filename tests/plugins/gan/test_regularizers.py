@@ -16,13 +16,9 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.gan.hinge import Hinge
 from genzoo.plugins.gan.r3gan import R3GAN
-from genzoo.plugins.gan.wgan import WGAN
-from genzoo.plugins.gan.wgan_gp import WGANGP
-from genzoo.plugins.regularizers.dragan import DRAGAN
+from genzoo.plugins.gan.wgan import WGAN, WGANGP
 from genzoo.plugins.regularizers.lecam import LeCam
-from genzoo.plugins.regularizers.lipschitz import Lipschitz
-from genzoo.plugins.regularizers.r1 import R1
-from genzoo.plugins.regularizers.r2 import R2
+from genzoo.plugins.regularizers.slopes import DRAGAN, R1, R2, Lipschitz
 
 SHAPES = [(2,), (1, 4, 5), (3, 4, 5), (4, 2, 2)]
 

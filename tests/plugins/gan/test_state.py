@@ -7,11 +7,11 @@ from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.core.training.trainer import Observer
 from genzoo.plugins.apps.kit.cases import small_data
-from genzoo.plugins.augmentations.ada import ADA
-from genzoo.plugins.gan.began import BEGAN
+from genzoo.plugins.augmentations.diffaugment import ADA
+from genzoo.plugins.gan.energy import BEGAN
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.regularizers.lecam import LeCam
-from genzoo.plugins.regularizers.r1 import R1
+from genzoo.plugins.regularizers.slopes import R1
 
 
 @pytest.mark.parametrize(("real", "fake"), [(2.0, 0.5), (1.0, 0.9), (0.1, 5.0)])

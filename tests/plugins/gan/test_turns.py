@@ -8,7 +8,7 @@ from torch import nn
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.plugins.gan.gan import GAN
-from genzoo.plugins.regularizers.lipschitz import Lipschitz
+from genzoo.plugins.regularizers.slopes import Lipschitz
 
 
 def test_points_between_real_and_fake_lie_on_the_whole_line():

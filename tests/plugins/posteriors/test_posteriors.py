@@ -11,8 +11,8 @@ from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.networks import Encoder, Ports
 from genzoo.core.spec import Latent
-from genzoo.plugins.posteriors.hamiltonian import HamiltonianHead
 from genzoo.plugins.posteriors.iaf import IAF
+from genzoo.plugins.posteriors.normal import HamiltonianHead
 from genzoo.plugins.posteriors.normal import Normal as NormalHead
 
 HAMILTONIAN = [(3, 0.01, 0.3), (3, 0.2, 1.0), (4, 0.1, 0.6), (0, 0.1, 0.3)]

@@ -12,10 +12,10 @@ from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.prior import NormalPrior
 from genzoo.core.spec import DataSpec, Latent
-from genzoo.plugins.posteriors.hamiltonian import HamiltonianHead
+from genzoo.plugins.posteriors.normal import HamiltonianHead
+from genzoo.plugins.priors.mixture import Normal as NormalPart
+from genzoo.plugins.priors.mixture import Vamp
 from genzoo.plugins.priors.real_nvp import RealNVP
-from genzoo.plugins.priors.standard_normal import Normal as NormalPart
-from genzoo.plugins.priors.vamp import Vamp
 
 
 @pytest.fixture(autouse=True)
