@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +16,8 @@ from torch.nn.utils import parametrizations
 
 from genzoo.core.conditions import labels_of, numbers_of
 from genzoo.core.errors import UsageError
-from genzoo.core.networks import Ports
+from genzoo.core.networks import Network, Ports
+from genzoo.core.options import option
 
 SLOPE = 0.2
 
@@ -72,11 +76,16 @@ def _idle(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Identity) or (isinstance(layer, (nn.Dropout, nn.Dropout2d)) and layer.p == 0)
 
 
-def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
-    """Return labels as ``(B, classes)`` of zeros and ones, of the dtype of ``like``; never waits for the device."""
+def labels(y: Tensor | None, classes: int) -> Tensor:
+    """The labels ``(B,)`` that a network of so many classes is told; raises `UsageError` if there are none."""
     if y is None:
         raise UsageError(f"this network is conditioned on {classes} classes; pass a label for each observation")
-    y = labels_of(y)
+    return labels_of(y)
+
+
+def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
+    """Return labels as ``(B, classes)`` of zeros and ones, of the dtype of ``like``; never waits for the device."""
+    y = labels(y, classes)
     return (y.unsqueeze(-1) == torch.arange(classes, device=y.device)).to(like.dtype)
 
 
@@ -130,26 +139,59 @@ class Projection(nn.Module):
 
     def __init__(self, ports: Ports, features: int) -> None:
         super().__init__()
-        self.outputs, self.condition, classes, condition = ports.output_size, ports.condition, ports.classes, ports.condition
-        self.embed = nn.Embedding(classes, outputs * features) if classes else None
-        self.linear = nn.Linear(condition, outputs * features, bias=False) if condition else None
+        self.ports, size = ports, ports.output_size * features
+        self.embed = nn.Embedding(ports.classes, size) if ports.classes else None
+        self.linear = nn.Linear(ports.condition, size, bias=False) if ports.condition else None
         for layer in (self.embed, self.linear):
             if layer is not None:
                 nn.init.normal_(layer.weight, 0.0, 0.1 / math.sqrt(features))
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
         """Map features ``(B, F)`` and labels ``(B,)`` to ``(B, outputs)``."""
-        vectors = None
+        parts = []
         if self.embed is not None:
-            if y is None:
-                classes = self.embed.num_embeddings
-                raise UsageError(f"this critic is conditioned on {classes} classes; pass a label for each observation")
-            vectors = F.embedding(labels_of(y), self.embed.weight)
+            parts.append(F.embedding(labels(y, self.ports.classes), self.embed.weight))
         if self.linear is not None:
-            told: Tensor = self.linear(numbers_of(y, self.condition))
-            vectors = told if vectors is None else vectors + told
-        assert vectors is not None
-        return (vectors.view(len(vectors), self.outputs, features.shape[1]) * features.unsqueeze(1)).sum(2)
+            parts.append(self.linear(numbers_of(y, self.ports.condition)))
+        vectors = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return (vectors.view(len(vectors), -1, features.shape[1]) * features.unsqueeze(1)).sum(2)
+
+
+class Headed(Network):
+    """Features and a linear head: encoders, critics, perceptrons. A critic's options are ``CriticOptions`` too."""
+
+    @dataclass(frozen=True)
+    class CriticOptions(Network.Options):
+        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
+        condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")
+
+    conditions = True
+    head: nn.Linear | nn.Conv2d
+
+    @property
+    def appended(self) -> tuple[int, int]:
+        """Classes and conditions that enter with the input: none where they enter by projection."""
+        projects = getattr(self.options, "condition", "concat") == "projection"
+        return (0, 0) if projects else (self.ports.classes, self.ports.condition)
+
+    def finish(self, features: int) -> None:
+        """The last thing to build: a projection of that many features where there is one, and spectral norm."""
+        projects = (self.ports.classes or self.ports.condition) and not any(self.appended)
+        self.projection = Projection(self.ports, features) if projects else None
+        if getattr(self.options, "spectral_norm", False):
+            normalize_spectrally(self)
+
+    @abstractmethod
+    def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        """What the head reads, ``(B, F)``."""
+
+    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        """Map inputs ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
+        features = self.features(x, y, beside)
+        numbers = self.head(features)
+        if self.projection is not None:
+            numbers = numbers + self.projection(features, y)
+        return shaped(numbers, self.ports.outputs)
 
 
 def normalize_spectrally(network: nn.Module) -> None:

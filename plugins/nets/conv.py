@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.conditions import labels_of, numbers_of
+from genzoo.core.conditions import numbers_of
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
@@ -17,10 +17,10 @@ from genzoo.core.options import option
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.nets.blocks import (
     ACTIVATIONS,
-    Projection,
+    Headed,
     gain,
+    labels,
     norm2d,
-    normalize_spectrally,
     refuse_batch_norm,
     sequence,
     shaped,
@@ -161,10 +161,6 @@ class ConvGenerator(Conv, Generator):
     resolutions, to which labels are appended as one-hot planes.
     """
 
-    @dataclass(frozen=True)
-    class Options(Conv.Options):
-        pass
-
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
         """A grid of codes lies on the resolution that is nearest to the recipe's."""
@@ -174,7 +170,7 @@ class ConvGenerator(Conv, Generator):
         grid = min(square, key=lambda size: abs(size - latent.grid))
         return (latent.size, grid, grid)
 
-    def __init__(self, ports: Ports, options: Options | None = None) -> None:
+    def __init__(self, ports: Ports, options: Conv.Options | None = None) -> None:
         super().__init__(ports, options)
         channels, sizes, scale = self.channels, self.sizes, initial_gain(self.options)
         self.start = (channels[-1], *sizes[-1])
@@ -199,19 +195,15 @@ class ConvGenerator(Conv, Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
-        if len(self.ports.inputs) == 3:
-            told = with_label(z[:, :0], y, self.ports.classes, self.ports.condition)
-            grid: Tensor = self.layers(
-                self.linear(torch.cat([z, told[:, :, None, None].expand(-1, -1, *z.shape[2:])], 1))
-            )
-            return grid
-        image: Tensor = self.layers(
-            shaped(self.linear(with_label(z, y, self.ports.classes, self.ports.condition)), self.start)
-        )
+        grid, told = len(self.ports.inputs) == 3, (self.ports.classes, self.ports.condition)
+        if grid:
+            planes = with_label(z[:, :0], y, *told)[:, :, None, None].expand(-1, -1, *z.shape[2:])
+        start = self.linear(torch.cat([z, planes], 1) if grid else with_label(z, y, *told))
+        image: Tensor = self.layers(start if grid else shaped(start, self.start))
         return image
 
 
-class Reader(Conv):
+class Reader(Conv, Headed):
     """What encoder and critic share: convolutions down to the smallest resolution, then a linear head."""
 
     def __init__(self, ports: Ports, options: Conv.Options | None = None) -> None:
@@ -225,33 +217,20 @@ class Reader(Conv):
             variance_preserving(down, a if i == 1 else initial_gain(self.options))
             layers += [down, *self._after(channels[i], normed=i > 1)]
         self.first, self.layers = layers[0], sequence(layers[1:])
-        self.label = nn.Embedding(self.planes, channels[1]) if self.planes else None
+        classes, told = self.appended
+        # A bias for every channel is what a constant plane beside the image comes to (but for the border).
+        self.label = nn.Embedding(classes, channels[1]) if classes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, 0.0, a / math.sqrt(channels[0] + 1))
-        told = ports.condition if self.reads_condition else 0
         self.told = nn.Linear(told, channels[1], bias=False) if told else None
         if self.told is not None:
             nn.init.normal_(self.told.weight, 0.0, a / math.sqrt(channels[0] + 1))
         self.beside = nn.Linear(ports.beside, channels[1], bias=False) if ports.beside else None
-        self.head: nn.Linear | nn.Conv2d
         if len(self._code()) == 3:
             self.head = nn.Conv2d(channels[-1], ports.outputs[0], 1)
         else:
             self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), ports.output_size)
-
-    @property
-    def planes(self) -> int:
-        """Number of classes that enter at the first convolution.
-
-        Each has a bias for every channel there, which is what constant one-hot planes beside the image
-        come to (but for the border), without the planes.
-        """
-        return self.ports.classes
-
-    @property
-    def reads_condition(self) -> bool:
-        """Whether conditions enter at the first convolution: each is a constant plane, with the same shortcut."""
-        return True
+        self.finish(channels[-1] * math.prod(sizes[-1]))
 
     def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Return the last resolution's features, flat: ``(B, F)``."""
@@ -259,9 +238,7 @@ class Reader(Conv):
         if self.beside is not None:
             h = h + self.beside(beside)[:, :, None, None]
         if self.label is not None:
-            if y is None:
-                raise UsageError(f"this network is conditioned on {self.planes} classes; pass a label for each image")
-            h = h + self.label(labels_of(y))[:, :, None, None]
+            h = h + self.label(labels(y, self.ports.classes))[:, :, None, None]
         if self.told is not None:
             h = h + self.told(numbers_of(y, self.ports.condition))[:, :, None, None]
         features: Tensor = self.layers(h)
@@ -274,16 +251,11 @@ class Reader(Conv):
 class ConvEncoder(Reader, Encoder):
     """Image → convolutions → numbers of a posterior."""
 
-    @dataclass(frozen=True)
-    class Options(Conv.Options):
-        pass
-
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Map images ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
-        if isinstance(self.head, nn.Conv2d):
-            grid: Tensor = self.head(shaped(self.features(x, y), (-1, *self.sizes[-1])))
-            return grid
-        return shaped(self.head(self.features(x, y)), self.ports.outputs)
+    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        if not isinstance(self.head, nn.Conv2d):
+            return super().forward(x, y, beside)
+        grid: Tensor = self.head(shaped(self.features(x, y, beside), (-1, *self.sizes[-1])))
+        return grid
 
 
 @declare.critic(
@@ -293,35 +265,5 @@ class ConvCritic(Reader, Critic):
     """Image → convolutions → scores; without norm unless asked, since penalties forbid batch norm."""
 
     @dataclass(frozen=True)
-    class Options(Conv.Options):
+    class Options(Reader.CriticOptions, Conv.Options):
         norm: Literal["none", "batch", "layer", "group"] = option("none", "normalization before each activation")
-        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
-        condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")
-
-    options: Options
-
-    def __init__(self, ports: Ports, options: Options | None = None) -> None:
-        super().__init__(ports, options)
-        projects = (ports.classes or ports.condition) and not self.reads_condition
-        size = self.channels[-1] * math.prod(self.sizes[-1])
-        self.projection = Projection(ports.classes, size, ports.output_size, ports.condition) if projects else None
-        if self.options.spectral_norm:
-            normalize_spectrally(self)
-
-    @property
-    def planes(self) -> int:
-        """Number of classes that enter at the first convolution: 0 where labels enter by projection."""
-        return self.ports.classes if self.reads_condition else 0
-
-    @property
-    def reads_condition(self) -> bool:
-        """Whether labels and conditions enter at the first convolution, and not by projection."""
-        return self.options.condition == "concat"
-
-    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
-        """Judge images ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""
-        features = self.features(x, y, beside)
-        scores = self.head(features)
-        if self.projection is not None:
-            scores = scores + self.projection(features, y)
-        return shaped(scores, self.ports.outputs)

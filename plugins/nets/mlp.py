@@ -12,18 +12,16 @@ from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
 from genzoo.core.options import option
 from genzoo.plugins.nets.blocks import (
     ACTIVATIONS,
-    Projection,
+    Headed,
     norm1d,
-    normalize_spectrally,
     refuse_batch_norm,
     sequence,
-    shaped,
     with_label,
 )
 from genzoo.registry import declare
 
 
-class MLP(Network):
+class MLP(Headed):
     """Hidden layers (linear, norm, activation, dropout), then a linear head.
 
     Inputs of any shape are flattened, labels are appended to them as one-hot numbers, and outputs are
@@ -42,7 +40,6 @@ class MLP(Network):
         activation: Literal["leaky-relu", "relu", "silu", "gelu"] = option("leaky-relu", "leaky ReLU has slope 0.2")
 
     options: Options
-    conditions = True
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
@@ -54,14 +51,9 @@ class MLP(Network):
         # The first layer has no skip: that an observation has as many numbers as the layer is a coincidence.
         self.skips = [o.residual and i > 0 and sizes[i] == sizes[i + 1] for i in range(o.depth)]
         self.head = nn.Linear(sizes[-1], ports.output_size)
-
-    @property
-    def appended(self) -> tuple[int, int]:
-        """Classes whose one-hot label is appended to the input, and conditions that are."""
-        return self.ports.classes, self.ports.condition
+        self.finish(sizes[-1])
 
     def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
-        """Return the last hidden layer's output, ``(B, F)``."""
         x = x if beside is None else torch.cat([x.flatten(1), beside], 1)
         h = with_label(x, y, *self.appended)
         for layer, skip in zip(self.hidden, self.skips, strict=True):
@@ -79,14 +71,6 @@ def _hidden(inputs: int, outputs: int, o: MLP.Options) -> nn.Sequential:
 class MLPGenerator(MLP, Generator):
     """Code → 128 → 128 → data."""
 
-    @dataclass(frozen=True)
-    class Options(MLP.Options):
-        pass
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
-        return shaped(self.head(self.features(z, y)), self.ports.outputs)
-
 
 @declare.encoder("mlp", summary="Perceptron, data-128-64-code")
 class MLPEncoder(MLP, Encoder):
@@ -96,39 +80,11 @@ class MLPEncoder(MLP, Encoder):
     class Options(MLP.Options):
         taper: float = option(2.0, "each hidden layer's width is divided by this to give the next", low=0.125, high=8)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Map observations ``(B, *ports.inputs)`` to ``(B, *ports.outputs)``."""
-        return shaped(self.head(self.features(x, y)), self.ports.outputs)
-
 
 @declare.critic("mlp", summary="Perceptron, data-128-128-score")
 class MLPCritic(MLP, Critic):
     """Data → 128 → 128 → scores."""
 
     @dataclass(frozen=True)
-    class Options(MLP.Options):
-        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
-        condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")
-
-    options: Options
-
-    def __init__(self, ports: Ports, options: Options | None = None) -> None:
-        super().__init__(ports, options)
-        projects = (ports.classes or ports.condition) and not any(self.appended)
-        size = self.head.in_features
-        self.projection = Projection(ports.classes, size, ports.output_size, ports.condition) if projects else None
-        if self.options.spectral_norm:
-            normalize_spectrally(self)
-
-    @property
-    def appended(self) -> tuple[int, int]:
-        """Classes and conditions that are appended to the input: none where they enter by projection."""
-        return (self.ports.classes, self.ports.condition) if self.options.condition == "concat" else (0, 0)
-
-    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
-        """Judge observations ``(B, *ports.inputs)``; returns logits ``(B, *ports.outputs)``."""
-        features = self.features(x, y, beside)
-        scores = self.head(features)
-        if self.projection is not None:
-            scores = scores + self.projection(features, y)
-        return shaped(scores, self.ports.outputs)
+    class Options(MLP.CriticOptions, MLP.Options):
+        pass
