@@ -38,6 +38,12 @@ class Likelihood(Configured, nn.Module, ABC):
         """Raise `UsageError` if this likelihood does not fit the data; the message says what does."""
 
     @property
+    def levels(self) -> int:
+        """Values that a number can take, of data that have levels."""
+        assert self.spec.levels is not None  # checked when built
+        return self.spec.levels
+
+    @property
     def coupled(self) -> bool:
         """Whether one observation's term depends on the rest of the batch."""
         return False
@@ -88,12 +94,6 @@ class Autoregressive(Likelihood):
     """
 
     sampled = True
-
-    @property
-    def levels(self) -> int:
-        """Values that a number can take."""
-        assert self.spec.levels is not None  # checked when built
-        return self.spec.levels
 
     @abstractmethod
     def logits(self, params: Tensor, x: Tensor) -> Tensor:

@@ -194,15 +194,18 @@ class Objective(Configured, nn.Module, ABC):
         return None
 
     @property
+    def parts(self) -> dict[str, Any]:
+        """Regularizers and augmentations by name."""
+        return {**self.regularizers, **self.augmentations}
+
+    @property
     def watching(self) -> tuple[str, ...]:
         """What is `watched`, by the objective or by its parts."""
-        parts: Any = (*self.regularizers.values(), *self.augmentations.values())
-        return (*self.watched, *(name for part in parts for name in part.watched))
+        return (*self.watched, *(name for part in self.parts.values() for name in part.watched))
 
     def follow(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         """Do what follows a turn: parts that watch something of it move what they remember, then `after_step`."""
-        parts: Any = (*self.regularizers.values(), *self.augmentations.values())
-        for part in parts:
+        for part in self.parts.values():
             if part.watched and seen.keys() >= set(part.watched):
                 part.after_step(seen)
         self.after_step(player, nets, seen)

@@ -30,12 +30,9 @@ class Judged:
     are wanted; ``together`` allows one pass for both, which a critic that compares observations cannot be given; a
     critic judges ``pack`` observations as one.
 
-    Attributes:
-        real: real observations with their labels.
-        fake: generated observations, without gradient, one for each real one.
-        noise: what the regularizer drew, under its own names.
-        real_outputs: what the critic says of real observations, ``(B,)`` or ``(B, d)``; likewise ``fake_outputs``.
-        real_score: scores of real observations, ``(B,)``; likewise ``fake_score``.
+    ``real`` are real observations with their labels, ``fake`` generated ones without gradient, one for each; ``noise``
+    is what the regularizer drew. ``real_outputs`` ``(B,)`` or ``(B, d)`` and ``real_score`` ``(B,)`` are what the
+    critic says of real ones, ``fake_outputs`` and ``fake_score`` of generated ones.
     """
 
     def __init__(
@@ -56,7 +53,9 @@ class Judged:
                 for side, x in (("real", real.x), ("fake", fake))
             )
         self.real_outputs, self.fake_outputs = self.each(real_outputs), self.each(fake_outputs)
-        self.real_score, self.fake_score = _scores(self.real_outputs), _scores(self.fake_outputs)
+        self.real_score, self.fake_score = (
+            x if x.dim() == 1 else x[:, 0] for x in (self.real_outputs, self.fake_outputs)
+        )
 
     def _with_slopes(self, side: str, x: Tensor) -> Tensor:
         outputs, gradient = input_gradient(lambda v: self._score(v, side), x)
@@ -82,10 +81,6 @@ class Judged:
         """‖∇D‖ at points ``(B, *shape)``, which are shown to the critic as real observations are, ``(B,)``."""
         gradient = self._joined(input_gradient(lambda v: self._score(v, "real"), x)[1])
         return self.each(gradient_norm(gradient))
-
-
-def _scores(outputs: Tensor) -> Tensor:
-    return outputs if outputs.dim() == 1 else outputs[:, 0]
 
 
 class Regularizer(Configured, nn.Module, ABC):

@@ -25,23 +25,14 @@ class Adversarial(Objective):
     A variant says what both want of the scores, per observation: `critic_loss` and `generator_loss`; and perhaps
     `further` terms or a `penalty`. Scores are logits, ``(B,)``, real and fake observation of a pair under one index.
     Everything that the critic is shown goes through `view`, and everything that it says through `score`.
-
-    Attributes:
-        penalized: whether input gradients of the critic are penalized, so that it may not mix observations; a
-            regularizer that penalizes them says so itself.
-        paired: whether the generator's loss compares with real observations.
-        coupled: whether the two losses compare with the rest of the batch, which then must be the whole of it on
-            every process: `genzoo.core.distributed.gather.all_gather`.
-        shift_invariant: whether a constant added to all scores changes nothing, so that nobody knows where zero is.
-        pack: observations that the critic judges as one (a property may say it).
     """
 
     takes = frozenset({"regularizer", "augmentation"})
-    penalized: bool = False
-    paired: bool = False
-    coupled: bool = False
-    shift_invariant: bool = False
-    pack: int = 1
+    penalized: bool = False  # gradients of the critic are, so that it may not mix observations; regularizers say it too
+    paired: bool = False  # the generator's loss compares with real observations
+    coupled: bool = False  # both losses compare with the whole batch: `genzoo.core.distributed.gather.all_gather`
+    shift_invariant: bool = False  # a constant added to all scores changes nothing: their zero is anywhere
+    pack: int = 1  # observations that the critic judges as one; a property may say it
 
     @dataclass(frozen=True)
     class Options(Objective.Options):
@@ -67,12 +58,9 @@ class Adversarial(Objective):
         return {}
 
     def view(self, x: Tensor, noise: Mapping[str, Tensor], side: str) -> Tensor:
-        """What the critic is shown of observations ``(B, *shape)``: they go through the augmentations.
+        """What the critic is shown of observations ``(B, *shape)`` in model space: they go through the augmentations.
 
-        Args:
-            x: observations in model space.
-            noise: of the turn.
-            side: ``real``, ``fake``, or ``both``: real ones, then as many fake ones.
+        The side is ``real``, ``fake``, or ``both``: real ones, then as many fake ones.
         """
         for name, augmentation in self.augmentations.items():
             sides = ("real", "fake") if side == "both" else (side,)
@@ -85,15 +73,15 @@ class Adversarial(Objective):
 
     def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
         """Scores ``(B,)`` of what `view` gave; or ``(B, d)`` numbers whose first is the score."""
-        return _full((critic(x, y) if beside is None else critic(x, y, beside)).squeeze(1))
+        scores: Tensor = (critic(x, y) if beside is None else critic(x, y, beside)).squeeze(1)
+        return scores if scores.dtype == torch.float64 else scores.float()
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         return Plan(critics=(self.critic_plan(spec),))
 
     def critic_plan(self, spec: DataSpec, **changes: Any) -> CriticPlan:
         """The plan of the one critic, after a look at the parts; ``changes`` are fields of `CriticPlan`."""
-        parts: Any = (*self.regularizers.items(), *self.augmentations.items())
-        for name, part in parts:
+        for name, part in self.parts.items():
             if self.shift_invariant and part.reads_zero:
                 raise UsageError(
                     f"{name!r} goes by the sign of the critic's scores, and this loss compares scores only, so that "
@@ -101,16 +89,12 @@ class Adversarial(Objective):
                 )
             if getattr(part, "rank", 0) not in (0, len(spec.shape)):
                 raise UsageError(f"{name!r} augments images, not {spec.modality} data of shape {spec.shape}")
-        return CriticPlan(
-            **{"penalized": self.penalized or any(r.penalized for r in self._terms().values()), **changes}
-        )
+        penalized = self.penalized or any(r.penalized for r in self._terms().values())
+        return CriticPlan(**{"penalized": penalized, **changes})
 
     def players(self) -> tuple[Player, ...]:
-        o = self.options
-        return (
-            Player("critic", ("critic",), turns=o.critic_steps, lr=o.critic_lr),
-            Player("generator", ("generator",)),
-        )
+        critic = Player("critic", ("critic",), turns=self.options.critic_steps, lr=self.options.critic_lr)
+        return critic, Player("generator", ("generator",))
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         noise = {"z": model.prior.draw(draws)}
@@ -190,7 +174,3 @@ class Adversarial(Objective):
 
     def _terms(self) -> dict[str, Regularizer]:
         return dict(self.regularizers.items())  # type: ignore[arg-type]
-
-
-def _full(x: Tensor) -> Tensor:
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()

@@ -63,7 +63,7 @@ class DiscretizedLogistic(Likelihood):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log-probability of the levels in nats per observation."""
         mean, log_scale = self._split(params)
-        half = 1 / (self._levels - 1)  # of a bin, in model space
+        half = 1 / (self.levels - 1)  # of a bin, in model space
         inverse = torch.exp(-log_scale)
         centred = (x - mean) * inverse
         step = half * inverse
@@ -74,11 +74,6 @@ class DiscretizedLogistic(Likelihood):
         log_p = torch.where(lowest, above, torch.where(highest, below, above + below + inside))
         return log_p.flatten(1).sum(1)
 
-    @property
-    def _levels(self) -> int:
-        assert self.spec.levels is not None  # checked when built
-        return self.spec.levels
-
     def mean(self, params: Tensor) -> Tensor:
         return self._split(params)[0].clamp(-1, 1)
 
@@ -86,5 +81,5 @@ class DiscretizedLogistic(Likelihood):
         mean, log_scale = self._split(params)
         u = torch.rand(mean.shape, generator=generator, device=mean.device).clamp(1e-7, 1 - 1e-7)
         x = (mean + log_scale.exp() * torch.logit(u)).clamp(-1, 1)
-        top = self._levels - 1
+        top = self.levels - 1
         return torch.round((x + 1) / 2 * top) / top * 2 - 1

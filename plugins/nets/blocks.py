@@ -154,7 +154,8 @@ class Projection(nn.Module):
         if self.linear is not None:
             parts.append(self.linear(numbers_of(y, self.ports.condition)))
         vectors = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-        return (vectors.view(len(vectors), -1, features.shape[1]) * features.unsqueeze(1)).sum(2)
+        shape = (self.ports.output_size, features.shape[1])
+        return (vectors.view(len(vectors), *shape) * features.unsqueeze(1)).sum(2)
 
 
 class Headed(Network):

@@ -78,37 +78,24 @@ class Conv(Network):
         super().__init__(ports, options)
         o = self.options
         refuse_batch_norm(ports, o.norm)
-        self.image = self._image()
-        self.sizes = ladder(*self.image[1:])
-        if len(self._code()) == 3:
-            self.sizes = self.sizes[: self._rung(self._code()) + 1]
-        self.channels = [self.image[0], *(min(o.width * 2**i, o.max_width) for i in range(len(self.sizes) - 1))]
-
-    def _image(self) -> tuple[int, int, int]:
-        """Return the image's shape, or refuse what is none."""
-        shape = self.ports.outputs if isinstance(self, Generator) else self.ports.inputs
-        verb = "makes" if isinstance(self, Generator) else "reads"
-        if len(shape) != 3:
-            raise UsageError(f"conv {verb} images of channels, height, width, not shape {shape}; use mlp for vectors")
-        if not all(SMALLEST <= s <= LARGEST for s in shape[1:]):
-            size = f"{shape[1]}x{shape[2]}"
+        made = isinstance(self, Generator)
+        image, code = (ports.outputs, ports.inputs) if made else (ports.inputs, ports.outputs)
+        verb = "makes" if made else "reads"
+        if len(image) != 3:
+            raise UsageError(f"conv {verb} images of channels, height, width, not shape {image}; use mlp for vectors")
+        if not all(SMALLEST <= s <= LARGEST for s in image[1:]):
             raise UsageError(
-                f"conv {verb} images of {SMALLEST} to {LARGEST} pixels a side, not {size}; resize, or use mlp"
+                f"conv {verb} images of {SMALLEST} to {LARGEST} pixels a side, not {image[1]}x{image[2]}; "
+                "resize, or use mlp"
             )
-        return shape
-
-    def _code(self) -> tuple[int, ...]:
-        """Return the shape of codes, of what makes or reads them."""
-        if isinstance(self, Generator):
-            return self.ports.inputs
-        return self.ports.outputs if isinstance(self, Encoder) else ()
-
-    def _rung(self, code: tuple[int, ...]) -> int:
-        """Return the number of the resolution that codes ``(channels, height, width)`` lie on, or refuse them."""
-        if code[1:] in self.sizes[1:]:
-            return self.sizes.index((code[1], code[2]))
-        there = " or ".join(f"{h}x{w}" for h, w in self.sizes[1:])
-        raise UsageError(f"conv has codes on a grid of {there}, or flat ones, not of shape {code}: set latent.grid")
+        self.sizes, self.grid = ladder(*image[1:]), len(code) == 3 and not isinstance(self, Critic)
+        if self.grid and code[1:] not in self.sizes[1:]:
+            there = " or ".join(f"{h}x{w}" for h, w in self.sizes[1:])
+            raise UsageError(f"conv has codes on a grid of {there}, or flat ones, not of shape {code}: set latent.grid")
+        if self.grid:
+            self.sizes = self.sizes[: self.sizes.index((code[1], code[2])) + 1]
+        self.channels = [image[0], *(min(o.width * 2**i, o.max_width) for i in range(len(self.sizes) - 1))]
+        self.bias = o.norm == "none"  # of a hidden layer: a norm brings its own, and would subtract the layer's
 
     def _after(self, channels: int, *, normed: bool = True) -> list[nn.Module]:
         """Return what follows a hidden layer: norm, activation, dropout, residual blocks."""
@@ -116,10 +103,6 @@ class Conv(Network):
         layers = [norm2d(o.norm, channels)] if normed else []
         layers += [ACTIVATIONS[o.activation](), nn.Dropout2d(o.dropout)]
         return layers + [Residual(channels, o) for _ in range(o.residual)]
-
-    def _bias(self) -> bool:
-        """Whether a hidden layer has a bias: a norm brings its own, and would subtract the layer's."""
-        return self.options.norm == "none"
 
 
 def initial_gain(o: Conv.Options) -> float:
@@ -177,7 +160,7 @@ class ConvGenerator(Conv, Generator):
         # Unlike a convolution's, this bias differs by position, so a norm after it takes nothing away.
         told = ports.classes + ports.condition
         self.linear: nn.Linear | nn.Conv2d
-        if len(ports.inputs) == 3:
+        if self.grid:
             self.linear = nn.Conv2d(ports.inputs[0] + told, channels[-1], 3, padding=1)
         else:
             self.linear = nn.Linear(ports.inputs[0] + told, math.prod(self.start))
@@ -187,7 +170,7 @@ class ConvGenerator(Conv, Generator):
             kernel, stride = _steps(sizes[i], sizes[i - 1])
             odd = (sizes[i - 1][0] - stride[0] * sizes[i][0], sizes[i - 1][1] - stride[1] * sizes[i][1])
             up = nn.ConvTranspose2d(
-                channels[i], channels[i - 1], kernel, stride, padding=1, output_padding=odd, bias=i == 1 or self._bias()
+                channels[i], channels[i - 1], kernel, stride, padding=1, output_padding=odd, bias=i == 1 or self.bias
             )
             variance_preserving(up, scale if i > 1 else 0.5)
             layers += [up, *(self._after(channels[i - 1]) if i > 1 else [])]
@@ -195,11 +178,11 @@ class ConvGenerator(Conv, Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
-        grid, told = len(self.ports.inputs) == 3, (self.ports.classes, self.ports.condition)
-        if grid:
+        told = self.ports.classes, self.ports.condition
+        if self.grid:
             planes = with_label(z[:, :0], y, *told)[:, :, None, None].expand(-1, -1, *z.shape[2:])
-        start = self.linear(torch.cat([z, planes], 1) if grid else with_label(z, y, *told))
-        image: Tensor = self.layers(start if grid else shaped(start, self.start))
+        start = self.linear(torch.cat([z, planes], 1) if self.grid else with_label(z, y, *told))
+        image: Tensor = self.layers(start if self.grid else shaped(start, self.start))
         return image
 
 
@@ -213,7 +196,7 @@ class Reader(Conv, Headed):
         for i in range(1, len(sizes)):
             kernel, stride = _steps(sizes[i], sizes[i - 1])
             # No norm next to the image: it would take away contrast and, by group, a label's plane.
-            down = nn.Conv2d(channels[i - 1], channels[i], kernel, stride, padding=1, bias=i == 1 or self._bias())
+            down = nn.Conv2d(channels[i - 1], channels[i], kernel, stride, padding=1, bias=i == 1 or self.bias)
             variance_preserving(down, a if i == 1 else initial_gain(self.options))
             layers += [down, *self._after(channels[i], normed=i > 1)]
         self.first, self.layers = layers[0], sequence(layers[1:])
@@ -226,7 +209,7 @@ class Reader(Conv, Headed):
         if self.told is not None:
             nn.init.normal_(self.told.weight, 0.0, a / math.sqrt(channels[0] + 1))
         self.beside = nn.Linear(ports.beside, channels[1], bias=False) if ports.beside else None
-        if len(self._code()) == 3:
+        if self.grid:
             self.head = nn.Conv2d(channels[-1], ports.outputs[0], 1)
         else:
             self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), ports.output_size)
@@ -252,7 +235,7 @@ class ConvEncoder(Reader, Encoder):
     """Image → convolutions → numbers of a posterior."""
 
     def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
-        if not isinstance(self.head, nn.Conv2d):
+        if not self.grid:
             return super().forward(x, y, beside)
         grid: Tensor = self.head(shaped(self.features(x, y, beside), (-1, *self.sizes[-1])))
         return grid

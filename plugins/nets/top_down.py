@@ -24,19 +24,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Descent:
-    """What a way down through the layers gives.
+    """What a way down through the layers gives."""
 
-    Attributes:
-        params: data parameters, ``(B, *ports.outputs)``.
-        code: standardized noise of all layers, ``(B, numbers)``.
-        kl: KL of each of its numbers to the prior in nats, given those above, ``(B, numbers)``; 0 from the prior.
-        log_q: log density of the code, ``(B,)``; of the prior's, 0.
-    """
-
-    params: Tensor
-    code: Tensor
-    kl: Tensor
-    log_q: Tensor
+    params: Tensor  # of the data, (B, *ports.outputs)
+    code: Tensor  # standardized noise of all layers, (B, numbers)
+    kl: Tensor  # of each of its numbers to the prior in nats, given those above, (B, numbers); 0 from the prior
+    log_q: Tensor  # log density of the code, (B,); of the prior's, 0
 
 
 def block(inputs: int, outputs: int, width: int) -> nn.Sequential:
@@ -123,13 +116,9 @@ class TopDown(Generator):
     def descend(
         self, eps: Tensor, y: Tensor | None, ask: Callable[[int, Tensor], Tensor] | None = None, given: bool = False
     ) -> Descent:
-        """Go down.
+        """Go down, by normal noise ``eps (B, numbers)``; without a posterior, or if ``given``, it is the code itself.
 
-        Args:
-            eps: normal noise ``(B, numbers)``; without a posterior, or if ``given``, it is the code itself.
-            y: labels, as in `forward`.
-            ask: a posterior: maps a layer's number and features to mean and log variance, ``(B, 2 z, H, W)``.
-            given: whether the posterior only scores a code.
+        A posterior ``ask`` maps a layer's number and features to mean and log variance ``(B, 2 z, H, W)``.
         """
         h = self.start.expand(eps.shape[0], -1, -1, -1)
         if self.told is not None:

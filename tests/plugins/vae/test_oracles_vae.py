@@ -11,8 +11,7 @@ from torch.distributions import Normal, kl_divergence
 import genzoo
 from genzoo.core.objective import Batch
 from genzoo.core.posterior import DiagonalNormal, normal_kl
-from genzoo.plugins.vae.beta_vae import BetaVAE
-from genzoo.plugins.vae.vae import VAE
+from genzoo.plugins.vae.vae import VAE, BetaVAE
 
 
 def close_in_expectation(values, truth, most):
