@@ -1,1 +1,1 @@
-"""Augmentations for any adversarial loss, one file each."""
+"""Augmentations for any adversarial loss."""

@@ -1,1 +1,1 @@
-"""What metrics see data through: feature extractors, one file each, registered where it stands."""
+"""What metrics see data through: feature extractors."""

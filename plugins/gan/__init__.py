@@ -1,1 +1,1 @@
-"""Adversarial objectives and their recipes: one file each, registered where it stands."""
+"""Adversarial objectives and their recipes, each registered where it stands."""

@@ -1,1 +1,1 @@
-"""Posterior families: one file each, registered where it stands."""
+"""Posterior families, each registered where it stands."""

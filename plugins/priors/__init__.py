@@ -1,1 +1,1 @@
-"""Priors over codes: one file each, registered where it stands."""
+"""Priors over codes, each registered where it stands."""

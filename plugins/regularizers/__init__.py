@@ -1,1 +1,1 @@
-"""Regularizers for any adversarial loss, one file each."""
+"""Regularizers for any adversarial loss."""

@@ -1,1 +1,1 @@
-"""Variational objectives and their recipes: one file each, registered where it stands."""
+"""Variational objectives and their recipes, each registered where it stands."""

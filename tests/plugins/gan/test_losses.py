@@ -11,11 +11,10 @@ from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.gan.acgan import ACGAN
 from genzoo.plugins.gan.ali import ALI
 from genzoo.plugins.gan.energy import pulling_away
 from genzoo.plugins.gan.gan import GAN
-from genzoo.plugins.gan.hinge import Hinge
+from genzoo.plugins.gan.hinge import ACGAN, Hinge
 from genzoo.plugins.gan.pacgan import PacGAN
 from genzoo.plugins.gan.r3gan import R3GAN
 from genzoo.plugins.gan.wgan import WGAN, WGANGP
