@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from genzoo.core.errors import GenzooError, did_you_mean
@@ -187,15 +187,7 @@ class Registrar:
         """
         from genzoo.registry.weights.shelf import shelved
 
-        faults = []
-        for found in shelved(rules.check_target("weights", "folder", target)):
-            try:
-                if isinstance(found, GenzooError):
-                    raise found
-                self._call("weights", found)
-            except GenzooError as e:
-                faults.append(str(e))
-        _refuse(faults)
+        self._take(("", "weights", found) for found in shelved(rules.check_target("weights", "folder", target)))
 
     def recipe(
         self,
@@ -265,20 +257,26 @@ class Registrar:
         """
         from genzoo.registry.discovery.scan import declarations
 
-        before, faults = len(self._entries), []
-        for declared in declarations(package):
-            try:
-                if declared.fault:
-                    raise GenzooError(declared.fault)
-                self._call(declared.kind, declared.keywords)
-            except GenzooError as e:
-                faults.append(f"{declared.place}: {e}")
-        _refuse(faults)
+        before, found = len(self._entries), declarations(package)
+        self._take((f"{d.place}: ", d.kind, GenzooError(d.fault) if d.fault else d.keywords) for d in found)
         return self.entries[before:]
 
     if TYPE_CHECKING:
 
         def __getattr__(self, kind: str) -> Plain: ...
+
+    def _take(self, found: Iterable[tuple[str, str, Mapping[str, Any] | GenzooError]]) -> None:
+        """Register what was found at places, then raise the first fault, and tell how many there are."""
+        faults = []
+        for place, kind, keywords in found:
+            try:
+                if isinstance(keywords, GenzooError):
+                    raise keywords
+                self._call(kind, keywords)
+            except GenzooError as e:
+                faults.append(f"{place}{e}")
+        if faults:
+            raise GenzooError(faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
 
     def _call(self, kind: str, keywords: Mapping[str, Any]) -> None:
         """Register by keywords that were read somewhere."""
@@ -323,12 +321,6 @@ class Registrar:
             raise GenzooError(f"{where} is registered twice{places}")
         self._entries[kind, name] = entry
         return entry
-
-
-def _refuse(faults: list[str]) -> None:
-    """Raise the first of several faults, and tell how many there are."""
-    if faults:
-        raise GenzooError(faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
 
 
 def _method(kind: Kind) -> Callable[..., None]:
