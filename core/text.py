@@ -1,4 +1,4 @@
-"""Text of others at each place where it is shown or run: terminal, Markdown, HTML, Python, shell; torch-free.
+"""Text of others at each place where it is shown or run: terminal, Markdown, HTML, Python, TOML, shell; torch-free.
 
 Versions and names of plugins, messages of exceptions, summaries, and names of classes and data are data: they must not
 move a cursor, turn the reading direction, hide characters, or become markup or code.
@@ -6,6 +6,7 @@ move a cursor, turn the reading direction, hide characters, or become markup or 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -92,6 +93,17 @@ def html(text: object) -> str:
 def python(text: object) -> str:
     """Text as a literal of Python, in double quotes."""
     return '"' + "".join(f"\\{c}" if c in '"\\' else c if c.isprintable() else ascii(c)[1:-1] for c in str(text)) + '"'
+
+
+def toml(value: object) -> str:
+    """A value in TOML; None is the text ``none``."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, str):
+        return json.dumps("none" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
 
 
 def shell(text: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ from genzoo.core.config import KINDS, LISTS, NORMAL, Config
 from genzoo.core.errors import UsageError
 from genzoo.core.options import OptionInfo, typed
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes
+from genzoo.core.text import toml
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.discovery.static import infos_of
 from genzoo.registry.entries import OWN, check_listed, group_of, groups_of, reference_of
@@ -152,21 +152,21 @@ def text_of(registry: Registry, entry: Entry, comment: str = "") -> str:
     presets = [(f"presets.{k}", p, _table(registry, entry, p, needs)) for k, p in entry.data["presets"].items()]
     lines = [f"# {comment}"] if comment else []
     lines += ["# Train it: genzoo train FILE --data DATA --out FOLDER", "", f"format = {FORMAT}"]
-    lines += [f"{k} = {_value(v)}" for k in ("name", "summary", "paper") if (v := getattr(entry, k))]
-    lines += [f"{k} = {_value(v)}" for k in ("modalities", "tags") if (v := getattr(entry, k))]
+    lines += [f"{k} = {toml(v)}" for k in ("name", "summary", "paper") if (v := getattr(entry, k))]
+    lines += [f"{k} = {toml(v)}" for k in ("modalities", "tags") if (v := getattr(entry, k))]
     if needs:
-        lines.append(f"needs = {_value([f'{k} {v}' for k, v in sorted(needs.items())])}  # distributions of the parts")
-    lines.append(f"conditional = {_value(entry.data['conditional'])}  # on the class label")
-    lines += ["", "[parts]", *(f"{k} = {_value(v)}" for k, v in parts.items())]
+        lines.append(f"needs = {toml([f'{k} {v}' for k, v in sorted(needs.items())])}  # distributions of the parts")
+    lines.append(f"conditional = {toml(entry.data['conditional'])}  # on the class label")
+    lines += ["", "[parts]", *(f"{k} = {toml(v)}" for k, v in parts.items())]
     for group in groups_of(entry.data):
         lines += _group(group, entry.data["options"], group, infos_of(registry, group, entry.data, entry.home))
     if presets:
         lines += ["", "# What goes over all that on some data: by modality, or by the data set's name."]
     for where, preset, named in presets:
-        conditional = [f"conditional = {_value(preset['conditional'])}"] if "conditional" in preset else []
+        conditional = [f"conditional = {toml(preset['conditional'])}"] if "conditional" in preset else []
         lines += ["", f"[{where}]", *conditional] if conditional or not (named or any("." in k for k in preset)) else []
         if named:
-            lines += ["", f"[{where}.parts]", *(f"{k} = {_value(v)}" for k, v in named.items())]
+            lines += ["", f"[{where}.parts]", *(f"{k} = {toml(v)}" for k, v in named.items())]
         whole = {k: entry.data[k] if preset.get(k) is None else preset[k] for k in PARTS}
         for group in groups_of(whole):
             lines += _group(group, preset, f"{where}.{group}", infos_of(registry, group, whole, entry.home))
@@ -206,23 +206,10 @@ def _group(group: str, values: Mapping[str, Any], title: str, infos: list[Option
     given = [(i, values[f"{group}.{i.name}"]) for i in infos if f"{group}.{i.name}" in values]
     if not given:
         return []
-    settings = [f"{i.name} = {_value(i.coerce(v, i.name))}" for i, v in given]
+    settings = [f"{i.name} = {toml(i.coerce(v, i.name))}" for i, v in given]
     width = min(max(map(len, settings)), 40)
     meant = [i.meaning() for i, _ in given]
     return ["", f"[{title}]", *(f"{s:<{width}}  # {m}" for s, m in zip(settings, meant, strict=True))]
-
-
-def _value(value: Any) -> str:
-    """A value in TOML."""
-    if value is None:
-        return '"none"'
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
 
 
 def _by_value(registry: Registry, entry: Entry) -> Entry:

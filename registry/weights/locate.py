@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage import strict
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes, write_folder
 from genzoo.core.storage.user_cache import asked_for
-from genzoo.core.text import error_line, tell
+from genzoo.core.text import error_line, tell, toml
 from genzoo.registry.registry import Registry, the_registry
 from genzoo.registry.weights.base import CONFIG, LIMITS, TENSORS, Fetch, Located, Store, check
 
@@ -151,10 +150,10 @@ class Lock:
         """Write it, whole or not at all; equal pins give equal bytes."""
         lines = [_HEAD, f"format = {_FORMAT}\n"]
         for name, pin in sorted(self.pins.items()):
-            lines.append(f"\n[weights.{_quoted(name)}]\n")
+            lines.append(f"\n[weights.{toml(name)}]\n")
             said = {"version": pin.version, "plugin": pin.plugin, "commit": pin.commit}
-            lines += [f"{k} = {_quoted(v)}\n" for k, v in said.items() if v]
-            lines += [f"files.{_quoted(n)} = {_quoted(digest)}\n" for n, digest in sorted(pin.files.items())]
+            lines += [f"{k} = {toml(v)}\n" for k, v in said.items() if v]
+            lines += [f"files.{toml(n)} = {toml(digest)}\n" for n, digest in sorted(pin.files.items())]
         write_bytes(self.path, "".join(lines).encode())
 
     def pin(self, name: str | os.PathLike[str]) -> Pin:
@@ -187,11 +186,6 @@ def used_in(folder: Path, names: Iterable[str]) -> list[str]:
                 content = strict.regular(path).read_text(encoding="utf-8", errors="replace")
                 found |= {m for m in _LITERAL.findall(content) if m.startswith("hf:") or m.partition("@")[0] in known}
     return sorted(found)
-
-
-def _quoted(value: object) -> str:
-    """A text or number as TOML writes it, which is as JSON does."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def resolve(
