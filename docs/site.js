@@ -1,2 +1,4 @@
-// Tables that are wider than the screen scroll by keyboard too.
-addEventListener("load", () => document.querySelectorAll(".md-typeset__scrollwrap").forEach((e) => (e.tabIndex = 0)));
+// What is wider than the screen scrolls by keyboard too.
+addEventListener("load", () => {
+  for (const e of document.querySelectorAll(".md-typeset__scrollwrap, .highlight-ipynb")) e.tabIndex = 0;
+});

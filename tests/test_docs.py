@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typer.main import get_command
 
 from genzoo.cli.main import with_commands
 from genzoo.registry import the_registry
+from genzoo.registry.kinds import TABLE
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -22,6 +24,8 @@ SHOWN = [p for p in PAGES if p != "CHANGELOG.md"]  # what it says was so once
 BLOCK = re.compile(r"^ *```(\w+)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MADE_UP = re.compile(r"^(hello|lsgan|iwae|hinge-gan|drift|brightness|laplace|logistic|spiral|contrast)")  # by the page
+
+THE_READERS = {"photos", "made", "others"}  # folders
 
 
 def text(page: str) -> str:
@@ -82,7 +86,9 @@ def known() -> dict[str, set[str]]:
     registry = the_registry()
     names = {kind: {e.name for e in registry.entries(kind)} for kind in ("recipe", "dataset", "metric", "weights")}
     tags = {tag for e in registry.entries("metric") for tag in e.tags}
-    options = {o.name for e in registry.entries() if e.kind != "command" for o in registry.options(e)}
+    groups = {e: TABLE[e.kind].group.replace("*", e.name) for e in registry.entries() if e.kind != "command"}
+    options = {f"{group}.{o.name}".strip(".") for e, group in groups.items() for o in registry.options(e)}
+    options |= {o.replace("data.", "samples.") for o in options}  # the other side of a comparison
     return {**names, "metric": names["metric"] | tags, "option": options}
 
 
@@ -97,7 +103,7 @@ def strange(arguments: list[str], names: dict[str, set[str]]) -> list[str]:
         elif not re.search(r"^-|[./]|^[A-Z]+$", value):
             what = {"train": "recipe", "--data": "dataset", "--metrics": "metric"}.get(option)
             found += [(what, name) for name in value.split(",")] if what else []
-    return [f"{what} {name}" for what, name in found if name not in names[what]]
+    return [f"{what} {name}" for what, name in found if name not in names[what] | THE_READERS]
 
 
 def test_every_command_names_what_there_is():
@@ -122,3 +128,16 @@ def test_every_recipe_is_in_the_guide():
     papers = dict(re.findall(r"^\| `([a-z0-9-]+)` \|.*arxiv.org/abs/([\d.]+)", text("docs/recipes.md"), re.MULTILINE))
     known = {e.name: e.paper for e in the_registry().entries("recipe", plugin="genzoo")}
     assert {name: f"arXiv:{paper}" for name, paper in papers.items()}.items() <= known.items()
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    cells = json.loads((ROOT / "docs/tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert all(c["outputs"] or "run =" not in c["source"] for c in cells if c["cell_type"] == "code")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for cell in (c for c in cells if c["cell_type"] == "code"):
+        source = "".join(cell["source"])
+        assert "fit" not in source or re.search(r"steps=\d+0\b", source)
+        shorter = re.sub(r"(steps|n)=(\d+)0\b", r"\1=\2", source).replace("emoji.x.", "emoji.x[:300].")
+        exec(compile(shorter, "docs/tutorial.ipynb", "exec"), names)
+    assert (tmp_path / "report.html").stat().st_size > 100_000
