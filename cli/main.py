@@ -39,6 +39,7 @@ OWN = {
     "interpolate": ("use", "Show paths between codes, one per row."),
     "encode": ("use", "Turn data into latent codes."),
     "eval": ("use", "Measure a model, or samples, against data."),
+    "score": ("use", "Say how odd each observation is to a model, and name the oddest."),
     "push": ("weights", "Publish a trained model on the Hub, with a card, in one commit and under a tag."),
     "weights": ("weights", "The zoo's own weights."),
     "pull": ("weights", "Download weights, check every file, and print the folder that they are in."),

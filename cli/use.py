@@ -10,6 +10,7 @@ import typer
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.protocol import Protocol
+from genzoo.core.storage.strict import one_line
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import checked, in_processes, opened
 from genzoo.registry.console.output import emit_json, hint, say, table, written
@@ -111,7 +112,7 @@ def interpolate(
 def encode(
     weights: opt.Weights,
     data: opt.Data,
-    out: Annotated[Path, typer.Option(help="An .npz file: codes, and labels where the data has them.")],
+    out: Annotated[Path, typer.Option(help="An .npz or .csv file: codes, names of files, labels if any.")],
     n: Annotated[int, typer.Option("-n", "--number", help="How many; 0 for all.")] = 0,
     split: opt.Split = None,
     seed: Annotated[int | None, typer.Option(help="Draw codes by this seed instead of taking their mean.")] = None,
@@ -156,11 +157,12 @@ def evaluate(
     chosen: Any = checked(split, metrics, set_)
     in_processes(devices)
     from genzoo.registry.verbs import evaluate as evaluation
+    from genzoo.registry.verbs.data import announcing
 
     if out is not None:
         evaluation.report_path(out)
     how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, not no_cache)  # type: ignore[arg-type]
-    report = evaluation.measure(subject, data, metrics, how, **chosen, progress=opt.shown(quiet))
+    report = evaluation.measure(subject, data, metrics, how, **chosen, progress=opt.shown(quiet), say=announcing(quiet))
     if env.rank():  # process 0 speaks for all
         return
     written = evaluation.save_report(report, out) if out is not None else None
@@ -176,6 +178,50 @@ def evaluate(
         hint(f"absent: {', '.join(names)} ({reason})")
     if written is not None:
         say(written)
+
+
+def score(
+    weights: opt.Weights,
+    data: opt.Data,
+    out: Annotated[Path | None, typer.Option(help="A .csv, .npz or .json file for all of them, by name.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Ranks go by distance, reconstruction or bound; default the first there is."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", "--number", help="How many of the oddest to show.")] = 10,
+    training: Annotated[str | None, typer.Option(help="Data that distances are to; default the run's own.")] = None,
+    split: opt.Split = None,
+    neighbours: Annotated[int, typer.Option(min=1, help="The distance is that to the so many-th nearest.")] = 5,
+    samples: Annotated[int, typer.Option(min=1, help="Codes that the bound is the mean of.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of those codes.")] = 0,
+    extractor: opt.Extractor = None,
+    set_: opt.Set = None,
+    batch_size: opt.BatchSize = 256,
+    device: opt.Device = "auto",
+    no_cache: opt.NoCache = False,
+    json: opt.Json = False,
+) -> None:
+    """Say how odd each observation is to a model, and name the oddest.
+
+    Example: genzoo score runs/vae --data photos --out scores.csv
+    """
+    asked = locals()
+    from genzoo.registry.verbs import score as scoring
+
+    if out is not None:
+        scoring.score_path(out)
+    how = opt.chosen(asked, "by training neighbours samples seed extractor batch_size device")
+    found = scoring.score(weights, opened(data, split, set_), out, **how, cache=not no_cache)
+    if json:
+        emit_json(found.to_dict())
+        return
+    for what, why in found.record["absent"].items():
+        hint(f"no {what}: {why}")
+    hint(f"the oddest by {found.by}; distances are to {found.record['distance to']}")
+    rows = [{k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in found.oddest(n)]
+    table([[one_line(c) for c in r.values()] for r in rows], tuple(found.table()))
+    if out is not None:
+        say(out)
 
 
 def verify(
@@ -319,6 +365,7 @@ COMMANDS = {
     "interpolate": interpolate,
     "encode": encode,
     "eval": evaluate,
+    "score": score,
     "verify": verify,
     "reproduce": reproduce,
 }

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from genzoo.registry.verbs.sample import interpolate as interpolate
     from genzoo.registry.verbs.sample import reconstruct as reconstruct
     from genzoo.registry.verbs.sample import sample as sample
+    from genzoo.registry.verbs.score import score as score
     from genzoo.registry.weights.locate import lock as lock
     from genzoo.registry.weights.locate import pull as pull
     from genzoo.registry.weights.push import push as push
@@ -79,6 +80,7 @@ _HOME = {
     "reproduce": "genzoo.registry.weights.reproduce",
     "sample": "genzoo.registry.verbs.sample",
     "save_recipe": "genzoo.registry.recipes.save",
+    "score": "genzoo.registry.verbs.score",
     "show": "genzoo.registry.verbs.load",
     "verify": "genzoo.registry.weights.verify",
 }

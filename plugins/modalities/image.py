@@ -34,6 +34,7 @@ class Image(Modality):
     pixels: ClassVar[bool] = True
     renders: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = ("/",)
+    general: ClassVar[str] = "scattering"
     units: ClassVar[str] = "floats in [0, 1], channels first"
 
     def check(self, spec: DataSpec) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core import modality
+from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.options import coerce_all
 from genzoo.core.text import tell
@@ -76,7 +78,11 @@ def open_data(
         if split is not None or source.own_splits():
             return source.load(split or "test")
         whole = source.load("all")
-        return source.load("test") if trained_on(source, whole) else whole
+        if not trained_on(source, whole):
+            return whole
+        held = source.load("test")
+        note = "the model was trained on the rest of these data: --split all takes all of them"
+        return replace(held, read=held.read.noting(note))
     if isinstance(data, Data):
         return finished(
             data, DataSource.Options(**coerce_all(options_of(DataSource.Options), options, "data")), "train"
@@ -117,6 +123,11 @@ def announce(
     for line in (surprises(found) if quiet else found["said"]) if first else ():
         tell(line)
     return found
+
+
+def announcing(quiet: bool) -> Callable[[Data], object]:
+    """What says of data that were opened what was read, on process 0."""
+    return lambda data: announce(data, env.rank() == 0, quiet)
 
 
 def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]]:

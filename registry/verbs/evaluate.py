@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from genzoo.core.arguments import checked
 from genzoo.core.data import Data, Split
+from genzoo.core.data.summary import was_read
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric, why_absent
@@ -35,6 +36,7 @@ from genzoo.registry.verbs.data import looks_like_path
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import (
+    Say,
     draw_samples,
     no_data,
     open_reference,
@@ -125,10 +127,12 @@ def measure(
     name: str = "",
     progress: bool = False,
     draws: int | None = None,
+    say: Say = lambda data: None,
 ) -> Report:
     """Do what `evaluate` does, by a protocol; the other arguments are its.
 
-    ``draws`` is how many samples a model makes, against all of the data, where the protocol says no number.
+    ``draws`` is how many samples a model makes, against all of the data, where the protocol says no number. ``say`` is
+    told what was read of the data, and of samples in files.
     """
     registry = the_registry()
     entries, named = choose(registry, metrics)
@@ -136,8 +140,9 @@ def measure(
     runtime = init_runtime(pick_device(how.device))
     where, progress = runtime.device, progress and runtime.first
     opened, trained = open_reference(registry, data, how.split, training, data_options, [subject])
+    say(opened)
     of_samples = options_of_samples(samples_options, data_options)
-    model, samples, asked, title = open_subject(subject, opened.spec, where, of_samples)
+    model, samples, asked, title = open_subject(subject, opened.spec, where, of_samples, say)
     if model is not None:
         check_fits(model, opened.spec)
         if samples_options:
@@ -180,6 +185,7 @@ def measure(
         record = {
             "data": opened.name or "data",
             "split": opened.split,
+            "read": was_read(opened),
             "fingerprint": opened.fingerprint(),
             "real": len(chosen),
             "fake": count,

@@ -29,6 +29,7 @@ from genzoo.core.training.runs import columns_for
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
+from genzoo.registry.verbs.per_observation import by_name, named, write_table
 from genzoo.registry.verbs.subjects import open_reference
 
 Out = str | os.PathLike[str]
@@ -121,7 +122,7 @@ def reconstruct(
     path, model = given_path(out), open_model(weights, device)
     spec, modality = model.spec, of(model.spec)
     kind = _kind(path, spec, 2 * n, folders=False)
-    x, told = _observations(model, open_fitting(model, data), n)
+    x, told = observations(model, open_fitting(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
     before = to_units(spec, to_model(spec, x.to(model.device)))
     if kind == "npz":
@@ -210,7 +211,7 @@ def paths(
     if data is None:
         codes = model.codes(0, 2 * n, seed=seed)
     else:
-        x, told = _observations(model, open_fitting(model, data), 2 * n)
+        x, told = observations(model, open_fitting(model, data), 2 * n)
         if len(x) < 2 * n:
             raise UsageError(f"{n} paths need {2 * n} observations, and the data has {len(x)}")
         codes = model.encode(x, **told)
@@ -243,7 +244,7 @@ def _between(
             there = (opened.y == number).nonzero().flatten()[:n]
             if len(there) < n:
                 raise UsageError(f"{n} paths need {n} observations of class {end!r}, and the data has {len(there)}")
-            x, told = _observations(model, opened.take(there), n)
+            x, told = observations(model, opened.take(there), n)
             codes.append(model.encode(x, **told))
             y.append(told.get("labels"))
     if not model.classes:
@@ -255,26 +256,33 @@ def _between(
 def encode(
     weights: Model | Out, data: Any, out: Out, n: int = 0, *, seed: int | None = None, device: str = "auto"
 ) -> Path:
-    """Write codes as ``.npz``: ``codes`` ``(N, latent)``, and ``labels`` where the data has them.
+    """Write the code of each observation, with the names of their files and in the order of these.
+
+    As ``.npz``: ``codes`` ``(N, latent)``, ``files`` or else ``rows`` (numbers from 0), and ``labels`` where the data
+    has them. As ``.csv``: a line for each, the numbers of its code in columns.
 
     Args:
         weights: a model with an encoder, or what `genzoo.load` takes.
         data: a `Data`, or what `genzoo.load_data` takes: its test split, or all where that is not its own.
-        out: an ``.npz`` file.
+        out: an ``.npz`` or a ``.csv`` file.
         n: how many, from the start of the data; 0 for all.
         seed: draw codes from the posterior by this seed, instead of taking its mean.
         device: where to compute.
     """
     path, model = given_path(out), open_model(weights, device)
-    if path.suffix.lower() != ".npz":
-        raise UsageError(f"codes are written to an .npz file, not to {path.name!r}")
-    opened = open_fitting(model, data, whole=True)
-    x, told = _observations(model, opened, n or len(opened))
+    if path.suffix.lower() not in (".npz", ".csv"):
+        raise UsageError(f"codes are written to an .npz or a .csv file, not to {path.name!r}")
+    opened = by_name(open_fitting(model, data, whole=True))
+    x, told = observations(model, opened, n or len(opened))
     codes = model.encode(x, **told, sample=seed is not None, seed=seed or 0)
-    arrays = {"codes": codes.cpu().numpy()}
-    if opened.y is not None:
-        arrays["labels"] = opened.y[: len(x)].cpu().numpy()
-    write_arrays(path, **arrays)
+    names, numbers = named(opened, len(x)), codes.cpu().numpy()
+    labels = {} if opened.y is None else {"labels": opened.y[: len(x)].cpu().numpy()}
+    if path.suffix.lower() == ".npz":
+        write_arrays(path, codes=numbers, **names, **labels)
+    else:
+        flat = numbers.reshape(len(numbers), -1)
+        write_table(path, {k[:-1]: v for k, v in (names | labels).items()}
+                    | {f"code {i}": flat[:, i] for i in range(flat.shape[1])})  # fmt: skip
     return path
 
 
@@ -360,7 +368,7 @@ def open_fitting(model: Model, data: Any, *, whole: bool = False) -> Data:
     return opened
 
 
-def _observations(model: Model, data: Data, n: int) -> tuple[Tensor, dict[str, Any]]:
+def observations(model: Model, data: Data, n: int) -> tuple[Tensor, dict[str, Any]]:
     """The first ``n`` observations, and what a conditional model is told of them, as keywords."""
     if n < 1:
         raise UsageError(f"the number of observations must be at least 1, not {n}")

@@ -27,6 +27,8 @@ from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.load import load
 from genzoo.registry.weights.history import history_of
 
+Say = Callable[[Data], object]
+
 
 def open_reference(
     registry: Registry,
@@ -88,11 +90,16 @@ def subset(data: Data, n: int) -> Data:
 
 
 def open_subject(
-    subject: Any, spec: DataSpec, device: torch.device, options: Mapping[str, Any] | None = None
+    subject: Any,
+    spec: DataSpec,
+    device: torch.device,
+    options: Mapping[str, Any] | None = None,
+    say: Say = lambda data: None,
 ) -> tuple[Model | None, Tensor | None, Tensor | None, str]:
     """A model, or samples with the labels that were asked for; and what to call it.
 
-    ``options`` are of samples alone: ``size`` and ``mode`` of images, by which they are brought to the data's.
+    ``options`` are of samples alone: ``size`` and ``mode`` of images, by which they are brought to the data's. ``say``
+    is told what was read of samples.
     """
     if isinstance(subject, Model):
         return subject.to(device), None, None, (subject.config and subject.config.recipe) or "model"
@@ -115,6 +122,8 @@ def open_subject(
             "what is judged is a model, a weights folder, or samples: a file, a folder of images or an array, "
             f"not {type(subject).__name__}"
         )
+    if isinstance(subject, (str, os.PathLike)):
+        say(given)
     if isinstance(given, Data):
         given = of(spec).brought(given, spec, options or {})
     if (given.spec.modality, given.spec.shape) != (spec.modality, spec.shape):

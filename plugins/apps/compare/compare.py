@@ -24,7 +24,7 @@ from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.evaluate import measure, read_report
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
-from genzoo.registry.verbs.subjects import open_reference, open_subject, options_of_samples
+from genzoo.registry.verbs.subjects import Say, open_reference, open_subject, options_of_samples
 from genzoo.registry.weights.history import History, history_of
 
 FORMATS = (".html", ".htm", ".json")
@@ -73,14 +73,15 @@ def compare(
     cache: bool = True,
     strict: bool = True,
     progress: bool = False,
+    say: Say | None = None,
 ) -> Compared:
     """Measure models by one protocol: the same data, the same number of samples, the same seed.
 
     What is compared is what `genzoo.evaluate` takes, each; or reports of earlier evaluations: a `Report`, a
     ``report.json``, a folder with one. Between reports no data are needed. ``names`` says what to call each, by default
     what they are. Where samples are given and no ``n``, all of them are judged, and models draw as many as the fewest.
-    ``strict`` makes a metric that was asked for by its own name and that none of them has an error. All else is as for
-    `genzoo.evaluate`.
+    ``say`` is told what was read of the data, and of samples in files. ``strict`` makes a metric that was asked for by
+    its own name and that none of them has an error. All else is as for `genzoo.evaluate`.
 
     Raises:
         UsageError: for names that do not exist, and for numbers that were measured by different protocols.
@@ -105,12 +106,14 @@ def compare(
     where = pick_device(device)
     opened, trained = open_reference(registry, data, split, training, data_options, fresh)
     of_samples = options_of_samples(samples_options, data_options)
+    say = say or (lambda data: None)
+    say(opened)
     sides = ()
     for subject, report, name in zip(subjects, done, titles, strict=True):
         if report is not None:
             sides += (Candidate(name, report.subject),)
             continue
-        model, samples, asked, source = open_subject(subject, opened.spec, where, of_samples)
+        model, samples, asked, source = open_subject(subject, opened.spec, where, of_samples, say)
         if model is not None:
             check_fits(model, opened.spec)
         sides += (Candidate(name, source, model, samples, asked, _history(subject, model)),)

@@ -46,11 +46,14 @@ def compare(
             raise UsageError(f"{option} takes the name of an {suffixes[0]} file, not {path.name!r}")
     options = checked(split, metrics, set_)
     from genzoo.plugins.apps.compare import compare as comparing
+    from genzoo.registry.verbs.data import announcing
 
     how = opt.chosen(locals(), "metrics n seed split extractor noise truncation batch_size device") | options
     called = [w.strip() for w in names.split(",")] if names is not None else None
     shown = opt.shown(quiet)
-    found = comparing.compare(subjects, data or None, **how, names=called, cache=not no_cache, progress=shown)
+    found = comparing.compare(
+        subjects, data or None, **how, names=called, cache=not no_cache, progress=shown, say=announcing(quiet)
+    )
     written = [found.save(path, title=title) for path in (out, html) if path is not None]
     if json:
         emit_json({**found.to_dict(), **({"html": str(html)} if html else {})})
