@@ -140,9 +140,8 @@ def measure(
     runtime = init_runtime(pick_device(how.device))
     where, progress = runtime.device, progress and runtime.first
     opened, trained = open_reference(registry, data, how.split, training, data_options, [subject])
-    say(opened)
-    of_samples = options_of_samples(samples_options, data_options)
-    model, samples, asked, title = open_subject(subject, opened.spec, where, of_samples, say)
+    read, of_samples = [opened], options_of_samples(samples_options, data_options)
+    model, samples, asked, title = open_subject(subject, opened.spec, where, of_samples, read.append)
     if model is not None:
         check_fits(model, opened.spec)
         if samples_options:
@@ -167,6 +166,8 @@ def measure(
         runtime=runtime,
     )  # fmt: skip
     absent = _absences(entries, measures, evidence, named if strict else set(), everything=metrics is not None)
+    for some in read:
+        say(some)
     start = time.perf_counter()
     missing = {a.metric for a in absent}
     todo = [(e, m) for e, m in zip(entries, measures, strict=True) if e.name not in missing]

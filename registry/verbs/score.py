@@ -132,8 +132,8 @@ def score(
     ``reconstruction`` is the root mean square between an observation and what the model makes of its code, in data
     units (of numbers without bounds, in model space). ``bound`` is the lower bound on log p(x) in nats, or log p(x)
     where that is exact. ``distance`` is that to the fifth nearest of at most 5,000 training observations in an
-    extractor's features, or of the rest of the data where the training data is not known. A model without an encoder, or
-    without a likelihood, has less of them. See docs/evaluation.md for which to trust when.
+    extractor's features, or of the rest of the data where the training data is not known. A model without an encoder or
+    a likelihood has less of them. See docs/evaluation.md for which to trust when.
 
     Args:
         weights: a model, or what `genzoo.load` takes.

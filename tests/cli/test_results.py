@@ -300,7 +300,7 @@ def test_encode(genzoo: Run, vae: Path, images: Path, flat: Path, points: Path, 
     assert np.array_equal(stored["codes"], model.encode(data.x).numpy())
     genzoo("encode", flat, "--data", points, "-n", 4, "--seed", 3, "--out", tmp_path / "y.npz")
     stored, vectors = opened(tmp_path / "y.npz"), gz.load_data(str(points), split="all")
-    assert list(stored) == ["codes"]
+    assert list(stored) == ["codes", "rows"]
     assert np.array_equal(stored["codes"], gz.load(flat).encode(vectors.x[:4], sample=True, seed=3).numpy())
 
 
