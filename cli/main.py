@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import collections
 import copy
 import importlib
 import os
@@ -21,6 +22,7 @@ from typer.core import TyperGroup
 from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError, folded
 from genzoo.core.text import in_ascii, lines, tell
+from genzoo.registry.console.arguments import twice
 from genzoo.registry.kinds import COMMANDS
 
 if TYPE_CHECKING:
@@ -52,10 +54,10 @@ running: list[Entry] = []  # the plugin's command that this process runs, if it 
 
 
 class Group(TyperGroup):
-    """Commands whose names are found whatever their capitals."""
+    """Commands whose names are found whatever their capitals, and which refuse an option that is given twice."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return super().get_command(ctx, folded(cmd_name, self.commands))
+        return _strict(super().get_command(ctx, folded(cmd_name, self.commands)))
 
 
 class InOrder(Group):
@@ -63,6 +65,34 @@ class InOrder(Group):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else len(COMMANDS))
+
+
+def _strict(command: Any) -> Any:
+    """Let a command, and those below it, refuse an option given twice, of which the last would silently win."""
+    for below in getattr(command, "commands", {}).values():
+        _strict(below)
+    if command is None or hasattr(command, "_strict"):
+        return command
+    make, command._strict = command.make_parser, True
+
+    def make_parser(ctx: Any) -> Any:
+        parser = make(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            found = parse(args)
+            for option, times in collections.Counter(found[2]).items():
+                if times == 1 or option.param_type_name != "option":
+                    continue
+                if not (option.multiple or option.count or (option.is_flag and not option.secondary_opts)):
+                    raise twice(max(option.opts, key=len))
+            return found
+
+        parser.parse_args = parse_args
+        return parser
+
+    command.make_parser = make_parser
+    return command
 
 
 def _version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
+from genzoo.core.options import coerce_all
 from genzoo.core.units import parse_size
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import assignments, in_processes
@@ -178,6 +179,7 @@ def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
     from genzoo.registry import the_registry
     from genzoo.registry.entries import check_listed
     from genzoo.registry.kinds import LISTS, SINGLE
+    from genzoo.registry.recipes.compose import check_given
     from genzoo.registry.recipes.read import find
     from genzoo.registry.verbs.data import entry_for
 
@@ -189,7 +191,14 @@ def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
     for kind in LISTS:
         for word in check_listed("--", kind, given.get(kind) or ()):
             registry.get(kind, word.partition("=")[0], prefer=home)
-    entry_for(registry, data)
+    trackers = {e.name for e in registry.entries("tracker")}
+    groups: dict[bool, dict[str, Any]] = {True: {}, False: {}}
+    for name, value in given.items():
+        if (group := name.partition(".")[0]) not in trackers or "." not in name:
+            groups[group == "data"][name] = value
+    check_given(registry, recipe, groups[False])
+    entry, implied = entry_for(registry, data)
+    coerce_all(registry.options(entry), implied | {k.partition(".")[2]: v for k, v in groups[True].items()}, "data")
 
 
 def _describe(trainer: Any, config: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class GenzooError(Exception):
@@ -22,11 +22,11 @@ def folded(name: str, known: Iterable[str]) -> str:
     return name if name in same or len(same) != 1 else same.pop()
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], say: Callable[[str], str] = repr) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest known names, or an empty string; capitals do not count."""
     lower = {k.casefold(): k for k in known}
     near = [lower[k] for k in difflib.get_close_matches(name.casefold(), lower, n=2, cutoff=0.5)]
-    return f" (did you mean {' or '.join(repr(n) for n in near)}?)" if near else ""
+    return f" (did you mean {' or '.join(map(say, near))}?)" if near else ""
 
 
 def said(**options: object) -> str:

@@ -14,6 +14,12 @@ def several(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def twice(what: str, *values: Any) -> UsageError:
+    """What is wrong with an option that was given twice."""
+    said = f": {' and '.join(map(str, values))}" if values else ""
+    return UsageError(f"{what} was given twice{said}; give it once")
+
+
 def assignments(pairs: list[str] | None) -> dict[str, Any]:
     """Turn ``NAME=VALUE`` arguments into options."""
     given = {}
@@ -21,6 +27,8 @@ def assignments(pairs: list[str] | None) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"--set takes NAME=VALUE, not {pair!r}")
+        if name.strip() in given:
+            raise twice(f"--set {name.strip()}", given[name.strip()], value.strip())
         given[name.strip()] = value.strip()
     return given
 

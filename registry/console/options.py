@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from genzoo.core.errors import UsageError
 from genzoo.registry.console.arguments import assignments
 
 
@@ -86,6 +87,14 @@ def composing(command: Callable[..., None]) -> Callable[..., None]:
     def call(**asked: Any) -> None:
         given = assignments(asked.pop("set_"))
         parts = {name: asked.pop(name) for name in PARTS}
+        for name, value in parts.items():
+            if value is not None and name in given:
+                raise UsageError(f"{name} was given twice, with --{name} and with --set {name}: give it once")
+        for name in ("steps", "epochs", "batch_size"):
+            if asked.get(name) is not None and f"train.{name}" in given:
+                raise UsageError(
+                    f"{name} was given twice, with --{name.replace('_', '-')} and with --set train.{name}: give it once"
+                )
         given |= {k: [] if v in (["none"], ["None"]) else v for k, v in parts.items() if v is not None}
         command(**asked, given=given)
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.config import KINDS, LISTS, NORMAL, Config, Part, TrainOptions
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean, folded
 from genzoo.core.modality import of
-from genzoo.core.options import OptionInfo, coerce_all, options_of
+from genzoo.core.options import OptionInfo, coerce_all, options_of, typed
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.registry.discovery import installed
 from genzoo.registry.entries import OWN, Entry, article, check_listed, group_of, lowered, part_name, resolve
@@ -209,11 +209,46 @@ def check_groups(given: Mapping[str, Any], registry: Registry, entry: Entry | No
                              f"there are {', '.join((*GROUPS, 'data'))}")  # fmt: skip
         plain = [f"latent.{o.name}" for o in options_of(Latent)] + [f"train.{name}" for name in _TRAIN]
         known = [i.name for i in registry.options(entry)] if entry else plain
+        sets = [registry.options(e) for e in registry.entries("dataset")]
+        known += dict.fromkeys(f"data.{i.name}" for infos in sets for i in infos)
         ends = {k.partition(".")[2] for k in known}
         meant = {key} if key in ends else set(difflib.get_close_matches(key, ends, n=2, cutoff=0.6))
-        near = " or ".join(repr(k) for k in known if k.partition(".")[2] in meant)
+        near = " or ".join(f"--set {k}={typed(given[key])}" for k in known if k.partition(".")[2] in meant)
         hint = f" (did you mean {near}?)" if near else did_you_mean(key, (*KINDS, *LISTS, "conditional"))
         raise UsageError(f"there is no option {key!r}{hint}; options are written GROUP.NAME")
+
+
+def check_given(registry: Registry, recipe: str | os.PathLike[str] | None, given: Mapping[str, Any]) -> None:
+    """Refuse options that there are not, and values that cannot fit, before any data are read; torch-free.
+
+    Of a part that is not named, which the data may choose, an option must be one of some part of that kind.
+    """
+    entry, given = find(registry, recipe) if recipe else None, dict(given)
+    given.pop("condition", None)
+    check_groups(given, registry, entry)
+    home = entry.home if entry else ()
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in given.items():
+        group, name = group_of(key)
+        if name:
+            groups.setdefault(group, {})[name] = value
+    for group, options in groups.items():
+        kind, _, bare = group.partition(".")
+        named = given.get(kind)
+        if kind == "objective" and not named and entry:
+            named = entry.data["objective"]
+        if kind == "train":
+            infos = [*_TRAIN.values()]
+        elif kind == "latent":
+            infos = options_of(Latent)
+        elif named and kind in KINDS:
+            infos = registry.options(registry.get(kind, named, prefer=home))
+        else:
+            several = [registry.options(e) for e in registry.entries(kind) if bare in ("", e.name)]
+            infos = [*{i.name: i for some in several for i in some}.values()]
+            known = {i.name for i in infos} if several else set(options)
+            options = {name: value for name, value in options.items() if folded(name, known) not in known}
+        coerce_all(infos, options, group)
 
 
 def with_steps(config: Config, *, steps: int | None, epochs: float | None, batch_size: int | None) -> Config:

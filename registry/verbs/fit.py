@@ -51,7 +51,7 @@ from genzoo.core.training.runs import (
 from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.registry import Entry, Registry, the_registry
-from genzoo.registry.recipes.compose import compose, with_steps
+from genzoo.registry.recipes.compose import check_given, compose, with_steps
 from genzoo.registry.recipes.save import about, named_data
 from genzoo.registry.verbs.data import announce, open_data
 from genzoo.registry.verbs.initialize import initialize, pick_device
@@ -174,9 +174,14 @@ def fit(
         raise UsageError("tensorboard=True writes event files under out: give it")
     parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation,
              "condition": condition}  # fmt: skip
+    short = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
+    for name in [*(k for k in parts if k in (options or {})), *(k for k in short if f"train.{k}" in (options or {}))]:
+        if (parts | short)[name] is not None:
+            raise UsageError(f"{name} was given twice, as {name}=… and in options: give it once")
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen_trackers(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}
+    check_given(registry, recipe, given)
     runtime = init_runtime(pick_device(device))
     with runtime.failing_together(), working_on(folder if runtime.first else None):
         runtime.on_rank_zero(lambda: check_folder(folder, resume))
