@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from genzoo.core.distributed import env
-from genzoo.core.errors import GenzooError, UsageError, folded
+from genzoo.core.errors import GenzooError, UsageError, at_command_line, folded
 from genzoo.core.text import in_ascii, lines, tell
 from genzoo.registry.console.arguments import twice
 from genzoo.registry.kinds import COMMANDS
@@ -216,6 +216,12 @@ def _take_locked(arguments: list[str]) -> None:
 
 
 def main() -> None:
+    """Run, with errors in the words of a command line."""
+    with at_command_line():
+        _main()
+
+
+def _main() -> None:
     """Run, and turn what goes wrong into one sentence and an exit code.
 
     1 is failure, 2 usage, 130 an interruption by SIGINT and 143 one by SIGTERM.

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
-from genzoo.core.errors import UsageError, did_you_mean, folded
+from genzoo.core.errors import UsageError, did_you_mean, folded, through
 from genzoo.core.text import one_line
 
 if TYPE_CHECKING:
@@ -37,8 +37,15 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     names = signature.parameters
     rules = {name: rule for name, p in names.items() if (rule := _rule(name, str(p.annotation), function)) is not None}
 
+    door = "dotted" if "options" in names and function.__name__ != "load_data" else "options"
+    door = "data_options" if "data_options" in names else door
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with through(door):
+            return called(*args, **kwargs)
+
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as e:

@@ -26,7 +26,7 @@ class Hardware:
         if self.data_workers is not None and not (type(self.data_workers) is int and 0 <= self.data_workers <= 256):
             raise UsageError(f"data_workers takes a whole number from 0 to 256, not {self.data_workers!r}")
         if self.shard and self.compile:
-            raise UsageError("a generator that is split over processes is not compiled: leave out shard or compile")
+            raise UsageError("a generator that is split over processes is not compiled: leave out --shard or --compile")
         self.memory  # noqa: B018 (text that is no size is refused)
 
     @property

@@ -300,7 +300,9 @@ def recognized(x: Any, what: str) -> Modality:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"{what} could be {' or '.join(m.many for m in found)}: say data.modality={found[0].name}")
+        raise UsageError(
+            f"{what} could be {' or '.join(m.many for m in found)}: say which, --set data.modality={found[0].name}"
+        )
     shape = getattr(x, "shape", None)
     raise UsageError(
         f"{what} has shape {tuple(shape)}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C), vectors as (N, D)"

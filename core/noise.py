@@ -41,7 +41,7 @@ def scheduled(value: float | tuple[float, float], course: float | None) -> float
         return value
     if course is None:
         pair = ",".join(f"{v:g}" for v in value)
-        raise UsageError(f"an option of {pair} follows train.schedule, which is constant: set it to cosine or linear")
+        raise UsageError(f"an option of {pair} follows train.schedule, which is constant: --set train.schedule=cosine")
     return value[1] + (value[0] - value[1]) * course
 
 

@@ -209,6 +209,7 @@ def coerce_all(infos: Iterable[OptionInfo], given: Mapping[str, Any], where: str
     for name in given:
         if name not in known:
             some = f"; it has {', '.join(sorted(known))}" if known else "; it has no options"
-            near = did_you_mean(name, known, lambda n: f"--set {where}.{n}={typed(given[name])}")
+            value = typed(given[name])
+            near = did_you_mean(name, known, lambda n, value=value: f"--set {where}.{n}={value}")  # type: ignore[misc]
             raise UsageError(f"{where} has no option {name!r}{near or some}")
     return {n: i.coerce(given[n], f"{where}.{n}") if n in given else i.default for n, i in known.items()}

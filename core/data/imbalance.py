@@ -62,7 +62,7 @@ def order_of(sampling: Sampling, data: Data, seed: int, conditional: bool, devic
         raise UsageError(f"train.sampling={sampling} goes by class labels, and this data has none")
     if sampling == "log-frequency" and not conditional:
         raise UsageError("train.sampling=log-frequency needs a conditional model, which can give the classes' own "
-                         "frequencies back: set conditional=true, or take balanced")  # fmt: skip
+                         "frequencies back: add --conditional, or --set train.sampling=balanced")  # fmt: skip
     counts = torch.bincount(y.cpu()).double()
     return ClassOrder(y, counts.log1p() if sampling == "log-frequency" else (counts > 0).double(), seed, device)
 

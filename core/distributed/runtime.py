@@ -53,7 +53,7 @@ class Runtime:
         if batch % self.size:
             raise UsageError(
                 f"a batch of {batch} cannot be shared equally by {self.size} processes: "
-                f"set train.batch_size to a multiple of {self.size}"
+                f"take a multiple, such as --batch-size {-(-batch // self.size) * self.size}"
             )
         part = batch // self.size
         return slice(self.rank * part, (self.rank + 1) * part)

@@ -242,6 +242,6 @@ def final_metrics(trainer: Trainer) -> dict[str, Any]:
     if active == 0 and trainer.seen >= len(trainer.data):  # after less than an epoch it means nothing
         tell(
             "the posterior collapsed: no latent dimension carries information "
-            "(try --set objective.kl_warmup=0.3, or objective.free_bits=0.1)"
+            "(try --set objective.kl_warmup=0.3, or --set objective.free_bits=0.1)"
         )
     return metrics

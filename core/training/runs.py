@@ -148,7 +148,7 @@ def check_folder(folder: Path | None, resume: bool) -> None:
     """Refuse to overwrite anything, and to resume what is not there."""
     if folder is None:
         if resume:
-            raise UsageError("resuming needs the run's folder: give out")
+            raise UsageError("resuming needs the run's folder: give --out")
         return
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give a folder to write to")

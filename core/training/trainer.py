@@ -95,9 +95,9 @@ class Trainer:
         self.runtime, self.on_nan = runtime or Runtime(device=self.device), on_nan
         self.held_out, self.record, self.hardware = held_out, dict(record or {}), hardware
         if held_out is not None and type(objective).held_out is Objective.held_out:
-            raise UsageError("this objective has no held-out loss: leave train.validation at 0")
+            raise UsageError("this objective has no held-out loss: --set train.validation=0")
         if options.patience and held_out is None:
-            raise UsageError("train.patience waits for a better held-out loss: set train.validation, such as 0.1")
+            raise UsageError("train.patience waits for a better held-out loss: --set train.validation=0.1")
         self.observers = list(observers)
         self.about: dict[str, Any] = {}  # what the registry knows of the composition, for the record
         self.conditional = nets.model.classes + nets.model.conditions > 0

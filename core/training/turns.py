@@ -44,7 +44,7 @@ class Turn(nn.Module):
         if each.shape != weight.shape:
             raise UsageError(
                 f"train.class_weights needs a loss for each observation, and that of player {self.player!r} has shape "
-                f"{tuple(each.shape)} for {len(weight)}: set it to none"
+                f"{tuple(each.shape)} for {len(weight)}: --set train.class_weights=none"
             )
         return (each * weight).mean(), loss
 
@@ -85,7 +85,7 @@ def refuse_coupled(loss: Loss, parts: int, processes: int) -> None:
     if loss.coupled and parts > 1:
         raise UsageError(
             f"the terms {', '.join(loss.coupled)} depend on the whole batch and cannot be computed in "
-            "parts: set train.accumulate=1"
+            "parts: --set train.accumulate=1"
         )
     apart = [name for name in loss.coupled if name not in loss.gathered]
     if apart and processes > 1:

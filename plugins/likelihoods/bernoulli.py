@@ -23,12 +23,14 @@ class Bernoulli(Likelihood):
     def check(cls, spec: DataSpec) -> None:
         if not of(spec).pixels:
             raise UsageError(
-                f"the bernoulli likelihood is for binary images, and this is {spec.modality} data: use gaussian"
+                f"the bernoulli likelihood is for binary images, and this is {spec.modality} data: "
+                "use --likelihood gaussian"
             )
         if spec.levels != 2:
             raise UsageError(
-                "the bernoulli likelihood is for binary data, and this is not: binarize it with --set "
-                "data.binarize=static (or dynamic), or use the continuous-bernoulli or discretized-logistic likelihood"
+                "the bernoulli likelihood is for binary data, and this is not: binarize it with "
+                "--set data.binarize=static, or use --likelihood continuous-bernoulli "
+                "or --likelihood discretized-logistic"
             )
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class ContinuousBernoulli(Likelihood):
     @classmethod
     def check(cls, spec: DataSpec) -> None:
         if not of(spec).pixels:
-            raise UsageError("the continuous-bernoulli likelihood is for pixels in [0, 1]: use gaussian")
+            raise UsageError("the continuous-bernoulli likelihood is for pixels in [0, 1]: use --likelihood gaussian")
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log density in nats per observation."""

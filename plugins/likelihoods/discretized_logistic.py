@@ -44,7 +44,7 @@ class DiscretizedLogistic(Likelihood):
         if not of(spec).pixels or not spec.levels:
             raise UsageError(
                 "the discretized-logistic likelihood is for images with levels (8-bit), and this data is "
-                "real numbers: use gaussian"
+                "real numbers: use --likelihood gaussian"
             )
 
     @property

@@ -74,7 +74,9 @@ class PixelCNN(Autoregressive):
     @classmethod
     def check(cls, spec: DataSpec) -> None:
         if not of(spec).pixels or not spec.levels or spec.levels > 256:
-            raise UsageError("the pixelcnn likelihood is for images of 2 to 256 levels, and this is not: use gaussian")
+            raise UsageError(
+                "the pixelcnn likelihood is for images of 2 to 256 levels, and this is not: use --likelihood gaussian"
+            )
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -112,7 +112,8 @@ class Image(Modality):
 
         if spec.levels == 2 and x.is_floating_point() and not ((x == 0) | (x == 1)).all():
             raise UsageError(
-                f"{who} is of binary images, and these are grey: give zeros and ones (data.binarize=static draws them)"
+                f"{who} is of binary images, and these are grey: give zeros and ones "
+                "(--set data.binarize=static draws them)"
             )
         if x.dtype in (torch.uint8, torch.bool):
             return x

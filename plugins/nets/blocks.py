@@ -41,7 +41,7 @@ def refuse_batch_norm(ports: Ports, norm: str) -> None:
     if ports.per_observation and norm == "batch":
         raise UsageError(
             "norm=batch can't be used here: a gradient penalty needs each score to depend on its own observation "
-            "only, and batch norm mixes the batch; use norm=layer or norm=none"
+            "only, and batch norm mixes the batch; --set critic.norm=layer or --set critic.norm=none does not"
         )
 
 

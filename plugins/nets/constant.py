@@ -20,7 +20,7 @@ class ConstantGenerator(Generator):
     def __init__(self, ports: Ports, options: Generator.Options | None = None) -> None:
         super().__init__(ports, options)
         if ports.input_size:
-            raise UsageError("the constant generator reads no code: set latent.size=0")
+            raise UsageError("the constant generator reads no code: --set latent.size=0")
         self.numbers = nn.Parameter(0.1 * torch.randn(max(ports.classes, 1), *ports.outputs))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:

@@ -80,18 +80,23 @@ class Conv(Network):
         refuse_batch_norm(ports, o.norm)
         made = isinstance(self, Generator)
         image, code = (ports.outputs, ports.inputs) if made else (ports.inputs, ports.outputs)
-        verb = "makes" if made else "reads"
+        verb, kind = "makes" if made else "reads", "encoder" if isinstance(self, Encoder) else "critic"
+        mlp = f"--{'generator' if made else kind} mlp"
         if len(image) != 3:
-            raise UsageError(f"conv {verb} images of channels, height, width, not shape {image}; use mlp for vectors")
+            raise UsageError(f"conv {verb} images of channels, height, width, not shape {image}; use {mlp}")
         if not all(SMALLEST <= s <= LARGEST for s in image[1:]):
+            fitting = LARGEST if max(image[1:]) > LARGEST else SMALLEST
             raise UsageError(
-                f"conv {verb} images of {SMALLEST} to {LARGEST} pixels a side, not {image[1]}x{image[2]}; "
-                "resize, or use mlp"
+                f"conv {verb} images of {SMALLEST} to {LARGEST} pixels a side, not {image[1]}x{image[2]}: "
+                f"bring the pictures to another size with --set data.size={fitting}, or use {mlp}"
             )
         self.sizes, self.grid = ladder(*image[1:]), len(code) == 3 and not isinstance(self, Critic)
         if self.grid and code[1:] not in self.sizes[1:]:
             there = " or ".join(f"{h}x{w}" for h, w in self.sizes[1:])
-            raise UsageError(f"conv has codes on a grid of {there}, or flat ones, not of shape {code}: set latent.grid")
+            fitting = self.sizes[-1][0]
+            raise UsageError(
+                f"conv has codes on a grid of {there}, or flat ones, not of shape {code}: --set latent.grid={fitting}"
+            )
         if self.grid:
             self.sizes = self.sizes[: self.sizes.index((code[1], code[2])) + 1]
         self.channels = [image[0], *(min(o.width * 2**i, o.max_width) for i in range(len(self.sizes) - 1))]

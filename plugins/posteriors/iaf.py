@@ -97,7 +97,7 @@ class IAF(PosteriorHead):
     def __init__(self, latent: Latent, options: Options | None = None) -> None:
         super().__init__(latent, options)
         if latent.grid:
-            raise UsageError("the iaf posterior is of flat codes: set latent.grid=0")
+            raise UsageError("the iaf posterior is of flat codes: --set latent.grid=0")
         o = self.options
         self.gates = nn.ModuleList(Gate(latent.size, o.width, o.context) for _ in range(o.depth))
 

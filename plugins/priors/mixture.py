@@ -96,7 +96,8 @@ class Vamp(Components):
             raise UsageError(f"the vamp prior is a mixture of posteriors, and needs their density: {e}") from e
         if model.conditions:
             raise UsageError(
-                "the vamp prior has pseudo-inputs of classes, not of numbers as conditions: use another prior"
+                "the vamp prior has pseudo-inputs of classes, not of numbers as conditions: "
+                "use another, such as --prior normal"
             )
         self.inputs = nn.Parameter(torch.randn(self.options.components, *model.spec.shape))
 

@@ -31,7 +31,8 @@ class RealNVP(Prior):
         super().__init__(latent, options)
         if latent.size < 2 or latent.grid:
             raise UsageError(
-                "the real-nvp prior is of flat codes of at least 2 numbers: set latent.size and latent.grid"
+                "the real-nvp prior is of flat codes of at least 2 numbers: "
+                f"--set latent.size={max(latent.size, 2)} --set latent.grid=0"
             )
         a, w, self.nets = latent.size // 2, self.options.width, nn.ModuleList()
         for i in range(self.options.depth):

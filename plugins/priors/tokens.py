@@ -69,7 +69,9 @@ class Transformer(TokenPrior):
         if o.width % o.heads:
             raise UsageError(f"prior.heads must divide prior.width: {o.width} numbers do not make {o.heads} heads")
         if model.conditions:
-            raise UsageError("the transformer prior is told classes, not numbers as conditions: use another prior")
+            raise UsageError(
+                "the transformer prior is told classes, not numbers as conditions: use another, such as --prior normal"
+            )
         # A sequence begins with a token of its own, or one for each class.
         self.first = self.head.codes
         self.tokens = nn.Embedding(self.head.codes + max(model.classes, 1), o.width)

@@ -136,7 +136,7 @@ class TensorBoard(Tracker):
     def __init__(self, options: Tracker.Options, run: RunView) -> None:
         super().__init__(options, run)
         if run.folder is None:
-            raise GenzooError("event files are written under the run's folder: give out")
+            raise GenzooError("event files are written under the run's folder: give --out")
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

@@ -73,7 +73,11 @@ def data_options(pairs: list[str] | None) -> dict[str, Any]:
     given = assignments(pairs)
     for name in given:
         if not name.startswith("data."):
-            raise UsageError(f"only data.… options can be set here, not {name!r}: the model is what it is")
+            from genzoo.registry import the_registry
+            from genzoo.registry.verbs.data import meant_of_data
+
+            near = meant_of_data(the_registry(), name, given[name])
+            raise UsageError(f"only data.… options can be set here, not {name!r}{near}: the model is what it is")
     return {name.removeprefix("data."): value for name, value in given.items()}
 
 

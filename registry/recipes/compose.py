@@ -77,7 +77,8 @@ def compose(
     conditional = OptionInfo("conditional", "bool", False).coerce(layer["conditional"], "conditional")
     if conditional and not (spec.classes or spec.conditions):
         raise UsageError(
-            "a conditional model needs labels, and this data has none: use class sub-folders or give labels"
+            "a conditional model needs labels, and this data has none: pictures have them if those of each class are "
+            "in a folder of their own, an .npz if it has an array 'y'"
         )
     parts = {"objective": part("objective", layer["objective"])}
     name = parts["objective"].name
@@ -254,7 +255,7 @@ def check_given(registry: Registry, recipe: str | os.PathLike[str] | None, given
 def with_steps(config: Config, *, steps: int | None, epochs: float | None, batch_size: int | None) -> Config:
     """Put the three most used training options over what the recipe says; steps and epochs exclude each other."""
     if steps is not None and epochs is not None:
-        raise UsageError("give either steps or epochs, not both")
+        raise UsageError("give either --steps or --epochs, not both")
     changes: dict[str, Any] = {}
     # Zero means "the other one" in the options of training; of somebody who asks for it, it is a mistake.
     if steps is not None:

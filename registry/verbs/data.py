@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from genzoo.core import modality
 from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError, did_you_mean
-from genzoo.core.options import coerce_all
+from genzoo.core.options import coerce_all, typed
 from genzoo.core.text import tell
 from genzoo.registry.entries import Entry
 from genzoo.registry.registry import Registry
@@ -53,7 +53,7 @@ def open_data(
     from genzoo.core.options import options_of
     from genzoo.core.units import free_bytes
 
-    options = dict(options or {})
+    options = {k.removeprefix("data."): v for k, v in (options or {}).items()}
     if labels is False:
         options["labels"], labels = "none", None
     memory = free_bytes() // 2 if memory is None else memory
@@ -70,7 +70,7 @@ def open_data(
     if named:
         entry, implied = entry_for(registry, data)
         if "path" in implied and "path" in options:
-            raise UsageError("the path was given twice: as the data, and as the option data.path")
+            raise UsageError(f"the path was given twice: leave out --set data.path={options['path']}")
         cls = registry.load(entry, DataSource)
         chosen = coerce_all(registry.options(entry), {**options, **implied}, "data")
         source: DataSource = cls(cls.Options(**chosen))  # type: ignore[attr-defined]
@@ -108,6 +108,13 @@ def _has_items(data: Any) -> bool:
     if isinstance(data, (list, tuple)):
         return bool(data) and (hasattr(data[0], "getbands") or isinstance(data[0], Mapping))
     return hasattr(data, "features") and hasattr(data, "__iter__") and not hasattr(data, "shape")
+
+
+def meant_of_data(registry: Registry, name: str, value: Any) -> str:
+    """`` (did you mean --set data.size=32?)`` for what is an option of some data set, or nearly; or nothing."""
+    known = {i.name for e in registry.entries("dataset") for i in registry.options(e)}
+    known = {name} if name in known else known
+    return did_you_mean(name, known, lambda n: f"--set data.{n}={typed(value)}")
 
 
 def announce(
@@ -166,6 +173,6 @@ def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:
     if not found:
         raise UsageError(f"{path} is no data: give a folder of images, or a .npy or .npz file")
     if len(found) > 1:
-        ways = " or ".join(f"--data {name} --set data.path=…" for name in found)
+        ways = " or ".join(f"--data {name} --set data.path={path}" for name in found)
         raise UsageError(f"{path} could be {' or '.join(m.many for m in found.values())}: say which, {ways}")
     return registry.get("dataset", next(iter(found))), {"path": str(path)}

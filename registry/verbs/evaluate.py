@@ -18,7 +18,7 @@ from genzoo.core.arguments import checked
 from genzoo.core.data import Data, Split
 from genzoo.core.data.summary import was_read
 from genzoo.core.distributed.init import init_runtime
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean, in_words
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric, why_absent
 from genzoo.core.evaluation.feature_cache import FeatureCache
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
@@ -32,7 +32,7 @@ from genzoo.core.storage.files import given_path, write_json
 from genzoo.core.storage.strict import regular
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.defaults import choose
-from genzoo.registry.verbs.data import looks_like_path
+from genzoo.registry.verbs.data import looks_like_path, meant_of_data
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import (
@@ -218,7 +218,7 @@ def _metrics(registry: Registry, entries: Sequence[Entry], given: Mapping[str, A
     for key, value in given.items():
         metric, dot, option = key.rpartition(".")
         if not dot or metric not in {e.name for e in entries}:
-            hint = did_you_mean(metric or key, {e.name for e in entries})
+            hint = did_you_mean(metric, {e.name for e in entries}) if metric else meant_of_data(registry, key, value)
             raise UsageError(f"{key!r} is no option of a metric that is measured here: write METRIC.OPTION{hint}")
         groups.setdefault(metric, {})[option] = value
     made = []
@@ -274,7 +274,7 @@ def _absences(
             raise UsageError(f"{entry.name} cannot be measured here: {reason}")
         about_data = any(need in MOST_ABOUT_DATA and evidence.lacks(need) for need in entry.data["needs"])
         quiet = not everything and (not fits or about_data or metric.niche)
-        found.append(Absent(entry.name, "" if quiet else reason))
+        found.append(Absent(entry.name, "" if quiet else in_words(reason, "data_options")))
     return found
 
 

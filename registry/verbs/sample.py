@@ -293,14 +293,14 @@ def check_fits(model: Model, spec: DataSpec) -> None:
         mine, theirs = (f"{of(s).many} of shape {'×'.join(map(str, s.shape))}" for s in (ours, spec))
         hint = ""
         if of(ours).pixels and of(spec).pixels and ours.shape[0] == spec.shape[0]:
-            hint = f", or of a folder with --set data.size={ours.shape[1]}x{ours.shape[2]}"
+            hint = f", or bring a folder's pictures to it with --set data.size={ours.shape[1]}x{ours.shape[2]}"
         raise UsageError(f"the model was trained on {mine} and the data is {theirs}: give data of the same kind{hint}")
     if ours.levels == 2 and spec.levels != 2:
         raise UsageError(
-            "the model was trained on binary images and the data has grey values: set the option data.binarize=static"
+            "the model was trained on binary images and the data has grey values: --set data.binarize=static"
         )
     if ours.levels != 2 and spec.levels == 2:
-        raise UsageError("the data is binary and the model was trained on grey values: leave out data.binarize")
+        raise UsageError("the data is binary and the model was trained on grey values: leave out --set data.binarize=…")
 
 
 def open_model(weights: Model | Out, device: str) -> Model:

@@ -154,7 +154,7 @@ def test_a_model_of_binary_images_asks_for_binary_images(genzoo: Run, train: Run
     run, out = tmp_path / "run", tmp_path / "x.npz"
     ran = train("vae", images, run, "--steps", 1, "--set", "data.binarize=dynamic", narrow=True)
     assert ran.code == 0, ran.err
-    genzoo("reconstruct", run, "--data", images, "--out", out).sentence("set the option data.binarize=static")
+    genzoo("reconstruct", run, "--data", images, "--out", out).sentence("--set data.binarize=static")
     for how in ("static", "dynamic"):
         ran = genzoo("reconstruct", run, "--data", images, "--out", out, "--set", f"data.binarize={how}")
         assert ran.code == 0, ran.err

@@ -40,7 +40,7 @@ USAGE = 2
         (["--epochs", "0"], ["epochs must be more than 0, not 0"]),
         (["--epochs", "-1"], ["epochs must be", "-1"]),
         (["--epochs", "nan"], ["epochs takes a finite number"]),
-        (["--steps", "3", "--epochs", "1"], ["either steps or epochs"]),
+        (["--steps", "3", "--epochs", "1"], ["either --steps or --epochs"]),
         (["--batch-size", "0"], ["batch_size must be at least 1, not 0"]),
         (["--stpes", "3"], ["--stpes", "--steps"]),
         (["--threads", "0"], ["'--threads'"]),
@@ -220,7 +220,7 @@ def too_small(folder: Path) -> None:
         (corrupt, ["1 of 5", "3.png", "skip_bad"]),
         (sizes, ["differ in size", "large", "is 12x12", "size=8"]),
         (loose_and_classes, ["images of its own", "cats"]),
-        (too_small, ["5x5", "use mlp"]),
+        (too_small, ["5x5", "--set data.size=8", "mlp"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -207,5 +207,5 @@ def test_patience_ends_a_run_with_its_best_model_and_resumes_exactly(tmp_path, t
 
 
 def test_patience_needs_held_out_data(trainer):
-    with pytest.raises(UsageError, match=r"set train\.validation"):
+    with pytest.raises(UsageError, match=r"options=..train\.validation"):
         trainer("vae", train__patience=3)

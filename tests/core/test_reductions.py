@@ -105,7 +105,7 @@ def test_a_batch_in_parts_moves_as_the_whole(trainer, recipe, given):
 def test_coupled_terms_are_refused_in_parts_before_anything_moves(trainer, recipe, given):
     run = trainer(recipe, **given, train__accumulate=2)
     before = [p.clone() for p in run.nets.parameters()]
-    with pytest.raises(UsageError, match=rf"{coupled(given)[0]} depend on the whole batch.*set train.accumulate=1"):
+    with pytest.raises(UsageError, match=rf"{coupled(given)[0]} depend on the whole batch.*train.accumulate"):
         run.train()
     assert all(torch.equal(a, b) for a, b in zip(before, run.nets.parameters(), strict=True))
     trainer(recipe, **given).train()

@@ -157,13 +157,13 @@ def test_bernoulli_is_cross_entropy_from_logits():
 
 
 def test_mismatched_data_is_refused_before_the_first_step():
-    with pytest.raises(UsageError, match=r"binarize it with --set data\.binarize=static.*discretized-logistic"):
+    with pytest.raises(UsageError, match=r"binarize it with options=.*data.binarize.: .static.*discretized-logistic"):
         genzoo.fit("vae", torch.rand(8, 8, 8), options={"likelihood": "bernoulli"}, steps=1, device="cpu")
-    with pytest.raises(UsageError, match=r"binary images.* use gaussian"):
+    with pytest.raises(UsageError, match=r'binary images.*"likelihood": "gaussian"'):
         genzoo.fit("vae", torch.rand(8, 2), options={"likelihood": "bernoulli"}, steps=1, device="cpu")
-    with pytest.raises(UsageError, match="use gaussian"):
+    with pytest.raises(UsageError, match='"likelihood": "gaussian"'):
         genzoo.fit("vae", torch.rand(8, 2), options={"likelihood": "continuous-bernoulli"}, steps=1, device="cpu")
-    with pytest.raises(UsageError, match="use gaussian"):
+    with pytest.raises(UsageError, match='"likelihood": "gaussian"'):
         DiscretizedLogistic(DataSpec.image(1, 8, 8, levels=None))
     Bernoulli(BINARY)
     with pytest.raises(GenzooError, match="no likelihood"):

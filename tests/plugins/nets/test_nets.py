@@ -210,7 +210,7 @@ def test_a_critics_score_depends_on_its_own_observation_only(cls):
 def test_batch_norm_under_a_penalty_is_refused(cls):
     p = ports(cls)
     strict = Ports(p.inputs, p.outputs, per_observation=True)
-    with pytest.raises(UsageError, match="batch norm mixes the batch; use norm=layer or norm=none"):
+    with pytest.raises(UsageError, match=r"batch norm mixes the batch; .*critic.norm"):
         cls(strict, options(cls, norm="batch"))
     for norm in normed(cls):
         if norm != "batch":
@@ -398,12 +398,12 @@ def test_conv_refuses_what_is_no_image_of_its_sizes():
         with pytest.raises(UsageError, match=words):
             cls(Ports(taken, given))
 
-    refused(ConvGenerator, (8,), (2,), r"conv makes images .*, not shape \(2,\); use mlp for vectors")
-    refused(ConvEncoder, (2,), (8,), "conv reads images .*; use mlp for vectors")
-    refused(ConvCritic, (1, 7, 28), (1,), "conv reads images of 8 to 128 pixels a side, not 7x28; resize")
-    refused(ConvGenerator, (8,), (1, 28, 129), "not 28x129; resize")
+    refused(ConvGenerator, (8,), (2,), r'conv makes images .*, not shape \(2,\); use .*"generator": "mlp"')
+    refused(ConvEncoder, (2,), (8,), 'conv reads images .*; use .*"encoder": "mlp"')
+    refused(ConvCritic, (1, 7, 28), (1,), "conv reads images of 8 to 128 pixels a side, not 7x28: bring")
+    refused(ConvGenerator, (8,), (1, 28, 129), 'not 28x129: .*"size": "128"')
     refused(ConvGenerator, (4, 6, 6), (1, 28, 28), r"grid of 14x14 or 7x7, or flat ones, not of shape \(4, 6, 6\)")
-    refused(ConvEncoder, (1, 28, 28), (4, 28, 28), "set latent.grid")
+    refused(ConvEncoder, (1, 28, 28), (4, 28, 28), "latent.grid")
 
 
 @pytest.mark.parametrize("cls", ALL)
