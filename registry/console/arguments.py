@@ -22,7 +22,7 @@ def twice(what: str, *values: Any) -> UsageError:
 
 def assignments(pairs: list[str] | None) -> dict[str, Any]:
     """Turn ``NAME=VALUE`` arguments into options."""
-    given = {}
+    given = dict[str, Any]()
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():

@@ -231,7 +231,7 @@ def check_given(registry: Registry, recipe: str | os.PathLike[str] | None, given
     groups: dict[str, dict[str, Any]] = {}
     for key, value in given.items():
         group, name = group_of(key)
-        if name:
+        if "." in key:
             groups.setdefault(group, {})[name] = value
     for group, options in groups.items():
         kind, _, bare = group.partition(".")
@@ -245,6 +245,9 @@ def check_given(registry: Registry, recipe: str | os.PathLike[str] | None, given
         elif named and kind in KINDS:
             infos = registry.options(registry.get(kind, named, prefer=home))
         else:
+            there = check_listed("", kind, given.get(kind) or (entry.data[kind] if entry else ())) if bare else ()
+            if bare and bare not in map(part_name, there):
+                continue  # which is said where they are known
             several = [registry.options(e) for e in registry.entries(kind) if bare in ("", e.name)]
             infos = [*{i.name: i for some in several for i in some}.values()]
             known = {i.name for i in infos} if several else set(options)

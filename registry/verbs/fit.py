@@ -176,7 +176,8 @@ def fit(
              "condition": condition}  # fmt: skip
     short = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
     for name in [*(k for k in parts if k in (options or {})), *(k for k in short if f"train.{k}" in (options or {}))]:
-        if (parts | short)[name] is not None:
+        before = (options or {}).get(name, (options or {}).get(f"train.{name}"))
+        if (now := (parts | short)[name]) is not None and now != before:
             raise UsageError(f"{name} was given twice, as {name}=… and in options: give it once")
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen_trackers(registry, [*["tensorboard"] * tensorboard, *trackers], given)

@@ -78,9 +78,22 @@ def train(genzoo: Run) -> Run:
 
     def run(recipe: str, data: Path, out: Path, *more: object, narrow: bool = False) -> Ran:
         parts = NARROW["gan" if "gan" in recipe else "vae"] if narrow else ()
-        return genzoo("train", recipe, "--data", data, "--out", out, *TINY, *parts, *more)
+        return genzoo("train", recipe, "--data", data, "--out", out, *unless([*TINY, *parts], more), *more)
 
     return run
+
+
+def unless(usual: Sequence[str], more: Sequence[object]) -> list[str]:
+    """Usual arguments but for those that are given again: nothing is taken twice."""
+    given = [str(m) for m in more]
+    asked = {g.partition("=")[0] for g in given} | {f"train.{g[2:].replace('-', '_')}" for g in given if g[:2] == "--"}
+    kept: list[str] = []
+    for i, word in enumerate(usual):
+        if word == "--quiet":
+            kept.append(word)
+        elif word.startswith("--") and (usual[i + 1].partition("=")[0] if word == "--set" else word) not in asked:
+            kept += [word, usual[i + 1]]
+    return kept
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -18,11 +18,14 @@ USAGE = 2
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--set", "objective.gp_wieght=5"], ["objective", "'gp_wieght'", "did you mean 'gp_weight'"]),
-        (["--set", "gp_weight=5"], ["no option 'gp_weight'", "did you mean 'objective.gp_weight'"]),
-        (["--set", "gp_wieght=5"], ["no option 'gp_wieght'", "did you mean 'objective.gp_weight'"]),
+        (["--set", "objective.gp_wieght=5"], ["objective", "'gp_wieght'", "did you mean --set objective.gp_weight=5"]),
+        (["--set", "gp_weight=5"], ["no option 'gp_weight'", "did you mean --set objective.gp_weight=5"]),
+        (["--set", "gp_wieght=5"], ["no option 'gp_wieght'", "did you mean --set objective.gp_weight=5"]),
         (["--set", "objectiv.gp_weight=1"], ["no group 'objectiv'", "did you mean 'objective'"]),
-        (["--set", "data.binarise=static"], ["data has no option 'binarise'", "did you mean 'binarize'"]),
+        (
+            ["--set", "data.binarise=static"],
+            ["data has no option 'binarise'", "did you mean --set data.binarize=static"],
+        ),
         (["--set", "data.path=elsewhere"], ["path was given twice", "data.path"]),
         (["--set", "train.lr=abc"], ["train.lr takes a number", "not 'abc'"]),
         (["--set", "train.lr=nan"], ["train.lr takes a finite number, not 'nan'"]),
