@@ -174,11 +174,10 @@ def fit(
         raise UsageError("tensorboard=True writes event files under out: give it")
     parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation,
              "condition": condition}  # fmt: skip
-    short = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
-    for name in [*(k for k in parts if k in (options or {})), *(k for k in short if f"train.{k}" in (options or {}))]:
-        before = (options or {}).get(name, (options or {}).get(f"train.{name}"))
-        if (now := (parts | short)[name]) is not None and now != before:
-            raise UsageError(f"{name} was given twice, as {name}=… and in options: give it once")
+    short = {"train.steps": steps, "train.epochs": epochs, "train.batch_size": batch_size}
+    for name, now in (parts | short).items():
+        if now is not None and now != (options or {}).get(name, now):
+            raise UsageError(f"{name} was given twice, in options and beside them: give it once")
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen_trackers(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}

@@ -141,7 +141,7 @@ def test_layers_settle_lists_and_their_options(registry: Registry) -> None:
         ("open", {"regularizer": 3}, ["takes names"]),
         ("open", {"regularizer": [3]}, ["must be the name of a regularizer"]),
         ("open", {"regularizer.weight": 1}, ["regularizer.NAME.OPTION"]),
-        ("open", {"regularizer.bare.weight": 1}, ["of a regularizer that is not there", "--regularizer bare"]),
+        ("open", {"regularizer.bare.weight": 1}, ["of a regularizer that is not there", 'regularizer="bare"']),
         ("open", {"regularizer.ridge.wait": 1}, ["no option 'wait'", "regularizer.ridge.weight"]),
         ("vae", {"posterior": "wide", "posterior.scale": -1}, ["posterior.scale must be at least 0"]),
         ("vae", {"prior": "vapm"}, ["there is no prior 'vapm'"]),

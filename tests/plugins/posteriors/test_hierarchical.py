@@ -110,7 +110,7 @@ def test_its_ten_layers_follow_the_data_and_what_does_not_fit_is_refused(tmp_pat
     assert genzoo.create("top-down-vae", DataSpec.image(3, 32, 24), options={"generator.width": 4}).sample(1).shape
     with pytest.raises(UsageError, match=r"leave out latent\.size"):
         genzoo.create("top-down-vae", DataSpec.image(1, 28, 28), options={"latent.size": 16})
-    with pytest.raises(UsageError, match="generator.: .top-down"):
+    with pytest.raises(UsageError, match=r"generator.: .top-down"):
         genzoo.create("top-down-vae", DataSpec.image(1, 28, 28), options={"generator": "conv"})
     run = genzoo.fit("top-down-vae", "fashion-mini", tmp_path / "run", steps=3, batch_size=8, device="cpu",
                      progress=False, options=TINY | {"data.limit": 100, "train.average": 50})  # fmt: skip
