@@ -85,6 +85,10 @@ class Tree:
         """Where a file is."""
         return self.root / name
 
+    def listing(self, column: str) -> Listing:
+        """The pictures among the files, with labels from ``column`` of a file beside them; see `list_pictures`."""
+        return list_pictures(self, column)
+
     def start(self, name: str) -> bytes:
         """How a file begins; nothing, if it is none that can be read."""
         try:

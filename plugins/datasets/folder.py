@@ -18,8 +18,9 @@ from genzoo.core.data.summary import Read, file_names
 from genzoo.core.errors import GenzooError, UsageError, said
 from genzoo.core.options import option
 from genzoo.core.units import free_bytes
-from genzoo.plugins.datasets.file_tree import Listing, Tree, Zip, list_pictures, written
+from genzoo.plugins.datasets.file_tree import Listing, Tree, Zip, written
 from genzoo.plugins.datasets.image_files import (
+    SUFFIXES,
     BadImage,
     ImageFiles,
     Look,
@@ -42,7 +43,7 @@ from genzoo.registry import declare
     tags=("own",),
 )
 class Folder(DataSource):
-    """Images in a folder or a .zip file, in sub-folders named after their classes if you like.
+    """Images in a folder, a .zip file or .parquet files, in sub-folders named after their classes if you like.
 
     Folders called train, test and val (or training, testing, valid, validation, in any case) are the splits where
     there are no others beside them and one is for training; otherwise the test split is a tenth of the files, held out
@@ -57,7 +58,7 @@ class Folder(DataSource):
 
     @dataclass(frozen=True)
     class Options(DataSource.Options):
-        path: str = option("", "the folder, or the .zip file")
+        path: str = option("", "the folder, or the .zip or .parquet file")
         size: str = option(
             "none", "bring all images to this size, '64' or 'HEIGHTxWIDTH': resize, then crop the centre"
         )
@@ -73,11 +74,11 @@ class Folder(DataSource):
 
     def read(self, split: Split) -> Data:
         tree = self._tree()
-        listing = list_pictures(tree, self.options.labels)
+        listing = tree.listing(self.options.labels)
         return self._data(tree, listing, *_split(tree.root, listing, split, self.options.limit), split)
 
     def own_splits(self) -> bool:
-        return len(list_pictures(self._tree(), self.options.labels).splits) > 1
+        return len(self._tree().listing(self.options.labels).splits) > 1
 
     def _tree(self) -> Tree:
         if not self.options.path:
@@ -85,9 +86,13 @@ class Folder(DataSource):
         root = Path(self.options.path).expanduser()
         if root.suffix.lower() == ".zip" and root.is_file():
             return Zip(root)
+        if root.suffix.lower() == ".parquet" and root.is_file():
+            return _parquet(root)
         if not root.is_dir():
             raise UsageError(f"there is no folder {str(root)!r}")
-        return Tree(root)
+        tree = Tree(root)
+        shards = [name for name in tree.files if name.lower().endswith(".parquet")]
+        return _parquet(root) if shards and not any(n.lower().endswith(SUFFIXES) for n in tree.files) else tree
 
     def _data(self, tree: Tree, listing: Listing, names: list[str], found: Read, split: str) -> Data:
         o, every = self.options, [name for part in listing.splits.values() for name in part]
@@ -133,8 +138,8 @@ class Folder(DataSource):
             read = stack([alike(i, channels, dtype) for i in images])
         labels = np.array([listing.labels[name] for name in kept]) if listing.classes else None
         data = from_arrays(
-            read, labels, name=written(tree.root.resolve().name.removesuffix(".zip")), modality="image", layout="last",
-            alpha=o.alpha == "keep", class_names=listing.classes, split=split, memory=memory,
+            read, labels, name=written(re.sub(r"\.(zip|parquet)$", "", tree.root.resolve().name)),
+            modality="image", layout="last", alpha=o.alpha == "keep", class_names=listing.classes, split=split, memory=memory,
             black=None if scale else o.black or None, white=None if scale else o.white or None,
         )  # fmt: skip
         counts = [listing.labels[name] for name in every] if listing.classes and found.splits != "own" else []
@@ -144,6 +149,12 @@ class Folder(DataSource):
             counts=tuple(np.bincount(counts, minlength=len(listing.classes)).tolist()) if counts else (),
         )  # fmt: skip
         return replace(data, read=found.noting(*notes, *data.read.notes))
+
+
+def _parquet(root: Path) -> Tree:
+    from genzoo.plugins.datasets.parquet import Parquet
+
+    return Parquet(root)
 
 
 def _range(open: Opener, names: Sequence[str], black: float | None, white: float | None, root: Path) -> Scale | None:

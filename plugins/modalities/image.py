@@ -45,7 +45,7 @@ class Image(Modality):
         return f"images of {'×'.join(map(str, spec.shape))} (channels, height, width)"
 
     def opens(self, path: Path) -> str:
-        return "folder" if path.is_dir() or path.suffix.lower() == ".zip" else ""
+        return "folder" if path.is_dir() or path.suffix.lower() in (".zip", ".parquet") else ""
 
     def takes(self, x: Any) -> bool:
         return len(getattr(x, "shape", ())) in (3, 4) and hasattr(x, "dtype")

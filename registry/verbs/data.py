@@ -24,7 +24,7 @@ PathLike = str | os.PathLike[str]
 
 def looks_like_path(name: str) -> bool:
     """Whether a string can only be a path: it starts like one, holds a separator, or ends like a file."""
-    return name.startswith((".", "/", "~")) or os.sep in name or name.endswith((".npy", ".npz"))
+    return name.startswith((".", "/", "~")) or os.sep in name or name.endswith((".npy", ".npz", ".zip", ".parquet"))
 
 
 def open_data(
@@ -171,7 +171,9 @@ def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:
         raise UsageError(f"{path} is no file and no folder, so nothing is read from it")
     found = {name: m for m in modality.every() if (name := m.opens(path))}
     if not found:
-        raise UsageError(f"{path} is no data: give a folder of images, or a .npy or .npz file")
+        raise UsageError(
+            f"{path} is no data: give a folder of images (or a .zip or .parquet of them), or a .npy or .npz file"
+        )
     if len(found) > 1:
         ways = " or ".join(f"--data {name} --set data.path={path}" for name in found)
         raise UsageError(f"{path} could be {' or '.join(m.many for m in found.values())}: say which, {ways}")

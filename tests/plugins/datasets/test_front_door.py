@@ -202,6 +202,7 @@ def test_floats_of_any_width_that_were_eight_bits(dtype):
     )
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_minus_one_to_one_by_the_words_of_the_sentence():
     x = np.stack([RAMP * 2 - 1] * 3)
     with pytest.raises(UsageError, match=r"--set data\.black=-1 --set data\.white=1 "):
@@ -210,6 +211,7 @@ def test_minus_one_to_one_by_the_words_of_the_sentence():
     assert np.abs(data.x[0, 0].numpy() - RAMP).max() < 1e-6
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_eight_bit_numbers_that_are_dark_or_masks():
     mask = (EIGHT > 100).astype(np.uint8)[None]
     with pytest.warns(UserWarning, match="0 and 1 only"):
@@ -287,6 +289,7 @@ def test_distinct_labels_are_the_classes(tmp_path, y, classes, names):
         assert data.y.unique().tolist() == list(range(classes))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_attributes_are_conditions():
     data = genzoo.load_data((np.zeros((4, 6, 8), np.uint8), np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1], [0, 0, 0]])))
     assert (data.spec.classes, len(data.spec.conditions)) == (0, 3)
@@ -379,3 +382,58 @@ def test_layouts_of_npz(tmp_path):
     assert (len(data), data.spec.classes) == (20, 3)
     with pytest.raises(UsageError, match="none called nose"):
         load(file, x="nose")
+
+
+# --- parquet ----------------------------------------------------------------------------------------------
+
+
+def test_parquet_as_the_hub_keeps_it(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import io
+
+    import pyarrow.parquet as pq
+
+    def encoded(value):
+        file = io.BytesIO()
+        Image.new("L", (8, 6), value).save(file, "png")
+        return file.getvalue()
+
+    def shard(name, values, labels):
+        rows = [{"bytes": encoded(v), "path": f"{v}.png"} for v in values]
+        table = pa.table({"image": rows, "label": pa.array(labels, pa.int64())})
+        features = {"info": {"features": {"image": {}, "label": {"names": ["cat", "dog", "newt"]}}}}
+        pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / name)
+
+    shard("train-00000-of-00002.parquet", range(100, 106), [0, 1, 2, 0, 1, 2])
+    data, said = load(tmp_path / "train-00000-of-00002.parquet")
+    assert (len(data), data.spec.class_names) == (6, ("cat", "dog", "newt"))
+    assert data.x[:, 0, 0, 0].tolist() == list(range(100, 106))
+    shard("train-00001-of-00002.parquet", range(110, 114), [0, 0, 1, 1])
+    shard("test-00000-of-00001.parquet", range(120, 123), [2, 1, 0])
+    data, said = load(tmp_path, "train")
+    assert (len(data), data.spec.classes) == (10, 3)
+    assert "beside it: test 3" in said
+    assert load(tmp_path, "test")[0].y.sum() == 3
+    assert load(tmp_path, labels="none")[0].y is None
+    pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match="none of them holds pictures"):
+        load(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    with pytest.raises(GenzooError, match=r"damaged or no \.parquet file"):
+        load(tmp_path / "t.parquet")
+
+
+# --- mirror -----------------------------------------------------------------------------------------------
+
+
+def test_mirrored_images_follow_the_others(tmp_path):
+    x = np.arange(10 * 6 * 8, dtype=np.uint8).reshape(10, 6, 8)
+    np.savez(tmp_path / "d.npz", x=x, y=np.arange(10) % 2)
+    data, said = load(tmp_path / "d.npz", "train", mirror="true")
+    assert len(data) == 18
+    assert torch.equal(data.x[9:], data.x[:9].flip(-1))
+    assert torch.equal(data.y[9:], data.y[:9])
+    assert "mirrored" in said
+    assert len(load(tmp_path / "d.npz", "test", mirror="true")[0]) == 1
+    with pytest.raises(UsageError, match="only images are mirrored"):
+        genzoo.load_data(np.zeros((4, 2)), options={"mirror": "true"})
