@@ -81,7 +81,7 @@ class ArrayOptions(DataSource.Options):
         """Keywords of `genzoo.core.data.from_arrays`."""
         return {
             "layout": None if self.layout == "auto" else self.layout,
-            "modality": None if self.modality == "auto" else self.modality,
+            "modality": {"auto": None}.get(self.modality, self.modality),
             "alpha": self.alpha == "keep",
             "white": self.white or None,
             "black": self.black or None,

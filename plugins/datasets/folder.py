@@ -139,7 +139,8 @@ class Folder(DataSource):
         labels = np.array([listing.labels[name] for name in kept]) if listing.classes else None
         data = from_arrays(
             read, labels, name=written(re.sub(r"\.(zip|parquet)$", "", tree.root.resolve().name)),
-            modality="image", layout="last", alpha=o.alpha == "keep", class_names=listing.classes, split=split, memory=memory,
+            modality="image", layout="last", alpha=o.alpha == "keep", class_names=listing.classes, split=split,
+            memory=memory,
             black=None if scale else o.black or None, white=None if scale else o.white or None,
         )  # fmt: skip
         counts = [listing.labels[name] for name in every] if listing.classes and found.splits != "own" else []
