@@ -141,3 +141,10 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
         shorter = re.sub(r"(steps|n)=(\d+)0\b", r"\1=\2", source).replace("emoji.x.", "emoji.x[:300].")
         exec(compile(shorter, "docs/tutorial.ipynb", "exec"), names)
     assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+def test_the_lines_about_data_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = [b for kind, b in BLOCK.findall(text("docs/data.md")) if kind == "python"]
+    exec(compile(block, "docs/data.md", "exec"), {})
+    assert capsys.readouterr().out == "(3, 16, 16)\n"
