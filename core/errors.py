@@ -117,8 +117,6 @@ def did_you_mean(name: str, known: Iterable[str], say: Callable[[str], str] = re
 
 
 def said(**options: object) -> str:
-    """Options of the data to be pasted, at a command line and in Python; None for those that need not be said."""
-    given = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in options.items() if v is not None}
-    line = " ".join(f"--set data.{k}={v}" for k, v in given.items())
-    python = ", ".join(f'"{k}": "{v}"' for k, v in given.items())
-    return f"{line} (in Python options={{{python}}})"
+    """Options of the data as they are typed, to be pasted; None for those that need not be said."""
+    given = {k: f"{v:g}" if isinstance(v, float) else v for k, v in options.items() if v is not None}
+    return " ".join(f"--set data.{k}={v}" for k, v in given.items())

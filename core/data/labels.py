@@ -62,7 +62,7 @@ def labels(y: Any, n: int, class_names: Sequence[str], what: str) -> Labels:
             i = int(broken.argmax())
             raise UsageError(
                 f"label {found[i]:g} of {what} at index {i} is not a whole number: give classes, or leave labels out "
-                "(--set data.labels=none; in Python labels=False)"
+                "(--set data.labels=none)"
             )
     found = found.astype(np.int64)
     if class_names:

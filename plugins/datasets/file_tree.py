@@ -259,7 +259,7 @@ def _beside(tree: Tree, parts: dict[str, list[str]], column: str, notes: list[st
             except (ValueError, KeyError, TypeError, IndexError, csv.Error) as e:
                 raise UsageError(
                     f"{tree.root / file} is beside the pictures and cannot be read as their labels ({e}): repair it, "
-                    'or --set data.labels=none (in Python options={"labels": "none"})'
+                    "or --set data.labels=none"
                 ) from None
             said |= {f"{top}/{picture}" if top else picture: label for picture, label in rows}
             if not rows:
@@ -311,7 +311,7 @@ def _require_all(tree: Tree, pictures: list[str], said: dict[str, str], found: L
         some = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
         raise UsageError(
             f"{len(without):,} of {len(pictures):,} pictures in {tree.root} have no label in the file beside them "
-            f'({some}): add them, or --set data.labels=none (in Python options={{"labels": "none"}})'
+            f"({some}): add them, or --set data.labels=none"
         )
     if gone := len(said) - len(pictures):
         found.left_out["labels of pictures that are not there"] += gone

@@ -239,7 +239,7 @@ def _layout(shape: tuple[int, ...], layout: str | None, what: str) -> Layout:
     if first == last:
         which = "could be either" if first else "is neither with 1, 3 or 4 channels"
         raise UsageError(
-            f"{what} has shape {shape}, which {which} of (N, C, H, W) and (N, H, W, C): say data.layout=first or last, "
-            f"{said(layout='last')}"
+            f"{what} has shape {shape}, which {which} of (N, C, H, W) and (N, H, W, C): "
+            f"say {said(layout='first')} or {said(layout='last')}"
         )
     return "last" if last else "first"

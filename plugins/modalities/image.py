@@ -82,8 +82,8 @@ class Image(Modality):
         try:
             found = Folder(Folder.Options(**coerce_all(options_of(Folder.Options), given, "samples"))).load("all")
         except UsageError as e:  # of this side the options have another name
-            text = re.sub(r"--set data\.size=\w+", f"--set samples.size={_size(spec)}", str(e))
-            text = re.sub(r" \(in Python options=[^)]*\)", "", text).replace("--set data.", "--set samples.")
+            text = re.sub(r"--set data\.size=\w+", f"--set samples.size={_size(spec)}", str(e.args[0]))
+            text = text.replace("--set data.", "--set samples.")
             raise UsageError(text) from None
         return asked_for(found, path, spec)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core import modality
 from genzoo.core.distributed import env
-from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.errors import UsageError, did_you_mean, in_words
 from genzoo.core.options import coerce_all, typed
 from genzoo.core.text import tell
 from genzoo.registry.entries import Entry
@@ -128,7 +128,7 @@ def announce(
 
     found = was_read(data, validation=validation, steps=steps)
     for line in (surprises(found) if quiet else found["said"]) if first else ():
-        tell(line)
+        tell(in_words(line))
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from genzoo.core.arguments import checked
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError, UsageError, in_words
 from genzoo.registry import the_registry
 from genzoo.registry.entries import article
 from genzoo.registry.kinds import PARTS
@@ -254,5 +254,5 @@ def load_data(
 
     found = open_data(the_registry(), data, options, labels=labels, split=split)
     for line in [] if found is data else surprises(was_read(found)):
-        warnings.warn(f"{found.name or 'data'}: {line}", stacklevel=3)
+        warnings.warn(in_words(f"{found.name or 'data'}: {line}"), stacklevel=3)
     return found

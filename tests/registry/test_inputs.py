@@ -122,7 +122,7 @@ def test_options_of_arrays(pictures: Callable[..., Any]) -> None:
 def test_channels_of_any_number_once_their_place_is_said() -> None:
     many = torch.rand(8, 5, 8, 9)
     for data in (many, (many, [0, 1] * 4), TensorDataset(many)):
-        with pytest.raises(UsageError, match=r"say data\.layout=first or last"):
+        with pytest.raises(UsageError, match=r'say options=.*"first".* or .*"last"'):
             genzoo.load_data(data)
         assert genzoo.load_data(data, options={"layout": "first"}).spec.shape == (5, 8, 9)
         assert genzoo.load_data(data, options={"layout": "last"}).spec.shape == (9, 5, 8)

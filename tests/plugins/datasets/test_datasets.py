@@ -285,7 +285,7 @@ def test_different_sizes_name_two_files_and_the_option(tmp_path):
     save(tmp_path / "a.png", 255, (8, 6))
     save(tmp_path / "b.png", 255, (9, 6))
     save(tmp_path / "c.png", 255, (20, 40))
-    with pytest.raises(UsageError, match=r"[abc]\.png is \d+x\d+ and [abc]\.png is \d+x\d+ .*size="):
+    with pytest.raises(UsageError, match=r"[abc]\.png is \d+x\d+ and [abc]\.png is \d+x\d+ .*size"):
         load_folder(tmp_path)
     assert load_folder(tmp_path, size="10x5").spec.shape == (1, 10, 5)
     assert load_folder(tmp_path, size="16").spec.shape == (1, 16, 16)
