@@ -42,7 +42,7 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         add_lists(objective, name, config.lists, resolve)
     plan = objective.plan(spec, classes)
     needs = {kind: plan.wants(kind) for kind in NETWORKS} | {"likelihood": plan.likelihood}
-    takes = needs | {"posterior": plan.posterior is not None, "prior": plan.prior is not None}
+    takes = needs | {"posterior": isinstance(plan.posterior, str), "prior": plan.prior is not None}
     for kind, taken in takes.items():
         if needs.get(kind) and kind not in config.parts:
             raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
@@ -62,7 +62,10 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
     )
     head = encoder = None
     if plan.posterior is not None:
-        head = make("posterior", PosteriorHead, latent) if "posterior" in config.parts else NormalHead(latent)
+        if isinstance(plan.posterior, type):  # as plugins said it before posteriors had names
+            head = plan.posterior(latent)
+        else:
+            head = make("posterior", PosteriorHead, latent) if "posterior" in config.parts else NormalHead(latent)
         head.prepare(generator)
         encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition))
     prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else NormalPrior(latent)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import Parameter, signature
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from genzoo.core.model import Model
 from genzoo.core.networks import Critic
 from genzoo.core.noise import Draws
 from genzoo.core.options import Configured
+from genzoo.core.posterior import PosteriorHead
 from genzoo.core.spec import DataSpec
 
 
@@ -39,12 +42,12 @@ class CriticPlan:
 class Plan:
     """What an objective needs built. Posterior and prior are what a composition has unless it names others.
 
-    A posterior also means an encoder, and None a model without one.
+    A posterior also means an encoder, and None a model without one; a class instead of a name cannot be replaced.
     ``extras`` makes small modules of the objective's own (class proxies, a head) by name, which the player that names
     them trains, and which are thrown away with the critics.
     """
 
-    posterior: str | None = None
+    posterior: str | type[PosteriorHead] | None = None
     likelihood: bool = False  # the generator puts out the parameters of p(x|z); otherwise it puts out samples
     critics: tuple[CriticPlan, ...] = ()  # trained beside the model
     extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
@@ -165,6 +168,13 @@ class Objective(Configured, nn.Module, ABC):
         super().__init__(options)
         self.regularizers, self.augmentations = nn.ModuleDict(), nn.ModuleDict()
 
+    def __init_subclass__(cls, **how: Any) -> None:
+        """Let ``plan(spec)`` and ``after_step(player, nets)``, as 0.1 had them, be called with what came later."""
+        super().__init_subclass__(**how)
+        for name, n in (("plan", 3), ("after_step", 4)):
+            if name in cls.__dict__:
+                setattr(cls, name, _taking(cls.__dict__[name], n))
+
     @abstractmethod
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         """Say what must be built; ``classes`` is how many labels the networks are conditioned on, 0 if none.
@@ -216,3 +226,17 @@ class Objective(Configured, nn.Module, ABC):
         The networks are in eval mode; ``noise`` is what `draw` gives the first player at the end of the run.
         """
         return None
+
+
+def _taking(method: Callable[..., Any], n: int) -> Callable[..., Any]:
+    """The method itself if it takes ``n`` positional arguments, else one that drops those beyond its own."""
+    kinds = [p.kind for p in signature(method).parameters.values()]
+    takes = sum(k != Parameter.KEYWORD_ONLY for k in kinds)
+    if takes >= n or Parameter.VAR_POSITIONAL in kinds:
+        return method
+
+    @wraps(method)
+    def call(*given: Any, **named: Any) -> Any:
+        return method(*given[:takes], **named)
+
+    return call

@@ -103,7 +103,7 @@ def compose(
 
     for kind, default in (("posterior", plan.posterior), ("prior", plan.prior)):
         told = layer[kind] is not None or any(k.startswith(f"{kind}.") for k in layer)
-        if default is None:  # or one of the objective's own
+        if not isinstance(default, str):  # none, or one of the objective's own
             if asked(kind):
                 raise UsageError(f"objective {name!r} takes no {kind}")
         elif told or default != NORMAL:

@@ -62,10 +62,7 @@ def test_how_far_ahead_codes_are_drawn_changes_nothing(
     assert not list(model.sample_batches(0))
 
 
-def test_what_is_on_its_way_to_the_disk_is_all_of_it(
-    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("genzoo.core.storage.npz._DUE", 100_000)
+def test_what_is_on_its_way_to_the_disk_is_all_of_it(model: Any, tmp_path: Path) -> None:
     path = genzoo.sample(model, tmp_path / "x.npz", 1000, batch_size=64)
     again = [x for x, _ in model.sample_batches(1000, batch_size=64)]
     assert (np.load(path)["samples"] == (torch.cat(again) * 255).round().to(torch.uint8).numpy()).all()

@@ -105,7 +105,8 @@ def test_the_kind_of_an_array_may_be_named(tmp_path):
 
 def test_two_that_open_a_path_are_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(type(of("vector")), "opens", lambda self, path: "array")
-    with pytest.raises(UsageError, match=r"could be images or vectors: say which, --data folder .* or --data array"):
+    says = r'could be images or vectors: say which, data="folder" .* or data="array"'
+    with pytest.raises(UsageError, match=says):
         genzoo.load_data(tmp_path)
 
 

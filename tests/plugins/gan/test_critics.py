@@ -8,7 +8,7 @@ import torch
 from genzoo.core.build import build
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic, Ports
-from genzoo.core.objective import CriticPlan, Plan
+from genzoo.core.objective import CriticPlan, Objective, Plan, Player
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.nets.conv import ConvCritic
@@ -103,3 +103,30 @@ def test_a_critic_that_takes_no_numbers_is_refused_and_need_not_have_features():
     find = resolver(the_registry(), config)
     with pytest.raises(UsageError, match=r"'ali' tells its critic 6 numbers beside each input, and critic 'conv'"):
         build(config, lambda kind, name: Deaf if kind == "critic" else find(kind, name))
+
+
+class Old(Objective):
+    """An objective as plugins of 0.1 wrote them."""
+
+    def plan(self, spec):
+        return Plan(critics=(CriticPlan(outputs=spec.size),))
+
+    def players(self):
+        return (Player("critic", ("critic",)),)
+
+    def draw(self, player, draws, model):
+        return {}
+
+    def loss(self, player, nets, batch, noise):
+        raise NotImplementedError
+
+    def after_step(self, player, nets):
+        self.told = (player, nets)
+
+
+def test_objectives_of_the_first_version_are_called_as_they_were():
+    objective = Old()
+    assert objective.plan(IMAGE, 3).critics[0].outputs == 128
+    assert objective.plan(IMAGE).critics[0].outputs == 128
+    objective.follow("critic", "networks", {"real": torch.zeros(())})
+    assert objective.told == ("critic", "networks")
