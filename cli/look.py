@@ -10,6 +10,7 @@ import typer
 
 from genzoo.core.errors import did_you_mean, folded
 from genzoo.core.options import OptionInfo, typed
+from genzoo.core.text import one_line
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.output import bold, emit_json, hint, say, table
 
@@ -71,7 +72,7 @@ def _family(e: Any) -> str:
 
 
 def show_entry(
-    name: Annotated[str, typer.Argument(help="A name; KIND:NAME or PLUGIN:NAME where it is ambiguous.")],
+    name: Annotated[str, typer.Argument(help="A name, KIND:NAME, PLUGIN:NAME; or a run's folder.")],
     data: Annotated[str, typer.Option(help="Show a recipe's options as this data set gets them.")] = "",
     modality: Annotated[str, typer.Option(help="Show a recipe's options as this kind of data gets them.")] = "",
     json: opt.Json = False,
@@ -86,6 +87,9 @@ def show_entry(
     e = show(name, data=data, modality=modality)
     if json:
         emit_json(e)
+        return
+    if e["kind"] == "run":
+        _run(e)
         return
     say(bold(f"{e['kind']} {e['name']}"), f": {e['summary']}" if e["summary"] else "")
     if e["formula"].strip():
@@ -122,6 +126,29 @@ def show_entry(
         hint(f"\nother options on {', '.join(others)}: --modality NAME or --data NAME shows them")
     if e["also"]:
         hint(f"\nalso: {', '.join(e['also'])}")
+
+
+def _run(e: dict[str, Any]) -> None:
+    """A run: what was trained on what, how far, and what came out."""
+    say(
+        bold(f"run {e['name']}"),
+        f": {e.get('recipe', 'weights')} on {one_line(e.get('data') or 'data that is not known')}",
+    )
+    if "steps" not in e:
+        hint("it was stopped before it was finished: the same command with --resume goes on")
+    cost = f", {e['seconds']:,.0f} s on {e['hardware'] or 'unknown hardware'}" if e.get("seconds") else ""
+    rows = {
+        "read": "; ".join(e.get("read", ()))
+        or f"{e.get('observations', 0):,} observations, {e.get('held_out', 0):,} held out",
+        "trained": f"{e.get('steps', 0):,} of {e.get('of', 0):,} steps, seed {e.get('seed')}{cost}",
+        "from": e.get("init") or "",
+        "size": f"{e['parameters']:,} numbers" if e.get("parameters") else "",
+        **{name: _measured(v) for name, v in {**e.get("metrics", {}), **e.get("evaluation", {})}.items()},
+        "again": e.get("command", ""),
+    }
+    table([[f"  {name}", one_line(text)] for name, text in rows.items() if text])
+    say("\n  options:")
+    table([[f"    {name}", one_line(typed(value))] for name, value in e["options"].items()])
 
 
 def _version(of: dict[str, Any], default: int) -> None:

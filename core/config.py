@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.options import option, options_of
 from genzoo.core.spec import DataSpec, Latent
@@ -23,6 +24,7 @@ KINDS = (
     "prior",
 )  # of parts: one of each
 LISTS = ("regularizer", "augmentation")  # any number of each
+CONFIG = "config.json"
 FORMAT = 2  # of config.json; every format ever released loads for ever, and the oldest that can say it is written
 
 
@@ -216,3 +218,32 @@ def _spec(data: Any) -> DataSpec:
     for name in (spec.name, *spec.class_names, *spec.conditions):
         strict.text(name, "data's names")
     return spec
+
+
+def read_config(folder: Path, *, within: Path | None = None) -> Config:
+    """Read a folder's ``config.json``; raises `GenzooError` if it has none, or one of a later format."""
+    return parse_config(read_content(folder, within), folder / CONFIG)
+
+
+def read_content(folder: Path, within: Path | None) -> bytes:
+    """Read a folder's ``config.json`` as bytes; raises `GenzooError` if there is none."""
+    try:
+        return strict.read_plain(folder / CONFIG, within=within)
+    except FileNotFoundError:
+        raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}") from None
+
+
+def parse_config(content: bytes, path: Path) -> Config:
+    """Read the content of a ``config.json``; raises `GenzooError`, with its path, if it is none."""
+    try:
+        raw = strict.parse_json(content)
+        if not isinstance(raw, dict):
+            raise ValueError("it is no object")
+        number = raw.get("format")
+        if type(number) is not int or number < 1:
+            raise ValueError("it says no format" if number is None else "its format is no whole number from 1")
+        if number > FORMAT:
+            raise GenzooError(f"{path} has format {number}, and this genzoo reads up to {FORMAT}: upgrade it")
+        return Config.from_dict(raw)
+    except (UsageError, ValueError) as e:
+        raise GenzooError(f"{path} is no genzoo config: {strict.one_line(str(e))}") from None

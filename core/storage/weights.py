@@ -23,16 +23,20 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genzoo.core.config import FORMAT, Config
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.config import CONFIG as CONFIG
+from genzoo.core.config import FORMAT as FORMAT
+from genzoo.core.config import parse_config as parse_config
+from genzoo.core.config import read_config as read_config
+from genzoo.core.config import read_content as read_content
+from genzoo.core.errors import GenzooError
 from genzoo.core.storage import user_cache
 from genzoo.core.storage.files import Writer, text_file
-from genzoo.core.storage.strict import one_line, open_plain, parse_json, read_plain, reading
+from genzoo.core.storage.strict import one_line, open_plain, parse_json, reading
 
 if TYPE_CHECKING:
     from genzoo.core.model import Model
 
-CONFIG, TENSORS = "config.json", "model.safetensors"
+TENSORS = "model.safetensors"
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -255,32 +259,3 @@ def model_files(model: Model, storage: Storage | None = None) -> dict[str, Write
     except UnicodeEncodeError:
         raise GenzooError("this model's config holds a name that is no text (a folder's?): rename it") from None
     return {CONFIG: text_file(config), TENSORS: lambda path: write_tensors(path, model.state_dict(), storage)}
-
-
-def read_config(folder: Path, *, within: Path | None = None) -> Config:
-    """Read a folder's ``config.json``; raises `GenzooError` if it has none, or one of a later format."""
-    return parse_config(read_content(folder, within), folder / CONFIG)
-
-
-def read_content(folder: Path, within: Path | None) -> bytes:
-    """Read a folder's ``config.json`` as bytes; raises `GenzooError` if there is none."""
-    try:
-        return read_plain(folder / CONFIG, within=within)
-    except FileNotFoundError:
-        raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}") from None
-
-
-def parse_config(content: bytes, path: Path) -> Config:
-    """Read the content of a ``config.json``; raises `GenzooError`, with its path, if it is none."""
-    try:
-        raw = parse_json(content)
-        if not isinstance(raw, dict):
-            raise ValueError("it is no object")
-        number = raw.get("format")
-        if type(number) is not int or number < 1:
-            raise ValueError("it says no format" if number is None else "its format is no whole number from 1")
-        if number > FORMAT:
-            raise GenzooError(f"{path} has format {number}, and this genzoo reads up to {FORMAT}: upgrade it")
-        return Config.from_dict(raw)
-    except (UsageError, ValueError) as e:
-        raise GenzooError(f"{path} is no genzoo config: {one_line(str(e))}") from None

@@ -76,7 +76,7 @@ class Image(Modality):
         from genzoo.plugins.datasets.folder import Folder
         from genzoo.plugins.modalities.sampled import asked_for
 
-        if not path.is_dir():
+        if not self.opens(path):
             return super().read_samples(path, spec)
         given = {"mode": _mode(spec), **options, "path": str(path)}
         try:

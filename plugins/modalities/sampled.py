@@ -38,7 +38,7 @@ def asked_for(found: Data, folder: Path, spec: DataSpec) -> Data:
     y = None
     if found.y is not None and here and all(name in known for name in here):
         y = torch.tensor([known[name] for name in here])[found.y]
-    elif found.y is None:  # all in one folder
+    elif found.y is None and folder.is_dir():  # all in one folder
         only = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
         y = torch.full((len(found),), known[only[0]]) if len(only) == 1 and only[0] in known else None
     return replace(found, y=y, spec=replace(found.spec, classes=spec.classes if y is not None else 0,

@@ -53,7 +53,8 @@ def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
     """Describe one entry of the zoo as plain data; imports no torch.
 
     Args:
-        name: its name, or ``kind:name`` or ``plugin:name`` where that is ambiguous; or a recipe's TOML file.
+        name: its name, or ``kind:name`` or ``plugin:name`` where that is ambiguous; or a recipe's TOML file; or the
+            folder of a run, of which `genzoo.registry.weights.history.described` says what is known.
         data: of a recipe, the data set by whose presets its options go.
         modality: the kind of data instead; by default the first that the recipe names, or ``image``.
 
@@ -70,6 +71,12 @@ def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
     from genzoo.registry.recipes.inherit import settled
 
     registry = the_registry()
+    if _is_run(name):
+        from genzoo.registry.weights.history import described
+
+        if data or modality:
+            raise UsageError(f"only a recipe goes by the data, and {name} is a run")
+        return described(name)
     if name.endswith(".toml"):
         from genzoo.registry.recipes.read import read
 
@@ -105,6 +112,12 @@ def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
         "relatives": _relatives(registry, entry),
         "also": [f"{e.kind}:{e.name}" for e in others],
     }
+
+
+def _is_run(name: str) -> bool:
+    """Whether a folder of weights is meant: one that is there, and holds what a run writes."""
+    folder = os.path.expanduser(name)
+    return any(os.path.exists(os.path.join(folder, part)) for part in ("config.json", "checkpoints", "training.json"))
 
 
 def _sections(doc: str) -> dict[str, str]:

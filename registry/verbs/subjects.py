@@ -108,6 +108,7 @@ def open_subject(
     if isinstance(subject, (str, os.PathLike)):
         path, title = given_path(subject), os.fspath(subject)
         own = path.suffix.lower() in (".npz", ".npy", *of(spec).suffixes)
+        own = own or (path.is_file() and bool(of(spec).opens(path)))
         if not (own or (path.is_dir() and not _holds_weights(path))):
             return load(subject, device=device), None, None, title
         given = _read_samples(path, spec, options or {})

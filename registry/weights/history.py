@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genzoo.core.config import Config
+from genzoo.core.config import Config, read_config
 from genzoo.core.errors import GenzooError
 from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage.strict import read_plain
@@ -41,8 +42,6 @@ def history_of(weights: str | os.PathLike[str]) -> History:
     Raises:
         GenzooError: if they are not there, or what they tell is damaged.
     """
-    from genzoo.core.storage.weights import read_config
-
     found = resolve(weights)
     folder, record = found.folder, None
     with suppress(GenzooError):
@@ -65,3 +64,30 @@ def _lines(path: Path) -> list[Any]:
 def _numbers(records: Iterable[Any]) -> list[dict[str, float]]:
     """Records of a log, less what is no number in them."""
     return [{k: v for k, v in r.items() if isinstance(v, (int, float))} for r in records if isinstance(r, dict)]
+
+
+def described(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a run was, as plain data: recipe, data as they were read, steps, seconds, numbers, command, every option."""
+    known = history_of(weights)
+    record, config = known.record, known.config
+    found: dict[str, Any] = {"kind": "run", "name": os.fspath(weights)}
+    if config is not None:
+        found |= {"recipe": config.recipe, "shape": list(config.data.shape), "modality": config.data.modality}
+    if record is not None:
+        found |= {
+            "data": record.data.name,
+            "observations": record.data.observations,
+            "held_out": record.data.held_out,
+            "read": list((record.data.read or {}).get("said", ())),
+            "seed": record.seed,
+            "steps": record.steps,
+            "of": record.of,
+            "seconds": record.seconds,
+            "hardware": record.hardware.get("name", ""),
+            "parameters": record.parameters,
+            "init": record.called.init,
+            "metrics": dict(record.metrics),
+            "evaluation": {r["metric"]: r["value"] for r in (record.evaluation or {}).get("results", ())},
+            "command": shlex.join(map(str, record.about.get("command", ()))),
+        }
+    return found | {"options": known.options()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +179,14 @@ def test_the_odd_ones_are_found(run: Path, mine: Path, tmp_path: Path) -> None:
     assert json.loads(json.dumps(apart.to_dict()))["distance to"] == "the 27 observations of mine (train)"
     with pytest.raises(UsageError, match="did you mean 'distance'"):
         genzoo.score(run, str(odd), by="distanse")
+
+
+def test_a_run_is_shown(run: Path, mine: Path) -> None:
+    code = "import genzoo, sys, json; print(json.dumps(genzoo.show(sys.argv[1]))); assert 'torch' not in sys.modules"
+    found = json.loads(subprocess.run([sys.executable, "-c", code, run], check=True, capture_output=True).stdout)
+    assert (found["kind"], found["recipe"], found["data"], found["steps"]) == ("run", "vae", "mine", 2)
+    assert found["options"]["latent.size"] == 3
+    assert "30 images" in found["read"][0]
+    assert found["command"].startswith("genzoo train vae")
+    with pytest.raises(UsageError, match="only a recipe goes by the data"):
+        genzoo.show(str(run), data="fashion-mini")
