@@ -101,7 +101,7 @@ def test_samples_are_brought_to_the_data(mine: Path, tmp_path: Path) -> None:
     for a, b in ((grey, mine), (mine, grey)):
         assert genzoo.evaluate(str(a), str(b), "frechet")["frechet"].value < 60
     large = folder(tmp_path / "large", 4, sizes=(24,))
-    with pytest.raises(UsageError, match=r"--set samples\.size=16, or folders of data with --set data\.size=24"):
+    with pytest.raises(UsageError, match=r"with samples_options=.*16.*, or folders of data with data_options=.*24"):
         genzoo.evaluate(str(large), str(mine), "frechet")
     pixels = np.stack([np.asarray(disc(i, 24, grey=True)) for i in range(6)])
     assert genzoo.evaluate(pixels, str(mine), "frechet", samples_options={"size": "16"})["frechet"].n_fake == 6
