@@ -141,6 +141,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
         shorter = re.sub(r"(steps|n)=(\d+)0\b", r"\1=\2", source).replace("emoji.x.", "emoji.x[:300].")
         exec(compile(shorter, "docs/tutorial.ipynb", "exec"), names)
     assert (tmp_path / "report.html").stat().st_size > 100_000
+    assert {row["file"] for row in names["scores"].oddest(3)} == {f"smileys/left-here-{i}.png" for i in range(3)}
 
 
 def test_the_lines_about_data_run(tmp_path, monkeypatch, capsys):
