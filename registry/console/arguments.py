@@ -16,8 +16,8 @@ def several(text: str) -> tuple[str, ...]:
 
 def twice(what: str, *values: Any) -> UsageError:
     """What is wrong with an option that was given twice."""
-    said = f": {' and '.join(map(str, values))}" if values else ""
-    return UsageError(f"{what} was given twice{said}; give it once")
+    said = f" ({' and '.join(map(str, values))})" if values else ""
+    return UsageError(f"{what} was given twice{said}: give it once")
 
 
 def assignments(pairs: list[str] | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from genzoo.registry.registry import Registry
 if TYPE_CHECKING:
     from genzoo.core.data import Data, DataSource, Split
 
+PICTURE = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 PathLike = str | os.PathLike[str]
 
 
@@ -167,9 +168,23 @@ def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]
 
 def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:
     """The data set that reads what is there, as the modalities say."""
+    if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
+        raise UsageError(
+            f"{path} holds a trained model, not data: 'genzoo eval {path} --data DATA' measures it by data"
+        )
     if not path.is_dir() and not path.is_file():
         raise UsageError(f"{path} is no file and no folder, so nothing is read from it")
-    found = {name: m for m in modality.every() if (name := m.opens(path))}
+    known = modality.every()
+    found = {name: m for m in known if (name := m.opens(path))}
+    if not found and (path.parent / "config.json").is_file():
+        raise UsageError(f"{path} is a file of a trained model, not data: give a folder of images, or a file of data")
+    if not found and any("/" in m.suffixes and m.opens(path.parent) and path.suffix.lower() in PICTURE for m in known):
+        raise UsageError(f"{path} is one picture: give its folder, {path.parent}")
+    if not found and path.suffix.lower() in (".pt", ".pth", ".ckpt", ".pkl", ".h5", ".mat", ".tfrecord"):
+        raise UsageError(
+            f"{path} is of a format that is not read: write its arrays to a .npz file, numpy.savez(path, x=…, y=…), "
+            "or give them in Python"
+        )
     if not found:
         raise UsageError(
             f"{path} is no data: give a folder of images (or a .zip or .parquet of them), or a .npy or .npz file"

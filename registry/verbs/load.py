@@ -225,6 +225,7 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
     from genzoo.registry.recipes.compose import resolver
     from genzoo.registry.verbs.initialize import pick_device
     from genzoo.registry.weights import resolve
+    from genzoo.registry.weights.locate import no_weights
 
     found = resolve(weights, progress=verbose, say=tell if verbose else None)
     folder = found.folder
@@ -241,7 +242,7 @@ def load(weights: str | os.PathLike[str], *, device: str | torch.device = "cpu",
             tell(f"the run was not finished, using {folder}")
         return model
     if not (folder / MANIFEST).exists() and not (folder / CONFIG).exists():
-        raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}")
+        raise GenzooError(no_weights(folder))
     return read(folder)
 
 

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +71,33 @@ def parse(given: str | os.PathLike[str], registry: Registry) -> Reference:
     if match and (match["who"] or match["name"] in names):
         name = f"{match['who']}:{match['name']}" if match["who"] else match["name"]
         return Reference("zoo", name, match["version"] or "")
+    if os.path.exists(text):  # a file
+        return Reference("folder", text)
     raise UsageError(_unknown(text, names, registry))
+
+
+def no_weights(path: Path) -> str:
+    """Say what is there in place of weights, and what is wanted."""
+    wanted = f"a run's folder or a weights folder, with {CONFIG} and {TENSORS}"
+    if path.is_dir():
+        some = islice((p for p in path.rglob("*") if p.suffix and p.is_file()), 1000)
+        inside = sorted({p.suffix.lower() for p in some})
+        runs = sorted(p.parent.name for p in path.glob(f"*/{CONFIG}"))
+        if runs:
+            return f"{path} holds folders with weights ({', '.join(runs[:3])}): give one of them, {path / runs[0]}"
+        holds = f"it holds {', '.join(inside[:4])} files" if inside else "it is empty"
+        return f"{path} holds no weights ({holds}): give {wanted}"
+    for folder in (path.parent, path.parent.parent):
+        if (folder / CONFIG).is_file() and path.suffix.lower() in (".json", ".safetensors", ".jsonl", ".md", ".png"):
+            return f"{path} is one file of a model: give its folder, {folder}"
+    kind = {
+        ".safetensors": "tensors without what says of which model",
+        ".npz": "samples or data",
+        ".npy": "samples or data",
+    }
+    kind |= dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp"), "a picture")
+    kind |= dict.fromkeys((".pt", ".pth", ".ckpt", ".pkl", ".bin"), "a file of another program, which is not opened")
+    return f"{path} is {kind.get(path.suffix.lower(), 'a file')}, not weights: give {wanted}"
 
 
 def beside(path: Path) -> list[str]:
@@ -222,6 +249,8 @@ def resolve(
 def _located(found: Reference, registry: Registry, pin: Pin, fetch: Fetch) -> Located:
     if found.kind == "folder":
         folder = given_path(found.name)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(no_weights(folder))
         if not folder.is_dir():
             raise GenzooError(f"there is no weights folder {found.name!r}{did_you_mean(folder.name, beside(folder))}")
         return Located(found.name, folder, files=check(folder, pins=fetch.pins) if fetch.pins else {})

@@ -186,3 +186,57 @@ def test_suggestions_and_folding() -> None:
     assert folded("A", ["a", "b"]) == "a"
     assert folded("A", ["a", "A"]) == "A"
     assert folded("Ab", ["aB", "ab"]) == "Ab"  # two, so none is meant
+
+
+def test_a_path_that_is_something_else(genzoo: Run, vae: Path, labelled: Path, images: Path, tmp_path: Path) -> None:
+    def weights(path: Path, *words: str) -> None:
+        for command in (
+            ("sample", path, "--out", tmp_path / "x.png"),
+            ("verify", path),
+            ("eval", path, "--data", images),
+        ):
+            if command[0] == "eval" and path.suffix == ".npz":
+                continue  # samples are judged
+            if command[0] != "sample" and path.is_dir():
+                continue
+            genzoo(*command).sentence(str(path), *words)
+
+    weights(vae / "model.safetensors", "one file of a model", f"give its folder, {vae}")
+    weights(vae / "config.json", "one file of a model")
+    weights(labelled, "holds no weights", ".png files", "config.json")
+    weights(labelled / "Cat/0.png", "a picture, not weights")
+    weights(images, "samples or data, not weights")
+    weights(vae.parent, "holds folders with weights", f"give one of them, {vae}")
+    (tmp_path / "x.pt").write_bytes(b"x")
+    weights(tmp_path / "x.pt", "a file of another program, which is not opened")
+    for path, said in (
+        (vae, "a trained model, not data"),
+        (vae / "model.safetensors", "a file of a trained model, not data"),
+        (labelled / "Cat/0.png", f"one picture: give its folder, {labelled / 'Cat'}"),
+        (tmp_path / "x.pt", ".npz"),
+    ):
+        out = ("--out", tmp_path / "run")
+        genzoo("train", "vae", "--data", path, *out, "--steps", 1).sentence(str(path), said, code=2)
+        genzoo("encode", vae, "--data", path, "--out", tmp_path / "c.npz").sentence(str(path), said, code=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train vae --steps 1 --steps 2",
+        "train vae --set train.lr=1 --set train.lr=1",
+        "train vae --conditional --no-conditional",
+        "train vae --generator mlp --set generator=conv",
+        "train vae --steps 1 --set train.steps=2",
+        "sample vae/emoji -n 1 --number 2",
+        "eval x --data a --data b",
+        "compare x y --data a --data b",
+        "list --tag a --tag b",
+        "plot samples x --out a --out b",
+        "plugins check --check a --json --entry b --entry b --nothing",
+    ],
+)
+def test_an_option_given_twice_is_refused(genzoo: Run, line: str) -> None:
+    words = line.replace("train vae", "train vae --data digits --out never").split()
+    genzoo(*words).sentence("no such option" if "--nothing" in line else "given twice", code=2)
