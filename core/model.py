@@ -318,6 +318,11 @@ class Model(Joint):
             raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
         write_folder(path, model_files(self))
 
+    def _repr_html_(self) -> str:
+        from genzoo.core.notebook import of_model
+
+        return of_model(self)
+
     @property
     def _shape(self) -> str:
         """Of codes, in words."""

@@ -17,6 +17,7 @@ from genzoo.core.data.observations import Data
 from genzoo.core.data.rows import ArrayLike, Rows, Stored, row_bytes
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import Reading, every, of, recognized
+from genzoo.core.notebook import shows_progress
 from genzoo.core.units import free_bytes
 
 Array = NDArray[Any]
@@ -158,5 +159,6 @@ def progress(items: Iterable[Any], total: int | None, doing: str) -> Iterable[An
     """Show a bar on stderr while iterating, if that is a terminal and it takes more than a second."""
     from tqdm import tqdm
 
-    bar: Iterable[Any] = tqdm(items, desc=doing, total=total, file=sys.stderr, delay=1, leave=False, disable=None)
+    bar: Iterable[Any] = tqdm(items, desc=doing, total=total, file=sys.stderr, delay=1, leave=False,
+                              disable=not shows_progress())  # fmt: skip
     return bar

@@ -151,6 +151,13 @@ class Report:
             for r in self.results
         ]
 
+    def _repr_html_(self) -> str:
+        from genzoo.core.notebook import paragraphs, table
+
+        title = f"{self.subject} against {self.record['data']}" if self.record.get("data") else self.subject
+        shown = table(self.rows(), ("metric", "value", "95 % interval", "unit", "measured on"), title)
+        return shown + paragraphs(f"absent: {', '.join(names)} ({why})" for why, names in self.absences().items())
+
     def absences(self) -> dict[str, list[str]]:
         """Metrics that could not be measured, by reason."""
         return _grouped((a.reason, a.metric) for a in self.absent)

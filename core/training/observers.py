@@ -23,6 +23,7 @@ from genzoo.core.data.observations import to_model
 from genzoo.core.errors import GenzooError
 from genzoo.core.math.estimates import active_units
 from genzoo.core.modality import of
+from genzoo.core.notebook import shows_progress
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.storage.files import write_bytes, writing
 from genzoo.core.storage.strict import regular
@@ -53,7 +54,7 @@ class Progress(Observer):
     """A bar on stderr with the rate, the time left and the loss terms."""
 
     def __init__(self, trainer: Trainer, label: str) -> None:
-        terminal = sys.stderr.isatty()  # colour codes and cursor movements are for these: elsewhere, plain lines
+        terminal = shows_progress()  # colour codes and cursor movements are for these: elsewhere, plain lines
         self._bar = tqdm(
             total=trainer.steps,
             initial=trainer.step,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from genzoo.core.errors import UsageError
+from genzoo.core.notebook import shows_progress
 from genzoo.registry.console.arguments import assignments
 
 
@@ -104,7 +104,7 @@ def composing(command: Callable[..., None]) -> Callable[..., None]:
 
 def shown(quiet: bool) -> bool:
     """Whether progress is shown: not into a file or a pipe."""
-    return not quiet and sys.stderr.isatty()
+    return not quiet and shows_progress()
 
 
 def chosen(asked: Mapping[str, Any], names: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,6 +28,7 @@ from genzoo.core.hardware import Hardware
 from genzoo.core.mixed_precision import choose_precision
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
+from genzoo.core.notebook import of_run, shows_progress
 from genzoo.core.objective import Networks
 from genzoo.core.options import coerce_all
 from genzoo.core.storage.files import MANIFEST, given_path
@@ -66,8 +66,7 @@ class Run:
 
     The model (the moving average where the recipe keeps one) is in eval mode; the config has every option by value;
     history are records of the loss terms, metrics those of the end. Folder is where it was written, or None; finished
-    is False if it was interrupted, by the signal stopped_by, 0 for none; seconds are those of all sessions. Read is
-    what was found where the data are, and what was left out.
+    is False if it was interrupted, by the signal stopped_by, 0 for none; seconds of all sessions; read is what was read.
     """
 
     model: Model
@@ -80,6 +79,7 @@ class Run:
     seconds: float
     stopped_by: int = 0
     read: Mapping[str, Any] = field(default_factory=dict)
+    _repr_html_ = of_run
 
 
 @checked
@@ -272,7 +272,7 @@ def _train(
             save(folder, trainer)  # so that there is something to go back to
         while True:
             trainer.observers = [*observers(trainer, config, folder), *more]
-            if runtime.first and (progress if progress is not None else sys.stderr.isatty()):
+            if runtime.first and (shows_progress() if progress is None else progress):
                 bar = Progress(trainer, config.recipe)
                 stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own
                 trainer.observers.append(bar)

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 from huggingface_hub import HfApi, constants, hf_hub_url
 
 from genzoo.core.errors import GenzooError, did_you_mean
+from genzoo.core.notebook import shows_progress
 from genzoo.core.text import one_line
 from genzoo.registry.weights.base import COMMIT, Listing, OutOfReach, Remote, hub_cache
 
@@ -91,7 +92,7 @@ class Client:
         url = hf_hub_url(self.repository, file, revision=commit, endpoint=self.endpoint)
         how = {"headers": headers, "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT, "follow_redirects": True}
         bar = tqdm(desc=f"{self.repository}/{file}", total=size, initial=start, unit="B", unit_scale=True, leave=False,
-                   disable=None if progress else True)  # fmt: skip
+                   disable=not (progress and shows_progress()))  # fmt: skip
         with library.get_session().stream("GET", url, **how) as response, bar:
             if response.status_code >= 400:
                 response.read()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Self
 
+from genzoo.core import notebook
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.report import ARROWS, Report, Result
 from genzoo.core.storage.strict import one_line
@@ -91,6 +92,18 @@ class Comparison:
         ]
         called = names or distinct([one_line(r.subject) for r in reports])
         return cls(tuple(called), tuple(reports), tuple(rows), **shown)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for row in self.rows:
+            cells = ["absent" if r is None else r.text() for r in row.results]
+            if row.best is not None:
+                cells[row.best] += " *"
+            rows.append([row.title, *cells, row.some.unit])
+        best = "* better than every other: its interval has no point in common with theirs"
+        lines = [best] if any(row.best is not None for row in self.rows) else []
+        lines += [f"absent of all: {', '.join(names)} ({why})" for why, names in self.absences().items()]
+        return notebook.table(rows, ("metric", *self.names, "unit")) + notebook.paragraphs(lines)
 
     def absences(self) -> dict[str, list[str]]:
         """Metrics that none of them has, by reason."""

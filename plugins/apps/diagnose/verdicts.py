@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core import notebook
+from genzoo.core.errors import UsageError, did_you_mean, in_words
 from genzoo.core.evaluation.report import plain
 
 Status = Literal["problem", "hint", "healthy", "unknown"]
@@ -139,6 +140,16 @@ class Diagnosis:
             if verdict.name == name:
                 return verdict
         raise UsageError(f"there is no verdict {name!r}{did_you_mean(name, NAMES)}")
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for v in sorted(self.verdicts, key=lambda v: (v.status != "problem", bool(v.because))):
+            tried = "; ".join(r.text() for r in v.remedies) if v.status in ("problem", "hint") else ""
+            says = v.says + (f" (follows from {v.because})" if v.because else "")
+            rows.append((v.status, v.name, says, in_words(tried)))
+        n = len(self.problems)
+        count = f"{n} problem{'s' * (n > 1)}" if n else "healthy"
+        return notebook.table(rows, ("", "verdict", "what was found", "what to try"), f"{self.subject}: {count}")
 
     @property
     def problems(self) -> tuple[str, ...]:
