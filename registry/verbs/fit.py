@@ -66,7 +66,7 @@ class Run:
 
     The model (the moving average where the recipe keeps one) is in eval mode; the config has every option by value;
     history are records of the loss terms, metrics those of the end. Folder is where it was written, or None; finished
-    is False if it was interrupted, by the signal stopped_by, 0 for none; seconds of all sessions; read is what was read.
+    is False if it was interrupted, by the signal stopped_by, 0 for none; seconds of all sessions; read what was read.
     """
 
     model: Model
