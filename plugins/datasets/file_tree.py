@@ -104,6 +104,7 @@ class Zip(Tree):
     def __init__(self, root: Path) -> None:
         self.root, self.notes, self.hidden = regular(root), list[str](), Counter[str]()
         self.files, self.folders = [], set()
+        self._opened: tuple[int, zipfile.ZipFile] | None = None
         try:
             with zipfile.ZipFile(root) as archive:
                 for info in archive.infolist():
@@ -123,7 +124,7 @@ class Zip(Tree):
     def open(self, name: str) -> Path | bytes:
         """What a file holds; refused if it unpacks to more than any picture has."""
         try:
-            with zipfile.ZipFile(self.root) as archive, archive.open(name) as file:
+            with self._archive().open(name) as file:
                 held = file.read(8 * MOST_PIXELS + 1)
         except Exception as e:  # zipfile and zlib raise a dozen kinds
             raise GenzooError(f"{self.root}: {name} cannot be unpacked ({e})") from None
@@ -132,8 +133,14 @@ class Zip(Tree):
         return held
 
     def start(self, name: str) -> bytes:
-        with zipfile.ZipFile(self.root) as archive, archive.open(name) as file:
+        with self._archive().open(name) as file:
             return file.read(16)
+
+    def _archive(self) -> zipfile.ZipFile:
+        """The file, opened once in each process: those that were forked would share its position."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), zipfile.ZipFile(self.root)
+        return self._opened[1]
 
 
 def unseen(name: str) -> str:
@@ -180,6 +187,8 @@ def list_pictures(tree: Tree, column: str) -> Listing:
             found.left_out[f"{suffix} files" if suffix else "files without a suffix"] += 1
     if not pictures:
         others = ", ".join(f"{what} {n:,}" for what, n in found.left_out.items())
+        if packed := [name for name in tree.files if name.lower().endswith(".zip")]:
+            raise UsageError(f"{tree.root} has no images of its own: give the .zip file, {tree.root / packed[0]}")
         raise UsageError(
             f"{tree.root} has no images: files that end in {', '.join(SUFFIXES)}"
             + (f" (it has {others})" if others else "")

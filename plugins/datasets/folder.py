@@ -20,6 +20,7 @@ from genzoo.core.options import option
 from genzoo.core.units import free_bytes
 from genzoo.plugins.datasets.file_tree import Listing, Tree, Zip, written
 from genzoo.plugins.datasets.image_files import (
+    EIGHT_BIT,
     SUFFIXES,
     BadImage,
     ImageFiles,
@@ -161,7 +162,7 @@ def _parquet(root: Path) -> Tree:
 def _range(open: Opener, names: Sequence[str], black: float | None, white: float | None, root: Path) -> Scale | None:
     """What is black and white in all files of more than 8 bits, of every split; None if there are none."""
     found: dict[str, Found] = {}
-    for name in names:
+    for name in (n for n in names if not n.lower().endswith(EIGHT_BIT)):
         deep = numbers_of(open(name))
         if deep is not None and np.isfinite(deep).all():
             found.setdefault("f" if deep.dtype.kind == "f" else "u", Found()).look(deep)
