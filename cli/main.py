@@ -127,7 +127,8 @@ def program(modules: Iterable[str]) -> typer.Typer:
     made = typer.Typer(
         name="genzoo",
         cls=InOrder,
-        help="A plugin-based zoo of generative models: train, sample, compare and share GANs and VAEs.",
+        help="A plugin-based zoo of generative models: train, sample, compare and share GANs and VAEs.\n\n"
+        "Example: genzoo sample wgan-gp/fashion-mnist --out grid.png",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,

@@ -27,17 +27,17 @@ def train(
         str | None, typer.Argument(help="What to train: 'genzoo list recipe' shows them; or a .toml file.")
     ] = None,
     data: opt.Data = "",
-    out: Annotated[Path | None, typer.Option(help="New folder for weights, log, pictures, checkpoints.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for all that training writes.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Observations per turn.")] = None,
     seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
     given: opt.Given = None,
     condition: Annotated[
-        str | None, typer.Option(metavar="WAY", help="Conditional, and how the critic is told: projection or concat.")
+        str | None, typer.Option(metavar="WAY", help="Tell the critic by projection or concat.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
-    devices: Annotated[int | None, typer.Option(help="Processes on this machine that share every batch.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes here that share each batch.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
@@ -47,16 +47,12 @@ def train(
         bool | None, typer.Option("--shard/--no-shard", help="Split the generator over the processes.")
     ] = None,
     on_nan: Annotated[str, typer.Option(help="Where a loss is not finite: stop, skip or rollback.")] = "stop",
-    data_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Most memory for data, such as 2GB; more is streamed.")
-    ] = None,
+    data_memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Most memory for data, such as 2GB.")] = None,
     data_workers: Annotated[
         int | None, typer.Option(min=0, max=256, help="Processes that read streamed data; default: the cores but one.")
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Short for --tracker tensorboard.")] = False,
-    tracker: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Report to this, e.g. wandb: 'genzoo list tracker'.")
-    ] = None,
+    tracker: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Report to this, such as wandb.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Warn of what goes wrong on the way.")] = False,
     quiet: opt.Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is trained, and on what.")] = False,

@@ -46,7 +46,10 @@ def sample(
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
-    """Draw samples from a model."""
+    """Draw samples from a model.
+
+    Example: genzoo sample cvae/fashion-mnist --label Sneaker --out shoes.png
+    """
     in_processes(devices)
     from genzoo.registry.verbs import sample as results
 
@@ -73,7 +76,10 @@ def reconstruct(
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
-    """Show data above what a model makes of it."""
+    """Show data above what a model makes of it.
+
+    Example: genzoo reconstruct vae/emoji --data emoji --out pairs.png
+    """
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
@@ -98,7 +104,10 @@ def interpolate(
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
-    """Show paths between codes, one per row."""
+    """Show paths between codes, one per row.
+
+    Example: genzoo interpolate vae/fashion-mnist --out paths.png
+    """
     from genzoo.registry.verbs import sample as results
 
     asked = locals()
@@ -120,7 +129,10 @@ def encode(
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
-    """Turn data into latent codes."""
+    """Turn data into latent codes.
+
+    Example: genzoo encode vae/emoji --data emoji --out codes.npz
+    """
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)

@@ -21,7 +21,7 @@ def _small(text: str | None) -> str | None:
 
 BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
 Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
-Data = Annotated[str, typer.Option(help="A data set's name, a folder of images, a .npy or .npz file.")]
+Data = Annotated[str, typer.Option(help="A data set's name, a folder, or a file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=_small)]
 Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
 Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
@@ -33,7 +33,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Seed = Annotated[int, typer.Option(help="Of samples and resampling.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any option by dotted name, as 'genzoo show' lists them."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Any option: 'genzoo show RECIPE' has them."),
 ]
 SetMetrics = Annotated[
     list[str] | None,
@@ -66,7 +66,7 @@ PARTS = {
     "posterior": Annotated[str | None, typer.Option(help="Posterior, in place of the recipe's.")],
     "prior": Prior,
     "regularizer": Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=NUMBER]", help="In place of the recipe's; repeatable; or none.")
+        list[str] | None, typer.Option(metavar="NAME[=NUMBER]", help="In place of the recipe's; or none.")
     ],
     "augmentation": Annotated[
         list[str] | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,20 @@ def test_a_path_that_is_something_else(genzoo: Run, vae: Path, labelled: Path, i
 def test_an_option_given_twice_is_refused(genzoo: Run, line: str) -> None:
     words = line.replace("train vae", "train vae --data digits --out never").split()
     genzoo(*words).sentence("no such option" if "--nothing" in line else "given twice", code=2)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "list", "show", "train", "sample", "reconstruct", "interpolate", "encode", "eval", "compare", "export"],
+)
+def test_help_fits_a_screen_and_shows_an_example(
+    genzoo: Run, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    shown = genzoo(*filter(None, [command]), "--help").out
+    assert len(shown.splitlines()) <= 56
+    example = " ".join(shown[shown.index("Example: genzoo ") :].partition("\n\n")[0].split()[2:])
+    assert example in shown  # on one line, so that it can be pasted
+    if command in ("", "list", "show", "sample", "reconstruct", "interpolate", "encode"):
+        assert genzoo(*shlex.split(example)).code == 0
