@@ -39,7 +39,7 @@ def compare(
 ) -> None:
     """Measure models alike and put them side by side.
 
-    Example: genzoo compare runs/vae runs/gan --data fashion-mini --html report.html
+    Example: genzoo compare runs/vae runs/gan --data digits --html report.html
     """
     for option, path, suffixes in (("--html", html, (".html", ".htm")), ("--out", out, (".json",))):
         if path is not None and (path.suffix.lower() not in suffixes or path.is_dir()):
