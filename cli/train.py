@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from genzoo.core.config import FEW_STEPS, MANY_STEPS
 from genzoo.core.distributed import env
 from genzoo.core.errors import UsageError
 from genzoo.core.options import coerce_all
@@ -31,14 +33,15 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Observations per turn.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of initialization, order and noise.")] = None,
     given: opt.Given = None,
     condition: Annotated[
         str | None, typer.Option(metavar="WAY", help="Tell the critic by projection or concat.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
+    init_partial: Annotated[bool, typer.Option("--init-partial", help="Take of --init what fits.")] = False,
     devices: Annotated[int | None, typer.Option(help="Processes here that share each batch.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in --out, or in a run: --resume RUN.")] = False,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
@@ -62,10 +65,14 @@ def train(
 
     Example: genzoo train vae --data fashion-mini --out runs/vae --epochs 5
     """
+    if resume and out is None and recipe is not None:
+        out, recipe = Path(recipe), None  # --resume RUN
+        if not out.expanduser().is_dir():
+            raise UsageError(f"{out} is no run's folder to go on with: --resume RUN, or name it with --out")
     asked = locals()
-    if recipe is None and not given.get("objective"):
+    if recipe is None and not (given.get("objective") or init or resume):
         raise UsageError("name a recipe ('genzoo list recipe' shows them) or an --objective")
-    if not data:
+    if not (data or resume):
         raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
     if out is None:
         raise UsageError("name a folder to write to with --out")
@@ -75,9 +82,9 @@ def train(
     in_processes(devices, advice="go on with the same command and --resume")
     from genzoo.registry.verbs.fit import fit
 
-    how = opt.chosen(asked, f"{SAME} init precision compile shard on_nan data_workers tensorboard watch")
+    how = opt.chosen(asked, f"{SAME} init init_partial precision compile shard on_nan data_workers tensorboard watch")
     how |= {"data_memory": memory, "trackers": tracker or (), "on_start": _describe if verbose else None}
-    finish(lambda: fit(recipe, data, out, options=given, progress=not quiet, **how), json)
+    finish(lambda: fit(recipe, data or None, out, options=given, progress=not quiet, **how), json, quiet)
 
 
 @opt.composing
@@ -136,10 +143,10 @@ def prior_fit(
     from genzoo.registry.verbs.prior import fit_prior
 
     how = opt.chosen(asked, f"{SAME} data") | {"options": assignments(set_), "progress": not quiet}
-    finish(lambda: fit_prior(weights, prior, out, **how), json)
+    finish(lambda: fit_prior(weights, prior, out, **how), json, quiet)
 
 
-def finish(train: Callable[[], Any], json: bool) -> None:
+def finish(train: Callable[[], Any], json: bool, quiet: bool) -> None:
     """Run what trains, and say what came of it; exits as the signal that interrupted it wants."""
     try:
         run = train()
@@ -165,13 +172,16 @@ def finish(train: Callable[[], Any], json: bool) -> None:
     else:
         shown = "".join(f", {k} {v:.6g}" for k, v in run.metrics.items())
         say(f"{run.folder}: {run.config.recipe}, {run.steps} steps in {run.seconds:.1f} s{shown}")
+    if run.finished and run.steps < FEW_STEPS and not quiet:
+        more = f"genzoo train --resume {shlex.quote(str(run.folder))} --steps {MANY_STEPS}"
+        hint(f"genzoo: {run.steps:,} steps are few, and pictures want thousands; go on: {more}")
     if not run.finished:
         hint(f"genzoo: interrupted at step {run.steps}; go on with the same command and --resume")
         sys.exit(code)
 
 
 def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
-    """Find unknown names before anything heavy is imported."""
+    """Find unknown names and options before anything heavy is imported."""
     from genzoo.registry import the_registry
     from genzoo.registry.entries import check_listed
     from genzoo.registry.kinds import LISTS, SINGLE
@@ -180,7 +190,8 @@ def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
     from genzoo.registry.verbs.data import entry_for
 
     registry = the_registry()
-    home = find(registry, recipe).home if recipe is not None else ()
+    entry = find(registry, recipe) if recipe is not None else None
+    home = entry.home if entry is not None else ()
     for kind in SINGLE:
         if given.get(kind):
             registry.get(kind, given[kind], prefer=home)
@@ -193,8 +204,9 @@ def _check_names(recipe: str | None, data: str, given: dict[str, Any]) -> None:
         if (group := name.partition(".")[0]) not in trackers or "." not in name:
             groups[group == "data"][name] = value
     check_given(registry, recipe, groups[False])
-    entry, implied = entry_for(registry, data)
-    coerce_all(registry.options(entry), implied | {k.partition(".")[2]: v for k, v in groups[True].items()}, "data")
+    if data:
+        entry, implied = entry_for(registry, data)
+        coerce_all(registry.options(entry), implied | {k.partition(".")[2]: v for k, v in groups[True].items()}, "data")
 
 
 def _describe(trainer: Any, config: Any) -> None:

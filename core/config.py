@@ -54,6 +54,9 @@ class Part:
         return cls(**text, options=strict.plain_options(data["options"], f"{kind}.options"))
 
 
+# Steps of training: fewer teach a model next to nothing; the least that a recipe takes by itself; what is advised.
+FEW_STEPS, LEAST_STEPS, MANY_STEPS = 120, 2000, 5000
+
 NORMAL = "normal"  # posterior and prior where a composition names none
 _SINCE_2 = ("posterior", "prior", *LISTS)
 

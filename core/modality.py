@@ -119,6 +119,10 @@ class Modality(ABC):
         """Name of the data set that reads a file or a folder, "" if it is not of this kind. Torch-free."""
         return ""
 
+    def reading(self, spec: DataSpec) -> dict[str, str]:
+        """Options of a data set that reads people's files, by which observations come as this spec has them."""
+        return {}
+
     def takes(self, x: Any) -> bool:
         """Whether something in memory (with ``shape`` and ``dtype``, or not) is of this kind where nothing is said."""
         return False

@@ -51,15 +51,17 @@ def save(folder: Path, trainer: Trainer) -> None:
 
 
 class Progress(Observer):
-    """A bar on stderr with the rate, the time left and the loss terms."""
+    """A bar on stderr with the rate, the time left and the loss, of each player: the terms are in the log."""
 
     def __init__(self, trainer: Trainer, label: str) -> None:
         terminal = shows_progress()  # colour codes and cursor movements are for these: elsewhere, plain lines
+        self._losses: dict[str, str] = {}
         self._bar = tqdm(
             total=trainer.steps,
             initial=trainer.step,
             desc=label,
             unit="step",
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [<{remaining}, {rate_fmt}{postfix}]",
             file=sys.stderr,
             dynamic_ncols=True,
             mininterval=0.1 if terminal else 10.0,
@@ -70,11 +72,17 @@ class Progress(Observer):
         self._bar.update()
 
     def log(self, trainer: Trainer, record: Mapping[str, float]) -> None:
-        shown = {k: f"{v:.4g}" for k, v in record.items() if k not in ("step", "seconds")}
-        self._bar.set_postfix(shown, refresh=False)
+        self._losses |= losses_of(record)
+        self._bar.set_postfix(dict(list(self._losses.items())[:2]), refresh=False)
 
     def end(self, trainer: Trainer) -> None:
         self._bar.close()
+
+
+def losses_of(record: Mapping[str, float]) -> dict[str, str]:
+    """The losses of a record under short names, so that two of them fit a bar of 80 columns."""
+    losses = {k.removesuffix("loss").rstrip("/ ") or "loss": v for k, v in record.items() if k.endswith("loss")}
+    return {k if len(k) <= 8 else k[:3]: f"{v:.3g}" for k, v in losses.items()}
 
 
 class LogFile(Observer):

@@ -41,6 +41,15 @@ _LARGEST = 2**27  # bytes of a checkpoint's plain data that are read
 _HISTORY = 20_000  # records of the loss in a checkpoint, about 3 MB
 ROLLBACKS = 5  # times that a run may go back to its last checkpoint
 
+_ENDS = (
+    "steps",
+    "epochs",
+    "patience",
+    "sample_every",
+    "checkpoint_every",
+    "keep",
+)  # may change on resuming
+
 T = TypeVar("T")
 Read = tuple[Config, dict[str, Tensor], dict[str, Tensor], dict[str, Any]]
 
@@ -306,10 +315,32 @@ def go_on(trainer: Trainer, config: Config, checkpoint: Path, read: Read, proble
             tell(f"{problem}; falling back to {checkpoint}")
     saved, kept, tensors, plain = read
     trainer.runtime.require_equal("the checkpoint they go on from", str(plain["step"]))
-    difference = _difference(saved.to_dict(), config.to_dict())
+    before, now = saved.to_dict(), config.to_dict()
+    before["train"] |= {k: now["train"][k] for k in _ENDS}
+    difference = _difference(before, now)
     if difference:
         raise UsageError(f"the run in {checkpoint.parent.parent} was started with {difference}: resume it as it was")
+    if trainer.steps < plain["step"]:
+        raise UsageError(f"the run in {checkpoint.parent.parent} is at step {plain['step']:,} already, beyond the "
+                         f"{trainer.steps:,} that are asked for: name more")  # fmt: skip
+    if trainer.steps != plain["steps"] and trainer.runtime.first:
+        tell(_longer(trainer, config, plain["step"], plain["steps"]))
     trainer.load_state(kept, tensors, plain)
+
+
+def _longer(trainer: Trainer, config: Config, step: int, steps: int) -> str:
+    """What changes where a run goes on to another end than it was made for."""
+    said = [f"the run goes on from step {step:,} to {trainer.steps:,}; it was made for {steps:,}"]
+    for playing in trainer.player_states:
+        was, now = (playing.rates.at(trainer.options, step, n)["lr"] for n in (steps, trainer.steps))
+        if was != now:
+            kind = playing.rates.schedule
+            said.append(f"the {kind} learning rate of {playing.player.name} is that of the new length: {now:.3g} here, "
+                        f"where it was {was:.3g}")  # fmt: skip
+    shares = [f"{k}={v:g}" for k, v in config.flat().items() if k.endswith("warmup") and isinstance(v, float) and v]
+    if shares:
+        said.append(f"{', '.join(shares)} is a share of the new length")
+    return "; ".join(said)
 
 
 def _difference(before: Any, now: Any, where: str = "") -> str:

@@ -16,7 +16,8 @@ from genzoo.core.training.terms import ADVICE, TrainingDiverged
 if TYPE_CHECKING:
     from genzoo.core.training.trainer import Trainer
 
-_MAY_CHANGE = {"source", "init", "on_nan", "processes"}  # in the middle of a run: the next step does not depend on them
+# In the middle of a run: the next step does not depend on them.
+_MAY_CHANGE = {"source", "init", "init_partial", "on_nan", "processes"}
 
 
 def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
@@ -45,6 +46,7 @@ def numbers_of(trainer: Trainer) -> dict[str, Any]:
         "seed": trainer.seed,
         "seconds": trainer.seconds,
         "record": trainer.record,
+        "place": trainer.place,
         "data": trainer.data.fingerprint(),
         "history": trainer.history,
         "attempt": trainer.attempt,
@@ -91,6 +93,8 @@ def _bring(
 ) -> None:
     if "init" in trainer.record:  # what it began from is not said again
         trainer.record["init"] = plain["record"].get("init")
+    if "init_partial" in plain["record"]:
+        trainer.record["init_partial"] = plain["record"]["init_partial"]
     if "processes" in trainer.record:  # one that was several for a while is no longer what one would have been
         trainer.record["processes"] = max(trainer.record["processes"], plain["record"].get("processes", 1))
 

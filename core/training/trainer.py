@@ -30,7 +30,15 @@ from genzoo.core.objective import Networks, Objective
 from genzoo.core.training import state
 from genzoo.core.training.optimizers import Average, clip_gradients, course
 from genzoo.core.training.terms import ADVICE, GRAD, Terms, TrainingDiverged
-from genzoo.core.training.turns import PlayerState, distribute, held_out_loss, refuse_coupled, restore_buffers, seen_in
+from genzoo.core.training.turns import (
+    PlayerState,
+    distribute,
+    held_out_loss,
+    refuse_coupled,
+    refuse_single,
+    restore_buffers,
+    seen_in,
+)
 
 _NOISE, _ATTEMPT = 1, 5  # streams of randomness, beside those of `genzoo.core.data.feed`
 SKIPS = 10  # turns of a player in a row that may be left out
@@ -100,6 +108,7 @@ class Trainer:
             raise UsageError("train.patience waits for a better held-out loss: --set train.validation=0.1")
         self.observers = list(observers)
         self.about: dict[str, Any] = {}  # what the registry knows of the composition, for the record
+        self.place = ""  # where the data are on this machine: checkpoints keep it, and what is shared does not
         self.conditional = nets.model.classes + nets.model.conditions > 0
         self._cuda = [self.device] if self.device.type == "cuda" else []
         self.step, self.stopping, self.seconds = 0, False, 0.0
@@ -151,6 +160,7 @@ class Trainer:
         self.terms = Terms([p.name for p in players], self.runtime)
         self._prepared: dict[str, Tensor] | None = None
         self._since = time.perf_counter()
+        refuse_single(self, self._parts[0])
 
     @property
     def model(self) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from genzoo.core.training.trainer import Trainer
 
 _HELD_OUT = 4  # stream of randomness
+MOST_PACKED = 64  # observations that a critic may judge at once
 
 
 class Turn(nn.Module):
@@ -93,6 +95,37 @@ def refuse_coupled(loss: Loss, parts: int, processes: int) -> None:
             f"the terms {', '.join(apart)} depend on the whole batch, and this objective computes them from each "
             "process's part: train it on one process, or gather them with genzoo.core.distributed.gather.all_gather"
         )
+
+
+def refuse_single(trainer: Trainer, part: slice) -> None:
+    """Raise `UsageError` if batch norm would see a single value of a channel: the turns of a part are rehearsed."""
+    norms = {n: m for n, m in trainer.nets.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    if not norms or trainer.runtime.size > 1 or part.stop - part.start > MOST_PACKED:
+        return
+
+    def look(name: str, module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if module.training and given[0].numel() == given[0].shape[1]:
+            kind = next((w for w in ("generator", "encoder", "critic") if w in name), "network")
+            less = f", train.accumulate {trainer.options.accumulate}" if trainer.options.accumulate > 1 else ""
+            enough = 2 * trainer.options.batch_size
+            raise UsageError(
+                f"batch norm in the {kind} norms by the other observations of a batch and sees one at a time "
+                f"(train.batch_size {trainer.options.batch_size}{less}): give it 2 or more, --batch-size {enough} "
+                f"(batch_size={enough}), or another norm, --set {kind}.norm=layer"
+            )
+
+    hooks = [m.register_forward_pre_hook(partial(look, n)) for n, m in norms.items()]
+    before = [b.clone() for b in trainer.nets.buffers()]
+    x, y = trainer.feed.at(trainer.step * trainer.turns)
+    try:
+        with torch.random.fork_rng(devices=[]), trainer.autocast():
+            for playing in trainer.player_states:
+                noise = {k: v[part] if v.dim() else v for k, v in trainer.draw(playing.player.name, 0).items()}
+                playing.turn(x[part], y[part] if y is not None and trainer.conditional else None, noise)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        restore_buffers(trainer.nets, before)
 
 
 def seen_in(parts: list[dict[str, Tensor]], sums: set[str], processes: int) -> dict[str, Tensor]:

@@ -49,7 +49,8 @@ class PacGAN(GAN):
 
     def view(self, x: Tensor, noise: Mapping[str, Tensor], side: str) -> Tensor:
         if len(x) % self.pack:
-            raise UsageError(f"a part of the batch ({len(x)}) must be a multiple of objective.pack ({self.pack})")
+            raise UsageError(f"a part of the batch ({len(x)}) must be a multiple of objective.pack ({self.pack}): "
+                             f"--batch-size {64 // self.pack * self.pack} is one")  # fmt: skip
         return super().view(x, noise, side).reshape(len(x) // self.pack, -1, *x.shape[2:])
 
     def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:

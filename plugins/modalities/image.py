@@ -47,6 +47,10 @@ class Image(Modality):
     def opens(self, path: Path) -> str:
         return "folder" if path.is_dir() or path.suffix.lower() in (".zip", ".parquet") else ""
 
+    def reading(self, spec: DataSpec) -> dict[str, str]:
+        channels, height, width = spec.shape
+        return {"size": f"{height}x{width}", "mode": {1: "grey", 3: "colour"}.get(channels, "auto")}
+
     def takes(self, x: Any) -> bool:
         return len(getattr(x, "shape", ())) in (3, 4) and hasattr(x, "dtype")
 

@@ -30,16 +30,17 @@ _TRAIN = {o.name: o for o in options_of(TrainOptions)}
 def compose(
     registry: Registry,
     spec: DataSpec,
-    recipe: str | os.PathLike[str] | None = None,
+    recipe: str | os.PathLike[str] | Entry | None = None,
     given: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Any] | None = None,
 ) -> Config:
     """Settle every part and every option by value; raises `UsageError` for what is unknown or does not fit.
 
     What a later layer says goes over an earlier one: defaults of the components, the recipe's options, its
-    preset for the modality, its preset for the data set, what the user gave. A recipe's option for a part
-    is dropped where a later layer put another part in its place.
+    preset for the modality, its preset for the data set, ``beside`` (what weights to start from say), what the user
+    gave. A recipe's option for a part is dropped where a later layer put another part in its place.
 
-    ``recipe`` is a name or a TOML file, or None to compose from parts; ``given`` is by dotted name
+    ``recipe`` is a name, a TOML file or an entry, or None to compose from parts; ``given`` is by dotted name
     (``objective.gp_weight``, ``regularizer.r1.weight``, ``latent.size``, ``train.lr``), a part's name under its kind
     (``generator``; empty for what the objective and the data have by default), names of regularizers and augmentations
     under theirs (``["r1=0.5", "lecam"]``, or ``none``), or ``conditional``; values may be text. ``condition`` is short
@@ -48,15 +49,29 @@ def compose(
     given = dict(given or {})
     if (how := given.pop("condition", None)) is not None:
         given |= {"conditional": True, "critic.condition": how}
-    entry = find(registry, recipe) if recipe else None
+    entry = recipe if isinstance(recipe, Entry) else find(registry, recipe) if recipe else None
     check_groups(given, registry, entry)
     given = {k: v for k, v in given.items() if "." in k or v is not None}
     given |= {kind: lowered(given[kind]) for kind in KINDS if given.get(kind)}
     given |= {kind: check_listed("", kind, given[kind]) for kind in LISTS if kind in given}
     home = entry.home if entry else ()
+
+    def look(kind: str, name: str) -> Entry:
+        return registry.get(kind, name, prefer=home)
+
+    def fits(kind: str, name: str) -> bool:
+        return look(kind, name).fits(spec.modality, of(spec).like)
+
     layer = {**dict.fromkeys(KINDS), **dict.fromkeys(LISTS, ()), "conditional": False}
     if entry:
         layer = flat(settled(registry, entry, spec.modality, spec.name, networks=False).data)
+    if beside:
+        lost = {k: None for k in (*NETWORKS, "likelihood") if beside.get(k) and not fits(k, beside[k])}
+        layer = layered(layered(layer, beside), lost)
+    for kind in KINDS:  # a part that is there already keeps its options
+        said, there = given.get(kind), layer[kind]
+        if said and isinstance(there, str) and look(kind, said) == look(kind, there):
+            given[kind] = there
     layer = layered(layer, numbered(registry, given, home))
     if not layer["objective"]:
         raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -17,24 +16,23 @@ from typing import Any, Literal
 import torch
 
 from genzoo.core.arguments import checked
-from genzoo.core.config import Config
+from genzoo.core.config import FEW_STEPS, MANY_STEPS, Config
 from genzoo.core.data import Data
 from genzoo.core.distributed.gather import restore_batch_norm
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.distributed.sharding import LARGE
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import UsageError
 from genzoo.core.hardware import Hardware
 from genzoo.core.mixed_precision import choose_precision
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.notebook import of_run, shows_progress
 from genzoo.core.objective import Networks
-from genzoo.core.options import coerce_all
 from genzoo.core.storage.files import MANIFEST, given_path
-from genzoo.core.text import error_line, tell
+from genzoo.core.text import tell
 from genzoo.core.training.observers import Progress, final_metrics, observers, save
-from genzoo.core.training.run_view import GuardedObserver, RunView, Tracker
+from genzoo.core.training.run_view import RunView
 from genzoo.core.training.runs import (
     check_folder,
     check_saving,
@@ -49,15 +47,17 @@ from genzoo.core.training.runs import (
     working_on,
 )
 from genzoo.core.training.terms import TrainingDiverged
-from genzoo.core.training.trainer import Observer, Trainer
+from genzoo.core.training.trainer import Trainer
 from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.recipes.compose import check_given, compose, with_steps
+from genzoo.registry.recipes.read import find
 from genzoo.registry.recipes.save import about, named_data
-from genzoo.registry.verbs.data import announce, open_data
+from genzoo.registry.verbs.data import announce, entry_for, open_data
 from genzoo.registry.verbs.initialize import initialize, pick_device
+from genzoo.registry.verbs.reporting import Reports, chosen_trackers, plugin_observers
+from genzoo.registry.verbs.starting import Known, Start, enough
 
 _SPLIT = 102  # stream of randomness
-Reports = list[tuple[Entry, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,15 @@ class Run:
 
 @checked
 def fit(
-    recipe: str | os.PathLike[str] | None,
-    data: Any,
+    recipe: str | os.PathLike[str] | None = None,
+    data: Any = None,
     out: str | os.PathLike[str] | None = None,
     *,
     labels: Any = None,
     steps: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     options: Mapping[str, Any] | None = None,
     posterior: str | None = None,
     prior: str | None = None,
@@ -100,13 +100,14 @@ def fit(
     augmentation: str | Sequence[str] | None = None,
     condition: str | None = None,
     init: str | os.PathLike[str] | None = None,
+    init_partial: bool = False,
     device: str = "auto",
     threads: int | None = None,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
     compile: bool = False,
     shard: bool | None = None,
     on_nan: Literal["stop", "skip", "rollback"] = "stop",
-    resume: bool = False,
+    resume: bool | str | os.PathLike[str] = False,
     tensorboard: bool = False,
     trackers: Sequence[str] = (),
     watch: bool = False,
@@ -121,14 +122,16 @@ def fit(
     computes its part of every batch, and process 0 writes. A batch has the same gradient on any number of them.
 
     Args:
-        recipe: its name or TOML file; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``).
-        data: what `genzoo.load_data` takes.
+        recipe: its name or TOML file; None to compose from parts named in ``options`` (``{"objective": "wgan-gp"}``),
+            to take the recipe of ``init``, or with ``resume``.
+        data: what `genzoo.load_data` takes; with ``resume`` the run's own where it is a name or a path.
         out: folder for the weights, log, pictures and checkpoints; None writes nothing.
         labels: class labels ``(N,)``, where ``data`` is a tensor or an array.
-        steps: training steps, over the recipe's.
+        steps: training steps, over the recipe's; of a recipe that goes by passes over the data, 2,000 batches are the
+            least where nobody says. A run that is resumed may be given more.
         epochs: passes over the data instead.
         batch_size: observations per turn.
-        seed: of the initialization, the order of the data and all noise.
+        seed: of the initialization, the order of the data and all noise; 0 unless given.
         options: any option by dotted name, ``{"objective.gp_weight": 5, "generator": "mlp", "data.limit": 100}``.
         posterior: the posterior's name, over the recipe's; like the next three also a key of ``options``.
         prior: the prior's name.
@@ -136,7 +139,9 @@ def fit(
             option's; ``options`` sets others, ``{"regularizer.lecam.decay": 0.99}``. ``"none"`` or ``[]`` is none.
         augmentation: names of augmentations, likewise.
         condition: makes the model conditional, and says how the critic is told the class: ``projection``, ``concat``.
-        init: weights to start from, of the same architecture.
+        init: weights to start from: what is not said of the architecture is as theirs, and a folder of images is read
+            in their size and colours. All must fit; see ``init_partial``.
+        init_partial: take of ``init`` what fits, such as all but what goes by the number of classes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; None leaves torch's setting.
         precision: ``bfloat16`` computes networks in autocast, losses in float32; ``auto`` takes it where that is
@@ -146,7 +151,8 @@ def fit(
             does on CUDA from 100 million parameters of the generator on.
         on_nan: what follows a loss that is not finite: ``stop``; ``skip`` that turn's update (waits for the
             device at every turn); or ``rollback`` to the last checkpoint, to go on from there with fresh noise.
-        resume: go on from the newest whole checkpoint in ``out``.
+        resume: go on from the newest whole checkpoint in ``out``, or in the run's folder that is given here. What the
+            run knows need not be said again; ``steps`` or ``epochs`` may be other than they were.
         tensorboard: write event files under ``out``; short for the tracker of that name.
         trackers: names of what the run is reported to; ``options`` may set theirs (``{"wandb.project": "faces"}``).
         watch: warn once, on stderr and in the log, of each symptom that the diagnose app knows.
@@ -162,9 +168,13 @@ def fit(
         KeyboardInterrupt: after SIGINT stopped the run and it was saved; its attribute ``run`` is what would have been
             returned. SIGTERM does, after saving, what it does elsewhere in the program: by default it ends it.
     """
+    if not isinstance(resume, bool):
+        if out is not None and given_path(out) != given_path(resume):
+            raise UsageError(
+                f"a run goes on in its own folder, {os.fspath(resume)}: leave out the other, {os.fspath(out)}"
+            )
+        out, resume = resume, True
     folder = None if out is None else given_path(out)
-    if resume and init is not None:
-        raise UsageError("a run that is resumed goes on from its own weights: leave out init")
     if on_nan not in ("stop", "skip", "rollback"):
         raise UsageError(f"on_nan is stop, skip or rollback, not {on_nan!r}")
     if on_nan == "rollback" and folder is None:
@@ -184,27 +194,54 @@ def fit(
     check_given(registry, recipe, given)
     runtime = init_runtime(pick_device(device))
     with runtime.failing_together(), working_on(folder if runtime.first else None):
-        runtime.on_rank_zero(lambda: check_folder(folder, resume))
+        runtime.on_rank_zero(lambda: check_folder(folder, bool(resume)))
+        found = from_newest(folder, read_checkpoint) if folder and resume and not never_checkpointed(folder) else None
+        known = None if found is None else Known.of(found[1])
+        start = Start.at(init, init_partial) if init is not None and known is None else None
+        if known is not None:
+            data = known.data(registry) if data is None else data
+            seed = known.plain["seed"] if seed is None else seed
+            of_data = {**known.record.get("data", {}), **of_data}
+            precision = known.record["precision"] if precision == "auto" else precision
+            compile = compile or bool(known.record.get("compile"))
+        said: dict[str, str] = {}
+        seed, base = seed or 0, _base(registry, recipe, given, known, start)
+        if data is None:
+            raise UsageError("there is nothing to train on: name the data with --data (data=…)")
+        entry, implied = entry_for(registry, data) if isinstance(data, (str, os.PathLike)) else (None, {})
+        if start is not None and entry is not None:
+            of_data, said["data"] = start.reading(registry, entry, of_data)
         source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory)
-        config = with_steps(
-            compose(registry, source.spec, recipe, given), steps=steps, epochs=epochs, batch_size=batch_size
-        )
+        beside = None
+        if start is not None:
+            beside = start.layer(registry, given.get("objective") or (base.data["objective"] if base else ""))
+        config = compose(registry, source.spec, base, given, beside)
+        asked = {steps, epochs} != {None} or {"train.steps", "train.epochs"} & {*given}
+        config = with_steps(config, steps=steps, epochs=epochs, batch_size=batch_size)
+        if known is not None and not asked:
+            was = known.config.train
+            config = replace(config, train=replace(config.train, steps=was.steps, epochs=was.epochs))
         runtime.require_equal(
             "what they train", json.dumps([config.to_dict(), len(source), seed, precision, on_nan, resume])
         )
-        found = from_newest(folder, read_checkpoint) if folder and resume and not never_checkpointed(folder) else None
         train, held_out = _split(source, config, seed)
         objective, nets = initialize(config, seed)
-        if init is not None:
-            _start_from(nets.model, init, objective.fresh)
+        if not asked and known is None:
+            config, said["steps"] = enough(config, len(train), objective.players()[0].turns)
+            nets.model.config = config
+        if start is not None:
+            said["init"] = start.copy(nets.model, config, objective.fresh)
+            del start
         nets.to(runtime.device)
-        hardware = _settled(hardware, runtime, nets, None if found is None else found[1][3]["record"])
+        hardware = _settled(replace(hardware, precision=precision, compile=compile), runtime, nets)
         record = {"data": of_data, "precision": hardware.precision, "compile": compile, "on_nan": on_nan}
         record |= {"source": named_data(registry, data), "init": None if init is None else os.fspath(init)}
-        record |= {"processes": runtime.size}
+        record |= {"processes": runtime.size, **({"init_partial": True} if init_partial else {})}
         trainer = Trainer(objective, nets, train, config.train, held_out=held_out, seed=seed, record=record,
                           runtime=runtime, on_nan=on_nan, hardware=hardware)  # fmt: skip
         if folder is not None and runtime.first:  # who writes the card
+            if entry is not None:  # where they are on this machine, for who goes on here
+                trainer.place = os.path.abspath(os.path.expanduser(data)) if implied else str(data)
             trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=hardware.precision)
         validation = len(source) - len(train)
         del source, train  # what is not on the device is not needed twice
@@ -212,12 +249,17 @@ def fit(
             raise UsageError("there is nothing to train: train.steps and train.epochs are both 0")
         if found is not None:
             go_on(trainer, config, *found)
-            del found
+            del found, known
         elif resume and runtime.first:
             tell(f"{folder} was stopped before its first checkpoint; starting over")
         if folder is not None:
             runtime.on_rank_zero(lambda: check_saving(trainer, config))
         read = announce(trainer.data, runtime.first, progress is False, validation, trainer.steps)
+        if trainer.steps < FEW_STEPS and progress is not False:
+            more = f"--steps {MANY_STEPS} (steps={MANY_STEPS})"
+            said["few"] = f"{trainer.steps:,} steps are few, and pictures want thousands: {more}"
+        for line in filter(None, said.values() if runtime.first else ()):
+            tell(line)
         if on_start is not None:
             on_start(trainer, config)
         metrics, signals = _train(trainer, config, folder, reports=reports, watch=watch, progress=progress)
@@ -234,11 +276,24 @@ def fit(
     return run
 
 
-def _settled(asked: Hardware, runtime: Runtime, nets: Networks, before: Mapping[str, Any] | None) -> Hardware:
-    """What was left open: the precision that a resumed run began with or process 0 gains by, and whether to shard."""
+def _base(
+    registry: Registry, recipe: Any, given: Mapping[str, Any], known: Known | None, start: Start | None
+) -> Entry | None:
+    """What to compose from: a recipe; a run's own composition, to go on with it; or the recipe of weights."""
+    if known is not None:
+        return known.entry(registry, recipe)
+    if recipe is None and start is not None and not given.get("objective"):
+        return start.entry(registry)
+    if recipe is None and not given.get("objective"):
+        raise UsageError("name a recipe, or an objective with --objective; 'genzoo list recipe' shows the recipes")
+    return None if recipe is None else find(registry, recipe)
+
+
+def _settled(asked: Hardware, runtime: Runtime, nets: Networks) -> Hardware:
+    """What was left open: the precision that process 0 gains by, and whether to shard."""
     precision, shard = asked.precision, asked.shard
     if precision == "auto":
-        precision = str(before["precision"] if before else runtime.broadcast(choose_precision(runtime.device, nets)))
+        precision = str(runtime.broadcast(choose_precision(runtime.device, nets)))
     if shard is None:
         size = sum(p.numel() for p in nets.model.generator.parameters())
         shard = runtime.size > 1 and runtime.device.type == "cuda" and size >= LARGE and not asked.compile
@@ -308,23 +363,6 @@ def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:
     return data.hold_out(n, stream_seed(seed, _SPLIT))
 
 
-def _start_from(model: Model, init: str | os.PathLike[str], fresh: tuple[str, ...]) -> None:
-    """Copy the tensors of other weights; every one must fit, but for those of parts that start anew."""
-    from genzoo.registry.verbs.load import load
-
-    theirs, ours = load(init).state_dict(), model.state_dict()
-    old = {name for name in {*ours, *theirs} if name.partition(".")[0] not in fresh}
-    for name in sorted(old):
-        a, b = (tuple(s[name].shape) if name in s else None for s in (ours, theirs))
-        if a != b:
-            raise UsageError(f"{init} does not fit this model: tensor {name!r} has shape {b} there and {a} here "
-                             "(start from weights of the same architecture, data shape and latent size)")  # fmt: skip
-    for part in fresh:
-        if next(model.get_submodule(part).parameters(), None) is None:
-            raise UsageError(f"the {part} has nothing to learn: name another with --{part}")
-    model.load_state_dict(ours | {name: theirs[name] for name in old})
-
-
 @contextmanager
 def _stops_cleanly(trainer: Trainer) -> Iterator[list[int]]:
     """Let the first SIGINT or SIGTERM stop training after the step; a second one ends the process at once.
@@ -352,49 +390,3 @@ def _stops_cleanly(trainer: Trainer) -> Iterator[list[int]]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
-
-
-def chosen_trackers(registry: Registry, names: Sequence[str], given: dict[str, Any]) -> Reports:
-    """Find trackers by name, and take their options out of what a user set."""
-    reports: Reports = []
-    for name in dict.fromkeys(names):
-        entry = registry.get("tracker", name)
-        prefix = f"{entry.name}."
-        own = {k.removeprefix(prefix): given.pop(k) for k in list(given) if k.startswith(prefix)}
-        reports.append((entry, coerce_all(registry.options(entry), own, entry.name)))
-    others = {e.name for e in registry.entries("tracker")}
-    for key in given:
-        group, dot, _ = key.partition(".")
-        if dot and group in others:
-            raise UsageError(f"{key!r} is an option of the tracker {group!r}: ask for it with --tracker {group}")
-    return reports
-
-
-def plugin_observers(registry: Registry, reports: Reports, run: RunView, stack: ExitStack) -> list[Observer]:
-    """Make trackers, closed with the stack however training ends, and ask plugins for observers.
-
-    A tracker that cannot be made is an error; of a plugin's observers a failure costs one line.
-    """
-    watching: list[Observer] = []
-    for entry, options in reports:
-        cls: Any = registry.load(entry, Tracker)
-        who = f"tracker {entry.name!r} of {entry.origin}"
-        try:
-            tracker: Tracker = cls(cls.Options(**options), run)
-        except GenzooError:
-            raise
-        except Exception as e:
-            raise GenzooError(f"{who} could not begin: {error_line(e)}") from e
-        stack.push(functools.partial(_close, tracker, who))
-        watching.append(GuardedObserver(tracker, who, run))
-    for plugin, given in registry.observers(run):
-        watching += [GuardedObserver(o, f"observer {type(o).__name__} of {plugin}", run) for o in given]
-    return watching
-
-
-def _close(tracker: Tracker, who: str, kind: Any, value: Any, trace: Any) -> None:
-    """Close a tracker; what goes wrong then is told and not raised."""
-    try:
-        tracker.close(failed=kind is not None)
-    except Exception as e:
-        tell(f"{who} could not be closed: {error_line(e)}")

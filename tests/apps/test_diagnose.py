@@ -16,8 +16,11 @@ from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import Latent
 from genzoo.plugins.apps.diagnose import diagnose as diagnosing
-from genzoo.plugins.apps.diagnose.verdicts import NAMES
+from genzoo.plugins.apps.diagnose.sample_health import CURES
+from genzoo.plugins.apps.diagnose.verdicts import NAMES, Remedy, Verdict
 from genzoo.plugins.datasets.toys import Ring8
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
 
 TINY = {"generator.width": 8, "encoder.width": 8, "latent.size": 4, "generator": "mlp", "encoder": "mlp"}
 
@@ -141,6 +144,37 @@ def test_modes_of_a_mixture():
         found = diagnose(made.requires_grad_(False), data, n=2500)
         assert len(found["mode-collapse"].missing) == missing
         assert found.problems == (("mode-collapse",) if missing else ())
+
+
+def test_too_few_steps_are_the_cause_and_advice_is_of_the_run_s_own_kind(known, tmp_path):
+    x = known.take(slice(200))
+    small = {"generator.width": 4, "critic.width": 4}
+    genzoo.fit("gan", x, tmp_path / "gan", steps=3, progress=False, options=small)
+    found = diagnose(tmp_path / "gan", x, n=200)
+    assert found.problems == ("under-training",)
+    assert f"--resume {tmp_path / 'gan'} --steps 5000" in found["under-training"].remedies[0].text()
+    assert all(v.because == "under-training" and not v.remedies for v in found if v.name == "mode-collapse")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "lr", "verdict", "advised"),
+    [
+        ("vae", 1e6, "divergence", 1e-3),
+        ("vae", 1e-3, "divergence", 1e-4),
+        ("vae", 1e-4, "divergence", 1e-5),
+        ("gan", 1.0, "mode-collapse", 2e-4),
+        ("gan", 2e-4, "mode-collapse", 6.7e-5),
+        ("gan", 1e-6, "mode-collapse", None),
+    ],
+)
+def test_learning_rates_go_back_to_the_recipe_s_own(known, recipe, lr, verdict, advised):
+    config = compose(the_registry(), known.spec, recipe, {"train.lr": lr})
+    smaller = (Remedy("", options=(("train.lr", "÷10"),)),) if verdict == "divergence" else CURES
+    found = diagnosing._possible(Verdict(verdict, "problem", "", (), smaller), config)
+    rates = {v for r in found for k, v in r.options if k == "train.lr"}
+    assert advised in rates if advised else not rates
+    family = {e.name for e in the_registry().entries("recipe", tag=recipe)}
+    assert {r.recipe for r in found} - {""} <= family
 
 
 def test_samples_that_are_not_finite(known):

@@ -104,6 +104,16 @@ def test_a_loss_that_was_still_falling():
     assert symptoms.under_training(HEALTHY_GAME).status == "unknown"
 
 
+def test_too_few_steps_and_too_small_ones():
+    few = symptoms.under_training(HEALTHY_GAME, steps=29, run="my runs/gan")
+    assert few.status == "problem"
+    assert few.remedies[0].text().startswith("genzoo train --resume 'my runs/gan' --steps 5000: ")
+    assert symptoms.under_training([], steps=29).remedies[0].options == (("train.steps", 5000),)
+    assert symptoms.under_training(HEALTHY_GAME, steps=2000, lr=(2e-4, 2e-4)).status == "unknown"
+    slow = symptoms.under_training(HEALTHY_GAME, steps=2000, lr=(1e-9, 2e-4))
+    assert (slow.status, slow.remedies[0].options) == ("problem", (("train.lr", 2e-4),))
+
+
 def test_a_diagnosis_counts_causes_not_what_follows():
     verdicts = tuple(
         Verdict("posterior-collapse", "problem", "It collapsed.") if n == "posterior-collapse"

@@ -1,6 +1,7 @@
 """The loop: what moves when, at which rate and with which noise."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from genzoo.core.config import TrainOptions
 from genzoo.core.errors import GenzooError
 from genzoo.core.objective import Loss, Player
+from genzoo.core.training.observers import Progress, losses_of
 from genzoo.core.training.optimizers import Rates, make_optimizer
 from genzoo.core.training.trainer import Observer
 
@@ -237,3 +239,21 @@ def test_held_out_loss_weighs_every_observation_alike(trainer, toy):
     gan = trainer("gan")
     gan.held_out = toy(30)
     assert gan.validate() is None
+
+
+def test_a_bar_of_a_game_shows_two_short_losses():
+    """Two short losses: the terms are in the log."""
+    record = {"step": 50, "seconds": 1.0, "critic/adversarial": 1.328, "critic/real": 0.1, "critic/loss": 1.328,
+              "critic/grad": 2.0, "generator/adversarial": -0.6931, "generator/loss": -0.6931}  # fmt: skip
+    assert losses_of(record) == {"critic": "1.33", "gen": "-0.693"}
+    assert losses_of({"step": 5, "loss": 1234.5, "kl": 3}) | losses_of({"held-out loss": 2000.0}) == {
+        "loss": "1.23e+03", "held-out": "2e+03"
+    }  # fmt: skip
+    trainer = SimpleNamespace(steps=99_999, step=0)
+    bar = Progress(trainer, "wgan-gp")
+    bar.log(trainer, record)
+    shown = {**bar._bar.format_dict, "n": 12_345, "elapsed": 7200.0, "ncols": 80}
+    line = bar._bar.format_meter(**shown)
+    bar.end(trainer)
+    assert len(line) <= 80
+    assert "critic=1.33, gen=-0.693]" in line

@@ -27,6 +27,7 @@ from genzoo.core.training.runs import checkpoints, from_newest, read_checkpoint
 from genzoo.plugins.apps.diagnose import sample_health, symptoms
 from genzoo.plugins.apps.diagnose.verdicts import NAMES, Diagnosis, Fact, Remedy, Verdict, unknown
 from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.evaluate import default_extractor, measure, open_extractor
 from genzoo.registry.verbs.fit import Run
@@ -47,6 +48,11 @@ CURVES = {
     "overfitting": ("held-out loss", "loss"),
 }  # terms of the log that show a verdict
 CAUSES = (  # what a problem may follow from, and when: see `_causes`
+    ("under-training", "divergence", ""),
+    ("under-training", "saturated-critic", ""),
+    ("mode-collapse", "under-training", ""),
+    ("posterior-collapse", "under-training", ""),
+    ("memorization", "under-training", "near"),
     ("mode-collapse", "posterior-collapse", ""),
     ("vanishing-gradients", "saturated-critic", ""),
     ("mode-collapse", "saturated-critic", "unreal"),
@@ -95,7 +101,7 @@ def diagnose(
         *symptoms.gradients(log),
         symptoms.saturated_critic(log),
         symptoms.overfitting(log),
-        symptoms.under_training(log),
+        _under_training(history, log, title),
     ]
     verdicts = [_with_curves(v, log) for v in verdicts]
     source, why = _source(history, data)
@@ -112,7 +118,7 @@ def diagnose(
         how = Protocol(count, seed, extractor=extractor, batch_size=batch_size, device=device, cache=cache)
         verdicts += _sampled(model, training, held, how, progress)
     if history.config is not None:
-        verdicts = [replace(v, remedies=_possible(v.remedies, history.config)) for v in verdicts]
+        verdicts = [replace(v, remedies=_possible(v, history.config)) for v in verdicts]
     found = _causes({v.name: v for v in verdicts})
     return Diagnosis(title, tuple(found[name] for name in NAMES), record)
 
@@ -233,32 +239,70 @@ def _causes(found: dict[str, Verdict]) -> dict[str, Verdict]:
         "near": not any(f.wrong for f in copies.facts if not f.what.startswith("chance")),
     }
     for name, cause, when in CAUSES:
-        if {name, cause} <= wrong and not found[name].because and holds[when]:
-            found[name] = replace(found[name], because=cause)
+        hinted = cause == "under-training" and found[name].status == "hint"  # what is early is no finding of its own
+        if cause in wrong and (name in wrong or hinted) and not found[name].because and holds[when]:
+            # What follows from too little training could be advised the opposite of its cure.
+            remedies = () if cause == "under-training" else found[name].remedies
+            found[name] = replace(found[name], because=cause, remedies=remedies)
     if samples.because == "divergence" and "divergence" not in wrong:  # samples that are not finite
         found["divergence"] = Verdict("divergence", "problem", "What the model makes is not finite.", samples.facts)
     return found
 
 
-def _possible(remedies: Sequence[Remedy], config: Config) -> tuple[Remedy, ...]:
-    """Remedies that exist here, are another thing than what was done, and with numbers in place of shares of them."""
-    flat = config.flat()
-    recipes = {e.name for e in the_registry().entries("recipe", modality=config.data.modality)} - {config.recipe}
+def _under_training(history: History, log: Sequence[Mapping[str, float]], title: str) -> Verdict:
+    """The verdict on a run's length and learning rate, as far as they are recorded."""
+    record, config = history.record, history.config
+    steps = max(record.steps if record is not None else 0, int(max((r["step"] for r in log), default=0)))
+    of = record.of if record is not None else 0
+    lr = (None, None) if config is None else (config.train.lr, _own(config).get("train.lr"))
+    run = title if history.folder is not None and checkpoints(history.folder) else ""
+    return symptoms.under_training(log, steps=steps, of=of, lr=lr, run=run)
+
+
+def _own(config: Config) -> dict[str, Any]:
+    """What a composition's recipe says by itself; empty if there is no such recipe."""
+    try:
+        return compose(the_registry(), config.data, config.recipe).flat()
+    except GenzooError:
+        return {}
+
+
+def _possible(verdict: Verdict, config: Config) -> tuple[Remedy, ...]:
+    """Remedies that exist here, are another thing than what was done, and with numbers in place of shares of them.
+
+    Recipes are of the run's own family; learning rates are the recipe's own where the run had another.
+    """
+    flat, own = config.flat(), _own(config)
+    family = "vae" if "likelihood" in config.parts else "gan"
+    entries = the_registry().entries("recipe", modality=config.data.modality, tag=family)
+    recipes = {e.name for e in entries} - {config.recipe}
+    down = verdict.name in ("divergence", "exploding-gradients")
     left: list[Remedy] = []
-    for remedy in remedies:
-        options = {key: _value(flat[key], value) for key, value in remedy.options if key in flat}
+    for remedy in verdict.remedies:
+        options = {key: _value(key, flat, value, own, down) for key, value in remedy.options if key in flat}
         changed = tuple((key, value) for key, value in options.items() if value not in (None, flat[key]))
+        why = "the recipe's own learning rate" if changed == (("train.lr", own.get("train.lr")),) else remedy.why
         if remedy.recipe in recipes | {""} and (changed or not remedy.options):
-            left.append(replace(remedy, options=changed))
+            left.append(replace(remedy, options=changed, why=why))
     return tuple(left)
 
 
-def _value(now: Any, wanted: Any) -> Any:
-    """A value that is advised, in numbers where it is a share of what is; None where there is no such."""
+def _value(key: str, flat: Mapping[str, Any], wanted: Any, own: Mapping[str, Any], down: bool) -> Any:
+    """A value that is advised, in numbers where it is a share of what is; None where there is no such.
+
+    ``down`` says that it must not be more than it is.
+    """
+    now, usual = flat[key], own.get(key)
     if wanted == "none":
         return None if now is None else wanted
     if not isinstance(wanted, str) or not wanted.startswith("÷"):
         return wanted
+    if key == "train.epochs" and flat["train.steps"]:  # they do not count
+        return None
+    if key == "train.lr" and usual is not None and now != usual:
+        lower = not isinstance(now, tuple) and not isinstance(usual, tuple) and now < usual
+        if not (lower and down):
+            return None if lower else usual
     if not isinstance(now, (int, float)) or not now:
         return None
     value = now / float(wanted[1:])

@@ -185,7 +185,7 @@ def memorization(looked: Looked, training: Data) -> Verdict:
     shown = {k: pictures.grid(x, len(x) // 2) for k, x in result.pictures.items()}
     remedies = (
         Remedy("more data: nothing helps as much"),
-        Remedy("fewer passes over the data", options=(("train.epochs", "÷3"),)),
+        Remedy("fewer passes over the data", options=(("train.epochs", "÷3"), ("train.steps", "÷3"))),
         Remedy("leaves out units", options=(("generator.dropout", 0.1),)),
         Remedy("a smaller network", options=(("generator.width", "÷2"),)),
         Remedy("a critic with penalties learns the training set less by heart", "r3gan"),

@@ -6,9 +6,12 @@ The limits lie well between what healthy runs and runs that were broken on purpo
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
+from genzoo.core.config import FEW_STEPS, LEAST_STEPS, MANY_STEPS
 from genzoo.plugins.apps.diagnose.verdicts import Fact, Remedy, Verdict, above, below, judged, unknown
 
 Records = Sequence[Mapping[str, float]]
@@ -19,6 +22,7 @@ VANISHED = 1e-3  # a gradient norm at the end, as a multiple of its first ones
 EXPLODED = 100.0  # likewise
 BLOWN_UP = 100.0  # a loss at the end, likewise
 OVERFITTED = 0.15  # how far a held-out loss has risen again, as a share of how far it fell
+SLOW = 1 / 30  # a learning rate, as a multiple of the recipe's own, with which little is learned
 FALLING = 0.1  # share of a loss's whole fall that the last quarter of a run still brought
 CLIP = Remedy("no step is longer than this", options=(("train.clip", 1),))
 UNSURE = Remedy("its gradient stays where the critic is sure", options=(("objective.loss", "non-saturating"),))
@@ -169,10 +173,29 @@ def overfitting(records: Records) -> Verdict:
     return judged(name, wrong, "The held-out loss has not risen.", facts, remedies)
 
 
-def under_training(records: Records) -> Verdict:
-    """Whether the loss was still falling fast when training ended; a game's losses do not tell."""
+def under_training(
+    records: Records, *, steps: int = 0, of: int = 0, lr: tuple[Any, Any] = (None, None), run: str = ""
+) -> Verdict:
+    """Whether training was too short, its steps too small, or the loss was still falling fast when it ended.
+
+    ``steps`` were made ``of`` some, 0 where that is not known; ``lr`` is the run's learning rate and the recipe's own;
+    ``run`` is a folder to go on in.
+    """
     name = "under-training"
+    few = below("steps of training", steps, FEW_STEPS)
+    if 0 < steps < FEW_STEPS:
+        says = f"Training was {steps:,} step{'s' * (steps > 1)}, too few to learn from: pictures want thousands."
+        return Verdict(name, "problem", says, (few,), (_longer(max(of, MANY_STEPS), run),))
+    if all(isinstance(v, (int, float)) and v > 0 for v in lr) and lr[0] < SLOW * lr[1]:
+        slow = below("learning rate, as a multiple of the recipe's own", lr[0] / lr[1], SLOW)
+        says = f"The learning rate is {lr[0]:g}, so small that hardly anything is learned; the recipe's is {lr[1]:g}."
+        own = Remedy("the recipe's own learning rate", options=(("train.lr", lr[1]),))
+        return Verdict(name, "problem", says, (slow,), (own,))
     values = column(records, HELD_OUT) or (column(records, LOSS) if players(records) == [""] else [])
+    if not values and 0 < steps < LEAST_STEPS // 2:
+        few = Fact("steps of training", steps, f"few below {LEAST_STEPS // 2:,}")
+        says = "Training was short: what samples lack may come with more steps."
+        return Verdict(name, "hint", says, (few,), (_longer(MANY_STEPS, run),))
     if not values:
         why = "the losses of a game do not say how good its generator is" if records else "nothing was logged"
         return unknown(name, why)
@@ -185,10 +208,16 @@ def under_training(records: Records) -> Verdict:
     fact = above("share of the loss's fall in the last quarter", share, FALLING, "still falling above")
     if not fact.wrong:
         return Verdict(name, "healthy", "The loss has levelled off.", (fact,))
-    longer = Remedy("twice as long: --resume cannot change the length, so start again")
-    return Verdict(
-        name, "hint", "The loss was still falling: longer training would make it better.", (fact,), (longer,)
-    )
+    says = "The loss was still falling: longer training would make it better."
+    return Verdict(name, "hint", says, (fact,), (_longer(2 * (steps or int(records[-1]["step"])), run),))
+
+
+def _longer(steps: int, run: str) -> Remedy:
+    if run:
+        return Remedy(
+            "goes on from where it ended", command=f"genzoo train --resume {shlex.quote(run)} --steps {steps}"
+        )
+    return Remedy("longer", options=(("train.steps", steps),))
 
 
 def _who(player: str) -> str:

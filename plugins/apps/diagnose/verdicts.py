@@ -10,6 +10,7 @@ from typing import Any, Literal
 from genzoo.core import notebook
 from genzoo.core.errors import UsageError, did_you_mean, in_words
 from genzoo.core.evaluation.report import plain
+from genzoo.core.options import typed
 
 Status = Literal["problem", "hint", "healthy", "unknown"]
 NAMES: Mapping[str, str] = {
@@ -21,7 +22,7 @@ NAMES: Mapping[str, str] = {
     "mode-collapse": "parts of the data that samples leave out",
     "memorization": "samples that copy training data",
     "overfitting": "a held-out loss that rises",
-    "under-training": "a loss that was still falling",
+    "under-training": "too few steps, or too small ones; a loss that was still falling",
 }  # in this order: what comes first may be the cause of what follows
 
 
@@ -58,17 +59,19 @@ def reaching(what: str, value: float, limit: float) -> Fact:
 class Remedy:
     """Something to try, and why: another recipe ("" for this one), and options of ``--set``, name to value.
 
-    A value ``÷3`` is a third of what the run had; `genzoo.diagnose` puts the number in place.
+    A value ``÷3`` is a third of what the run had; `genzoo.diagnose` puts the number in place. A command stands for
+    itself.
     """
 
     why: str
     recipe: str = ""
     options: tuple[tuple[str, Any], ...] = ()
+    command: str = ""
 
     def text(self) -> str:
         """As words of a command line, and what they do."""
-        words = [f"genzoo train {self.recipe}"] if self.recipe else []
-        words += [f"--set {name}={value}" for name, value in self.options]
+        words = [f"genzoo train {self.recipe}"] if self.recipe else [self.command] if self.command else []
+        words += [f"--set {name}={typed(value)}" for name, value in self.options]
         return f"{' '.join(words)}: {self.why}" if words else self.why
 
 
