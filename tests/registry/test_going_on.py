@@ -160,7 +160,7 @@ def test_pictures_are_read_as_the_weights_know_them(weights, folder, capsys):
 def test_what_does_not_fit_is_named_by_options(weights, pictures, given, capsys):
     ((name, value),) = given.items()
     why = f"{name} is {TINY[name]} there and {value} here"
-    with pytest.raises(UsageError, match=f"{why}.*--init-partial"):
+    with pytest.raises(UsageError, match=f"{why}.*init_partial"):
         started("vae", pictures, init=weights, steps=1, options=given)
     trainer, _ = started("vae", pictures, init=weights, init_partial=True, steps=1, options=given)
     said = capsys.readouterr().err
@@ -246,7 +246,7 @@ def test_batch_norm_of_one_is_refused(tmp_path, recipe, part, more):
     x = torch.rand(8, 1, 8, 8)
     given = {part: "mlp", f"{part}.norm": "batch", **more.get("options", {})}
     enough = 2 * more["batch_size"]
-    with pytest.raises(UsageError, match=f"batch norm in the {part} .*--batch-size {enough}"):
+    with pytest.raises(UsageError, match=f"batch norm in the {part} .*batch_size={enough}"):
         genzoo.fit(recipe, x, tmp_path / "run", steps=1, progress=False, batch_size=more["batch_size"], options=given)
     assert not (tmp_path / "run").exists()
     genzoo.fit(recipe, x, steps=1, progress=False, batch_size=enough, options=given)
