@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^ *```(\w+)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MADE_UP = re.compile(r"^(hello|lsgan|iwae|hinge-gan|drift|brightness|laplace|logistic|spiral|contrast)")  # by the page
 
-THE_READERS = {"photos", "made", "others"}  # folders
+THE_READERS = {"photos", "my-pictures", "made", "others"}  # folders
 
 
 def text(page: str) -> str:
