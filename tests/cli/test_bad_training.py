@@ -336,7 +336,7 @@ def test_init_that_does_not_fit(
     untouched()
     start("--set", "generator.width=9", "--init", vae).sentence("does not fit", "tensor", "shape", code=USAGE)
     start("--init", gan).sentence("does not fit", "tensor", code=USAGE)
-    start("--init", images).sentence("no weights folder", code=1)
+    start("--init", images).sentence("is samples or data, not weights", code=USAGE)
     untouched()
 
 

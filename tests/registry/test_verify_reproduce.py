@@ -94,7 +94,7 @@ def test_a_run_on_a_file_needs_to_be_told_where_it_is(tmp_path: Path) -> None:
     options = {k: v for k, v in TINY.items() if k not in ("data.limit", "train.validation")} | {"train.validation": 0}
     genzoo.fit("vae", str(file), run, steps=3, options=options, device="cpu", progress=False)
     assert "secret" not in (run / "training.json").read_text()
-    with pytest.raises(UsageError, match="--source"):
+    with pytest.raises(UsageError, match="source="):
         genzoo.reproduce(run, tmp_path / "again")
     np.save(tmp_path / "other.npy", rng.normal(3, 2, (200, 2)).astype(np.float32))
     with pytest.raises(GenzooError, match="not the data that it was trained on"):
