@@ -35,7 +35,8 @@ class Kind:
 # The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
 # compares them with the program.
 COMMANDS = (
-    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "eval", "compare",
+    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "score", "eval",
+    "compare",
     "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
     "plugins", "doctor", "quickstart", "help", "genzoo",
 )  # fmt: skip

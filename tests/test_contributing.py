@@ -41,8 +41,12 @@ def blocks(page: str) -> tuple[dict[str, str], list[list[str]]]:
 
 def quickly(command: list[str]) -> list[str]:
     """A ``genzoo`` command as shown, with a few steps of training."""
-    few = ["--steps", "3", "--batch-size", "16", "--set", "data.limit=400", "--device", "cpu", "-q"]
-    return command[1:] + (few if command[1] == "train" else ["--device", "cpu"] if command[1] == "eval" else [])
+    few = ["--steps", "3", "--batch-size", "16", "--set", "data.limit=400", "--device", "cpu"]
+    shown = command[1:]
+    if "--steps" in shown:
+        at = shown.index("--steps")  # nothing is taken twice
+        del shown[at : at + 2]
+    return shown + ([*few, "-q"] if command[1] == "train" else ["--device", "cpu"] if command[1] == "eval" else [])
 
 
 FILES, COMMANDS = blocks("CONTRIBUTING.md")

@@ -219,6 +219,8 @@ def exact(infos: Collection[OptionInfo], given: Any, where: str) -> dict[str, An
     values = plain_options(given, where)
     whole = coerce_all(infos, values, where)
     for name, value in values.items():
+        if name not in whole:  # but for its capitals, which people may type as they like
+            raise UsageError(f"{where} has no option {_short(name)}")
         if not _same(whole[name], value):
             raise UsageError(f"{where}.{name} must be recorded as {types[name]}, not as {_short(value)}")
     return whole

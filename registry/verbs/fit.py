@@ -207,7 +207,7 @@ def fit(
         said: dict[str, str] = {}
         seed, base = seed or 0, _base(registry, recipe, given, known, start)
         if data is None:
-            raise UsageError("there is nothing to train on: name the data with --data (data=…)")
+            raise UsageError("there is nothing to train on: name the data with --data")
         entry, implied = entry_for(registry, data) if isinstance(data, (str, os.PathLike)) else (None, {})
         if start is not None and entry is not None:
             of_data, said["data"] = start.reading(registry, entry, of_data)

@@ -82,7 +82,7 @@ class Start:
         if len(fits) < len(names) and not self.partial:
             first = next(n for n in names if n not in fits)
             a, b = (f"{tuple(s[first].shape)}" if first in s else "none" for s in (theirs, ours))
-            advice = "--init-partial (init_partial=True) takes those that do" if fits else "start from other weights"
+            advice = "--init-partial takes those that do" if fits else "start from other weights"
             raise UsageError(
                 f"{self.name} does not fit this model: {why}; {len(fits)} of {len(names)} tensors fit ({first!r} "
                 f"has shape {a} there and {b} here): {advice}"

@@ -27,7 +27,9 @@ NARROW = {
 }
 
 
-READ = re.compile(r"genzoo: [^:]+: [\d,]+ (of [\d,]+ )?(images|vectors|\w+) [\d×]+(,|;| in |$)")  # what was read
+READ = re.compile(
+    r"genzoo: ([^:]+: [\d,]+ (of [\d,]+ )?\w+ [\d×]+(,|;| in |$)|the model was trained on the rest of these)"
+)  # what was read
 
 
 @dataclass

@@ -126,7 +126,7 @@ def test_data_that_the_model_does_not_take(
         (["reconstruct", "--out", "x.png", "--set", "train.lr=1"], ["only data.… options", "'train.lr'"]),
         (["reconstruct", "--out", "x.png", "--set", "data.bin=1"], ["data has no option 'bin'"]),
         (["reconstruct", "--out", "."], ["is a folder", ".png or .npz"]),
-        (["encode", "--out", "x.png"], ["codes are written to an .npz file, not to 'x.png'"]),
+        (["encode", "--out", "x.png"], ["codes are written to an .npz or a .csv file, not to 'x.png'"]),
         (["encode", "--out", "x.npz", "-n", "-1"], ["number of observations must be at least 1, not -1"]),
         (["interpolate", "--out", "x.png", "-n", "0"], ["number of paths must be at least 1, not 0"]),
         (["interpolate", "--out", "x.png", "-n", "3"], ["3 paths need 6 observations, and the data has 4"]),

@@ -43,7 +43,7 @@ def test_pull_says_where_and_everything_else_takes_the_name(genzoo, published, v
             expected = samples
         assert (samples == expected).all()
     again = genzoo("reconstruct", "hf:zoo/vae", "--data", images, "--out", "r.png", "--device", "cpu")
-    assert (again.code, again.err) == (0, "")
+    assert again.code == 0, again.err
     start = genzoo("train", "vae", "--data", images, "--out", "more", "--steps", 1, "--init", "hf:zoo/vae@v1", "-q",
                    *narrow())  # fmt: skip
     assert (start.code, start.err) == (0, "")

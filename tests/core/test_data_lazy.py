@@ -309,7 +309,7 @@ def test_sizes_as_people_write_them():
     assert parse_size(123, "x") == 123
     assert parse_size(None, "x") is parse_size("auto", "x") is None
     for bad in ("", "much", "-1", -1, "1XB", "1 2MB", "infMB", True, 1.5, "1e9", "GB"):
-        with pytest.raises(UsageError, match=r"--data-memory takes a size like 512MB.*not"):
+        with pytest.raises(UsageError, match=r"data_memory=… takes a size like 512MB.*not"):
             parse_size(bad, "--data-memory")
     assert [size_text(n) for n in (0, 999, 45_200_000, 1_234_000_000)] == ["0 bytes", "999 bytes", "45 MB", "1.23 GB"]
     assert 10**6 < free_bytes() < 10**15

@@ -69,7 +69,7 @@ def test_within_an_epoch_a_class_is_gone_through_before_any_is_seen_again():
 
 
 def test_what_an_order_needs_is_said(toy):
-    with pytest.raises(UsageError, match="conditional=true, or take balanced"):
+    with pytest.raises(UsageError, match=r"add conditional=True, or options=.*balanced"):
         order("log-frequency", conditional=False)
     plain = Data(DataSpec("vector", (2,)), torch.zeros(9, 2))
     with pytest.raises(UsageError, match=r"train\.sampling=balanced goes by class labels, and this data has none"):

@@ -277,11 +277,11 @@ def test_damage_is_found_before_anything_is_sent(hub, run: Path) -> None:
 
 def test_runs_that_did_not_end(hub, run: Path) -> None:
     _rewrite(run, json.loads((run / "training.json").read_text()) | {"steps": 5})
-    with pytest.raises(UsageError, match=r"it stopped after 5 of 6 steps .*--unfinished"):
+    with pytest.raises(UsageError, match=r"it stopped after 5 of 6 steps .*unfinished=True"):
         push(run, "zoo/ring", license="mit")
     assert "This is its state after 5 of 6 steps" in push(run, "zoo/ring", license="mit", unfinished=True).card
     (run / "manifest.json").unlink()
-    with pytest.raises(UsageError, match="was interrupted: finish it with --resume"):
+    with pytest.raises(UsageError, match="was interrupted: finish it with resume=True"):
         push(run, "zoo/ring", license="mit")
 
 

@@ -140,7 +140,7 @@ def test_images_of_any_kind(pictures: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("data", "how", "words"),
     [
-        (None, {}, "data is a name, a path.*not NoneType"),
+        (None, {}, "there is nothing to train on: name the data with data="),
         (3, {}, "data is a name, a path.*not int"),
         ([[1, 2], [3, 4]], {}, "data is a name, a path.*not list"),
         ({"x": 1}, {}, "data is a name, a path.*not dict"),

@@ -219,10 +219,10 @@ def test_trackers(add, tmp_path: Path, monkeypatch):
     with pytest.raises(UsageError, match=r"there is no tracker 'wnadb' \(did you mean 'wandb'"):
         genzoo.fit("gan", "ring8", tmp_path / "x", trackers=["wnadb"], **FEW)
     with pytest.raises(
-        UsageError, match=r"'wandb.project' is an option of the tracker 'wandb': ask for it with --trac"
+        UsageError, match=r"'wandb.project' is an option of the tracker 'wandb': ask for it with tracker="
     ):
         genzoo.fit("gan", "ring8", tmp_path / "x", options={"wandb.project": "y"}, **FEW)
-    with pytest.raises(UsageError, match=r"wandb has no option 'projet' \(did you mean 'project'"):
+    with pytest.raises(UsageError, match=r"wandb has no option 'projet' \(did you mean .*wandb.project"):
         genzoo.fit("gan", "ring8", tmp_path / "x", options={"wandb.projet": "y"}, trackers=["wandb"], **FEW)
     assert not (tmp_path / "x").exists()
 

@@ -141,6 +141,8 @@ def command(data: dict[str, Path]) -> Callable[..., list[object]]:
         options += ["train.schedule=cosine", "train.warmup=5", "train.clip=1", "train.log_every=3"]
         options += ["train.sample_every=25", "train.checkpoint_every=10"]
         options += ["train.validation=0.2", "train.validate_every=20"] if second == "encoder" else []
+        again = {m.partition("=")[0] for m in more}  # nothing is taken twice
+        options = [o for o in options if o.partition("=")[0] not in again]
         sets = [x for option in (*options, *more) for x in ("--set", option)]
         parts = ["--generator", net, f"--{second}", net, "--device", "cpu", "--threads", "1", "--quiet"]
         return ["train", recipe, "--data", data[kind], "--out", out, "--steps", steps, *parts, *sets]

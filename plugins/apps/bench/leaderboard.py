@@ -127,7 +127,7 @@ class _Contest:
         """Judge as many real observations of the train split."""
         train = load_data(self.data, split="train")
         count = min(self.how["n"] or min(len(self.test), MOST), len(train))
-        own = replace(self, how={**self.how, "n": None})
+        own = replace(self, how={**self.how, "n": count})
         return own.judge(Cell(self.folder, REAL, {"data": self.data}), subset(train, count), REAL)
 
     def judge(self, of: Cell, subject: Any, name: str) -> Report:

@@ -130,7 +130,7 @@ def test_clipping_clips_after_every_turn_of_the_critic(trainer):
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_batch_norm_under_a_penalty_is_refused_with_the_reason(recipe, network):
     config = compose(the_registry(), IMAGE, recipe, {"critic": network, "critic.norm": "batch"})
-    with pytest.raises(UsageError, match=r"norm=batch.*gradient penalty.*own observation.*norm=layer"):
+    with pytest.raises(UsageError, match=r"norm=batch.*gradient penalty.*own observation.*norm.*layer"):
         initialize(config, 0)
 
 
