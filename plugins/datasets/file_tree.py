@@ -72,7 +72,7 @@ class Tree:
             here = f"{name}/{entry.name}" if name else entry.name
             if what := unseen(entry.name):
                 self.hidden[what] += 1
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 if entry.is_symlink():
                     later.append((here, Path(entry.path)))
                 else:
@@ -141,6 +141,16 @@ class Zip(Tree):
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = os.getpid(), zipfile.ZipFile(self.root)
         return self._opened[1]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link that leads to itself counts as a file, which is judged as such."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        if entry.is_symlink():
+            return False
+        raise
 
 
 def unseen(name: str) -> str:

@@ -437,3 +437,12 @@ def test_mirrored_images_follow_the_others(tmp_path):
     assert len(load(tmp_path / "d.npz", "test", mirror="true")[0]) == 1
     with pytest.raises(UsageError, match="only images are mirrored"):
         genzoo.load_data(np.zeros((4, 2)), options={"mirror": "true"})
+
+
+def test_a_link_to_itself_costs_no_other_file(tmp_path):
+    from PIL import Image
+
+    for i in range(6):
+        Image.new("L", (8, 8), 40 * i).save(tmp_path / f"{i}.png")
+    (tmp_path / "loop").symlink_to("loop")
+    assert len(genzoo.load_data(tmp_path, split="all")) == 6
