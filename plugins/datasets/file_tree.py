@@ -144,7 +144,7 @@ class Zip(Tree):
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; a link that leads to itself counts as a file, which is judged as such."""
+    """Whether it is a folder or a link to one; a link that leads to itself counts as a file."""
     try:
         return entry.is_dir()
     except OSError:
