@@ -6,47 +6,25 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from genzoo.core.conditions import numbers_of
-from genzoo.core.errors import UsageError
-from genzoo.core.modality import of
-from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
+from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.options import option
-from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.nets.blocks import (
     ACTIVATIONS,
     Headed,
     gain,
-    labels,
     norm2d,
     refuse_batch_norm,
     sequence,
     shaped,
     variance_preserving,
-    with_label,
 )
+from genzoo.plugins.nets.pyramid import Pyramid, Size, strides
 from genzoo.registry import declare
 
-SMALLEST, LARGEST = 8, 128
 
-Size = tuple[int, int]
-
-
-def ladder(height: int, width: int) -> list[Size]:
-    """Return the resolutions from an image's own down to the smallest: an axis is halved while it has 8 or more.
-
-    Halves are rounded down: ``ladder(30, 44)`` is ``[(30, 44), (15, 22), (7, 11), (7, 5)]``.
-    """
-    sizes = [(height, width)]
-    while max(sizes[-1]) >= 8:
-        h, w = sizes[-1]
-        sizes.append((h // 2 if h >= 8 else h, w // 2 if w >= 8 else w))
-    return sizes
-
-
-class Conv(Network):
+class Conv(Pyramid):
     """What the three share: the resolutions, the channels at each, and the layers between them.
 
     Along an axis that is halved a layer has kernel 4 and stride 2, along another kernel 3 and stride 1, as
@@ -63,43 +41,21 @@ class Conv(Network):
     """
 
     @dataclass(frozen=True)
-    class Options(Network.Options):
-        width: int = option(32, "channels at the highest inner resolution; doubles with each halving", low=1, high=1024)
-        max_width: int = option(256, "most channels at any resolution", low=1, high=8192)
+    class Options(Pyramid.Options):
         norm: Literal["none", "batch", "layer", "group"] = option("batch", "normalization before each activation")
         residual: int = option(0, "residual blocks at each inner resolution", low=0, high=16)
         dropout: float = option(0.0, "share of channels dropped after each activation while training", low=0, high=0.9)
         activation: Literal["leaky-relu", "relu", "silu", "gelu"] = option("leaky-relu", "leaky ReLU has slope 0.2")
 
     options: Options
-    conditions = True
+    name, largest, grids = "conv", 128, True
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
         o = self.options
         refuse_batch_norm(ports, o.norm)
-        made = isinstance(self, Generator)
-        image, code = (ports.outputs, ports.inputs) if made else (ports.inputs, ports.outputs)
-        verb, kind = "makes" if made else "reads", "encoder" if isinstance(self, Encoder) else "critic"
-        mlp = f"--{'generator' if made else kind} mlp"
-        if len(image) != 3:
-            raise UsageError(f"conv {verb} images of channels, height, width, not shape {image}; use {mlp}")
-        if not all(SMALLEST <= s <= LARGEST for s in image[1:]):
-            fitting = LARGEST if max(image[1:]) > LARGEST else SMALLEST
-            raise UsageError(
-                f"conv {verb} images of {SMALLEST} to {LARGEST} pixels a side, not {image[1]}x{image[2]}: "
-                f"bring the pictures to another size with --set data.size={fitting}, or use {mlp}"
-            )
-        self.sizes, self.grid = ladder(*image[1:]), len(code) == 3 and not isinstance(self, Critic)
-        if self.grid and code[1:] not in self.sizes[1:]:
-            there = " or ".join(f"{h}x{w}" for h, w in self.sizes[1:])
-            fitting = self.sizes[-1][0]
-            raise UsageError(
-                f"conv has codes on a grid of {there}, or flat ones, not of shape {code}: --set latent.grid={fitting}"
-            )
-        if self.grid:
-            self.sizes = self.sizes[: self.sizes.index((code[1], code[2])) + 1]
-        self.channels = [image[0], *(min(o.width * 2**i, o.max_width) for i in range(len(self.sizes) - 1))]
+        image = ports.outputs if isinstance(self, Generator) else ports.inputs
+        self.channels = [image[0], *self.widths(len(self.sizes) - 1)]
         self.bias = o.norm == "none"  # of a hidden layer: a norm brings its own, and would subtract the layer's
 
     def _after(self, channels: int, *, normed: bool = True) -> list[nn.Module]:
@@ -135,8 +91,8 @@ class Residual(nn.Module):
 
 def _steps(small: Size, large: Size) -> tuple[Size, Size]:
     """Kernel and stride between two rungs of the ladder, by axis."""
-    halved = [s < n for s, n in zip(small, large, strict=True)]
-    return (4 if halved[0] else 3, 4 if halved[1] else 3), (2 if halved[0] else 1, 2 if halved[1] else 1)
+    h, w = strides(small, large)
+    return (2 + h, 2 + w), (h, w)
 
 
 @declare.generator(
@@ -149,27 +105,11 @@ class ConvGenerator(Conv, Generator):
     resolutions, to which labels are appended as one-hot planes.
     """
 
-    @classmethod
-    def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
-        """A grid of codes lies on the resolution that is nearest to the recipe's."""
-        square = [h for h, w in ladder(*spec.shape[1:])[1:] if h == w] if latent.grid and of(spec).pixels else []
-        if not square:
-            return latent.shape
-        grid = min(square, key=lambda size: abs(size - latent.grid))
-        return (latent.size, grid, grid)
-
     def __init__(self, ports: Ports, options: Conv.Options | None = None) -> None:
         super().__init__(ports, options)
         channels, sizes, scale = self.channels, self.sizes, initial_gain(self.options)
-        self.start = (channels[-1], *sizes[-1])
-        # Unlike a convolution's, this bias differs by position, so a norm after it takes nothing away.
-        told = ports.classes + ports.condition
-        self.linear: nn.Linear | nn.Conv2d
-        if self.grid:
-            self.linear = nn.Conv2d(ports.inputs[0] + told, channels[-1], 3, padding=1)
-        else:
-            self.linear = nn.Linear(ports.inputs[0] + told, math.prod(self.start))
-        variance_preserving(self.linear, min(scale, 1.0))
+        # Unlike a convolution's, the bias of the first layer differs by position, so a norm takes nothing away.
+        self.begin_with(channels[-1], min(scale, 1.0))
         layers = self._after(channels[-1])
         for i in range(len(sizes) - 1, 0, -1):
             kernel, stride = _steps(sizes[i], sizes[i - 1])
@@ -183,11 +123,7 @@ class ConvGenerator(Conv, Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
-        told = self.ports.classes, self.ports.condition
-        if self.grid:
-            planes = with_label(z[:, :0], y, *told)[:, :, None, None].expand(-1, -1, *z.shape[2:])
-        start = self.linear(torch.cat([z, planes], 1) if self.grid else with_label(z, y, *told))
-        image: Tensor = self.layers(start if self.grid else shaped(start, self.start))
+        image: Tensor = self.layers(self.begin(z, y))
         return image
 
 
@@ -205,15 +141,7 @@ class Reader(Conv, Headed):
             variance_preserving(down, a if i == 1 else initial_gain(self.options))
             layers += [down, *self._after(channels[i], normed=i > 1)]
         self.first, self.layers = layers[0], sequence(layers[1:])
-        classes, told = self.appended
-        # A bias for every channel is what a constant plane beside the image comes to (but for the border).
-        self.label = nn.Embedding(classes, channels[1]) if classes else None
-        if self.label is not None:
-            nn.init.normal_(self.label.weight, 0.0, a / math.sqrt(channels[0] + 1))
-        self.told = nn.Linear(told, channels[1], bias=False) if told else None
-        if self.told is not None:
-            nn.init.normal_(self.told.weight, 0.0, a / math.sqrt(channels[0] + 1))
-        self.beside = nn.Linear(ports.beside, channels[1], bias=False) if ports.beside else None
+        self.hear_with(channels[1], a / math.sqrt(channels[0] + 1), self.appended)
         if self.grid:
             self.head = nn.Conv2d(channels[-1], ports.outputs[0], 1)
         else:
@@ -222,14 +150,7 @@ class Reader(Conv, Headed):
 
     def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Return the last resolution's features, flat: ``(B, F)``."""
-        h: Tensor = self.first(x)
-        if self.beside is not None:
-            h = h + self.beside(beside)[:, :, None, None]
-        if self.label is not None:
-            h = h + self.label(labels(y, self.ports.classes))[:, :, None, None]
-        if self.told is not None:
-            h = h + self.told(numbers_of(y, self.ports.condition))[:, :, None, None]
-        features: Tensor = self.layers(h)
+        features: Tensor = self.layers(self.heard(self.first(x), y, beside))
         return features.flatten(1)
 
 

@@ -16,7 +16,7 @@ from genzoo.core.options import option
 from genzoo.core.posterior import normal_kl, normal_log_prob
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.nets.blocks import with_label
-from genzoo.plugins.nets.conv import ladder
+from genzoo.plugins.nets.pyramid import ladder
 from genzoo.registry import declare
 
 Size = tuple[int, int]

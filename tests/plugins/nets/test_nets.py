@@ -11,8 +11,9 @@ from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.options import options_of
 from genzoo.plugins.nets.blocks import ACTIVATIONS, gain, norm2d, variance_preserving
-from genzoo.plugins.nets.conv import ConvCritic, ConvEncoder, ConvGenerator, ladder
+from genzoo.plugins.nets.conv import ConvCritic, ConvEncoder, ConvGenerator
 from genzoo.plugins.nets.mlp import MLPCritic, MLPEncoder, MLPGenerator
+from genzoo.plugins.nets.pyramid import ladder
 from genzoo.registry.discovery.static import options as static_options
 
 IMAGE = (2, 9, 16)  # two halvings, the second of one axis only
