@@ -1,4 +1,4 @@
-"""What networks between images and codes share: resolutions, how they begin, and what they are told."""
+"""What networks between images and codes share: resolutions, how they begin, and what they are told.
 
 Every architecture for images goes down and up one `ladder`, so that each of them takes any size, even or odd.
 """
