@@ -38,22 +38,60 @@ def gain(activation: str) -> float:
 
 def refuse_batch_norm(ports: Ports, norm: str) -> None:
     """Raise `UsageError` for a norm that mixes observations where that is forbidden."""
-    if ports.per_observation and norm == "batch":
+    if ports.per_observation and norm in ("batch", "class"):
         raise UsageError(
-            "norm=batch can't be used here: a gradient penalty needs each score to depend on its own observation "
+            f"norm={norm} can't be used here: a gradient penalty needs each score to depend on its own observation "
             "only, and batch norm mixes the batch; --set critic.norm=layer or --set critic.norm=none does not"
         )
 
 
-def norm1d(norm: str, size: int) -> nn.Module:
-    """Return a normalization of ``(B, size)``."""
+class Conditioned(nn.Module):
+    """A layer that is given what the network is told as numbers (see `as_numbers`), or a part of it, beside its input.
+
+    In a `sequence` it gets what the sequence is told.
+    """
+
+
+class ConditionalNorm(Conditioned):
+    """Batch norm whose gain and shift are linear in what it is told: γ = 1 + W c, β = V c, W and V zero at first.
+
+    Told one-hot labels it has a gain and a shift for each class (Dumoulin et al., arXiv:1610.07629); told an embedding
+    of the label with a part of the code it is BigGAN's (arXiv:1809.11096). ``norm`` has no gain and shift of its own.
+    """
+
+    def __init__(self, norm: nn.Module, channels: int, told: int) -> None:
+        super().__init__()
+        if not told:
+            raise UsageError(
+                "norm=class needs a conditional model: add --conditional on data with labels, or take another norm, "
+                "such as --set generator.norm=batch"
+            )
+        self.norm, self.linear = norm, nn.Linear(told, 2 * channels, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, h: Tensor, told: Tensor) -> Tensor:
+        """Normalize ``(B, channels, ...)``, told ``(B, told)``."""
+        gain, shift = self.linear(told).unflatten(1, (2, -1, *[1] * (h.dim() - 2))).unbind(1)
+        normed: Tensor = self.norm(h) * (1 + gain) + shift
+        return normed
+
+
+def norm1d(norm: str, size: int, told: int = 0) -> nn.Module:
+    """Return a normalization of ``(B, size)``; ``class`` is a `ConditionalNorm`."""
+    if norm == "class":
+        return ConditionalNorm(nn.BatchNorm1d(size, eps=1e-5, momentum=0.1, affine=False), size, told)
     if norm == "batch":
         return nn.BatchNorm1d(size, eps=1e-5, momentum=0.1)
     return nn.LayerNorm(size, eps=1e-5) if norm == "layer" else nn.Identity()
 
 
-def norm2d(norm: str, channels: int) -> nn.Module:
-    """Return a normalization of ``(B, channels, H, W)``; ``group`` takes groups of about eight channels."""
+def norm2d(norm: str, channels: int, told: int = 0) -> nn.Module:
+    """Return a normalization of ``(B, channels, H, W)``.
+
+    ``group`` takes groups of about eight channels, ``class`` is a `ConditionalNorm` that is told as many numbers.
+    """
+    if norm == "class":
+        return ConditionalNorm(nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1, affine=False), channels, told)
     if norm == "batch":
         return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
     if norm == "none":
@@ -68,7 +106,18 @@ def sequence(layers: Iterable[nn.Module]) -> nn.Sequential:
     The others keep their numbers, so that a weight has the same name with dropout as without.
     """
     kept = {str(i): layer for i, layer in enumerate(layers) if not _idle(layer)}
-    return nn.Sequential(OrderedDict(kept))
+    told = any(isinstance(layer, Conditioned) for layer in kept.values())
+    return (ToldSequential if told else nn.Sequential)(OrderedDict(kept))
+
+
+class ToldSequential(nn.Sequential):
+    """Layers after one another, of which those that are `Conditioned` are given what it is told."""
+
+    def forward(self, h: Tensor, told: Tensor) -> Tensor:  # type: ignore[override]
+        """Map ``(B, ...)``, told ``(B, numbers)``."""
+        for layer in self:
+            h = layer(h, told) if isinstance(layer, Conditioned) else layer(h)
+        return h
 
 
 def _idle(layer: nn.Module) -> bool:

@@ -12,6 +12,7 @@ from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.options import option
 from genzoo.plugins.nets.blocks import (
     ACTIVATIONS,
+    Conditioned,
     Headed,
     gain,
     norm2d,
@@ -56,14 +57,17 @@ class Conv(Pyramid):
         refuse_batch_norm(ports, o.norm)
         image = ports.outputs if isinstance(self, Generator) else ports.inputs
         self.channels = [image[0], *self.widths(len(self.sizes) - 1)]
+        norm: str = o.norm
+        self.by_norm = ports.classes + ports.condition if norm == "class" else 0
         self.bias = o.norm == "none"  # of a hidden layer: a norm brings its own, and would subtract the layer's
 
     def _after(self, channels: int, *, normed: bool = True) -> list[nn.Module]:
         """Return what follows a hidden layer: norm, activation, dropout, residual blocks."""
         o = self.options
-        layers = [norm2d(o.norm, channels)] if normed else []
+        layers = [norm2d(o.norm, channels, self.by_norm)] if normed else []
         layers += [ACTIVATIONS[o.activation](), nn.Dropout2d(o.dropout)]
-        return layers + [Residual(channels, o) for _ in range(o.residual)]
+        kind = ConditionedResidual if self.by_norm else Residual
+        return layers + [kind(channels, o, self.by_norm) for _ in range(o.residual)]
 
 
 def initial_gain(o: Conv.Options) -> float:
@@ -74,19 +78,23 @@ def initial_gain(o: Conv.Options) -> float:
 class Residual(nn.Module):
     """h + conv(act(norm(conv(h)))), whose second part starts at a tenth of its natural scale."""
 
-    def __init__(self, channels: int, o: Conv.Options) -> None:
+    def __init__(self, channels: int, o: Conv.Options, told: int = 0) -> None:
         super().__init__()
         first = nn.Conv2d(channels, channels, 3, padding=1, bias=o.norm == "none")
         last = nn.Conv2d(channels, channels, 3, padding=1)
         variance_preserving(first, initial_gain(o))
         variance_preserving(last, 0.1 * gain(o.activation))
         act, drop = ACTIVATIONS[o.activation](), nn.Dropout2d(o.dropout)
-        self.body = sequence([first, norm2d(o.norm, channels), act, drop, last])
+        self.body = sequence([first, norm2d(o.norm, channels, told), act, drop, last])
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, *told: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to the same shape."""
-        change: Tensor = self.body(h)
+        change: Tensor = self.body(h, *told)
         return h + change
+
+
+class ConditionedResidual(Residual, Conditioned):
+    """The same with a norm that is told of the class."""
 
 
 def _steps(small: Size, large: Size) -> tuple[Size, Size]:
@@ -102,8 +110,14 @@ class ConvGenerator(Conv, Generator):
     """Code → linear → smallest resolution → transposed convolutions → image.
 
     Takes a flat code, to which labels are appended as one-hot numbers; or a grid of codes that is one of its
-    resolutions, to which labels are appended as one-hot planes.
+    resolutions, to which labels are appended as one-hot planes. With ``norm=class`` labels enter by the norms instead.
     """
+
+    @dataclass(frozen=True)
+    class Options(Conv.Options):
+        norm: Literal["none", "batch", "layer", "group", "class"] = option(  # type: ignore[assignment]  # one more
+            "batch", "normalization before each activation; class: batch norm with gains and shifts of each class"
+        )
 
     def __init__(self, ports: Ports, options: Conv.Options | None = None) -> None:
         super().__init__(ports, options)
@@ -123,7 +137,7 @@ class ConvGenerator(Conv, Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
-        image: Tensor = self.layers(self.begin(z, y))
+        image: Tensor = self.layers(self.begin(z, y), *self.for_norms(z, y))
         return image
 
 

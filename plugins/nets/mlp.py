@@ -13,6 +13,7 @@ from genzoo.core.options import option
 from genzoo.plugins.nets.blocks import (
     ACTIVATIONS,
     Headed,
+    as_numbers,
     norm1d,
     refuse_batch_norm,
     sequence,
@@ -46,8 +47,12 @@ class MLP(Headed):
         o = self.options
         refuse_batch_norm(ports, o.norm)
         widths = [max(1, round(o.width / o.taper**i)) for i in range(o.depth)]
-        sizes = [ports.input_size + ports.beside + sum(self.appended), *widths]
-        self.hidden = nn.ModuleList(_hidden(a, b, o) for a, b in zip(sizes, widths, strict=False))
+        # Numbers that norms are told, which are not appended to the input then.
+        norm: str = o.norm
+        self.by_norm = ports.classes + ports.condition if norm == "class" and o.depth else 0
+        told = 0 if self.by_norm else sum(self.appended)
+        sizes = [ports.input_size + ports.beside + told, *widths]
+        self.hidden = nn.ModuleList(_hidden(a, b, o, self.by_norm) for a, b in zip(sizes, widths, strict=False))
         # The first layer has no skip: that an observation has as many numbers as the layer is a coincidence.
         self.skips = [o.residual and i > 0 and sizes[i] == sizes[i + 1] for i in range(o.depth)]
         self.head = nn.Linear(sizes[-1], ports.output_size)
@@ -55,21 +60,28 @@ class MLP(Headed):
 
     def features(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         x = x if beside is None else torch.cat([x.flatten(1), beside], 1)
-        h = with_label(x, y, *self.appended)
+        h = with_label(x, y, *((0, 0) if self.by_norm else self.appended))
+        told = [as_numbers(y, *self.appended, h)] if self.by_norm else []
         for layer, skip in zip(self.hidden, self.skips, strict=True):
-            h = h + layer(h) if skip else layer(h)
+            h = h + layer(h, *told) if skip else layer(h, *told)
         return h
 
 
-def _hidden(inputs: int, outputs: int, o: MLP.Options) -> nn.Sequential:
+def _hidden(inputs: int, outputs: int, o: MLP.Options, told: int) -> nn.Sequential:
     # A norm has a bias of its own; the linear layer's would only be subtracted by it.
     linear = nn.Linear(inputs, outputs, bias=o.norm == "none")
-    return sequence([linear, norm1d(o.norm, outputs), ACTIVATIONS[o.activation](), nn.Dropout(o.dropout)])
+    return sequence([linear, norm1d(o.norm, outputs, told), ACTIVATIONS[o.activation](), nn.Dropout(o.dropout)])
 
 
 @declare.generator("mlp", summary="Perceptron, code-128-128-data")
 class MLPGenerator(MLP, Generator):
-    """Code → 128 → 128 → data."""
+    """Code → 128 → 128 → data; with ``norm=class`` labels enter by the norms instead of with the code."""
+
+    @dataclass(frozen=True)
+    class Options(MLP.Options):
+        norm: Literal["none", "batch", "layer", "class"] = option(  # type: ignore[assignment]  # one more
+            "none", "normalization before each activation; class: batch norm with gains and shifts of each class"
+        )
 
 
 @declare.encoder("mlp", summary="Perceptron, data-128-64-code")

@@ -18,7 +18,7 @@ from genzoo.core.modality import of
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec, Latent
-from genzoo.plugins.nets.blocks import labels, shaped, variance_preserving, with_label
+from genzoo.plugins.nets.blocks import as_numbers, labels, shaped, variance_preserving, with_label
 
 Size = tuple[int, int]
 
@@ -59,6 +59,7 @@ class Pyramid(Network):
     smallest: int = 8
     largest: int = 256
     grids: bool = False  # its codes may lie on a grid
+    by_norm: int = 0  # how many numbers its norms are told (`for_norms`), which its first layer is not told then
 
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
@@ -102,7 +103,7 @@ class Pyramid(Network):
 
     def begin_with(self, channels: int, scale: float) -> None:
         """Make the layer that brings a code, and what comes with it, to the lowest resolution."""
-        told = self.ports.classes + self.ports.condition
+        told = 0 if self.by_norm else self.ports.classes + self.ports.condition
         self.start = (channels, *self.sizes[-1])
         self.linear: nn.Linear | nn.Conv2d
         if self.grid:
@@ -113,12 +114,16 @@ class Pyramid(Network):
 
     def begin(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Codes ``(B, *ports.inputs)`` as features ``(B, C, h, w)``."""
-        told = self.ports.classes, self.ports.condition
+        told = (0, 0) if self.by_norm else (self.ports.classes, self.ports.condition)
         if not self.grid:
             return shaped(self.linear(with_label(z, y, *told)), self.start)
         planes = with_label(z[:, :0], y, *told)[:, :, None, None].expand(-1, -1, *z.shape[2:])
         features: Tensor = self.linear(torch.cat([z, planes], 1))
         return features
+
+    def for_norms(self, z: Tensor, y: Tensor | None) -> list[Tensor]:
+        """What norms are told, ``(B, by_norm)``, if they are: a further argument of a `ToldSequential`."""
+        return [as_numbers(y, self.ports.classes, self.ports.condition, z)] if self.by_norm else []
 
     def hear_with(self, channels: int, scale: float, appended: tuple[int, int]) -> None:
         """Make what adds to the first features of an image what is told beside it.

@@ -48,6 +48,7 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "r3gan": ("r3gan", IMAGE, C_GAN, {}),
     "r3gan, conditional": ("r3gan", VECTOR, M_GAN | {"conditional": True}, {}),
     "gan, batch norm in the critic": ("gan", IMAGE, C_GAN | {"critic.norm": "batch"}, {}),
+    "gan, norms of classes": ("gan", IMAGE, C_GAN | {"conditional": True, "generator.norm": "class"}, {}),
     "wgan": ("wgan", VECTOR, M_GAN | {"objective.clip": 0.5}, {}),
     "vae": ("vae", VECTOR, M_VAE | {"train.clip": 1.0}, {}),
     "vae, adam": ("vae", IMAGE, C_VAE | {"train.optimizer": "adam", "train.betas": (0.9, 0.999)}, {}),
