@@ -92,7 +92,10 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
                     f"{config.parts[c.kind].name!r} takes none: name another with --{c.kind}"
                 )
         judges |= {key: maker() for key, maker in plan.extras.items()}
-    return objective, Networks(model, judges)
+    nets = Networks(model, judges)
+    for regularizer in objective.regularizers.values() if critics else ():
+        regularizer.fits(nets)  # type: ignore[operator]
+    return objective, nets
 
 
 def add_lists(objective: Objective, name: str, lists: Mapping[str, tuple[Part, ...]], resolve: Resolve) -> None:

@@ -10,14 +10,17 @@ from torch import Tensor
 from genzoo.core.mixed_precision import networks_in_bfloat16
 
 
-def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+def input_gradient(critic: Callable[[Tensor], Tensor], x: Tensor, *, attached: bool = False) -> tuple[Tensor, Tensor]:
     """What a critic gives, and the gradients of its scores with respect to its input, differentiable once more.
 
     The critic maps ``(B, ...)`` to scores ``(B, 1)`` or ``(B,)``, or to ``(B, d)`` numbers whose first is the score. It
-    must treat observations one by one, so that the gradient of the summed scores holds each observation's own.
+    must treat observations one by one, so that the gradient of the summed scores holds each observation's own. Both are
+    cut off from what the input was made of, unless they stay ``attached``.
     """
     with torch.autocast(x.device.type, enabled=False), networks_in_bfloat16(x.device.type, False):
-        x = x.detach().to(torch.promote_types(x.dtype, torch.float32))  # float64 stays what it is
+        x = (x if attached and x.requires_grad else x.detach()).to(
+            torch.promote_types(x.dtype, torch.float32)
+        )  # float64 stays what it is
         if torch.compiler.is_compiling():  # autograd.grad with a double backward does not compile
 
             def summed(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,21 @@
-"""Differentiable changes of pixels' colour, place and presence, always or by a probability that follows the critic."""
+"""Differentiable changes of pixels' colour, place and presence."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from genzoo.core.augmentation import Augmentation
-from genzoo.core.options import option
 from genzoo.registry import declare
+
+
+def shifted(x: Tensor, u: Tensor, on: Tensor | float, axis: int) -> Tensor:
+    """Shift images ``(B, C, H, W)`` along an axis by up to ⅛, as ``u (B,)`` says; zeros come in; ``on`` is 0 or 1."""
+    n, view = x.shape[axis], [len(x), 1, -1, 1] if axis == 2 else [len(x), 1, 1, -1]
+    along, far = torch.arange(n, device=x.device), (n + 4) // 8
+    source = along - (((u * (2 * far + 1)).floor() - far) * on)[:, None]
+    x = x.gather(axis, source.long().clamp(0, n - 1).view(view).expand_as(x))
+    return x * ((source >= 0) & (source < n)).view(view)
 
 
 def augmented(x: Tensor, u: Tensor, p: Tensor | float) -> Tensor:
@@ -24,11 +29,7 @@ def augmented(x: Tensor, u: Tensor, p: Tensor | float) -> Tensor:
     hole = torch.ones((), dtype=torch.bool, device=x.device)
     for axis, n in ((2, h), (3, w)):
         along, view = torch.arange(n, device=x.device), [b, 1, n, 1] if axis == 2 else [b, 1, 1, n]
-        far, size = (n + 4) // 8, (n + 1) // 2
-        step = (u[:, axis + 1] * (2 * far + 1)).floor() - far
-        source = along - step[:, None] * shift.view(b, 1)
-        x = x.gather(axis, source.long().clamp(0, n - 1).view(view).expand_as(x))
-        x = x * ((source >= 0) & (source < n)).view(view)
+        x, size = shifted(x, u[:, axis + 1], shift.view(b), axis), (n + 1) // 2
         start = (u[:, axis + 3] * (n + 1 - size % 2)).floor()[:, None] - size // 2
         hole = hole & ((along >= start) & (along < start + size)).view(view)
     return x * (1 - cutout * hole)
@@ -47,34 +48,3 @@ class DiffAugment(Augmentation):
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         return augmented(x, u, 1.0)
-
-
-@declare.augmentation("ada", paper="arXiv:2006.06676", modalities=("image",))
-class ADA(DiffAugment):
-    """Each kind of change of DiffAugment with probability p, moved towards E[sign D(x)] = target (arXiv:2006.06676).
-
-    p rises while the critic is surer of real images than the target says, and falls otherwise.
-    """
-
-    watched = ("sign", "images")
-    reads_zero = True
-
-    @dataclass(frozen=True)
-    class Options(DiffAugment.Options):
-        target: float = option(0.6, "mean sign of the critic's scores of real images that p aims at", low=0, high=1)
-        images: float = option(500_000.0, "images over which p goes from 0 to 1", low=1)
-        highest: float = option(0.85, "largest p: near 1 samples look augmented themselves", low=0, high=1)
-
-    options: Options
-    p: Tensor
-
-    def __init__(self, options: Augmentation.Options | None = None) -> None:
-        super().__init__(options)
-        self.register_buffer("p", torch.zeros(()))
-
-    def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        return augmented(x, u, self.p)
-
-    def after_step(self, seen: Mapping[str, Tensor]) -> None:
-        step = torch.sign(seen["sign"] - self.options.target) * seen["images"] / self.options.images
-        self.p.add_(step).clamp_(0, self.options.highest)

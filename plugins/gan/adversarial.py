@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from genzoo.core.augmentation import Augmentation
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, CriticPlan, Loss, Networks, Objective, Plan, Player
 from genzoo.core.options import option
-from genzoo.core.regularizer import Judged, Regularizer
+from genzoo.core.regularizer import Judged, Made, Regularizer
 from genzoo.core.spec import DataSpec
 
 
@@ -62,7 +64,7 @@ class Adversarial(Objective):
 
         The side is ``real``, ``fake``, or ``both``: real ones, then as many fake ones.
         """
-        for name, augmentation in self.augmentations.items():
+        for name, augmentation in self._augmentations.items():
             sides = ("real", "fake") if side == "both" else (side,)
             x = augmentation(x, torch.cat([noise[f"{name}.{s}"] for s in sides]))
         return x
@@ -87,9 +89,14 @@ class Adversarial(Objective):
                     f"{name!r} goes by the sign of the critic's scores, and this loss compares scores only, so that "
                     "their zero is anywhere: take another loss, such as gan or hinge, or leave it out"
                 )
-            if getattr(part, "rank", 0) not in (0, len(spec.shape)):
+            if part.rank not in (0, len(spec.shape)):
                 raise UsageError(f"{name!r} augments images, not {spec.modality} data of shape {spec.shape}")
-        penalized = self.penalized or any(r.penalized for r in self._terms().values())
+            if getattr(part, "replaces", False) and type(self).beside is not Adversarial.beside:
+                raise UsageError(
+                    f"{name!r} lets samples stand for real observations, and this critic is told a code with each: "
+                    "leave it out, or take another loss, such as gan or hinge"
+                )
+        penalized = self.penalized or any(r.penalized for r in self._regularizers.values())
         return CriticPlan(**{"penalized": penalized, **changes})
 
     def players(self) -> tuple[Player, ...]:
@@ -98,56 +105,108 @@ class Adversarial(Objective):
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         noise = {"z": model.prior.draw(draws)}
-        if player == "critic":
-            for name, term in self._terms().items():
-                if draws.step % term.options.every == 0:
-                    noise |= {f"{name}.{k}": v for k, v in term.draw(draws, model).items()}
-                    if isinstance(term.options.weight, tuple):
-                        noise[f"{name}.weight"] = draws.number(draws.scheduled(term.options.weight))
-                    if term.options.every > 1:  # what stands here tells the turn that the term is due
-                        noise[f"{name}.every"] = draws.number(1.0)
-        augmentations: Any = self.augmentations.items()
-        for name, augmentation in augmentations:
-            noise |= {f"{name}.{side}": draws.uniform(augmentation.numbers) for side in ("real", "fake")}
+        turn = "critic" if player == "critic" else "generator"
+        for name, term in self._regularizers.items():
+            if turn in term.plays and draws.step % term.options.every == 0:
+                noise |= {f"{name}.{k}": v for k, v in term.draw(draws, model).items()}
+                weight = term.weight(turn)
+                if isinstance(weight, tuple):
+                    noise[f"{name}.weight"] = draws.number(draws.scheduled(weight))
+                if term.options.every > 1:  # what stands here tells the turn that the term is due
+                    noise[f"{name}.every"] = draws.number(1.0)
+        for name, augmentation in self._augmentations.items():
+            noise |= {f"{name}.{side}": augmentation.draw(draws, model) for side in ("real", "fake")}
         return noise
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         if player == "critic":
             with torch.no_grad():
                 fake = nets.model.mean(noise["z"], batch.y)
-            return self.judge(nets.critic, batch, fake, noise)
-        made = self._outputs(nets.critic, nets.model.mean(noise["z"], batch.y), batch.y, noise, "fake")
+            return self.judge(nets.critic, batch, fake, noise, nets.model)
+        fake = nets.model.mean(noise["z"], batch.y)
+        made = self._outputs(nets.critic, fake, batch.y, noise, "fake")
         real = self._outputs(nets.critic, batch.x, batch.y, noise, "real") if self.paired else None
         terms = {"adversarial": self.generator_loss(made, real)} | self.further(player, None, made, batch.labels)
-        return self._loss(nets.critic, terms)
+        return self.made(nets, batch, fake, made, noise, terms)
 
-    def judge(self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor]) -> Loss:
-        """The critic's turn."""
+    def judge(
+        self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor], model: Model | None = None
+    ) -> Loss:
+        """The critic's turn; the model is needed only by regularizers that make more of it."""
+        for name, augmentation in self._augmentations.items():
+            if augmentation.replaces:
+                u = noise[f"{name}.real"]
+                u = u if self.pack == 1 else u[:: self.pack].repeat_interleave(self.pack, 0)
+                batch = replace(batch, x=augmentation.stand_in(batch.x, fake, u))
 
         def score(x: Tensor, side: str) -> Tensor:
             y = torch.cat([batch.y, batch.y]) if batch.y is not None and side == "both" else batch.y
             return self._said(critic, x, y, noise, side)
 
-        due = {k: r for k, r in self._terms().items() if r.options.every == 1 or f"{k}.every" in noise}
+        due = self._due("critic", noise)
         sides = tuple(side for side in ("real", "fake") if any(side in r.slopes for r in due.values()))
         # A penalized critic judges observations one by one and sees both sides in one pass. Any other may have
         # batch norm, and sees them apart, each with its own statistics.
         together = critic.ports.per_observation and not critic.mixes
         judged = Judged(score, batch, fake, sides, together=together, pack=self.pack)
+        judged.critic, judged.z = critic, noise["z"]
+        if model is not None:
+            judged.model = model
         terms = {"adversarial": self.critic_loss(judged.real_outputs, judged.fake_outputs)}
         terms |= self.further("critic", judged.real_outputs, judged.fake_outputs, batch.labels)
         terms |= self.penalty(critic, batch, fake, noise)
         for name, r in due.items():
-            judged.noise = {k[len(name) + 1 :]: v for k, v in noise.items() if k.startswith(f"{name}.")}
-            weight: Any = noise.get(f"{name}.weight", r.options.weight)
-            terms[name] = weight * r.options.every * r.term(judged)
-        shown = {"real": judged.real_score, "fake": judged.fake_score}
+            terms[name] = self._weighed("critic", name, judged, noise) * r.term(judged)
+        shown = {"real": judged.real_score, "fake": judged.fake_score} | judged.shown
         return self._loss(critic, terms, shown, tuple(k for k, r in due.items() if r.coupled))
+
+    def made(
+        self,
+        nets: Networks,
+        batch: Batch,
+        fake: Tensor,
+        outputs: Tensor,
+        noise: Mapping[str, Tensor],
+        terms: dict[str, Tensor],
+    ) -> Loss:
+        """The generator's turn: to its terms come those of regularizers, given what it made and what was said of it."""
+        due = self._due("generator", noise)
+        if not due:
+            return self._loss(nets.critic, terms)
+
+        def view(x: Tensor, side: str) -> tuple[Tensor, Tensor | None]:
+            return self.view(x, noise, side), self.beside(noise, side)
+
+        made = Made(nets, batch, noise["z"], fake, outputs, terms["adversarial"], view)
+        for name, r in due.items():
+            terms[name] = self._weighed("generator", name, made, noise) * r.generator_term(made)
+        return self._loss(nets.critic, terms, made.shown, tuple(k for k, r in due.items() if r.coupled))
+
+    def _due(self, turn: str, noise: Mapping[str, Tensor]) -> dict[str, Regularizer]:
+        """The regularizers that have a term in a turn of this step."""
+        every = self._regularizers.items()
+        return {k: r for k, r in every if turn in r.plays and (r.options.every == 1 or f"{k}.every" in noise)}
+
+    def _weighed(self, turn: str, name: str, found: Judged | Made, noise: Mapping[str, Tensor]) -> Any:
+        """The factor of a regularizer's term, which is given its noise."""
+        r = self._regularizers[name]
+        found.noise = {k[len(name) + 1 :]: v for k, v in noise.items() if k.startswith(f"{name}.")}
+        weight: Any = noise.get(f"{name}.weight", r.weight(turn))
+        return weight * r.options.every
 
     def _said(self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str) -> Tensor:
         """What the critic says of observations, of each pack."""
         x, beside = self.view(x, noise, side), self.beside(noise, side)
-        return self.score(critic, x, y) if beside is None else self.score(critic, x, y, beside)
+        told = (y,) if beside is None else (y, beside)
+
+        def scores(v: Tensor) -> Tensor:
+            return self.score(critic, v, *told)
+
+        asked: Callable[[Tensor], Tensor] = scores
+        for r in self._regularizers.values():
+            if r.rescales:
+                asked = partial(r.rescaled, asked)
+        return asked(x)
 
     def _outputs(self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str) -> Tensor:
         """The same at each observation."""
@@ -164,7 +223,7 @@ class Adversarial(Objective):
         """Terms per observation, and which of them are coupled, with what the parts watch."""
         coupled = tuple(terms) if critic.mixes else (("adversarial",) if self.coupled else ()) + also
         shown, sums = dict(shown or {}), {}
-        if shown and self.augmentations:
+        if "real" in shown and self.augmentations:
             watching = self.watching
             if "sign" in watching:
                 shown["sign"] = shown["real"].detach().sign()
@@ -172,5 +231,10 @@ class Adversarial(Objective):
                 sums["images"] = torch.full_like(shown["real"][0], len(shown["real"]))
         return Loss(terms, coupled=coupled, shown=shown, gathered=coupled, sums=sums)
 
-    def _terms(self) -> dict[str, Regularizer]:
+    @property
+    def _regularizers(self) -> dict[str, Regularizer]:
         return dict(self.regularizers.items())  # type: ignore[arg-type]
+
+    @property
+    def _augmentations(self) -> dict[str, Augmentation]:
+        return dict(self.augmentations.items())  # type: ignore[arg-type]

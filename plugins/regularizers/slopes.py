@@ -66,6 +66,25 @@ class Lipschitz(Regularizer):
         return (off.relu() if self.options.one_sided else off).square()
 
 
+@declare.regularizer("wgan-div", paper="arXiv:1712.01026")
+class Divergence(Regularizer):
+    """½ (‖∇D(x)‖ᵖ + ‖∇D(G(z))‖ᵖ), the Wasserstein divergence's (Wu et al., arXiv:1712.01026); the weight is its k."""
+
+    slopes = ("real", "fake")
+    penalized = True
+
+    @dataclass(frozen=True)
+    class Options(Regularizer.Options):
+        weight: float = option(2.0, "factor k of the term", low=0)
+        power: float = option(6.0, "power p of the slopes", low=2)
+
+    options: Options
+
+    def term(self, judged: Judged) -> Tensor:
+        real, fake = (judged.squared_slopes(side) ** (self.options.power / 2) for side in self.slopes)
+        return (real + fake) / 2
+
+
 @declare.regularizer("dragan", paper="arXiv:1705.07215")
 class DRAGAN(Regularizer):
     """(‖∇D(x + δ)‖ - 1)² around real observations, δ = ½ std(x) α u (Kodali et al., arXiv:1705.07215).

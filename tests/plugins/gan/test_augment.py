@@ -6,7 +6,8 @@ import torch
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.augmentations.diffaugment import ADA, DiffAugment, augmented
+from genzoo.plugins.augmentations.adaptive import ADA
+from genzoo.plugins.augmentations.diffaugment import DiffAugment, augmented
 from genzoo.plugins.gan.gan import GAN
 
 

@@ -7,7 +7,7 @@ from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.core.training.trainer import Observer
 from genzoo.plugins.apps.kit.cases import small_data
-from genzoo.plugins.augmentations.diffaugment import ADA
+from genzoo.plugins.augmentations.adaptive import ADA
 from genzoo.plugins.gan.energy import BEGAN
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.regularizers.lecam import LeCam
