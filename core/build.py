@@ -58,14 +58,20 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
 
     likelihood: Likelihood = make("likelihood", Likelihood, spec) if plan.likelihood else Implicit(spec)
     generator: Generator = make(
-        "generator", Generator, Ports(latent.shape, likelihood.input_shape, classes, condition=condition)
-    )
+        "generator", Generator,
+        Ports(latent.shape, likelihood.input_shape, classes, plan.penalized, condition=condition),
+    )  # fmt: skip
     head = encoder = None
     if plan.posterior is not None:
         if isinstance(plan.posterior, type):  # as plugins said it before posteriors had names
             head = plan.posterior(latent)
         else:
             head = make("posterior", PosteriorHead, latent) if "posterior" in config.parts else NormalHead(latent)
+        if head.point and not (plan.points or family in plan.posteriors):
+            raise UsageError(
+                f"objective {name!r} weighs codes by their density, and those of posterior {family!r} are points: "
+                "use --posterior normal, or a recipe such as ae or wae"
+            )
         head.prepare(generator)
         encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition))
     prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else NormalPrior(latent)

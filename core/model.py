@@ -96,6 +96,8 @@ class Model(Joint):
         """
         if n < 0:
             raise UsageError(f"the number of samples must not be negative, got {n}")
+        if self.prior.unfitted:
+            raise UsageError(f"{self.called} has nothing to sample from: {self.prior.unfitted}")
         if truncation is not None and not truncation > 0:
             raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
         every = told_of_samples(self, n, labels, condition, seed)
@@ -261,6 +263,8 @@ class Model(Joint):
         self, x: Any, labels: Any = None, *, condition: Any = None, samples: int, seed: int = 0, budget: int = 10_000
     ) -> Iterator[Tensor]:
         """Yield the weights that `log_likelihood` is made of, ``(K, B)`` in nats as float64, for a few x at a time."""
+        if self.head is not None and self.head.point:
+            raise UsageError(f"{self.called} has no likelihood, and no bound on it: its codes are points")
         chunk = max(min(samples, budget), 1)
         with evaluating(self):
             for start, xb, yb in self._batches(x, labels, condition, max(budget // samples, 1)):
@@ -278,7 +282,8 @@ class Model(Joint):
     ) -> tuple[Tensor, Tensor]:
         """Posterior means and KL(q(z|x) ‖ p(z)) in nats of each code's numbers, both ``(N, numbers)``; see `encode`.
 
-        Where the KL has no closed form it is estimated from one sample of the whole code, ``(N, 1)``.
+        Where the KL has no closed form it is estimated from one sample of the whole code, ``(N, 1)``; a posterior of
+        points has none, and -log p(z) stands there.
         """
         means, divergences = [], []
         for start, n, yb, q in self._posteriors(x, labels, condition, batch_size):

@@ -53,6 +53,8 @@ class Plan:
     extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
     prior: str | None = "normal"  # None for an objective with one of its own
     posteriors: tuple[str, ...] = ()  # names of the posterior families that it can work with; () for any
+    penalized: bool = False  # slopes of the generator are: none of its layers may mix codes
+    points: bool = False  # it needs no density of codes, and works with posteriors that are points as well
 
     def wants(self, kind: str) -> bool:
         """Whether a network of this kind (generator, encoder, critic) is built."""

@@ -136,6 +136,7 @@ class CodePart(Configured, nn.Module, ABC):
 class PosteriorHead(CodePart):
     """Turns an encoder's numbers into a `Posterior`; part of the model, so it may hold parameters."""
 
+    point: bool = False  # its codes are points: no density, no KL, and no bound on the likelihood
     averaged: tuple[str, ...] = ()  # names of buffers that a moving average of the model averages, instead of copying
 
     def prepare(self, generator: Generator) -> None:

@@ -22,6 +22,7 @@ class Prior(CodePart):
     """p(z), or p(z|y) of a conditional model."""
 
     discrete: bool = False  # `log_prob` gives probabilities of codes that are among a few, not densities
+    unfitted: str = ""  # why there is nothing to sample yet, of a prior that waits for ``genzoo prior fit``
     family: str = ""  # what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it
 
     @abstractmethod

@@ -300,6 +300,9 @@ class Evidence:
         """Why a need of `genzoo.core.evaluation.report.NEEDS` is not met, "" if it is."""
         if need in ("encoder", "likelihood"):
             return self._lacks_of_model(need)
+        unfitted = "" if self.model is None else self.model.prior.unfitted
+        if unfitted and need in ("samples", "features", "conditional"):
+            return unfitted
         has, why = {
             "images": (of(self.spec).pixels, f"it is of images, and this is {self.spec.modality} data"),
             "features": (self.extractor is not None, self.why_no_extractor),
@@ -318,6 +321,8 @@ class Evidence:
             return "the model has no likelihood: a GAN's generator puts out samples, not a distribution"
         if need == "likelihood" and not model.likelihood.normalized:
             return "what the model is trained by is a distance, whose exponential is no density: it has no likelihood"
+        if need == "likelihood" and model.head is not None and model.head.point:
+            return "the model's codes are points without density: it has no bound on the likelihood"
         if model.encoder is None and not (need == "likelihood" and model.exact):
             return "the model has no encoder"
         return "the model is conditional and the data has no labels" if model.classes and self.labels is None else ""

@@ -91,12 +91,15 @@ def compare(recorded: Any, model: Model) -> list[Comparison]:
 
 def _made(model: Model, seed: int) -> dict[str, Tensor]:
     """What a fingerprint is taken of, in data units on the CPU."""
-    x = model.sample(COUNT, seed=seed)
+    labels = torch.arange(COUNT) % model.classes if model.classes else None
+    condition = model.spec.condition_shift if model.conditions else None
+    if model.prior.unfitted:  # what it makes of some codes tells it as well
+        x = model.decode(model.codes(0, COUNT, seed=seed), labels, condition=condition)
+    else:
+        x = model.sample(COUNT, seed=seed)
     made = {"samples": x.cpu()}
     if model.encoder is not None:
-        labels = torch.arange(COUNT) % model.classes if model.classes else None
         given = of(model.spec).again(model.spec, x)
-        condition = model.spec.condition_shift if model.conditions else None
         made["reconstructions"] = model.reconstruct(given, labels, condition=condition).cpu()
     return made
 

@@ -135,9 +135,9 @@ class Pictures(Observer):
         if trainer.step % self.every and trainer.step != trainer.steps:
             return
         trainer.gather()  # with the other processes, which draw nothing
-        if not trainer.runtime.first:
-            return
         model = trainer.model
+        if not trainer.runtime.first or model.prior.unfitted:
+            return
         n = min(of(model.spec).preview, 1000)
         plane = of(model.spec).plane(model.spec)
         image = _landscape(trainer, model.sample(n)) if plane else picture_of(model, n)

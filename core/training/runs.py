@@ -106,8 +106,10 @@ def check_saving(trainer: Trainer, config: Config) -> None:
 
 
 def picture_of(model: Model, n: int | None = None) -> Image | None:
-    """A picture of samples, by default of as many as a card shows; None if such data are not drawn."""
+    """A picture of samples, by default of as many as a card shows; None if there are none to draw."""
     kind = of(model.spec)
+    if model.prior.unfitted:
+        return None
     return kind.picture(model.spec, model.sample(n or kind.preview), columns_for(model.classes))
 
 

@@ -64,14 +64,22 @@ class _Codes(Metric):
     def details(self, evidence: Evidence) -> dict[str, Any]:
         """By dimension, and whether the posterior has collapsed."""
         found = self.found(evidence)
+        spread = {"variance of the mean per dimension": found.variance.tolist()}
+        if _points(evidence):
+            return {"of": found.of, "collapsed": found.active == 0, **spread}
         return {
             "of": found.of,
             "idle": found.idle,
             "collapsed": found.collapsed,
             "kl": float(found.kl.sum()),
             **({"kl per dimension": found.kl.tolist()} if len(found.kl) == found.of else {}),
-            "variance of the mean per dimension": found.variance.tolist(),
+            **spread,
         }
+
+
+def _points(evidence: Evidence) -> bool:
+    model = evidence.model
+    return model is not None and model.head is not None and model.head.point
 
 
 @declare.metric(
@@ -111,6 +119,9 @@ class PosteriorKL(_Codes):
 
     def measure(self, evidence: Evidence) -> Measured:
         return Measured(mean(evidence.posterior()[1].sum(1)), self.details(evidence))
+
+    def refuses(self, evidence: Evidence) -> str:
+        return "codes are points, which have no KL to a prior" if _points(evidence) else ""
 
     def title(self, evidence: Evidence) -> str:
         return "KL to the prior"

@@ -36,12 +36,13 @@ def gain(activation: str) -> float:
     return math.sqrt(2 / (1 + SLOPE**2)) if activation == "leaky-relu" else math.sqrt(2)
 
 
-def refuse_batch_norm(ports: Ports, norm: str) -> None:
+def refuse_batch_norm(ports: Ports, norm: str, kind: str = "critic") -> None:
     """Raise `UsageError` for a norm that mixes observations where that is forbidden."""
     if ports.per_observation and norm in ("batch", "class"):
+        what, whose = ("output", "code") if kind == "generator" else ("score", "observation")
         raise UsageError(
-            f"norm={norm} can't be used here: a gradient penalty needs each score to depend on its own observation "
-            "only, and batch norm mixes the batch; --set critic.norm=layer or --set critic.norm=none does not"
+            f"norm={norm} can't be used here: a gradient penalty needs each {what} to depend on its own {whose} "
+            f"only, and batch norm mixes the batch; --set {kind}.norm=layer or --set {kind}.norm=none does not"
         )
 
 

@@ -54,7 +54,7 @@ class Conv(Pyramid):
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
         o = self.options
-        refuse_batch_norm(ports, o.norm)
+        refuse_batch_norm(ports, o.norm, "generator" if isinstance(self, Generator) else "critic")
         image = ports.outputs if isinstance(self, Generator) else ports.inputs
         self.channels = [image[0], *self.widths(len(self.sizes) - 1)]
         norm: str = o.norm

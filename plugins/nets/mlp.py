@@ -45,7 +45,7 @@ class MLP(Headed):
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
         o = self.options
-        refuse_batch_norm(ports, o.norm)
+        refuse_batch_norm(ports, o.norm, "generator" if isinstance(self, Generator) else "critic")
         widths = [max(1, round(o.width / o.taper**i)) for i in range(o.depth)]
         # Numbers that norms are told, which are not appended to the input then.
         norm: str = o.norm

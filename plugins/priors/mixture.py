@@ -91,6 +91,8 @@ class Vamp(Components):
         try:
             if model.head is None:
                 raise GenzooError("there is none")
+            if model.head.point:
+                raise GenzooError("its codes are points")
             model.head(torch.zeros(1, *model.head.input_shape)).log_prob(torch.zeros(1, *self.latent.shape))
         except GenzooError as e:
             raise UsageError(f"the vamp prior is a mixture of posteriors, and needs their density: {e}") from e
