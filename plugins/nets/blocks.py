@@ -179,6 +179,13 @@ def variance_preserving(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, gain:
         nn.init.zeros_(layer.bias)
 
 
+def convolution(inputs: int, outputs: int, kernel: int, scale: float, bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps the resolution, with initial weights of this gain."""
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+    variance_preserving(layer, scale)
+    return layer
+
+
 class Projection(nn.Module):
     """Conditional term of a projection critic: ⟨embed(y), features⟩ for each output.
 
