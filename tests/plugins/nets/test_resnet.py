@@ -1,0 +1,133 @@
+"""Residual networks and self-attention, against what is known of them without training."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from genzoo.core.errors import UsageError
+from genzoo.core.networks import Ports
+from genzoo.plugins.nets.attention import Attention
+from genzoo.plugins.nets.resnet import Down, ResnetCritic, ResnetEncoder, ResnetGenerator, Up
+
+SMALL = {"width": 4, "max_width": 8}
+
+
+def zero(layer):
+    for p in layer.parameters():
+        nn.init.zeros_(p)
+
+
+def test_a_branch_of_zero_leaves_the_resampled_shortcut():
+    torch.manual_seed(0)
+    h = torch.randn(3, 5, 7, 4)
+    up = Up(5, 6, (15, 8), nn.BatchNorm2d)
+    zero(up.last)
+    torch.testing.assert_close(up(h), up.shortcut(F.interpolate(h, (15, 8))))
+    down = Down(5, 6, (2, 1))
+    zero(down.last)
+    torch.testing.assert_close(down(h), F.avg_pool2d(down.shortcut(h), (2, 1)))
+    stays = Down(5, 5, (1, 1))
+    zero(stays.last)
+    assert torch.equal(stays(h), h)
+
+
+def test_the_first_block_sees_what_is_negative():
+    """Rectified at once, as the later blocks do, an image would lose its dark half."""
+    torch.manual_seed(0)
+    x = -torch.rand(2, 1, 8, 8)
+    first, other = Down(1, 4, (2, 2), first=True), Down(1, 4, (2, 2))
+    other.load_state_dict(first.state_dict())
+    zero(first.shortcut)
+    zero(other.shortcut)
+    assert first(x).flatten(2).std(2).max() > 1e-2
+    assert other(x)[..., 1:-1, 1:-1].flatten(2).std(2).max() < 1e-6
+
+
+def test_scores_are_of_a_sum_over_places():
+    torch.manual_seed(0)
+    net = ResnetCritic(Ports((1, 16, 16), (1,)), ResnetCritic.Options(**SMALL))
+    found = torch.randn(3, net.last, 4, 4)
+    net.look = lambda *_: found
+    once = net(torch.zeros(3, 1, 16, 16)) - net.head.bias
+    found = torch.cat([found, found], 3)
+    torch.testing.assert_close(net(torch.zeros(3, 1, 16, 16)) - net.head.bias, 2 * once)
+
+
+def test_attention_starts_as_the_identity_and_averages_values():
+    torch.manual_seed(0)
+    net, h = Attention(16), torch.randn(2, 16, 7, 6)
+    assert torch.equal(net(h), h)
+    # A value that is the same everywhere comes back whatever the weights; what sums to 1 over queries gives another.
+    net.value.weight.data.zero_()
+    net.value.bias = nn.Parameter(torch.arange(8.0))
+    expected = torch.arange(8.0)[None, :, None, None].expand(2, -1, 7, 6)
+    torch.testing.assert_close(net.attended(h), expected)
+    key, query = F.max_pool2d(net.key(h), 2).flatten(2), net.query(h).flatten(2)
+    wrong = (query.transpose(1, 2) @ key).softmax(1)
+    assert (wrong.sum(2) - 1).abs().max() > 0.1
+
+
+def test_attention_stands_at_the_resolution_that_is_asked_for():
+    def where(cls, ports, at):
+        return list(cls(ports, cls.Options(**SMALL, attention=at)).attention)
+
+    image = (3, 64, 64)
+    assert where(ResnetGenerator, Ports((5,), image), 32) == ["1"]
+    assert where(ResnetCritic, Ports(image, (1,)), 32) == ["1"]
+    assert where(ResnetGenerator, Ports((5,), image), 256) == ["0"]  # the image's own resolution
+    assert where(ResnetCritic, Ports(image, (1,)), 256) == ["1"]  # there the critic has no features
+    assert where(ResnetCritic, Ports((1, 28, 28), (1,)), 16) == ["1"]
+    assert where(ResnetCritic, Ports(image, (1,)), 0) == []
+
+
+@pytest.mark.parametrize("image", [(1, 8, 8), (3, 11, 9), (1, 28, 28), (2, 33, 48), (3, 256, 256)])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_every_size_with_labels_and_without(image, classes):
+    torch.manual_seed(0)
+    y = torch.arange(2) if classes else None
+    options = {"width": 2, "max_width": 4, "attention": 8}
+    made = ResnetGenerator(Ports((6,), image, classes), ResnetGenerator.Options(**options))(torch.randn(2, 6), y)
+    assert made.shape == (2, *image)
+    read = ResnetEncoder(Ports(image, (5,), classes), ResnetEncoder.Options(**options))
+    assert read(made, y).shape == (2, 5)
+    for condition in ("projection", "concat"):
+        options_ = ResnetCritic.Options(**options, spectral_norm=True, condition=condition)
+        net = ResnetCritic(Ports(image, (1,), classes, True, 2), options_)
+        assert net(made, y, torch.zeros(2, 2)).shape == (2, 1)
+
+
+def test_a_decoder_and_an_encoder_on_a_grid_of_codes():
+    torch.manual_seed(0)
+    made = ResnetGenerator(Ports((5, 7, 7), (1, 28, 28), 3), ResnetGenerator.Options(**SMALL))
+    read = ResnetEncoder(Ports((1, 28, 28), (5, 7, 7), 3), ResnetEncoder.Options(**SMALL))
+    y = torch.arange(2)
+    assert read(made(torch.randn(2, 5, 7, 7), y), y).shape == (2, 5, 7, 7)
+    with pytest.raises(UsageError, match="resnet has codes on a grid of 14x14 or 7x7"):
+        ResnetGenerator(Ports((5, 6, 6), (1, 28, 28)))
+
+
+def test_spectral_norm_is_on_every_weight_of_the_critic():
+    net = ResnetCritic(Ports((3, 16, 16), (1,), 3), ResnetCritic.Options(**SMALL, spectral_norm=True, attention=8))
+    kinds = (nn.Linear, nn.Conv2d, nn.Embedding)
+    layers = {name: m for name, m in net.named_modules() if isinstance(m, kinds)}
+    assert {"blocks.0.shortcut", "projection.embed", "head", "attention.1.query"} <= set(layers)
+    assert all(hasattr(m, "parametrizations") for m in layers.values())
+
+
+def test_penalties_differentiate_twice_through_attention():
+    torch.manual_seed(0)
+    net = ResnetCritic(Ports((1, 8, 8), (1,)), ResnetCritic.Options(width=2, max_width=2, attention=4)).double()
+    net.attention["1"].gamma.data.fill_(0.7)
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+
+    def penalty():
+        return torch.autograd.grad(net(x).sum(), x, create_graph=True)[0].square().sum()
+
+    weight, step = net.attention["1"].query.weight, 1e-6
+    (found,) = torch.autograd.grad(penalty(), weight)
+    direction, values = torch.randn_like(weight), []
+    for sign in (1, -2):
+        weight.data += sign * step * direction
+        values.append(penalty().item())
+    assert (found * direction).sum().item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4)
