@@ -48,3 +48,22 @@ declare.recipe(
         }
     },
 )
+
+declare.recipe(
+    "biggan",
+    summary="SAGAN's networks told the class and a part of the code in every block, four turns of the critic",
+    paper="arXiv:1809.11096",
+    tags=("gan", "conditional"),
+    like="sngan",
+    presets={
+        "image": {
+            "generator": "biggan",
+            "critic": "biggan",
+            "latent.size": 80,
+            "objective.critic_steps": 4,
+            "train.betas": (0.0, 0.999),
+            "train.schedule": "constant",
+        },
+        "cifar10": {"train.average": 350_000, "latent.size": 80},
+    },
+)

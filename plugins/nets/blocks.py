@@ -255,8 +255,10 @@ class Headed(Network):
 def normalize_spectrally(network: nn.Module) -> None:
     """Divide the weight of every linear, convolution and embedding layer by its largest singular value.
 
-    Miyato et al., arXiv:1802.05957; one power iteration per forward pass in training.
+    Miyato et al., arXiv:1802.05957; one power iteration per forward pass in training. What a conditional norm is told
+    gives gains and shifts, which start at zero, and is left as it is.
     """
+    gains = {id(norm.linear) for norm in network.modules() if isinstance(norm, ConditionalNorm)}
     for layer in list(network.modules()):
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)) and id(layer) not in gains:
             parametrizations.spectral_norm(layer)

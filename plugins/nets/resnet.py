@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,22 +35,21 @@ def pooled(h: Tensor, by: Size) -> Tensor:
 class Up(nn.Module):
     """S(up(h)) + K(relu(norm(K(up(relu(norm(h))))))), K 3×3 convolutions, S a 1×1 one, ``up`` by nearest neighbours.
 
-    Norms are told what the block is told beside its features, if anything is.
+    Conditional norms are told what the block is told beside its features.
     """
 
-    def __init__(self, inputs: int, outputs: int, size: Size, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(self, inputs: int, outputs: int, size: Size, norm: str, told: int = 0) -> None:
         super().__init__()
         self.size = size
-        self.norms = nn.ModuleList([norm(inputs), norm(outputs)])
+        self.norms = nn.ModuleList([norm2d(norm, inputs, told), norm2d(norm, outputs, told)])
         self.first = convolution(inputs, outputs, 3, GAIN)
         self.last = convolution(outputs, outputs, 3, 1.0)
         self.shortcut = convolution(inputs, outputs, 1, HALF)
 
-    def forward(self, h: Tensor, told: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, *told: Tensor) -> Tensor:
         """Map ``(B, inputs, h, w)`` to ``(B, outputs, *size)``."""
-        beside = () if told is None else (told,)
-        change = self.first(F.interpolate(self.norms[0](h, *beside).relu(), self.size))
-        change = self.last(self.norms[1](change, *beside).relu())
+        change = self.first(F.interpolate(self.norms[0](h, *told).relu(), self.size))
+        change = self.last(self.norms[1](change, *told).relu())
         # A 1×1 convolution and nearest neighbours may change places.
         grown: Tensor = F.interpolate(self.shortcut(h), self.size) + change
         return grown
@@ -99,6 +97,22 @@ class Resnet(Pyramid):
         at = blocks[nearest([self.sizes[i] for i in blocks], self.options.attention)]
         return {str(at): Attention(channels[at])}
 
+    def grow_with(self, norm: str, told: list[int]) -> None:
+        """Make a generator's blocks, whose norms are told so many numbers each, and what follows them."""
+        channels, steps = self.widths(len(self.sizes)), range(len(self.sizes) - 2, -1, -1)
+        ups = [Up(channels[i + 1], channels[i], self.sizes[i], norm, n) for i, n in zip(steps, told, strict=True)]
+        self.blocks, self.attention = nn.ModuleList(ups), nn.ModuleDict(self.attending(channels, steps))
+        self.norm = norm2d("batch" if norm == "class" else norm, channels[0])
+        self.out = convolution(channels[0], self.ports.outputs[0], 3, 0.5)
+
+    def grow(self, h: Tensor, told: list[list[Tensor]]) -> Tensor:
+        """Features at the lowest resolution, and what the norms of each block are told, to data parameters."""
+        for i, block in enumerate(self.blocks):
+            h, at = block(h, *told[i]), str(len(self.blocks) - 1 - i)
+            h = self.attention[at](h) if at in self.attention else h
+        image: Tensor = self.out(self.norm(h).relu())
+        return image
+
 
 @declare.generator(
     "resnet",
@@ -114,40 +128,25 @@ class ResnetGenerator(Resnet, Generator):
 
     @dataclass(frozen=True)
     class Options(Resnet.Options):
-        norm: Literal["none", "batch", "layer", "group"] = option("batch", "normalization before each activation")
-        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value (SAGAN)")
+        norm: Literal["none", "batch", "layer", "group", "class"] = option(
+            "batch", "normalization before each activation; class: batch norm with gains and shifts of each class"
+        )
+        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
 
     options: Options
 
     def __init__(self, ports: Ports, options: Options | None = None) -> None:
         super().__init__(ports, options)
         refuse_batch_norm(ports, self.options.norm)
-        n, norm = len(self.sizes), self.normalizer()
-        channels = self.widths(n)
-        self.begin_with(channels[-1], 1.0)
-        steps = range(n - 2, -1, -1)  # the resolution that each block gives
-        self.blocks = nn.ModuleList(Up(channels[i + 1], channels[i], self.sizes[i], norm) for i in steps)
-        self.attention = nn.ModuleDict(self.attending(channels, steps))
-        self.norm, self.out = norm2d(self.options.norm, channels[0]), convolution(channels[0], ports.outputs[0], 3, 0.5)
+        self.by_norm = ports.classes + ports.condition if self.options.norm == "class" else 0
+        self.begin_with(self.widths(len(self.sizes))[-1], 1.0)
+        self.grow_with(self.options.norm, [self.by_norm] * (len(self.sizes) - 1))
         if self.options.spectral_norm:
             normalize_spectrally(self)
 
-    def normalizer(self) -> Callable[[int], nn.Module]:
-        """What makes a block's norms, given channels."""
-        return lambda channels: norm2d(self.options.norm, channels)
-
-    def grow(self, h: Tensor, told: list[Tensor] | None = None) -> Tensor:
-        """Features at the lowest resolution, and what each block is told, to data parameters."""
-        for i, block in enumerate(self.blocks):
-            h = block(h) if told is None else block(h, told[i])
-            at = str(len(self.blocks) - 1 - i)
-            h = self.attention[at](h) if at in self.attention else h
-        image: Tensor = self.out(self.norm(h).relu())
-        return image
-
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
-        return self.grow(self.begin(z, y))
+        return self.grow(self.begin(z, y), [self.for_norms(z, y)] * len(self.blocks))
 
 
 class Reader(Resnet, Headed):

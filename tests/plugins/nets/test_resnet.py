@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
 from genzoo.plugins.nets.attention import Attention
+from genzoo.plugins.nets.biggan import BigGANCritic, BigGANGenerator
 from genzoo.plugins.nets.resnet import Down, ResnetCritic, ResnetEncoder, ResnetGenerator, Up
 
 SMALL = {"width": 4, "max_width": 8}
@@ -21,7 +22,7 @@ def zero(layer):
 def test_a_branch_of_zero_leaves_the_resampled_shortcut():
     torch.manual_seed(0)
     h = torch.randn(3, 5, 7, 4)
-    up = Up(5, 6, (15, 8), nn.BatchNorm2d)
+    up = Up(5, 6, (15, 8), "batch")
     zero(up.last)
     torch.testing.assert_close(up(h), up.shortcut(F.interpolate(h, (15, 8))))
     down = Down(5, 6, (2, 1))
@@ -131,3 +132,58 @@ def test_penalties_differentiate_twice_through_attention():
         weight.data += sign * step * direction
         values.append(penalty().item())
     assert (found * direction).sum().item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_chunk_of_the_code_moves_no_layer_before_its_own(classes):
+    torch.manual_seed(0)
+    options = BigGANGenerator.Options(**SMALL, attention=8, embedding=5)
+    net = BigGANGenerator(Ports((10,), (1, 32, 32), classes), options).eval()
+    for block in net.blocks:
+        for norm in block.norms:
+            nn.init.normal_(norm.linear.weight)
+    outs = []
+    for layer in (net.linear, *net.blocks):
+        layer.register_forward_hook(lambda module, given, out: outs.append(out))
+    z, y = torch.randn(2, 10), torch.arange(2) if classes else None
+    assert net.parts == [3, 3, 2, 2]
+    net(z, y)
+    before, starts = outs.copy(), [0, 3, 6, 8]
+    for k, start in enumerate(starts):
+        outs.clear()
+        moved = z.clone()
+        moved[:, start] += 1
+        net(moved, y)
+        same = [torch.equal(a, b) for a, b in zip(before, outs, strict=True)]
+        assert same == [True] * k + [False] * (len(outs) - k)
+
+
+def test_the_label_and_the_code_enter_by_gains_that_start_at_one():
+    torch.manual_seed(0)
+    net = BigGANGenerator(Ports((8,), (1, 16, 16), 3), BigGANGenerator.Options(**SMALL))
+    z = torch.randn(6, 8)
+    net.eval()
+    assert torch.equal(net(z, torch.zeros(6, dtype=torch.long)), net(z, torch.arange(6) % 3))
+    assert all(torch.isfinite(p).all() for p in net.state_dict().values())
+    # Spectral norm divides by a singular value: what starts at zero must stay without.
+    names = [n for n, m in net.named_modules() if hasattr(m, "parametrizations")]
+    assert names
+    assert not any("norms" in n or n == "shared" for n in names)
+
+
+def test_biggan_has_one_chunk_for_every_resolution():
+    with pytest.raises(UsageError, match=r"splits the code into 4 parts.*it has 3 numbers"):
+        BigGANGenerator(Ports((3,), (1, 32, 32)))
+    assert BigGANCritic(Ports((1, 28, 28), (1,))).attention.keys() == {"1"}
+
+
+def test_labels_by_norms_of_every_block():
+    torch.manual_seed(0)
+    net = ResnetGenerator(Ports((4,), (1, 16, 16), 3), ResnetGenerator.Options(**SMALL, norm="class"))
+    assert net.linear.in_features == 4
+    net.blocks[1].norms[0].linear.weight.data.normal_()
+    z = torch.randn(1, 4).expand(3, 4)
+    images = net.eval()(z, torch.arange(3))
+    assert (images[0] - images[1]).abs().max() > 1e-4
+    with pytest.raises(UsageError, match="norm=class needs a conditional model"):
+        ResnetGenerator(Ports((4,), (1, 16, 16)), ResnetGenerator.Options(norm="class"))
