@@ -41,6 +41,11 @@ def all_gather(x: Tensor) -> Tensor:
     return _gather(x) if _turn else x
 
 
+def own_part(whole: Tensor, n: int) -> Tensor:
+    """This process's n observations of a whole batch that `all_gather` gave, or what was computed of it."""
+    return whole if len(whole) == n else whole[dist.get_rank() * n :][:n]
+
+
 @torch.no_grad()
 def summed(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Sums over the parts of a batch, alike in names and shapes, and over the processes that share it, in float32."""

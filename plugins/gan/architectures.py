@@ -67,3 +67,23 @@ declare.recipe(
         "cifar10": {"train.average": 350_000, "latent.size": 80},
     },
 )
+
+declare.recipe(
+    "stylegan2",
+    summary="Modulated convolutions by styles, a critic that compares observations, the original loss with lazy R1",
+    paper="arXiv:1912.04958",
+    tags=("gan",),
+    like="gan",
+    regularizer=["r1=0.05"],
+    presets={
+        "image": {
+            "generator": "stylegan2",
+            "critic": "stylegan2",
+            "regularizer.r1.weight": 0.01,
+            "regularizer.r1.every": 16,
+            "train.lr": 2e-3,
+            "train.betas": (0.0, 0.99),
+        },
+        "cifar10": {"train.lr": 2.5e-3, "train.average": 500_000, "latent.size": 512},
+    },
+)
