@@ -16,7 +16,7 @@ from genzoo.core.likelihood import Implicit, Likelihood
 from genzoo.core.networks import Encoder, Generator
 from genzoo.core.noise import generator as seeded
 from genzoo.core.posterior import Posterior, PosteriorHead
-from genzoo.core.prior import NormalPrior, Prior
+from genzoo.core.prior import NormalPrior, Prior, TokenPrior
 from genzoo.core.spec import DataSpec, Latent
 
 if TYPE_CHECKING:
@@ -94,7 +94,13 @@ class Joint(nn.Module):
 
     def kl(self, q: Posterior, z: Tensor, log_q: Tensor, y: Tensor | None = None) -> Tensor:
         """KL(q(z|x) ‖ p(z)) in nats, ``(B,)``: exact where it has a closed form, else log q - log p of the sample z."""
-        return q.kl().sum(1) if self.closed(q) else log_q - self.prior.log_prob(z, y)
+        return q.kl().sum(1) if self.closed(q) else log_q - self.log_prior(q, z, y)
+
+    def log_prior(self, q: Posterior, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Log p(z) in nats, ``(..., B)``, of codes that were just drawn from a posterior."""
+        if q.drawn is not None and isinstance(self.prior, TokenPrior):
+            return self.prior.log_prob_of(q.drawn, y)
+        return self.prior.log_prob(z, y)
 
     def params(self, q: Posterior, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Data parameters ``(B, …)`` of codes ``(B, *latent.shape)`` that were just drawn from a posterior."""
@@ -112,7 +118,7 @@ class Joint(nn.Module):
         k, (z, log_q) = len(eps), q.sample_with_log_prob(eps)
         params = self.params(q, z.flatten(0, 1), repeated(y, k))
         log_x = self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.dim() - 1))).view(k, len(x))
-        return log_x + self.prior.log_prob(z, y) - log_q
+        return log_x + self.log_prior(q, z, y) - log_q
 
     def _log_joint(self, z: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
         """Log p(x, z) of K codes ``(K B, *latent.shape)`` for each observation, ``(K B,)``."""

@@ -42,7 +42,9 @@ class Posterior(ABC):
     closed: str = ""
     y: Tensor | None = None  # the labels (B,) that `genzoo.core.model.Model.posterior` was given
     params: Tensor | None = None  # data parameters of the latest sample, where sampling makes them anyway
-    tokens: Tensor | None = None  # numbers of the chosen codes, int64 (B, places), of a discrete posterior
+    tokens: Tensor | None = None  # numbers of the likeliest codes, int64 (B, places), of a discrete posterior
+    drawn: Tensor | None = None  # those of the latest sample, (..., B, places)
+    coupled: tuple[str, ...] = ()  # names of `cost` that go by the whole batch, of all processes (`gather.all_gather`)
 
     @property
     @abstractmethod
@@ -175,6 +177,7 @@ class TokenHead(PosteriorHead):
 
     codes: int  # vectors to choose from
     places: int  # how many are chosen for one observation; of a grid row by row
+    levels: int = 1  # how many of them, beside each other, are at one place of the code: residuals, groups
 
     def attach(self, model: Model) -> None:
         super().attach(model)

@@ -71,6 +71,11 @@ class TokenPrior(Prior):
     def noise_shape(self) -> tuple[int, ...]:
         return (self.head.places,)
 
+    def log_prob_of(self, tokens: Tensor, y: Tensor | None = None) -> Tensor:
+        """Log probability of tokens ``(..., B, places)`` themselves, where a posterior knows which it has drawn."""
+        codes = self.head.embed(tokens.flatten(0, -2))
+        return self.log_prob(codes.view(*tokens.shape[:-1], *self.latent.shape), y)
+
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         tokens = self.head.tokens_of(straight(a, b, t).flatten(0, 1))
         return self.head.embed(tokens).view(len(a), len(t), *self.latent.shape)

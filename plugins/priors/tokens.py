@@ -24,6 +24,9 @@ class UniformCodes(TokenPrior):
         """- places · log K."""
         return z.new_full(z.shape[: -len(self.latent.shape)], -self.head.places * math.log(self.head.codes))
 
+    def log_prob_of(self, tokens: Tensor, y: Tensor | None = None) -> Tensor:
+        return torch.full(tokens.shape[:-1], -self.head.places * math.log(self.head.codes), device=tokens.device)
+
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
         self.untruncated(truncation)
         return self.head.embed((uniform.double() * self.head.codes).long().clamp(max=self.head.codes - 1))
@@ -84,8 +87,10 @@ class Transformer(TokenPrior):
         return torch.full((n,), self.first, device=self.place.device) if y is None else self.first + y
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.log_prob_of(self.head.tokens_of(z), y)
+
+    def log_prob_of(self, tokens: Tensor, y: Tensor | None = None) -> Tensor:
         """In one pass over all tokens, each of which sees those before it."""
-        tokens = self.head.tokens_of(z)
         lead, tokens = tokens.shape[:-1], tokens.flatten(0, -2)
         begin = self._begin(len(tokens), None if y is None else y.expand(lead).flatten())
         h = self.tokens(torch.cat([begin[:, None], tokens[:, :-1]], 1)) + self.place

@@ -49,8 +49,9 @@ class FitPrior(Objective):
         for name, part in model.named_children():  # batch norms of what does not move must not move either
             part.train(model.training and name == "prior")
         with torch.no_grad():
-            z = model.posterior(batch.x, batch.y).sample(noise["eps"])
-        return Loss({"nll of codes": -model.prior.log_prob(z, batch.y)})
+            q = model.posterior(batch.x, batch.y)
+            z = q.sample(noise["eps"])
+        return Loss({"nll of codes": -model.log_prior(q, z, batch.y)})
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         return self.loss("prior", nets, batch, noise).terms["nll of codes"]

@@ -84,7 +84,8 @@ class VAE(Variational):
     ) -> Loss:
         """The same, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and their KL ``(B,)``."""
         nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
-        coupled, gathered = coupled_terms(model, "nll"), gathered_terms(model, "nll")
+        coupled = (*coupled_terms(model, "nll"), *q.coupled)
+        gathered = (*gathered_terms(model, "nll"), *q.coupled)
         weights = {"kl": noise.get("beta", self.beta)}
         if not self.options.free_bits:
             return Loss({"nll": nll, "kl": kl, **q.cost}, weights, coupled, gathered=gathered, sums=q.sums)

@@ -1,0 +1,86 @@
+"""Residual quantization: a vector is a sum of codes, each nearest to what those before it left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.options import option
+from genzoo.core.posterior import Posterior
+from genzoo.core.spec import Latent
+from genzoo.plugins.posteriors.codebook import Book, BookOptions
+from genzoo.plugins.posteriors.quantizer import Quantizer
+from genzoo.plugins.posteriors.vq import VQ, LookedUp
+from genzoo.registry import declare
+
+declare.recipe(
+    "residual-vq-vae",
+    summary="VQ-VAE whose vectors are sums: each book's code is of what the ones before left",
+    paper="arXiv:2107.03312",
+    tags=("vae", "quantizer"),
+    like="vq-vae",
+    posterior="residual-vq",
+)
+
+
+@declare.posterior("residual-vq", paper="arXiv:2107.03312", tags=("vae", "quantizer"))
+class ResidualVQ(VQ):
+    """Residual quantizer: every book's code is nearest to what the books before it left, and their sum is the vector.
+
+    Its first levels are codes of their own, coarser ones, where some of the observations are trained on fewer levels
+    (``dropout``).
+    """
+
+    @dataclass(frozen=True)
+    class Options(BookOptions):
+        dim: int = option(0, "numbers in a vector of a flat code, 0 for all; on a grid it is latent.size", low=0)
+        codes: int = option(256, "K, vectors in a book", low=2, high=1_048_576)
+        depth: int = option(4, "books, each of what is left", low=1, high=64)
+        dropout: float = option(0.0, "share of observations that train on fewer levels", low=0, high=1)
+
+    options: Options  # type: ignore[assignment]
+    BEAM = 8  # partial sums that are kept in search of the tokens of a sum
+
+    def __init__(self, latent: Latent, options: Options | None = None) -> None:
+        o = options or self.Options()
+        Quantizer.__init__(self, latent, o, dim=o.dim, levels=o.depth)
+        self.codes, self.books = o.codes, nn.ModuleList(Book(self.dim, o) for _ in range(o.depth))
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (3,)
+
+    def ask(self, raw: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        asked, answers, left = [], [], raw
+        for book in self.books:
+            answers.append(book.nearest(left.detach()))
+            asked.append(left)
+            left = left - book(answers[-1])
+        return asked, answers
+
+    def joined(self, codes: list[Tensor]) -> Tensor:
+        return torch.stack(codes).sum(0)
+
+    def quantized(self, raw: Tensor) -> Posterior:
+        return LookedUp(raw, self)
+
+    @torch.no_grad()
+    def nearest(self, raw: Tensor) -> Tensor:
+        """By a search that keeps the best few sums of each level: the nearest code may be none of the nearest sum."""
+        left, found = raw[..., None, :], raw.new_zeros(*raw.shape[:-1], 1, 0, dtype=torch.long)
+        for book in self.books:
+            width = min(self.BEAM, left.shape[-2] * self.codes)
+            far = (left.square().sum(-1, keepdim=True) + book.distances(left)).flatten(-2)
+            best = far.topk(width, largest=False).indices
+            parent, token = best // self.codes, best % self.codes
+            found = torch.cat([_of(found, parent), token[..., None]], -1)
+            left = _of(left, parent) - book(token)
+        nearest = left.square().sum(-1).argmin(-1, keepdim=True)
+        return _of(found, nearest).squeeze(-2)
+
+
+def _of(x: Tensor, index: Tensor) -> Tensor:
+    """Rows ``(..., M, N)`` of ``x (..., L, N)`` by number ``(..., M)``."""
+    return x.gather(-2, index[..., None].expand(*index.shape, x.shape[-1]))
