@@ -16,6 +16,9 @@ from genzoo.core.errors import UsageError
 from genzoo.core.posterior import Posterior, TokenHead
 from genzoo.core.spec import Latent
 
+MOST_CODES = 2**24  # more cannot be told apart by one uniform number in float32
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, without their whole part, spread evenly
+
 
 def through(value: Tensor, by: Tensor) -> Tensor:
     """The value to the last bit, with the gradient of ``by`` (straight through: arXiv:1308.3432)."""
@@ -121,9 +124,16 @@ class Quantizer(TokenHead):
             return self.quantized(self.vectors(numbers.float()))
 
 
+def per_vector(latent: Latent, name: str, numbers: int, codes: int) -> int:
+    """The number of codes that vectors of so many numbers have, by an option of that name; raises UsageError."""
+    if latent.grid and latent.size != numbers:
+        raise UsageError(f"{name} are of {numbers} numbers, and each place of the grid has {latent.size}: "
+                         f"--set latent.size={numbers}")  # fmt: skip
+    if codes > MOST_CODES:
+        raise UsageError(f"{name} make {codes} codes, and more than {MOST_CODES} are too many to count tokens by")
+    return codes
+
+
 def uniform_of(eps: Tensor) -> Tensor:
     """Uniform numbers in (0, 1) of normal ones."""
     return torch.special.ndtr(eps.detach()).clamp(1e-7, 1 - 1e-7)
-
-
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, without their whole part, spread evenly

@@ -1,0 +1,178 @@
+"""Quantizers without averages: rounding, signs, and books that gradients move."""
+
+import itertools
+import math
+from functools import partial
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.core.errors import UsageError
+from genzoo.core.spec import Latent
+from genzoo.plugins.posteriors.fsq import FSQ
+from genzoo.plugins.posteriors.gradient_vq import GradientVQ, SimVQ
+from genzoo.plugins.posteriors.lfq import BSQ, LFQ, bit_entropy, joint_entropy
+from genzoo.plugins.posteriors.residual_vq import ResidualVQ
+from genzoo.plugins.posteriors.vq import VQ
+
+GRID = Latent(4, 3)
+HEADS = {
+    "fsq": lambda: FSQ(GRID),
+    "lfq": lambda: LFQ(GRID),
+    "bsq": lambda: BSQ(GRID),
+    "vq-gradient": lambda: GradientVQ(GRID, GradientVQ.Options(codes=11)),
+    "simvq": lambda: SimVQ(GRID, SimVQ.Options(codes=11)),
+    "vq": lambda: VQ(GRID, VQ.Options(codes=11)),
+    "grouped": lambda: VQ(GRID, VQ.Options(codes=5, groups=2)),
+    "residual-vq": lambda: ResidualVQ(GRID, ResidualVQ.Options(codes=7, depth=2)),
+}
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_codes_are_those_of_their_tokens_and_gradients_go_straight_through(name):
+    head, z = HEADS[name](), torch.randn(6, 4, 3, 3, requires_grad=True)
+    q = head(z)
+    code = q.sample(torch.randn(6, *head.noise_shape))
+    assert q.tokens.shape == (6, 9 * head.levels)
+    assert 0 <= q.tokens.min() <= q.tokens.max() < head.codes
+    torch.testing.assert_close(head.embed(q.tokens), code)
+    assert torch.equal(q.drawn, q.tokens)
+    if name != "residual-vq":  # whose sums know their tokens no more
+        assert torch.equal(head.tokens_of(code), q.tokens)
+    (through,) = torch.autograd.grad(code.sum(), z, retain_graph=True)
+    if name in ("fsq", "bsq"):  # what is rounded is not z itself
+        assert (through.abs().sum(1) > 0).all()
+    else:
+        torch.testing.assert_close(through, torch.ones_like(z))
+    # A batch of twice the same has the same loss for each.
+    twice = head(torch.cat([z, z]))
+    twice.sample(torch.randn(12, *head.noise_shape))
+    for term, value in q.cost.items():
+        assert value.shape == (6,)
+        torch.testing.assert_close(twice.cost[term], value.repeat(2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (2, 3), (7, 4, 6), (5,)])
+def test_numbers_and_codes_of_fsq_are_one_to_one(levels):
+    head = FSQ(Latent(len(levels)), FSQ.Options(levels=levels))
+    every = torch.arange(head.codes)[:, None]
+    codes = head.embed(every)
+    assert head.codes == math.prod(levels) == len(codes.unique(dim=0))
+    assert torch.equal(head.tokens_of(codes), every)
+    for i, count in enumerate(levels):
+        values = codes[:, i].unique()
+        torch.testing.assert_close(values, (torch.arange(count) - count // 2) / (count // 2))
+    line = torch.linspace(-4, 4, 41)
+    reached = [head(line[:, None].expand(-1, len(levels))).mean[:, i].unique().numel() for i in range(len(levels))]
+    assert reached == list(levels)
+    far = head(torch.full((1, len(levels)), 1e6)).mean
+    torch.testing.assert_close(far, codes.amax(0, keepdim=True))
+
+
+def test_fsq_and_entropies_are_vector_quantize_pytorch_s():
+    theirs = pytest.importorskip("vector_quantize_pytorch")
+    for levels in ((8, 5, 5, 5), (7, 4, 6)):
+        z = 2 * torch.randn(64, len(levels), requires_grad=True)
+        q = FSQ(Latent(len(levels)), FSQ.Options(levels=levels))(z)
+        codes, tokens = theirs.FSQ(list(levels))(z[None])
+        torch.testing.assert_close(q.mean, codes[0], rtol=1e-6, atol=1e-6)
+        assert torch.equal(q.tokens[:, 0], tokens[0].long())
+        own, other = (torch.autograd.grad(c.square().sum(), z)[0] for c in (q.mean, codes))
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-6)
+    z = torch.randn(128, 8)
+    head = LFQ(Latent(8), LFQ.Options(entropy=1.0, temperature=2.0, commitment=0.0))
+    lfq = theirs.LFQ(dim=8, entropy_loss_weight=1.0, commitment_loss_weight=0.0, diversity_gamma=1.0)
+    loss = lfq(z[None], inv_temperature=0.5, return_loss_breakdown=True)[1]
+    expected = loss.per_sample_entropy - loss.batch_entropy
+    torch.testing.assert_close(head.train()(z).cost["entropy"].mean(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_entropies_of_bits_are_those_of_all_words():
+    p = torch.rand(20, 8, dtype=torch.float64)
+    words = torch.tensor(list(itertools.product([0, 1], repeat=8)))
+    chances = torch.where(words == 1, p[:, None], 1 - p[:, None]).prod(-1)
+    torch.testing.assert_close(chances.sum(1), torch.ones(20, dtype=torch.float64))
+    own = -(chances * chances.log()).sum(1)
+    torch.testing.assert_close(bit_entropy(torch.logit(p)).sum(1), own)
+    mean = chances.mean(0)
+    torch.testing.assert_close(joint_entropy(p), -(mean * mean.log()).sum())
+    assert joint_entropy(p) < sum(joint_entropy(p[:, i : i + 1]) for i in range(8))  # BSQ's, an upper bound
+    assert torch.isfinite(bit_entropy(torch.tensor([-1e4, 0.0, 1e4]))).all()
+    head, z = LFQ(Latent(8), LFQ.Options(entropy=1.0)), torch.randn(20, 8)
+    each = torch.sigmoid(4 * z)
+    expected = bit_entropy(4 * z).sum(1) - joint_entropy(each)
+    torch.testing.assert_close(head(z).cost["entropy"], expected)
+
+
+def test_codes_on_the_sphere_have_unit_length_and_are_no_further_than_half_its_width():
+    head, z = BSQ(Latent(9, 2)), 100 * torch.randn(50, 9, 2, 2)
+    code = head(z).mean
+    torch.testing.assert_close(code.norm(dim=1), torch.ones(50, 2, 2))
+    gap = head(z).cost["commitment"] / 0.25 / 4
+    assert (gap < 2).all()
+    torch.testing.assert_close(head(0.01 * z).mean, code)
+
+
+def test_each_gradient_of_a_learned_book_has_its_own_weight():
+    head = GradientVQ(Latent(3, 4), GradientVQ.Options(codes=7, commitment=0.25))
+    z = torch.randn(5, 3, 4, 4, requires_grad=True)
+    q = head(z)
+    loss = sum(q.cost.values()).sum()
+    of_z, of_book = torch.autograd.grad(loss, [z, head.vectors_of_book])
+    torch.testing.assert_close(of_z, 2 * 0.25 * (z - q.mean).detach())
+    raw, expected = head.vectors(z).detach().flatten(0, 1), torch.zeros(7, 3)
+    for k in range(7):
+        fell = raw[q.tokens.flatten() == k]
+        expected[k] = 2 * (head.vectors_of_book[k].detach() - fell).sum(0)
+    torch.testing.assert_close(of_book, expected, rtol=1e-4, atol=1e-4)  # not a quarter of it: the swapped weight
+
+
+def test_gradients_of_simvq_reach_the_map_only_and_move_every_code():
+    head = SimVQ(Latent(3, 4), SimVQ.Options(codes=50))
+    assert [name for name, _ in head.named_parameters()] == ["map.weight"]
+    before = head.codebook.detach().clone()
+    sum(head(torch.randn(2, 3, 4, 4)).cost.values()).sum().backward()
+    with torch.no_grad():
+        head.map.weight -= 0.01 * head.map.weight.grad
+    assert ((head.codebook - before).abs().amax(1) > 0).all()
+
+
+def test_numbers_that_do_not_fit_are_refused_with_those_that_do():
+    with pytest.raises(UsageError, match=r"latent\.size.{,4}4"):
+        FSQ(Latent(32, 7))
+    with pytest.raises(UsageError, match="too many to count"):
+        FSQ(Latent(3, 7), FSQ.Options(levels=(4096, 4096, 4096)))
+    with pytest.raises(UsageError, match="at most 20 bits"):
+        LFQ(Latent(32, 7))
+    with pytest.raises(UsageError, match="no vectors of 4"):
+        FSQ(Latent(6))
+    with pytest.raises(UsageError, match=r"posterior\.groups must divide"):
+        VQ(Latent(4, 7), VQ.Options(groups=3))
+
+
+SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8, "latent.grid": 0,
+         "latent.size": 8, "train.batch_size": 16, "train.validation": 0}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", ["fsq-vae", "simvq-vae", "residual-vq-vae", "lfq-vae", "bsq-vae"])
+def test_every_recipe_trains_and_parts_of_a_batch_are_the_whole(recipe, tmp_path):
+    fit = partial(genzoo.fit, recipe, "digits", steps=3, device="cpu", progress=False)
+    if recipe in ("lfq-vae", "bsq-vae"):
+        with pytest.raises(UsageError, match="entropy depend on the whole batch"):
+            fit(tmp_path / "parts", options=SMALL | {"train.accumulate": 2})
+    models = []
+    for parts in (1,) if recipe in ("lfq-vae", "bsq-vae") else (1, 2):
+        fit(tmp_path / str(parts), options=SMALL | {"train.accumulate": parts})
+        models.append(genzoo.load(tmp_path / str(parts)))
+    for (name, a), b in zip(models[0].state_dict().items(), models[-1].state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5, msg=lambda m, name=name: f"{name} {m}")
+    x = genzoo.load_data("digits", split="test").x[:4]
+    assert models[0].tokens(x).shape == (4, models[0].head.places)
+    own = models[0].sample(4, noise=True)
+    assert torch.isfinite(models[0].log_likelihood(own, samples=1).values).all()
