@@ -18,6 +18,7 @@ OWN = [e for e in the_registry().entries() if e.distribution == "genzoo"]
 test_own_parts = conformance("genzoo", [f"{e.kind}:{e.name}" for e in OWN if e.kind in PARTS])
 test_the_rest_of_our_own = pytest.mark.slow(conformance("genzoo"))
 RECIPES = [e.name for e in OWN if e.kind == "recipe"]
+NEEDS_LABELS = {"acgan", "tacgan", "adcgan", "contragan", "reacgan"}
 SPECS = {"image": DataSpec.image(1, 9, 9, classes=CLASSES), "vector": DataSpec("vector", (2,), classes=CLASSES)}
 
 
@@ -30,7 +31,7 @@ def test_every_recipe_on_every_architecture(recipe, net, modality, conditional):
     if entry.modalities and modality not in entry.modalities:
         pytest.skip("not for such data")
     given = {"conditional": conditional}
-    if recipe == "acgan" and not conditional:
+    if recipe in NEEDS_LABELS and not conditional:
         with pytest.raises(UsageError, match="needs labels"):
             compose(registry, SPECS[modality], entry.address, given)
         return

@@ -1,14 +1,21 @@
 """What conditional GANs make of classes, against closed forms, loops, and the wrong forms found elsewhere."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
+from genzoo.core.objective import Batch
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.gan.acgan import ACGAN
 from genzoo.plugins.nets.blocks import ConditionalNorm, ToldSequential
 from genzoo.plugins.nets.conv import ConvGenerator
 from genzoo.plugins.nets.mlp import MLPGenerator
+from genzoo.plugins.regularizers.slopes import R1
 
 
 def randn(*shape, seed=0, dtype=torch.float64):
@@ -82,3 +89,95 @@ def test_class_norms_need_classes(cls):
 def test_only_networks_with_such_norms_pass_on_what_they_are_told():
     for net, told in ((class_normed(ConvGenerator), True), (ConvGenerator(Ports((5,), (1, 8, 8))), False)):
         assert any(isinstance(m, ToldSequential) for m in net.modules()) is told
+
+
+# Critics that say the class
+
+
+def test_acgans_classification(game):
+    """Untrained it costs ln C, certain and right nothing; another label costs something else."""
+    built = game("gan", objective="acgan", conditional=True, objective__weight=2.0)
+    x, y, noise = randn(6, 2, dtype=torch.float32), torch.arange(6) % 3, built.noise("critic", 6)
+    loss = built.objective.loss("critic", built.nets, Batch(x, y), noise)
+    out = built.nets.critic(x)
+    torch.testing.assert_close(loss.terms["classify"], 2 * cross_entropy(out[:, 1:], y, reduction="none"))
+    fake = built.nets.critic(built.nets.model.mean(noise["z"], y))
+    torch.testing.assert_close(loss.terms["adversarial"], (1 - out[:, 0]).relu() + (1 + fake[:, 0]).relu())
+    generator = built.objective.loss("generator", built.nets, Batch(x, y), noise)
+    torch.testing.assert_close(generator.terms["classify"], 2 * cross_entropy(fake[:, 1:], y, reduction="none"))
+    torch.testing.assert_close(generator.terms["adversarial"], -fake[:, 0])
+    objective = ACGAN()
+    for scale, cost in ((0.0, math.log(3)), (100.0, 0.0)):  # a second softmax could not come below .55
+        outputs = torch.cat([torch.zeros(3, 1), scale * torch.eye(3)], 1)
+        found = objective.further("critic", outputs, outputs, torch.arange(3))["classify"]
+        torch.testing.assert_close(found, torch.full((3,), cost), atol=1e-6, rtol=1e-6)
+    with pytest.raises(UsageError, match="needs labels"):
+        objective.plan(DataSpec("vector", (2,)))
+
+
+def test_acgans_penalty_is_on_the_score_alone(game):
+    built = game("gan", objective="acgan", conditional=True, critic__spectral_norm=False)
+    built.objective.regularizers["r1"] = R1()
+    x, y, noise = randn(6, 2, dtype=torch.float32).requires_grad_(), torch.arange(6) % 3, built.noise("critic", 6)
+    loss = built.objective.loss("critic", built.nets, Batch(x, y), noise)
+    (slope,) = torch.autograd.grad(built.nets.critic(x)[:, 0].sum(), x)
+    torch.testing.assert_close(loss.terms["r1"], slope.square().sum(1) / 2)
+
+
+def acgan(form, **more):
+    return ACGAN(ACGAN.Options(form=form, **more))
+
+
+def of_classes(classify, twin=None):
+    """Outputs of a critic: a score of nought, then the logits."""
+    parts = [torch.zeros(len(classify), 1, dtype=torch.float64), classify]
+    return torch.cat([*parts, *([] if twin is None else [twin])], 1)
+
+
+def test_softmax_twice_cannot_fall_below_its_floor():
+    """Of ten classes told certainly and rightly: nothing here, 1.4612 where probabilities are taken for logits."""
+    y, logits = torch.arange(10), 1e3 * torch.eye(10, dtype=torch.float64)
+    found = acgan("ac").further("critic", of_classes(logits), of_classes(logits), y)
+    assert found["classify"].abs().max() < 1e-12
+    wrong = cross_entropy(logits.softmax(1), y)
+    assert wrong.item() == pytest.approx(1.4612, abs=5e-5)
+    assert wrong.item() == pytest.approx(math.log(math.e + 9) - 1)
+
+
+def test_samples_are_classified_too_where_the_article_does():
+    real, fake, y = randn(4, 3), randn(4, 3, seed=1), torch.tensor([0, 1, 2, 0])
+    found = acgan("ac", fakes=True).further("critic", of_classes(real), of_classes(fake), y)
+    torch.testing.assert_close(found["twin"], cross_entropy(fake, y, reduction="none"))
+    assert acgan("ac", fakes=True).further("generator", None, of_classes(fake), y).keys() == {"classify"}
+
+
+def test_the_twin_learns_samples_and_takes_back_what_the_classifier_gives():
+    """Where it says what the classifier says the generator's terms cancel, to the last bit."""
+    objective, y = acgan("tac"), torch.tensor([0, 1, 2, 0])
+    real, fake, other = randn(4, 6), randn(4, 3, seed=1), randn(4, 3, seed=2)
+    found = objective.further("generator", None, of_classes(fake, fake), y)
+    assert torch.equal(found["classify"] + found["twin"], torch.zeros(4, dtype=torch.float64))
+    critic = objective.further("critic", of_classes(real), of_classes(other, fake), y)
+    torch.testing.assert_close(critic["classify"], cross_entropy(real[:, :3], y, reduction="none"))
+    torch.testing.assert_close(critic["twin"], cross_entropy(fake, y, reduction="none"))  # trained on reals it is none
+
+
+def test_fake_classes_of_adcgan_are_classes_of_their_own():
+    objective, y = acgan("adc"), torch.tensor([0, 1, 2, 0])
+    same = randn(4, 3)
+    found = objective.further("generator", None, of_classes(same, same), y)
+    assert torch.equal(found["classify"] + found["twin"], torch.zeros(4, dtype=torch.float64))
+    real, fake = randn(4, 6, seed=1), randn(4, 6, seed=2)
+    critic = objective.further("critic", of_classes(real), of_classes(fake), y)
+    torch.testing.assert_close(critic["classify"], cross_entropy(real, y, reduction="none"))
+    torch.testing.assert_close(critic["twin"], cross_entropy(fake, y + 3, reduction="none"))
+    made = objective.further("generator", None, of_classes(fake), y)  # the difference of two logits
+    expected = fake[torch.arange(4), y + 3] - fake[torch.arange(4), y]
+    torch.testing.assert_close(made["classify"] + made["twin"], expected)
+
+
+def test_another_order_of_the_labels_costs_something_else():
+    y, outputs = torch.tensor([0, 1, 2, 0]), of_classes(randn(4, 3), randn(4, 3, seed=1))
+    for form in ("tac", "adc"):
+        a, b = (sum(acgan(form).further("critic", outputs, outputs, k).values()).mean() for k in (y, (y + 1) % 3))
+        assert (a - b).abs() > 1e-2

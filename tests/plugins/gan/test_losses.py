@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
@@ -14,7 +13,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.ali import ALI
 from genzoo.plugins.gan.energy import pulling_away
 from genzoo.plugins.gan.gan import GAN
-from genzoo.plugins.gan.hinge import ACGAN, Hinge
+from genzoo.plugins.gan.hinge import Hinge
 from genzoo.plugins.gan.pacgan import PacGAN
 from genzoo.plugins.gan.r3gan import R3GAN
 from genzoo.plugins.gan.wgan import WGAN, WGANGP
@@ -190,38 +189,6 @@ def test_the_generator_is_taught_by_the_autoencoder(game):
     by_hand = built.gradients("generator", (decoder(coder(made)) - made).abs().mean(1).mean())
     for a, b in zip(found, by_hand, strict=True):
         torch.testing.assert_close(a, b)
-
-
-def test_acgans_classification(game):
-    """Untrained it costs ln C, certain and right nothing; another label costs something else."""
-    built = game("gan", objective="acgan", conditional=True, objective__weight=2.0)
-    x, y, noise = randn(6, 2), torch.arange(6) % 3, built.noise("critic", 6)
-    loss = built.objective.loss("critic", built.nets, Batch(x, y), noise)
-    out = built.nets.critic(x)
-    torch.testing.assert_close(loss.terms["classify"], 2 * cross_entropy(out[:, 1:], y, reduction="none"))
-    fake = built.nets.critic(built.nets.model.mean(noise["z"], y))
-    torch.testing.assert_close(loss.terms["adversarial"], (1 - out[:, 0]).relu() + (1 + fake[:, 0]).relu())
-    generator = built.objective.loss("generator", built.nets, Batch(x, y), noise)
-    torch.testing.assert_close(generator.terms["classify"], 2 * cross_entropy(fake[:, 1:], y, reduction="none"))
-    torch.testing.assert_close(generator.terms["adversarial"], -fake[:, 0])
-    objective = ACGAN()
-    for scale, cost in ((0.0, math.log(3)), (100.0, 0.0)):  # a second softmax could not come below .55
-        outputs = torch.cat([torch.zeros(3, 1), scale * torch.eye(3)], 1)
-        found = objective.further("critic", outputs, outputs, torch.arange(3))["classify"]
-        torch.testing.assert_close(found, torch.full((3,), cost), atol=1e-6, rtol=1e-6)
-    with pytest.raises(UsageError, match="needs labels"):
-        objective.plan(DataSpec("vector", (2,)))
-
-
-def test_acgans_penalty_is_on_the_score_alone(game):
-    from genzoo.plugins.regularizers.slopes import R1
-
-    built = game("gan", objective="acgan", conditional=True, critic__spectral_norm=False)
-    built.objective.regularizers["r1"] = R1()
-    x, y, noise = randn(6, 2).requires_grad_(), torch.arange(6) % 3, built.noise("critic", 6)
-    loss = built.objective.loss("critic", built.nets, Batch(x, y), noise)
-    (slope,) = torch.autograd.grad(built.nets.critic(x)[:, 0].sum(), x)
-    torch.testing.assert_close(loss.terms["r1"], slope.square().sum(1) / 2)
 
 
 def test_no_critic_tells_a_true_posteriors_pairs_apart(linear_gaussian):
