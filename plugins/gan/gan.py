@@ -43,7 +43,8 @@ class GAN(Adversarial):
 
     With logits d the critic minimizes softplus(-d(x)) + softplus(d(G(z))). The generator minimizes
     -softplus(d(G(z))) (``minimax``, whose gradient vanishes where the critic is sure) or softplus(-d(G(z)))
-    (``non-saturating``).
+    (``non-saturating``). One-sided label smoothing s adds s d(x): the target of real observations is 1 - s
+    (arXiv:1606.03498).
 
     When: to begin with, and to compare with. Non-saturating, with spectral norm, it trains on most data; on data with
     many modes it drops some, and `r3gan` drops fewer.
@@ -54,11 +55,13 @@ class GAN(Adversarial):
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
         loss: Literal["non-saturating", "minimax"] = option("non-saturating", "what the generator minimizes")
+        smoothing: float = option(0.0, "share s of the critic's target that real observations lack", low=0, high=0.5)
 
     options: Options
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        return softplus(-real) + softplus(fake)
+        certain = softplus(-real) + softplus(fake)
+        return certain + self.options.smoothing * real if self.options.smoothing else certain
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
         return softplus(-fake) if self.options.loss == "non-saturating" else -softplus(fake)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-from torch.nn.functional import softplus
-
 from genzoo.core.options import option
 from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.plugins.gan.relativistic import RpGAN
 from genzoo.plugins.regularizers.slopes import R1, R2
 from genzoo.registry import declare
 
@@ -39,7 +37,7 @@ from genzoo.registry import declare
         },
     },
 )
-class R3GAN(Adversarial):
+class R3GAN(RpGAN):
     """Relativistic GAN with R1 and R2: every fake is judged against a real one, which forbids dropping modes.
 
     The critic minimizes E[softplus(-(D(x) - D(G(z))))] + γ/2 (E‖∇D(x)‖² + E‖∇D(G(z))‖²); the generator
@@ -50,9 +48,6 @@ class R3GAN(Adversarial):
 
     Cost: one turn of the critic for one of the generator, with second derivatives at real and fake observations.
     """
-
-    paired = True
-    shift_invariant = True
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
@@ -66,10 +61,3 @@ class R3GAN(Adversarial):
         super().__init__(options)
         gamma = self.options.gamma
         self.regularizers.update({"r1": R1(R1.Options(gamma)), "r2": R2(R2.Options(gamma))})
-
-    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        return softplus(fake - real)
-
-    def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        assert real is not None  # paired
-        return softplus(real - fake)

@@ -11,7 +11,7 @@ from torch import Tensor
 from genzoo.core.objective import Networks
 from genzoo.core.options import option
 from genzoo.plugins.gan.adversarial import Adversarial
-from genzoo.plugins.regularizers.slopes import Lipschitz
+from genzoo.plugins.regularizers.slopes import Divergence, Lipschitz
 from genzoo.registry import declare
 
 
@@ -99,3 +99,31 @@ class WGANGP(Wasserstein):
     def __init__(self, options: Adversarial.Options | None = None) -> None:
         super().__init__(options)
         self.regularizers["penalty"] = Lipschitz(Lipschitz.Options(self.options.gp_weight))
+
+
+@declare.objective(
+    "wgan-div",
+    paper="arXiv:1712.01026",
+    tags=("gan", "wasserstein"),
+    recipe={"like": "gan", "presets": {"image": {"critic.spectral_norm": False}}},
+)
+class WGANDiv(Wasserstein):
+    """Wasserstein divergence GAN: a power of the critic's slopes in place of a Lipschitz constraint.
+
+    The critic minimizes E[D(G(z))] - E[D(x)] + k/2 (E‖∇D(x)‖ᵖ + E‖∇D(G(z))‖ᵖ), the generator -E[D(G(z))].
+
+    When: a Wasserstein-like loss whose penalty needs no points between real and generated observations.
+
+    Cost: that of `wgan-gp`.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Wasserstein.Options):
+        k: float = option(2.0, "weight of the penalty", low=0)
+        power: float = option(6.0, "power p of the slopes", low=2)
+
+    options: Options
+
+    def __init__(self, options: Adversarial.Options | None = None) -> None:
+        super().__init__(options)
+        self.regularizers["slopes"] = Divergence(Divergence.Options(self.options.k, power=self.options.power))

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,16 +13,23 @@ from genzoo.core.networks import Ports
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.ali import ALI
+from genzoo.plugins.gan.dual_contrastive import DualContrastive
 from genzoo.plugins.gan.energy import pulling_away
+from genzoo.plugins.gan.fgan import FGAN, FORMS
+from genzoo.plugins.gan.fisher_gan import FisherGAN
 from genzoo.plugins.gan.gan import GAN
+from genzoo.plugins.gan.gan_qp import GANQP
 from genzoo.plugins.gan.hinge import Hinge
+from genzoo.plugins.gan.lsgan import LSGAN
 from genzoo.plugins.gan.pacgan import PacGAN
 from genzoo.plugins.gan.r3gan import R3GAN
-from genzoo.plugins.gan.wgan import WGAN, WGANGP
+from genzoo.plugins.gan.relativistic import RaGAN, RpGAN
+from genzoo.plugins.gan.wgan import WGAN, WGANGP, WGANDiv
 from genzoo.plugins.nets.mlp import MLPCritic
 
 P = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)
 Q = torch.tensor([0.1, 0.3, 0.2, 0.4], dtype=torch.float64)
+FREE = torch.zeros(4, dtype=torch.float64)
 
 
 def randn(*shape, seed=0):
@@ -55,11 +64,92 @@ def expected(objective, p, q):
 
 
 def test_the_critics_optimum_is_the_log_ratio():
-    value, d = least(expected(GAN(), P, Q), torch.zeros(4, dtype=torch.float64))
+    value, d = least(expected(GAN(), P, Q), FREE)
     torch.testing.assert_close(torch.sigmoid(d), P / (P + Q), atol=1e-6, rtol=1e-6)
     middle = (P + Q) / 2
     js = ((P * (P / middle).log()).sum() + (Q * (Q / middle).log()).sum()) / 2
     assert value == pytest.approx(2 * math.log(2) - 2 * js.item(), abs=1e-10)
+
+
+def test_smoothing_is_on_the_side_of_the_data():
+    """Smoothing both would have its peaks where fakes are."""
+    _, d = least(expected(GAN(GAN.Options(smoothing=0.1)), P, Q), FREE)
+    torch.testing.assert_close(torch.sigmoid(d), 0.9 * P / (P + Q), atol=1e-6, rtol=1e-6)
+    zero = torch.zeros(4)
+    by_hand = 0.9 * torch.nn.functional.softplus(-P) + 0.1 * torch.nn.functional.softplus(P)
+    torch.testing.assert_close(GAN(GAN.Options(smoothing=0.1)).critic_loss(P, zero) - math.log(2), by_hand)
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(0.0, 1.0, 1.0), (-1.0, 1.0, 0.0)])
+def test_least_squares_optimum_and_its_divergence(a, b, c):
+    objective = LSGAN(LSGAN.Options(targets=(a, b, c)))
+    _, d = least(expected(objective, P, Q), FREE)
+    torch.testing.assert_close(d, (b * P + a * Q) / (P + Q), atol=1e-6, rtol=1e-6)
+    if c == 0:  # twice the loss over p + q is Pearson's divergence of p + q from 2 q
+        found = 2 * ((P + Q) * objective.generator_loss(d, None)).sum().item()
+        assert found == pytest.approx(((P - Q).square() / (P + Q)).sum().item(), abs=1e-6)
+        assert found == pytest.approx(0.466667, abs=1e-6)
+
+
+PHI = {
+    "kl": lambda u: u * u.log(),
+    "reverse-kl": lambda u: -u.log(),
+    "pearson": lambda u: (u - 1) ** 2,
+    "neyman": lambda u: (1 - u) ** 2 / u,
+    "hellinger": lambda u: (u.sqrt() - 1) ** 2,
+    "jensen-shannon": lambda u: -(u + 1) * ((1 + u) / 2).log() + u * u.log(),
+    "gan": lambda u: u * u.log() - (u + 1) * (u + 1).log(),
+    "total-variation": lambda u: (u - 1).abs() / 2,
+}
+
+
+@pytest.mark.parametrize("name", PHI)
+def test_f_gans_bound_is_tight(name):
+    objective = FGAN(FGAN.Options(divergence=name))
+    value, d = least(expected(objective, P, Q), FREE)
+    assert -value == pytest.approx((Q * PHI[name](P / Q)).sum().item(), abs=1e-6)
+    minimax = FGAN(FGAN.Options(divergence=name, loss="minimax"))
+    torch.testing.assert_close((Q * minimax.generator_loss(d, None)).sum(), value_of_fakes(name, d))
+
+
+def value_of_fakes(name, d):
+    return -(Q * FORMS[name][1](d)).sum()
+
+
+def test_no_divergence_overflows_or_goes_flat():
+    for name in PHI:
+        objective = FGAN(FGAN.Options(divergence=name))
+        for score in (-1000.0, 1000.0):
+            v = torch.tensor([score], requires_grad=True)
+            loss = objective.critic_loss(v, v.detach()) + objective.critic_loss(v.detach(), v)
+            (slope,) = torch.autograd.grad(loss.sum(), v)
+            assert torch.isfinite(loss).all(), name
+            assert torch.isfinite(slope).all(), name
+            flat = name == "total-variation" or (name, score) == ("neyman", 1000.0)  # by themselves
+            assert flat or slope * score > 0, name
+
+
+@pytest.mark.parametrize("apart", [0.2, 0.7])
+def test_the_quadratic_potential_between_two_points(apart):
+    """The optimum is λ d, and the critic's loss there -λ d / 2, d a mean over dimensions."""
+    objective = GANQP(GANQP.Options(scale=3.0))
+    x = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    potential = objective.regularizers["potential"]
+
+    def value(d):
+        judged = SimpleNamespace(real=Batch(x), fake=x + apart, real_score=d[:1], fake_score=d[1:])
+        return (objective.critic_loss(d[:1], d[1:]) + potential.term(judged)).sum()
+
+    found, d = least(value, torch.zeros(2, dtype=torch.float64))
+    assert found == pytest.approx(-3 * apart / 2, abs=1e-6)
+    assert (d[0] - d[1]).item() == pytest.approx(3 * apart, abs=1e-4)
+
+
+def test_pairs_without_penalty_are_r3gans():
+    r, f = randn(5), randn(5, seed=1)
+    objective = R3GAN(R3GAN.Options(gamma=0.0))
+    assert torch.equal(RpGAN().critic_loss(r, f), objective.critic_loss(r, f))
+    assert torch.equal(RpGAN().generator_loss(f, r), objective.generator_loss(f, r))
 
 
 def test_the_hinges_optimum_is_the_total_variation():
@@ -256,7 +346,11 @@ def test_ali_judges_codes_with_data_and_samples_with_their_codes(game):
         assert any(g.abs().sum() > 0 for g in torch.autograd.grad(total, parameters))
 
 
-@pytest.mark.parametrize("loss", [GAN, Hinge, PacGAN, R3GAN, WGAN, WGANGP])
+@pytest.mark.parametrize(
+    "loss",
+    [GAN, Hinge, PacGAN, R3GAN, WGAN, WGANGP, RpGAN, RaGAN, DualContrastive, FisherGAN, GANQP, WGANDiv]
+    + [partial(FGAN, FGAN.Options(divergence=name)) for name in PHI],
+)
 def test_the_generator_wants_higher_scores_and_the_critic_lower_ones(loss):
     objective, real = loss(), torch.zeros(1)
     fake = torch.linspace(-0.9, 0.9, 7)
