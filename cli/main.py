@@ -6,6 +6,7 @@ import codecs
 import collections
 import copy
 import importlib
+import inspect
 import os
 import signal
 import sys
@@ -141,7 +142,9 @@ def program(modules: Iterable[str]) -> typer.Typer:
                 made.command(name)(command)
                 continue
             alone = command.get("")  # what runs where no sub-command is given
-            group = typer.Typer(cls=Group, help=OWN[name][1], rich_markup_mode=None, no_args_is_help=alone is None)
+            example = next((about for c in command.values() if "Example:" in (about := inspect.getdoc(c) or "")), "")
+            about = f"{OWN[name][1]}\n\n{example[example.find('Example:') :]}"
+            group = typer.Typer(cls=Group, help=about, rich_markup_mode=None, no_args_is_help=alone is None)
             group.callback(invoke_without_command=alone is not None)(alone or (lambda: None))
             for sub in filter(None, command):
                 group.command(sub)(command[sub])

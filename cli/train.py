@@ -72,13 +72,13 @@ def train(
     asked = locals()
     if recipe is None and not (given.get("objective") or init or resume):
         raise UsageError("name a recipe ('genzoo list recipe' shows them) or an --objective")
+    given |= {} if condition is None else {"condition": condition}
+    memory = parse_size(data_memory, "--data-memory")
+    _check_names(recipe, data, given)
     if not (data or resume):
         raise UsageError("name the data with --data: a data set ('genzoo list dataset' shows them), a folder or a file")
     if out is None:
         raise UsageError("name a folder to write to with --out")
-    given |= {} if condition is None else {"condition": condition}
-    memory = parse_size(data_memory, "--data-memory")
-    _check_names(recipe, data, given)
     in_processes(devices, advice="go on with the same command and --resume")
     from genzoo.registry.verbs.fit import fit
 

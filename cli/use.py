@@ -80,10 +80,12 @@ def reconstruct(
 
     Example: genzoo reconstruct vae/emoji --data emoji --out pairs.png
     """
+    from genzoo.core.data.summary import was_read
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
-    written(results.reconstruct(model, opened(data, split, set_, model), out, n, seed=seed), json)
+    found = opened(data, split, set_, model)
+    written(results.reconstruct(model, found, out, n, seed=seed), json, read=was_read(found))
 
 
 def interpolate(
@@ -108,6 +110,7 @@ def interpolate(
 
     Example: genzoo interpolate vae/fashion-mnist --out paths.png
     """
+    from genzoo.core.data.summary import was_read
     from genzoo.registry.verbs import sample as results
 
     asked = locals()
@@ -115,7 +118,7 @@ def interpolate(
     ends = opened(data, split, set_, model) if data else None
     way = "straight" if straight else "prior"
     how = opt.chosen(asked, "steps seed label from_label to_label device") | {"path": way, "data": ends}
-    written(results.interpolate(model, out, n, **how), json)
+    written(results.interpolate(model, out, n, **how), json, **({"read": was_read(ends)} if ends else {}))
 
 
 def encode(
@@ -133,10 +136,12 @@ def encode(
 
     Example: genzoo encode vae/emoji --data emoji --out codes.npz
     """
+    from genzoo.core.data.summary import was_read
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
-    written(results.encode(model, opened(data, split, set_), out, n, seed=seed), json)
+    found = opened(data, split, set_)
+    written(results.encode(model, found, out, n, seed=seed), json, read=was_read(found))
 
 
 def evaluate(

@@ -45,6 +45,7 @@ class CallRecord:
     compile: bool = False
     source: str = ""
     init: str | None = None
+    init_partial: bool | None = None
     on_nan: str = "stop"
     processes: int = 1
     rest: Plain = field(default_factory=dict)

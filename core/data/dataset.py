@@ -106,7 +106,11 @@ def mirrored(data: Data) -> Data:
     flipped = _changed(data, Mapped(data.rows, _flipped, data.rows.dtype))
     both = joined(replace(data, rows=read(data.rows, data.device) if data.in_memory else data.rows),
                   replace(data, rows=flipped))  # fmt: skip
-    found = replace(data.read, total=data.read.total + len(data), counts=(), files=both.read.files)
+    counts = data.read.counts
+    if counts and data.y is not None:
+        more = data.y.bincount(minlength=data.spec.classes).tolist()
+        counts = tuple(a + b for a, b in zip(counts, more, strict=True))
+    found = replace(data.read, total=data.read.total + len(data), counts=counts, files=both.read.files)
     found = found.noting(f"each of {len(data):,} images to train on is there mirrored, too")
     return replace(both, split=data.split, read=found)
 

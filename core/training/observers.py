@@ -18,7 +18,7 @@ from PIL.Image import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from genzoo.core.config import Config
+from genzoo.core.config import FEW_STEPS, Config
 from genzoo.core.data.observations import to_model
 from genzoo.core.errors import GenzooError
 from genzoo.core.math.estimates import active_units
@@ -248,7 +248,7 @@ def final_metrics(trainer: Trainer) -> dict[str, Any]:
             codes.append(model.eval().posterior(x.to(model.device), y).mean.flatten(1))
     metrics["active units"] = active = active_units(torch.cat(codes))
     metrics["latent size"] = model.latent.numbers
-    if active == 0 and trainer.seen >= len(trainer.data):  # after less than an epoch it means nothing
+    if active == 0 and trainer.seen >= len(trainer.data) and trainer.step >= FEW_STEPS:  # else it means nothing
         tell(
             "the posterior collapsed: no latent dimension carries information "
             "(try --set objective.kl_warmup=0.3, or --set objective.free_bits=0.1)"

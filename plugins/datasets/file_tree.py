@@ -235,7 +235,7 @@ def _folders(tree: Tree, parts: dict[str, list[str]], notes: list[str]) -> tuple
         if loose and within:
             raise UsageError(
                 f"{where} has images of its own ({PurePosixPath(loose[0]).name}) and in sub-folders "
-                f"({inner[within[0]][0]}): keep one kind"
+                f"({inner[within[0]][0]}): move them apart, or take all without classes: --set data.labels=none"
             )
         said |= {name: inner[name][0] for name in within}
         by_part[top] = {inner[name][0] for name in within}

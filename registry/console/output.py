@@ -20,12 +20,12 @@ def emit_json(content: Any) -> None:
     print(json.dumps(content, indent=1))
 
 
-def written(path: Path, json: bool = False) -> None:
-    """Name the file or folder that a command wrote, as ``{"out": path}`` or as a line; process 0 speaks for all."""
+def written(path: Path, json: bool = False, **more: Any) -> None:
+    """Name the file or folder that a command wrote, as a line or as ``{"out": path, …}``; process 0 speaks for all."""
     if env.rank():
         return
     if json:
-        emit_json({"out": str(path)})
+        emit_json({"out": str(path), **more})
     else:
         say(path)
 

@@ -291,9 +291,10 @@ def check_fits(model: Model, spec: DataSpec) -> None:
     ours = model.spec
     if (ours.modality, ours.shape) != (spec.modality, spec.shape):
         mine, theirs = (f"{of(s).many} of shape {'×'.join(map(str, s.shape))}" for s in (ours, spec))
-        hint = ""
-        if of(ours).pixels and of(spec).pixels and ours.shape[0] == spec.shape[0]:
-            hint = f", or bring a folder's pictures to it with --set data.size={ours.shape[1]}x{ours.shape[2]}"
+        hint, has = "", of(spec).reading(spec)
+        if changed := {k: v for k, v in of(ours).reading(ours).items() if k in has and has[k] != v}:
+            said = " ".join(f"--set data.{k}={v}" for k, v in changed.items())
+            hint = f", or bring a folder's {of(spec).many} to it with {said}"
         raise UsageError(f"the model was trained on {mine} and the data is {theirs}: give data of the same kind{hint}")
     if ours.levels == 2 and spec.levels != 2:
         raise UsageError(

@@ -107,6 +107,7 @@ def plan(
         "recipe": recipe, "data": data, "options": {**options, **{f"data.{k}": v for k, v in called.data.items()}},
         "seed": record.seed, "precision": called.precision, "compile": called.compile, "on_nan": called.on_nan,
         "threads": threads, "device": where.type, "init": called.init if init is None else os.fspath(init),
+        "init_partial": bool(called.init_partial),
     }  # fmt: skip
     now = {**hardware(where), **({"threads": threads} if threads else {})}
     differences += [f"{k} {v}, not {then[k]}" for k, v in now.items() if k in then and then[k] != v]
@@ -162,7 +163,7 @@ def reproduce(
         trainer.observers.append(_Stop(until))
         trainer.stopping = trainer.step >= until
 
-    arguments = {**todo.arguments, "init": None if resume else todo.arguments["init"]}
+    arguments = todo.arguments | ({"init": None, "init_partial": False} if resume else {})
     run = fit(**arguments, out=path, resume=resume, on_start=start, progress=progress)
     done = Reproduction(todo.weights, path, run.steps, target, run.steps >= target, curve=_curve(record, run),
                         differences=todo.differences)  # fmt: skip

@@ -165,8 +165,10 @@ def test_json_is_all_that_is_on_stdout(genzoo: Run, train: Run, images: Path, tm
         ("encode", "--data", images, "--out", tmp_path / "d.npz"),
     ):
         ran = genzoo(command, run, *more, "--json")
-        assert json.loads(ran.out) == {"out": str(more[more.index("--out") + 1])}
-        assert Path(json.loads(ran.out)["out"]).is_file()
+        result = json.loads(ran.out)
+        assert result["out"] == str(more[more.index("--out") + 1])
+        assert Path(result["out"]).is_file()
+        assert ("--data" in more) == ("read" in result)
 
 
 def test_progress_goes_to_stderr_without_escape_codes(start: Run, images: Path, tmp_path: Path) -> None:

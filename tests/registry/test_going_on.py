@@ -190,6 +190,9 @@ def test_a_partial_start_is_recorded_and_gone_on_with(tmp_path, weights, file):
     how = {"init": weights, "init_partial": True, "options": {"latent.size": 5}, "progress": False}
     genzoo.fit("vae", file, tmp_path / "run", steps=1, **how)
     assert '"init_partial": true' in (tmp_path / "run" / "training.json").read_text()
+    done = genzoo.reproduce(tmp_path / "run", tmp_path / "again", source=file, metrics=False)
+    assert done.finished
+    assert done.ok
     assert genzoo.fit("vae", file, tmp_path / "run", steps=2, resume=True, **how).steps == 2  # the same command again
 
 

@@ -22,7 +22,8 @@ LABORATORY = {
     "precision": "Train in float32 and in bfloat16 with the same seeds and compare the metrics.",
 }
 bench = typer.Typer(
-    help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.",
+    help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.\n\n"
+    "Example: genzoo bench zoo --data fashion-mini --budget 2min --recipes vae,wgan-gp --out board",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

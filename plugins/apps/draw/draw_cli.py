@@ -20,8 +20,12 @@ Rate = Annotated[float, typer.Option(help="Frames in a second.")]
 Ends = Annotated[str | None, typer.Option(help="Data; its codes are used, which takes an encoder.")]
 Run = Annotated[str, typer.Argument(help="A run's folder.")]
 
-plot = typer.Typer(help="Draw samples, ways through codes, curves, and films of a training.",
-                   rich_markup_mode=None, no_args_is_help=True)  # fmt: skip
+plot = typer.Typer(
+    help="Draw samples, ways through codes, curves, and films of a training.\n\n"
+    "Example: genzoo plot traversal vae/fashion-mnist --out codes.png",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 
 
 @plot.command("samples")

@@ -30,7 +30,10 @@ OUT = typer.Argument(metavar="OUT", help="New folder for pictures and weights.")
 
 
 def quickstart(out: Annotated[Path, OUT] = Path("quickstart"), threads: Threads = None) -> None:
-    """Train a small VAE and a small WGAN-GP on real images in about two minutes, and draw what they make."""
+    """Train a small VAE and a small WGAN-GP on real images in about two minutes, and draw what they make.
+
+    Example: genzoo quickstart quickstart
+    """
     if out.is_dir() and any(out.iterdir()):
         hint(f"genzoo: {out} is already there; look at its pictures, or remove it to train again")
         return
