@@ -28,7 +28,8 @@ def new(
         list[str] | None,
         typer.Option(
             help="Write only this, may be repeated: gan, vae, objective, generator, encoder, critic, likelihood, "
-            "modality, dataset, metric, extractor, recipe, tracker, observer, command; all is most of it."
+            "posterior, prior, regularizer, augmentation, modality, dataset, metric, extractor, recipe, tracker, "
+            "observer, command; all is most of it."
         ),
     ] = None,
     out: Annotated[str | None, typer.Option(help="The folder to make; by default one of that name here.")] = None,

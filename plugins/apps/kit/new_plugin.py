@@ -32,6 +32,10 @@ FILES: Mapping[str, tuple[str, str]] = {
     "objective": ("objective and recipe `{short}-rae`: a regularized autoencoder",
                   "genzoo train {short}-rae --data fashion-mini"),
     "likelihood": ("likelihood `{short}-laplace`", "genzoo train vae --likelihood {short}-laplace --data ring8"),
+    "posterior": ("posterior `{short}-round`", f"{TRAIN} --posterior {{short}}-round"),
+    "prior": ("prior `{short}-laplace`", f"{TRAIN} --prior {{short}}-laplace"),
+    "regularizer": ("regularizer `{short}-drift`", "genzoo train gan --data ring8 --regularizer {short}-drift=0.001"),
+    "augmentation": ("augmentation `{short}-mirror`", "genzoo train gan --data fashion-mini --augment {short}-mirror"),
     "modality": ("modality `{short}-series`: time series in CSV files, read, drawn and written",
                  "genzoo train vae --data waves.csv"),
     "dataset": ("data set `{short}-spirals`: two spirals in the plane", "genzoo train vae --data {short}-spirals"),
@@ -43,7 +47,8 @@ FILES: Mapping[str, tuple[str, str]] = {
     "command": ("command `{short}-look`: how bright samples are", "genzoo {short}-look runs/first"),
 }  # fmt: skip
 KINDS = (*FILES, "all")
-ALL = ("generator", "encoder", "critic", "gan", "vae", "objective", "likelihood", "dataset", "metric", "recipe")
+ALL = ("generator", "encoder", "critic", "gan", "vae", "objective", "likelihood", "posterior", "prior", "regularizer",
+       "augmentation", "dataset", "metric", "recipe")  # fmt: skip
 _RESERVED = {"genzoo", "torch", "numpy", "tests", "test", "pip", "setuptools", *sys.stdlib_module_names}
 
 
