@@ -32,11 +32,12 @@ class Judged:
 
     ``real`` are real observations with their labels, ``fake`` generated ones without gradient, one for each; ``noise``
     is what the regularizer drew. ``real_outputs`` ``(B,)`` or ``(B, d)`` and ``real_score`` ``(B,)`` are what the
-    critic says of real ones, ``fake_outputs`` and ``fake_score`` of generated ones. ``critic`` and ``model`` are the
-    networks, ``z`` the codes of the fakes; what a term puts into ``shown`` is logged, and may be `Regularizer.watched`.
+    critic says of real ones, ``fake_outputs`` and ``fake_score`` of generated ones. ``critic`` is the network that
+    judges, ``nets`` all of them, ``z`` the codes of the fakes; what a term puts into ``shown`` is logged, and may be
+    `Regularizer.watched`.
     """
 
-    model: Model
+    nets: Networks
     critic: Critic
     z: Tensor
 

@@ -122,7 +122,7 @@ class Adversarial(Objective):
         if player == "critic":
             with torch.no_grad():
                 fake = nets.model.mean(noise["z"], batch.y)
-            return self.judge(nets.critic, batch, fake, noise, nets.model)
+            return self.judge(nets.critic, batch, fake, noise, nets)
         fake = nets.model.mean(noise["z"], batch.y)
         made = self._outputs(nets.critic, fake, batch.y, noise, "fake")
         real = self._outputs(nets.critic, batch.x, batch.y, noise, "real") if self.paired else None
@@ -130,9 +130,9 @@ class Adversarial(Objective):
         return self.made(nets, batch, fake, made, noise, terms)
 
     def judge(
-        self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor], model: Model | None = None
+        self, critic: Critic, batch: Batch, fake: Tensor, noise: Mapping[str, Tensor], nets: Networks | None = None
     ) -> Loss:
-        """The critic's turn; the model is needed only by regularizers that make more of it."""
+        """The critic's turn; the networks are needed only by regularizers that make more of them."""
         for name, augmentation in self._augmentations.items():
             if augmentation.replaces:
                 u = noise[f"{name}.real"]
@@ -150,8 +150,8 @@ class Adversarial(Objective):
         together = critic.ports.per_observation and not critic.mixes
         judged = Judged(score, batch, fake, sides, together=together, pack=self.pack)
         judged.critic, judged.z = critic, noise["z"]
-        if model is not None:
-            judged.model = model
+        if nets is not None:
+            judged.nets = nets
         terms = {"adversarial": self.critic_loss(judged.real_outputs, judged.fake_outputs)}
         terms |= self.further("critic", judged.real_outputs, judged.fake_outputs, batch.labels)
         terms |= self.penalty(critic, batch, fake, noise)

@@ -59,7 +59,7 @@ class ALI(Adversarial):
             made = nets.model.mean(noise["z"], batch.y)
             noise = {**noise, "code": nets.model.posterior(batch.x, batch.y).sample(noise["eps"])}
         if player == "critic":
-            return self.judge(nets.critic, batch, made, noise, nets.model)
+            return self.judge(nets.critic, batch, made, noise, nets)
         real = self._outputs(nets.critic, batch.x, batch.y, noise, "real")
         fake = self._outputs(nets.critic, made, batch.y, noise, "fake")
         return self.made(nets, batch, made, fake, noise, {"adversarial": self.critic_loss(-real, -fake)})

@@ -80,7 +80,7 @@ class LatentConsistency(Regularizer):
 
     def term(self, judged: Judged) -> Tensor:
         with torch.no_grad():
-            near = judged.model.mean(judged.z + judged.noise["change"], judged.real.y)
+            near = judged.nets.model.mean(judged.z + judged.noise["change"], judged.real.y)
         return (judged.fake_score - judged.scores_at(near, "fake")).square()
 
     def generator_term(self, made: Made) -> Tensor:

@@ -80,6 +80,8 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "mmd": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "mmd-gan"}, {}),
     "cramer": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "cramer-gan", "objective.critic_steps": 1}, {}),
     "acgan": ("gan", IMAGE, C_GAN | {"objective": "acgan", "conditional": True}, {}),
+    **{name: ("gan", VECTOR, M_GAN | PLAIN | {"objective": name, "conditional": True, "objective.dim": 4}, {})
+       for name in ("contragan", "reacgan")},
     "compares, under a penalty": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "hinge", "regularizer": ["r1", "r2"]},
                                   {}),
     "quantizer": ("vq-vae", IMAGE, C_VAE | {"generator.norm": "none", "encoder.norm": "none", "latent.grid": 4,

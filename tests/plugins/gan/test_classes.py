@@ -12,6 +12,7 @@ from genzoo.core.networks import Ports
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.acgan import ACGAN
+from genzoo.plugins.gan.contragan import ContraGAN, ReACGAN
 from genzoo.plugins.nets.blocks import ConditionalNorm, ToldSequential
 from genzoo.plugins.nets.conv import ConvGenerator
 from genzoo.plugins.nets.mlp import MLPGenerator
@@ -181,3 +182,102 @@ def test_another_order_of_the_labels_costs_something_else():
     for form in ("tac", "adc"):
         a, b = (sum(acgan(form).further("critic", outputs, outputs, k).values()).mean() for k in (y, (y + 1) % 3))
         assert (a - b).abs() > 1e-2
+
+
+# Contrastive critics
+
+
+def sphere(n, d=5, seed=0):
+    return nn.functional.normalize(randn(n, d, seed=seed), dim=1)
+
+
+def two_c(f, w, y, t):
+    """ContraGAN's loss in a loop."""
+    out = []
+    for i in range(len(y)):
+        own = math.exp(float(f[i] @ w[i]) / t)
+        rest = [(math.exp(float(f[i] @ f[j]) / t), int(y[j] == y[i])) for j in range(len(y)) if j != i]
+        out.append(-math.log((own + sum(e for e, k in rest if k)) / (own + sum(e for e, _ in rest))))
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def d2d(f, w, y, t, m):
+    """ReACGAN's cross-entropy in a loop."""
+    out = []
+    for i in range(len(y)):
+        p = max(m - float(f[i] @ w[i]), 0) / t
+        n = [max(float(f[i] @ f[j]) - (1 - m), 0) / t for j in range(len(y)) if y[j] != y[i]]
+        out.append(p + math.log(math.exp(-p) + sum(math.exp(v) for v in n)))
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def shifted_negatives(f, w, y, t, m):
+    """The reference's: a row's largest similarity is taken from the negatives only."""
+    off = ~torch.eye(len(y), dtype=torch.bool)
+    s = ((f @ f.T + m - 1) / t)[off].view(len(y), -1)
+    apart = (y[:, None] != y)[off].view(len(y), -1)
+    s = s.relu() - s.amax(1, keepdim=True)
+    p = (m - (f * w).sum(1)).relu() / t
+    return p + torch.log(torch.exp(-p) + (apart * s.exp()).sum(1))
+
+
+Y = torch.tensor([0, 1, 2, 0, 1, 1, 2, 3])
+
+
+@pytest.mark.parametrize("t", [1.0, 0.2])
+def test_contragans_loss_is_that_of_a_loop(t):
+    f, w = sphere(8), sphere(4, seed=1)[Y]
+    torch.testing.assert_close(ContraGAN(ContraGAN.Options(temperature=t)).contrast(f, w, Y), two_c(f, w, Y, t))
+
+
+@pytest.mark.parametrize(("t", "m"), [(0.5, 0.98), (0.1, 0.9), (1.0, 1.0)])
+def test_reacgans_loss_is_that_of_a_loop(t, m):
+    f, w = sphere(8), sphere(4, seed=1)[Y]
+    found = ReACGAN(ReACGAN.Options(temperature=t, margin=m)).contrast(f, w, Y)
+    torch.testing.assert_close(found, d2d(f, w, Y, t, m))
+    wrong = shifted_negatives(f, w, Y, t, m)
+    assert (wrong - found).abs().mean() > 0.05  # the same test finds the reference's slip
+
+
+@pytest.mark.parametrize("cls", [ContraGAN, ReACGAN])
+def test_a_batch_of_one_class_costs_nothing(cls):
+    y = torch.zeros(6, dtype=torch.long)
+    assert torch.equal(cls().contrast(sphere(6), sphere(1).expand(6, -1), y), torch.zeros(6, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("cls", [ContraGAN, ReACGAN])
+def test_gradients_of_the_contrast_by_finite_differences(cls):
+    f, w = sphere(8).requires_grad_(), sphere(4, seed=1)[Y].requires_grad_()
+    torch.autograd.gradcheck(lambda a, b: cls().contrast(a, b, Y), (f, w))
+
+
+def test_easy_negatives_of_reacgan_count_one_each_and_have_no_gradient():
+    """An embedding at its proxy, orthogonal to three of other classes: log(1 + 3 e^0)."""
+    f = torch.eye(4, 5, dtype=torch.float64).requires_grad_()
+    y = torch.arange(4)
+    found = ReACGAN().contrast(f, f.detach(), y)
+    torch.testing.assert_close(found, torch.full((4,), math.log(4), dtype=torch.float64))
+    assert (torch.autograd.grad(found.sum(), f)[0] == 0).all()
+
+
+@pytest.mark.parametrize("which", ["contragan", "reacgan"])
+def test_the_critic_contrasts_real_observations_and_the_generator_samples(game, which):
+    built = game("gan", objective=which, conditional=True, objective__dim=4, objective__weight=2.0)
+    x, y, noise = randn(6, 2, dtype=torch.float32), torch.arange(6) % 3, built.noise("critic", 6)
+    proxies = built.nets.critics["proxies"]
+    for player, seen in (("critic", x), ("generator", built.nets.model.mean(noise["z"], y))):
+        loss = built.objective.loss(player, built.nets, Batch(x, y), noise)
+        f, w = (nn.functional.normalize(v, dim=1) for v in (built.nets.critic(seen)[:, 1:], proxies(y)))
+        torch.testing.assert_close(loss.terms["contrast"], 2 * built.objective.contrast(f, w, y))
+        assert loss.coupled == loss.gathered == ("contrast",)
+    names = [set(p.moves) for p in built.objective.players()]
+    assert names == [{"critic", "proxies"}, {"generator"}]
+    with pytest.raises(UsageError, match="needs labels"):
+        game("gan", objective=which)
+
+
+def test_proxies_are_trained(trainer):
+    run = trainer("gan", objective="reacgan", conditional=True, objective__dim=4)
+    before = run.nets.critics["proxies"].weight.detach().clone()
+    run.train()
+    assert (run.nets.critics["proxies"].weight != before).all()
