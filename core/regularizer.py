@@ -124,7 +124,9 @@ class Made:
         """What the critic's last layer reads of a side's observations, ``(N, F)``, N the number of packs."""
         x, beside = self.view(self.fake if side == "fake" else self.real.x, side)
         y = self.real.y if self.nets.critic.ports.classes or self.nets.critic.ports.condition else None
-        return self.nets.critic.features(x, y) if beside is None else self.nets.critic.features(x, y, beside)
+        told = (y,) if beside is None else (y, beside)
+        features = self.nets.critic.features(x, *told)
+        return features if features.dtype == torch.float64 else features.float()
 
 
 def score_of(outputs: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Pairs(Regularizer):
         """Mean absolute differences of the samples and of the codes of each pair, ``(B,)``, of the same class."""
         z = made.noise["z"]
         pairs = (made.fake, made.remade(z)), (made.z, z)
-        samples, codes = ((a - b).abs().flatten(1).float().mean(1) for a, b in pairs)
+        samples, codes = ((a - b).abs().flatten(1).mean(1) for a, b in pairs)
         return samples, codes
 
 

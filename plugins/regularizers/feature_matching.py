@@ -27,5 +27,5 @@ class FeatureMatching(Regularizer):
             raise UsageError("feature-matching needs a critic with features: --critic mlp or --critic conv has them")
 
     def generator_term(self, made: Made) -> Tensor:
-        real, fake = (all_gather(made.features(side).float()).mean(0) for side in ("real", "fake"))
+        real, fake = (all_gather(made.features(side)).mean(0) for side in ("real", "fake"))
         return (fake - real).square().sum().expand(len(made.fake))

@@ -1,13 +1,18 @@
 """Augmentations against what they should do to an image."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from genzoo.core.errors import UsageError
+from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.augmentations.adaptive import ADA
 from genzoo.plugins.augmentations.diffaugment import DiffAugment, augmented
+from genzoo.plugins.augmentations.instance_noise import InstanceNoise
 from genzoo.plugins.gan.gan import GAN
 
 
@@ -124,3 +129,78 @@ def test_images_only():
     objective.augmentations["diffaugment"] = DiffAugment()
     with pytest.raises(UsageError, match=r"'diffaugment' augments images, not vector data of shape \(2,\)"):
         objective.plan(DataSpec("vector", (2,)))
+
+
+def test_instance_noise_falls_linearly_to_nothing():
+    model, x = SimpleNamespace(spec=DataSpec("vector", (50,))), torch.zeros(400, 50)
+    part = InstanceNoise(InstanceNoise.Options(sigma=0.4, until=0.5))
+    for step, sigma in ((0, 0.4), (25, 0.2), (49, 0.008), (50, 0.0), (99, 0.0)):
+        noise = part.draw(Draws(400, "cpu", steps=100).at(0, step, 0), model)
+        assert part(x, noise).std().item() == pytest.approx(sigma, rel=0.02)
+    x = images()
+    assert torch.equal(part(x, torch.zeros_like(x)), x)
+
+
+def test_instance_noise_is_fresh_on_both_sides_and_in_both_turns(game):
+    built = game("gan", objective="hinge", augmentation="instance-noise", critic__spectral_norm=False)
+    shown, forward = [], built.nets.critic.forward
+    built.nets.critic.forward = lambda x, y=None: (shown.append(x), forward(x, y))[1]
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    for player in ("critic", "generator"):
+        noise = built.noise(player, 8)
+        shown.clear()
+        built.objective.loss(player, built.nets, Batch(x), noise)
+        fake = built.nets.model.mean(noise["z"])
+        torch.testing.assert_close(shown[-1], fake + noise["instance-noise.fake"])
+        assert noise["instance-noise.fake"].std() > 0.05
+        if player == "critic":
+            torch.testing.assert_close(shown[0], x + noise["instance-noise.real"])
+            assert not torch.equal(noise["instance-noise.real"], noise["instance-noise.fake"])
+
+
+def pseudo(game, p, **more):
+    """A critic's turn in which samples stand for real observations with probability p."""
+    built = game("gan", augmentation="apa", critic__spectral_norm=False, **more)
+    built.objective.augmentations["apa"].p.fill_(p)
+    x, noise = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)), built.noise("critic", 64)
+    return built, x, noise, built.objective.loss("critic", built.nets, Batch(x), noise)
+
+
+def test_samples_stand_for_real_observations(game):
+    built, x, noise, loss = pseudo(game, 0.0)
+    score = lambda v: built.nets.critic(v).squeeze(1)  # noqa: E731
+    assert torch.equal(loss.shown["real"], score(x))  # p = 0 changes nothing
+    _, _, _, loss = pseudo(game, 1.0)
+    fake = score(built.nets.model.mean(noise["z"]))
+    torch.testing.assert_close(loss.shown["real"], fake)  # the loss is that of equal distributions
+    built.nets.critic.head.weight.data.zero_(), built.nets.critic.head.bias.data.zero_()
+    built.objective.augmentations["apa"].p.fill_(1.0)
+    assert built.objective.loss("critic", built.nets, Batch(x), noise).total().item() == pytest.approx(2 * math.log(2))
+    built, _, noise, loss = pseudo(game, 0.3)
+    taken = noise["apa.real"][:, 0] < 0.3
+    assert 8 < taken.sum() < 32
+    score = lambda v: built.nets.critic(v).squeeze(1)  # noqa: E731
+    mixed = torch.where(taken[:, None], built.nets.model.mean(noise["z"]), x)
+    torch.testing.assert_close(loss.shown["real"], score(mixed))
+    assert torch.equal(loss.shown["sign"], score(mixed).sign())  # what p follows is what the critic was shown
+
+
+def test_packs_are_of_one_kind_and_codes_forbid_stand_ins(game):
+    built, x, noise, loss = pseudo(game, 0.5, objective="pacgan")
+    kinds = (noise["apa.real"][::2, 0] < 0.5).repeat_interleave(2)
+    mixed = torch.where(kinds[:, None], built.nets.model.mean(noise["z"]), x)
+    said = built.nets.critic(mixed.view(32, 4)).squeeze(1).repeat_interleave(2)
+    torch.testing.assert_close(loss.shown["real"], said)
+    with pytest.raises(UsageError, match="'apa' lets samples stand for real observations, and this critic is told"):
+        game("gan", objective="ali", augmentation="apa")
+    with pytest.raises(UsageError, match="'apa' goes by the sign of the critic's scores"):
+        game("r3gan", augmentation="apa")
+
+
+@pytest.mark.parametrize(("loss", "penalty"), [("hinge", "r1"), ("gan", "lipschitz"), ("pacgan", "r2")])
+@pytest.mark.parametrize("augmentation", ["apa", "instance-noise"])
+def test_each_trains_under_a_penalty(trainer, loss, penalty, augmentation):
+    run = trainer("gan", objective=loss, augmentation=augmentation, regularizer=[penalty], train__steps=3,
+                  critic__spectral_norm=False)  # fmt: skip
+    run.train()
+    assert math.isfinite(run.history[-1][f"critic/{penalty}"])

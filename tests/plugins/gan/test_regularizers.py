@@ -18,7 +18,7 @@ from genzoo.plugins.gan.hinge import Hinge
 from genzoo.plugins.gan.r3gan import R3GAN
 from genzoo.plugins.gan.wgan import WGAN, WGANGP
 from genzoo.plugins.regularizers.lecam import LeCam
-from genzoo.plugins.regularizers.slopes import DRAGAN, R1, R2, Lipschitz
+from genzoo.plugins.regularizers.slopes import DRAGAN, R1, R2, Divergence, Lipschitz
 
 SHAPES = [(2,), (1, 4, 5), (3, 4, 5), (4, 2, 2)]
 
@@ -60,6 +60,17 @@ def test_a_linear_critic_has_one_slope_everywhere(shape, n):
         both = judged(linear(shape, slope), real, fake, ("real", "fake"))
         for part in (R1(), R2()):
             torch.testing.assert_close(part.term(both), torch.full((n,), slope**2 / 2))
+
+
+def test_the_wasserstein_divergences_slope_between_two_points():
+    """Of points at a distance d, -d s + k sᵖ is least at the slope s = (d / kp)^(1 / (p - 1))."""
+    d, part, s = 0.7, Divergence(), torch.tensor(0.566478, dtype=torch.float64, requires_grad=True)
+    real, fake = torch.full((4, 1), d).double(), torch.zeros(4, 1).double()
+    found = judged(lambda x: s * x[:, 0], real, fake, ("real", "fake"))
+    term = 2 * part.term(found)
+    torch.testing.assert_close(term, (2 * s**6).expand(4))
+    (slope,) = torch.autograd.grad((found.fake_score - found.real_score + term).mean(), s)
+    assert abs(slope.item()) < 1e-5
 
 
 @pytest.mark.parametrize("sides", [("real",), ("fake",), ("real", "fake")])
@@ -166,7 +177,7 @@ def with_part(game, objective, part, n=8):
 
 
 def test_the_weight_weighs(game):
-    for part in (R1, R2, Lipschitz, DRAGAN):
+    for part in (R1, R2, Lipschitz, DRAGAN, Divergence):
         terms = []
         for weight in (1.0, 2.0):
             built = with_part(game, "hinge", part(part.Options(weight=weight)))

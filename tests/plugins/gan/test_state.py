@@ -7,7 +7,7 @@ from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec
 from genzoo.core.training.trainer import Observer
 from genzoo.plugins.apps.kit.cases import small_data
-from genzoo.plugins.augmentations.adaptive import ADA
+from genzoo.plugins.augmentations.adaptive import ADA, APA
 from genzoo.plugins.gan.energy import BEGAN
 from genzoo.plugins.gan.gan import GAN
 from genzoo.plugins.regularizers.lecam import LeCam
@@ -90,7 +90,7 @@ def test_after_step_is_told_of_the_whole_batch(trainer, parts):
 def parted(trainer, toy, which, accumulate, steps=20, **more):
     """A short run of a loss with state, on SGD: Adam makes whole steps of rounding where a gradient is zero."""
     spec = DataSpec.image(1, 8, 8)
-    given = {"objective": {"lecam": "hinge", "ada": "gan"}.get(which, which), "train__batch_size": 16,
+    given = {"objective": {"lecam": "hinge", "ada": "gan", "apa": "gan"}.get(which, which), "train__batch_size": 16,
              "train__steps": steps, "train__optimizer": "sgd", "train__lr": 0.02, "generator__norm": "none",
              "train__accumulate": accumulate}  # fmt: skip
     if which != "began":
@@ -98,13 +98,14 @@ def parted(trainer, toy, which, accumulate, steps=20, **more):
     run = trainer("gan", small_data(spec) if which == "ada" else toy(60), **given, **more)
     if which == "lecam":
         run.objective.regularizers.update({"lecam": LeCam(), "r1": R1(R1.Options(weight=0.1))})
-    if which == "ada":
-        run.objective.augmentations["ada"] = ADA(ADA.Options(images=4000.0, target=0.0))
-        run.objective.augmentations["ada"].p.fill_(0.5)
+    if which in ("ada", "apa"):
+        part = {"ada": ADA, "apa": APA}[which]
+        run.objective.augmentations[which] = part(part.Options(images=4000.0, target=0.0))
+        run.objective.augmentations[which].p.fill_(0.5)
     return run
 
 
-@pytest.mark.parametrize("which", ["began", "lecam", "ada"])
+@pytest.mark.parametrize("which", ["began", "lecam", "ada", "apa"])
 def test_parts_of_a_batch_move_state_as_the_whole_does(trainer, toy, which):
     found = []
     for accumulate in (1, 2):
@@ -123,7 +124,7 @@ class StopsAtFour(Observer):
         trainer.stopping = trainer.step == 4
 
 
-@pytest.mark.parametrize("which", ["began", "lecam", "ada"])
+@pytest.mark.parametrize("which", ["began", "lecam", "ada", "apa"])
 def test_a_run_that_goes_on_keeps_its_state(trainer, toy, which):
     whole, first, second = (parted(trainer, toy, which, 1, steps=8) for _ in range(3))
     whole.train()
