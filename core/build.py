@@ -42,7 +42,7 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         add_lists(objective, name, config.lists, resolve)
     plan = objective.plan(spec, classes)
     needs = {kind: plan.wants(kind) for kind in NETWORKS} | {"likelihood": plan.likelihood}
-    takes = needs | {"posterior": isinstance(plan.posterior, str), "prior": plan.prior is not None}
+    takes = needs | {"posterior": isinstance(plan.posterior, str), "prior": isinstance(plan.prior, str)}
     for kind, taken in takes.items():
         if needs.get(kind) and kind not in config.parts:
             raise UsageError(f"objective {name!r} cannot do without its {kind}: name one with --{kind}")
@@ -74,7 +74,8 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
             )
         head.prepare(generator)
         encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition))
-    prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else NormalPrior(latent)
+    own = plan.prior if callable(plan.prior) else NormalPrior
+    prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else own(latent)
     model = Model(spec, latent, generator, likelihood, encoder, head, prior=prior, classes=classes,
                   conditions=condition, config=config)  # fmt: skip
     if plan.posterior is None and next(prior.parameters(), None) is not None:

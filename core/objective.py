@@ -22,7 +22,8 @@ from genzoo.core.networks import Critic
 from genzoo.core.noise import Draws
 from genzoo.core.options import Configured
 from genzoo.core.posterior import PosteriorHead
-from genzoo.core.spec import DataSpec
+from genzoo.core.prior import Prior
+from genzoo.core.spec import DataSpec, Latent
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Plan:
     likelihood: bool = False  # the generator puts out the parameters of p(x|z); otherwise it puts out samples
     critics: tuple[CriticPlan, ...] = ()  # trained beside the model
     extras: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
-    prior: str | None = "normal"  # None for an objective with one of its own
+    prior: str | Callable[[Latent], Prior] | None = "normal"  # None for an objective without one; or a maker of its own
     posteriors: tuple[str, ...] = ()  # names of the posterior families that it can work with; () for any
     penalized: bool = False  # slopes of the generator are: none of its layers may mix codes
     points: bool = False  # it needs no density of codes, and works with posteriors that are points as well

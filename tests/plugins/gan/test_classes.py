@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
 from genzoo.core.objective import Batch
-from genzoo.core.spec import DataSpec
+from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.gan.acgan import ACGAN
 from genzoo.plugins.gan.contragan import ContraGAN, ReACGAN
+from genzoo.plugins.gan.infogan import Factors, InfoGAN, Told, parted
 from genzoo.plugins.nets.blocks import ConditionalNorm, ToldSequential
 from genzoo.plugins.nets.conv import ConvGenerator
 from genzoo.plugins.nets.mlp import MLPGenerator
@@ -281,3 +282,86 @@ def test_proxies_are_trained(trainer):
     before = run.nets.critics["proxies"].weight.detach().clone()
     run.train()
     assert (run.nets.critics["proxies"].weight != before).all()
+
+
+# Codes that samples must show
+
+
+def infogan(**given):
+    return InfoGAN.Options(**{"categories": 4, "codes": 2, "uniform": 1, **given})
+
+
+def test_codes_have_the_priors_frequencies():
+    prior, n = Factors(Latent(12), infogan()), 20_000
+    z = prior.sample(torch.rand(n, *prior.noise_shape, generator=torch.Generator().manual_seed(0)))
+    hot, uniform, normal = parted(z, infogan())
+    assert (hot.shape, uniform.shape, normal.shape) == ((n, 2, 4), (n, 1), (n, 3))
+    assert (hot.sum(-1) == 1).all()
+    assert ((hot.mean(0) - 0.25).abs() < 5 * math.sqrt(0.25 * 0.75 / n)).all()
+    both = torch.einsum("nk,nl->kl", hot[:, 0], hot[:, 1]) / n  # drawn apart from each other
+    assert ((both - 1 / 16).abs() < 5 * math.sqrt(1 / 16 / n)).all()
+    assert uniform.abs().max() <= 1
+    assert uniform.mean().abs() < 5 / math.sqrt(3 * n)
+    assert uniform.square().mean().item() == pytest.approx(1 / 3, abs=0.01)
+    torch.testing.assert_close(normal.T.cov(), torch.eye(3), atol=0.04, rtol=0)
+
+
+def test_the_density_of_codes_is_that_of_their_parts():
+    prior = Factors(Latent(12), infogan())
+    z = prior.sample(torch.rand(5, *prior.noise_shape, generator=torch.Generator().manual_seed(0)))
+    known = torch.distributions.Normal(0.0, 1.0).log_prob(z[:, -3:]).sum(1) - 2 * math.log(4) - math.log(2)
+    torch.testing.assert_close(prior.log_prob(z), known)
+    assert prior.log_prob(torch.zeros(2, 12)).tolist() == [-math.inf] * 2
+    way = prior.path(z[:2], z[2:4], torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(way[:, 0], z[:2])
+    torch.testing.assert_close(way[:, 1, :9], (z[:2, :9] + z[2:4, :9]) / 2)
+
+
+def test_what_the_critic_misses_of_the_code():
+    """Nothing where it is certain and right: the bound on the information is then the entropy of the code."""
+    prior = Factors(Latent(12), infogan(uniform=0))
+    z = prior.sample(torch.rand(6, *prior.noise_shape, generator=torch.Generator().manual_seed(0))).double()
+    score = torch.zeros(6, 1, dtype=torch.float64)
+    told = Told(infogan(uniform=0)).told
+    assert told(torch.cat([score, 100 * z[:, :8]], 1), z).abs().max() < 1e-12
+    blind = torch.full((6,), 2 * math.log(4), dtype=torch.float64)
+    torch.testing.assert_close(told(torch.zeros(6, 9, dtype=torch.float64), z), blind)
+    prior = Factors(Latent(12), infogan())
+    z = prior.sample(torch.rand(6, *prior.noise_shape, generator=torch.Generator().manual_seed(0))).double()
+    outputs = randn(6, 10)
+    expected = sum(cross_entropy(outputs[:, 1 + i : 5 + i], z[:, i : i + 4], reduction="none") for i in (0, 4))
+    expected = expected - 0.1 * torch.distributions.Normal(outputs[:, 9], 1).log_prob(z[:, 8])
+    torch.testing.assert_close(Told(infogan()).told(outputs, z), expected)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_both_players_are_told_what_is_missing_in_samples(game, conditional):
+    """The generator learns from the term too, which a detached one does not allow."""
+    built = game("infogan", conditional=conditional, objective__categories=3, latent__size=6, objective__weight=0.5)
+    x, y = randn(6, 2, dtype=torch.float32), torch.arange(6) % 3 if conditional else None
+    noise = built.noise("critic", 6)
+    model, critic = built.nets.model, built.nets.critic
+    for player in ("critic", "generator"):
+        loss = built.objective.loss(player, built.nets, Batch(x, y), noise)
+        outputs = critic(model.mean(noise["z"], y), y)
+        known = 0.5 * Told(built.objective.options).told(outputs, noise["z"])
+        torch.testing.assert_close(loss.terms["told"], known)
+        torch.testing.assert_close(loss.terms["adversarial"] > 0, torch.ones(6, dtype=torch.bool))
+    (found,) = torch.autograd.grad(loss.terms["told"].mean(), next(model.generator.parameters()))
+    assert found.abs().max() > 1e-6
+    with torch.no_grad():
+        detached = model.mean(noise["z"], y)
+    assert not torch.autograd.grad(
+        Told(built.objective.options).told(critic(detached, y), noise["z"]).sum(),
+        next(model.generator.parameters()),
+        allow_unused=True,
+    )[0]  # the wrong form, which trains the critic only
+    codes = parted(model.prior.sample(torch.rand(8, *model.prior.noise_shape)), built.objective.options)[0]
+    assert (codes.sum(-1) == 1).all()
+
+
+def test_codes_that_do_not_fit_are_refused(game):
+    with pytest.raises(UsageError, match=r"2 uniform numbers do not fit into a code of 4: .*latent.size.*12"):
+        game("infogan", latent__size=4)
+    with pytest.raises(UsageError, match="takes no prior"):
+        game("infogan", prior="mixture")
