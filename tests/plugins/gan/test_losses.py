@@ -145,6 +145,18 @@ def test_the_quadratic_potential_between_two_points(apart):
     assert (d[0] - d[1]).item() == pytest.approx(3 * apart, abs=1e-4)
 
 
+def test_the_wasserstein_divergence_between_two_points():
+    """A linear critic's slope at the optimum is (d / (k p)) to the power 1 / (p - 1)."""
+    objective, start = WGANDiv(), torch.ones(1, dtype=torch.float64)
+    penalty = objective.regularizers["slopes"]
+
+    def value(slope):
+        judged = SimpleNamespace(squared_slopes=lambda side: slope.square())
+        return (objective.critic_loss(0.7 * slope, 0 * slope) + penalty.options.weight * penalty.term(judged)).sum()
+
+    assert least(value, start)[1].item() == pytest.approx(0.566478, abs=1e-5)
+
+
 def test_pairs_without_penalty_are_r3gans():
     r, f = randn(5), randn(5, seed=1)
     objective = R3GAN(R3GAN.Options(gamma=0.0))
