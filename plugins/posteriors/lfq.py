@@ -49,10 +49,11 @@ def joint_entropy(p: Tensor) -> Tensor:
     All 2^d words are enumerated.
     """
     words = p.new_ones(*p.shape[:-1], 1)
-    for one in p.split(1, -1):
+    for one in torch.split(p, 1, -1):
         words = torch.cat([words * (1 - one), words * one], -1)
     mean = words.mean(0)
-    return torch.special.entr(mean).sum(-1)
+    entropy: Tensor = torch.special.entr(mean).sum(-1)
+    return entropy
 
 
 @declare.posterior("lfq", paper="arXiv:2310.05737", tags=("vae", "quantizer"))
@@ -100,7 +101,7 @@ class LFQ(Quantizer):
         logit, n = 4 * self.scale * z / o.temperature, z.shape[1]
         own = bit_entropy(logit).flatten(1).sum(1)
         p = all_gather(torch.sigmoid(logit)).flatten(0, 1)
-        over = torch.stack([joint_entropy(part) for part in p.split(o.joint, -1)]).sum()
+        over = torch.stack([joint_entropy(part) for part in torch.split(p, o.joint, -1)]).sum()
         cost = {
             "entropy": o.entropy * (own - o.diversity * n * over),
             "commitment": o.commitment * (z - value).square().flatten(1).sum(1),

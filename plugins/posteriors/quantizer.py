@@ -36,7 +36,8 @@ def rotated(z: Tensor, e: Tensor) -> Tensor:
         middle = F.normalize(unit + to, dim=-1, eps=1e-6)
         stretch = e.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     along, across = (z * unit).sum(-1, keepdim=True), (z * middle).sum(-1, keepdim=True)
-    return stretch * (z - 2 * across * middle + 2 * along * to)
+    turned: Tensor = stretch * (z - 2 * across * middle + 2 * along * to)
+    return turned
 
 
 class Quantized(Posterior):
@@ -136,4 +137,15 @@ def per_vector(latent: Latent, name: str, numbers: int, codes: int) -> int:
 
 def uniform_of(eps: Tensor) -> Tensor:
     """Uniform numbers in (0, 1) of normal ones."""
-    return torch.special.ndtr(eps.detach()).clamp(1e-7, 1 - 1e-7)
+    u: Tensor = torch.special.ndtr(eps.detach())
+    return u.clamp(1e-7, 1 - 1e-7)
+
+
+def levels_kept(u: Tensor, share: float, levels: int) -> Tensor:
+    """Which levels count, ones and zeros ``(B, levels)``: that share of observations is left with its first few.
+
+    By uniform numbers ``(B,)``: arXiv:2107.03312, "quantizer dropout".
+    """
+    u = u / share
+    most = torch.where(u < 1, (u * levels).floor() + 1, float(levels))
+    return (torch.arange(levels, device=u.device) < most[:, None]).to(u.dtype)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
@@ -14,6 +15,8 @@ from genzoo.plugins.posteriors.codebook import Book, BookOptions
 from genzoo.plugins.posteriors.quantizer import Quantizer
 from genzoo.plugins.posteriors.vq import VQ, LookedUp
 from genzoo.registry import declare
+
+BEAM = 8  # partial sums that are kept in search of the tokens of a sum
 
 declare.recipe(
     "residual-vq-vae",
@@ -41,7 +44,6 @@ class ResidualVQ(VQ):
         dropout: float = option(0.0, "share of observations that train on fewer levels", low=0, high=1)
 
     options: Options  # type: ignore[assignment]
-    BEAM = 8  # partial sums that are kept in search of the tokens of a sum
 
     def __init__(self, latent: Latent, options: Options | None = None) -> None:
         o = options or self.Options()
@@ -54,7 +56,7 @@ class ResidualVQ(VQ):
 
     def ask(self, raw: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         asked, answers, left = [], [], raw
-        for book in self.books:
+        for book in self.each:
             answers.append(book.nearest(left.detach()))
             asked.append(left)
             left = left - book(answers[-1])
@@ -66,19 +68,25 @@ class ResidualVQ(VQ):
     def quantized(self, raw: Tensor) -> Posterior:
         return LookedUp(raw, self)
 
-    @torch.no_grad()
     def nearest(self, raw: Tensor) -> Tensor:
-        """By a search that keeps the best few sums of each level: the nearest code may be none of the nearest sum."""
-        left, found = raw[..., None, :], raw.new_zeros(*raw.shape[:-1], 1, 0, dtype=torch.long)
-        for book in self.books:
-            width = min(self.BEAM, left.shape[-2] * self.codes)
-            far = (left.square().sum(-1, keepdim=True) + book.distances(left)).flatten(-2)
-            best = far.topk(width, largest=False).indices
-            parent, token = best // self.codes, best % self.codes
-            found = torch.cat([_of(found, parent), token[..., None]], -1)
-            left = _of(left, parent) - book(token)
-        nearest = left.square().sum(-1).argmin(-1, keepdim=True)
-        return _of(found, nearest).squeeze(-2)
+        return nearest_sum(raw, [book.codebook for book in self.each])
+
+
+@torch.no_grad()
+def nearest_sum(raw: Tensor, books: list[Tensor]) -> Tensor:
+    """Tokens ``(..., levels)`` of one code ``(K, D)`` of each book whose sum is near to vectors ``(..., D)``.
+
+    By a search that keeps the best few sums of each level: the nearest code may be none of the nearest sum.
+    """
+    left, found = raw[..., None, :], raw.new_zeros(*raw.shape[:-1], 1, 0, dtype=torch.long)
+    for book in books:
+        far = left.square().sum(-1, keepdim=True) - 2 * left @ book.T + book.square().sum(1)
+        best = far.flatten(-2).topk(min(BEAM, far.shape[-2] * len(book)), largest=False).indices
+        parent, token = best // len(book), best % len(book)
+        found = torch.cat([_of(found, parent), token[..., None]], -1)
+        left = _of(left, parent) - F.embedding(token, book)
+    nearest = left.square().sum(-1).argmin(-1, keepdim=True)
+    return _of(found, nearest).squeeze(-2)
 
 
 def _of(x: Tensor, index: Tensor) -> Tensor:

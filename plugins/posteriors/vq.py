@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +13,8 @@ from genzoo.core.errors import UsageError
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
 from genzoo.core.spec import Latent
-from genzoo.plugins.posteriors.codebook import Book, BookOptions
-from genzoo.plugins.posteriors.quantizer import GOLDEN, Quantized, Quantizer, rotated, through, uniform_of
+from genzoo.plugins.posteriors.codebook import Book, BookHead, BookOptions, FromBooks
+from genzoo.plugins.posteriors.quantizer import Quantizer, levels_kept, uniform_of
 from genzoo.registry import declare
 
 declare.recipe(
@@ -31,52 +30,29 @@ declare.recipe(
 )
 
 
-class LookedUp(Quantized):
-    """Codes from books: what each was asked, ``asked``, and what it answered, a list of one for every book."""
-
-    kept: Tensor | None = None  # (B, levels) ones and zeros: which levels an observation is trained on, None for all
+class LookedUp(FromBooks):
+    """Vectors whose parts, or residuals, are looked up in books."""
 
     def __init__(self, raw: Tensor, head: VQ) -> None:
         self.head, self.raw = head, raw
-        self.asked, self.answers = head.ask(raw)
-        self.codes = [book(t) for book, t in zip(head.books, self.answers, strict=True)]
-        super().__init__(torch.stack(self.answers, -1).flatten(1), self._value(self.codes))
+        asked, answers = head.ask(raw)
+        super().__init__(head, asked, answers)
+        self.finish(torch.stack(answers, -1).flatten(1), self._value(self.codes))
 
     def _value(self, codes: list[Tensor]) -> Tensor:
-        chosen = self.head.joined(codes)
-        turns = self.head.options.gradient == "rotation"
-        return self.head.shaped(through(chosen, rotated(self.raw, chosen) if turns else self.raw))
+        return self.head.shaped(self.passed(self.head.joined(codes), self.raw))
 
     def sample(self, eps: Tensor) -> Tensor:
-        """The code itself; the noise picks what unused codes may be put on, and which levels are left out."""
-        self.eps, share = eps, getattr(self.head.options, "dropout", 0.0)
+        """The code itself; the noise also picks which levels are left out."""
+        share = getattr(self.head.options, "dropout", 0.0)
         if share and self.head.training:
-            u = uniform_of(eps[..., 2]) / share
-            most = torch.where(u < 1, (u * len(self.codes)).floor() + 1, float(len(self.codes)))
-            self.kept = (torch.arange(len(self.codes), device=most.device) < most[:, None]).to(eps.dtype)
+            self.kept = levels_kept(uniform_of(eps[..., 2]), share, len(self.codes))
             self.value = self._value([c * k[:, None, None] for c, k in zip(self.codes, self.kept.T, strict=True)])
         return super().sample(eps)
 
-    @property
-    def cost(self) -> dict[str, Tensor]:
-        """Commitment: β Σ ‖z - e‖² over places and books, which moves the encoder only."""
-        gaps = [(z - e).square().flatten(1).sum(1) for z, e in zip(self.asked, self.codes, strict=True)]
-        gap = torch.stack(gaps, 1) if self.kept is None else torch.stack(gaps, 1) * self.kept
-        return {"commitment": self.head.options.commitment * gap.sum(1)}
-
-    @property
-    def sums(self) -> dict[str, Tensor]:
-        """Those of every book, under names with its number."""
-        found, u = {}, uniform_of(self.eps)
-        for i, (book, asked, answer) in enumerate(zip(self.head.books, self.asked, self.answers, strict=True)):
-            kept = None if self.kept is None else self.kept[:, i]
-            some = book.sums(asked, answer, (u[:, :2] + i * GOLDEN) % 1, kept)
-            found |= {f"{name} {i}": x for name, x in some.items()}
-        return found
-
 
 @declare.posterior("vq", paper="arXiv:1711.00937", tags=("vae", "quantizer"))
-class VQ(Quantizer):
+class VQ(BookHead, Quantizer):
     """Vector-quantized posterior: the nearest of K code vectors at every place; the book follows moving averages.
 
     Count and sum of the vectors that fall to each code are averaged over steps, and the code is their ratio. A code
@@ -101,10 +77,6 @@ class VQ(Quantizer):
         self.codes, sphere = o.codes, o.distance == "cosine"
         self.books = nn.ModuleList(Book(self.dim // o.groups, o, sphere=sphere) for _ in range(o.groups))
 
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        return (2,)
-
     def parts(self, raw: Tensor) -> list[Tensor]:
         """Vectors ``(B, n, dim)`` as one part for each group, of unit length where only angles count."""
         parts = raw.chunk(self.options.groups, -1)
@@ -114,7 +86,7 @@ class VQ(Quantizer):
         """What each book is asked ``(B, n, part)``, and the number of its answer ``(B, n)``."""
         asked = self.parts(raw)
         with torch.no_grad():
-            return asked, [book.nearest(part) for book, part in zip(self.books, asked, strict=True)]
+            return asked, [book.nearest(part) for book, part in zip(self.each, asked, strict=True)]
 
     def joined(self, codes: list[Tensor]) -> Tensor:
         """The vector ``(B, n, dim)`` that codes make, one of each book."""
@@ -128,9 +100,3 @@ class VQ(Quantizer):
 
     def look_up(self, tokens: Tensor) -> Tensor:
         return self.joined([book(t) for book, t in zip(self.books, tokens.unbind(-1), strict=True)])
-
-    @torch.no_grad()
-    def after_step(self, seen: Mapping[str, Tensor]) -> None:
-        """Move the books."""
-        for i, book in enumerate(self.books):
-            book.follow({name.rpartition(" ")[0]: x for name, x in seen.items() if name.endswith(f" {i}")})

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core.errors import UsageError
-from genzoo.core.spec import Latent
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.spec import DataSpec, Latent
+from genzoo.plugins.metrics.code_use import use
 from genzoo.plugins.posteriors.fsq import FSQ
 from genzoo.plugins.posteriors.gradient_vq import GradientVQ, SimVQ
+from genzoo.plugins.posteriors.gumbel import HRQ
 from genzoo.plugins.posteriors.lfq import BSQ, LFQ, bit_entropy, joint_entropy
+from genzoo.plugins.posteriors.quantizer import uniform_of
 from genzoo.plugins.posteriors.residual_vq import ResidualVQ
 from genzoo.plugins.posteriors.vq import VQ
 
@@ -27,6 +30,9 @@ HEADS = {
     "grouped": lambda: VQ(GRID, VQ.Options(codes=5, groups=2)),
     "residual-vq": lambda: ResidualVQ(GRID, ResidualVQ.Options(codes=7, depth=2)),
 }
+
+SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8, "latent.grid": 0,
+         "latent.size": 8, "train.batch_size": 16, "train.validation": 0}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +62,83 @@ def test_codes_are_those_of_their_tokens_and_gradients_go_straight_through(name)
     for term, value in q.cost.items():
         assert value.shape == (6,)
         torch.testing.assert_close(twice.cost[term], value.repeat(2), rtol=1e-4, atol=1e-5)
+
+
+def drawn_model(**options):
+    """Two places of three codes, or one of two levels: all codes can be enumerated."""
+    given = SMALL | {"latent.size": 2, "posterior.codes": 3, "prior": "uniform-codes"} | options
+    model = genzoo.create("vae", DataSpec("vector", (3,)), options=given)
+    for p in model.parameters():
+        torch.nn.init.normal_(p, 0.0, 0.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize("posterior", ["gumbel-vq", "hrq"])
+@torch.no_grad()
+def test_drawn_codes_have_the_chances_that_log_q_says_and_weights_average_to_the_evidence(posterior):
+    own = {"posterior.dim": 1} if posterior == "gumbel-vq" else {"posterior.depth": 2}
+    model, x, n = drawn_model(posterior=posterior, **own), torch.randn(1, 3), 20_000
+    words = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    codes = model.head.embed(words)
+    q = model.posterior(x)
+    _, log_q = q.sample_with_log_prob(torch.randn(n, 1, *model.head.noise_shape))
+    every = q.log_prob(codes[:, None])[:, 0].double().exp()
+    assert every.sum().item() == pytest.approx(1, abs=1e-5)
+    index = (q.drawn[:, 0] * torch.tensor([3, 1])).sum(1)
+    share = torch.bincount(index, minlength=9).double() / n
+    assert ((share - every).abs() < 5 * (every * (1 - every) / n).sqrt() + 1e-4).all()
+    torch.testing.assert_close(log_q[:, 0].exp(), every[index].float())
+    assert every.max() > 0.15
+    weights = model.log_weights(x, None, torch.randn(n, 1, *model.head.noise_shape)).double().exp()[:, 0]
+    truth = model.likelihood.log_prob(model.generator(codes), x.expand(9, -1)).double().exp().mean()
+    assert abs(weights.mean() / truth - 1) < 5 * weights.std() / truth / math.sqrt(n)
+
+
+@pytest.mark.parametrize("posterior", ["gumbel-vq", "hrq"])
+def test_in_training_the_kl_of_drawn_codes_has_no_noise_but_that_of_levels_above(posterior):
+    own = {"posterior.dim": 1} if posterior == "gumbel-vq" else {"posterior.depth": 1, "posterior.dropout": 0.0}
+    model, x = drawn_model(posterior=posterior, **own).train(), torch.randn(4, 3)
+    found = []
+    for _ in range(2):
+        q = model.posterior(x)
+        z, kl = model.code(q, torch.randn(4, *model.head.noise_shape))
+        torch.testing.assert_close(model.head.embed(q.drawn), z)
+        found.append(kl)
+    torch.testing.assert_close(*found)
+    logits = model.head.logits(model.head.books[0], q.numbers)
+    p = logits.softmax(-1)
+    torch.testing.assert_close(found[0], (p * (3 * p).log()).sum((1, 2)))  # Σ q log(q K), not KL(uniform ‖ q)
+    (slope,) = torch.autograd.grad(kl.sum(), q.numbers, retain_graph=True)
+    assert (slope.abs().sum() > 0).item()
+    before = [t.item() for t in model.head.temperatures]
+    for _ in range(3):
+        model.head.after_step({})
+    assert [t.item() for t in model.head.temperatures] == pytest.approx([t * math.exp(-0.003) for t in before])
+    model.head.steps.fill_(1e6)
+    assert model.head.temperatures[0].item() == model.head.options.temperature[1]
+
+
+@torch.no_grad()
+def test_with_nothing_left_to_chance_hrq_is_a_residual_quantizer_and_long_codes_below_pay():
+    head, z = HRQ(GRID, HRQ.Options(codes=7, depth=3)).eval(), torch.randn(6, 4, 3, 3)
+    plain = ResidualVQ(GRID, ResidualVQ.Options(codes=7, depth=3)).eval()
+    for own, book in zip(plain.books, head.books, strict=True):
+        own.codebook.copy_(book)
+    torch.testing.assert_close(head(z).mean, plain(z).mean)
+    assert torch.equal(head(z).tokens, plain(z).tokens)
+    for book, length in zip(head.books, (4.0, 2.0, 2.0), strict=True):
+        book.mul_(length / book.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(head(z).cost["norm"], torch.full((6,), 0.25))  # of the third level: 1.5 over 1
+    head = HRQ(GRID, HRQ.Options(codes=7, depth=3, dropout=1.0)).train()
+    q, eps = head(z), torch.randn(6, *head.noise_shape)
+    codes, log_q = q.sample_with_log_prob(eps)
+    first = head.kept(uniform_of(eps[:, 0])).sum(1) == 1
+    top = head.logits(head.books[0], q.numbers).log_softmax(-1)
+    alone = (top.exp() * top).sum((1, 2)) - 2 * 9 * math.log(7)  # as sure as the prior of what is left out
+    torch.testing.assert_close(log_q[first], alone[first])
+    assert 0 < first.sum() < 6
+    outline = head.shaped(torch.nn.functional.embedding(q.drawn.view(6, 9, 3)[..., 0], head.books[0]))
+    torch.testing.assert_close(codes[first], outline[first])
 
 
 @pytest.mark.parametrize("levels", [(8, 5, 5, 5), (2, 3), (7, 4, 6), (5,)])
@@ -156,11 +239,9 @@ def test_numbers_that_do_not_fit_are_refused_with_those_that_do():
         VQ(Latent(4, 7), VQ.Options(groups=3))
 
 
-SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8, "latent.grid": 0,
-         "latent.size": 8, "train.batch_size": 16, "train.validation": 0}  # fmt: skip
-
-
-@pytest.mark.parametrize("recipe", ["fsq-vae", "simvq-vae", "residual-vq-vae", "lfq-vae", "bsq-vae"])
+@pytest.mark.parametrize(
+    "recipe", ["fsq-vae", "simvq-vae", "residual-vq-vae", "gumbel-vq-vae", "hrq-vae", "lfq-vae", "bsq-vae"]
+)
 def test_every_recipe_trains_and_parts_of_a_batch_are_the_whole(recipe, tmp_path):
     fit = partial(genzoo.fit, recipe, "digits", steps=3, device="cpu", progress=False)
     if recipe in ("lfq-vae", "bsq-vae"):
@@ -176,3 +257,51 @@ def test_every_recipe_trains_and_parts_of_a_batch_are_the_whole(recipe, tmp_path
     assert models[0].tokens(x).shape == (4, models[0].head.places)
     own = models[0].sample(4, noise=True)
     assert torch.isfinite(models[0].log_likelihood(own, samples=1).values).all()
+
+
+def two_grids(size=16, **options):
+    given = {"generator.width": 4, "encoder.width": 4, "generator.dim": 3, "posterior.features": 5} | options
+    return genzoo.create("vq-vae-2", DataSpec.image(1, size, size), options=given | {"posterior.codes": 6})
+
+
+def test_the_fine_grid_goes_by_the_coarse_one_and_its_gradient_reaches_both():
+    model = two_grids()
+    head, features = model.head, torch.randn(2, 5, 8, 8, requires_grad=True)
+    assert (model.latent.shape, head.places) == ((3 * (16 + 64),), 80)
+    q = head(features)
+    code = q.sample(torch.randn(2, 2))
+    torch.testing.assert_close(head.embed(q.tokens), code)
+    assert torch.equal(head.tokens_of(code), q.tokens)
+    fine = q.asked[1]
+    (reached,) = torch.autograd.grad(fine.sum(), head.coarse[0].weight, retain_graph=True)
+    assert reached.abs().sum() > 0  # straight through the coarse codes
+    with torch.no_grad():
+        head.books[0].codebook.add_(1)
+        assert (head(features).asked[1] - fine).abs().max() > 1e-3
+        head.after_step(q.sums)
+    assert q.sums["count 0"].sum() == 2 * 16
+    assert q.sums["count 1"].sum() == 2 * 64
+    gaps = [(z - e).square().sum() for z, e in zip(q.asked, q.codes, strict=True)]
+    torch.testing.assert_close(q.cost["commitment"].sum(), 0.25 * sum(gaps))
+    assert torch.isfinite(model.log_likelihood(model.sample(2, noise=True), samples=1).values).all()
+    assert two_grids(9).head.places == 2 * 16
+    with pytest.raises(UsageError, match="two grids"):
+        genzoo.create("vq-vae-2", DataSpec.image(1, 16, 16), options={"generator": "conv"})
+
+
+def test_code_use_and_perplexity_are_of_the_tokens_of_each_level():
+    tokens = torch.tensor([[[0, 3]], [[1, 3]], [[2, 3]], [[3, 3]]])
+    used, perplexity = use(tokens, 8)
+    assert used.tolist() == [4, 1]
+    torch.testing.assert_close(perplexity, torch.tensor([4.0, 1.0]).double())
+    data = genzoo.load_data("digits", split="test").take(slice(40))
+    model = genzoo.create("residual-vq-vae", data.spec, options=SMALL | {"posterior.codes": 4, "posterior.depth": 2})
+    report = genzoo.evaluate(model, data, "code-use,code-perplexity")
+    expected = [torch.bincount(t, minlength=4) for t in model.tokens(data.x).view(-1, 2).T]
+    assert report["code-use"].value == pytest.approx(sum((c > 0).sum().item() for c in expected) / 8)
+    shares = [c.double() / c.sum() for c in expected]
+    entropy = sum(torch.special.entr(s).sum().item() for s in shares) / 2
+    assert report["code-perplexity"].value == pytest.approx(math.exp(entropy))
+    plain = genzoo.create("vae", data.spec, options={"generator": "mlp", "encoder": "mlp"})
+    with pytest.raises(GenzooError, match="no quantizer"):
+        genzoo.evaluate(plain, data, "code-use")
