@@ -15,7 +15,7 @@ from genzoo.core.likelihood import Implicit, Likelihood
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.objective import Networks, Objective
-from genzoo.core.posterior import NormalHead, PosteriorHead
+from genzoo.core.posterior import NormalHead, PosteriorHead, TokenHead
 from genzoo.core.prior import NormalPrior, Prior
 from genzoo.core.regularizer import Regularizer
 
@@ -71,6 +71,11 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
             raise UsageError(
                 f"objective {name!r} weighs codes by their density, and those of posterior {family!r} are points: "
                 "use --posterior normal, or a recipe such as ae or wae"
+            )
+        if plan.several and isinstance(head, TokenHead) and head.certain:
+            raise UsageError(
+                f"objective {name!r} weighs several codes of each observation, and posterior {family!r} gives one: "
+                "use --posterior normal, or --objective vae"
             )
         head.prepare(generator)
         encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition))

@@ -112,10 +112,15 @@ class Joint(nn.Module):
 
         Their mean is the evidence lower bound; log 1/K Σ exp of them is the importance-weighted one.
         """
-        return self._weights(self.posterior(x, y), x, y, eps)
+        return self.weigh(self.posterior(x, y), x, y, eps)
 
-    def _weights(self, q: Posterior, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
-        k, (z, log_q) = len(eps), q.sample_with_log_prob(eps)
+    def weigh(self, q: Posterior, x: Tensor, y: Tensor | None, eps: Tensor) -> Tensor:
+        """Likewise, of a posterior that is there."""
+        return self.weights_of(q, x, y, *q.sample_with_log_prob(eps))
+
+    def weights_of(self, q: Posterior, x: Tensor, y: Tensor | None, z: Tensor, log_q: Tensor) -> Tensor:
+        """Likewise, of codes ``(K, B, *latent.shape)`` that were just drawn from it, and their density ``(K, B)``."""
+        k = len(z)
         params = self.params(q, z.flatten(0, 1), repeated(y, k))
         log_x = self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.dim() - 1))).view(k, len(x))
         return log_x + self.log_prior(q, z, y) - log_q

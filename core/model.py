@@ -274,7 +274,7 @@ class Model(Joint):
                     continue
                 q, n = self.posterior(xb, yb), len(xb)
                 noise = torch.split(self._posterior_noise(seed, start, n, samples), chunk)
-                yield torch.cat([self._weights(q, xb, yb, eps).double() for eps in noise])
+                yield torch.cat([self.weigh(q, xb, yb, eps).double() for eps in noise])
 
     @_call
     def posterior_numbers(

@@ -55,6 +55,7 @@ class Plan:
     prior: str | Callable[[Latent], Prior] | None = "normal"  # None for an objective without one; or a maker of its own
     posteriors: tuple[str, ...] = ()  # names of the posterior families that it can work with; () for any
     penalized: bool = False  # slopes of the generator are: none of its layers may mix codes
+    several: bool = False  # it weighs several codes of an observation: a posterior that gives one is refused
     points: bool = False  # it needs no density of codes, and works with posteriors that are points as well
 
     def wants(self, kind: str) -> bool:

@@ -175,6 +175,7 @@ class TokenHead(PosteriorHead):
     Its log densities are log probabilities, so the model's prior must be `genzoo.core.prior.Prior.discrete` too.
     """
 
+    certain: bool = True  # it gives an observation the same code every time
     codes: int  # vectors to choose from
     places: int  # how many are chosen for one observation; of a grid row by row
     levels: int = 1  # how many of them, beside each other, are at one place of the code: residuals, groups

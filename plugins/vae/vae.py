@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from genzoo.core.distributed.gather import all_gather
@@ -14,7 +13,7 @@ from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
-from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
+from genzoo.plugins.vae.variational import Variational, plain_bound
 from genzoo.registry import declare
 
 declare.recipe(
@@ -69,8 +68,7 @@ class VAE(Variational):
         return 1.0
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        assert model.head is not None
-        noise = {"eps": draws.normal(*model.head.noise_shape)}
+        noise = super().draw(player, draws, model)
         if self.options.kl_warmup:
             noise["beta"] = draws.number(self.beta * min(draws.progress / self.options.kl_warmup, 1.0))
         return noise
@@ -83,29 +81,15 @@ class VAE(Variational):
         self, model: Model, batch: Batch, noise: Mapping[str, Tensor], q: Posterior, z: Tensor, kl: Tensor
     ) -> Loss:
         """The same, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and their KL ``(B,)``."""
-        nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
-        coupled = (*coupled_terms(model, "nll"), *q.coupled)
-        gathered = (*gathered_terms(model, "nll"), *q.coupled)
-        weights = {"kl": noise.get("beta", self.beta)}
-        if not self.options.free_bits:
-            return Loss({"nll": nll, "kl": kl, **q.cost}, weights, coupled, gathered=gathered, sums=q.sums)
-        free = self.options.free_bits
+        found, free = plain_bound(model, batch, q, z, kl), self.options.free_bits
+        found = replace(found, weights={"kl": noise.get("beta", self.beta)})
+        if not free:
+            return found
         # Of the code as a whole, where its KL does not come apart.
         each, free = (q.kl(), free) if model.closed(q) else (kl[:, None], free * model.latent.numbers)
         paid = all_gather(each).mean(0).clamp(min=free).sum().expand(len(kl))
-        terms, shown = {"nll": nll, "kl": paid, **q.cost}, {"raw kl": kl}
-        return Loss(terms, weights, (*coupled, "kl"), shown, (*gathered, "kl"), q.sums)
-
-    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        if nets.model.head is not None:
-            nets.model.head.after_step(seen)
-
-    def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
-        """The negative evidence lower bound itself, with neither weights nor free bits nor costs, in nats."""
-        model = nets.model
-        q = model.posterior(batch.x, batch.y)
-        z, kl = model.code(q, noise["eps"], batch.y)
-        return torch.sub(kl, model.likelihood.log_prob(model.params(q, z, batch.y), batch.x))
+        return replace(found, terms={**found.terms, "kl": paid}, shown={"raw kl": kl},
+                       coupled=(*found.coupled, "kl"), gathered=(*found.gathered, "kl"))  # fmt: skip
 
 
 @declare.objective(

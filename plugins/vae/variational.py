@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
 from genzoo.core.model import Model
-from genzoo.core.objective import Objective, Plan, Player
+from genzoo.core.noise import Draws
+from genzoo.core.objective import Batch, Loss, Networks, Objective, Plan, Player
+from genzoo.core.posterior import Posterior
 from genzoo.core.spec import DataSpec
 
 
@@ -20,6 +27,29 @@ class Variational(Objective):
 
     def players(self) -> tuple[Player, ...]:
         return (Player("model", ("model",)),)
+
+    def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
+        assert model.head is not None
+        return {"eps": draws.normal(*model.head.noise_shape)}
+
+    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
+        if nets.model.head is not None:
+            nets.model.head.after_step(seen)
+
+    def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
+        """The negative evidence lower bound itself, with neither weights nor free bits nor costs, in nats."""
+        model = nets.model
+        q = model.posterior(batch.x, batch.y)
+        z, kl = model.code(q, noise["eps"], batch.y)
+        return torch.sub(kl, model.likelihood.log_prob(model.params(q, z, batch.y), batch.x))
+
+
+def plain_bound(model: Model, batch: Batch, q: Posterior, z: Tensor, kl: Tensor) -> Loss:
+    """The negative bound's two terms, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and costs."""
+    nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
+    coupled = (*coupled_terms(model, "nll"), *q.coupled)
+    gathered = (*gathered_terms(model, "nll"), *q.coupled)
+    return Loss({"nll": nll, "kl": kl, **q.cost}, coupled=coupled, gathered=gathered, sums=q.sums)
 
 
 def coupled_terms(model: Model, *names: str) -> tuple[str, ...]:
