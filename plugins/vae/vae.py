@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import Tensor
 
@@ -45,7 +46,8 @@ class VAE(Variational):
 
     Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
     they say. ``free_bits`` follows Kingma et al. (arXiv:1606.04934): a dimension's KL, averaged over the
-    batch, costs nothing below it.
+    batch, costs nothing below it. ``kl_warmup`` raises the KL's weight over a share of training, ``kl_cycles``
+    again and again (Fu et al., arXiv:1903.10145: four cycles, a warm-up of .5).
 
     When: codes, reconstructions or a bound on the likelihood are wanted, or every mode must be covered. Samples of
     pictures are smoother than a GAN's.
@@ -58,7 +60,9 @@ class VAE(Variational):
         kl_warmup: float = option(
             0.0, "share of training over which the KL's weight rises to its full value", low=0, high=1
         )
+        kl_cycles: int = option(1, "how many times it does so; its rise is then a share of each cycle", low=1)
         free_bits: float = option(0.0, "nats of KL per latent dimension that cost nothing", low=0)
+        free_by: Literal["number", "channel", "code"] = option("number", "whose KL is free together, at so much each")
 
     options: Options
 
@@ -70,7 +74,8 @@ class VAE(Variational):
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         noise = super().draw(player, draws, model)
         if self.options.kl_warmup:
-            noise["beta"] = draws.number(self.beta * min(draws.progress / self.options.kl_warmup, 1.0))
+            at = draws.progress * self.options.kl_cycles % 1 if draws.progress < 1 else 1.0
+            noise["beta"] = draws.number(self.beta * min(at / self.options.kl_warmup, 1.0))
         return noise
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
@@ -85,8 +90,12 @@ class VAE(Variational):
         found = replace(found, weights={"kl": noise.get("beta", self.beta)})
         if not free:
             return found
-        # Of the code as a whole, where its KL does not come apart.
-        each, free = (q.kl(), free) if model.closed(q) else (kl[:, None], free * model.latent.numbers)
+        each, by = (q.kl(), self.options.free_by) if model.closed(q) else (kl[:, None], "code")
+        if by == "channel":
+            each = each.view(len(kl), model.latent.size, -1).sum(2)
+        elif by == "code":  # as a whole, as where its KL does not come apart
+            each = each.sum(1, keepdim=True)
+        free = free * model.latent.numbers / each.shape[1]
         paid = all_gather(each).mean(0).clamp(min=free).sum().expand(len(kl))
         return replace(found, terms={**found.terms, "kl": paid}, shown={"raw kl": kl},
                        coupled=(*found.coupled, "kl"), gathered=(*found.gathered, "kl"))  # fmt: skip

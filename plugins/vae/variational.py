@@ -13,6 +13,8 @@ from genzoo.core.objective import Batch, Loss, Networks, Objective, Plan, Player
 from genzoo.core.posterior import Posterior
 from genzoo.core.spec import DataSpec
 
+DIAGONAL = ("normal", "bounded-normal", "batch-normal")  # posteriors that are diagonal normals
+
 
 class Variational(Objective):
     """Base of objectives that bound the likelihood, with any posterior and any prior.
