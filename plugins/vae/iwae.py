@@ -106,7 +106,8 @@ class IWAE(Weighted):
         log_w = model.weights_of(q, batch.x, batch.y, z, still.log_prob(z))
         if self.options.gradient == "dreg" and z.requires_grad:
             share = torch.softmax(log_w.detach(), 0).view(*log_w.shape, *[1] * (z.dim() - 2))
-            z.register_hook(lambda slope: slope * share)  # on its way to the encoder: from w̃ to w̃²
+            # On its way to the encoder: from w̃ to w̃².
+            z.register_hook(lambda slope: slope * share)  # type: ignore[no-untyped-call]
         return log_w, Loss({})
 
 
@@ -132,7 +133,7 @@ class MIWAE(Weighted):
         return self.options.bounds * self.options.samples
 
     def bound(self, log_w: Tensor, player: str) -> Tensor:
-        return mean_weight(log_w.unflatten(0, (self.options.bounds, self.options.samples)), 1).mean(0)
+        return mean_weight(torch.unflatten(log_w, 0, (self.options.bounds, self.options.samples)), 1).mean(0)
 
 
 @declare.objective("piwae", paper="arXiv:1802.04537", tags=("vae", "importance-weighted"), recipe={"like": "vae"})
