@@ -60,7 +60,8 @@ class FastGAN(Hinge):
 
     def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
         """The score, and how far off the reconstruction is, ``(B, 2)``."""
-        said, shape = critic(x, y).float(), x.shape[1:]
+        said, shape = critic(x, y), x.shape[1:]
+        said = said if said.dtype == torch.float64 else said.float()
         small = interpolate(x, _small(shape)[1:], mode="area") if len(shape) == 3 else x
         return torch.stack([said[:, 0], (said[:, 1:] - small.flatten(1)).abs().mean(1)], 1)
 
