@@ -18,6 +18,27 @@ from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
 
 
+def log_level(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+    """Log-probability of levels in model space under a logistic distribution, elementwise."""
+    half = 1 / (levels - 1)  # of a bin, in model space
+    inverse = torch.exp(-log_scale)
+    centred = (x - mean) * inverse
+    step = half * inverse
+    above = F.logsigmoid(centred + step)  # log σ(b)
+    below = F.logsigmoid(step - centred)  # log σ(-a)
+    inside = torch.log(-torch.expm1(-2 * step))  # log(1 - e^(a-b))
+    lowest, highest = x < half - 1, x > 1 - half
+    return torch.where(lowest, above, torch.where(highest, below, above + below + inside))
+
+
+def drawn(mean: Tensor, log_scale: Tensor, levels: int, generator: torch.Generator | None) -> Tensor:
+    """Draw levels of the same, in model space."""
+    u = torch.rand(mean.shape, generator=generator, device=mean.device).clamp(1e-7, 1 - 1e-7)
+    x = (mean + log_scale.exp() * torch.logit(u)).clamp(-1, 1)
+    top = levels - 1
+    return torch.round((x + 1) / 2 * top) / top * 2 - 1
+
+
 @declare.likelihood("discretized-logistic", paper="arXiv:1606.04934", modalities=("image",))
 class DiscretizedLogistic(Likelihood):
     """A logistic distribution integrated over each pixel level's bin; the outer bins reach to infinity.
@@ -63,23 +84,11 @@ class DiscretizedLogistic(Likelihood):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log-probability of the levels in nats per observation."""
         mean, log_scale = self._split(params)
-        half = 1 / (self.levels - 1)  # of a bin, in model space
-        inverse = torch.exp(-log_scale)
-        centred = (x - mean) * inverse
-        step = half * inverse
-        above = F.logsigmoid(centred + step)  # log σ(b)
-        below = F.logsigmoid(step - centred)  # log σ(-a)
-        inside = torch.log(-torch.expm1(-2 * step))  # log(1 - e^(a-b))
-        lowest, highest = x < half - 1, x > 1 - half
-        log_p = torch.where(lowest, above, torch.where(highest, below, above + below + inside))
-        return log_p.flatten(1).sum(1)
+        return log_level(x, mean, log_scale, self.levels).flatten(1).sum(1)
 
     def mean(self, params: Tensor) -> Tensor:
         return self._split(params)[0].clamp(-1, 1)
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean, log_scale = self._split(params)
-        u = torch.rand(mean.shape, generator=generator, device=mean.device).clamp(1e-7, 1 - 1e-7)
-        x = (mean + log_scale.exp() * torch.logit(u)).clamp(-1, 1)
-        top = self.levels - 1
-        return torch.round((x + 1) / 2 * top) / top * 2 - 1
+        return drawn(mean, log_scale, self.levels, generator)

@@ -1,4 +1,4 @@
-"""Gaussian likelihood with a fixed, learned or batch-optimal standard deviation."""
+"""Gaussian likelihood with a fixed, learned, batch-optimal or predicted standard deviation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from genzoo.core.distributed.gather import all_gather
 from genzoo.core.likelihood import Likelihood
 from genzoo.core.options import option
-from genzoo.core.posterior import LOG_2PI
+from genzoo.core.posterior import LOG_2PI, normal_log_prob
 from genzoo.core.spec import DataSpec
+from genzoo.plugins.likelihoods.location_scale import predicted
 from genzoo.registry import declare
 
 
@@ -24,7 +25,8 @@ class Gaussian(Likelihood):
 
     σ is shared by all dimensions and counted in model space. ``fixed`` at 1 is the squared error that
     over-regularizes images; ``optimal`` takes σ² = mean squared error of the batch, in closed form, and keeps
-    a running value for evaluation.
+    a running value for evaluation. ``predicted`` is heteroscedastic: the generator says a σ for every number, softly
+    above e^-6, so that pixels that never vary do not take the density to infinity.
     """
 
     discrete = False
@@ -32,7 +34,9 @@ class Gaussian(Likelihood):
 
     @dataclass(frozen=True)
     class Options(Likelihood.Options):
-        sigma: Literal["learned", "fixed", "optimal"] = option("learned", "where the standard deviation comes from")
+        sigma: Literal["learned", "fixed", "optimal", "predicted"] = option(
+            "learned", "where the standard deviation comes from"
+        )
         value: float = option(
             1.0, "standard deviation in model space: the fixed one, or where learning starts", low=1e-6
         )
@@ -44,7 +48,7 @@ class Gaussian(Likelihood):
         log_sigma = torch.tensor(math.log(self.options.value))
         if self.options.sigma == "learned":
             self.log_sigma = nn.Parameter(log_sigma)
-        else:
+        elif self.options.sigma != "predicted":
             self.register_buffer("log_sigma", log_sigma)
 
     @property
@@ -52,8 +56,17 @@ class Gaussian(Likelihood):
         """The batch-optimal σ depends on the whole batch."""
         return self.options.sigma == "optimal"
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """A mean for each number, and a log σ where it is predicted."""
+        first, *rest = self.spec.shape
+        return (2 * first if self.options.sigma == "predicted" else first, *rest)
+
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log density in nats per observation, in data units."""
+        if self.options.sigma == "predicted":
+            mean, log_sigma = predicted(params, self.options.value)
+            return normal_log_prob(x, mean, 2 * log_sigma).flatten(1).sum(1) - self.log_volume
         squared = F.mse_loss(params.float(), x, reduction="none").flatten(1)  # one pass, and one back
         d = squared.shape[1]
         if self.options.sigma == "fixed":  # a number: nothing to compute on the device, or to differentiate
@@ -71,8 +84,10 @@ class Gaussian(Likelihood):
         return -0.5 * error - d * (log_sigma + 0.5 * LOG_2PI) - self.log_volume
 
     def mean(self, params: Tensor) -> Tensor:
-        return params
+        return params.chunk(2, dim=1)[0] if self.options.sigma == "predicted" else params
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        eps = torch.randn(params.shape, generator=generator, device=params.device)
-        return params + self.log_sigma.exp() * eps
+        predicts = self.options.sigma == "predicted"
+        mean, log_sigma = predicted(params, self.options.value) if predicts else (params, self.log_sigma)
+        eps = torch.randn(mean.shape, generator=generator, device=params.device)
+        return mean + log_sigma.exp() * eps
