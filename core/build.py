@@ -83,7 +83,8 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
     prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else own(latent)
     model = Model(spec, latent, generator, likelihood, encoder, head, prior=prior, classes=classes,
                   conditions=condition, config=config)  # fmt: skip
-    if plan.posterior is None and next(prior.parameters(), None) is not None:
+    fixed = plan.posterior is None or not plan.moves_prior
+    if fixed and next(prior.parameters(), None) is not None:
         raise UsageError(
             f"objective {name!r} trains no prior: prior {config.parts['prior'].name!r} would stay as it is"
         )

@@ -56,7 +56,7 @@ class LogisticMixture(Likelihood):
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log π ``(B, K, 1, H, W)``; means and log scales ``(B, K, C, H, W)``; coefficients ``(B, K, pairs, H, W)``."""
         k = self.options.components
-        parts = [p.unflatten(1, (k, p.shape[1] // k)) for p in params.float().split(self._sizes, 1)]
+        parts = [p.unflatten(1, (k, p.shape[1] // k)) for p in torch.split(params.float(), self._sizes, 1)]
         logits, means, log_scales, tied = parts
         # A scale starts at e^-2, about 17 levels of 256.
         return logits.log_softmax(1), means, (log_scales - 2).clamp(min=-7), tied.tanh()

@@ -14,6 +14,8 @@ from genzoo.core.posterior import Posterior
 from genzoo.core.spec import DataSpec
 
 DIAGONAL = ("normal", "bounded-normal", "batch-normal")  # posteriors that are diagonal normals
+# What two players of a game move, where encoder and generator have losses of their own.
+ENCODER, DECODER = ("encoder", "head", "prior"), ("generator", "likelihood")
 
 
 class Variational(Objective):
