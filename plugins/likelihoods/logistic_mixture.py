@@ -44,10 +44,10 @@ class LogisticMixture(Likelihood):
             )
 
     @property
-    def _sizes(self) -> tuple[int, ...]:
+    def _sizes(self) -> list[int]:
         """Planes of logits, of means, of log scales, and of coefficients between channels."""
         k, c = self.options.components, self.spec.shape[0]
-        return k, k * c, k * c, k * c * (c - 1) // 2
+        return [k, k * c, k * c, k * c * (c - 1) // 2]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -56,8 +56,8 @@ class LogisticMixture(Likelihood):
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log π ``(B, K, 1, H, W)``; means and log scales ``(B, K, C, H, W)``; coefficients ``(B, K, pairs, H, W)``."""
         k = self.options.components
-        parts = [p.unflatten(1, (k, p.shape[1] // k)) for p in torch.split(params.float(), self._sizes, 1)]
-        logits, means, log_scales, tied = parts
+        parts = torch.split(params.float(), self._sizes, 1)
+        logits, means, log_scales, tied = (torch.unflatten(p, 1, (k, p.shape[1] // k)) for p in parts)
         # A scale starts at e^-2, about 17 levels of 256.
         return logits.log_softmax(1), means, (log_scales - 2).clamp(min=-7), tied.tanh()
 

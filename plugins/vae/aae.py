@@ -69,15 +69,14 @@ class AAE(Variational):
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         assert model.head is not None
         noise = {"eps": draws.normal(*model.head.noise_shape)}
-        return noise if player == "model" else noise | {"prior": draws.uniform(*model.prior.noise_shape)}
+        return noise if player == "model" else noise | {"prior": model.prior.draw(draws)}
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         model, critic = nets.model, nets.critic
         if player == "critic":
             with torch.no_grad():
                 z = model.posterior(batch.x, batch.y).sample(noise["eps"])
-                prior = model.prior.sample(noise["prior"], batch.y)
-            told = {"prior": -critic(prior, batch.y).squeeze(1), "codes": critic(z, batch.y).squeeze(1)}
+            told = {"prior": -critic(noise["prior"], batch.y).squeeze(1), "codes": critic(z, batch.y).squeeze(1)}
             return Loss({name: softplus(score) for name, score in told.items()}, dict.fromkeys(told, 0.5))
         q = model.posterior(batch.x, batch.y)
         z = q.sample(noise["eps"])

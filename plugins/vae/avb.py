@@ -65,8 +65,7 @@ class AVB(Variational):
         if self.options.contrast:
             noise["more"] = draws.normal(self.options.contrast, *model.head.noise_shape)
         if player == "critic":
-            other = draws.normal(*model.latent.shape) if "more" in noise else draws.uniform(*model.prior.noise_shape)
-            noise["other"] = other
+            noise["other"] = draws.normal(*model.latent.shape) if "more" in noise else model.prior.draw(draws)
         return noise
 
     def contrast(self, q: Posterior, noise: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
@@ -85,8 +84,8 @@ class AVB(Variational):
         standard = z if r is None else (z - r[0]) * torch.exp(-0.5 * r[1])
         t = self.told(nets, batch, standard)
         if player == "critic":
-            other = noise["other"] if r else model.prior.sample(noise["other"], batch.y)
-            return Loss({"codes": softplus(-t), "others": softplus(self.told(nets, batch, other))}, shown={"T": t})
+            others = softplus(self.told(nets, batch, noise["other"]))
+            return Loss({"codes": softplus(-t), "others": others}, shown={"T": t})
         nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
         if r is not None:
             t = t + normal_log_prob(z, *r).flatten(1).sum(1) - model.prior.log_prob(z, batch.y)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
-from genzoo.core.objective import Batch, Loss, Networks, Player
+from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
 from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.vae.variational import DECODER, ENCODER, Variational, coupled_terms, gathered_terms
 from genzoo.registry import declare
 
@@ -34,13 +35,16 @@ class Introspective(Variational):
     def known(self, nll: Tensor, kl: Tensor, scale: float) -> Weighted:
         """The terms of data, ``nll`` and ``kl``, of which the generator has the first."""
 
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        return replace(super().plan(spec, classes), moves_prior=False)
+
     def players(self) -> tuple[Player, ...]:
         return Player("encoder", ENCODER), Player("generator", DECODER)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         assert model.head is not None
         noise = {name: draws.normal(*model.head.noise_shape) for name in ("eps", "again", "made")}
-        return noise | {"prior": draws.uniform(*model.prior.noise_shape)}
+        return noise | {"prior": model.prior.draw(draws)}
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         model, y, grads = nets.model, batch.y, torch.is_grad_enabled()
@@ -51,9 +55,8 @@ class Introspective(Variational):
         params = model.generator(z, y)
         found = self.known(-model.likelihood.log_prob(params, batch.x), kl, scale)
         with torch.set_grad_enabled(not encodes and grads):
-            prior = model.prior.sample(noise["prior"], y)
             seen = params.detach() if encodes else params  # a likelihood's mean may be its parameters as they are
-            made = {"again": model.likelihood.mean(seen), "made": model.mean(prior, y)}
+            made = {"again": model.likelihood.mean(seen), "made": model.mean(noise["prior"], y)}
         for name, x in made.items():
             z, kl = model.code(model.posterior(x, y), noise[name], y)
             nll = -model.likelihood.log_prob(model.generator(z if encodes else z.detach(), y), x.detach())

@@ -86,7 +86,7 @@ class VQGAN(Hinge):
         if torch.is_grad_enabled():
             rest = (nll + kappa * terms["features"]).mean()
             share = share * balance(model.generator, rest, wanted["adversarial"].mean())
-        weights = {"kl": self.options.kl, "features": kappa, "adversarial": share}
+        weights: dict[str, float | Tensor] = {"kl": self.options.kl, "features": kappa, "adversarial": share}
         coupled = ("adversarial", *coupled_terms(model, "nll"))
         terms |= {**wanted, "kl": kl, **q.cost}
         return Loss(terms, weights, coupled, {"balance": share}, coupled, q.sums)

@@ -70,7 +70,7 @@ def test_the_critic_of_codes_becomes_the_ratio_of_two_normals(linear_gaussian):
     nets, objective = Networks(oracle.model, {"critic": Quadratic(2)}), AAE()
     x = oracle.to_model(oracle.data(n))
     random = torch.Generator().manual_seed(7)  # not that of the data
-    noise = {"eps": torch.randn(n, 2, generator=random), "prior": torch.rand(n, 2, generator=random)}
+    noise = {"eps": torch.randn(n, 2, generator=random), "prior": torch.randn(n, 2, generator=random)}
     trained_critic(objective, nets, Batch(x), noise)
     # Codes of all data: normal too, of mean `off` and the variance of means and noise together.
     variance = (1 - oracle.variance) + oracle.variance * oracle.wide**2
@@ -89,7 +89,7 @@ def test_the_critic_of_codes_has_logits(linear_gaussian):
     """Through a sigmoid twice the loss stays above 1, and a code that the critic is sure of has no slope."""
     oracle, objective = linear_gaussian(), AAE()
     nets = Networks(oracle.model, {"critic": Quadratic(2)})
-    noise = {"eps": torch.zeros(4, 2), "prior": torch.full((4, 2), 0.5)}
+    noise = {"eps": torch.zeros(4, 2), "prior": torch.zeros(4, 2)}
     x = oracle.to_model(oracle.data(4))
     nets.critic.linear.bias.data.fill_(-200.0)
     terms = objective.loss("critic", nets, Batch(x), noise).terms
@@ -120,10 +120,9 @@ def test_the_critic_of_pairs_becomes_log_q_less_log_p(linear_gaussian, contrast)
     data = Batch(oracle.to_model(oracle.data(n)))
     random = torch.Generator().manual_seed(7)  # not that of the data
     noise = {"eps": torch.randn(n, 2, generator=random)}
+    noise["other"] = torch.randn(n, 2, generator=random)  # of the prior, or of what takes its place
     if contrast:
-        noise |= {"more": torch.randn(n, contrast, 2, generator=random), "other": torch.randn(n, 2, generator=random)}
-    else:
-        noise["other"] = torch.rand(n, 2, generator=random)
+        noise["more"] = torch.randn(n, contrast, 2, generator=random)
     trained_critic(objective, nets, data, noise)
     loss = objective.loss("model", nets, data, noise)
     q = oracle.model.posterior(data.x)
@@ -132,7 +131,7 @@ def test_the_critic_of_pairs_becomes_log_q_less_log_p(linear_gaussian, contrast)
     # With contrast the critic has next to nothing to say, and the estimate of mean and variance is what is off.
     assert (loss.terms["kl"] - truth).square().mean().sqrt() < (0.4 if contrast else 0.15)
     kl = kl_divergence(Normal(q.mean, q.sample(torch.ones_like(z)) - q.mean), Normal(0.0, 1.0)).sum(1)
-    assert loss.terms["kl"].mean().item() == pytest.approx(kl.mean().item(), abs=0.05)
+    assert loss.terms["kl"].mean().item() == pytest.approx(kl.mean().item(), abs=0.1)
     assert (truth - truth.mean()).std() > 0.8  # it was not flat
     if contrast:
         told = objective.told(nets, data, z)
@@ -276,8 +275,7 @@ def test_both_introspective_losses_by_finite_differences(recipe, player, game, f
         codes = model.posterior(x).sample(noise["eps"])
         nll, kl = bound(x, noise["eps"])
         total = o.beta * nll.mean() + kl.mean() if not soft else s * (nll + o.beta * kl).mean()
-        drawn = model.prior.sample(noise["prior"])
-        for name, z in (("again", codes), ("made", drawn)):
+        for name, z in (("again", codes), ("made", noise["prior"])):
             if player == "encoder":
                 fake = constant(name, lambda z=z: model.mean(z))
                 nll, kl = bound(fake, noise[name])
