@@ -25,7 +25,8 @@ declare.recipe(
     like="aae",
     posterior="point",
     likelihood="gaussian",
-    options={"likelihood.sigma": "fixed", "likelihood.value": 3.1622776601683795, "objective.weight": 10.0},
+    options={"likelihood.sigma": "fixed", "likelihood.value": 3.162278, "objective.weight": 10.0},
+    presets={"image": {"likelihood.value": 6.324555}},
 )
 
 
@@ -42,8 +43,8 @@ class AAE(Variational):
     of the codes of all observations together: they follow the prior as a whole, and not one by one as in a `vae`. Any
     prior that can be drawn from will do, and any posterior; ``point`` has no noise.
 
-    WAE-GAN is the same with c ‖x - x̂‖² in place of -log p(x|z): a Gaussian of σ² = 1/2c, which is 10 for the c = .05
-    and λ = 10 of the authors' code.
+    WAE-GAN is the same with c ‖x - x̂‖² in place of -log p(x|z): a Gaussian of σ² = 1/2c, in data units 10 for the
+    c = .05 of the authors' code, with its λ = 10.
 
     When: codes should follow a prior whose density is not known, or keep more of an observation than a `vae`'s.
 
@@ -67,8 +68,7 @@ class AAE(Variational):
         return (*super().players(), Player("critic", ("critic",), lr=self.options.critic_lr, betas=(0.5, 0.9)))
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        assert model.head is not None
-        noise = {"eps": draws.normal(*model.head.noise_shape)}
+        noise = super().draw(player, draws, model)
         return noise if player == "model" else noise | {"prior": model.prior.draw(draws)}
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
@@ -82,12 +82,13 @@ class AAE(Variational):
         z = q.sample(noise["eps"])
         nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
         terms = {"nll": nll, "adversarial": softplus(-critic(z, batch.y).squeeze(1)), **q.cost}
-        weights, coupled = {"adversarial": self.options.weight}, coupled_terms(model, "nll")
-        return Loss(terms, weights, coupled, gathered=gathered_terms(model, "nll"), sums=q.sums)
+        coupled = (*coupled_terms(model, "nll"), *q.coupled)
+        gathered = (*gathered_terms(model, "nll"), *q.coupled)
+        return Loss(terms, {"adversarial": self.options.weight}, coupled, gathered=gathered, sums=q.sums)
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        if player == "model" and nets.model.head is not None:
-            nets.model.head.after_step(seen)
+        if player == "model":
+            super().after_step(player, nets, seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """What the autoencoder minimizes, with the critic as it is."""

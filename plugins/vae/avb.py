@@ -61,7 +61,7 @@ class AVB(Variational):
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         assert model.head is not None
-        noise = {"eps": draws.normal(*model.head.noise_shape)}
+        noise = super().draw(player, draws, model)
         if self.options.contrast:
             noise["more"] = draws.normal(self.options.contrast, *model.head.noise_shape)
         if player == "critic":
@@ -89,7 +89,8 @@ class AVB(Variational):
         nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
         if r is not None:
             t = t + normal_log_prob(z, *r).flatten(1).sum(1) - model.prior.log_prob(z, batch.y)
-        coupled, gathered = coupled_terms(model, "nll"), gathered_terms(model, "nll")
+        coupled = (*coupled_terms(model, "nll"), *q.coupled)
+        gathered = (*gathered_terms(model, "nll"), *q.coupled)
         return Loss({"nll": nll, "kl": t, **q.cost}, coupled=coupled, gathered=gathered, sums=q.sums)
 
     def told(self, nets: Networks, batch: Batch, z: Tensor) -> Tensor:
@@ -98,8 +99,8 @@ class AVB(Variational):
         return scores.squeeze(1).float()
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        if player == "model" and nets.model.head is not None:
-            nets.model.head.after_step(seen)
+        if player == "model":
+            super().after_step(player, nets, seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """The negative bound as the critic sees it, which is no better than the critic."""

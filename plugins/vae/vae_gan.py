@@ -69,7 +69,8 @@ class VAEGAN(GAN):
         if player == "encoder":
             terms = {"kl": kl, "features": self.distance(nets, batch, again, noise), **q.cost}
             loss = self._loss(critic, terms)
-            return replace(loss, weights={"kl": self.options.beta}, sums={**loss.sums, **q.sums})
+            coupled = tuple(dict.fromkeys((*loss.coupled, *q.coupled)))
+            return replace(loss, weights={"kl": self.options.beta}, coupled=coupled, gathered=coupled, sums=q.sums)
         scores = self._outputs(critic, again, batch.y, noise, "fake")
         if player == "critic":
             with torch.no_grad():

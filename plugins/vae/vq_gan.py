@@ -87,7 +87,7 @@ class VQGAN(Hinge):
             rest = (nll + kappa * terms["features"]).mean()
             share = share * balance(model.generator, rest, wanted["adversarial"].mean())
         weights: dict[str, float | Tensor] = {"kl": self.options.kl, "features": kappa, "adversarial": share}
-        coupled = ("adversarial", *coupled_terms(model, "nll"))
+        coupled = ("adversarial", *coupled_terms(model, "nll"), *q.coupled)
         terms |= {**wanted, "kl": kl, **q.cost}
         return Loss(terms, weights, coupled, {"balance": share}, coupled, q.sums)
 
