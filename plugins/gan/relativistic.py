@@ -80,3 +80,21 @@ class RaGAN(Adversarial):
         if self.options.loss == "standard":
             return softplus(-u)
         return (u - 1).square() if self.options.loss == "least-squares" else (1 - u).relu()
+
+
+declare.recipe(
+    "ralsgan",
+    summary="Relativistic average GAN with least squares",
+    paper="arXiv:1807.00734",
+    tags=("gan", "relativistic"),
+    like="ragan",
+    options={"objective.loss": "least-squares"},
+)
+declare.recipe(
+    "rahingegan",
+    summary="Relativistic average GAN with hinges",
+    paper="arXiv:1807.00734",
+    tags=("gan", "relativistic"),
+    like="ragan",
+    options={"objective.loss": "hinge"},
+)

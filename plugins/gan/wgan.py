@@ -93,12 +93,24 @@ class WGANGP(Wasserstein):
     @dataclass(frozen=True)
     class Options(Wasserstein.Options):
         gp_weight: float = option(10.0, "weight λ of the gradient penalty", low=0)
+        one_sided: bool = option(False, "penalize only slopes above 1 (WGAN-LP)")
 
     options: Options
 
     def __init__(self, options: Adversarial.Options | None = None) -> None:
         super().__init__(options)
-        self.regularizers["penalty"] = Lipschitz(Lipschitz.Options(self.options.gp_weight))
+        penalty = Lipschitz.Options(self.options.gp_weight, one_sided=self.options.one_sided)
+        self.regularizers["penalty"] = Lipschitz(penalty)
+
+
+declare.recipe(
+    "wgan-lp",
+    summary="WGAN-GP that penalizes only slopes above 1",
+    paper="arXiv:1709.08894",
+    tags=("gan", "wasserstein"),
+    like="wgan-gp",
+    options={"objective.one_sided": True},
+)
 
 
 @declare.objective(
