@@ -17,19 +17,19 @@ from genzoo.registry.kinds import PARTS
 from genzoo.registry.recipes.compose import compose, with_steps
 from genzoo.testing import check, conformance
 
-EXEMPLARS = set(
-    "gan wgan-gp r3gan acgan ali began pacgan vae cvae vae-iaf vamp-vae hamiltonian-vae vq-vae top-down-vae factor-vae "
-    "pixelcnn".split()
-)
-PARTS_TRIED = set(
-    "constant conv mlp top-down bernoulli gaussian discretized-logistic pixelcnn normal iaf hamiltonian vq real-nvp vamp "
-    "transformer uniform-codes r1 lipschitz lecam ada diffaugment".split()
-)
+EXEMPLARS = """gan wgan-gp r3gan acgan ali began pacgan vae cvae vae-iaf vamp-vae hamiltonian-vae vq-vae top-down-vae
+    factor-vae pixelcnn"""
+PARTS_TRIED = """constant conv mlp top-down bernoulli gaussian discretized-logistic pixelcnn normal iaf hamiltonian vq
+    real-nvp vamp transformer uniform-codes r1 lipschitz lecam ada diffaugment"""
 OWN = [e for e in the_registry().entries() if e.distribution == "genzoo"]
-test_own_parts = conformance("genzoo", [f"{e.kind}:{e.name}" for e in OWN if e.kind in PARTS and e.name in PARTS_TRIED])
+test_own_parts = conformance(
+    "genzoo", [f"{e.kind}:{e.name}" for e in OWN if e.kind in PARTS and e.name in PARTS_TRIED.split()]
+)
 test_the_rest_of_our_own = pytest.mark.slow(conformance("genzoo"))
 RECIPES = [
-    pytest.param(e.name, marks=() if e.name in EXEMPLARS else pytest.mark.slow) for e in OWN if e.kind == "recipe"
+    pytest.param(e.name, marks=() if e.name in EXEMPLARS.split() else pytest.mark.slow)
+    for e in OWN
+    if e.kind == "recipe"
 ]
 NEEDS_LABELS = {"acgan", "tacgan", "adcgan", "contragan", "reacgan"}
 SPECS = {"image": DataSpec.image(1, 9, 9, classes=CLASSES), "vector": DataSpec("vector", (2,), classes=CLASSES)}
