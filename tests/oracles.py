@@ -145,7 +145,8 @@ def game() -> Any:
 
 def small(recipe: str, given: dict[str, Any]) -> dict[str, Any]:
     """Options of small perceptrons, under what is given."""
-    of = {"began": ("encoder",), "ebgan": ("encoder",), "ali": ("encoder", "critic")}
+    of = {"began": ("encoder",), "ebgan": ("encoder",), "ali": ("encoder", "critic"),
+          "bigan": ("encoder", "critic"), "veegan": ("encoder", "critic")}  # fmt: skip
     kinds = "generator", *of.get(given.get("objective", recipe), ("encoder" if "vae" in recipe else "critic",))
     plain = {kind: "mlp" for kind in kinds} | {f"{kind}.width": 8 for kind in kinds}
     return plain | {"latent.size": 2} | {k.replace("__", "."): v for k, v in given.items()}

@@ -1,8 +1,9 @@
-"""ALI, or BiGAN: a critic of observations with their codes, and an encoder that learns with the generator."""
+"""Critics of observations with their codes, and an encoder beside the generator: ALI, BiGAN, VEEGAN."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,9 +12,20 @@ from torch.nn.functional import softplus
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
+from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
+
+declare.recipe(
+    "bigan",
+    objective="ali",
+    paper="arXiv:1605.09782",
+    tags=("gan", "encoder"),
+    like="ali",
+    posterior="point",
+    summary="BiGAN: ALI whose codes are points, without noise",
+)
 
 
 @declare.objective(
@@ -38,7 +50,7 @@ class ALI(Adversarial):
     """
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        return Plan(posterior="normal", critics=(self.critic_plan(spec, beside="codes"),))
+        return Plan(posterior="normal", points=True, critics=(self.critic_plan(spec, beside="codes"),))
 
     def players(self) -> tuple[Player, ...]:
         return super().players()[0], Player("model", ("model",))
@@ -51,8 +63,8 @@ class ALI(Adversarial):
         return softplus(-real) + softplus(fake)
 
     def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
-        codes = {"real": noise["code"], "fake": noise["z"]}
-        return (codes[side] if side in codes else torch.cat([*codes.values()])).flatten(1)
+        names = {"real": ("code",), "fake": ("z",), "both": ("code", "z")}[side]
+        return torch.cat([noise[name] for name in names]).flatten(1)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
@@ -63,3 +75,48 @@ class ALI(Adversarial):
         real = self._outputs(nets.critic, batch.x, batch.y, noise, "real")
         fake = self._outputs(nets.critic, made, batch.y, noise, "fake")
         return self.made(nets, batch, made, fake, noise, {"adversarial": self.critic_loss(-real, -fake)})
+
+
+@declare.objective(
+    "veegan",
+    paper="arXiv:1705.07761",
+    tags=("gan", "encoder"),
+    recipe={"like": "ali", "posterior": "point"},
+)
+class VEEGAN(ALI):
+    """VEEGAN: an encoder that learns from samples alone to give their codes back, and a critic of pairs.
+
+    The critic is that of `ali`: it tells (x, F(x)) from (G(z), z). The generator minimizes -E[D(G(z), z)] + λ E[‖z -
+    F(G(z))‖²], the encoder F the second term only. Where the generator drops a mode, F maps the data of that mode to
+    codes that are unlike the prior's, which the critic sees.
+
+    When: lost modes, and codes of samples; `r3gan` loses fewer at a lower price.
+
+    Cost: that of `ali`, and a third player's turn.
+    """
+
+    @dataclass(frozen=True)
+    class Options(ALI.Options):
+        weight: float = option(1.0, "weight λ of the error of a sample's code, summed over its numbers", low=0)
+
+    options: Options
+
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        return replace(super().plan(spec, classes), posterior="point")
+
+    def players(self) -> tuple[Player, ...]:
+        return *Adversarial.players(self), Player("encoder", ("encoder",))
+
+    def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
+        if player == "critic":
+            return super().loss(player, nets, batch, noise)
+        with torch.set_grad_enabled(player == "generator" and torch.is_grad_enabled()):
+            fake = nets.model.mean(noise["z"], batch.y)
+        error = (noise["z"] - nets.model.posterior(fake, batch.y).mean).flatten(1).square().sum(1)
+        terms = {"code": self.options.weight * error}
+        if player == "encoder":
+            return Loss(terms)
+        with torch.no_grad():  # for regularizers that look at real observations too
+            noise = {**noise, "code": nets.model.posterior(batch.x, batch.y).mean}
+        outputs = self._outputs(nets.critic, fake, batch.y, noise, "fake")
+        return self.made(nets, batch, fake, outputs, noise, {"adversarial": -outputs, **terms})

@@ -18,6 +18,7 @@ from genzoo.core.conditions import labels_of, numbers_of
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Network, Ports
 from genzoo.core.options import option
+from genzoo.plugins.nets.deviation import Comparison
 
 SLOPE = 0.2
 
@@ -222,8 +223,12 @@ class Headed(Network):
     class CriticOptions(Network.Options):
         spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
         condition: Literal["projection", "concat"] = option("projection", "how labels enter, if there are any")
+        minibatch: Literal["none", "deviation", "discrimination"] = option(
+            "none", "how a score is told how alike the batch is"
+        )
 
     conditions = True
+    mixes: bool
     head: nn.Linear | nn.Conv2d
 
     @property
@@ -236,6 +241,10 @@ class Headed(Network):
         """The last thing to build: a projection of that many features where there is one, and spectral norm."""
         projects = (self.ports.classes or self.ports.condition) and not any(self.appended)
         self.projection = Projection(self.ports, features) if projects else None
+        form = getattr(self.options, "minibatch", "none")
+        self.comparison = Comparison(form, features, self.ports.output_size) if form != "none" else None
+        if self.comparison is not None:
+            self.mixes = True
         if getattr(self.options, "spectral_norm", False):
             normalize_spectrally(self)
 
@@ -249,6 +258,8 @@ class Headed(Network):
         numbers = self.head(features)
         if self.projection is not None:
             numbers = numbers + self.projection(features, y)
+        if self.comparison is not None:
+            numbers = numbers + self.comparison(features)
         return shaped(numbers, self.ports.outputs)
 
 

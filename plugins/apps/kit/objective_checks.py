@@ -112,12 +112,17 @@ def games(case: Case, options: Mapping[str, Any] | None = None) -> Iterator[Game
 
 
 def _compositions(case: Case, spec: DataSpec) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """What to try: the zoo's perceptrons, then recipes that name this objective; a part is added to a GAN."""
+    """What to try: the zoo's perceptrons, then recipes that name this objective; a part is added to a GAN.
+
+    Where the part asks for more of a generator than perceptrons have, others are tried.
+    """
     if case.entry.kind in LISTS:
-        yield "genzoo/gan:gan", {
-            "generator": "nets:mlp", "generator.width": 16, "critic": "nets:mlp", "critic.width": 16,
-            "critic.spectral_norm": False, case.entry.kind: [case.entry.address],
-        }  # fmt: skip
+        others = [e.address for e in case.registry.entries("generator") if e.distribution == "genzoo"]
+        for generator in ("nets:mlp", *others):
+            yield "genzoo/gan:gan", {
+                "generator": generator, "generator.width": 16, "critic": "nets:mlp", "critic.width": 16,
+                "critic.spectral_norm": False, case.entry.kind: [case.entry.address],
+            }  # fmt: skip
         return
     plan = case.cls(case.cls.Options()).plan(spec, spec.classes)
     parts: dict[str, Any] = {"objective": case.entry.address}
