@@ -75,9 +75,10 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
                                                          "regularizer.topk.gamma": 0.5}, {}),
     "unrolled": ("unrolled", VECTOR, M_GAN | PLAIN | {"objective.steps": 2}, {}),
     "veegan": ("veegan", VECTOR, M_GAN | M_VAE | PLAIN, {}),
-    "path length": ("gan", IMAGE, C_GAN | {"generator": "stylegan2", "generator.width": 4, "critic.spectral_norm": False,
-                                           "critic.minibatch": "discrimination", "regularizer": ["path-length", "r1"],
-                                           "regularizer.path-length.every": 2, "train.steps": 4}, {}),
+    "path length": ("gan", IMAGE, C_GAN | {
+        "generator": "stylegan2", "generator.width": 4, "critic.spectral_norm": False, "train.steps": 4,
+        "critic.minibatch": "discrimination", "regularizer": ["path-length", "r1"], "regularizer.path-length.every": 2,
+    }, {}),
     "consistent": ("gan", IMAGE, C_GAN | PLAIN | {"objective": "hinge", "regularizer": ["bcr", "gn"]}, {}),
     "dragan": ("gan", VECTOR, M_GAN | PLAIN | {"regularizer": ["dragan=1"]}, {}),
     "ebgan": ("gan", IMAGE, C_VAE | {"objective": "ebgan", "encoder.norm": "none", "generator.norm": "none"}, {}),

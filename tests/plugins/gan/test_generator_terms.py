@@ -96,7 +96,7 @@ class Scores:
     def __init__(self, score, real, fake, noise, z=None, generate=None):
         self.score, self.real, self.fake, self.noise, self.z = score, Batch(real), fake, noise, z
         self.real_score, self.fake_score = score(real), score(fake)
-        self.model = SimpleNamespace(mean=lambda z, y=None: generate(z))
+        self.nets = SimpleNamespace(model=SimpleNamespace(mean=lambda z, y=None: generate(z)))
 
     def scores_at(self, x, side):
         return self.score(x)
