@@ -16,6 +16,17 @@ from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
 
+declare.recipe(
+    "pixel-vae",
+    summary="VAE that decodes pixel after pixel, each given its neighbours before it and the code",
+    paper="arXiv:1611.05013",
+    tags=("vae", "autoregressive"),
+    modalities=("image",),
+    like="vae",
+    likelihood="pixelcnn",
+    options={"likelihood.layers": 0, "objective.kl_warmup": 0.3},
+)
+
 
 class MaskedConv(nn.Conv2d):
     """A convolution that sees what comes before its place: rows above, columns to the left, and channels before.

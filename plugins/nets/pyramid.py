@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genzoo.core.conditions import numbers_of
 from genzoo.core.errors import UsageError
@@ -38,6 +39,12 @@ def ladder(height: int, width: int) -> list[Size]:
 def strides(small: Size, large: Size) -> Size:
     """How many rows and columns of one resolution come to one of another: 2 along an axis that is halved, else 1."""
     return 2 if small[0] < large[0] else 1, 2 if small[1] < large[1] else 1
+
+
+def enlarged(h: Tensor, size: Size) -> Tensor:
+    """Features at a higher resolution, by repeating them."""
+    larger: Tensor = h if h.shape[2:] == size else F.interpolate(h, size)
+    return larger
 
 
 def nearest(sizes: Sequence[Size], side: int) -> int:

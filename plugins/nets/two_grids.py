@@ -7,20 +7,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Generator, Network, Ports
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.nets.conv import ConvGenerator
-from genzoo.plugins.nets.pyramid import Size, ladder
+from genzoo.plugins.nets.pyramid import Size, enlarged, ladder
 from genzoo.registry import declare
-
-
-def enlarged(h: Tensor, size: Size) -> Tensor:
-    """Features at a higher resolution, by repeating them."""
-    return h if h.shape[2:] == size else F.interpolate(h, size)
 
 
 @declare.generator("two-grids", paper="arXiv:1906.00446", modalities=("image",), tags=("hierarchy", "quantizer"))

@@ -1,8 +1,9 @@
-"""The posterior of a top-down generator: it goes down with it, layer by layer."""
+"""The posteriors of a generator of several layers: they go down with it, layer by layer."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -11,9 +12,11 @@ from torch.nn import functional as F
 
 from genzoo.core.conditions import repeated
 from genzoo.core.errors import UsageError
+from genzoo.core.model import Model
 from genzoo.core.networks import Generator
+from genzoo.core.options import option
 from genzoo.core.posterior import Posterior, PosteriorHead
-from genzoo.plugins.nets.top_down import Descent, TopDown, block, start_at
+from genzoo.plugins.nets.hierarchy import Descent, Hierarchy
 from genzoo.registry import declare
 
 declare.recipe(
@@ -27,6 +30,34 @@ declare.recipe(
     posterior="top-down",
     options={"train.clip": 200.0},
 )
+declare.recipe(
+    "nvae",
+    summary="Top-down VAE of depthwise cells whose weights are kept smooth by their largest singular values",
+    paper="arXiv:2007.03898",
+    tags=("vae", "hierarchy"),
+    like="top-down-vae",
+    options={"generator.cell": "depthwise", "posterior.spectral": 0.1, "objective.kl_warmup": 0.3},
+)
+declare.recipe(
+    "two-level-vae",
+    summary="VAE of two levels: q(z2|x) q(z1|x, z2) and a learned p(z1|z2)",
+    paper="arXiv:1401.4082",
+    tags=("vae", "hierarchy"),
+    like="vae",
+    generator="levels",
+    posterior="top-down",
+    presets={"image": {"generator.decoder": "conv"}, "vector": {"generator.sizes": (2, 2)}},
+)
+declare.recipe(
+    "ladder-vae",
+    summary="VAE of five levels whose posterior weighs what data say of a level against what is above, by precision",
+    paper="arXiv:1602.02282",
+    tags=("vae", "hierarchy"),
+    like="two-level-vae",
+    posterior="ladder",
+    options={"generator.sizes": (4, 8, 16, 32, 64), "objective.kl_warmup": 0.3},
+    presets={"vector": {"generator.sizes": (2, 2, 4)}},
+)
 
 
 class TopDownPosterior(Posterior):
@@ -37,25 +68,24 @@ class TopDownPosterior(Posterior):
 
     closed = "normal"
 
-    def __init__(self, features: Tensor, head: TopDownHead) -> None:
-        self.head, self.features = head, [F.adaptive_avg_pool2d(features, size) for size in head.generator.sizes]
+    def __init__(self, numbers: Tensor, head: TopDownHead) -> None:
+        self.head, self.features, self.n = head, head.generator.by_layer(numbers), len(numbers)
 
     def _descend(self, eps: Tensor, given: bool = False) -> Descent:
         flat = eps.flatten(0, -2)
-        k = flat.shape[0] // self.features[0].shape[0]
+        k = len(flat) // self.n
         y = None if self.y is None else repeated(self.y, k)
         found = self.head.generator.descend(flat, y, partial(self._ask, k), given)
         self.params, self._kl = found.params, found.kl
         return found
 
-    def _ask(self, k: int, layer: int, h: Tensor) -> Tensor:
-        features = self.features[layer].repeat(k, 1, 1, 1)
-        numbers: Tensor = self.head.layers[layer](torch.cat([h, features], 1))
-        return numbers
+    def _ask(self, k: int, layer: int, h: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features[layer]
+        return self.head.ask(layer, features.repeat(k, *[1] * (features.dim() - 1)), h, mean, log_std)
 
     @property
     def mean(self) -> Tensor:
-        return self._descend(self.features[0].new_zeros(self.features[0].shape[0], self.head.latent.size)).code
+        return self._descend(self.features[0].new_zeros(self.n, self.head.latent.size)).code
 
     def sample(self, eps: Tensor) -> Tensor:
         return self._descend(eps).code.view(eps.shape)
@@ -73,28 +103,87 @@ class TopDownPosterior(Posterior):
             _ = self.mean
         return self._kl
 
+    @property
+    def cost(self) -> dict[str, Tensor]:
+        if not self.head.options.spectral:
+            return {}
+        return {"spectral": self.head.options.spectral * self.head.largest().expand(self.n)}
+
 
 @declare.posterior("top-down", paper="arXiv:2007.03898", tags=("vae", "hierarchy"))
 class TopDownHead(PosteriorHead):
-    """Top-down posterior: every layer's mean and variance go by the data and by the layers above, as NVAE's do."""
+    """Top-down posterior: every layer's mean and variance go by the data and by the layers above, as NVAE's do.
+
+    ``spectral`` weighs the sum of the largest singular values of all convolutions and linear maps, which keeps what
+    encoder and generator make from jumping (arXiv:2007.03898, section 3.2).
+    """
+
+    above = True  # its layers are told what comes from above, beside the data
+
+    @dataclass(frozen=True)
+    class Options(PosteriorHead.Options):
+        spectral: float = option(0.0, "weight of the sum of all weights' largest singular values", low=0)
+
+    options: Options
 
     @property
-    def generator(self) -> TopDown:
+    def generator(self) -> Hierarchy:
         """The generator that it goes down with."""
         return self._generator[0]
 
     def prepare(self, generator: Generator) -> None:
-        if not isinstance(generator, TopDown):
-            raise UsageError("the top-down posterior goes with a generator of many layers: use --generator top-down")
-        self._generator, width, z = (generator,), generator.options.width, generator.options.z
-        self.layers = nn.ModuleList(block(2 * width, 2 * z, width) for _ in generator.sizes)
-        for layer in self.layers:
-            assert isinstance(layer, nn.Sequential)
-            start_at(layer[-1], 0)
+        if not isinstance(generator, Hierarchy):
+            raise UsageError(
+                "it is of a generator of several layers, which this is not: use --generator top-down, or levels"
+            )
+        self._generator = (generator,)
+        self.layers = nn.ModuleList(generator.reader(i, above=self.above) for i in range(len(generator.shapes)))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        return (self.generator.options.width, *max(self.generator.sizes, key=math.prod))
+        return self.generator.feature_shape
+
+    def attach(self, model: Model) -> None:
+        super().attach(model)
+        for i, weight in enumerate(self._convolutions() if self.options.spectral else []):
+            self.register_buffer(f"direction{i}", F.normalize(torch.randn(len(weight)), dim=0))
+
+    def _convolutions(self) -> list[Tensor]:
+        """Weights of all of the model's convolutions and linear maps, as matrices."""
+        return [m.weight.flatten(1) for m in self.of[0].modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+
+    def largest(self) -> Tensor:
+        """Σ ‖Wᵀ u‖, u a unit vector that follows the left singular vector of the largest value."""
+        terms = [(w.T @ self.get_buffer(f"direction{i}")).norm() for i, w in enumerate(self._convolutions())]
+        return torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def after_step(self, seen: Mapping[str, Tensor]) -> None:
+        """One turn of power iteration."""
+        for i, w in enumerate(self._convolutions() if self.options.spectral else []):
+            direction = self.get_buffer(f"direction{i}")
+            direction.copy_(F.normalize(w @ F.normalize(w.T @ direction, dim=0), dim=0))
+
+    def ask(self, layer: int, features: Tensor, h: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of a layer's standardized noise, by data, by what is above, and by the prior."""
+        shift, log_var = self.layers[layer](torch.cat([h, features], 1)).float().chunk(2, 1)
+        return shift, log_var
 
     def forward(self, numbers: Tensor) -> Posterior:
         return TopDownPosterior(numbers, self)
+
+
+@declare.posterior("ladder", paper="arXiv:1602.02282", tags=("vae", "hierarchy"))
+class Ladder(TopDownHead):
+    """Ladder posterior: data alone say N(μ̂, σ̂²) of a level, and it is merged with the prior N(μ, σ²) by precision.
+
+    σ_q⁻² = σ̂⁻² + σ⁻² and μ_q = σ_q² (μ̂ σ̂⁻² + μ σ⁻²): a level of which data say nothing is the prior's.
+    """
+
+    above = False
+
+    def ask(self, layer: int, features: Tensor, h: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+        said, log_var = self.layers[layer](features).float().chunk(2, 1)
+        # Of the standardized noise, whose prior is N(0, 1): a precision of 1 beside that of the data.
+        said, log_var = (said - mean) * torch.exp(-log_std), log_var - 2 * log_std
+        return said * torch.sigmoid(-log_var), F.logsigmoid(log_var)

@@ -13,8 +13,8 @@ from genzoo.core.errors import UsageError
 from genzoo.core.networks import Generator
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
-from genzoo.plugins.nets.pyramid import Size
-from genzoo.plugins.nets.two_grids import TwoGrids, enlarged
+from genzoo.plugins.nets.pyramid import Size, enlarged
+from genzoo.plugins.nets.two_grids import TwoGrids
 from genzoo.plugins.posteriors.codebook import Book, BookHead, BookOptions, FromBooks
 from genzoo.registry import declare
 

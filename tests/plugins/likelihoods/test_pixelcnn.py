@@ -134,3 +134,23 @@ def test_the_entropy_of_the_strings_is_counted_right():
         p = 0.5 * math.prod(chain[a][b] for a, b in itertools.pairwise(s))
         total -= p * math.log(p)
     assert Strings.entropy(4) == pytest.approx(total)
+
+
+def test_pixel_vae_sees_two_pixels_around_and_leaves_the_rest_to_the_code():
+    model = genzoo.create("pixel-vae", DataSpec.image(1, 12, 12, levels=4))
+    x = torch.rand(1, 1, 12, 12, requires_grad=True)
+    params = torch.randn(1, *model.likelihood.input_shape)
+    (slope,) = torch.autograd.grad(model.likelihood.logits(params, x)[0, 0, 6, 6].square().sum(), x)
+    seen = slope[0, 0].abs() > 0
+    assert seen[4:6, 4:9].all()
+    assert seen[6, 4:6].all()
+    assert seen.sum() == 12
+
+
+@pytest.mark.slow
+def test_pixel_vae_uses_its_code(tmp_path):
+    options = {"generator.width": 8, "encoder.width": 8, "likelihood.hidden": 8, "data.limit": 1000}
+    run = genzoo.fit("pixel-vae", "fashion-mini", tmp_path / "run", steps=150, batch_size=32, device="cpu",
+                     progress=False, options=options)  # fmt: skip
+    x = genzoo.load_data("fashion-mini", split="test").x[:50]
+    assert run.model.posterior_numbers(x)[1].sum(1).mean() > 1

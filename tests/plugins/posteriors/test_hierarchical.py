@@ -14,14 +14,25 @@ from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose, resolver
 
 TINY = {"generator.width": 4, "generator.z": 1, "encoder.width": 4, "encoder.norm": "none"}
+FLAT = {"encoder": "mlp", "encoder.width": 6}
+KINDS = {
+    "top-down": {"layers": (3, 2), "size": 16},
+    "nvae": {"layers": (2, 2), "recipe": "nvae"},
+    "two-level": {"recipe": "two-level-vae"},
+    "ladder": {"recipe": "ladder-vae"},
+    "ladder of images": {"layers": (2, 1), "posterior": "ladder"},
+}
 
 
-def model_of(size=8, layers=(1,), classes=0, spread=0.3, **given):
+def model_of(size=8, layers=(1,), classes=0, spread=0.3, recipe="top-down-vae", **given):
     torch.manual_seed(0)
     spec = DataSpec.image(1, size, size, levels=None, classes=classes)
-    options = TINY | {"generator.layers": layers, "likelihood": "gaussian", "conditional": bool(classes)}
+    options = TINY | {"generator.layers": layers}
+    if recipe in ("two-level-vae", "ladder-vae"):
+        options = {"generator.width": 6, "generator.sizes": (2, 3, 2), "generator.decoder": "mlp"} | FLAT
+    options |= {"likelihood": "gaussian", "conditional": bool(classes)}
     options |= {"likelihood.sigma": "fixed", "likelihood.value": 1.5} | given
-    config = compose(the_registry(), spec, "top-down-vae", options)
+    config = compose(the_registry(), spec, recipe, options)
     model = build(config, resolver(the_registry(), config))[1].model.eval()
     with torch.no_grad():
         for p in model.parameters():
@@ -33,11 +44,11 @@ def labels(model, n):
     return torch.arange(n) % model.classes if model.classes else None
 
 
-@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize(("kind", "classes"), [(kind, 0) for kind in KINDS] + [("top-down", 3), ("ladder", 3)])
 @torch.no_grad()
-def test_the_bound_by_closed_divergences_is_the_bound_by_weights(classes):
-    model, k = model_of(layers=(3, 2), size=16, classes=classes), 200
-    x, y = torch.rand(2, 1, 16, 16), labels(model, 2)
+def test_the_bound_by_closed_divergences_is_the_bound_by_weights(kind, classes):
+    model, k = model_of(classes=classes, **KINDS[kind]), 200
+    x, y = torch.rand(2, *model.spec.shape), labels(model, 2)
     eps = torch.randn(k, 2, model.latent.size)
     weights = model.log_weights(x, y, eps)
     closed = []
@@ -56,18 +67,20 @@ def test_the_bound_by_closed_divergences_is_the_bound_by_weights(classes):
     assert (bounds[1] < bounds[2] + 0.05).all()
 
 
+@pytest.mark.parametrize("given", [{}, KINDS["two-level"], KINDS["ladder"]], ids=["top-down", "two-level", "ladder"])
 @torch.no_grad()
-def test_weights_average_to_the_evidence_that_the_prior_gives():
-    model = model_of(spread=0.2)
-    assert model.latent.size == 16
+def test_weights_average_to_the_evidence_that_the_prior_gives(given):
+    model = model_of(spread=0.2, **given)
+    size = model.latent.size
+    assert size == (7 if given else 16)
     x, n = torch.rand(1, 1, 8, 8), 20_000
-    prior = torch.randn(n, 16)
+    prior = torch.randn(n, size)
     log_p = model.likelihood.log_prob(model.generator(prior), x.expand(n, -1, -1, -1)).double()
-    weights = model.log_weights(x, None, torch.randn(n, 1, 16)).double().squeeze(1)
+    weights = model.log_weights(x, None, torch.randn(n, 1, size)).double().squeeze(1)
     truth = torch.logsumexp(log_p, 0) - math.log(n)
     ratios = [(v - truth).exp() for v in (log_p, weights)]
     errors = [(r.std() / math.sqrt(n)).item() for r in ratios]
-    assert max(errors) < 0.03
+    assert max(errors) < 0.05
     assert abs(ratios[1].mean().item() - 1) < 4 * math.hypot(*errors)
     assert model.posterior(x).kl().sum() > 0.1  # not the prior, which would prove nothing
 
@@ -88,6 +101,41 @@ def test_the_density_of_a_code_is_that_of_its_noise_over_the_jacobian():
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_a_ladder_weighs_data_and_prior_by_their_precision_and_without_data_is_the_prior():
+    model = model_of(**KINDS["ladder"])
+    head, (features, h) = model.head, torch.randn(2, 4, 6).unbind(0)
+    mean, log_std = torch.randn(4, 3), torch.randn(4, 3)
+    said, log_var = head.layers[1](features).chunk(2, 1)
+    shift, merged = head.ask(1, features, h, mean, log_std)
+    of_data, of_prior = torch.exp(-log_var), torch.exp(-2 * log_std)
+    variance = 1 / (of_data + of_prior)
+    expected = variance * (said * of_data + mean * of_prior)
+    torch.testing.assert_close(mean + log_std.exp() * shift, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(merged + 2 * log_std, variance.log(), rtol=1e-4, atol=1e-5)
+    for layer in head.layers:
+        layer[-1].weight.zero_()
+        layer[-1].bias.copy_(
+            torch.cat([torch.randn(len(layer[-1].bias) // 2), torch.full((len(layer[-1].bias) // 2,), 60.0)])
+        )
+    assert model.posterior(torch.rand(2, 1, 8, 8)).kl().abs().max() < 1e-6
+
+
+def test_spectral_cost_is_the_sum_of_the_largest_singular_values_and_its_gradient_theirs():
+    model = model_of(**KINDS["nvae"])
+    weights = [m.weight for m in model.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    for _ in range(300):
+        model.head.after_step({})
+    q = model.posterior(torch.rand(3, 1, 8, 8))
+    truth = sum(torch.linalg.matrix_norm(w.flatten(1), 2) for w in weights)
+    torch.testing.assert_close(q.cost["spectral"], (0.1 * truth).expand(3), rtol=1e-3, atol=0)
+    found = torch.autograd.grad(q.cost["spectral"][0], weights)
+    expected = torch.autograd.grad(0.1 * truth, weights)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0.05, atol=5e-3)
+    assert model_of(**KINDS["top-down"]).posterior(torch.rand(3, 1, 16, 16)).cost == {}
+
+
 def test_at_the_start_the_posterior_is_the_prior_and_every_layer_counts():
     model = model_of(layers=(3, 2), size=16, spread=0.0)
     q = model.posterior(torch.rand(2, 1, 16, 16))
