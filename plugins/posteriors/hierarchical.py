@@ -35,6 +35,7 @@ declare.recipe(
     summary="Top-down VAE of depthwise cells whose weights are kept smooth by their largest singular values",
     paper="arXiv:2007.03898",
     tags=("vae", "hierarchy"),
+    modalities=("image",),
     like="top-down-vae",
     options={"generator.cell": "depthwise", "posterior.spectral": 0.1, "objective.kl_warmup": 0.3},
 )
