@@ -17,8 +17,10 @@ from genzoo.core.math.intervals import Estimate, jackknife, mean, share
 from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
+from genzoo.plugins.metrics.fidelity import fidelity
 from genzoo.registry import declare
 
+_NEIGHBOURS = 5  # that set a ball's radius, as in `coverage`
 _MOST = 10_000  # training observations that a classifier is fitted on
 
 
@@ -224,7 +226,8 @@ class ClassKL(_Judged):
 class ConditionalAccuracy(_Judged):
     """Share of label-conditioned samples that a held-out classifier takes for what was asked for.
 
-    A model that draws one picture of each class scores well too.
+    A model that draws one picture of each class scores well too: the details give the accuracy by class, and the
+    coverage within each, the share of its data that have a sample nearby which was asked to be of it (see `coverage`).
     """
 
     covers = POPULATION
@@ -232,8 +235,25 @@ class ConditionalAccuracy(_Judged):
     def measure(self, evidence: Evidence) -> Measured:
         judged, asked = judge(evidence), evidence.asked
         assert asked is not None
-        right = judged.fake == checks.labels(asked.cpu(), len(judged.fake), "labels")
-        return Measured(share(right), {"classifier": judged.name, "accuracy of the classifier": judged.accuracy})
+        wanted = checks.labels(asked.cpu(), len(judged.fake), "labels")
+        right = judged.fake == wanted
+        details = {"classifier": judged.name, "accuracy of the classifier": judged.accuracy}
+        return Measured(share(right), {**details, **self.by_class(evidence, wanted, right)})
+
+    def by_class(self, evidence: Evidence, wanted: Tensor, right: Tensor) -> dict[str, dict[str, float]]:
+        """Accuracy and coverage of the classes that were asked for ``(N,)``, by name."""
+        assert evidence.labels is not None
+        names = evidence.spec.class_names or tuple(map(str, range(evidence.spec.classes)))
+        fake, real = checks.both(evidence)
+        accuracy, covered = dict[str, float](), dict[str, float]()
+        for k, name in enumerate(names):
+            made, there = wanted == k, evidence.labels.cpu() == k
+            if made.any():
+                accuracy[name] = right[made].double().mean().item()
+            if min(int(made.sum()), int(there.sum())) > _NEIGHBOURS:
+                found = fidelity(fake[made.to(fake.device)], real[there.to(real.device)], k=_NEIGHBOURS)
+                covered[name] = found.coverage.value
+        return {"accuracy by class": accuracy, "coverage by class": covered}
 
 
 def classifier_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Estimate:

@@ -90,6 +90,16 @@ def test_conditional_accuracy_is_the_classifiers_own_on_real_data(clothes):
     wrong = evaluate((pixels(clothes), (clothes.y + 1) % 10), clothes, "conditional-accuracy")["conditional-accuracy"]
     assert wrong.value < 0.1
     assert right.compare(wrong) == "better"
+    by_class, names = right.details["accuracy by class"], clothes.spec.class_names
+    here = (logits.argmax(1) == clothes.y)[clothes.y == 8].double().mean().item()
+    assert by_class[names[8]] == pytest.approx(here)
+    assert set(right.details["coverage by class"].values()) == {1.0}  # of the data by themselves
+    one = clothes.x.clone()
+    one[clothes.y == 8] = clothes.x[clothes.y == 8][:1]  # one bag, again and again: right, and covers next to nothing
+    few = evaluate((one, clothes.y), clothes, "conditional-accuracy")["conditional-accuracy"]
+    assert few.details["accuracy by class"][names[8]] == 1
+    assert few.details["coverage by class"][names[8]] < 0.4
+    assert few.details["coverage by class"][names[1]] == 1
     with pytest.raises(UsageError, match="conditional-accuracy cannot be measured here: the samples were not asked"):
         evaluate(pixels(clothes), clothes, "conditional-accuracy")
 
