@@ -311,3 +311,15 @@ def test_mmd_between_normals():
         assert found.mean().item() == pytest.approx(exact, abs=4 * found.std().item() / len(found) ** 0.5)
         assert (found < 0).any()
     assert kernel(randn(3, 5), randn(4, 5)).shape == (3, 4)
+
+
+def test_distances_have_derivatives_where_there_is_no_distance():
+    """Of a critic whose features are all alike too, where the second derivative of a norm is none."""
+    from genzoo.plugins.gan.feature_critics import distances
+
+    for norm, finite in ((distances, True), (lambda a, b: torch.linalg.vector_norm(a - b, dim=1), False)):
+        x = torch.tensor([[1.0, 2.0], [0.0, 0.0]], dtype=torch.float64).requires_grad_()
+        (slope,) = torch.autograd.grad(norm(x, torch.zeros_like(x)).sum(), x, create_graph=True)
+        torch.testing.assert_close(slope, x / x.norm(dim=1, keepdim=True).clamp(min=1e-9))
+        (second,) = torch.autograd.grad(slope.square().sum(), x)
+        assert second.isfinite().all() == finite

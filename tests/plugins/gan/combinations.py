@@ -1,0 +1,214 @@
+"""Every adversarial loss with every part, condition and kind of data: which are built, and why the others are not.
+
+``python combinations.py`` writes the table of docs/combinations.md anew. All names come from the registry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genzoo.core.config import Config
+from genzoo.core.data import Data
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.spec import DataSpec
+from genzoo.core.training.trainer import Observer, Trainer
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.initialize import initialize
+
+DATA = {
+    "plane": DataSpec("vector", (2,), classes=3),
+    "grey 28": DataSpec.image(1, 28, 28, classes=3),
+    "colour 32": DataSpec.image(3, 32, 32, classes=3),
+}
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "no labels": {"conditional": False},
+    "concat": {"conditional": True, "critic.condition": "concat"},
+    "projection": {"conditional": True, "critic.condition": "projection"},
+    "conditional batch norm": {"conditional": True, "generator.norm": "class"},
+}
+NOTHING = "nothing"
+SMALL = {"width": 4, "max_width": 8, "dim": 4, "hidden": 4}
+PAGE = Path(__file__).parents[3] / "docs" / "combinations.md"
+
+
+@cache
+def losses() -> tuple[str, ...]:
+    """Objectives of the zoo's own that are GANs, each with a recipe of its name."""
+    return tuple(e.name for e in the_registry().entries("objective", tag="gan") if e.distribution == "genzoo")
+
+
+@cache
+def parts() -> dict[str, str]:
+    """What a loss may be given, to its kind; ``nothing`` for the loss alone."""
+    kinds = ("regularizer", "augmentation")
+    own = {e.name: k for k in kinds for e in the_registry().entries(k) if e.distribution == "genzoo"}
+    return {NOTHING: "", **own}
+
+
+@cache
+def sizes(loss: str, data: str) -> dict[str, Any]:
+    """Options that make it small."""
+    plain = compose(the_registry(), DATA[data], loss, {"conditional": True}).parts
+    small = {f"{kind}.{k}": v for kind, part in plain.items() for k, v in SMALL.items() if k in part.options}
+    return small | {"train.batch_size": 8, "train.steps": 3, "train.log_every": 1}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination."""
+
+    loss: str
+    part: str
+    condition: str
+    data: str
+
+    def config(self) -> Config:
+        """Compose it of small networks; `UsageError` if it is refused."""
+        registry, spec = the_registry(), DATA[self.data]
+        given: dict[str, Any] = dict(CONDITIONS[self.condition])
+        if self.part != NOTHING:
+            given[parts()[self.part]] = [self.part]
+        small = sizes(self.loss, self.data)
+        if "critic.width" not in small:
+            given.pop("critic.condition", None)
+        return compose(registry, spec, self.loss, {**small, **given})
+
+    def trainer(self, config: Config, *observers: Observer) -> Trainer:
+        """A trainer of it on random data."""
+        objective, nets = initialize(config, 0)
+        return Trainer(objective, nets, toy(self.data), config.train, seed=0, observers=observers)
+
+    def refused(self) -> str:
+        """Why it cannot be built, "" if it can."""
+        try:
+            initialize(self.config(), 0)
+        except UsageError as e:
+            return str(e)
+        return ""
+
+
+@cache
+def toy(name: str) -> Data:
+    """24 labelled observations."""
+    spec, random, y = DATA[name], torch.Generator().manual_seed(5), torch.arange(24) % 3
+    if spec.modality == "image":
+        return Data(spec, torch.randint(256, (24, *spec.shape), generator=random, dtype=torch.uint8), y, "toy")
+    return Data(spec, torch.randn(24, *spec.shape, generator=random) * 0.3 + y[:, None], y, "toy")
+
+
+class StopsAtTwo(Observer):
+    """A run that is interrupted after its second step."""
+
+    def step(self, trainer: Trainer) -> None:
+        trainer.stopping = trainer.step == 2
+
+
+def resumes(cell: Cell) -> str:
+    """Train three steps at once, and with a stop after two: what differs, "" if not a bit does."""
+    try:
+        return _resumes(cell)
+    except GenzooError as e:
+        return str(e)
+
+
+def _resumes(cell: Cell) -> str:
+    config = cell.config()
+    whole, first, second = cell.trainer(config), cell.trainer(config, StopsAtTwo()), cell.trainer(config)
+    whole.train()
+    first.train()
+    first.prepare_state()
+    tensors, plain = first.state()
+    second.load_state(first.model.state_dict(), tensors, plain)
+    second.train()
+    for part in ("nets", "objective"):
+        a, b = (getattr(t, part).state_dict() for t in (whole, second))
+        for name in a:
+            if not torch.isfinite(a[name].float()).all():
+                return f"{name} is not finite"
+            if not torch.equal(a[name], b[name]):
+                return f"{name} differs after a stop"
+    return ""
+
+
+def cells(loss: str, data: str) -> Iterator[Cell]:
+    """All of a loss on one kind of data."""
+    for part in parts():
+        for condition in CONDITIONS:
+            yield Cell(loss, part, condition, data)
+
+
+def trained(loss: str, data: str, *, every: bool = False) -> Iterator[Cell]:
+    """Those to train: each part with another condition for each loss and each kind of data, or ``every`` one."""
+    turn = losses().index(loss) + list(DATA).index(data)
+    for i, cell in enumerate(cells(loss, data)):
+        part, condition = divmod(i, len(CONDITIONS))
+        if every or (part + turn) % len(CONDITIONS) == condition:
+            yield cell
+
+
+Where = tuple[str, str, str]  # part, condition, data
+
+
+def refusals() -> dict[str, dict[str, set[Where]]]:
+    """Sentences, with names left out, to losses, to where they are said."""
+    found: dict[str, dict[str, set[Where]]] = {}
+    for loss in losses():
+        for data in DATA:
+            for cell in cells(loss, data):
+                if why := cell.refused():
+                    why = why.replace(f"'{cell.part}'", "…").replace(f"{loss!r}", "…").removesuffix(f" {cell.part}")
+                    where = (cell.part, cell.condition, data)
+                    found.setdefault(why, {}).setdefault(loss, set()).add(where)
+    return found
+
+
+def page(found: dict[str, dict[str, set[Where]]]) -> str:
+    """The table in words: a row for losses that are refused in the same places with the same sentence."""
+    rows = []
+    for why, by_loss in found.items():
+        groups: dict[frozenset[Where], list[str]] = {}
+        for loss, places in by_loss.items():
+            groups.setdefault(frozenset(places), []).append(loss)
+        for places, names in groups.items():
+            axes = [sorted({place[i] for place in places}) for i in range(3)]
+            assert len(places) == math.prod(map(len, axes)), (why, names)  # a rule goes by each of them
+            every = (set(parts()) - {NOTHING}, set(CONDITIONS), set(DATA))
+            said = [_said(axis, all_) for axis, all_ in zip(axes, every, strict=True)]
+            rows.append(f"| {_said(names, set(losses()))} | {' | '.join(said)} | {why} |")
+    return _PAGE.format(
+        losses=len(losses()), parts=len(parts()) - 1, rows="\n".join(rows),
+        cells=f"{len(losses()) * len(parts()) * len(CONDITIONS) * len(DATA):,}",
+    )  # fmt: skip
+
+
+def _said(names: list[str], every: set[str]) -> str:
+    if set(names) >= every:
+        return "any"
+    return ", ".join(name if name in (NOTHING, *CONDITIONS, *DATA) else f"`{name}`" for name in names)
+
+
+_PAGE = """# What goes with what
+
+Any adversarial loss takes any regularizer and any augmentation, with or without labels, on vectors and on images of
+any channels: `genzoo train hinge --regularizer lecam --augment ada --conditional`. A test builds all {cells}
+combinations of {losses} losses with each of {parts} parts or none, of no labels, labels beside the observation
+(`critic.condition=concat`), by projection and by conditional batch norm (`generator.norm=class`), on the plane, grey
+28×28 and colour 32×32; it trains a quarter of them three steps, and again with a stop after the second, to the same
+bits. These are refused before training:
+
+| loss | with | labels | data | because |
+| --- | --- | --- | --- | --- |
+{rows}
+"""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(refusals()), encoding="utf-8")
