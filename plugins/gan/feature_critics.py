@@ -86,7 +86,7 @@ class FeatureCritic(Adversarial):
     recipe={
         "like": "gan",
         "options": {"train.lr": 1e-4, "train.betas": (0.5, 0.9)},
-        "presets": {"image": {"critic.spectral_norm": False}},
+        "presets": {"image": {"critic.spectral_norm": False}, "vector": {"train.batch_size": 64}},
     },
 )
 class MMDGAN(FeatureCritic):

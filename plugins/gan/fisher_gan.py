@@ -1,4 +1,4 @@
-"""Fisher GAN: the critic's scores are kept at unit second moment by a multiplier."""
+"""Fisher GAN and Sobolev GAN: a multiplier keeps a second moment of the critic's scores, or slopes, at 1."""
 
 from __future__ import annotations
 
@@ -34,13 +34,27 @@ class SecondMoment(Regularizer):
         self.register_buffer("multiplier", torch.zeros(()))
 
     def term(self, judged: Judged) -> Tensor:
-        apart = 1 - (judged.real_score.square() + judged.fake_score.square()) / 2
+        apart = 1 - self.moment(judged)
         judged.shown |= {"constraint": apart.detach(), "multiplier": self.multiplier.clone()}
         c = all_gather(apart).mean()
         return (self.options.rho / 2 * c.square() - self.multiplier * c).expand(len(apart))
 
+    def moment(self, judged: Judged) -> Tensor:
+        """What shall be 1 in the mean, ``(B,)``."""
+        return (judged.real_score.square() + judged.fake_score.square()) / 2
+
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
         self.multiplier.sub_(self.options.rho * seen["constraint"])
+
+
+class SlopeMoment(SecondMoment):
+    """The same of slopes: c = 1 - ½ (E‖∇D(x)‖² + E‖∇D(G(z))‖²)."""
+
+    slopes = ("real", "fake")
+    penalized = True
+
+    def moment(self, judged: Judged) -> Tensor:
+        return (judged.squared_slopes("real") + judged.squared_slopes("fake")) / 2
 
 
 @declare.objective(
@@ -71,3 +85,30 @@ class FisherGAN(Wasserstein):
     def __init__(self, options: Adversarial.Options | None = None) -> None:
         super().__init__(options)
         self.regularizers["moment"] = SecondMoment(SecondMoment.Options(rho=self.options.rho))
+
+
+@declare.objective(
+    "sobolev-gan",
+    paper="arXiv:1711.04894",
+    tags=("gan",),
+    recipe={"like": "gan", "presets": {"image": {"critic.spectral_norm": False}}},
+)
+class SobolevGAN(Wasserstein):
+    """Sobolev GAN: the difference of mean scores, where the critic's slopes have second moment 1.
+
+    It is Fisher GAN with c = 1 - ½ (E‖∇D(x)‖² + E‖∇D(G(z))‖²): slopes are bounded in the mean and not everywhere.
+
+    When: to compare with `wgan-gp`.
+
+    Cost: that of `wgan-gp`. Parts of a batch are refused (``train.accumulate``).
+    """
+
+    @dataclass(frozen=True)
+    class Options(Wasserstein.Options):
+        rho: float = option(1e-4, "ρ: weight of c², and the rate of λ", low=0)
+
+    options: Options
+
+    def __init__(self, options: Adversarial.Options | None = None) -> None:
+        super().__init__(options)
+        self.regularizers["moment"] = SlopeMoment(SlopeMoment.Options(rho=self.options.rho))

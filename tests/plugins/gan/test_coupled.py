@@ -13,7 +13,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan import dual_contrastive, feature_critics, fisher_gan, relativistic, softmax_gan
 from genzoo.plugins.gan.dual_contrastive import DualContrastive
 from genzoo.plugins.gan.feature_critics import CramerGAN, kernel, squared_mmd
-from genzoo.plugins.gan.fisher_gan import FisherGAN
+from genzoo.plugins.gan.fisher_gan import FisherGAN, SobolevGAN
 from genzoo.plugins.gan.relativistic import RaGAN, RpGAN
 from genzoo.plugins.gan.softmax_gan import SoftmaxGAN
 
@@ -234,6 +234,22 @@ def test_fishers_optimum_has_unit_second_moment():
         objective.follow("critic", None, {"constraint": c})
     assert ((P - Q) * d).sum().item() == pytest.approx(0.966092, abs=1e-5)
     assert c.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_sobolevs_optimum_between_two_points():
+    """A linear critic between two points at distance d gains d w where its slope w is 1."""
+    objective = SobolevGAN(SobolevGAN.Options(rho=1.0))
+    (moment,) = objective.regularizers.values()
+    slope = torch.tensor(0.2, dtype=torch.float64)
+    for _ in range(60):  # the critic's least loss in closed form would need the root of a cubic: gradient descent
+        for _ in range(60):
+            slope = slope.detach().requires_grad_()
+            judged = SimpleNamespace(squared_slopes=lambda side, slope=slope: slope.square()[None], shown={})
+            loss = objective.critic_loss(0.7 * slope[None], 0 * slope[None]) + moment.term(judged)
+            slope = slope - 0.1 * torch.autograd.grad(loss.sum(), slope)[0]
+        moment.after_step({"constraint": judged.shown["constraint"].mean()})
+    assert slope.item() == pytest.approx(1, abs=1e-3)
+    assert moment.multiplier.item() == pytest.approx(0.35, abs=1e-3)  # half the distance: the slope's price
 
 
 def test_fishers_multiplier_of_a_constant_constraint():
