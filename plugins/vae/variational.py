@@ -50,7 +50,16 @@ class Variational(Objective):
 
 def plain_bound(model: Model, batch: Batch, q: Posterior, z: Tensor, kl: Tensor) -> Loss:
     """The negative bound's two terms, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and costs."""
-    nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
+    return bound_of(model, batch, q, model.params(q, z, batch.y), kl)
+
+
+def bound_of(model: Model, batch: Batch, q: Posterior, params: Tensor, kl: Tensor) -> Loss:
+    """Likewise, of data parameters that are there.
+
+    Of detached ones only the likelihood's own scale learns: for objectives that judge reconstructions otherwise, so
+    that their models still have a likelihood.
+    """
+    nll = -model.likelihood.log_prob(params, batch.x)
     coupled = (*coupled_terms(model, "nll"), *q.coupled)
     gathered = (*gathered_terms(model, "nll"), *q.coupled)
     return Loss({"nll": nll, "kl": kl, **q.cost}, coupled=coupled, gathered=gathered, sums=q.sums)
