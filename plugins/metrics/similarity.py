@@ -42,11 +42,12 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     return whole.mean(1)
 
 
-def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
+def ms_ssim(x: Tensor, y: Tensor, floor: float = 0.0) -> Tensor:
     """Multi-scale structural similarity of images ``(N, C, H, W)`` in [0, 1], ``(N,)`` (Z. Wang et al., Asilomar 2003).
 
     Each scale halves the image. There are the five of the paper, or as many as leave sides of 11 or more (two at 28
-    pixels); with fewer, the weights of those that are left are scaled to sum to 1, and the number is another.
+    pixels); with fewer, the weights of those that are left are scaled to sum to 1, and the number is another. Each
+    scale counts as no less than ``floor``, which a loss sets above 0: one scale of 0 hides the slopes of all.
 
     Raises:
         UsageError: if the images are too small for the scales.
@@ -58,7 +59,7 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     total = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
     for i, weight in enumerate(weights):
         whole, contrast = _maps(x, y)
-        total = total * (whole if i == scales - 1 else contrast).clamp(min=0) ** weight
+        total = total * (whole if i == scales - 1 else contrast).clamp(min=floor) ** weight
         if i < scales - 1:
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return total.mean(1)

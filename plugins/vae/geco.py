@@ -22,7 +22,8 @@ class GECO(Variational):
     """GECO: minimize KL(q(z|x) ‖ p(z)) under the constraint that the mean squared error be at most κ².
 
     The loss is KL + λ ½ D (E[error]/κ² - 1), D the numbers of an observation: at λ = 1 that of a VAE whose Gaussian has
-    σ = κ. It starts at κ², where σ is 1. After each step log λ moves by ``rate`` times the running mean of the constraint, cut off at ± 1.
+    σ = κ. It starts at κ², where σ is 1. After each step log λ moves by ``rate`` times the running mean of the
+    constraint, cut off at ± 1.
 
     When: one knows how exact reconstructions must be, and not what weight of the KL brings that about.
 
