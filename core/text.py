@@ -16,15 +16,18 @@ from genzoo.core.errors import GenzooError
 
 def one_line(text: object, most: int = 600) -> str:
     """Text for a terminal, on one line: what cannot be printed becomes a space, and what is beyond ``most`` is cut."""
-    text = str(text)
-    clean = "".join(c if c.isprintable() else " " for c in text)
-    clean = " ".join(clean.split()) if clean != text else text
+    text = clean = str(text)
+    if not text.isprintable():
+        clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return clean if len(clean) <= most else f"{clean[: most - 1]}…"
 
 
 def lines(text: object) -> str:
     """Text for a terminal, on as many lines as it has: what cannot be printed becomes a mark (U+FFFD)."""
-    return "".join(c if c.isprintable() or c == "\n" else "    " if c == "\t" else "\ufffd" for c in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "    " if c == "\t" else "\ufffd" for c in text)
 
 
 _MARKS = str.maketrans(

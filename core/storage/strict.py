@@ -190,6 +190,8 @@ def text(value: Any, where: str) -> str:
     """Check a text: of bounded length, without what would act on a terminal; raises UsageError."""
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         raise UsageError(f"{where} must be text of at most {LONGEST_TEXT} characters, not {_short(value)}")
+    if value.isprintable():
+        return value
     if any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" or "\ud800" <= c <= "\udfff" for c in value):
         raise UsageError(f"{where} must be one line of text, not {_short(value)}")
     return value

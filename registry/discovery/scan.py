@@ -9,15 +9,17 @@ else's, of another genzoo, or cannot be written costs time and nothing else. ``G
 from __future__ import annotations
 
 import ast
+import atexit
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.storage import user_cache
+from genzoo.registry.discovery import source_code
 from genzoo.registry.discovery.source_code import locate
 from genzoo.registry.kinds import DECLARED
 
@@ -165,12 +167,46 @@ def _declaration(call: ast.expr, node: ast.stmt, place: str, module: str) -> Dec
     return declared
 
 
+def kept(what: str, read: Callable[[], Any]) -> Any:
+    """What reading sources gives, in JSON's terms: read again where one of the modules that it was read in is another.
+
+    What ``read`` raises is raised, and not kept.
+    """
+    known = _all().get(what)
+    places = known.get("in") if isinstance(known, dict) else None
+    if isinstance(places, dict) and places == {name: _state(name) for name in places}:
+        return known.get("found")
+    source_code.read.append(modules := {})
+    try:
+        found = read()
+    finally:
+        source_code.read.remove(modules)
+    if all(file and user_cache.is_settled(os.stat(file)) for file in modules.values()):
+        if not _new:
+            atexit.register(save)
+        _new[what] = {"in": {name: _state(name) for name in modules}, "found": found}
+    return found
+
+
+def _state(module: str) -> str:
+    """A module's file, and what changes with its content; "" if there is none."""
+    found = locate(module)
+    try:
+        return f"{found.file} {user_cache.identity(os.stat(found.file))}" if found else ""
+    except OSError:
+        return ""
+
+
 def recall(what: str, status: os.stat_result) -> Any:
     """What was found in a file whose status is this, as JSON has it; None if nothing is known."""
+    return _all().get(f"{what} {user_cache.identity(status)}")
+
+
+def _all() -> dict[str, Any]:
     global _known
     if _known is None:
         _known = _read()
-    return _known.get(f"{what} {user_cache.identity(status)}")
+    return _known
 
 
 def remember(what: str, status: os.stat_result, found: Any) -> None:
@@ -201,5 +237,6 @@ def _place() -> str:
 
 def _by() -> list[str]:
     """Which code found it: that of another genzoo, or one that is being edited, may find something else."""
-    kinds = os.path.join(os.path.dirname(__file__), os.pardir, "kinds.py")
-    return [user_cache.identity(os.stat(path)) for path in (__file__, kinds)]
+    here = os.path.dirname(__file__)
+    beside = (os.path.join(here, path) for path in ("static.py", "../kinds.py", "../../core/options.py"))
+    return [user_cache.identity(os.stat(path)) for path in (__file__, *beside)]

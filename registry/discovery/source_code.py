@@ -21,6 +21,9 @@ class Located:
     folders: tuple[str, ...]
 
 
+read: list[dict[str, str]] = []  # whoever wants to know which modules are read, and their files, puts a dict here
+
+
 class Statement(NamedTuple):
     """A statement at a module's top level: whether in a branch, whether its failure is caught, whether it is imported.
 
@@ -95,6 +98,8 @@ def tree_of(file: str) -> ast.Module:
 def parse(name: str) -> Module:
     """Return a module's top level, parsed and kept until its file changes; raises GenzooError if there is no source."""
     found = locate(name)
+    for modules in read:
+        modules[name] = found.file if found else ""
     if found is None:
         raise GenzooError(f"there is no module {name!r}")
     if not found.file:

@@ -20,6 +20,7 @@ from genzoo.core.errors import GenzooError, did_you_mean
 from genzoo.core.options import OptionInfo, convert, option, options_of
 from genzoo.core.spec import Latent
 from genzoo.registry.discovery.loader import strange_modality
+from genzoo.registry.discovery.scan import kept
 from genzoo.registry.discovery.source_code import Module, locate, parse
 from genzoo.registry.entries import Entry, group_of, groups_of, reference_of
 from genzoo.registry.recipes.inherit import flat, layered, numbered, parted
@@ -74,7 +75,7 @@ def find_class(target: str) -> ClassSource:
 
 def docstring(target: str) -> str:
     """Return the docstring of the class that a target names, cleaned of its indentation; "" if it has none."""
-    return ast.get_docstring(find_class(target).node) or ""
+    return str(kept(f"docstring:{target}", lambda: ast.get_docstring(find_class(target).node) or ""))
 
 
 def options(target: str) -> list[OptionInfo]:
@@ -82,8 +83,18 @@ def options(target: str) -> list[OptionInfo]:
 
     Raises GenzooError, with the place, if the target is not there or they cannot be read.
     """
-    found = _nested(find_class(target), "Options")
-    return [] if found is None else fields(found)
+
+    def read() -> list[dict[str, Any]]:
+        found = _nested(find_class(target), "Options")
+        return [] if found is None else [i.__dict__ for i in fields(found)]
+
+    def made(plain: list[dict[str, Any]]) -> list[OptionInfo]:
+        return [OptionInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in o.items()}) for o in plain]
+
+    try:
+        return made(kept(f"options:{target}", read))
+    except (AttributeError, TypeError):  # what was kept was damaged
+        return made(read())
 
 
 def fields(of: ClassSource) -> list[OptionInfo]:

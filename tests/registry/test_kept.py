@@ -14,7 +14,7 @@ import pytest
 
 from genzoo.core.errors import GenzooError
 from genzoo.registry import Registrar
-from genzoo.registry.discovery import scan
+from genzoo.registry.discovery import scan, static
 
 LONG_AGO = 1_600_000_000
 NETS = """
@@ -115,6 +115,34 @@ def test_a_file_that_was_edited_is_read_again(package, read, cache, tmp_path):
     wait_until_old(nets)  # size and modification time are what they were
     assert [e.name for e in entries()] == ["two"]
     assert read == [str(nets)]
+
+
+def test_options_and_docstrings_are_kept_until_a_base_is_edited(package, cache, monkeypatch, tmp_path):
+    base = (
+        "from dataclasses import dataclass\nclass Base:\n    @dataclass\n    class Options:\n        width: int = {}\n"
+    )
+    base += "        betas: tuple[float, float] = (0.0, 0.9)\n"
+    package(base=base.format(1), own="from kept_pkg.base import Base\nclass Own(Base):\n    'What it is.'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    find, asked = static.find_class, []
+    monkeypatch.setattr(static, "find_class", lambda target: [asked.append(target), find(target)][1])
+
+    def told():
+        cache()
+        found = [(o.name, o.default) for o in static.options("kept_pkg.own:Own")]
+        assert static.docstring("kept_pkg.own:Own") == "What it is."
+        scan.save()
+        return found
+
+    assert told() == told() == [("width", 1), ("betas", (0.0, 0.9))]
+    assert len(asked) == 2  # once for each
+    file = next(tmp_path.rglob("kept_pkg/base.py"))
+    file.write_text(base.format(20))
+    wait_until_old(file)
+    assert told()[0] == ("width", 20)
+    path = next((tmp_path / "cache").rglob("declared-*.json"))
+    path.write_text(path.read_text().replace('"width"', "7"))
+    assert told()[0] == ("width", 20)
 
 
 def test_an_upgrade_that_replaces_files_is_seen(package, cache, tmp_path):
