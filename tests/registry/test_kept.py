@@ -141,7 +141,7 @@ def test_options_and_docstrings_are_kept_until_a_base_is_edited(package, cache, 
     wait_until_old(file)
     assert told()[0] == ("width", 20)
     path = next((tmp_path / "cache").rglob("declared-*.json"))
-    path.write_text(path.read_text().replace('"width"', "7"))
+    path.write_text(path.read_text().replace('"low"', '"lowest"'))
     assert told()[0] == ("width", 20)
 
 
