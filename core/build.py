@@ -88,6 +88,11 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         raise UsageError(
             f"objective {name!r} trains no prior: prior {config.parts['prior'].name!r} would stay as it is"
         )
+    if not prior.joint and "prior" not in objective.fresh:
+        raise UsageError(
+            f"prior {config.parts['prior'].name!r} is fitted to the codes of a trained model: train one, then "
+            f"genzoo prior fit WEIGHTS --prior {config.parts['prior'].name}"
+        )
     judges: dict[str, nn.Module] = {}
     if critics:
         for c in plan.critics:

@@ -117,8 +117,12 @@ class DiagonalNormal(Posterior):
 class CodePart(Configured, nn.Module, ABC):
     """A part of a model that is about its codes.
 
-    ``of`` holds the model that it belongs to, in a tuple, so that the model is no part of its own part.
+    ``of`` holds the model that it belongs to, in a tuple, so that the model is no part of its own part. Where codes are
+    not just any numbers, posterior and prior must have them in the same ``space``, and densities by the same measure.
     """
+
+    space: str = "any numbers"  # what codes are: ``points on a sphere``
+    partner: str = "normal"  # name of a prior, or of a posterior, in whose space they are
 
     def __init__(self, latent: Latent, options: Any = None) -> None:
         super().__init__(options)
@@ -140,6 +144,14 @@ class PosteriorHead(CodePart):
 
     point: bool = False  # its codes are points: no density, no KL, and no bound on the likelihood
     averaged: tuple[str, ...] = ()  # names of buffers that a moving average of the model averages, instead of copying
+
+    def attach(self, model: Model) -> None:
+        super().attach(model)
+        if self.space != model.prior.space:
+            raise UsageError(
+                f"this posterior's codes are {self.space}, and this prior's are {model.prior.space}: "
+                f"use --prior {self.partner}, or --posterior {model.prior.partner}"
+            )
 
     def prepare(self, generator: Generator) -> None:
         """Be told of the generator before the encoder is built; raises UsageError if they do not go together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ class Prior(CodePart):
 
     discrete: bool = False  # `log_prob` gives probabilities of codes that are among a few, not densities
     unfitted: str = ""  # why there is nothing to sample yet, of a prior that waits for ``genzoo prior fit``
+    joint: bool = True  # it may be trained beside the other parts of a model, not only fitted to their codes
     family: str = ""  # what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it
 
     @abstractmethod
@@ -40,6 +42,22 @@ class Prior(CodePart):
     def draw(self, draws: Draws, y: Tensor | None = None) -> Tensor:
         """Codes for a training batch, ``(B, *latent.shape)``."""
         return self.sample(draws.uniform(*self.noise_shape), y)
+
+    @property
+    def bound_noise(self) -> tuple[int, ...]:
+        """Normal numbers that `bound` takes for one code; none where the density itself is maximized."""
+        return ()
+
+    def bound(self, z: Tensor, y: Tensor | None, noise: Tensor) -> Tensor:
+        """What is maximized in place of the log density where the prior is fitted, by noise ``(B, *bound_noise)``."""
+        return self.log_prob(z, y)
+
+    def sums(self, z: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        """What `after_step` wants summed over the codes ``(B, *latent.shape)`` that it is fitted to, detached."""
+        return {}
+
+    def after_step(self, seen: Mapping[str, Tensor]) -> None:
+        """Move what is no matter of gradients, given a step's `sums` over all data; while it is fitted only."""
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         """Ways between codes ``(N, *latent.shape)`` through what is likely, at ``(S,)`` points t: ``(N, S, …)``."""

@@ -1,4 +1,4 @@
-"""The standard normal prior, and mixtures for codes that are not normal: of normals, or of posteriors."""
+"""The standard normal prior, and mixtures: what they share, and the one of posteriors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
 from genzoo.core.options import option
-from genzoo.core.posterior import Posterior, normal_log_prob
+from genzoo.core.posterior import Posterior
 from genzoo.core.prior import NormalPrior, Prior, normal_quantiles
-from genzoo.core.spec import Latent
 from genzoo.registry import declare
 
 declare.recipe(
@@ -36,44 +35,22 @@ class Components(Prior):
     """Σ_k π_k p_k(z): a uniform number picks a component, normal ones, cut off at a truncation, make its code."""
 
     @property
+    def normal_shape(self) -> tuple[int, ...]:
+        """Of the normal numbers that a component makes a code of."""
+        return self.latent.shape
+
+    @property
     def noise_shape(self) -> tuple[int, ...]:
-        return (1 + self.latent.numbers,)
+        return (1 + math.prod(self.normal_shape),)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
         like = next(self.parameters())
-        normal = normal_quantiles(uniform[:, 1:], truncation).view(-1, *self.latent.shape)
+        normal = normal_quantiles(uniform[:, 1:], truncation).view(-1, *self.normal_shape)
         return self.pick(uniform[:, 0].to(like), normal.to(like))
 
     @abstractmethod
     def pick(self, uniform: Tensor, normal: Tensor) -> Tensor:
         """Codes ``(B, *latent.shape)`` of components chosen by ``(B,)`` uniform numbers."""
-
-
-@declare.prior("mixture", paper="arXiv:1903.12436", tags=("vae",))
-class Mixture(Components):
-    """Mixture prior: Σ_k π_k N(z; μ_k, σ_k²) with learned shares, means and diagonal variances."""
-
-    @dataclass(frozen=True)
-    class Options(Prior.Options):
-        components: int = option(10, "K, normals in the mixture", low=1)
-
-    options: Options
-
-    def __init__(self, latent: Latent, options: Options | None = None) -> None:
-        super().__init__(latent, options)
-        k = self.options.components
-        self.logits, self.mean = nn.Parameter(torch.zeros(k)), nn.Parameter(torch.randn(k, *latent.shape))
-        self.log_var = nn.Parameter(torch.zeros(k, *latent.shape))
-
-    def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        dims = tuple(range(-len(self.latent.shape), 0))
-        each = normal_log_prob(z.unsqueeze(dims[0] - 1), self.mean, self.log_var).sum(dims)  # (..., B, K)
-        return torch.logsumexp(each + self.logits.log_softmax(0), -1)
-
-    def pick(self, uniform: Tensor, normal: Tensor) -> Tensor:
-        share = self.logits.softmax(0).cumsum(0)
-        k = torch.searchsorted(share, uniform.contiguous(), right=True).clamp(max=len(share) - 1)
-        return self.mean[k] + torch.exp(0.5 * self.log_var[k]) * normal
 
 
 @declare.prior("vamp", paper="arXiv:1705.07120", tags=("vae",))
@@ -93,7 +70,10 @@ class Vamp(Components):
                 raise GenzooError("there is none")
             if model.head.point:
                 raise GenzooError("its codes are points")
-            model.head(torch.zeros(1, *model.head.input_shape)).log_prob(torch.zeros(1, *self.latent.shape))
+            q = model.head(torch.zeros(1, *model.head.input_shape))
+            self._start = q.start is not q  # of one that is refined, the mixture is of the normals where it starts
+            self.space, self._shape = model.head.space, model.head.noise_shape
+            q.start.log_prob(torch.zeros(1, *self.latent.shape))
         except GenzooError as e:
             raise UsageError(f"the vamp prior is a mixture of posteriors, and needs their density: {e}") from e
         if model.conditions:
@@ -102,6 +82,10 @@ class Vamp(Components):
                 "use another, such as --prior normal"
             )
         self.inputs = nn.Parameter(torch.randn(self.options.components, *model.spec.shape))
+
+    @property
+    def normal_shape(self) -> tuple[int, ...]:
+        return self.latent.shape if self._start else self._shape
 
     def _posterior(self, k: Tensor | None = None) -> Posterior:
         """Of the pseudo-inputs ``k``, or of all."""

@@ -20,6 +20,8 @@ from genzoo.registry import declare
 class UniformCodes(TokenPrior):
     """Uniform prior over tokens: each of K codes equally likely at every place."""
 
+    family = "uniform-codes"
+
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """- places · log K."""
         return z.new_full(z.shape[: -len(self.latent.shape)], -self.head.places * math.log(self.head.codes))

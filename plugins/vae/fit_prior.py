@@ -41,7 +41,7 @@ class FitPrior(Objective):
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         assert model.head is not None
-        return {"eps": draws.normal(*model.head.noise_shape)}
+        return {"eps": draws.normal(*model.head.noise_shape), "bound": draws.normal(*model.prior.bound_noise)}
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """-log p(z) of codes from the posterior, in nats."""
@@ -51,7 +51,14 @@ class FitPrior(Objective):
         with torch.no_grad():
             q = model.posterior(batch.x, batch.y)
             z = q.sample(noise["eps"])
-        return Loss({"nll of codes": -model.log_prior(q, z, batch.y)})
+        if model.prior.bound_noise:
+            log_p = model.prior.bound(z, batch.y, noise["bound"])
+        else:
+            log_p = model.log_prior(q, z, batch.y)
+        return Loss({"nll of codes": -log_p}, sums=model.prior.sums(z, batch.y) if model.training else {})
+
+    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
+        nets.model.prior.after_step(seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         return self.loss("prior", nets, batch, noise).terms["nll of codes"]

@@ -18,6 +18,7 @@ from genzoo.core.model import Model
 from genzoo.core.networks import Network, Ports
 from genzoo.core.noise import Draws
 from genzoo.core.posterior import TokenHead
+from genzoo.core.prior import Prior
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.apps.kit import cases
 from genzoo.plugins.apps.kit.cases import CLASSES, Case, Subject, accepted, composed, expect, gap, over, seeded, setting
@@ -312,8 +313,8 @@ def coded(case: Case, options: Any = None, *, thorough: bool = False) -> Iterato
 def dense(made: Coded) -> None:
     """Its density is that of its samples, and integrates to one (of two numbers, over the plane)."""
     head, shape = made.model.head, made.model.latent.shape
-    if head is None or isinstance(head, TokenHead) or head.noise_shape != shape:
-        raise Skip("its noise is not as large as its code, or its codes are discrete")
+    if head is None or isinstance(head, TokenHead) or head.noise_shape != shape or head.space != Prior.space:
+        raise Skip("its noise is not as large as its code, or its codes are not any numbers")
     q, eps, _ = made.posterior(2, N)
     z, log_q = q.sample_with_log_prob(eps)
     by = gap(log_q, q.log_prob(z))
@@ -351,7 +352,7 @@ def total(made: Coded) -> None:
     if isinstance(head, TokenHead) and head.codes**head.places <= 4096:
         words = torch.cartesian_prod(*[torch.arange(head.codes)] * head.places).view(-1, head.places)
         z, cell = head.embed(words), 1.0
-    elif made.model.latent.shape == (2,) and not isinstance(head, TokenHead):
+    elif made.model.latent.shape == (2,) and not isinstance(head, TokenHead) and p.space == Prior.space:
         z, cell = _plane(), AREA
     else:
         raise Skip("no codes that can be enumerated")

@@ -1,0 +1,147 @@
+"""Planar and radial flows whose parameters the encoder gives: few numbers that bend a normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genzoo.core.errors import UsageError
+from genzoo.core.options import option
+from genzoo.core.posterior import DiagonalNormal, Posterior, PosteriorHead
+from genzoo.core.spec import Latent
+from genzoo.registry import declare
+
+declare.recipe(
+    "vae-planar",
+    summary="VAE whose posterior is a normal, bent by planar flows",
+    paper="arXiv:1505.05770",
+    tags=("vae", "flow"),
+    like="vae",
+    posterior="planar",
+)
+
+Layer = tuple[Tensor, Tensor, Tensor]
+ROOM = 1e-3  # that volumes keep at least, where softplus is 0 in float32
+
+
+class Bent(Posterior):
+    """z ← z + û tanh(wᵀz + b), or z ← z + β̂ (z - c) / (α + ‖z - c‖), layer after layer.
+
+    Both are made invertible as in the paper's appendix: û = u + (softplus(wᵀu) - 1 - wᵀu) w / ‖w‖², and
+    β̂ = softplus(β) - α, where volumes keep a thousandth at least.
+    """
+
+    def __init__(self, base: DiagonalNormal, layers: list[Layer], radial: bool) -> None:
+        self.base, self.layers, self.radial = base, layers, radial
+        self.step, self.back = (_radial, _radial_back) if radial else (_planar, _planar_back)
+
+    @property
+    def mean(self) -> Tensor:
+        """Where the base's mean goes: one code for each observation, near the mean."""
+        z = self.base.mean
+        for layer in self.layers:
+            z = self.step(z, layer)[0]
+        return z
+
+    def sample(self, eps: Tensor) -> Tensor:
+        return self.sample_with_log_prob(eps)[0]
+
+    def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.base.sample(eps)
+        log_q = self.base.log_prob(z)
+        for layer in self.layers:
+            z, volume = self.step(z, layer)
+            log_q = log_q - volume
+        return z, log_q
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        volume = torch.zeros_like(z[..., 0])
+        for layer in reversed(self.layers):
+            z = self.back(z, layer)
+            volume = volume + self.step(z, layer)[1]
+        return self.base.log_prob(z) - volume
+
+
+def _planar(z: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
+    u, w, b = layer
+    t = torch.tanh((z * w).sum(-1) + b)
+    return z + u * t.unsqueeze(-1), torch.log1p((u * w).sum(-1) * (1 - t.square()))
+
+
+def _planar_back(z: Tensor, layer: Layer) -> Tensor:
+    """Solve s + c tanh(s + b) = wᵀz for s = wᵀx, c = wᵀû > -1: halving, then a Newton step, which has the gradient."""
+    u, w, b = layer
+    c, a = (u * w).sum(-1), (z * w).sum(-1)
+    with torch.no_grad():
+        low, high = a - c.abs(), a + c.abs()
+        for _ in range(26):
+            s = (low + high) / 2
+            over = s + c * torch.tanh(s + b) > a
+            low, high = torch.where(over, low, s), torch.where(over, s, high)
+        s = (low + high) / 2
+    t = torch.tanh(s + b)
+    s = s - (s + c * t - a) / (1 + c * (1 - t.square())).clamp(min=1e-6)
+    return z - u * torch.tanh(s + b).unsqueeze(-1)
+
+
+def _radial(z: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
+    center, alpha, beta = layer
+    r = (z - center).square().sum(-1).clamp(min=1e-12).sqrt()
+    h = 1 / (alpha + r)
+    volume = (z.shape[-1] - 1) * torch.log1p(beta * h) + torch.log1p(beta * h - beta * h.square() * r)
+    return z + (beta * h).unsqueeze(-1) * (z - center), volume
+
+
+def _radial_back(z: Tensor, layer: Layer) -> Tensor:
+    """r + β̂ r / (α + r) = ‖z - c‖ is a quadratic equation."""
+    center, alpha, beta = layer
+    after = (z - center).square().sum(-1).clamp(min=1e-12).sqrt()
+    p = alpha + beta - after
+    r = 0.5 * ((p.square() + 4 * alpha * after).sqrt() - p)
+    return center + (z - center) * (r / after).unsqueeze(-1)
+
+
+@declare.posterior("planar", paper="arXiv:1505.05770", tags=("vae", "flow"))
+class Planar(PosteriorHead):
+    """Planar or radial flow posterior: the encoder gives a normal, and every layer that bends it."""
+
+    @dataclass(frozen=True)
+    class Options(PosteriorHead.Options):
+        depth: int = option(10, "layers", low=1, high=1000)
+        kind: Literal["planar", "radial"] = option("planar", "of layer: along a direction, or around a point")
+
+    options: Options
+
+    def __init__(self, latent: Latent, options: Options | None = None) -> None:
+        super().__init__(latent, options)
+        if latent.grid:
+            raise UsageError("the planar posterior is of flat codes: --set latent.grid=0")
+
+    @property
+    def _each(self) -> tuple[int, ...]:
+        """Numbers of a layer: u, w, b, or center, α, β."""
+        d = self.latent.size
+        return (d, d, 1) if self.options.kind == "planar" else (d, 1, 1)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (2 * self.latent.size + self.options.depth * sum(self._each),)
+
+    def forward(self, numbers: Tensor) -> Posterior:
+        d, numbers = self.latent.size, numbers.float()
+        base = DiagonalNormal(numbers[:, :d], numbers[:, d : 2 * d])
+        parts = numbers[:, 2 * d :].split(self._each * self.options.depth, 1)
+        layers = [self._layer(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
+        return Bent(base, layers, self.options.kind == "radial")
+
+    def _layer(self, a: Tensor, b: Tensor, c: Tensor) -> Layer:
+        if self.options.kind == "radial":
+            alpha = softplus(b[:, 0])
+            return a, alpha, softplus(c[:, 0]) - (1 - ROOM) * alpha
+        wu = (a * b).sum(-1, keepdim=True)
+        u = a + (softplus(wu) - (1 - ROOM) - wu) * b / b.square().sum(-1, keepdim=True).clamp(min=1e-8)
+        return u, b, c[:, 0]

@@ -1,0 +1,123 @@
+"""A mixture of normals as prior: trained along by gradients, or fitted by expectation maximization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.errors import UsageError
+from genzoo.core.noise import generator
+from genzoo.core.options import option
+from genzoo.core.posterior import normal_log_prob
+from genzoo.core.prior import Prior
+from genzoo.core.spec import Latent
+from genzoo.plugins.priors.mixture import Components
+from genzoo.registry import declare
+
+
+@declare.prior("mixture", paper="arXiv:1903.12436", tags=("vae",))
+class Mixture(Components):
+    """Mixture prior: Σ_k π_k N(z; μ_k, Σ_k), by gradients beside a model, and by EM where it is fitted to one.
+
+    EM goes stepwise (Cappé and Moulines, arXiv:0712.4273): each batch moves averages of the responsibilities and of the
+    first and second moments under them by (t + 2)^-0.6, and the parameters are what maximizes the likelihood given
+    these. ``train.lr`` means nothing to it. Components start around the first batch's mean.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Prior.Options):
+        components: int = option(10, "K, normals in the mixture", low=1)
+        covariance: Literal["full", "diagonal"] = option("full", "of each component")
+
+    options: Options
+
+    def __init__(self, latent: Latent, options: Options | None = None) -> None:
+        super().__init__(latent, options)
+        k, d, self.full = self.options.components, latent.numbers, self.options.covariance == "full"
+        if self.full and d > 512:
+            raise UsageError(f"a code of {d} numbers has too many covariances: --set prior.covariance=diagonal")
+        self.logits, self.mean = nn.Parameter(torch.zeros(k)), nn.Parameter(torch.randn(k, d))
+        self.log_var = nn.Parameter(torch.zeros(k, d))
+        # Below the diagonal of P, Σ⁻¹ = PᵀP; on it is exp(-½ log_var).
+        self.lower = nn.Parameter(torch.zeros(k, d, d)) if self.full else None
+        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("share", torch.zeros(k))
+        self.register_buffer("first", torch.zeros(k, d))
+        self.register_buffer("second", torch.zeros(k, d, d) if self.full else torch.zeros(k, d))
+
+    @property
+    def _factor(self) -> Tensor:
+        assert self.lower is not None
+        return torch.tril(self.lower, -1) + torch.diag_embed(torch.exp(-0.5 * self.log_var))
+
+    def _each(self, z: Tensor) -> Tensor:
+        """Log π_k N(z; μ_k, Σ_k), ``(..., K)``, for codes ``(..., numbers)``."""
+        off = z.unsqueeze(-2) - self.mean
+        if self.full:
+            off = torch.einsum("kij,...kj->...ki", self._factor, off)
+        else:
+            off = off * torch.exp(-0.5 * self.log_var)
+        return normal_log_prob(off).sum(-1) - 0.5 * self.log_var.sum(-1) + self.logits.log_softmax(0)
+
+    def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return torch.logsumexp(self._each(z.flatten(-len(self.latent.shape))), -1)
+
+    def pick(self, uniform: Tensor, normal: Tensor) -> Tensor:
+        share = self.logits.softmax(0).cumsum(0)
+        k = torch.searchsorted(share, uniform.contiguous(), right=True).clamp(max=len(share) - 1)
+        if self.full:
+            eps = normal.flatten(1).unsqueeze(-1)
+            off = torch.linalg.solve_triangular(self._factor[k], eps, upper=False).squeeze(-1)
+        else:
+            off = torch.exp(0.5 * self.log_var[k]) * normal.flatten(1)
+        return (self.mean[k] + off).view(-1, *self.latent.shape)
+
+    @torch.no_grad()
+    def sums(self, z: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        z = z.flatten(1)
+        r = self._each(z).softmax(-1)
+        moments = {"count": r.sum(0), "first": r.T @ z}
+        second = torch.einsum("bk,bi,bj->kij", r, z, z) if self.full else r.T @ z.square()
+        return {**moments, "second": second}
+
+    @torch.no_grad()
+    def after_step(self, seen: Mapping[str, Tensor]) -> None:
+        n, start = seen["count"].sum(), self.steps == 0
+        now = {"share": seen["count"] / n, "first": seen["first"] / n, "second": seen["second"] / n}
+        for name, value in self._started({k: v.sum(0) for k, v in now.items()}).items():
+            buffer = getattr(self, name)
+            rate = (self.steps + 2) ** -0.6
+            buffer.copy_(torch.where(start, value, buffer + rate * (now[name] - buffer)))
+        self.steps.add_(1)
+        share = self.share.clamp(min=1e-6)
+        mean, second = self.first / share[:, None], self.second / share.view(-1, *[1] * (self.second.dim() - 1))
+        self.logits.copy_(share.log())
+        self.mean.copy_(mean)
+        if not self.full:
+            self.log_var.copy_((second - mean.square()).clamp(min=1e-6).log())
+            return
+        covariance = second - mean[:, :, None] * mean[:, None]
+        scale = covariance.diagonal(dim1=1, dim2=2).mean().clamp(min=1e-6)
+        eye = torch.eye(mean.shape[1], device=mean.device)
+        cholesky = torch.linalg.cholesky_ex(covariance + 1e-4 * scale * eye).L
+        factor = torch.linalg.solve_triangular(cholesky, eye.expand_as(cholesky), upper=False)
+        self.log_var.copy_(-2 * factor.diagonal(dim1=1, dim2=2).log())
+        assert self.lower is not None
+        self.lower.copy_(torch.tril(factor, -1))
+
+    def _started(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Averages of components of equal shares, spread around the mean of all codes."""
+        k, mean = len(self.share), whole["first"]
+        squares = whole["second"].diagonal() if self.full else whole["second"]
+        spread = (squares - mean.square()).clamp(min=1e-8).sqrt()
+        noise = torch.randn(self.mean.shape, generator=generator(0xE3)).to(mean)
+        means = mean + spread * noise
+        width = 0.25 * spread.square()
+        second = means[:, :, None] * means[:, None] + torch.diag_embed(width.expand_as(means)) if self.full else (
+            means.square() + width
+        )  # fmt: skip
+        return {"share": torch.full_like(self.share, 1 / k), "first": means / k, "second": second / k}

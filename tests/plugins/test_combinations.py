@@ -1,0 +1,101 @@
+"""Every posterior with every prior, read from the registry: what builds agrees with itself, the rest is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from genzoo.core.build import build
+from genzoo.core.errors import UsageError
+from genzoo.core.spec import DataSpec
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose, resolver
+
+SPEC = DataSpec("vector", (3,))
+OBJECTIVE = {"objective": "vae:fit-prior", "likelihood": "gaussian", "likelihood.sigma": "fixed", "likelihood.value": 1.0,
+             "generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8}  # fmt: skip
+# Sizes of codes, with what makes a discrete posterior small.
+CODES = (
+    {"latent.size": 2},
+    {"latent.size": 4, "posterior.codes": 2},
+    {"latent.size": 4, "posterior.codes": 2, "posterior.normal": 2},
+)
+NAMES = {kind: [e.name for e in the_registry().entries(kind) if e.distribution == "genzoo"]
+         for kind in ("posterior", "prior")}  # fmt: skip
+PAIRS = [(a, b) for a in NAMES["posterior"] for b in NAMES["prior"]]
+NOT_HERE = {"top-down"}  # goes with a generator of its own, of pictures
+
+
+def built(posterior, prior):
+    """A model of both, in the first way that is not refused; else None, and every refusal is a sentence."""
+    registry = the_registry()
+    for codes in CODES:
+        try:
+            config = compose(registry, SPEC, None, OBJECTIVE | codes | {"posterior": posterior, "prior": prior})
+            torch.manual_seed(0)
+            model = build(config, resolver(registry, config))[1].model.eval()
+        except UsageError as e:
+            assert len(str(e)) > 20, e
+            continue
+        random = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if not name.endswith("log_step"):
+                    p.add_((0.03 if name.startswith("prior") else 0.1) * torch.randn(p.shape, generator=random))
+        return model
+    return None
+
+
+def test_every_one_has_a_partner():
+    """Without training anything: the first partner that takes it."""
+    for posterior in set(NAMES["posterior"]) - NOT_HERE:
+        assert any(built(posterior, prior) for prior in NAMES["prior"]), posterior
+    for prior in NAMES["prior"]:
+        assert any(built(posterior, prior) for posterior in NAMES["posterior"]), prior
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("posterior", "prior"), PAIRS)
+@torch.no_grad()
+def test_weights_average_to_the_evidence_and_the_kl_is_its_monte_carlo(posterior, prior):
+    """E_q[p(x, z) / q(z|x)] = p(x) = E_p[p(x|z)], or E_p[q(z|x) / p(z)] = 1 where q is the narrower; and the KL."""
+    model = built(posterior, prior)
+    if model is None:
+        pytest.skip("they do not go together")
+    n, x = 20_000, torch.tensor([[0.3, -0.8, 0.5]])
+    u = torch.rand(n, *model.prior.noise_shape, generator=torch.Generator().manual_seed(0))
+    z = model.prior.sample(u)
+    evidence = model.likelihood.log_prob(model.generator(z), x.expand(n, 3)).double().exp()
+    if not scored(model, z):
+        pytest.skip("this prior can be drawn from, and has no density")
+    eps = torch.randn(n, 1, *model.head.noise_shape, generator=torch.Generator().manual_seed(1))
+    weights = model.log_weights(x, None, eps).double().exp().squeeze(1)
+    a, b = mean_error(evidence), mean_error(weights)
+    q = model.posterior(x)
+    inverse = mean_error((q.log_prob(z[:, None]).squeeze(1) - model.prior.log_prob(z)).double().exp())
+    if weights.std() < 1e-6 * weights.mean() or model.prior.bound_noise:  # a point mass, or a bound on the density
+        assert b[0] < a[0] + 4 * a[1]
+    elif max(a[1], b[1]) < 0.05 * a[0]:
+        assert abs(a[0] - b[0]) < 4.5 * math.hypot(a[1], b[1]) + 1e-3 * a[0]
+    else:
+        assert inverse[1] < 0.05
+        assert abs(inverse[0] - 1) < 4.5 * inverse[1] + 1e-3
+    codes, kl = model.code(model.posterior(x.expand(n, 3)), eps[:, 0])
+    z, log_q = q.sample_with_log_prob(eps)
+    each = (log_q - model.prior.log_prob(z)).squeeze(1)
+    error = 4.5 * (each.std() + kl.std()).item() / math.sqrt(n) + 1e-3 * (1 + abs(each.mean().item()))
+    assert kl.mean().item() == pytest.approx(each.mean().item(), abs=error)
+    torch.testing.assert_close(codes, z[:, 0], atol=1e-4, rtol=1e-4)
+
+
+def mean_error(values):
+    return values.mean().item(), values.std().item() / math.sqrt(len(values))
+
+
+def scored(model, z):
+    try:
+        return bool(torch.isfinite(model.prior.log_prob(z)).all())
+    except UsageError:
+        return False
