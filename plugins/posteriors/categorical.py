@@ -57,7 +57,8 @@ class Categorical(Posterior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         chosen = z.unflatten(-1, self.log_p.shape[1:]).argmax(-1, keepdim=True)
-        return self.log_p.expand(*chosen.shape[:-1], -1).gather(-1, chosen).squeeze(-1).sum(-1)
+        lead = torch.broadcast_shapes(chosen.shape[:-1], self.log_p.shape[:-1])
+        return self.log_p.expand(*lead, -1).gather(-1, chosen.expand(*lead, 1)).squeeze(-1).sum(-1)
 
     def kl(self) -> Tensor:
         """Σ q log(q K), number by number."""

@@ -91,6 +91,6 @@ class VonMisesFisher(PosteriorHead):
 
 @declare.posterior("power-spherical", paper="arXiv:2006.04437", tags=("vae", "sphere"))
 class PowerSpherical(VonMisesFisher):
-    """Power spherical posterior on the sphere: q(z) ∝ (1 + μᵀz)^κ, κ ≥ 1, with heavier tails than von Mises-Fisher's."""
+    """Power spherical posterior on the sphere: q(z) ∝ (1 + μᵀz)^κ, κ ≥ 1, with heavier tails than `vmf`."""
 
     power = True

@@ -1,4 +1,4 @@
-"""Priors that are autoregressive flows of the zuko package: fitted to the codes of a trained model, or trained along."""
+"""Priors that are autoregressive flows of the zuko package."""
 
 from __future__ import annotations
 

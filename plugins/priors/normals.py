@@ -57,10 +57,8 @@ class Mixture(Components):
     def _each(self, z: Tensor) -> Tensor:
         """Log π_k N(z; μ_k, Σ_k), ``(..., K)``, for codes ``(..., numbers)``."""
         off = z.unsqueeze(-2) - self.mean
-        if self.full:
-            off = torch.einsum("kij,...kj->...ki", self._factor, off)
-        else:
-            off = off * torch.exp(-0.5 * self.log_var)
+        way = self._factor if self.full else torch.exp(-0.5 * self.log_var)
+        off = torch.einsum("kij,...kj->...ki", way, off) if self.full else off * way
         return normal_log_prob(off).sum(-1) - 0.5 * self.log_var.sum(-1) + self.logits.log_softmax(0)
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:

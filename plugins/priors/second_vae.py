@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class SecondVAE(Standardized):
     def _net(self, outputs: int) -> nn.Sequential:
         o, sizes = self.options, [self.latent.size + sum(self.told)]
         sizes += [o.width] * o.depth
-        hidden = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.SiLU())]
+        hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.SiLU())]
         return nn.Sequential(*hidden, nn.Linear(sizes[-1], outputs))
 
     @property

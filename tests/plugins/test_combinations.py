@@ -14,8 +14,10 @@ from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose, resolver
 
 SPEC = DataSpec("vector", (3,))
-OBJECTIVE = {"objective": "vae:fit-prior", "likelihood": "gaussian", "likelihood.sigma": "fixed", "likelihood.value": 1.0,
-             "generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8}  # fmt: skip
+OBJECTIVE = {"objective": "vae:fit-prior", "likelihood": "gaussian", "likelihood.sigma": "fixed",
+             "likelihood.value": 1.0, "generator": "mlp", "encoder": "mlp", "generator.width": 8,
+             "encoder.width": 8}  # fmt: skip
+SMALL = {"components": 5, "width": 8, "depth": 2, "heads": 2}
 # Sizes of codes, with what makes a discrete posterior small.
 CODES = (
     {"latent.size": 2},
@@ -24,20 +26,23 @@ CODES = (
 )
 NAMES = {kind: [e.name for e in the_registry().entries(kind) if e.distribution == "genzoo"]
          for kind in ("posterior", "prior")}  # fmt: skip
-PAIRS = [(a, b) for a in NAMES["posterior"] for b in NAMES["prior"]]
 NOT_HERE = {"top-down"}  # goes with a generator of its own, of pictures
+PAIRS = [(a, b) for a in NAMES["posterior"] if a not in NOT_HERE for b in NAMES["prior"]]
 
 
 def built(posterior, prior):
     """A model of both, in the first way that is not refused; else None, and every refusal is a sentence."""
     registry = the_registry()
+    known = {i.name for i in registry.options(registry.get("prior", prior))}
+    small = {f"prior.{k}": v for k, v in SMALL.items() if k in known}
     for codes in CODES:
         try:
-            config = compose(registry, SPEC, None, OBJECTIVE | codes | {"posterior": posterior, "prior": prior})
+            config = compose(registry, SPEC, None, OBJECTIVE | codes | small | {"posterior": posterior, "prior": prior})
             torch.manual_seed(0)
             model = build(config, resolver(registry, config))[1].model.eval()
         except UsageError as e:
-            assert len(str(e)) > 20, e
+            if len(str(e)) < 20:
+                raise
             continue
         random = torch.Generator().manual_seed(1)
         with torch.no_grad():
@@ -64,7 +69,7 @@ def test_weights_average_to_the_evidence_and_the_kl_is_its_monte_carlo(posterior
     model = built(posterior, prior)
     if model is None:
         pytest.skip("they do not go together")
-    n, x = 20_000, torch.tensor([[0.3, -0.8, 0.5]])
+    n, x = 10_000, torch.tensor([[0.3, -0.8, 0.5]])
     u = torch.rand(n, *model.prior.noise_shape, generator=torch.Generator().manual_seed(0))
     z = model.prior.sample(u)
     evidence = model.likelihood.log_prob(model.generator(z), x.expand(n, 3)).double().exp()
@@ -75,16 +80,18 @@ def test_weights_average_to_the_evidence_and_the_kl_is_its_monte_carlo(posterior
     a, b = mean_error(evidence), mean_error(weights)
     q = model.posterior(x)
     inverse = mean_error((q.log_prob(z[:, None]).squeeze(1) - model.prior.log_prob(z)).double().exp())
-    if weights.std() < 1e-6 * weights.mean() or model.prior.bound_noise:  # a point mass, or a bound on the density
+    if weights.std() < 1e-6 * weights.mean():  # a point mass
         assert b[0] < a[0] + 4 * a[1]
-    elif max(a[1], b[1]) < 0.05 * a[0]:
+    elif model.prior.bound_noise:  # a bound on its density
+        assert weights.log().mean() < math.log(a[0]) + 4 * a[1] / a[0]
+    elif max(a[1], b[1]) < 0.02 * a[0]:
         assert abs(a[0] - b[0]) < 4.5 * math.hypot(a[1], b[1]) + 1e-3 * a[0]
     else:
-        assert inverse[1] < 0.05
+        assert inverse[1] < 0.1
         assert abs(inverse[0] - 1) < 4.5 * inverse[1] + 1e-3
     codes, kl = model.code(model.posterior(x.expand(n, 3)), eps[:, 0])
     z, log_q = q.sample_with_log_prob(eps)
-    each = (log_q - model.prior.log_prob(z)).squeeze(1)
+    each = (log_q - model.log_prior(q, z)).squeeze(1)
     error = 4.5 * (each.std() + kl.std()).item() / math.sqrt(n) + 1e-3 * (1 + abs(each.mean().item()))
     assert kl.mean().item() == pytest.approx(each.mean().item(), abs=error)
     torch.testing.assert_close(codes, z[:, 0], atol=1e-4, rtol=1e-4)

@@ -64,7 +64,7 @@ def test_planar_layers_are_invertible_on_every_line():
     numbers = torch.zeros(200, *head.input_shape)
     numbers[:, 4:] = 5 * torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
     q = head(numbers)
-    u, w, b = q.layers[0]
+    u, w, _ = q.layers[0]
     assert (u * w).sum(1).min() > -1
     line = torch.linspace(-4, 4, 201)[:, None, None] * w / w.norm(dim=1, keepdim=True)
     along = (q.step(line, q.layers[0])[0] * w).sum(-1)
