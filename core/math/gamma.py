@@ -13,7 +13,7 @@ def gamma_quantile(eps: Tensor, shape: Tensor) -> Tensor:
     et al., arXiv:1805.08498).
     """
     with torch.no_grad():
-        e, a = torch.broadcast_tensors(eps, shape)
+        e, a = eps + 0 * shape, shape + 0 * eps
         if e.device.type != "mps":  # which has no float64
             e, a = e.double(), a.double()
         lower, target, norm = e <= 0, torch.special.log_ndtr(-e.abs()), torch.lgamma(a)

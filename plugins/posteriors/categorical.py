@@ -48,7 +48,7 @@ class Categorical(Posterior):
 
     def sample(self, eps: Tensor) -> Tensor:
         """Gumbel noise - log(- log Φ(ε)) of normal noise."""
-        gumbel = -torch.log(-torch.special.log_ndtr(eps.unflatten(-1, self.log_p.shape[1:])))
+        gumbel = -torch.log(-torch.special.log_ndtr(torch.unflatten(eps, -1, self.log_p.shape[1:])))
         noisy = self.log_p + gumbel
         self.drawn = noisy.argmax(-1)
         if self.temperature is None:
@@ -56,9 +56,9 @@ class Categorical(Posterior):
         return (noisy / self.temperature).softmax(-1).flatten(-2)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        chosen = z.unflatten(-1, self.log_p.shape[1:]).argmax(-1, keepdim=True)
-        lead = torch.broadcast_shapes(chosen.shape[:-1], self.log_p.shape[:-1])
-        return self.log_p.expand(*lead, -1).gather(-1, chosen.expand(*lead, 1)).squeeze(-1).sum(-1)
+        chosen = torch.unflatten(z, -1, self.log_p.shape[1:]).argmax(-1, keepdim=True)
+        own = chosen == torch.arange(self.log_p.shape[-1], device=z.device)
+        return torch.where(own, self.log_p, 0.0).sum((-1, -2))
 
     def kl(self) -> Tensor:
         """Σ q log(q K), number by number."""
@@ -98,12 +98,12 @@ class CategoricalHead(TokenHead):
         return one_hot(tokens.to(self.steps.device), self.codes).float().flatten(1)
 
     def tokens_of(self, z: Tensor) -> Tensor:
-        return z.unflatten(-1, (self.places, self.codes)).argmax(-1)
+        return torch.unflatten(z, -1, (self.places, self.codes)).argmax(-1)
 
     def forward(self, numbers: Tensor) -> Posterior:
         start, end = self.options.temperature
         heat = (start * torch.exp(-self.options.cooling * self.steps)).clamp(min=end)
-        log_p = numbers.float().unflatten(1, (self.places, self.codes)).log_softmax(-1)
+        log_p = torch.unflatten(numbers.float(), 1, (self.places, self.codes)).log_softmax(-1)
         return Categorical(log_p, heat if self.training else None)
 
     @torch.no_grad()

@@ -32,7 +32,8 @@ class FullNormal(Posterior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         off = torch.linalg.solve_triangular(self.factor, (z - self._mean).unsqueeze(-1), upper=False).squeeze(-1)
-        return -0.5 * (off.square() + LOG_2PI).sum(-1) - self.log_diagonal.sum(-1)
+        log_q: Tensor = -0.5 * (off.square() + LOG_2PI).sum(-1) - self.log_diagonal.sum(-1)
+        return log_q
 
     def kl(self) -> Tensor:
         """½ (μ_i² + Σ_j L_ij² - 2 log L_ii - 1): of number i given those before it, but for its mean."""
@@ -58,7 +59,7 @@ class FullNormalHead(PosteriorHead):
 
     def forward(self, numbers: Tensor) -> Posterior:
         d = self.latent.size
-        mean, diagonal, below = numbers.float().split((d, d, d * (d - 1) // 2), 1)
+        mean, diagonal, below = torch.split(numbers.float(), [d, d, d * (d - 1) // 2], 1)
         # Off the diagonal, numbers of the size of an encoder's would make a factor that is wide for large codes.
         factor = torch.diag_embed(softplus(diagonal) + 1e-6)
         rows, columns = torch.tril_indices(d, d, -1, device=numbers.device)

@@ -134,7 +134,7 @@ class Planar(PosteriorHead):
     def forward(self, numbers: Tensor) -> Posterior:
         d, numbers = self.latent.size, numbers.float()
         base = DiagonalNormal(numbers[:, :d], numbers[:, d : 2 * d])
-        parts = numbers[:, 2 * d :].split(self._each * self.options.depth, 1)
+        parts = torch.split(numbers[:, 2 * d :], list(self._each * self.options.depth), 1)
         layers = [self._layer(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
         return Bent(base, layers, self.options.kind == "radial")
 

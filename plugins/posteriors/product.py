@@ -47,11 +47,11 @@ class Product(Posterior):
         return torch.cat([q.mean for q in self.parts.values()], 1)
 
     def sample(self, eps: Tensor) -> Tensor:
-        each = zip(self.parts.values(), eps.split(self.sizes, -1), strict=True)
+        each = zip(self.parts.values(), torch.split(eps, self.sizes, -1), strict=True)
         return torch.cat([q.sample(e) for q, e in each], -1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        each = zip(self.parts.values(), z.split(self.sizes, -1), strict=True)
+        each = zip(self.parts.values(), torch.split(z, self.sizes, -1), strict=True)
         return torch.stack([q.log_prob(part) for q, part in each]).sum(0)
 
     def kl(self) -> Tensor:

@@ -29,7 +29,8 @@ class Splined(Posterior):
         return self.sample(torch.zeros_like(self.base.mean))
 
     def sample(self, eps: Tensor) -> Tensor:
-        return self.base.sample(self.transform(eps))
+        f: Tensor = self.transform(eps)
+        return self.base.sample(f)
 
     def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         f, volume = self.transform.call_and_ladj(eps)
@@ -37,7 +38,8 @@ class Splined(Posterior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         eps, volume = self.transform.inv.call_and_ladj((z - self.base.mean) * torch.exp(-0.5 * self.base.log_var))
-        return self.unit.log_prob(eps) + volume - self.volume
+        log_q: Tensor = self.unit.log_prob(eps) + volume - self.volume
+        return log_q
 
 
 @declare.posterior("spline", paper="arXiv:1906.04032", tags=("vae", "flow"))

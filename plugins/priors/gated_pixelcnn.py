@@ -98,27 +98,29 @@ class GatedPixelCNN(TokenPrior):
         """Place by place, inverting the distribution function; what earlier places made of themselves is kept."""
         self.untruncated(truncation)
         u, n, o = uniform.to(self.tokens.weight.device), len(uniform), self.options
-        p, told = o.kernel // 2, [layer.told(self._labels(n, y)).chunk(2, 1) for layer in self.layers]
+        layers = [layer for layer in self.layers if isinstance(layer, Gated)]
+        p, told = o.kernel // 2, [layer.told(self._labels(n, y)).chunk(2, 1) for layer in layers]
         kept = [
             u.new_zeros(n, o.width, self.rows + p, self.columns) for _ in self.layers
         ]  # inputs of the vertical stack
         tokens = torch.zeros(n, self.rows, self.columns, dtype=torch.long, device=u.device)
         for i in range(self.rows):
             links = []
-            for k, layer in enumerate(self.layers):  # row i of the vertical stack, of rows up to i, or i - 1 at first
+            for k, layer in enumerate(layers):  # row i of the vertical stack, of rows up to i, or i - 1 at first
                 above = layer.above(kept[k][:, :, i : i + p + layer.own])
                 links.append(layer.link(above))
-                if k + 1 < len(self.layers):
+                if k + 1 < len(layers):
                     kept[k + 1][:, :, p + i] = layer.gate(above + told[k][0][:, :, None, None])[:, :, 0]
-            row = [u.new_zeros(n, o.width, 1, self.columns + p) for _ in self.layers]  # of the horizontal stack
+            row = [u.new_zeros(n, o.width, 1, self.columns + p) for _ in layers]  # of the horizontal stack
             for j in range(self.columns):
-                h = None
-                for k, layer in enumerate(self.layers):
+                h: Tensor | None = None
+                for k, layer in enumerate(layers):
                     if h is not None:
                         row[k][..., p + j : p + j + 1] = h
                     left = layer.right(row[k][..., j : j + p + layer.own])
                     mixed = layer.out(layer.gate(left + links[k][..., j : j + 1] + told[k][1][:, :, None, None]))
                     h = mixed if h is None else h + mixed
+                assert h is not None
                 share = self.last(h)[:, :, 0, 0].float().softmax(-1).cumsum(-1)
                 at = i * self.columns + j
                 token = (share[:, :-1] <= u[:, at : at + 1] * share[:, -1:]).sum(-1)

@@ -34,6 +34,10 @@ class Mixture(Components):
         covariance: Literal["full", "diagonal"] = option("full", "of each component")
 
     options: Options
+    steps: Tensor
+    share: Tensor
+    first: Tensor
+    second: Tensor
 
     def __init__(self, latent: Latent, options: Options | None = None) -> None:
         super().__init__(latent, options)
@@ -72,7 +76,8 @@ class Mixture(Components):
             off = torch.linalg.solve_triangular(self._factor[k], eps, upper=False).squeeze(-1)
         else:
             off = torch.exp(0.5 * self.log_var[k]) * normal.flatten(1)
-        return (self.mean[k] + off).view(-1, *self.latent.shape)
+        z: Tensor = self.mean[k] + off
+        return z.view(-1, *self.latent.shape)
 
     @torch.no_grad()
     def sums(self, z: Tensor, y: Tensor | None) -> dict[str, Tensor]:
@@ -87,7 +92,7 @@ class Mixture(Components):
         n, start = seen["count"].sum(), self.steps == 0
         now = {"share": seen["count"] / n, "first": seen["first"] / n, "second": seen["second"] / n}
         for name, value in self._started({k: v.sum(0) for k, v in now.items()}).items():
-            buffer = getattr(self, name)
+            buffer: Tensor = getattr(self, name)
             rate = (self.steps + 2) ** -0.6
             buffer.copy_(torch.where(start, value, buffer + rate * (now[name] - buffer)))
         self.steps.add_(1)

@@ -26,8 +26,8 @@ CODES = (
 )
 NAMES = {kind: [e.name for e in the_registry().entries(kind) if e.distribution == "genzoo"]
          for kind in ("posterior", "prior")}  # fmt: skip
-NOT_HERE = {"top-down"}  # goes with a generator of its own, of pictures
-PAIRS = [(a, b) for a in NAMES["posterior"] if a not in NOT_HERE for b in NAMES["prior"]]
+NOT_HERE = {"top-down", "conditional"}  # one goes with a generator of its own, of pictures, the other with labels
+PAIRS = [(a, b) for a in NAMES["posterior"] if a not in NOT_HERE for b in NAMES["prior"] if b not in NOT_HERE]
 
 
 def built(posterior, prior):
@@ -53,11 +53,11 @@ def built(posterior, prior):
     return None
 
 
+@pytest.mark.slow
 def test_every_one_has_a_partner():
-    """Without training anything: the first partner that takes it."""
     for posterior in set(NAMES["posterior"]) - NOT_HERE:
         assert any(built(posterior, prior) for prior in NAMES["prior"]), posterior
-    for prior in NAMES["prior"]:
+    for prior in set(NAMES["prior"]) - NOT_HERE:
         assert any(built(posterior, prior) for posterior in NAMES["posterior"]), prior
 
 
