@@ -21,6 +21,7 @@ SMALL = {"components": 5, "width": 8, "depth": 2, "heads": 2}
 # Sizes of codes, with what makes a discrete posterior small.
 CODES = (
     {"latent.size": 2},
+    {"latent.size": 3},
     {"latent.size": 4, "posterior.codes": 2},
     {"latent.size": 4, "posterior.codes": 2, "posterior.normal": 2},
 )
