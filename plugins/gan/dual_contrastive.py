@@ -24,8 +24,8 @@ class DualContrastive(Adversarial):
     """Dual contrastive GAN: a real observation is told from all fakes of the batch, a fake from all real ones.
 
     With r = D(x), f = D(G(z)) the critic minimizes softplus(lse(f) - r) + softplus(lse(-r) + f), lse the logsumexp over
-    the other side's batch. The generator minimizes the same with r and f exchanged (``mirrored``), or the negative of
-    it (``minimax``, whose gradient vanishes where the critic is sure).
+    the other side's batch. The generator minimizes the negative of it (``minimax``), or the same with r and f exchanged
+    (``mirrored``), which in the plane does not converge at the same settings.
 
     When: large batches, of which the hardest fakes should count most.
 
@@ -38,7 +38,7 @@ class DualContrastive(Adversarial):
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):
-        loss: Literal["mirrored", "minimax"] = option("mirrored", "what the generator minimizes")
+        loss: Literal["minimax", "mirrored"] = option("minimax", "what the generator minimizes")
 
     options: Options
 
@@ -47,4 +47,4 @@ class DualContrastive(Adversarial):
 
     def generator_loss(self, fake: Tensor, real: Tensor | None) -> Tensor:
         assert real is not None  # paired
-        return self.critic_loss(fake, real) if self.options.loss == "mirrored" else -self.critic_loss(real, fake)
+        return -self.critic_loss(real, fake) if self.options.loss == "minimax" else self.critic_loss(fake, real)

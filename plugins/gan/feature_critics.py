@@ -86,7 +86,7 @@ class FeatureCritic(Adversarial):
     recipe={
         "like": "gan",
         "options": {"train.lr": 1e-4, "train.betas": (0.5, 0.9)},
-        "presets": {"image": {"critic.spectral_norm": False}, "vector": {"train.batch_size": 64}},
+        "presets": {"image": {"critic.spectral_norm": False}, "vector": {"train.lr": 1e-3, "train.batch_size": 64}},
     },
 )
 class MMDGAN(FeatureCritic):
@@ -117,7 +117,10 @@ class MMDGAN(FeatureCritic):
     recipe={
         "like": "gan",
         "options": {"train.lr": 1e-4, "train.betas": (0.5, 0.9)},
-        "presets": {"image": {"critic.spectral_norm": False, "objective.gp_weight": 10.0}},
+        "presets": {
+            "image": {"critic.spectral_norm": False, "objective.gp_weight": 10.0},
+            "vector": {"train.lr": 1e-3},
+        },
     },
 )
 class CramerGAN(FeatureCritic):

@@ -26,8 +26,8 @@ FORMS = {
     "ragan-ls": RaGAN(RaGAN.Options(loss="least-squares")),
     "ragan-hinge": RaGAN(RaGAN.Options(loss="hinge")),
     "softmax": SoftmaxGAN(),
-    "dual": DualContrastive(),
-    "dual-minimax": DualContrastive(DualContrastive.Options(loss="minimax")),
+    "dual": DualContrastive(DualContrastive.Options(loss="mirrored")),
+    "dual-minimax": DualContrastive(),
     "fisher": FisherGAN(FisherGAN.Options(rho=0.5)),
 }
 FORMS["fisher"].regularizers["moment"].multiplier.fill_(0.3)
