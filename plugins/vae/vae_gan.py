@@ -35,6 +35,8 @@ class VAEGAN(GAN):
     and the loss of `gan` for G(z) and for G(z_p), z_p ~ p(z); the critic tells x from both. No player's loss moves
     another's network.
 
+    β and γ are for features of a critic under spectral norm, which are small: with β = 1, the paper's, codes hold little.
+
     When: samples as sharp as a GAN's of a model that also encodes. Reconstructions keep what the critic looks at,
     texture and outline, and not each pixel. There is no likelihood, and no bound on one.
 
@@ -43,7 +45,7 @@ class VAEGAN(GAN):
 
     @dataclass(frozen=True)
     class Options(GAN.Options):
-        beta: float = option(1.0, "β, weight of the encoder's KL against the distance of features", low=0)
+        beta: float = option(0.05, "β, weight of the encoder's KL against the distance of features", low=0)
         gamma: float = option(0.1, "γ, weight of the distance of features in the generator's loss", low=0)
 
     options: Options

@@ -82,16 +82,58 @@ def zoo(
     if json:
         emit_json(board.to_dict())
         return
+    _shown(leaderboard, board)
+    _kept(f"table, page and numbers in {out / 'leaderboard'}.md, .html and .json", board.lines, " trainings")
+
+
+@bench.command()
+def vaes(
+    data: Annotated[str, typer.Option(help="Name of a data set of images, which are binarized.")] = "fashion-mnist",
+    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training images.")] = 10,
+    budget: Annotated[str | None, typer.Option(help="Training time of each, as 90s or 10min, in place of it.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of both.")] = None,
+    recipes: Annotated[str, typer.Option(help="Names, as a,b; default all with the tag vae.")] = "",
+    metrics: Annotated[str, typer.Option(help="Names or tags, as a,b.")] = "",
+    n: Annotated[int, typer.Option("-n", min=2, help="Test images that are weighed, and samples.")] = 1000,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples for each image.")] = 500,
+    pythae: Annotated[str | None, typer.Option(help="A Python that has pythae: its models are trained too.")] = None,
+    seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
+    threads: opt.Threads = None,
+    device: opt.Device = "auto",
+    out: Annotated[
+        Path, typer.Option(help="Folder for table, numbers and runs; what is in it is not done again.")
+    ] = Path("vaes"),
+    set_: opt.Set = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
+) -> None:
+    """Train VAEs on equal networks and epochs, and judge likelihood, samples and codes; pythae's too."""
+    from genzoo.plugins.apps.bench import leaderboard
+    from genzoo.plugins.apps.bench import vaes as every
+
+    how = opt.chosen(locals(), "data epochs budget steps n samples pythae seed threads device out")
+    how |= {"recipes": several(recipes) or None, "metrics": several(metrics) or None, "options": assignments(set_)}
+    board = every.vaes(**how, progress=opt.shown(quiet))
+    if json:
+        emit_json(board.to_dict())
+        return
+    _shown(leaderboard, board)
+    if any(line.recipe.endswith("*") for line in board.lines):
+        hint("a name with *: networks and codes of its own")
+    _kept(f"table and numbers in {out / 'vaes'}.md and .json", board.lines, " trainings")
+
+
+def _shown(leaderboard: Any, board: Any) -> None:
+    """Print a board, and say what is missing."""
     lines = leaderboard.board_table(board, brief=True)
     table(lines.rows, lines.header)
-    if any(cell.endswith("*") for row in lines.rows for cell in row):
+    if any(cell.endswith("*") for row in lines.rows for cell in row[2:]):
         hint("* better than every other: its interval has no point in common with theirs")
     for line in board.lines:
         if line.why:
             hint(f"{line.recipe} broke down: {line.why}")
     for name, why in board.left_out.items():
         hint(f"{name} is left out: {why}")
-    _kept(f"table, page and numbers in {out / 'leaderboard'}.md, .html and .json", board.lines, " trainings")
 
 
 @bench.command()

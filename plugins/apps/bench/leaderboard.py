@@ -82,7 +82,7 @@ class Board:
 
 
 @dataclass(frozen=True)
-class _Contest:
+class Contest:
     """What is the same for every recipe: what it is trained on, for how long, and how it is judged."""
 
     data: str
@@ -92,6 +92,7 @@ class _Contest:
     metrics: Sequence[str]
     how: Mapping[str, Any]  # further arguments of `evaluate`
     folder: Path | None
+    reading: Mapping[str, Any] = field(default_factory=dict)  # options of the data
 
     def line(self, recipe: str, config: Config, bar: Any) -> Line:
         """Train and judge one recipe, or read what an earlier call found."""
@@ -125,7 +126,7 @@ class _Contest:
 
     def real(self) -> Report:
         """Judge as many real observations of the train split."""
-        train = load_data(self.data, split="train")
+        train = load_data(self.data, split="train", options=self.reading)
         count = min(self.how["n"] or min(len(self.test), MOST), len(train))
         own = replace(self, how={**self.how, "n": count})
         return own.judge(Cell(self.folder, REAL, {"data": self.data}), subset(train, count), REAL)
@@ -200,7 +201,7 @@ def zoo(
     configs, left_out = _composed(test, recipes, options or {})
     where = None if extractor is None else os.fspath(extractor)
     how = {"n": n, "seed": seed, "device": device, "extractor": where}
-    contest = _Contest(data, test, effort, options or {}, wanted, how, folder_for(out))
+    contest = Contest(data, test, effort, options or {}, wanted, how, folder_for(out))
     with tqdm(configs.items(), unit="recipe", disable=not progress) as bar:
         lines = [contest.line(recipe, config, bar) for recipe, config in bar]
     real = contest.real()

@@ -1,0 +1,199 @@
+"""Every VAE on equal networks and epochs, and pythae's beside them: ``genzoo bench vaes``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from genzoo.core.config import Config
+from genzoo.core.data import Data
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.report import Interval, Report, Result
+from genzoo.core.units import parse_duration
+from genzoo.plugins.apps.bench.bench_report import Cell, Effort, folder_for, keep, machine
+from genzoo.plugins.apps.bench.leaderboard import Board, Contest, Line, board_text
+from genzoo.plugins.apps.bench.nll import PROTOCOL
+from genzoo.registry import the_registry
+from genzoo.registry.defaults import choose
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.initialize import initialize
+from genzoo.registry.verbs.load import load_data
+
+METRICS = ("log-likelihood", "elbo", "frechet", "psnr", "active-units", "code-use", "linear-probe")
+EQUAL = {k: v for k, v in PROTOCOL.items() if k not in ("train.lr", "train.average", "data.binarize")}
+BINARY = {"binarize": "static"}
+PYTHAE = ("VAE", "IWAE", "CIWAE", "VAMP")  # its models that are what they are called
+NOTE = "\\*: networks and codes of its own."
+_MOST = 120  # images at a time that a script of pythae's weighs
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A recipe with the options that it is trained by; ``own`` says that its networks are its own."""
+
+    config: Config
+    options: Mapping[str, Any]
+    own: bool
+
+
+def vaes(
+    data: str = "fashion-mnist",
+    *,
+    epochs: float = 10,
+    budget: float | str | None = None,
+    recipes: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    n: int = 1000,
+    samples: int = 500,
+    seed: int = 0,
+    steps: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    pythae: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    out: str | os.PathLike[str] | None = "vaes",
+    progress: bool = False,
+) -> Board:
+    """Train recipes with the tag ``vae`` on equal networks, data and epochs, and judge them by one protocol.
+
+    Pixels are binarized, so that likelihoods are probabilities and compare: every recipe that has one takes the data's
+    own. Networks have one hidden layer of 512, codes 16 numbers; where a recipe cannot do with those it has its own,
+    and a ``*`` after its name. The arguments are the options of ``genzoo bench vaes``; ``pythae`` is a Python in which
+    pythae is installed, whose models that are right (`PYTHAE`) are trained and judged on the same. The folder ``out``
+    keeps what is done, and gets ``vaes.md`` and ``vaes.json``; None writes nothing.
+
+    Raises:
+        UsageError: for an unknown recipe or metric, or if no recipe fits the data.
+        GenzooError: if data cannot be read, or pythae cannot be run.
+    """
+    wanted = [e.name for e in choose(the_registry(), METRICS if metrics is None else metrics)[0]]
+    train, test = (load_data(data, split=split, options=BINARY) for split in ("train", "test"))
+    entries, left_out = _entries(test, recipes, options or {})
+    seconds = parse_duration(budget) if budget is not None and steps is None else None
+    if steps is None and seconds is None:
+        batch = next(iter(entries.values())).config.train.batch_size
+        steps = max(math.ceil(epochs * len(train) / batch), 1)
+    effort = Effort(seconds, steps, threads, device)
+    weighed = {f"{metric}.{k}": v for metric in ("log-likelihood", "elbo") if metric in wanted
+               for k, v in (("samples", samples), ("limit", n))}  # fmt: skip
+    how = {"n": n, "seed": seed, "device": device, "extractor": None, "noise": True, "options": weighed}
+    contest = Contest(data, test, effort, {}, wanted, how, folder_for(out), BINARY)
+    lines = []
+    with tqdm(entries.items(), unit="recipe", disable=not progress) as bar:
+        for name, entry in bar:
+            line = replace(contest, options=entry.options).line(name, entry.config, bar)
+            lines.append(replace(line, recipe=f"{name} *" if entry.own else name))
+    lines += _pythaes(contest, pythae, train, samples, lines) if pythae else []
+    lines.sort(key=_rank)
+    board = Board(data, effort, tuple(lines), contest.real(), left_out, contest.compared(lines))
+    if contest.folder is not None:
+        text = f"{board_text(board)}\n\n{NOTE}" if any(entry.own for entry in entries.values()) else board_text(board)
+        keep(contest.folder, "vaes", board.to_dict(), text, machine(device, threads))
+    return board
+
+
+def _entries(
+    test: Data, recipes: Sequence[str] | None, options: Mapping[str, Any]
+) -> tuple[dict[str, _Entry], dict[str, str]]:
+    """Recipes with their options, and those that do not fit, with the reason."""
+    registry = the_registry()
+    every = [e.name for e in registry.entries("recipe") if "vae" in e.tags and "conditional" not in e.tags]
+    fit, left_out = dict[str, _Entry](), dict[str, str]()
+    for name in dict.fromkeys(recipes or every):
+        why = ""
+        for own in (False, True):
+            given = ({} if own else EQUAL) | {"train.batch_size": 100, "data.binarize": "static", **options}
+            try:
+                parts = compose(registry, test.spec, name, _composed(given)).parts
+                if "likelihood" in parts and "likelihood" not in given and parts["likelihood"].name in _DENSITIES:
+                    point = "posterior" in parts and parts["posterior"].name == "point"
+                    given |= {} if point else {"likelihood": "bernoulli"}
+                config = compose(registry, test.spec, name, _composed(given))
+                initialize(config, 0)  # parts may refuse each other only now
+            except UsageError as e:
+                why = why or str(e)
+                continue
+            fit[name] = _Entry(config, given, own)
+            break
+        else:
+            if recipes:
+                raise UsageError(why)
+            left_out[name] = why
+    if not fit:
+        raise UsageError(f"no recipe fits {test.name}: {'; '.join(left_out.values())}")
+    return fit, left_out
+
+
+_DENSITIES = ("gaussian", "laplace", "student-t", "log-cosh", "continuous-bernoulli")
+
+
+def _composed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is about the data."""
+    return {k: v for k, v in given.items() if not k.startswith("data.")}
+
+
+def _rank(line: Line) -> tuple[int, float, str]:
+    """By likelihood where there is one, then by distance of samples, then the rest."""
+    found = {r.metric: r.value for r in line.report or ()}
+    for place, (metric, sign) in enumerate((("log-likelihood", -1), ("frechet", 1))):
+        if metric in found:
+            return place, sign * found[metric], line.recipe
+    return 2, 0.0, line.recipe
+
+
+def _pythaes(
+    contest: Contest, python: str | os.PathLike[str], train: Data, k: int, lines: Sequence[Line]
+) -> list[Line]:
+    """Train and judge pythae's models in an interpreter of the user's: its likelihoods in the place of ours."""
+    ours = {r.metric: r for line in lines for r in line.report or () if r.metric in ("log-likelihood", "elbo")}
+    script, found = Path(__file__).with_name("pythae_models.py"), []
+    steps, seed = contest.effort.steps, contest.how["seed"]
+    asked = {"seed": seed, "steps": steps, "seconds": contest.effort.seconds, "k": k, "n": contest.how["n"],
+             "threads": contest.effort.threads, "width": EQUAL["generator.width"], "latent": EQUAL["latent.size"],
+             "batch": 100, "most": _MOST}  # fmt: skip
+    for model in PYTHAE:
+        name = f"pythae {model}"
+        cell = Cell(contest.folder, name, {**asked, "data": contest.data, "model": model})
+        kept = cell.get()
+        was_there = kept is not None
+        if not was_there:
+            with tempfile.TemporaryDirectory() as folder:
+                for part, split in (("train", train), ("test", contest.test)):
+                    np.save(Path(folder) / f"{part}.npy", _unit(split))
+                command = [os.fspath(python), "-I", os.fspath(script), folder, json.dumps({**asked, "model": model})]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                    raise GenzooError(f"pythae's {model} cannot be run by {python}: {why}")
+                kept = json.loads(done.stdout.strip().splitlines()[-1])
+                samples = np.load(Path(folder) / "samples.npy")
+                report = contest.judge(replace(cell, name=f"{name} judged"), samples, name)
+            kept |= {"report": report.to_dict()}
+            cell.put(kept)
+        report = Report.from_dict(kept["report"])
+        more = [_result(ours[m], kept[m], kept[f"{m} error"], len(contest.test)) for m in ours]
+        report = replace(report, results=(*more, *report.results))
+        found.append(Line(name, kept["seconds"], kept["steps"], kept["parameters"], report, was_there=was_there))
+    return found
+
+
+def _unit(data: Data) -> Any:
+    """Pixels 0 and 1, ``(N, C, H, W)``, as bytes."""
+    x = np.asarray(data.x)
+    return (x > x.max() / 2).astype(np.uint8)
+
+
+def _result(like: Result, value: float, error: float, n: int) -> Result:
+    """A number of pythae's where ours was measured alike: the same images, samples and estimator."""
+    interval = Interval(value - 1.96 * error, value + 1.96 * error, 0.95, "normal", like.interval.covers)
+    return replace(like, value=value, interval=interval, details={}, pictures={})

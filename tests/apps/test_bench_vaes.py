@@ -1,0 +1,98 @@
+"""The table of VAEs: equal networks, goes on where it was stopped, and another library's numbers beside ours."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Independent, MixtureSameFamily, Normal
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.plugins.apps.bench import pythae_models, vaes
+
+SMALL = {"generator.width": 8, "encoder.width": 8}
+
+
+def board(tmp_path, **given):
+    common = {"steps": 2, "n": 20, "samples": 3, "threads": 1, "device": "cpu", "out": tmp_path / "vaes",
+              "recipes": ("vae", "wae-gan", "vae-gan"), "metrics": "log-likelihood,psnr", "options": SMALL}  # fmt: skip
+    return vaes.vaes("fashion-mini", **{**common, **given})
+
+
+def test_vaes_are_trained_alike_and_judged_by_what_they_have(tmp_path):
+    found = board(tmp_path)
+    lines = {line.recipe: line for line in found.lines}
+    assert next(iter(lines)) == "vae"  # the others have no likelihood, and no samples are judged here
+    assert {line.parameters for line in lines.values()} == {lines["vae"].parameters} | {
+        lines["wae-gan"].parameters  # whose codes have no variance
+    }
+    assert "log-likelihood" in lines["vae"].report
+    assert "log-likelihood" not in lines["wae-gan"].report
+    assert lines["vae"].report["log-likelihood"].details["samples"] == 3
+    kept = json.loads((tmp_path / "vaes" / "vaes.json").read_text())
+    assert [line["recipe"] for line in kept["lines"]] == list(lines)
+    again = board(tmp_path)
+    assert all(line.was_there for line in again.lines)
+    assert again.to_dict() == found.to_dict()
+
+
+def test_every_vae_has_a_place_or_a_reason():
+    test = vaes.load_data("fashion-mini", split="test", options=vaes.BINARY)
+    entries, left_out = vaes._entries(test, ("vae", "soft-intro-vae", "wae-gan", "top-down-vae"), {})
+    assert [entry.own for entry in entries.values()] == [False, False, False, True]
+    assert not left_out
+    parts = {name: entry.config.parts["likelihood"].name for name, entry in entries.items()}
+    assert parts == {
+        "vae": "bernoulli",
+        "soft-intro-vae": "bernoulli",
+        "wae-gan": "gaussian",
+        "top-down-vae": "bernoulli",
+    }
+    for name in ("vae", "soft-intro-vae"):
+        assert entries[name].config.parts["generator"].options["width"] == 512
+        assert entries[name].config.latent.size == 16
+    with pytest.raises(UsageError, match="no recipe"):
+        vaes._entries(test, ("vaee",), {})
+
+
+@pytest.mark.slow
+def test_a_python_without_pythae_is_named(tmp_path):
+    with pytest.raises(GenzooError, match=r"pythae's VAE cannot be run by .*python.*No module named 'pythae'"):
+        board(tmp_path, pythae=sys.executable, recipes=("vae",))
+
+
+def test_the_weights_of_pythaes_models_are_those_of_torchs_distributions():
+    """With a normal prior, and with a mixture of posteriors of pseudo-inputs."""
+    torch.manual_seed(0)
+    read, made = torch.nn.Linear(3, 4), torch.nn.Linear(2, 3)
+
+    def encoder(x):
+        mean, log_var = read(x.flatten(1)).chunk(2, 1)
+        return SimpleNamespace(embedding=mean, log_covariance=log_var)
+
+    def decoder(z):
+        return SimpleNamespace(reconstruction=torch.sigmoid(made(z)))
+
+    plain = SimpleNamespace(encoder=encoder, decoder=decoder)
+    x, z = torch.randint(2, (5, 3)).float(), torch.randn(7, 5, 2)
+    torch.testing.assert_close(pythae_models.prior_log_prob(plain, z), Normal(0.0, 1.0).log_prob(z).sum(-1))
+    pseudo, config = torch.rand(4, 3), SimpleNamespace(input_dim=(3,))
+    vamp = SimpleNamespace(encoder=encoder, decoder=decoder, model_config=config,
+                           pseudo_inputs=lambda idle: pseudo, idle_input=None)  # fmt: skip
+    q = encoder(pseudo)
+    parts = Independent(Normal(q.embedding, (0.5 * q.log_covariance).exp()), 1)
+    mixture = MixtureSameFamily(torch.distributions.Categorical(torch.ones(4)), parts)
+    torch.testing.assert_close(pythae_models.prior_log_prob(vamp, z), mixture.log_prob(z))
+    # E[w] = p(x), which is a sum over a grid of codes.
+    line = torch.linspace(-6, 6, 121)
+    grid = torch.cartesian_prod(line, line)
+    log_p = Bernoulli(decoder(grid).reconstruction).log_prob(x[:, None]).sum(-1) + Normal(0.0, 1.0).log_prob(grid).sum(
+        -1
+    )
+    truth = log_p.logsumexp(1) + 2 * math.log(0.1)
+    w = pythae_models.weights(plain, x, 20_000)
+    torch.testing.assert_close(w.logsumexp(0) - math.log(len(w)), truth, atol=0.05, rtol=0)
