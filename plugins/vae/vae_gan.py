@@ -35,7 +35,7 @@ class VAEGAN(GAN):
     and the loss of `gan` for G(z) and for G(z_p), z_p ~ p(z); the critic tells x from both. No player's loss moves
     another's network.
 
-    β and γ are for features of a critic under spectral norm, which are small: with β = 1, the paper's, codes hold little.
+    β and γ are for features of a critic under spectral norm, which are small: by the paper's β of 1 codes hold little.
 
     When: samples as sharp as a GAN's of a model that also encodes. Reconstructions keep what the critic looks at,
     texture and outline, and not each pixel. There is no likelihood, and no bound on one.
