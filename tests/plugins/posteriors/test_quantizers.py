@@ -15,7 +15,7 @@ from genzoo.plugins.posteriors.fsq import FSQ
 from genzoo.plugins.posteriors.gradient_vq import GradientVQ, SimVQ
 from genzoo.plugins.posteriors.gumbel import HRQ
 from genzoo.plugins.posteriors.lfq import BSQ, LFQ, bit_entropy, joint_entropy
-from genzoo.plugins.posteriors.quantizer import uniform_of
+from genzoo.plugins.posteriors.quantizer import Quantized, Quantizer, uniform_of
 from genzoo.plugins.posteriors.residual_vq import ResidualVQ
 from genzoo.plugins.posteriors.vq import VQ
 
@@ -289,6 +289,23 @@ def test_the_fine_grid_goes_by_the_coarse_one_and_its_gradient_reaches_both():
         genzoo.create("vq-vae-2", DataSpec.image(1, 16, 16), options={"generator": "conv"})
 
 
+@pytest.mark.parametrize("recipe", ["residual-vq-vae", "fsq-vae", "hrq-vae"])
+@torch.no_grad()
+def test_a_transformer_scores_the_tokens_that_were_drawn_also_of_several_levels(recipe):
+    tiny = {"prior": "transformer", "prior.width": 8, "prior.depth": 1, "prior.heads": 2}
+    model = genzoo.create(recipe, DataSpec("vector", (3,)), options=SMALL | tiny).eval()
+    x, places = torch.randn(5, 3), model.head.places
+    assert places == {"residual-vq-vae": 4, "fsq-vae": 2, "hrq-vae": 4}[recipe]
+    q = model.posterior(x)
+    z, log_q = q.sample_with_log_prob(torch.randn(2, 5, *model.head.noise_shape))
+    assert q.drawn.shape == (2, 5, places)
+    log_p = model.prior.log_prob_of(q.drawn)
+    torch.testing.assert_close(log_p[1], model.prior.log_prob_of(q.drawn[1]))
+    torch.testing.assert_close(model.kl(q, z, log_q), log_q - log_p)
+    sample = model.prior.sample(torch.rand(3, *model.prior.noise_shape))
+    assert sample.shape == (3, *model.latent.shape)
+
+
 def test_code_use_and_perplexity_are_of_the_tokens_of_each_level():
     tokens = torch.tensor([[[0, 3]], [[1, 3]], [[2, 3]], [[3, 3]]])
     used, perplexity = use(tokens, 8)
@@ -305,3 +322,51 @@ def test_code_use_and_perplexity_are_of_the_tokens_of_each_level():
     plain = genzoo.create("vae", data.spec, options={"generator": "mlp", "encoder": "mlp"})
     with pytest.raises(GenzooError, match="no quantizer"):
         genzoo.evaluate(plain, data, "code-use")
+
+
+class Theirs(Quantizer):
+    """vector-quantize-pytorch's quantizer on our networks, with our weight of the commitment."""
+
+    def __init__(self, module):
+        super().__init__(Latent(16, 7))
+        self.module, self.codes = module, 128
+
+    def quantized(self, raw):
+        value, tokens, *_ = self.module(raw)
+        cost = {"commitment": 0.25 * (raw - value.detach()).square().flatten(1).sum(1)}
+        return Quantized(tokens, self.shaped(value), cost)
+
+    nearest = look_up = None
+
+
+@pytest.mark.slow
+def test_reconstructions_are_as_good_as_vector_quantize_pytorch_s_on_equal_networks():
+    theirs = pytest.importorskip("vector_quantize_pytorch")
+    data, held = (genzoo.load_data("fashion-mini", split=s).x for s in ("train", "test"))
+    data, held = (x[:2000].float() / 127.5 - 1 for x in (data, held))
+    found = {}
+    for name in ("ours", "theirs"):
+        for seed in range(2):
+            torch.manual_seed(seed)
+            options = {"latent.size": 16, "posterior.codes": 128, "generator.width": 16, "encoder.width": 16}
+            model = genzoo.create("vq-vae", DataSpec.image(1, 28, 28), options=options | {"likelihood": "gaussian"})
+            if name == "theirs":
+                book = theirs.VectorQuantize(dim=16, codebook_size=128, decay=0.99, threshold_ema_dead_code=1,
+                                             kmeans_init=True)  # fmt: skip
+                model.head = Theirs(book)
+            optimizer = torch.optim.Adam([*model.generator.parameters(), *model.encoder.parameters()], 1e-3)
+            random = torch.Generator().manual_seed(seed)
+            for _ in range(200):
+                x = data[torch.randint(len(data), (64,), generator=random)]
+                q = model.head(model.encoder(x))
+                z = q.sample(torch.randn(64, *model.head.noise_shape, generator=random))
+                error = (model.generator(z) - x).square().flatten(1).sum(1)
+                optimizer.zero_grad()
+                (error + sum(q.cost.values())).mean().backward()
+                optimizer.step()
+                model.head.after_step(q.sums)
+            with torch.no_grad():
+                again = model.eval().generator(model.head(model.encoder(held)).mean)
+            found[name, seed] = (again - held).square().mean().item()
+    ours, others = ([found[name, seed] for seed in range(2)] for name in ("ours", "theirs"))
+    assert sum(ours) < 1.05 * sum(others)
