@@ -27,7 +27,7 @@ CODES = (
 )
 NAMES = {kind: [e.name for e in the_registry().entries(kind) if e.distribution == "genzoo"]
          for kind in ("posterior", "prior")}  # fmt: skip
-NOT_HERE = {"top-down", "conditional"}  # one goes with a generator of its own, of pictures, the other with labels
+NOT_HERE = {"top-down", "two-grids-vq", "conditional"}  # go with generators of their own, of pictures, or with labels
 PAIRS = [(a, b) for a in NAMES["posterior"] if a not in NOT_HERE for b in NAMES["prior"] if b not in NOT_HERE]
 
 

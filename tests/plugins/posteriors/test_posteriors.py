@@ -16,12 +16,14 @@ from genzoo.plugins.posteriors.iaf import IAF
 from genzoo.plugins.posteriors.normal import HamiltonianHead
 from genzoo.plugins.posteriors.normal import Normal as NormalHead
 from genzoo.plugins.posteriors.planar import Planar
+from genzoo.plugins.posteriors.riemannian import RiemannianHead
 from genzoo.plugins.posteriors.spline import Spline
 
 HAMILTONIAN = [(3, 0.01, 0.3), (3, 0.2, 1.0), (4, 0.1, 0.6), (0, 0.1, 0.3)]
 HEADS = {
     "normal": lambda d: NormalHead(Latent(d)),
     "iaf": lambda d: IAF(Latent(d), IAF.Options(depth=3, width=8, context=2)),
+    "riemannian": lambda d: RiemannianHead(Latent(d), RiemannianHead.Options(size=0.05, beta=0.6, centroids=4)),
     "planar": lambda d: Planar(Latent(d), Planar.Options(depth=2)),
     "radial": lambda d: Planar(Latent(d), Planar.Options(depth=2, kind="radial")),
     "normal-full": lambda d: FullNormalHead(Latent(d)),

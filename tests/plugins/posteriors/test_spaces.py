@@ -209,7 +209,9 @@ def test_codes_of_two_spaces_are_refused_with_what_goes_together(game, posterior
         game("vae", posterior=posterior, prior=prior, latent__size=20)
 
 
-@pytest.mark.parametrize("recipe", ["svae", "poincare-vae", "gamma-vae", "categorical-vae", "joint-vae", "vae-planar"])
+@pytest.mark.parametrize(
+    "recipe", ["svae", "poincare-vae", "gamma-vae", "categorical-vae", "joint-vae", "vae-planar", "riemannian-vae"]
+)
 def test_a_recipe_trains_saves_loads_and_samples(tmp_path, recipe):
     net = "gyroplane" if recipe == "poincare-vae" else "mlp"
     small = {"generator": net, "encoder": "mlp", "generator.width": 8, "encoder.width": 8}

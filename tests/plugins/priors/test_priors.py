@@ -15,6 +15,7 @@ from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.posteriors.normal import HamiltonianHead
 from genzoo.plugins.priors.mixture import Normal as NormalPart
 from genzoo.plugins.priors.mixture import Vamp
+from genzoo.plugins.priors.normals import Mixture
 from genzoo.plugins.priors.real_nvp import RealNVP
 
 
@@ -48,6 +49,8 @@ def within(linear_gaussian):
 PRIORS = {
     "normal": lambda: NormalPart(Latent(2)),
     "real-nvp": lambda: RealNVP(Latent(2), RealNVP.Options(depth=3, width=8)),
+    "mixture": lambda: Mixture(Latent(2), Mixture.Options(components=3)),
+    "diagonal": lambda: Mixture(Latent(2), Mixture.Options(components=3, covariance="diagonal")),
     "vamp": lambda: Vamp(Latent(2), Vamp.Options(components=5)),
 }
 SCALE = {"real-nvp": 0.2, "vamp": 1.0}
