@@ -42,6 +42,7 @@ REFUSALS = (  # the rules, in the words of their sentences
     "takes no augmentation",
     "needs labels",  # classifiers
     "needs a generator with styles",  # path-length
+    "lets samples stand for real observations",  # apa and critics of codes
     "cannot tell packs their labels",  # feature-matching
     "must not mix observations",  # penalties and batch norm in the critic
 )
