@@ -94,6 +94,8 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "acgan": ("gan", IMAGE, C_GAN | {"objective": "acgan", "conditional": True}, {}),
     **{name: ("gan", VECTOR, M_GAN | PLAIN | {"objective": name, "conditional": True, "objective.dim": 4}, {})
        for name in ("contragan", "reacgan")},
+    "styles": ("stylegan2", IMAGE, {"generator.width": 4, "generator.styles": 8, "critic.width": 4, "latent.size": 3,
+                                    "regularizer.r1.every": 1, "conditional": True}, {}),
     "compares, under a penalty": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "hinge", "regularizer": ["r1", "r2"]},
                                   {}),
     "quantizer": ("vq-vae", IMAGE, C_VAE | {"generator.norm": "none", "encoder.norm": "none", "latent.grid": 4,
