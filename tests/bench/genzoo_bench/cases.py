@@ -62,6 +62,8 @@ class Case:
 
 
 HAND = {"hand": 0.97}
+NARROW = {"generator.width": 16, "critic.width": 16}
+R3 = {"generator": "r3gan", "critic": "r3gan", "generator.blocks": 1, "critic.blocks": 1}
 CASES: dict[str, Case] = {
     "vae-mlp": Case("VAE-MLP", "vae", MLP, loop=hand.PixelVAE, wanted=HAND),
     "vae-conv": Case("VAE-conv", "vae", loop=hand.PixelVAE, wanted=HAND),
@@ -75,6 +77,12 @@ CASES: dict[str, Case] = {
         "DCGAN", "gan", {"critic.norm": "batch", "critic.spectral_norm": False, "train.average": 0},
         loop=hand.GAN, rivals=("torchgan", "mimicry"), reduced=True,
         wanted={**HAND, "torchgan": 1.0, "mimicry": 1.0, "torchgan/bfloat16": 1.25, "mimicry/bfloat16": 1.25},
+    ),
+    "sngan": Case("SNGAN", "sngan", {"objective.critic_steps": 1, **NARROW}, loop=hand.Hinge, wanted=HAND),
+    "r3gan-net": Case("R3GAN's networks", "r3gan", {**R3, **NARROW}, loop=hand.R3GAN, wanted=HAND),
+    "stylegan2": Case(
+        "StyleGAN2's networks", "gan", {"generator": "stylegan2", "critic": "stylegan2", "critic.group": 1, **NARROW},
+        loop=hand.GAN, wanted=HAND,
     ),
     "vae-mlp-squared": Case(
         "VAE-MLP, squared error", "vae", {**MLP, **SQUARED}, loop=SquaredVAE, rivals=("pythae",),

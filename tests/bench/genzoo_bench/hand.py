@@ -190,3 +190,42 @@ class WGANGP(GAN):
         """Good scores."""
         score: Tensor = self.critic(self.squash(self.generator(self.source.normal("z", self.latent))))
         return -score.mean()
+
+
+class Hinge(GAN):
+    """The hinge loss, real and fake batches judged apart."""
+
+    def critic_loss(self, x: Tensor) -> Tensor:
+        """Margins on both sides."""
+        with torch.no_grad():
+            fake = self.squash(self.generator(self.source.normal("z", self.latent)))
+        loss: Tensor = (F.relu(1 - self.critic(x)) + F.relu(1 + self.critic(fake))).mean()
+        return loss
+
+    def generator_loss(self) -> Tensor:
+        """Good scores."""
+        score: Tensor = self.critic(self.squash(self.generator(self.source.normal("z", self.latent))))
+        return -score.mean()
+
+
+class R3GAN(GAN):
+    """Relativistic pairing with both gradient penalties, in one pass over real and fake."""
+
+    def critic_loss(self, x: Tensor) -> Tensor:
+        """Pairs, and the slopes at both sides."""
+        with torch.no_grad():
+            fake = self.squash(self.generator(self.source.normal("z", self.latent)))
+        self.x, both = x, torch.cat([x, fake]).requires_grad_(True)
+        scores = self.critic(both)
+        (gradient,) = torch.autograd.grad(scores.sum(), both, create_graph=True)
+        penalty = gradient.flatten(1).square().sum() / len(x)
+        real, made = scores.chunk(2)
+        gamma = self.config.parts["objective"].options["gamma"]
+        loss: Tensor = F.softplus(made - real).mean() + gamma / 2 * penalty
+        return loss
+
+    def generator_loss(self) -> Tensor:
+        """Better scores than the batch that the critic saw."""
+        with torch.no_grad():
+            real = self.critic(self.x)
+        return F.softplus(real - self.critic(self.squash(self.generator(self.source.normal("z", self.latent))))).mean()
