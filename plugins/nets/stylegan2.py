@@ -120,7 +120,7 @@ class StyleGAN2Generator(Pyramid, StyledGenerator):
         """Map styles ``(B, layers, styles)`` to data parameters ``(B, *ports.outputs)``."""
         each = w.unbind(1)
         start = self.constant[None].contiguous(memory_format=torch.channels_last)  # a third quicker
-        h = bent(self.convs[0](start.expand(len(w), -1, -1, -1), each[0]))
+        h = bent(self.convs[0](start, each[0]))
         image: Tensor = self.images[0](h, each[1])
         for i, up in enumerate(self.ups):
             h = bent(self.convs[2 * i + 1](h, each[2 * i + 1]))

@@ -9,7 +9,10 @@ from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
 from genzoo.plugins.nets.attention import Attention
 from genzoo.plugins.nets.biggan import BigGANCritic, BigGANGenerator
+from genzoo.plugins.nets.excitation import FastGANGenerator
+from genzoo.plugins.nets.grouped import R3Generator
 from genzoo.plugins.nets.resnet import Down, ResnetCritic, ResnetEncoder, ResnetGenerator, Up
+from genzoo.plugins.nets.stylegan2 import StyleGAN2Generator
 
 SMALL = {"width": 4, "max_width": 8}
 
@@ -187,3 +190,14 @@ def test_labels_by_norms_of_every_block():
     assert (images[0] - images[1]).abs().max() > 1e-4
     with pytest.raises(UsageError, match="norm=class needs a conditional model"):
         ResnetGenerator(Ports((4,), (1, 16, 16)), ResnetGenerator.Options(norm="class"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [BigGANGenerator, FastGANGenerator, R3Generator, ResnetGenerator, StyleGAN2Generator])
+def test_generators_are_exported_for_any_batch(cls):
+    torch.manual_seed(0)
+    net = cls(Ports((8,), (1, 28, 28), 3), cls.Options(**SMALL)).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    z, y = torch.randn(5, 8), torch.arange(5) % 3
+    exported = torch.export.export(net, (z[:3], y[:3]), dynamic_shapes=({0: batch}, {0: batch}))
+    torch.testing.assert_close(exported.module()(z, y), net(z, y))
