@@ -12,7 +12,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.data import Data
+from genzoo.core.conditions import given
+from genzoo.core.data import Data, to_model
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.feature_cache import FeatureCache, digest
@@ -293,6 +294,14 @@ class Evidence:
     def _given(self, limit: int) -> tuple[Tensor, dict[str, Any]]:
         assert self.model is not None
         return self.real[:limit], self.data.take(slice(limit)).told(self.model)
+
+    def in_model_space(self, limit: int) -> tuple[Tensor, Tensor | None]:
+        """The first ``limit`` observations in model space, and what the networks are told of them, on its device."""
+        assert self.model is not None
+        x, told = self._given(limit)
+        y = given(self.model, told.get("labels"), told.get("condition"), len(x))
+        x = to_model(self.spec, x.to(self.model.device))
+        return x, None if y is None else y.to(self.model.device)
 
     # What is missing.
 

@@ -205,7 +205,7 @@ def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: 
     spec, n = held.spec, how.n or SAMPLES
     x, asked = draw_samples(model, n, how, progress)
     samples = of(spec).from_storage(spec, x)
-    codes = measure(model, held, "active-units,posterior-kl", replace(how, n=2, extractor=None), strict=False)
+    codes = measure(model, held, sample_health.CODE_METRICS, replace(how, n=2, extractor=None), strict=False)
     collapse = sample_health.posterior_collapse(codes, model, held)
     few = min(n, sample_health.JUDGED)
     whole = model.sample(few, seed=how.seed, batch_size=how.batch_size).flatten(1).isfinite().all(1)

@@ -35,6 +35,11 @@ ODDS, SIGMAS = 2.0, 5.0  # of training data among the samples' nearest neighbour
 MOST_POOLED = 20_000  # training observations beyond which that is not asked: it takes long, and nobody copies so many
 NATS = 0.5  # KL to the prior of a whole code
 IDLE = 0.5  # share of a code's numbers that do not vary, worth a hint
+TELLING = {
+    "mutual-information": "what codes say of which observation they are of, in nats",
+    "swap-cost": "cost of decoding an observation from another one's code, in nats",
+}
+CODE_METRICS = "active-units,posterior-kl,mutual-information,swap-cost"
 SAMPLE_METRICS = "classes,density,coverage,memorization"
 
 
@@ -221,22 +226,31 @@ def posterior_collapse(report: Report, model: Model, data: Data) -> Verdict:
     if "active-units" not in report:
         return unknown(name, report.why_not("active-units") or "codes were not measured")
     details = report["active-units"].details
-    active, of, idle = report["active-units"].value, details["of"], details["idle"]
-    nats = report["posterior-kl"].value if "posterior-kl" in report else details["kl"]
-    facts = (
-        Fact(f"numbers of the code's {of} that vary over the data by over 0.01", active, "trouble at 0", active == 0),
-        below("KL of the whole code to the prior, in nats", nats, NATS),
-        Fact("KL of the most telling number, in nats", max(details.get("kl per dimension", [details["kl"]]))),
-        Fact(f"numbers of {of} that are the prior for nearly all data", idle, f"trouble at {of}", idle == of),
-    )
-    if details["collapsed"] or nats < NATS:
+    active, of = report["active-units"].value, details["of"]
+    facts = [
+        Fact(f"numbers of the code's {of} that vary over the data by over 0.01", active, "trouble at 0", active == 0)
+    ]
+    if "kl" in details:  # of points there is none
+        nats = report["posterior-kl"].value if "posterior-kl" in report else details["kl"]
+        idle, most = details["idle"], max(details.get("kl per dimension", [details["kl"]]))
+        facts += [
+            below("KL of the whole code to the prior, in nats", nats, NATS),
+            Fact("KL of the most telling number, in nats", most),
+            Fact(f"numbers of {of} that are the prior for nearly all data", idle, f"trouble at {of}", idle == of),
+        ]
+    # Numbers may vary, and be far from the prior, and still not say which observation they are of.
+    for metric, title in TELLING.items():
+        facts += [below(title, report[metric].value, NATS)] if metric in report else []
+    if any(fact.wrong for fact in facts):
         says = "The posterior collapsed: codes say next to nothing of the data, and the decoder ignores them."
-        return Verdict(name, "problem", says, facts, COLLAPSED, pictures=_again(model, data))
+        if not (details["collapsed"] or facts[0].wrong or ("kl" in details and nats < NATS)):
+            says = "The posterior collapsed: codes vary, and the decoder makes the same of another observation's code."
+        return Verdict(name, "problem", says, tuple(facts), COLLAPSED, pictures=_again(model, data))
     if active < IDLE * of:
         smaller = Remedy("a code without the idle ones", options=(("latent.size", int(max(active, 1))),))
         says = f"{of - active:.0f} of {of} numbers of the code carry nothing."
-        return Verdict(name, "hint", says, facts, (*COLLAPSED[:2], smaller))
-    return Verdict(name, "healthy", "The code says something of the data.", facts)
+        return Verdict(name, "hint", says, tuple(facts), (*COLLAPSED[:2], smaller))
+    return Verdict(name, "healthy", "The code says something of the data.", tuple(facts))
 
 
 def _again(model: Model, data: Data) -> dict[str, Any]:
