@@ -16,6 +16,7 @@ from genzoo.plugins.nets.blocks import (
     Headed,
     gain,
     norm2d,
+    normalize_spectrally,
     refuse_batch_norm,
     sequence,
     shaped,
@@ -118,6 +119,7 @@ class ConvGenerator(Conv, Generator):
         norm: Literal["none", "batch", "layer", "group", "class"] = option(  # type: ignore[assignment]  # one more
             "batch", "normalization before each activation; class: batch norm with gains and shifts of each class"
         )
+        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
 
     def __init__(self, ports: Ports, options: Conv.Options | None = None) -> None:
         super().__init__(ports, options)
@@ -134,6 +136,8 @@ class ConvGenerator(Conv, Generator):
             variance_preserving(up, scale if i > 1 else 0.5)
             layers += [up, *(self._after(channels[i - 1]) if i > 1 else [])]
         self.layers = sequence(layers)
+        if getattr(self.options, "spectral_norm", False):
+            normalize_spectrally(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""

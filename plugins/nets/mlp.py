@@ -82,6 +82,7 @@ class MLPGenerator(MLP, Generator):
         norm: Literal["none", "batch", "layer", "class"] = option(  # type: ignore[assignment]  # one more
             "none", "normalization before each activation; class: batch norm with gains and shifts of each class"
         )
+        spectral_norm: bool = option(False, "divide each weight matrix by its largest singular value")
 
 
 @declare.encoder("mlp", summary="Perceptron, data-128-64-code")

@@ -40,6 +40,18 @@ declare.recipe(
         "vector": {"likelihood.value": 0.707107},
     },
 )
+declare.recipe(
+    "rae-sn",
+    summary="Regularized autoencoder: small codes, and a decoder of spectrally normalized layers",
+    paper="arXiv:1903.12436",
+    tags=("vae", "autoencoder"),
+    like="ae",
+    objective="rae",
+    presets={
+        "image": {"likelihood.value": 1.414214, "generator.norm": "none", "generator.spectral_norm": True},
+        "vector": {"likelihood.value": 0.707107, "generator.spectral_norm": True},
+    },
+)
 
 
 @declare.objective(
@@ -90,7 +102,8 @@ class RAE(Autoencoder):
     The penalty is λ ‖θ‖², θ the decoder's weights (``decay``, RAE-L2), or λ ‖∂G/∂z‖² over all pairs of an output and
     a code's number (``slopes``, RAE-GP), which one product vᵀ ∂G/∂z with normal v estimates without bias. Both are
     terms of the loss: a decay by the optimizer would be scaled by Adam's moments, and slopes are those of the decoder
-    alone. The recipes' σ makes -log p(x|z) the squared error of data units, as in the paper.
+    alone. A decoder of spectrally normalized layers (RAE-SN) needs neither. The recipes' σ makes -log p(x|z) the
+    squared error of data units, as in the paper.
 
     When: `vae` blurs and samples matter more than a bound; with ``genzoo prior fit RUN --prior mixture`` afterwards.
 

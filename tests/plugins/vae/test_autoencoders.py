@@ -97,6 +97,26 @@ def test_slopes_are_differentiated_as_what_they_are():
         assert (values[0] - values[1]) / 2e-2 == pytest.approx(gradient.view(-1)[i].item(), rel=0.01)
 
 
+@pytest.mark.parametrize("shape", ["image", "vector"])
+def test_a_spectrally_normalized_decoder_has_no_singular_value_above_one(shape):
+    from genzoo.core.build import build
+    from genzoo.registry import the_registry
+    from genzoo.registry.recipes.compose import compose, resolver
+
+    spec = DataSpec.image(1, 8, 8) if shape == "image" else DataSpec("vector", (3,))
+    config = compose(the_registry(), spec, "rae-sn", {"generator.width": 8, "encoder.width": 8})
+    _, nets = build(config, resolver(the_registry(), config))
+    layers = [m for m in nets.model.generator.modules() if isinstance(m, (torch.nn.Linear, torch.nn.ConvTranspose2d))]
+    assert len(layers) > 1
+    for _ in range(40):  # power iterations
+        nets.model.generator.train()(torch.zeros(2, *nets.model.latent.shape))
+    nets.model.generator.eval()
+    for layer in layers:
+        dim = 1 if isinstance(layer, torch.nn.ConvTranspose2d) else 0
+        matrix = layer.weight.transpose(0, dim).flatten(1)
+        assert torch.linalg.svdvals(matrix).max().item() == pytest.approx(1, abs=0.02)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("autoencoder") / "run"
