@@ -61,9 +61,38 @@ class Lipschitz(Regularizer):
         return {"mix": draws.uniform(1)}
 
     def term(self, judged: Judged) -> Tensor:
-        mix = judged.one(judged.noise["mix"]).view(-1, *[1] * (judged.fake.dim() - 1))
-        off = judged.slopes_at(torch.lerp(judged.real.x, judged.fake, mix)) - 1
+        off = self.slopes_between(judged) - 1
         return (off.relu() if self.options.one_sided else off).square()
+
+    @staticmethod
+    def slopes_between(judged: Judged) -> Tensor:
+        """‖∇D(x̂)‖ at a random point between every pair, ``(B,)``."""
+        mix = judged.one(judged.noise["mix"]).view(-1, *[1] * (judged.fake.dim() - 1))
+        return judged.slopes_at(torch.lerp(judged.real.x, judged.fake, mix))
+
+
+@declare.regularizer("max-slope", paper="arXiv:1902.05687")
+class MaxSlope(Regularizer):
+    """max ‖∇D(x̂)‖² over the whole batch, x̂ as in `lipschitz` (Lipschitz GAN, Zhou et al., arXiv:1902.05687).
+
+    A Lipschitz constant is a maximum: slopes below the largest cost nothing.
+    """
+
+    penalized = True
+    coupled = True
+
+    @dataclass(frozen=True)
+    class Options(Regularizer.Options):
+        weight: float = option(10.0, "factor λ of the term", low=0)
+
+    options: Options
+
+    def draw(self, draws: Draws, model: Model) -> dict[str, Tensor]:
+        return {"mix": draws.uniform(1)}
+
+    def term(self, judged: Judged) -> Tensor:
+        slopes = Lipschitz.slopes_between(judged)
+        return all_gather(slopes).max().square().expand(len(slopes))
 
 
 @declare.regularizer("wgan-div", paper="arXiv:1712.01026")

@@ -16,6 +16,7 @@ from genzoo.plugins.gan.feature_critics import CramerGAN, kernel, squared_mmd
 from genzoo.plugins.gan.fisher_gan import FisherGAN, SobolevGAN
 from genzoo.plugins.gan.relativistic import RaGAN, RpGAN
 from genzoo.plugins.gan.softmax_gan import SoftmaxGAN
+from genzoo.plugins.regularizers.slopes import MaxSlope
 
 IMAGE = DataSpec.image(1, 8, 8)
 P = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)
@@ -196,6 +197,34 @@ def test_features_on_two_processes(game, monkeypatch):
             mine = {k: v[part] for k, v in noise.items()}
             halves.append(built.objective.loss(player, built.nets, Batch(x[part]), mine).per_observation())
         torch.testing.assert_close(torch.cat(halves), whole)
+
+
+def test_the_unbiased_estimate_is_that_of_a_loop():
+    x, y = randn(4, 3).double(), randn(5, 3, seed=1).double() + 0.5
+
+    def k(a, b):
+        return (a @ b + sum((1 + (a - b).square().sum() / (2 * c)) ** -c for c in (0.2, 0.5, 1.0, 2.0, 5.0))).item()
+
+    def mean(values):
+        values = list(values)
+        return sum(values) / len(values)
+
+    within = [mean(k(a, b) for i, a in enumerate(v) for j, b in enumerate(v) if i != j) for v in (x, y)]
+    expected = sum(within) - 2 * mean(k(a, b) for a in x for b in y)
+    assert squared_mmd(x, y).item() == pytest.approx(expected, abs=1e-9)
+    assert torch.autograd.gradcheck(squared_mmd, (x.requires_grad_(), y.requires_grad_()))
+
+
+def test_only_the_largest_slope_of_a_batch_costs():
+    """A critic x ↦ Σ x³/3: its slope at x is ‖x²‖; halves of a batch see the largest of the whole."""
+    part, x = MaxSlope(), randn(6, 2)
+    judged = SimpleNamespace(
+        real=Batch(x), fake=x, noise={"mix": torch.zeros(6, 1)}, one=lambda v: v, slopes_at=lambda v: (v**2).norm(dim=1)
+    )
+    term = part.term(judged)
+    torch.testing.assert_close(term, (x**2).norm(dim=1).max().square().expand(6))
+    assert part.coupled
+    assert part.penalized
 
 
 def test_kernels_are_float32_under_autocast():
