@@ -128,8 +128,8 @@ class FromBooks(Quantized):
         return through(value, rotated(by, value) if self.options.gradient == "rotation" else by)
 
     def sample(self, eps: Tensor) -> Tensor:
-        """The code itself; the noise picks what unused codes may be put on."""
-        self.eps = eps
+        """The code itself; the noise picks what unused codes may be put on, that of the first of several samples."""
+        self.eps = eps.flatten(0, -2)[: len(self.asked[0])]
         return super().sample(eps)
 
     @property

@@ -46,7 +46,7 @@ class LookedUp(FromBooks):
         """The code itself; the noise also picks which levels are left out."""
         share = getattr(self.head.options, "dropout", 0.0)
         if share and self.head.training:
-            self.kept = levels_kept(uniform_of(eps[..., 2]), share, len(self.codes))
+            self.kept = levels_kept(uniform_of(eps.flatten(0, -2)[: len(self.raw), 2]), share, len(self.codes))
             self.value = self._value([c * k[:, None, None] for c, k in zip(self.codes, self.kept.T, strict=True)])
         return super().sample(eps)
 

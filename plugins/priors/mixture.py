@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.joint import evaluating
 from genzoo.core.model import Model
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
@@ -70,7 +71,8 @@ class Vamp(Components):
                 raise GenzooError("there is none")
             if model.head.point:
                 raise GenzooError("its codes are points")
-            q = model.head(torch.zeros(1, *model.head.input_shape))
+            with evaluating(model.head):  # nothing is to be learned of it
+                q = model.head(torch.zeros(1, *model.head.input_shape))
             self._start = q.start is not q  # of one that is refined, the mixture is of the normals where it starts
             self.space, self._shape = model.head.space, model.head.noise_shape
             q.start.log_prob(torch.zeros(1, *self.latent.shape))

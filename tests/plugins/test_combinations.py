@@ -20,14 +20,16 @@ OBJECTIVE = {"objective": "vae:fit-prior", "likelihood": "gaussian", "likelihood
 SMALL = {"components": 5, "width": 8, "depth": 2, "heads": 2}
 # Sizes of codes, with what makes a discrete posterior small.
 CODES = (
+    {"latent.size": 4, "posterior.codes": 2, "posterior.depth": 2},  # residuals: of few, every sum knows its tokens
     {"latent.size": 2},
     {"latent.size": 3},
+    {"latent.size": 2, "posterior.levels": (3, 2)},
     {"latent.size": 4, "posterior.codes": 2},
     {"latent.size": 4, "posterior.codes": 2, "posterior.normal": 2},
 )
 NAMES = {kind: [e.name for e in the_registry().entries(kind) if e.distribution == "genzoo"]
          for kind in ("posterior", "prior")}  # fmt: skip
-NOT_HERE = {"top-down", "two-grids-vq", "conditional"}  # go with generators of their own, of pictures, or with labels
+NOT_HERE = {"top-down", "ladder", "two-grids-vq", "conditional"}  # of generators of their own, or with labels
 PAIRS = [(a, b) for a in NAMES["posterior"] if a not in NOT_HERE for b in NAMES["prior"] if b not in NOT_HERE]
 
 
