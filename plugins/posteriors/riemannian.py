@@ -46,7 +46,7 @@ class Riemannian(Hamiltonian):
         """G⁻¹ at codes ``(..., B, d)``: ``(..., B, d, d)``."""
         head, width = self.curved, self.curved.options.temperature**2
         d = z.shape[-1]
-        apart = torch.cdist(z.reshape(-1, d), head.centers).square().view(*z.shape[:-1], -1)
+        apart = (z.unsqueeze(-2) - head.centers).square().sum(-1)
         stored = torch.exp(-apart / width) @ head.metrics.flatten(1)
         own = torch.exp(-(z - self.mean).square().sum(-1) / width)[..., None, None] * self.own
         return torch.unflatten(stored, -1, (d, d)) + own + head.options.floor * torch.eye(d, device=z.device)

@@ -301,6 +301,9 @@ def coded(case: Case, options: Any = None, *, thorough: bool = False) -> Iterato
         asked = {"conditional": conditional}
         ways = [("vae:vae", {**parts, **latent, **few, **asked, other: e}) for e in partners for few in (FEW, {})]
         ways += [(recipe, {**few, **asked}) for recipe in own for few in (FEW, {})]
+        if kind == "prior":  # one that is fitted afterwards only
+            later = {**parts, **latent, **asked, "objective": "vae:fit-prior"}
+            ways += [("vae:vae", {**later, other: e}) for e in partners]
         model = composed(case.registry, spec, *ways).nets.model.eval()
         cases.shake(model)
         return Coded(case, f"codes {latent}, {setting(spec, 3 * conditional)}", model)

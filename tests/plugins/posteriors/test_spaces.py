@@ -13,6 +13,7 @@ from genzoo.core.math.angles import Angles, log_area
 from genzoo.core.math.gamma import gamma_quantile
 from genzoo.core.math.hyperbolic import added, from_tangent, to_tangent
 from genzoo.core.spec import Latent
+from genzoo.plugins.nets.gyroplane import Gyroplanes
 from genzoo.plugins.posteriors.categorical import CategoricalHead
 from genzoo.plugins.posteriors.directional import PowerSpherical, VonMisesFisher
 from genzoo.plugins.posteriors.gamma import GammaHead, Gammas
@@ -108,6 +109,19 @@ def test_a_small_ball_is_flat():
     each = log_q - prior.log_prob(z)
     truth = kl_divergence(Normal(mean, (0.5 * log_var).exp()), Normal(0.0, 1.0)).sum().item()
     assert each.mean().item() == pytest.approx(truth, abs=5 * each.std().item() / 20_000**0.5 + 5e-3)
+
+
+@torch.no_grad()
+def test_gyroplanes_read_the_distance_to_a_hyperplane():
+    """A point that is r away from the plane's own point, along its normal there, is r away from the plane."""
+    layer = Gyroplanes(3, 5)
+    layer.point.mul_(8)
+    length = layer.normal.norm(dim=1)
+    for r in (-2.0, 0.0, 1.5):
+        off = from_tangent(r * layer.normal / length[:, None])
+        z = added(from_tangent(layer.point), off)
+        found = layer(z).diagonal() / (2 * length)
+        torch.testing.assert_close(found, torch.full((5,), r), atol=1e-2, rtol=1e-2)
 
 
 @torch.no_grad()
@@ -225,10 +239,10 @@ def test_a_recipe_trains_saves_loads_and_samples(tmp_path, recipe):
     assert model.interpolate(z[:2], z[2:4], steps=3).shape == (2, 3, 2)
 
 
-@pytest.mark.parametrize("recipe", ["svae", "gamma-vae", "categorical-vae", "joint-vae"])
+@pytest.mark.parametrize("recipe", ["svae", "gamma-vae", "categorical-vae", "joint-vae", "riemannian-vae"])
 def test_parts_of_a_batch_are_the_batch(trainer, recipe):
-    sizes = {"svae": 3, "gamma-vae": 3, "categorical-vae": 10, "joint-vae": 14}
-    more = {"joint-vae": {"posterior__normal": 4}}.get(recipe, {})
+    sizes = {"svae": 3, "gamma-vae": 3, "categorical-vae": 10, "joint-vae": 14, "riemannian-vae": 2}
+    more = {"joint-vae": {"posterior__normal": 4}, "riemannian-vae": {"posterior__centroids": 4}}.get(recipe, {})
     found = []
     for parts in (1, 2):
         t = trainer(recipe, latent__size=sizes[recipe], train__accumulate=parts, train__steps=3, **more)
