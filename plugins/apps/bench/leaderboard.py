@@ -137,7 +137,8 @@ class Contest:
         cell = replace(of, settings={**of.settings, **more})
         if (kept := cell.get()) is not None:
             return Report.from_dict(kept)
-        report = evaluate(subject, self.test, self.metrics, training=self.data, name=name, strict=False, **self.how)
+        training = load_data(self.data, split="train", options=self.reading) if self.reading else self.data
+        report = evaluate(subject, self.test, self.metrics, training=training, name=name, strict=False, **self.how)
         cell.put(report.to_dict())
         return report
 

@@ -45,6 +45,11 @@ class _Entry:
     options: Mapping[str, Any]
     own: bool
 
+    @property
+    def grey(self) -> bool:
+        """Whether its likelihood is a density, whose draws are not binary: samples are not judged then."""
+        return "likelihood" in self.config.parts and self.config.parts["likelihood"].name in _DENSITIES
+
 
 def vaes(
     data: str = "fashion-mnist",
@@ -67,7 +72,8 @@ def vaes(
     """Train recipes with the tag ``vae`` on equal networks, data and epochs, and judge them by one protocol.
 
     Pixels are binarized, so that likelihoods are probabilities and compare: every recipe that has one takes the data's
-    own. Networks have one hidden layer of 512, codes 16 numbers; where a recipe cannot do with those it has its own,
+    own, but for codes without density, whose error's weight is a part of the recipe; samples of those are grey, and not
+    judged. Networks have one hidden layer of 512, codes 16 numbers; where a recipe cannot do with those it has its own,
     and a ``*`` after its name. The arguments are the options of ``genzoo bench vaes``; ``pythae`` is a Python in which
     pythae is installed, whose models that are right (`PYTHAE`) are trained and judged on the same. The folder ``out``
     keeps what is done, and gets ``vaes.md`` and ``vaes.json``; None writes nothing.
@@ -79,6 +85,7 @@ def vaes(
     wanted = [e.name for e in choose(the_registry(), METRICS if metrics is None else metrics)[0]]
     train, test = (load_data(data, split=split, options=BINARY) for split in ("train", "test"))
     entries, left_out = _entries(test, recipes, options or {})
+    of_samples = [m for m in wanted if "samples" in the_registry().get("metric", m).data["needs"]]
     seconds = parse_duration(budget) if budget is not None and steps is None else None
     if steps is None and seconds is None:
         batch = next(iter(entries.values())).config.train.batch_size
@@ -91,7 +98,8 @@ def vaes(
     lines = []
     with tqdm(entries.items(), unit="recipe", disable=not progress) as bar:
         for name, entry in bar:
-            line = replace(contest, options=entry.options).line(name, entry.config, bar)
+            judged = [m for m in wanted if m not in of_samples] if entry.grey else wanted
+            line = replace(contest, options=entry.options, metrics=judged).line(name, entry.config, bar)
             lines.append(replace(line, recipe=f"{name} *" if entry.own else name))
     lines += _pythaes(contest, pythae, train, samples, lines) if pythae else []
     lines.sort(key=_rank)

@@ -165,6 +165,27 @@ def test_one_component_is_the_discretized_logistic():
     torch.testing.assert_close(one.mean(params), plain.mean(params[:, 1:7]))
 
 
+def test_channels_follow_those_before_them_as_pixelcnn_has_it():
+    """Written out for three channels: μ₂ + a x₁, μ₃ + b x₁ + c x₂, a to c through a tanh."""
+    likelihood, params = mixture(3, 6, 2, seed=3)
+    pixels, numbers = every(3, 6), params.flatten().double().numpy()
+    pi = np.exp(numbers[:2]) / np.exp(numbers[:2]).sum()
+    means, scales = numbers[2:8].reshape(2, 3), np.exp(np.maximum(numbers[8:14] - 2, -7)).reshape(2, 3)
+    a, b, c = np.tanh(numbers[14:]).reshape(2, 3).T
+    x = pixels.flatten(1).double().numpy()
+    p = np.zeros(len(x))
+    for k in range(2):
+        of = [means[k, 0], means[k, 1] + a[k] * x[:, 0], means[k, 2] + b[k] * x[:, 0] + c[k] * x[:, 1]]
+        each = np.ones(len(x))
+        for i, mean in enumerate(of):
+            high = np.where(x[:, i] > 0.99, np.inf, x[:, i] + 0.2)
+            low = np.where(x[:, i] < -0.99, -np.inf, x[:, i] - 0.2)
+            each *= stats.logistic.cdf((high - mean) / scales[k, i]) - stats.logistic.cdf((low - mean) / scales[k, i])
+        p += pi[k] * each
+    found = likelihood.log_prob(params.expand(len(x), *params.shape[1:]), pixels).double().exp().numpy()
+    np.testing.assert_allclose(found, p, rtol=1e-3, atol=1e-6)
+
+
 def test_tails_are_exact_and_gradients_reach_everything():
     likelihood, params = mixture(3, 256, 5, spread=1.0)
     params[:, 5:20] += 40.0  # components far from any pixel
