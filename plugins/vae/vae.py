@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from genzoo.core.distributed.gather import all_gather
+from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
-from genzoo.core.objective import Batch, Loss, Networks
+from genzoo.core.objective import Batch, Loss, Networks, Plan
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.nets.hierarchy import Hierarchy
 from genzoo.plugins.vae.variational import Variational, plain_bound
 from genzoo.registry import declare
 
@@ -47,7 +52,8 @@ class VAE(Variational):
     Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
     they say. ``free_bits`` follows Kingma et al. (arXiv:1606.04934): a dimension's KL, averaged over the
     batch, costs nothing below it. ``kl_warmup`` raises the KL's weight over a share of training, ``kl_cycles``
-    again and again (Fu et al., arXiv:1903.10145: four cycles, a warm-up of .5).
+    again and again (Fu et al., arXiv:1903.10145: four cycles, a warm-up of .5). ``kl_balance`` keeps layers of a
+    hierarchy in use while the KL's weight rises, as NVAE does (arXiv:2007.03898).
 
     When: codes, reconstructions or a bound on the likelihood are wanted, or every mode must be covered. Samples of
     pictures are smoother than a GAN's.
@@ -62,9 +68,17 @@ class VAE(Variational):
         )
         kl_cycles: int = option(1, "how many times it does so; its rise is then a share of each cycle", low=1)
         free_bits: float = option(0.0, "nats of KL per latent dimension that cost nothing", low=0)
-        free_by: Literal["number", "channel", "code"] = option("number", "whose KL is free together, at so much each")
+        free_by: Literal["number", "channel", "layer", "code"] = option(
+            "number", "whose KL is free together, at so much for each of its numbers"
+        )
+        kl_balance: bool = option(False, "during the warm-up, layers of a hierarchy weigh by how much they say already")
 
     options: Options
+
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        if self.options.kl_balance and self.options.free_bits:
+            raise UsageError("objective.kl_balance and objective.free_bits both keep layers in use: leave one out")
+        return super().plan(spec, classes)
 
     @property
     def beta(self) -> float:
@@ -88,17 +102,51 @@ class VAE(Variational):
         """The same, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and their KL ``(B,)``."""
         found, free = plain_bound(model, batch, q, z, kl), self.options.free_bits
         found = replace(found, weights={"kl": noise.get("beta", self.beta)})
+        if self.options.kl_balance and "beta" in noise:
+            found = balanced(found, model, q, noise["beta"] < self.beta)
         if not free:
             return found
         each, by = (q.kl(), self.options.free_by) if model.closed(q) else (kl[:, None], "code")
         if by == "channel":
             each = each.view(len(kl), model.latent.size, -1).sum(2)
+        elif by == "layer":
+            each = by_layer(model, each)
         elif by == "code":  # as a whole, as where its KL does not come apart
             each = each.sum(1, keepdim=True)
-        free = free * model.latent.numbers / each.shape[1]
-        paid = all_gather(each).mean(0).clamp(min=free).sum().expand(len(kl))
+        means = all_gather(each).mean(0)
+        if by == "layer":  # of which each has numbers of its own
+            paid = torch.stack([m.clamp(min=free * n) for m, n in zip(means, layers(model), strict=True)])
+        else:
+            paid = means.clamp(min=free * (model.latent.numbers / len(means)))
+        paid = paid.sum().expand(len(kl))
         return replace(found, terms={**found.terms, "kl": paid}, shown={"raw kl": kl},
                        coupled=(*found.coupled, "kl"), gathered=(*found.gathered, "kl"))  # fmt: skip
+
+
+def layers(model: Model) -> list[int]:
+    """How many numbers of the code each layer of a hierarchy has; of other generators the whole code is one."""
+    shapes = model.generator.shapes if isinstance(model.generator, Hierarchy) else [model.latent.shape]
+    return [math.prod(shape) for shape in shapes]
+
+
+def by_layer(model: Model, each: Tensor) -> Tensor:
+    """The KL of each layer ``(B, layers)``, of those of all numbers."""
+    return torch.stack([part.sum(1) for part in torch.split(each, layers(model), 1)], 1)
+
+
+def balanced(found: Loss, model: Model, q: Posterior, active: Tensor) -> Loss:
+    """The same with a KL of Σ_l γ_l KL_l while ``active``: γ_l as the layer's mean KL over its size, 1 on average."""
+    if not model.closed(q):
+        raise UsageError(
+            "objective.kl_balance weighs the KL of layers, which this posterior does not have in closed form"
+        )
+    each, sizes = by_layer(model, q.kl()), layers(model)
+    means = all_gather(each).mean(0).detach() + 0.01
+    shares = torch.stack([m * (min(sizes) / n) for m, n in zip(means, sizes, strict=True)])
+    gamma = torch.where(active, shares / shares.mean(), torch.ones_like(shares))
+    kl = (each * gamma).sum(1)
+    return replace(found, terms={**found.terms, "kl": kl}, coupled=(*found.coupled, "kl"),
+                   gathered=(*found.gathered, "kl"))  # fmt: skip
 
 
 @declare.objective(

@@ -5,10 +5,14 @@ import math
 import pytest
 import torch
 
+from genzoo.core.errors import UsageError
 from genzoo.core.math.aggregate import aggregate, stratified_weights
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.core.posterior import DiagonalNormal
+from genzoo.core.prior import NormalPrior
+from genzoo.core.spec import DataSpec, Latent
+from genzoo.plugins.nets.hierarchy import Hierarchy
 from genzoo.plugins.vae.annealed import AnnealedVAE
 from genzoo.plugins.vae.beta_tc import PARTS, BetaTCVAE
 from genzoo.plugins.vae.dip_vae import DIPVAE
@@ -140,6 +144,53 @@ def test_cycles_raise_the_weight_again_and_again(linear_gaussian):
     assert weight(1.0) == 1
     once = VAE(VAE.Options(kl_warmup=0.5))
     assert [weight(p, once) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0, 0.5, 1, 1])
+
+
+class Layers(Hierarchy):
+    """Stands for a hierarchy of two layers, of one number and of three."""
+
+    shapes = [(1,), (3,)]  # noqa: RUF012
+
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+
+
+@pytest.fixture
+def layered(fixed):
+    mean = torch.tensor([[2.0, 0.5, 0.0, 0.0]]).expand(6, 4)  # KL of the layers 2 and .125
+    nets, batch = fixed(mean, torch.zeros(6, 4))
+    Layers.__abstractmethods__ = frozenset()
+    nets.model.generator, nets.model.latent = Layers(), Latent(4)
+    nets.model.prior = NormalPrior(Latent(4))
+    nets.model.params = lambda q, z, y=None: torch.zeros(6, 4)
+    return nets, batch
+
+
+def test_bits_are_free_by_layer_at_so_much_for_each_number(layered):
+    nets, batch = layered
+    for free, paid in ((0.1, 2.0 + 0.3), (1.0, 2.0 + 3.0), (3.0, 3.0 + 9.0), (0.01, 2.125)):
+        objective = VAE(VAE.Options(free_bits=free, free_by="layer"))
+        found = objective.loss("model", nets, batch, {"eps": normal(6, 4)})
+        assert found.terms["kl"][0].item() == pytest.approx(paid), free
+
+
+def test_layers_weigh_by_what_they_say_for_their_size_while_the_weight_rises(layered):
+    nets, batch = layered
+    objective = VAE(VAE.Options(kl_warmup=0.5, kl_balance=True))
+
+    def kl(beta):
+        return objective.loss("model", nets, batch, {"eps": normal(6, 4), "beta": torch.tensor(beta)}).terms["kl"]
+
+    shares = torch.tensor([2.01, 0.135 / 3])
+    gamma = shares / shares.mean()
+    assert kl(0.5)[0].item() == pytest.approx((gamma[0] * 2 + gamma[1] * 0.125).item(), rel=1e-5)
+    assert kl(1.0)[0].item() == pytest.approx(2.125)
+    # Layers of one KL and size weigh alike, so that the sum is what it was.
+    nets.model.generator.shapes = [(2,), (2,)]
+    nets.model.posterior = lambda x, y=None: DiagonalNormal(torch.full((6, 4), 0.7), torch.zeros(6, 4))
+    assert kl(0.5)[0].item() == pytest.approx(4 * 0.245, rel=1e-5)
+    with pytest.raises(UsageError, match="leave one out"):
+        VAE(VAE.Options(kl_balance=True, free_bits=0.1)).plan(DataSpec("vector", (4,)))
 
 
 def test_bits_are_free_by_number_by_channel_or_by_code(fixed):
