@@ -19,6 +19,7 @@ from genzoo.plugins.nets.deviation import Comparison
 from genzoo.plugins.nets.mlp import MLPCritic
 from genzoo.plugins.nets.styled import StyledGenerator
 from genzoo.plugins.regularizers.path_length import PathLength, lengths
+from genzoo.registry import the_registry
 
 
 def randn(*shape, seed=0, dtype=torch.float64):
@@ -141,6 +142,17 @@ def test_encoders_train_with_regularizers(trainer, recipe, parts):
     run = trainer(recipe, regularizer=parts, train__steps=3, critic__spectral_norm=False)
     run.train()
     assert all(math.isfinite(v) for v in run.history[-1].values())
+
+
+@pytest.mark.parametrize("critic", ["mlp", "conv", "resnet"])
+def test_a_critic_sees_dependence(critic):
+    """A sum of what is said of x and of what is said of z has no mixed difference: it cannot tell how they go together."""
+    made, shape = the_registry().load(the_registry().get("critic", critic)), (2,) if critic == "mlp" else (1, 8, 8)
+    torch.manual_seed(0)
+    net = made(Ports(shape, (1,), beside=3), made.Options(width=8))
+    (a, b), (y, z) = randn(2, 1, *shape, dtype=torch.float32), randn(2, 1, 3, seed=1, dtype=torch.float32)
+    mixed = net(a, None, y) - net(a, None, z) - net(b, None, y) + net(b, None, z)
+    assert mixed.abs() > 1e-3
 
 
 # Critics that compare.
