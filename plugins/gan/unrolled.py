@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from genzoo.core.distributed.gather import all_gather
+from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic
-from genzoo.core.objective import Batch, Loss, Networks
+from genzoo.core.objective import Batch, Loss, Networks, Plan
 from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.gan import GAN
 from genzoo.registry import declare
 
@@ -41,10 +43,10 @@ class Unrolled(GAN):
     critic's weights, which stay. The generator's gradient goes through the steps: what it gains by moving to where the
     critic is not yet, the critic takes back, so that hopping from mode to mode does not pay.
 
-    When: to compare with, and where a GAN of small networks cycles. `r3gan` costs less and covers more.
+    When: to compare with. `r3gan` costs less and covers more.
 
     Cost: each step ahead is a turn of the critic with second derivatives: with K = 5 about ten times `gan`. Parts of a
-    batch are refused (``train.accumulate``).
+    batch are refused (``train.accumulate``), and so is `gn`, whose derivatives of derivatives pile up.
     """
 
     @dataclass(frozen=True)
@@ -53,6 +55,14 @@ class Unrolled(GAN):
         rate: float = option(0.1, "learning rate of these steps", low=0)
 
     options: Options
+
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        for name, part in self.regularizers.items():
+            if part.rescales:
+                raise UsageError(
+                    f"{name!r} takes slopes of what 'unrolled' takes slopes of, step after step: leave it out"
+                )
+        return super().plan(spec, classes)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         if player == "critic" or not self.options.steps:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genzoo.core.math.penalties import gradient_norm, input_gradient
+from genzoo.core.math.penalties import input_gradient, squared_norm
 from genzoo.core.options import Configured
 from genzoo.core.regularizer import Regularizer, score_of
 from genzoo.registry import declare
@@ -33,6 +33,6 @@ class GradientNormalization(Regularizer):
 
     def rescaled(self, critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         outputs, gradient = input_gradient(critic, x, attached=True)
-        score = score_of(outputs)
-        score = score / (gradient_norm(gradient) + score.abs()).clamp(min=1e-8)
+        score, slope = score_of(outputs), (squared_norm(gradient) + 1e-12).sqrt()  # it has derivatives at 0 too
+        score = score / (slope + score.abs()).clamp(min=1e-8)
         return score if outputs.dim() == 1 else torch.cat([score[:, None], outputs[:, 1:]], 1)

@@ -97,6 +97,11 @@ def test_unrolled_trains(trainer, more):
     assert math.isfinite(run.history[-1]["generator/adversarial"])
 
 
+def test_normalized_scores_are_not_looked_ahead_at(game):
+    with pytest.raises(UsageError, match="'gn' takes slopes of what 'unrolled' takes slopes of"):
+        game("unrolled", regularizer=["gn"])
+
+
 # Encoders beside the generator.
 
 
@@ -146,7 +151,7 @@ def test_encoders_train_with_regularizers(trainer, recipe, parts):
 
 @pytest.mark.parametrize("critic", ["mlp", "conv", "resnet"])
 def test_a_critic_sees_dependence(critic):
-    """A sum of what is said of x and of what is said of z has no mixed difference: it cannot tell how they go together."""
+    """A sum of what is said of x and of what is said of z has no mixed difference, and sees no dependence."""
     made, shape = the_registry().load(the_registry().get("critic", critic)), (2,) if critic == "mlp" else (1, 8, 8)
     torch.manual_seed(0)
     net = made(Ports(shape, (1,), beside=3), made.Options(width=8))

@@ -65,6 +65,10 @@ def test_the_normalized_scores_gradient_goes_through_the_slope():
     assert torch.autograd.gradcheck(normalized, (x, w))
     still = GradientNormalization().rescaled(lambda v: 0 * v.sum(1), torch.zeros(3, 2))
     assert still.tolist() == [0, 0, 0]
+    w = torch.zeros(2, requires_grad=True)
+    found = GradientNormalization().rescaled(lambda v: v @ w + 1, torch.ones(3, 2))
+    (first,) = torch.autograd.grad(found.sum(), w, create_graph=True)
+    assert torch.autograd.grad(first.sum(), w)[0].isfinite().all()  # a critic that looks ahead needs it
 
 
 def test_both_turns_and_further_outputs_are_normalized(game):
