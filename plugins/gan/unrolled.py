@@ -60,7 +60,7 @@ class Unrolled(GAN):
         for name, part in self.regularizers.items():
             if part.rescales:
                 raise UsageError(
-                    f"{name!r} takes slopes of what 'unrolled' takes slopes of, step after step: leave it out"
+                    f"{name!r} takes slopes of what 'unrolled' takes slopes of: leave it out"
                 )
         return super().plan(spec, classes)
 
