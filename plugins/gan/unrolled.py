@@ -59,9 +59,7 @@ class Unrolled(GAN):
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         for name, part in self.regularizers.items():
             if part.rescales:
-                raise UsageError(
-                    f"{name!r} takes slopes of what 'unrolled' takes slopes of: leave it out"
-                )
+                raise UsageError(f"{name!r} takes slopes of what 'unrolled' takes slopes of: leave it out")
         return super().plan(spec, classes)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
