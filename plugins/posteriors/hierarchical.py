@@ -37,7 +37,12 @@ declare.recipe(
     tags=("vae", "hierarchy"),
     modalities=("image",),
     like="top-down-vae",
-    options={"generator.cell": "depthwise", "posterior.spectral": 0.1, "objective.kl_warmup": 0.3},
+    options={
+        "generator.cell": "depthwise",
+        "posterior.spectral": 0.1,
+        "objective.kl_warmup": 0.3,
+        "objective.kl_balance": True,
+    },
 )
 declare.recipe(
     "two-level-vae",
