@@ -101,7 +101,6 @@ def test_the_density_of_a_code_is_that_of_its_noise_over_the_jacobian():
 
 
 @torch.no_grad()
-@torch.no_grad()
 def test_a_ladder_weighs_data_and_prior_by_their_precision_and_without_data_is_the_prior():
     model = model_of(**KINDS["ladder"])
     head, (features, h) = model.head, torch.randn(2, 4, 6).unbind(0)
@@ -136,6 +135,7 @@ def test_spectral_cost_is_the_sum_of_the_largest_singular_values_and_its_gradien
     assert model_of(**KINDS["top-down"]).posterior(torch.rand(3, 1, 16, 16)).cost == {}
 
 
+@torch.no_grad()
 def test_at_the_start_the_posterior_is_the_prior_and_every_layer_counts():
     model = model_of(layers=(3, 2), size=16, spread=0.0)
     q = model.posterior(torch.rand(2, 1, 16, 16))
