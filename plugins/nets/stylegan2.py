@@ -78,6 +78,9 @@ class StyleGAN2Generator(Pyramid, StyledGenerator):
         width: int = option(32, "channels at the image's own resolution; doubles with each halving", low=1, high=1024)
         styles: int = option(128, "numbers in a style's code", low=1, high=4096)
         mapping: int = option(2, "layers from the code to the styles", low=1, high=16)
+        normalize: bool = option(
+            True, "codes are brought to one length first; without, truncation draws styles together"
+        )
 
     options: Options
     name = "stylegan2"
@@ -108,7 +111,7 @@ class StyleGAN2Generator(Pyramid, StyledGenerator):
 
     def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, N)`` to styles ``(B, layers, styles)``, the same for every layer."""
-        w = unit(z)
+        w = unit(z) if self.options.normalize else z
         if self.embed is not None:
             said = with_label(z[:, :0], y, self.ports.classes, self.ports.condition)
             w = torch.cat([w, unit(self.embed(said))], 1)

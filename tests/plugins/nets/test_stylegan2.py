@@ -63,6 +63,19 @@ def test_styles_of_codes_and_pictures_of_styles():
     assert (slope.abs().amax((0, 2)) > 0).all()
 
 
+def test_truncation_draws_styles_together_where_codes_keep_their_length():
+    z = torch.randn(200, 6)
+
+    def spread(net, codes):
+        for layer in net.mapping:
+            nn.init.normal_(layer.bias, 0.0, 30.0)
+        return net.styles(codes).std(0).mean()
+
+    kept, brought = generator(normalize=False), generator(normalize=True)
+    assert spread(kept, z / 4) < 0.5 * spread(kept, z)
+    torch.testing.assert_close(brought.styles(z / 4), brought.styles(z), rtol=1e-3, atol=1e-4)
+
+
 def test_equalized_layers_scale_unit_weights():
     torch.manual_seed(0)
     linear, conv = EqualLinear(400, 300, bias=1.0, rate=0.01), EqualConv(64, 48, 3)
