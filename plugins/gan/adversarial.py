@@ -91,7 +91,7 @@ class Adversarial(Objective):
                 )
             if part.rank not in (0, len(spec.shape)):
                 raise UsageError(f"{name!r} augments images, not {spec.modality} data of shape {spec.shape}")
-            if getattr(part, "replaces", False) and type(self).beside is not Adversarial.beside:
+            if getattr(part, "replaces", False) and changes.get("beside") == "codes":
                 raise UsageError(
                     f"{name!r} lets samples stand for real observations, and this critic is told a code with each: "
                     "leave it out, or take another loss, such as gan or hinge"

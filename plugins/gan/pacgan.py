@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic
-from genzoo.core.objective import Plan
+from genzoo.core.objective import Batch, Loss, Networks, Plan
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.gan import GAN
@@ -53,9 +54,16 @@ class PacGAN(GAN):
                              f"--batch-size {64 // self.pack * self.pack} is one")  # fmt: skip
         return super().view(x, noise, side).reshape(len(x) // self.pack, -1, *x.shape[2:])
 
+    def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
+        if "labels" not in noise:
+            return None
+        told = noise["labels"].reshape(len(noise["labels"]) // self.pack, -1)
+        return torch.cat([told, told]) if side == "both" else told
+
     def score(self, critic: Critic, x: Tensor, y: Tensor | None, beside: Tensor | None = None) -> Tensor:
-        if y is None:
-            return super().score(critic, x, None)
-        told = one_hot(y, critic.ports.beside // self.pack, x).view(len(x), -1)
-        scores: Tensor = critic(x, None, told)
-        return scores.squeeze(1).float()
+        return super().score(critic, x, None, beside)
+
+    def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
+        if batch.y is not None:
+            noise = {**noise, "labels": one_hot(batch.y, nets.critic.ports.beside // self.pack, batch.x)}
+        return super().loss(player, nets, batch, noise)

@@ -25,9 +25,6 @@ class FeatureMatching(Regularizer):
     def fits(self, nets: Networks) -> None:
         if type(nets.critic).features is Critic.features:
             raise UsageError("feature-matching needs a critic with features: --critic mlp or --critic conv has them")
-        ports = nets.critic.ports
-        if nets.model.classes and ports.beside and not ports.classes:
-            raise UsageError("feature-matching cannot tell packs their labels: leave out it or --conditional")
 
     def generator_term(self, made: Made) -> Tensor:
         real, fake = (all_gather(made.features(side)).mean(0) for side in ("real", "fake"))

@@ -174,6 +174,55 @@ def modes(
 
 
 @bench.command()
+def gans(
+    data: Annotated[str, typer.Option(help="Of grid25 and ring8, as a,b; none for no such table.")] = "grid25,ring8",
+    only: Annotated[str, typer.Option(help="Losses there, as a,b; default all.")] = "",
+    parts: Annotated[
+        str, typer.Option("--with", help="Regularizers and augmentations there, as none,r1=0.05,r1=0.05+r2=0.05.")
+    ] = "",
+    few: Annotated[str, typer.Option(help="A data set of images to take few of; none for none.")] = "fashion-mnist",
+    recipe: Annotated[str, typer.Option(help="What is trained on few.")] = "hinge",
+    sizes: Annotated[str, typer.Option(help="How many of them, as a,b; 0 for all.")] = "0,1000,300",
+    augment: Annotated[str, typer.Option(help="Augmentations of few, as none,ada+lecam; default each.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 3,
+    budget: Annotated[
+        str | None, typer.Option(help="Time of a training, as 90s; default 8,000 steps in the plane, 10min on few.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training, in place of a time.")] = None,
+    n: Annotated[int | None, typer.Option("-n", min=2, help="Samples to judge by; default as many as data.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs in the plane at a time; default one per core.")] = None,
+    threads: opt.Threads = None,
+    device: opt.Device = "auto",
+    extractor: Annotated[str | None, typer.Option(help="Of features, as for genzoo eval.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for tables, numbers and runs; makes it resumable.")] = Path("gans"),
+    set_: opt.Set = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
+) -> None:
+    """Train GANs on known modes, each loss with each part, and on few data, with each augmentation."""
+    from genzoo.plugins.apps.bench import gans as side_by_side
+
+    how = opt.chosen(locals(), "recipe seeds budget steps n jobs threads device extractor out")
+    how |= {"data": [d for d in several(data) if d != "none"], "few": "" if few == "none" else few}
+    how |= {"only": several(only) or None, "parts": several(parts) or side_by_side.PARTS}
+    how |= {"augmentations": several(augment) or None, "options": assignments(set_)}
+    try:
+        how["sizes"] = [int(size) for size in several(sizes)]
+    except ValueError:
+        raise UsageError(f"--sizes takes whole numbers, as 0,1000,300, not {sizes!r}") from None
+    found = side_by_side.gans(**how, progress=opt.shown(quiet))
+    if json:
+        emit_json(found.to_dict())
+        return
+    for lines in (side_by_side.modes_table(found) if found.modes else None, side_by_side.few_table(found)):
+        if lines is not None and lines.rows:
+            table(lines.rows, lines.header)
+    for what, why in found.refused.items():
+        hint(f"{what} is left out: {why}")
+    _kept(f"tables and numbers in {out / 'gans'}.md and .json", [*found.modes, *found.few], " trainings")
+
+
+@bench.command()
 def sensitivity(
     data: Annotated[str, typer.Option(help="A data set of labelled 8-bit images.")] = "fashion-mini",
     metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; default all that judge samples.")] = "",

@@ -18,6 +18,7 @@ from genzoo.core.data import KnownModes
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.noise import generator
 from genzoo.core.pictures import grids as pictures
+from genzoo.core.training.terms import TrainingDiverged
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
 from genzoo.plugins.datasets.toys import Stacked, StackedDigits, StackedFashion
@@ -140,6 +141,27 @@ def modes(
     Raises:
         UsageError: for data whose modes are not known, and a budget that is none.
     """
+    folder = folder_for(out)
+    results = covered(data, folder, contenders, seeds, budget, steps, jobs, threads, progress)
+    if folder is not None:
+        keep(folder, "modes", modes_dict(results), mode_table(results).markdown(), machine("cpu", threads))
+        for name in {r.data for r in results} - set(STACKS):
+            _picture(folder, name, [r for r in results if r.data == name])
+    return results
+
+
+def covered(
+    data: str | Sequence[str],
+    folder: Path | None,
+    contenders: Sequence[Contender],
+    seeds: int | None,
+    budget: float | str | None,
+    steps: int | None,
+    jobs: int | None,
+    threads: int | None,
+    progress: bool,
+) -> list[ModeResult]:
+    """What `modes` gives, with cells in the folder and nothing else."""
     names = [data] if isinstance(data, str) else list(dict.fromkeys(data))
     for name in names:
         if name not in KNOWN:
@@ -147,7 +169,7 @@ def modes(
     if budget is not None and steps is not None:
         raise UsageError("give a budget or a number of steps, not both")
     seconds = None if budget is None else parse_duration(budget)
-    folder, cores, results = folder_for(out), os.cpu_count() or 1, list[ModeResult]()
+    cores, results = os.cpu_count() or 1, list[ModeResult]()
     for name in names:
         stack = name in STACKS
         at_once = jobs or (1 if stack else cores)
@@ -158,10 +180,6 @@ def modes(
             for result in _made(todo, at_once, bar):
                 results.append(result)
                 bar.update()
-    if folder is not None:
-        keep(folder, "modes", modes_dict(results), mode_table(results).markdown(), machine("cpu", threads))
-        for name in set(names) - set(STACKS):
-            _picture(folder, name, [r for r in results if r.data == name])
     return results
 
 
@@ -193,8 +211,16 @@ def _cell(job: _Job, tell: Callable[[float], None] | None = None) -> ModeResult:
         return ModeResult.from_cell(kept)
     recipe, options, known = job.contender.recipe, job.contender.options, job.known
     folder = job.cell.run if known.classifier else None  # what takes minutes can be gone on with
-    run = train_for(recipe, job.data, job.effort, seed=job.seed, options=options, folder=folder, tell=tell)
     points = list[list[float]]()
+    try:
+        run = train_for(recipe, job.data, job.effort, seed=job.seed, options=options, folder=folder, tell=tell)
+    except TrainingDiverged:
+        if known.classifier:
+            raise
+        nothing = mode_coverage(torch.full((known.samples, 2), torch.nan), known.centres, known.sigma)
+        result = ModeResult(job.data, job.contender.label, job.seed, nothing, 0.0, 0, points)
+        job.cell.put({**result.to_dict(), "points": points})
+        return result
     if known.classifier:
         batches = run.model.sample_batches(known.samples, seed=job.seed, batch_size=1000)
         coverage = stack_coverage(torch.cat([modes_of(x.cpu(), known.classifier) for x, _ in batches]))
