@@ -1,6 +1,7 @@
 """What conditional GANs make of classes, against closed forms, loops, and the wrong forms found elsewhere."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -365,3 +366,18 @@ def test_codes_that_do_not_fit_are_refused(game):
         game("infogan", latent__size=4)
     with pytest.raises(UsageError, match="takes no prior"):
         game("infogan", prior="mixture")
+
+
+def test_rare_classes_are_as_frequent_in_the_draws_of_both_players(trainer, toy):
+    """``train.sampling=balanced``: samples are asked for the classes of the batch, so that pairs and packs agree."""
+    data = toy(60)
+    rare = replace(data, y=(torch.arange(60) % 10 == 0).long() * 2)  # six of class 2, the others of class 0
+    asked = {"data": [], "made": []}
+    run = trainer("hinge", rare, conditional=True, train__sampling="balanced", train__steps=10)
+    critic, model = run.nets.critic.forward, run.nets.model.mean
+    run.nets.critic.forward = lambda x, y, *more: (asked["data"].append(y), critic(x, y, *more))[1]
+    run.nets.model.mean = lambda z, y: (asked["made"].append(y), model(z, y))[1]
+    run.train()
+    for labels in asked.values():
+        share = torch.cat(labels).eq(2).double().mean().item()
+        assert share == pytest.approx(0.5, abs=0.06)
