@@ -175,7 +175,7 @@ def modes(
 
 @bench.command()
 def gans(
-    data: Annotated[str, typer.Option(help="Of grid25 and ring8, as a,b; none for no such table.")] = "grid25,ring8",
+    mixtures: Annotated[str, typer.Option(help="Of grid25 and ring8, as a,b; none for none.")] = "grid25,ring8",
     only: Annotated[str, typer.Option(help="Losses there, as a,b; default all.")] = "",
     parts: Annotated[
         str, typer.Option("--with", help="Regularizers and augmentations there, as none,r1=0.05,r1=0.05+r2=0.05.")
@@ -203,7 +203,7 @@ def gans(
     from genzoo.plugins.apps.bench import gans as side_by_side
 
     how = opt.chosen(locals(), "recipe seeds budget steps n jobs threads device extractor out")
-    how |= {"data": [d for d in several(data) if d != "none"], "few": "" if few == "none" else few}
+    how |= {"data": [name for name in several(mixtures) if name != "none"], "few": "" if few == "none" else few}
     how |= {"only": several(only) or None, "parts": several(parts) or side_by_side.PARTS}
     how |= {"augmentations": several(augment) or None, "options": assignments(set_)}
     try:
