@@ -20,7 +20,7 @@ def gamma_quantile(eps: Tensor, shape: Tensor) -> Tensor:
         cubed = 1 - 1 / (9 * a) + e / (3 * a.sqrt())
         left = (torch.special.log_ndtr(e) + norm + a.log()) / a  # of the smallest numbers
         t = torch.where(cubed > 0.3, a.log() + 3 * cubed.clamp(min=0.3).log(), left)
-        for _ in range(10):
+        for _ in range(5):
             z = t.exp()
             tail = torch.where(lower, torch.special.gammainc(a, z), torch.special.gammaincc(a, z)).clamp(min=1e-300)
             slope = (a * t - z - norm).exp() / tail

@@ -34,6 +34,7 @@ class Mixture(Components):
         covariance: Literal["full", "diagonal"] = option("full", "of each component")
 
     options: Options
+    around: Tensor
     steps: Tensor
     share: Tensor
     first: Tensor
@@ -48,6 +49,8 @@ class Mixture(Components):
         self.log_var = nn.Parameter(torch.zeros(k, d))
         # Below the diagonal of P, Σ⁻¹ = PᵀP; on it is exp(-½ log_var).
         self.lower = nn.Parameter(torch.zeros(k, d, d)) if self.full else None
+        around = torch.randn(k, d, generator=generator(0xE3))  # the mean of all codes, where components start
+        self.register_buffer("around", around, persistent=False)
         self.register_buffer("steps", torch.zeros(()))
         self.register_buffer("share", torch.zeros(k))
         self.register_buffer("first", torch.zeros(k, d))
@@ -117,8 +120,7 @@ class Mixture(Components):
         k, mean = len(self.share), whole["first"]
         squares = whole["second"].diagonal() if self.full else whole["second"]
         spread = (squares - mean.square()).clamp(min=1e-8).sqrt()
-        noise = torch.randn(self.mean.shape, generator=generator(0xE3)).to(mean)
-        means = mean + spread * noise
+        means = mean + spread * self.around
         width = 0.25 * spread.square()
         second = means[:, :, None] * means[:, None] + torch.diag_embed(width.expand_as(means)) if self.full else (
             means.square() + width

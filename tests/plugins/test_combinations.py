@@ -70,8 +70,8 @@ def test_every_one_has_a_partner():
 def test_weights_average_to_the_evidence_and_the_kl_is_its_monte_carlo(posterior, prior):
     """E_q[p(x, z) / q(z|x)] = p(x) = E_p[p(x|z)], or E_p[q(z|x) / p(z)] = 1 where q is the narrower; and the KL."""
     model = built(posterior, prior)
-    if model is None:
-        pytest.skip("they do not go together")
+    if model is None or model.head.point:
+        pytest.skip("they do not go together, or codes have no density")
     n, x = 10_000, torch.tensor([[0.3, -0.8, 0.5]])
     u = torch.rand(n, *model.prior.noise_shape, generator=torch.Generator().manual_seed(0))
     z = model.prior.sample(u)
