@@ -81,7 +81,7 @@ class ALI(Adversarial):
     "veegan",
     paper="arXiv:1705.07761",
     tags=("gan", "encoder"),
-    recipe={"like": "ali", "posterior": "point"},
+    recipe={"like": "ali", "posterior": "point", "presets": {"vector": {"regularizer": []}}},
 )
 class VEEGAN(ALI):
     """VEEGAN: an encoder that learns from samples alone to give their codes back, and a critic of pairs.
@@ -90,7 +90,8 @@ class VEEGAN(ALI):
     F(G(z))‖²], the encoder F the second term only. Where the generator drops a mode, F maps the data of that mode to
     codes that are unlike the prior's, which the critic sees.
 
-    When: lost modes, and codes of samples; `r3gan` loses fewer at a lower price.
+    When: codes of samples, and to compare with; `r3gan` loses fewer modes at a lower price. Without R1, which leaves
+    slopes in the code free: in the plane the critic then told pairs by their codes, and samples fell together.
 
     Cost: that of `ali`, and a third player's turn.
     """
