@@ -34,6 +34,7 @@ class Adversarial(Objective):
     paired: bool = False  # the generator's loss compares with real observations
     coupled: bool = False  # both losses compare with the whole batch: `genzoo.core.distributed.gather.all_gather`
     shift_invariant: bool = False  # a constant added to all scores changes nothing: their zero is anywhere
+    generator_terms: bool = True  # its other turn ends in `made`, which adds the regularizers' terms
     pack: int = 1  # observations that the critic judges as one; a property may say it
 
     @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Adversarial(Objective):
                 )
             if part.rank not in (0, len(spec.shape)):
                 raise UsageError(f"{name!r} augments images, not {spec.modality} data of shape {spec.shape}")
+            if not self.generator_terms and "generator" in getattr(part, "plays", ()):
+                raise UsageError(
+                    f"{name!r} has a term in the generator's turn, and this objective adds none there: leave it out, "
+                    "or take another loss, such as gan or hinge"
+                )
             if getattr(part, "replaces", False) and changes.get("beside") == "codes":
                 raise UsageError(
                     f"{name!r} lets samples stand for real observations, and this critic is told a code with each: "

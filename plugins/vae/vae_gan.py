@@ -43,6 +43,8 @@ class VAEGAN(GAN):
     Cost: three turns a step, each with passes of the critic: about twice that of `gan`.
     """
 
+    generator_terms = False
+
     @dataclass(frozen=True)
     class Options(GAN.Options):
         beta: float = option(0.05, "β, weight of the encoder's KL against the distance of features", low=0)

@@ -46,6 +46,8 @@ class VQGAN(Hinge):
     Cost: that of `vq-vae` and a critic, and two further passes back through the generator's last layer.
     """
 
+    generator_terms = False
+
     @dataclass(frozen=True)
     class Options(Hinge.Options):
         weight: float = option(0.8, "w, the adversarial share", low=0)

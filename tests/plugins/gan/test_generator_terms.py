@@ -19,7 +19,9 @@ from genzoo.plugins.regularizers.diversity import Diversity, ModeSeeking
 from genzoo.plugins.regularizers.feature_matching import FeatureMatching
 from genzoo.plugins.regularizers.gradient_normalization import GradientNormalization
 from genzoo.plugins.regularizers.orthogonal import Orthogonal
+from genzoo.plugins.regularizers.slopes import R1
 from genzoo.plugins.regularizers.topk import TopK
+from genzoo.registry import the_registry
 
 ALL = ("gn", "zcr", "mode-seeking", "diversity", "orthogonal", "topk", "feature-matching", "wgan-div")
 
@@ -341,3 +343,13 @@ def test_whole_batches_are_not_computed_in_parts(trainer, part):
     run = trainer("gan", regularizer=[part], train__accumulate=2, train__steps=1)
     with pytest.raises(UsageError, match=rf"the terms {part} depend on the whole batch"):
         run.train()
+
+
+@pytest.mark.parametrize("loss", ["vae-gan", "vq-gan"])
+def test_turns_that_add_no_terms_refuse_those_that_have_some(loss):
+    plan = the_registry().load(the_registry().get("objective", loss))()
+    plan.regularizers["r1"] = R1()
+    plan.plan(DataSpec.image(1, 8, 8))
+    plan.regularizers["zcr"] = LatentConsistency()
+    with pytest.raises(UsageError, match="'zcr' has a term in the generator's turn, and this objective adds none"):
+        plan.plan(DataSpec.image(1, 8, 8))
