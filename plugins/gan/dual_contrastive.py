@@ -18,7 +18,7 @@ from genzoo.registry import declare
     "dual-contrastive",
     paper="arXiv:2103.16748",
     tags=("gan", "relativistic"),
-    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"]}}},
+    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"], "train.betas": (0.0, 0.99)}}},
 )
 class DualContrastive(Adversarial):
     """Dual contrastive GAN: a real observation is told from all fakes of the batch, a fake from all real ones.

@@ -41,7 +41,7 @@ FORMS: dict[str, tuple[Numbers, Numbers]] = {
     "fgan",
     paper="arXiv:1606.00709",
     tags=("gan",),
-    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"]}}},
+    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"], "train.betas": (0.0, 0.99)}}},
 )
 class FGAN(Adversarial):
     """f-GAN: the critic's least loss is minus the divergence Σ q φ(p/q) of data p and samples q.

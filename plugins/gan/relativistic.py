@@ -45,7 +45,7 @@ class RpGAN(Adversarial):
     "ragan",
     paper="arXiv:1807.00734",
     tags=("gan", "relativistic"),
-    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"]}}},
+    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"], "train.betas": (0.0, 0.99)}}},
 )
 class RaGAN(Adversarial):
     """Relativistic average GAN: a score counts against the mean score r̄ or f̄ of the other side.

@@ -14,7 +14,7 @@ from genzoo.registry import declare
     "softmax-gan",
     paper="arXiv:1704.06191",
     tags=("gan",),
-    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"]}}},
+    recipe={"like": "gan", "presets": {"vector": {"regularizer": ["r1=0.05", "r2=0.05"], "train.betas": (0.0, 0.99)}}},
 )
 class SoftmaxGAN(Adversarial):
     """Softmax GAN: the critic gives real observations all of a softmax's mass, the generator wants it shared.
