@@ -390,7 +390,7 @@ def test_reports_are_written_and_read(clothes, tmp_path):
 def test_every_metric_that_can_be_is_measured(clothes):
     """None fails on an ordinary model, and every number has an interval or the reason for none."""
     model = genzoo.create("vae", clothes.spec, options={"generator": "mlp", "encoder": "mlp"})
-    quick = {f"{m}.samples": 3 for m in ("log-likelihood", "elbo", "bits-per-dimension")}
+    quick = {f"{m}.samples": 3 for m in ("log-likelihood", "elbo", "bits-per-dimension")} | {"ais.steps": 3}
     report = evaluate(
         model, "fashion-mini", "all", n=120, options=quick | {"linear-probe.training": 200, "knn.training": 200}
     )
@@ -401,5 +401,6 @@ def test_every_metric_that_can_be_is_measured(clothes):
         assert r.protocol.startswith(f"metric={r.metric}/")
     assert {a.metric for a in report.absent} == {
         "fid", "modes", "high-quality", "mode-kl", "conditional-accuracy", "stacked-modes", "stacked-kl", "mig", "sap",
-        "modularity", "factor-vae", "dci-disentanglement", "dci-completeness", "dci-informativeness",
+        "modularity", "factor-vae", "dci-disentanglement", "dci-completeness", "dci-informativeness", "code-use",
+        "code-perplexity",
     }  # fmt: skip
