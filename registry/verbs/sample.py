@@ -209,6 +209,8 @@ def paths(
     elif label is not None:
         raise UsageError("this model is not conditional: it takes no label")
     if data is None:
+        if model.prior.unfitted:
+            raise UsageError(f"paths start from data, --data NAME, or from codes of the prior: {model.prior.unfitted}")
         codes = model.codes(0, 2 * n, seed=seed)
     else:
         x, told = observations(model, open_fitting(model, data), 2 * n)

@@ -61,7 +61,7 @@ class Alarm(Observer):
         active = None if model.encoder is None else active_units(model.posterior(x, y).mean)
         value = float(spread)
         says = f"samples are nearly alike: they vary {value:.2g} times as much as the data"
-        collapsed, alike = active == 0, not value >= ALIKE
+        collapsed, alike = active == 0, not value >= ALIKE and not model.prior.unfitted
         self._heed(trainer, "posterior-collapse", "no number of the code varies over the data" if collapsed else "")
         self._heed(trainer, "mode-collapse", says if alike and not collapsed else "")
 

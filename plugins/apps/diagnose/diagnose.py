@@ -203,10 +203,12 @@ def _origin(history: History, source: Any, options: Mapping[str, Any] | None) ->
 def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: bool) -> list[Verdict]:
     """Verdicts on samples and codes."""
     spec, n = held.spec, how.n or SAMPLES
-    x, asked = draw_samples(model, n, how, progress)
-    samples = of(spec).from_storage(spec, x)
     codes = measure(model, held, sample_health.CODE_METRICS, replace(how, n=2, extractor=None), strict=False)
     collapse = sample_health.posterior_collapse(codes, model, held)
+    if why := model.prior.unfitted:
+        return [collapse, unknown("mode-collapse", why), unknown("memorization", why)]
+    x, asked = draw_samples(model, n, how, progress)
+    samples = of(spec).from_storage(spec, x)
     few = min(n, sample_health.JUDGED)
     whole = model.sample(few, seed=how.seed, batch_size=how.batch_size).flatten(1).isfinite().all(1)
     if not whole.all():  # in 8 bits that does not show

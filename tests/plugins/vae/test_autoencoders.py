@@ -135,6 +135,15 @@ def test_it_samples_once_a_prior_was_fitted(trained, tmp_path):
     torch.testing.assert_close(second.model.encode(x), run.model.encode(x))
 
 
+def test_what_needs_no_samples_is_told_of_it(trained, tmp_path):
+    run, _ = trained
+    found = genzoo.diagnose(run, device="cpu")
+    assert found["posterior-collapse"].status in ("healthy", "problem", "hint")
+    assert "trained without a prior" in found["mode-collapse"].says
+    with pytest.raises(UsageError, match="paths start from data"):
+        genzoo.interpolate(run.model, tmp_path / "ways.png", 2)
+
+
 def test_its_likelihood_is_refused_and_its_kl_is_no_metric(trained):
     run, folder = trained
     with pytest.raises(UsageError, match="no likelihood, and no bound on it"):
