@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.arguments import checked
-from genzoo.core.config import LISTS, Config
+from genzoo.core.config import LISTS, Config, TrainOptions
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.options import options_of
 from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage.files import given_path, sha256
 from genzoo.core.storage.fingerprint import compare, hardware
@@ -88,7 +89,8 @@ def plan(
     try:
         again = compose(the_registry(), config.data, recipe, options).flat()
         recorded = config.flat()
-        if changed := sorted(k for k in {*again, *recorded} if again.get(k) != recorded.get(k)):
+        new = {k for k in again.keys() - recorded if _is_default(config, k, again[k])}  # it does nothing by default
+        if changed := sorted(k for k in {*again, *recorded} - new if again.get(k) != recorded.get(k)):
             raise UsageError(f"{', '.join(changed[:5])} would differ")
     except UsageError as e:
         versions = f" ({'; '.join(differences)})" if differences else ""
@@ -113,6 +115,17 @@ def plan(
     differences += [f"{k} {v}, not {then[k]}" for k, v in now.items() if k in then and then[k] != v]
     differences += [f"one process, not {called.processes}"] if called.processes != 1 else []
     return Rerun(os.fspath(weights), found.folder, config, record, arguments, tuple(differences))
+
+
+def _is_default(config: Config, key: str, value: Any) -> bool:
+    """Whether an option of a part that is recorded, or of training, has its default."""
+    group, _, name = key.rpartition(".")
+    if part := config.parts.get(group):
+        home = (part.plugin, part.distribution)
+        infos = the_registry().options(the_registry().get(group, part.name, prefer=home))
+    else:
+        infos = options_of(TrainOptions) if group == "train" else []
+    return any(i.name == name and i.default == value for i in infos)
 
 
 @checked

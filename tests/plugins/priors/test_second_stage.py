@@ -1,5 +1,6 @@
 """Priors fitted to trained models: densities over tokens, stages that are one model, and a better bound."""
 
+import hashlib
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose, resolver
+from genzoo.registry.weights.reproduce import plan
 
 FLAT = {"generator": "mlp", "encoder": "mlp", "generator.width": 16, "encoder.width": 16}
 TOKENS = FLAT | {"latent.size": 3, "posterior.dim": 1, "posterior.codes": 4}
@@ -136,6 +138,26 @@ def test_a_mixture_fits_codes_that_are_not_normal(tmp_path):
     old, new = (m.log_likelihood(x, samples=20).values.mean().item() for m in (before, run.model))
     assert new > old + 0.1
     assert run.model.prior.log_prob(run.model.codes(0, 5)).shape == (5,)
+
+
+def test_a_first_stage_may_be_older_than_an_option(tmp_path):
+    genzoo.fit("vae", "ring8", tmp_path / "first", steps=2, device="cpu", progress=False, options=FLAT)
+    folder = tmp_path / "first"
+    config, manifest = (json.loads((folder / f"{name}.json").read_text()) for name in ("config", "manifest"))
+
+    def write():
+        content = json.dumps(config).encode()
+        listed = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        manifest["files"]["config.json"] = listed
+        (folder / "config.json").write_bytes(content)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    del config["objective"]["options"]["free_bits"], config["train"]["patience"]
+    write()
+    assert genzoo.fit_prior(tmp_path / "first", "mixture", steps=2, device="cpu", progress=False).finished
+    config["objective"]["options"]["free_bits"] = 0.5  # and what it said still holds
+    write()
+    assert plan(tmp_path / "first").arguments["options"]["objective.free_bits"] == 0.5
 
 
 def test_what_has_no_codes_to_fit_is_refused(tmp_path):
