@@ -1,0 +1,63 @@
+"""Forms of posteriors and priors that published code has, and which the tests of the right ones would find."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Beta, Gamma, kl_divergence
+
+from genzoo.core.math.angles import Angles
+from genzoo.core.posterior import normal_log_prob
+
+
+def test_a_slope_along_accepted_proposals_alone_is_not_that_of_von_mises_fisher():
+    """The SVAE authors' code and pythae's let the gradient through the proposal and leave out the acceptance."""
+    torch.manual_seed(0)
+    d, kappa = 3, torch.tensor(2.0, requires_grad=True)
+    root = (4 * kappa**2 + (d - 1) ** 2).sqrt()
+    b = (-2 * kappa + root) / (d - 1)
+    a = (d - 1 + 2 * kappa + root) / 4
+    limit = 4 * a * b / (1 + b) - (d - 1) * math.log(d - 1)
+    eps = Beta((d - 1) / 2, (d - 1) / 2).sample((200_000,))
+    w, t = (1 - (1 + b) * eps) / (1 - (1 - b) * eps), 2 * a * b / (1 - (1 - b) * eps)
+    accepted = (d - 1) * t.log() - t + limit >= torch.rand(200_000).log()
+    (wrong,) = torch.autograd.grad(w[accepted].mean(), kappa, retain_graph=True)
+    kappa_of = torch.tensor([2.0], requires_grad=True)
+    mean = Angles(kappa_of, d).quantile((torch.arange(2000)[:, None] + 0.5) / 2000).cos().mean()
+    (right,) = torch.autograd.grad(mean, kappa_of)
+    truth = 1 / 4 - 1 / math.sinh(2.0) ** 2  # of coth κ - 1/κ
+    assert w[accepted].mean().item() == pytest.approx(mean.item(), abs=0.01)  # the samples are right
+    assert right.item() == pytest.approx(truth, rel=1e-3)
+    assert wrong.item() == pytest.approx(0.120, abs=0.01)
+    assert abs(wrong.item() - truth) > 0.04
+
+
+def test_a_gamma_divergence_with_rate_and_scale_exchanged_is_none():
+    """PyTorch-VAE's takes the inverse scale for the scale, after a softmax of both."""
+    a, b, prior = torch.tensor([0.7, 3.0]), torch.tensor([2.0, 0.5]), Gamma(2.0, 1.0)
+    truth = kl_divergence(Gamma(a, b), prior)
+    exchanged = kl_divergence(Gamma(a, 1 / b), prior)
+    assert (truth - exchanged).abs().min() > 0.2
+    assert (truth - kl_divergence(Gamma(a.softmax(0), b.softmax(0)), prior)).abs().min() > 0.01
+
+
+def test_a_mixture_of_posteriors_with_a_parenthesis_displaced_integrates_to_anything():
+    """PyTorch-VAE's VampPrior has - ½ (log σ² + (z - μ)²) / σ²."""
+    line = torch.linspace(-40, 40, 40_001)
+    for log_var in (-2.0, 1.0):
+        right = normal_log_prob(line, 0.3, torch.tensor(log_var)).exp().sum() * 2e-3
+        wrong = (-0.5 * (log_var + (line - 0.3) ** 2) / math.exp(log_var)).exp().sum() * 2e-3 / math.sqrt(2 * math.pi)
+        assert right.item() == pytest.approx(1, abs=1e-3)
+        assert abs(wrong.item() - 1) > 0.1
+
+
+def test_relaxed_codes_are_no_codes_of_a_bound():
+    """Where codes stay soft after training, log p(x|z) is of a z that no prior over categories has."""
+    from genzoo.core.spec import Latent
+    from genzoo.plugins.posteriors.categorical import CategoricalHead
+
+    head, eps = CategoricalHead(Latent(6), CategoricalHead.Options(codes=3)), torch.randn(50, 6)
+    hard = head.eval()(torch.zeros(50, 6)).sample(eps)
+    soft = head.train()(torch.zeros(50, 6)).sample(eps)
+    assert torch.equal(hard, head.embed(head.tokens_of(hard)))
+    assert (soft - head.embed(head.tokens_of(soft))).abs().max() > 0.3
