@@ -25,7 +25,7 @@ declare.recipe(
     like="aae",
     posterior="point",
     likelihood="gaussian",
-    options={"likelihood.sigma": "fixed", "likelihood.value": 3.162278, "objective.weight": 10.0},
+    options={"likelihood.sigma": "fixed", "likelihood.value": 3.162278, "objective.weight": 0.5},
     presets={"image": {"likelihood.value": 6.324555}},
 )
 
@@ -43,8 +43,8 @@ class AAE(Variational):
     of the codes of all observations together: they follow the prior as a whole, and not one by one as in a `vae`. Any
     prior that can be drawn from will do, and any posterior; ``point`` has no noise.
 
-    WAE-GAN is the same with c ‖x - x̂‖² in place of -log p(x|z): a Gaussian of σ² = 1/2c, in data units 10 for the
-    c = .05 of the authors' code, with its λ = 10.
+    WAE-GAN is the same with c ‖x - x̂‖² in place of -log p(x|z): a Gaussian of σ² = 1/2c, in data units 10 for a
+    c of .05, with λ = .5.
 
     When: codes should follow a prior whose density is not known, or keep more of an observation than a `vae`'s.
 

@@ -82,7 +82,7 @@ class Introspective(Variational):
     recipe={
         "like": "vae",
         "likelihood": "gaussian",
-        "options": {"likelihood.sigma": "fixed", "likelihood.value": 0.7071068, "train.lr": 2e-4},
+        "options": {"likelihood.sigma": "fixed", "likelihood.value": 0.7071068},
         "presets": {"image": {"likelihood.value": 1.4142136}},
     },
 )
@@ -93,7 +93,8 @@ class SoftIntroVAE(Introspective):
     made, the generator s (nll + ½ β Σ KL_f + ½ γ Σ nll_f).
 
     When: a VAE with sharper samples is wanted, without a critic. The recipe's Gaussian has σ² = ½ in data units,
-    whose NLL is the squared error of the authors' code; β_neg and γ are theirs for MNIST and Fashion-MNIST.
+    whose NLL is the squared error of the authors' code; β_neg and γ are theirs for MNIST and Fashion-MNIST. Long
+    trainings may want their learning rate, 2e-4; in short ones it comes to little.
 
     Cost: two turns, with three passes of both networks each: about six times that of `vae`.
     """

@@ -108,7 +108,7 @@ def test_wae_gan_is_a_twentieth_of_the_squared_error(game):
     other = made.objective.loss("model", made.nets, Batch(x + 1), noise)
     moved = (x + 1 - made.nets.model.mean(made.nets.model.posterior(x + 1).mean)).square().sum(1)
     torch.testing.assert_close(other.terms["nll"] - loss.terms["nll"], 0.05 * (moved - squared), atol=1e-5, rtol=1e-4)
-    assert loss.weights["adversarial"] == 10
+    assert loss.weights["adversarial"] == 0.5
     with pytest.raises(UsageError, match="points"):
         made.nets.model.log_likelihood(x)
 
