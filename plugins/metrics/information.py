@@ -101,7 +101,8 @@ class MutualInformation(_Enumerated):
 class TotalCorrelation(_Enumerated):
     """How far the numbers of a code are from independent: KL(q(z) ‖ Π q(z_j)), by enumeration.
 
-    Estimates from minibatches, as training uses, are no measurements of it: they may be off by more than its size.
+    Estimates from minibatches, as training uses, are no measurements of it: they may be off by more than its size. Of
+    few observations with narrow posteriors it is large whatever the model, so compare numbers of one ``limit``.
     """
 
     part = _PARTS[1]
