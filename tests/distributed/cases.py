@@ -91,6 +91,8 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "fisher": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "fisher-gan", "objective.rho": 0.1, "train.steps": 20}, {}),
     "mmd": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "mmd-gan"}, {}),
     "cramer": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "cramer-gan", "objective.critic_steps": 1}, {}),
+    "infogan": ("infogan", VECTOR, M_GAN | PLAIN | {"objective.categories": 3, "latent.size": 6}, {}),
+    "tacgan": ("tacgan", VECTOR, M_GAN | PLAIN, {}),
     "acgan": ("gan", IMAGE, C_GAN | {"objective": "acgan", "conditional": True}, {}),
     **{name: ("gan", VECTOR, M_GAN | PLAIN | {"objective": name, "conditional": True, "objective.dim": 4}, {})
        for name in ("contragan", "reacgan")},
