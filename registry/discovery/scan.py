@@ -176,7 +176,8 @@ def kept(what: str, read: Callable[[], Any]) -> Any:
     places = known.get("in") if isinstance(known, dict) else None
     if isinstance(places, dict) and places == {name: _state(name) for name in places}:
         return known.get("found")
-    source_code.read.append(modules := {})
+    modules: dict[str, str] = {}
+    source_code.read.append(modules)
     try:
         found = read()
     finally:

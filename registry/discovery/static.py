@@ -89,7 +89,8 @@ def options(target: str) -> list[OptionInfo]:
         return [] if found is None else [i.__dict__ for i in fields(found)]
 
     def made(plain: list[dict[str, Any]]) -> list[OptionInfo]:
-        return [OptionInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in o.items()}) for o in plain]
+        given: list[dict[str, Any]] = [{k: tuple(v) if isinstance(v, list) else v for k, v in o.items()} for o in plain]
+        return [OptionInfo(**o) for o in given]
 
     try:
         return made(kept(f"options:{target}", read))

@@ -176,7 +176,7 @@ def reproduce(
         trainer.observers.append(_Stop(until))
         trainer.stopping = trainer.step >= until
 
-    arguments = todo.arguments | ({"init": None, "init_partial": False} if resume else {})
+    arguments = {**todo.arguments, **({"init": None, "init_partial": False} if resume else {})}
     run = fit(**arguments, out=path, resume=resume, on_start=start, progress=progress)
     done = Reproduction(todo.weights, path, run.steps, target, run.steps >= target, curve=_curve(record, run),
                         differences=todo.differences)  # fmt: skip
