@@ -79,7 +79,7 @@ class VAEGAN(GAN):
         if player == "critic":
             with torch.no_grad():
                 made = model.mean(noise["z"], batch.y)
-            judged, name = self.judge(critic, batch, made, noise), "reconstructions"
+            judged, name = self.judge(critic, batch, made, noise, nets), "reconstructions"
             coupled = (*judged.coupled, name) if critic.mixes else judged.coupled
             terms = {**judged.terms, name: softplus(scores)}
             return replace(judged, terms=terms, coupled=coupled, gathered=coupled)
