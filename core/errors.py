@@ -112,7 +112,10 @@ def folded(name: str, known: Iterable[str]) -> str:
 def did_you_mean(name: str, known: Iterable[str], say: Callable[[str], str] = repr) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest known names, or an empty string; capitals do not count."""
     lower = {k.casefold(): k for k in known}
-    near = [lower[k] for k in difflib.get_close_matches(name.casefold(), lower, n=2, cutoff=0.5)]
+    near = difflib.get_close_matches(name.casefold(), lower, n=2, cutoff=0.5)
+    near = [
+        lower[k] for k in sorted(near, key=lambda k: sorted(k) != sorted(name.casefold()))
+    ]  # first the same letters
     return f" (did you mean {' or '.join(map(say, near))}?)" if near else ""
 
 

@@ -73,8 +73,8 @@ def zoo(tmp_path_factory):
 LONGEST = {"gan": 20, "regularizers": 25, "augmentations": 30, "vae": 42, "priors": 40, "posteriors": 40,
            "datasets": 35, "metrics": 40}  # fmt: skip
 NEW = {f"{kind}:{name}": None for kind, name in (
-    ("objective", "lsgan"), ("recipe", "lsgan"), ("regularizer", "drift"), ("augmentation", "brightness"),
-    ("objective", "iwae"), ("prior", "laplace"), ("posterior", "logistic"), ("dataset", "spiral"),
+    ("objective", "squares"), ("recipe", "squares"), ("regularizer", "drift"), ("augmentation", "brightness"),
+    ("objective", "weighted"), ("prior", "laplace"), ("posterior", "logistic"), ("dataset", "spiral"),
     ("metric", "contrast"),
 )}  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_all_are_in_the_zoo_and_whole(zoo):
     assert all(r.error is None for r in zoo.plugins())
     entries = [zoo.get(*label.split(":")) for label in NEW]
     assert zoo.check_targets(entries) == []
-    assert zoo.get("objective", "lsgan").summary.startswith("Least-squares GAN: the critic minimizes")
+    assert zoo.get("objective", "squares").summary.startswith("Least-squares GAN: the critic minimizes")
 
 
 @pytest.mark.parametrize("label", NEW)
@@ -116,14 +116,14 @@ def test_its_commands_work(zoo, tmp_path, monkeypatch):
         result = CliRunner().invoke(app, command, catch_exceptions=False)
         assert result.exit_code == 0, result.output
     assert {c[0] for c in commands} == {"show", "train", "sample", "reconstruct", "eval"}
-    assert {p.name for p in tmp_path.glob("*.png")} == {"lsgan.png", "iwae.png"}
+    assert {p.name for p in tmp_path.glob("*.png")} == {"squares.png", "weighted.png"}
 
 
-@pytest.mark.parametrize("recipe", ["lsgan", "iwae"])
+@pytest.mark.parametrize("recipe", ["squares", "weighted"])
 def test_they_train_and_sample_conditionally_and_in_the_plane(zoo, recipe):
     flat = fit(recipe, "ring8", steps=5, device="cpu", progress=False)
     assert flat.model.sample(7).shape == (7, 2)
-    nets = {"generator": "mlp", "encoder" if recipe == "iwae" else "critic": "mlp"}
+    nets = {"generator": "mlp", "encoder" if recipe == "weighted" else "critic": "mlp"}
     few = {**nets, "conditional": True, "data.limit": 400}
     run = fit(recipe, "fashion-mini", steps=3, batch_size=16, options=few, device="cpu", progress=False)
     a, b = (run.model.sample(4, labels=k) for k in (0, 1))
@@ -132,7 +132,7 @@ def test_they_train_and_sample_conditionally_and_in_the_plane(zoo, recipe):
 
 
 def test_the_losses_are_those_of_the_papers(zoo):
-    squares = zoo.load(zoo.get("objective", "lsgan"))()
+    squares = zoo.load(zoo.get("objective", "squares"))()
     real, fake = torch.tensor([2.0, 0.5, 1.0]), torch.tensor([-3.0, 0.0, 1.0])
     assert squares.critic_loss(real, fake).tolist() == [5.0, 0.125, 0.5]
     assert squares.generator_loss(fake, None).tolist() == [8.0, 0.5, 0.0]
@@ -183,7 +183,7 @@ def linear(zoo):
 
 def bounds(linear, x, k, draws=4000):
     """Many draws of the bound for each observation, ``(draws, B)``."""
-    objective, nets = linear("iwae", **{"objective.samples": k})
+    objective, nets = linear("weighted", **{"objective.samples": k})
     many = x.repeat(draws, 1)
     noise = objective.draw("model", Draws(len(many), "cpu").at(0, 0, k), nets.model)
     with torch.no_grad():
@@ -204,7 +204,7 @@ def test_one_sample_is_the_elbo(linear, x):
 
 
 def test_more_samples_are_tighter_and_never_above_the_evidence(linear, x):
-    head = linear("iwae")[1].model.generator.head
+    head = linear("weighted")[1].model.generator.head
     cov = head.weight @ head.weight.T + SIGMA**2 * torch.eye(3)
     evidence = torch.distributions.MultivariateNormal(head.bias, cov).log_prob(x).detach()
     drawn = {k: bounds(linear, x, k) for k in (1, 5, 50)}
@@ -216,7 +216,7 @@ def test_more_samples_are_tighter_and_never_above_the_evidence(linear, x):
 
 
 def test_the_true_posterior_gives_the_evidence_whatever_is_drawn(linear, x):
-    objective, nets = linear("iwae")
+    objective, nets = linear("weighted")
     decoder, encoder = nets.model.generator.head, nets.model.encoder.head
     slopes = torch.tensor([1.5, 0.5])
     with torch.no_grad():  # orthogonal columns, so that the posterior has a diagonal covariance
@@ -234,7 +234,7 @@ def test_the_true_posterior_gives_the_evidence_whatever_is_drawn(linear, x):
 
 
 def test_its_terms_do_not_depend_on_the_batch(linear, x):
-    objective, nets = linear("iwae")
+    objective, nets = linear("weighted")
     noise = {"eps": torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(2))}
     whole = objective.loss("model", nets, Batch(x), noise).per_observation()
     first = objective.loss("model", nets, Batch(x[:2]), {"eps": noise["eps"][:2]}).per_observation()

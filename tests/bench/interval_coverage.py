@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,11 +29,14 @@ from _tables import with_tables
 from genzoo.core.data import Data, KnownModes
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Features, Measured, Metric
 from genzoo.core.math.intervals import Estimate
+from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.metrics import codes, disentanglement, fidelity, twosample
 from genzoo.plugins.metrics.frechet import frechet
 from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.initialize import initialize
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 LARGE = 20_000  # observations that stand for a population
@@ -345,6 +349,34 @@ def _(seed: int):
     x = torch.zeros(300, 8)
     evidence = posed(x, torch.zeros(300, dtype=torch.long), x, posterior=(kl, kl))
     return measured("posterior-kl", evidence), 4 * math.exp(0.5)
+
+
+@cache
+def untrained() -> Model:
+    """A VAE of 8 numbers as it begins."""
+    spec = DataSpec("vector", (8,), classes=4, class_names=Known.class_names)
+    given = {"latent.size": 4, "generator.width": 16, "encoder.width": 16}
+    return initialize(compose(the_registry(), spec, "vae", given), 0)[1].model.eval()
+
+
+def with_model(x: Tensor, y: Tensor, seed: int) -> Posed:
+    evidence = posed(x, y, x, seed=seed)
+    evidence.model = untrained()
+    return evidence
+
+
+for metric in ("mutual-information", "total-correlation", "dimension-wise-kl"):
+
+    @case(metric, "m = 300, these observations")
+    def _(seed: int, metric: str = metric):
+        return measured(metric, with_model(*mixture(300, 0), seed)), None
+
+
+for metric, more in (("swap-cost", {}), ("ais", {"limit": 200, "steps": 10, "leaps": 2})):
+
+    @case(metric, "m = 200, an untrained VAE")
+    def _(seed: int, metric: str = metric, more: dict[str, Any] = more):
+        return measured(metric, with_model(*mixture(200, seed), seed), **more), None
 
 
 for metric, kind in (("linear-probe", "linear"), ("knn", "neighbours")):

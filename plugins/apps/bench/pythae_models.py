@@ -91,7 +91,7 @@ def main(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
     if asked["threads"]:
         torch.set_num_threads(asked["threads"])
     torch.manual_seed(asked["seed"])
-    train, test = (torch.from_numpy(np.load(folder / f"{part}.npy")) for part in ("train", "test"))
+    train, test = (torch.from_numpy(np.load(folder / f"{part}.npy", allow_pickle=False)) for part in ("train", "test"))
     model = built(asked, tuple(train.shape[1:]))
     optimizer, batch = torch.optim.Adam(model.parameters(), lr=1e-3), asked["batch"]
     begun, step, order = time.perf_counter(), 0, torch.randperm(len(train))

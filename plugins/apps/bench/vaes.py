@@ -184,7 +184,7 @@ def _pythaes(
                     why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
                     raise GenzooError(f"pythae's {model} cannot be run by {python}: {why}")
                 kept = json.loads(done.stdout.strip().splitlines()[-1])
-                samples = np.load(Path(folder) / "samples.npy")
+                samples = np.load(Path(folder) / "samples.npy", allow_pickle=False)
                 report = contest.judge(replace(cell, name=f"{name} judged"), samples, name)
             kept |= {"report": report.to_dict()}
             cell.put(kept)

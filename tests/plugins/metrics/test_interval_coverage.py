@@ -46,6 +46,6 @@ def test_every_interval_is_simulated(bench):
     assert claims - {"fid"} == {metric for metric, _ in bench.CASES}  # fid is frechet under a condition
     counts = {e.name for e in own} - claims
     assert counts == {
-        "active-units", "classes", "modes", "stacked-modes",
+        "active-units", "classes", "modes", "stacked-modes", "code-use", "code-perplexity",
         "dci-completeness", "dci-disentanglement", "dci-informativeness",
     }  # fmt: skip
