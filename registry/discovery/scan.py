@@ -173,7 +173,8 @@ def kept(what: str, read: Callable[[], Any]) -> Any:
     What ``read`` raises is raised, and not kept.
     """
     known = _all().get(what)
-    places = known.get("in") if isinstance(known, dict) else None
+    known = known if isinstance(known, dict) else {}
+    places = known.get("in")
     if isinstance(places, dict) and places == {name: _state(name) for name in places}:
         return known.get("found")
     modules: dict[str, str] = {}
