@@ -23,7 +23,8 @@ PAGES = sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROO
 SHOWN = [p for p in PAGES if p != "CHANGELOG.md"]  # what it says was so once
 BLOCK = re.compile(r"^ *```(\w+)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-MADE_UP = re.compile(r"^(hello|lsgan|iwae|hinge-gan|drift|brightness|laplace|logistic|spiral|contrast)")  # by the page
+# what a page makes up
+MADE_UP = re.compile(r"^(hello|squares|weighted|hinge-gan|drift|brightness|laplace|logistic|spiral|contrast)")
 
 THE_READERS = {"photos", "my-pictures", "made", "others"}  # folders
 
