@@ -113,6 +113,15 @@ def test_every_command_names_what_there_is():
     assert wrong == []
 
 
+def test_a_prior_is_fitted_to_a_readers_model_by_the_readers_data():
+    """No record says where a folder is: what was trained on one is fitted on it by name."""
+    fits = [(page, c, commands(page)) for page in SHOWN for c in commands(page) if c[:2] == ["prior", "fit"]]
+    assert fits
+    for page, fit, all_ in fits:
+        trained = [c for c in all_ if c[0] == "train" and fit[2] in c and THE_READERS & {*c}]
+        assert not trained or any(THE_READERS & {*fit} & {*c} for c in trained), (page, fit)
+
+
 def test_every_link_leads_to_a_file():
     dead = []
     for page in PAGES:

@@ -49,7 +49,7 @@ def fit_prior(
         UsageError: if the model has no codes to learn, or the prior does not fit them.
         GenzooError: if the record of the first stage is missing.
     """
-    first = plan(weights, source=data, device=device)
+    first = plan(weights, source=data, given_by="--data", device=device)
     if "encoder" not in first.config.parts or "likelihood" not in first.config.parts:
         raise UsageError(
             f"{weights} has no posterior over codes to fit a prior to: it needs an encoder and a likelihood"

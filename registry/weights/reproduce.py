@@ -69,11 +69,14 @@ def plan(
     weights: str | os.PathLike[str],
     *,
     source: Any = None,
+    given_by: str = "--source",
     init: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     device: str = "auto",
 ) -> Rerun:
     """Turn what was recorded of weights into a call of `genzoo.fit`, checked against what is here; see `reproduce`.
+
+    The option ``given_by`` is where a person says ``source``.
 
     Raises:
         GenzooError: naming what is missing: the record, a plugin, the data, or an option that its part no longer has.
@@ -95,7 +98,7 @@ def plan(
     except UsageError as e:
         versions = f" ({'; '.join(differences)})" if differences else ""
         raise GenzooError(f"{weights} cannot be reproduced with what is installed{versions}: {e}") from e
-    data = source_of(record, source)
+    data = source_of(record, source, given_by)
     split_of(config, record, source)  # the wrong data shows before training, not after
     try:
         where = pick_device(str(then.get("device") or "auto") if device == "auto" else device)

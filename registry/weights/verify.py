@@ -245,14 +245,18 @@ def _data(config: Config, record: TrainingRecord, source: Any) -> Check:
     return Check("data", "good", f"{record.data.name}: the same {len(train):,} observations{held}, by sha256")
 
 
-def source_of(record: TrainingRecord, source: Any = None) -> Any:
-    """What to open: what was given, or the data set that a record names; raises `UsageError` if there is none here."""
+def source_of(record: TrainingRecord, source: Any = None, given_by: str = "--source") -> Any:
+    """What to open: what was given, or the data set that a record names.
+
+    Raises:
+        UsageError: if there is none here; it says which option takes it.
+    """
     if source is not None:
         return source
     name, said = record.data.name, record.called.source or record.data.name
     if said.rpartition(":")[2] not in {e.name for e in the_registry().entries("dataset")}:
         what = f"{name!r}, which is no data set of the zoo or its plugins here" if name else "data without a name"
-        raise UsageError(f"it was trained on {what}: say where that is with --source, or install its plugin")
+        raise UsageError(f"it was trained on {what}: say where that is with {given_by}, or install its plugin")
     return said
 
 

@@ -30,6 +30,7 @@ def test_what_is_wrong_is_said_in_a_sentence(genzoo: Run, vae: Path, gan: Path, 
     out = ("--data", images, "--out", tmp_path / "out")
     genzoo("prior", "fit", vae, *out).sentence("name the prior with --prior", code=2)
     genzoo("prior", "fit", vae, "--prior", "mixture").sentence("name a folder", code=2)
+    genzoo("prior", "fit", vae, "--prior", "mixture", *out[2:]).sentence("say where that is with --data", code=2)
     genzoo("prior", "fit", vae, "--prior", "transformer", *out).sentence("over tokens")
     genzoo("prior", "fit", vae, "--prior", "mixtur", *out).sentence("mixture")
     genzoo("prior", "fit", gan, "--prior", "mixture", *out).sentence("no posterior over codes")
