@@ -22,6 +22,7 @@ from genzoo.core.options import option
 from genzoo.registry import declare
 
 Density = Callable[[Tensor], Tensor]
+SPACES = ("any numbers", "positive numbers")  # with densities by length; a step out of the positive is refused
 RAISE, LOWER = 1.02, 0.98  # of a chain's step, after a move that was taken or refused: about half are taken
 
 
@@ -108,7 +109,13 @@ class AIS(Metric):
         model = evidence.model
         if model is not None and model.exact:
             return "the log-likelihood is exact, not bounded"
-        return "its codes are discrete, and have no slope" if model is not None and model.prior.discrete else ""
+        if model is None:
+            return ""
+        if model.prior.discrete:
+            return "its codes are discrete, and have no slope"
+        if model.prior.space not in SPACES:
+            return f"its codes are {model.prior.space}, which steps in a straight line leave"
+        return "its prior has a bound in place of a density" if model.prior.bound_noise else ""
 
     def measure(self, evidence: Evidence) -> Measured:
         assert evidence.model is not None
@@ -142,8 +149,10 @@ class AIS(Metric):
 
         with evaluating(model):
             if o.start == "posterior":
-                q = model.posterior(x, y).start
-                eps = torch.randn(k, n, *model.latent.shape, generator=g).to(x.device)
+                assert model.head is not None
+                q = model.posterior(x, y)
+                shape = model.head.noise_shape if q.start is q else model.latent.shape  # of what is refined: a normal's
+                q, eps = q.start, torch.randn(k, n, *shape, generator=g).to(x.device)
                 z = q.sample(eps)
 
                 def first(z: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+import genzoo
 from genzoo.core.data import Data
 from genzoo.core.evaluation.evidence import Evidence
 from genzoo.core.model import Model
@@ -16,7 +17,9 @@ from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.plugins.metrics.ais import AIS, anneal
 from genzoo.plugins.metrics.information import DimensionWiseKL, MutualInformation, SwapCost, TotalCorrelation
 from genzoo.plugins.nets.mlp import MLPEncoder, MLPGenerator
+from genzoo.plugins.posteriors.normal import HamiltonianHead
 from genzoo.plugins.posteriors.normal import Normal as NormalHead
+from genzoo.plugins.priors.second_vae import SecondVAE
 
 
 def evidence(oracle_or_model, x):
@@ -136,6 +139,72 @@ def test_annealing_agrees_with_the_closed_form_and_with_importance_weights(linea
     assert (found - truth).abs().max() < 0.5
     importance = oracle.model.log_likelihood(x, samples=500).values
     assert (found - importance).mean().abs() < 0.1
+
+
+class Summed(DiagonalNormal):
+    """Made of two normal numbers for each of the code's."""
+
+    def sample(self, eps):
+        return super().sample(sum(eps.chunk(2, -1)) / math.sqrt(2))
+
+
+class SummedHead(NormalHead):
+    noise_shape = (4,)
+
+    def forward(self, numbers):
+        q = super().forward(numbers)
+        return Summed(q.mean, q.log_var)
+
+
+@pytest.mark.parametrize("kind", [SummedHead, HamiltonianHead])
+def test_chains_start_at_posteriors_whose_noise_is_of_another_shape_than_codes(linear_gaussian, kind):
+    oracle = linear_gaussian(0.3, 1.3)
+    m, x = oracle.model, oracle.data(10)
+    model = Model(m.spec, m.latent, m.generator, m.likelihood, m.encoder, kind(m.latent), prior=m.prior).eval()
+    metric = AIS(AIS.Options(chains=40, steps=40, leaps=4, size=0.3, start="posterior"))
+    weights, _ = metric.weights(model, oracle.to_model(x), None, 0)
+    found = torch.logsumexp(weights, 0) - math.log(40)
+    assert (found - torch.as_tensor(oracle.log_p(x))).abs().max() < 0.5
+
+
+SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "reason"),
+    [
+        ("svae", {"latent.size": 3}, "points on a sphere"),
+        ("poincare-vae", {"latent.size": 2, "generator": "gyroplane"}, "points of a hyperbolic ball"),
+        ("joint-vae", {}, "normal numbers, then categories"),
+        ("categorical-vae", {}, "discrete"),
+        ("vae", {"latent.size": 2}, ""),
+        ("gamma-vae", {"latent.size": 2}, ""),
+    ],
+)
+def test_annealing_is_refused_where_codes_are_not_any_numbers(recipe, given, reason):
+    model = genzoo.create(recipe, DataSpec("vector", (3,)), options=SMALL | given)
+    found = AIS().refuses(evidence(model, torch.randn(4, 3)))
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_annealing_is_refused_where_the_prior_has_a_bound_only(linear_gaussian):
+    m = linear_gaussian().model
+    model = Model(m.spec, m.latent, m.generator, m.likelihood, m.encoder, m.head, prior=SecondVAE(m.latent))
+    assert "a bound in place of a density" in AIS().refuses(evidence(model, torch.randn(4, *m.spec.shape)))
+
+
+def test_annealing_stays_among_positive_codes():
+    torch.manual_seed(0)
+    options = SMALL | {"latent.size": 2, "likelihood": "gaussian", "likelihood.sigma": "fixed", "likelihood.value": 1.0}
+    model = genzoo.create("gamma-vae", DataSpec("vector", (3,)), options=options).eval()
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    importance = model.log_likelihood(x, samples=2000).values
+    for start in ("prior", "posterior"):
+        metric = AIS(AIS.Options(chains=100, steps=30, leaps=4, size=0.3, start=start))
+        weights, accepted = metric.weights(model, x, None, 0)
+        assert accepted > 0.4
+        assert (torch.logsumexp(weights, 0) - math.log(100) - importance).abs().max() < 0.2
 
 
 def test_more_steps_lose_less(linear_gaussian):
