@@ -101,6 +101,8 @@ class TopDownPosterior(Posterior):
         return found.code.view(eps.shape), found.log_q.view(eps.shape[:-1])
 
     def log_prob(self, z: Tensor) -> Tensor:
+        if z.shape[-2] == 1:  # one code for all observations, as a mixture of their posteriors asks
+            z = z.expand(*z.shape[:-2], self.n, z.shape[-1])
         return self._descend(z, given=True).log_q.view(z.shape[:-1])
 
     def kl(self) -> Tensor:

@@ -66,6 +66,11 @@ class Vamp(Components):
 
     def attach(self, model: Model) -> None:
         super().attach(model)
+        if model.conditions:
+            raise UsageError(
+                "the vamp prior has pseudo-inputs of classes, not of numbers as conditions: "
+                "use another, such as --prior normal"
+            )
         try:
             if model.head is None:
                 raise GenzooError("there is none")
@@ -73,16 +78,12 @@ class Vamp(Components):
                 raise GenzooError("its codes are points")
             with evaluating(model.head):  # nothing is to be learned of it
                 q = model.head(torch.zeros(1, *model.head.input_shape))
+            q.y = torch.zeros(1, dtype=torch.int64) if model.classes else None
             self._start = q.start is not q  # of one that is refined, the mixture is of the normals where it starts
             self.space, self._shape = model.head.space, model.head.noise_shape
             q.start.log_prob(torch.zeros(1, *self.latent.shape))
         except GenzooError as e:
             raise UsageError(f"the vamp prior is a mixture of posteriors, and needs their density: {e}") from e
-        if model.conditions:
-            raise UsageError(
-                "the vamp prior has pseudo-inputs of classes, not of numbers as conditions: "
-                "use another, such as --prior normal"
-            )
         self.inputs = nn.Parameter(torch.randn(self.options.components, *model.spec.shape))
 
     @property
@@ -97,6 +98,7 @@ class Vamp(Components):
         classes = torch.arange(len(self.inputs), device=self.inputs.device) % model.classes if model.classes else None
         numbers = model.encoder(torch.tanh(self.inputs) if model.spec.levels else self.inputs, classes)
         q: Posterior = model.head(numbers if k is None else numbers[k])
+        q.y = classes if classes is None or k is None else classes[k]  # a hierarchy's layers go by them too
         return q.start
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:

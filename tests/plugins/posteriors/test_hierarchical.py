@@ -100,6 +100,28 @@ def test_the_density_of_a_code_is_that_of_its_noise_over_the_jacobian():
         assert below.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("kind", ["top-down", "two-level", "ladder"])
+@torch.no_grad()
+def test_a_mixture_of_such_posteriors_is_the_mean_of_their_densities_and_has_its_samples(kind, classes):
+    model = model_of(classes=classes, prior="vamp", **{"prior.components": 4}, **KINDS[kind])
+    n = 2000
+    z = model.prior.sample(torch.rand(n, *model.prior.noise_shape, generator=torch.Generator().manual_seed(0)))
+    y = torch.arange(4) % 3 if classes else None
+    inputs = model.prior.inputs
+    each = torch.stack([
+        model.posterior(inputs[k : k + 1], None if y is None else y[k : k + 1]).log_prob(z[:, None]).squeeze(1)
+        for k in range(4)
+    ])  # fmt: skip
+    found = model.prior.log_prob(z)
+    torch.testing.assert_close(found, torch.logsumexp(each, 0) - math.log(4))
+    torch.testing.assert_close(model.prior.log_prob(z.view(n // 2, 2, -1)), found.view(n // 2, 2))
+    # Samples are from that density: the mean of another's ratio to it is 1.
+    ratio = (each[0] - found).double().exp()
+    assert abs(ratio.mean() - 1) < 4.5 * ratio.std() / math.sqrt(n)
+    assert ratio.std() > 0.2
+
+
 @torch.no_grad()
 def test_a_ladder_weighs_data_and_prior_by_their_precision_and_without_data_is_the_prior():
     model = model_of(**KINDS["ladder"])
