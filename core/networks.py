@@ -75,6 +75,11 @@ class Generator(Network):
         """
         return latent.shape
 
+    @property
+    def last_weight(self) -> Tensor:
+        """Weight of the last layer; that which was built last, unless it says otherwise."""
+        return [p for p in self.parameters() if p.dim() > 1][-1]
+
     @abstractmethod
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``.

@@ -53,6 +53,10 @@ class BigGANGenerator(Resnet, Generator):
         if self.shared is not None:
             nn.init.normal_(self.shared.weight)
 
+    @property
+    def last_weight(self) -> Tensor:
+        return [p for p in self.out.parameters() if p.dim() > 1][-1]
+
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, *ports.inputs)`` to data parameters ``(B, *ports.outputs)``."""
         first, *others = torch.split(z, self.parts, 1)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genzoo.core.distributed.gather import all_gather
 from genzoo.core.model import Model
+from genzoo.core.networks import Generator
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
 from genzoo.core.options import option
@@ -112,10 +113,9 @@ class VQGAN(Hinge):
         return -model.likelihood.log_prob(params, batch.x)
 
 
-def balance(generator: nn.Module, rest: Tensor, adversarial: Tensor) -> Tensor:
+def balance(generator: Generator, rest: Tensor, adversarial: Tensor) -> Tensor:
     """‖∂ rest‖ / (‖∂ adversarial‖ + 1e-4) at a generator's last weight, 0-d, as a constant."""
-    last = [p for p in generator.parameters() if p.dim() > 1][-1]
-    slopes = [torch.autograd.grad(loss, last, retain_graph=True)[0] for loss in (rest, adversarial)]
+    slopes = [torch.autograd.grad(loss, generator.last_weight, retain_graph=True)[0] for loss in (rest, adversarial)]
     # The slopes of a whole batch are the means of its parts'.
     norms = [torch.linalg.vector_norm(all_gather(slope.detach()[None]).mean(0).float()) for slope in slopes]
     found: Tensor = norms[0] / (norms[1] + 1e-4)

@@ -7,14 +7,19 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Ports
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.nets.attention import Attention
 from genzoo.plugins.nets.biggan import BigGANCritic, BigGANGenerator
 from genzoo.plugins.nets.excitation import FastGANGenerator
 from genzoo.plugins.nets.grouped import R3Generator
 from genzoo.plugins.nets.resnet import Down, ResnetCritic, ResnetEncoder, ResnetGenerator, Up
 from genzoo.plugins.nets.stylegan2 import StyleGAN2Generator
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.initialize import initialize
 
 SMALL = {"width": 4, "max_width": 8}
+NAMES = {e.name for e in the_registry().entries("generator") if e.distribution == "genzoo"} - {"constant"}  # no code
 
 
 def zero(layer):
@@ -172,6 +177,19 @@ def test_the_label_and_the_code_enter_by_gains_that_start_at_one():
     names = [n for n, m in net.named_modules() if hasattr(m, "parametrizations")]
     assert names
     assert not any("norms" in n or n == "shared" for n in names)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_generator_knows_its_last_layer(name, classes):
+    given = {"objective": "gan", "critic": "mlp", "generator": name, "conditional": bool(classes)}
+    config = compose(the_registry(), DataSpec.image(1, 16, 16, classes=classes), None, given)
+    net, ran = initialize(config, 0)[1].model.generator, []
+    for module in net.modules():
+        if any(p.dim() > 1 for p in module.parameters(recurse=False)):
+            module.register_forward_hook(lambda m, *_: ran.append(m))
+    net(torch.randn(2, *net.ports.inputs), torch.arange(2) if classes else None)
+    assert any(p is net.last_weight for p in ran[-1].parameters())
 
 
 def test_biggan_has_one_chunk_for_every_resolution():
