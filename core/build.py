@@ -72,6 +72,11 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
                 f"objective {name!r} weighs codes by their density, and those of posterior {family!r} are points: "
                 "use --posterior normal, or a recipe such as ae or wae"
             )
+        if plan.several and head.relaxed:
+            raise UsageError(
+                f"objective {name!r} weighs several codes of each observation, and posterior {family!r} softens its "
+                "codes in training, which then have no such weights: use --posterior normal, or --objective vae"
+            )
         if plan.several and isinstance(head, TokenHead) and head.certain:
             raise UsageError(
                 f"objective {name!r} weighs several codes of each observation, and posterior {family!r} gives one: "

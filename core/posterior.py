@@ -143,6 +143,7 @@ class PosteriorHead(CodePart):
     """Turns an encoder's numbers into a `Posterior`; part of the model, so it may hold parameters."""
 
     point: bool = False  # its codes are points: no density, no KL, and no bound on the likelihood
+    relaxed: bool = False  # its codes are softened in training, and their weights p(x, z) / q(z|x) make no bound there
     averaged: tuple[str, ...] = ()  # names of buffers that a moving average of the model averages, instead of copying
 
     def attach(self, model: Model) -> None:

@@ -69,6 +69,7 @@ class Categorical(Posterior):
 class CategoricalHead(TokenHead):
     """Categorical posterior: latent.size / K variables of K classes, relaxed while training, hard afterwards."""
 
+    certain, relaxed = False, True
     steps: Tensor
 
     @dataclass(frozen=True)

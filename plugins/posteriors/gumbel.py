@@ -108,6 +108,8 @@ class GumbelVQ(Quantizer):
     rounded code's, its KL is a posterior's: it may be unsure.
     """
 
+    certain, relaxed = False, True
+
     @dataclass(frozen=True)
     class Options(PosteriorHead.Options):
         codes: int = option(256, "K, vectors in the book", low=2, high=65_536)

@@ -63,7 +63,7 @@ class ProductHead(PosteriorHead):
     """Product posterior: the first numbers of a code are normal, the others one-hot categories (`categorical`)."""
 
     space = "normal numbers, then categories"
-    partner = "product"
+    partner, relaxed = "product", True
 
     @dataclass(frozen=True)
     class Options(CategoricalHead.Options):

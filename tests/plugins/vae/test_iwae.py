@@ -149,6 +149,22 @@ def test_a_posterior_that_gives_one_code_is_refused():
                    options={**small, "posterior": "iaf", "objective.gradient": "dreg"})  # fmt: skip
 
 
+@pytest.mark.parametrize("objective", ["iwae", "ciwae"])
+@pytest.mark.parametrize(
+    ("posterior", "given"),
+    [
+        ("gumbel-vq", {"prior": "uniform-codes"}),
+        ("hrq", {"prior": "uniform-codes"}),
+        ("categorical", {"prior": "uniform-codes", "latent.size": 6, "posterior.codes": 3}),
+        ("product", {"prior": "product", "latent.size": 5, "posterior.codes": 3, "posterior.normal": 2}),
+    ],
+)
+def test_codes_that_training_softens_are_refused_for_that(objective, posterior, given):
+    small = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8, "posterior": posterior}
+    with pytest.raises(UsageError, match=f"posterior '{posterior}' softens its codes in training"):
+        genzoo.fit(objective, "ring8", steps=1, device="cpu", options=small | given)
+
+
 def test_the_bound_of_a_vae_is_what_it_was(linear_gaussian):
     oracle = linear_gaussian(0.3, 1.3)
     batch, eps = Batch(oracle.to_model(oracle.data(10))), {"eps": torch.zeros(10, 2)}
