@@ -15,8 +15,12 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from genzoo.cli.main import with_commands
+from genzoo.core.errors import UsageError
+from genzoo.core.spec import DataSpec
 from genzoo.registry import the_registry
 from genzoo.registry.kinds import TABLE
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.initialize import initialize
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -138,6 +142,25 @@ def test_every_recipe_is_in_the_guide():
     papers = dict(re.findall(r"^\| `([a-z0-9-]+)` \|.*arxiv.org/abs/([\d.]+)", text("docs/recipes.md"), re.MULTILINE))
     known = {e.name: e.paper for e in the_registry().entries("recipe", plugin="genzoo")}
     assert {name: f"arXiv:{paper}" for name, paper in papers.items()}.items() <= known.items()
+
+
+def test_the_guide_says_which_recipes_need_labels_or_their_own_generator():
+    registry, data = the_registry(), DataSpec.image(1, 28, 28, classes=3)
+
+    def builds(recipe: str, conditional: bool) -> bool:
+        try:
+            initialize(compose(registry, data, recipe, {"generator": "mlp", "conditional": conditional}), 0)
+        except UsageError:
+            return False
+        return True
+
+    recipes = {e.name for e in registry.entries("recipe", plugin="genzoo")} - {"pixelcnn"}  # it has no code
+    (said,) = re.findall(r"Not without labels: (.*?)\. With generators of their own: (.*?)\.",
+                         text("docs/recipes.md"), re.DOTALL)  # fmt: skip
+    labels, own = ([*re.findall("`([a-z0-9-]+)`", names)] for names in said)
+    refused = {r for r in recipes if not builds(r, True)}
+    assert {*own} - {"pixelcnn"} == refused
+    assert {*labels} == {r for r in recipes if r not in refused and not builds(r, False)}
 
 
 def test_the_notebook_runs(tmp_path, monkeypatch):
