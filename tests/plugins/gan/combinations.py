@@ -186,10 +186,13 @@ def page(found: dict[str, dict[str, set[Where]]]) -> str:
             axes = [sorted({place[i] for place in places}) for i in range(3)]
             said = [_said(axis, all_) for axis, all_ in zip(axes, every, strict=True)]
             rows.append(f"| {_said(names, set(losses()))} | {' | '.join(said)} | {why} |")
-    return _PAGE.format(
-        losses=len(losses()), parts=len(parts()) - 1, rows="\n".join(rows),
-        cells=f"{len(losses()) * len(parts()) * len(CONDITIONS) * len(DATA):,}",
-    )  # fmt: skip
+    return head() + "".join(f"{row}\n" for row in rows)
+
+
+def head() -> str:
+    """The page above its rows, which takes no building."""
+    cells = f"{len(losses()) * len(parts()) * len(CONDITIONS) * len(DATA):,}"
+    return _HEAD.format(losses=len(losses()), parts=len(parts()) - 1, cells=cells)
 
 
 def _products(places: set[Where]) -> Iterator[frozenset[Where]]:
@@ -209,9 +212,9 @@ def _said(names: list[str], every: set[str]) -> str:
     return ", ".join(name if name in (NOTHING, *CONDITIONS, *DATA) else f"`{name}`" for name in names)
 
 
-_PAGE = """# What goes with what
+_HEAD = """# What goes with what
 
-Any adversarial loss takes any regularizer and any augmentation, with or without labels, on vectors and on images of
+Most adversarial losses take most regularizers and augmentations, with or without labels, on vectors and on images of
 any channels: `genzoo train hinge --regularizer lecam --augment ada --conditional`. A test builds all {cells}
 combinations of {losses} losses with each of {parts} parts or none, of no labels, labels beside the observation
 (`critic.condition=concat`), by projection and by conditional batch norm (`generator.norm=class`), on the plane, grey
@@ -220,7 +223,6 @@ These are refused before training:
 
 | loss | with | labels | data | because |
 | --- | --- | --- | --- | --- |
-{rows}
 """
 
 

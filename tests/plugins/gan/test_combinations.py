@@ -38,6 +38,13 @@ def test_the_page_says_what_is_refused():
         assert "\n" not in why, losses
 
 
+def test_the_page_begins_with_what_is_so():
+    text = combinations.PAGE.read_text(encoding="utf-8")
+    assert text.startswith(combinations.head())
+    assert combinations.Cell("began", "r1", "no labels", "plane").refused()  # so not any loss takes any part
+    assert "any regularizer" not in text.lower()
+
+
 def test_losses_and_parts_of_the_zoo_are_in_it():
     assert {"gan", "hinge", "began", "acgan", "r3gan"} <= set(combinations.losses())
     assert {"nothing", "r1", "lecam", "diffaugment"} <= set(combinations.parts())
