@@ -78,6 +78,11 @@ class VAE(Variational):
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         if self.options.kl_balance and self.options.free_bits:
             raise UsageError("objective.kl_balance and objective.free_bits both keep layers in use: leave one out")
+        if self.options.kl_balance and not self.options.kl_warmup:
+            raise UsageError(
+                "objective.kl_balance weighs layers while the KL's weight rises, which it does not: "
+                "--set objective.kl_warmup=0.3"
+            )
         return super().plan(spec, classes)
 
     @property

@@ -191,6 +191,8 @@ def test_layers_weigh_by_what_they_say_for_their_size_while_the_weight_rises(lay
     assert kl(0.5)[0].item() == pytest.approx(4 * 0.245, rel=1e-5)
     with pytest.raises(UsageError, match="leave one out"):
         VAE(VAE.Options(kl_balance=True, free_bits=0.1)).plan(DataSpec("vector", (4,)))
+    with pytest.raises(UsageError, match=r"objective\.kl_warmup"):  # without a warm-up it does nothing
+        VAE(VAE.Options(kl_balance=True)).plan(DataSpec("vector", (4,)))
 
 
 def test_bits_are_free_by_number_by_channel_or_by_code(fixed):
