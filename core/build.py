@@ -93,6 +93,11 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         raise UsageError(
             f"objective {name!r} trains no prior: prior {config.parts['prior'].name!r} would stay as it is"
         )
+    if plan.draws_prior and any(prior.told):
+        raise UsageError(
+            f"objective {name!r} draws codes of the prior before it knows their labels, and prior "
+            f"{config.parts['prior'].name!r} goes by labels: use another, such as --prior vamp, or a cvae"
+        )
     if not prior.joint and "prior" not in objective.fresh:
         raise UsageError(
             f"prior {config.parts['prior'].name!r} is fitted to the codes of a trained model: train one, then "

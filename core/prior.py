@@ -25,6 +25,7 @@ class Prior(CodePart):
     discrete: bool = False  # `log_prob` gives probabilities of codes that are among a few, not densities
     unfitted: str = ""  # why there is nothing to sample yet, of a prior that waits for ``genzoo prior fit``
     joint: bool = True  # it may be trained beside the other parts of a model, not only fitted to their codes
+    told: tuple[int, int] = (0, 0)  # how many classes and conditions its codes go by
     family: str = ""  # what `genzoo.core.posterior.Posterior.closed` calls it, if any posterior has a closed KL to it
 
     @abstractmethod

@@ -76,7 +76,7 @@ class Autoencoder(Variational):
     """
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        return Plan(posterior="point", likelihood=True, prior="unfitted", posteriors=("point",))
+        return Plan(posterior="point", likelihood=True, prior="unfitted", posteriors=("point",), moves_prior=False)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         return {}

@@ -50,7 +50,8 @@ class InfoVAE(Variational):
                 f"the MMD's weight α + λ - 1 is {o.alpha + o.strength - 1:g}, so that training would maximize it: "
                 f"--set objective.strength={least:g} or more"
             )
-        return super().plan(spec, classes)
+        # The MMD's codes are constants, so that with the KL's weight goes what moves a prior.
+        return replace(super().plan(spec, classes), draws_prior=True, moves_prior=o.alpha != 1)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         """The posterior's noise, and codes of the prior."""

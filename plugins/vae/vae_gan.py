@@ -53,7 +53,7 @@ class VAEGAN(GAN):
     options: Options
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        return Plan(posterior="normal", critics=(self.critic_plan(spec),))
+        return Plan(posterior="normal", critics=(self.critic_plan(spec),), draws_prior=True)
 
     def players(self) -> tuple[Player, ...]:
         critic, generator = super().players()

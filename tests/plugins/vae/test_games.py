@@ -160,6 +160,20 @@ def test_contrast_is_a_constant_and_the_prior_is_known(game):
         game("aae", **given("aae", prior="real-nvp"))
 
 
+@pytest.mark.parametrize("objective", ["ae", "rae", "wae", "swae", "info-vae"])
+def test_a_prior_that_no_term_moves_is_refused(game, objective):
+    more = {"objective__alpha": 1.0} if objective == "info-vae" else {"posterior": "point"}
+    with pytest.raises(UsageError, match="trains no prior"):
+        game("vae", objective=objective, prior="real-nvp", **more)
+    assert game("info-vae", prior="real-nvp").nets.model.prior  # by default the KL moves it
+
+
+@pytest.mark.parametrize(("recipe", "prior"), [("info-vae", "conditional"), ("info-vae", "nsf"), ("vae-gan", "nsf")])
+def test_codes_that_are_drawn_before_their_labels_go_by_none(game, recipe, prior):
+    with pytest.raises(UsageError, match=f"prior '{prior}' goes by labels"):
+        game(recipe, spec=VECTOR, conditional=True, encoder="mlp", encoder__width=8, prior=prior)
+
+
 # Each player's gradient is that of its own loss
 
 
