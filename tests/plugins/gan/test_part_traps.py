@@ -215,7 +215,8 @@ def test_lengths_summed_over_layers(teeth):
 
 def test_a_head_that_adds_what_is_beside(teeth):
     def added(self, x, y=None, beside=None):
-        return torch.cat([x.flatten(1).tanh(), beside.tanh()], 1)
+        said = torch.cat([x.flatten(1).tanh(), beside.tanh()], 1)
+        return torch.nn.functional.pad(said, (0, self.head.in_features - said.shape[1]))
 
     teeth(COLLAPSE.test_a_critic_sees_dependence, "mlp", owner=MLPCritic, name="features", wrong=added)
 
