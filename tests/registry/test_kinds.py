@@ -28,6 +28,8 @@ def test_a_kind_is_whole(kind):
         base = getattr(importlib.import_module(module), name)
         assert kind.options == hasattr(base, "Options") or kind.name == "extractor"
         assert [m for m in kind.methods if not hasattr(base, m)] == []
+        public = {m for m, of in vars(base).items() if inspect.isfunction(of) and m[0] != "_"}
+        assert kind.part != "many" or public == {*kind.methods}
 
 
 def test_parts_of_a_composition_are_kinds():
