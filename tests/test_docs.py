@@ -18,7 +18,7 @@ from genzoo.cli.main import with_commands
 from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.registry import the_registry
-from genzoo.registry.kinds import TABLE
+from genzoo.registry.kinds import SINGLE, TABLE
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
 
@@ -94,7 +94,7 @@ def known() -> dict[str, set[str]]:
     groups = {e: TABLE[e.kind].group.replace("*", e.name) for e in registry.entries() if e.kind != "command"}
     options = {f"{group}.{o.name}".strip(".") for e, group in groups.items() for o in registry.options(e)}
     options |= {o.replace("data.", "samples.") for o in options}  # the other side of a comparison
-    return {**names, "metric": names["metric"] | tags, "option": options}
+    return {**names, "metric": names["metric"] | tags, "option": {*options, *SINGLE}}
 
 
 def strange(arguments: list[str], names: dict[str, set[str]]) -> list[str]:
@@ -161,6 +161,16 @@ def test_the_guide_says_which_recipes_need_labels_or_their_own_generator():
     refused = {r for r in recipes if not builds(r, True)}
     assert {*own} - {"pixelcnn"} == refused
     assert {*labels} == {r for r in recipes if r not in refused and not builds(r, False)}
+
+
+def test_the_table_of_vaes_is_of_the_commands_above_it():
+    page = text("docs/vaes.md")
+    printed = re.findall(r"^\| (?:\d+|–) \| ([a-z0-9-]+)(?: \\\*)? \|", page, re.MULTILINE)
+    called = [c[c.index("--recipes") + 1] for c in commands("docs/vaes.md") if "fashion-mini" in c and "--recipes" in c]
+    assert sorted(printed) == sorted(",".join(called).split(","))
+    plain = {e.name for e in the_registry().entries("recipe") if re.match("rae-", e.name)}  # named in one breath
+    (said,) = re.findall(r"^- (`ae`.*) have nothing", page, re.MULTILINE)
+    assert {*re.findall("`(rae-[^`]+)`", said)} == plain
 
 
 def test_the_notebook_runs(tmp_path, monkeypatch):
