@@ -27,7 +27,8 @@ _DRAWS = 16  # for the bound that stands in for the density
 class SecondVAE(Standardized):
     """Second-stage VAE prior: p(z) = ∫ N(z; G(u), γ²) N(u; 0, 1) du with learned G and γ, fitted to a trained model.
 
-    Its log_prob is a lower bound, importance-weighted with 16 draws that are the same for every code.
+    Its log_prob is importance-weighted with 16 draws that are the same for every code: in the mean over these, a lower
+    bound, but not for each of them.
 
     When: a first stage whose likelihood has a learned variance (``gaussian`` by default) and more numbers in its codes
     than the data need.

@@ -29,7 +29,22 @@ CODES = (
 )
 NAMES = {kind: [e.name for e in the_registry().entries(kind) if e.distribution == "genzoo"]
          for kind in ("posterior", "prior")}  # fmt: skip
-NOT_HERE = {"top-down", "ladder", "two-grids-vq", "conditional"}  # of generators of their own, or with labels
+NOT_HERE = {"two-grids-vq", "conditional"}  # of images, or with labels
+HIERARCHIES = {"top-down", "ladder"}
+LEVELS = {"latent.size": 3, "generator": "levels", "generator.sizes": (2, 1)}
+# Which go together: the others are refused.
+NUMBERS = {"iaf", "maf", "mixture", "normal", "nsf", "real-nvp", "second-vae", "unfitted", "vamp"}
+TOKENS = {"pixelcnn", "transformer", "uniform-codes"}
+DISCRETE = {"bsq", "categorical", "fsq", "gumbel-vq", "hrq", "lfq", "residual-vq", "simvq", "vq", "vq-gradient"}
+OTHERS = {
+    "gamma": {"gamma", "vamp"},
+    "implicit": NUMBERS - {"vamp"},  # a mixture of it has no density
+    "point": NUMBERS - {"vamp"},
+    "power-spherical": {"sphere", "vamp"},
+    "product": {"product", "vamp"},
+    "vmf": {"sphere", "vamp"},
+    "wrapped-normal": {"poincare", "vamp"},
+}
 PAIRS = [(a, b) for a in NAMES["posterior"] if a not in NOT_HERE for b in NAMES["prior"] if b not in NOT_HERE]
 
 
@@ -38,7 +53,7 @@ def built(posterior, prior):
     registry = the_registry()
     known = {i.name for i in registry.options(registry.get("prior", prior))}
     small = {f"prior.{k}": v for k, v in SMALL.items() if k in known}
-    for codes in CODES:
+    for codes in (LEVELS,) if posterior in HIERARCHIES else CODES:
         try:
             config = compose(registry, SPEC, None, OBJECTIVE | codes | small | {"posterior": posterior, "prior": prior})
             torch.manual_seed(0)
@@ -57,11 +72,13 @@ def built(posterior, prior):
 
 
 @pytest.mark.slow
-def test_every_one_has_a_partner():
-    for posterior in set(NAMES["posterior"]) - NOT_HERE:
-        assert any(built(posterior, prior) for prior in NAMES["prior"]), posterior
-    for prior in set(NAMES["prior"]) - NOT_HERE:
-        assert any(built(posterior, prior) for posterior in NAMES["posterior"]), prior
+@pytest.mark.parametrize("posterior", sorted(set(NAMES["posterior"]) - NOT_HERE))
+def test_which_go_together(posterior):
+    """No pair is skipped below for a refusal that nobody meant."""
+    priors = set(NAMES["prior"]) - NOT_HERE
+    assert priors >= NUMBERS | TOKENS | set().union(*OTHERS.values())
+    wanted = OTHERS.get(posterior, TOKENS if posterior in DISCRETE else NUMBERS)
+    assert {prior for prior in priors if built(posterior, prior)} == wanted
 
 
 @pytest.mark.slow
@@ -85,8 +102,13 @@ def test_weights_average_to_the_evidence_and_the_kl_is_its_monte_carlo(posterior
     inverse = mean_error((q.log_prob(z[:, None]).squeeze(1) - model.prior.log_prob(z)).double().exp())
     if weights.std() < 1e-6 * weights.mean():  # a point mass
         assert b[0] < a[0] + 4 * a[1]
-    elif model.prior.bound_noise:  # a bound on its density
-        assert weights.log().mean() < math.log(a[0]) + 4 * a[1] / a[0]
+    elif model.prior.bound_noise:  # a bound on its density, in the mean over its own draws
+        random, bounds = torch.Generator().manual_seed(2), []
+        for _ in range(30):
+            model.prior.fixed.normal_(generator=random)
+            bounds.append(model.log_weights(x, None, eps[:1000]).mean())
+        bound = mean_error(torch.stack(bounds))
+        assert bound[0] < math.log(a[0]) + 4 * a[1] / a[0] + 4 * bound[1]
     elif max(a[1], b[1]) < 0.02 * a[0]:
         assert abs(a[0] - b[0]) < 4.5 * math.hypot(a[1], b[1]) + 1e-3 * a[0]
     else:
