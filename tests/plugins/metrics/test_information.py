@@ -145,7 +145,7 @@ class Summed(DiagonalNormal):
     """Made of two normal numbers for each of the code's."""
 
     def sample(self, eps):
-        return super().sample(sum(eps.chunk(2, -1)) / math.sqrt(2))
+        return super().sample(torch.unflatten(eps, -1, (2, 2)).sum(-2) / math.sqrt(2))
 
 
 class SummedHead(NormalHead):
