@@ -17,7 +17,7 @@ from genzoo.registry import declare
 
 declare.recipe(
     "joint-vae",
-    summary="VAE whose codes are normal numbers and categories side by side",
+    summary="VAE of normal numbers and categories side by side, under the plain bound (JointVAE's codes)",
     paper="arXiv:1804.00104",
     tags=("vae", "discrete", "disentanglement"),
     like="vae",
@@ -60,7 +60,10 @@ class Product(Posterior):
 
 @declare.posterior("product", paper="arXiv:1804.00104", tags=("vae", "discrete"))
 class ProductHead(PosteriorHead):
-    """Product posterior: the first numbers of a code are normal, the others one-hot categories (`categorical`)."""
+    """Product posterior: the first numbers of a code are normal, the others one-hot categories (`categorical`).
+
+    The paper's loss holds the KL of either kind to a capacity of its own; the recipe's is the plain bound.
+    """
 
     space = "normal numbers, then categories"
     partner, relaxed = "product", True
