@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of inverse multiquadrics (Tolstikhin et al., arXiv:1711.01558)
+ALPHAS = (0.2, 0.5, 1.0, 2.0, 5.0)  # of rational quadratics
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -25,17 +26,29 @@ def gaussian(squares: Tensor, dim: int) -> Tensor:
     return torch.exp(-squares / (2 * dim))
 
 
+def rational_quadratic(squares: Tensor) -> Tensor:
+    """Σ_α (1 + r²/2α)^-α of squared distances (Bińkowski et al., arXiv:1801.01401)."""
+    total = torch.zeros_like(squares)
+    for alpha in ALPHAS:
+        total = total + (1 + squares / (2 * alpha)) ** -alpha
+    return total
+
+
 KERNELS: dict[str, Callable[[Tensor, int], Tensor]] = {"imq": inverse_multiquadric, "rbf": gaussian}
 
 
 def unbiased_mmd(x: Tensor, y: Tensor, kernel: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """Squared maximum mean discrepancy of two sets of points ``(N, D)`` and ``(M, D)``, 0-d; 0 on average if alike.
+    """Squared maximum mean discrepancy of two sets of points ``(N, D)`` and ``(M, D)``, by a kernel of distances."""
+    return mmd_of_pairs(x, y, lambda a, b: kernel(squared_distances(a, b), a.shape[1]))
+
+
+def mmd_of_pairs(x: Tensor, y: Tensor, kernel: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The same by a kernel of points, which gives ``(N, M)``; 0-d, and 0 on average if the sets are alike.
 
     Means within a set leave out a point with itself; the mean between the sets leaves out nothing.
     """
-    d, between = x.shape[1], kernel(squared_distances(x, y), x.shape[1]).mean()
-    within = x.new_zeros(())
+    between, within = kernel(x, y).mean(), x.new_zeros(())
     for a in (x, y):
-        values = kernel(squared_distances(a, a), d)
+        values = kernel(a, a)
         within = within + (values.sum() - values.diagonal().sum()) / max(len(a) * (len(a) - 1), 1)
     return within - 2 * between

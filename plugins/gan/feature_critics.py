@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.distributed.gather import all_gather
+from genzoo.core.math.kernels import mmd_of_pairs, rational_quadratic, squared_distances
 from genzoo.core.math.penalties import gradient_norm, input_gradient
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic
@@ -162,18 +163,9 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 def kernel(x: Tensor, y: Tensor) -> Tensor:
     """Rational quadratic kernels and the dot product, of all pairs of ``(N, d)`` and ``(M, d)``: ``(N, M)``."""
     with torch.autocast(x.device.type, enabled=False):
-        dot = x @ y.T
-        squared = (x.square().sum(1)[:, None] + y.square().sum(1) - 2 * dot).relu()
-        for alpha in (0.2, 0.5, 1.0, 2.0, 5.0):
-            dot = dot + (1 + squared / (2 * alpha)) ** -alpha
-        return dot
+        return x @ y.T + rational_quadratic(squared_distances(x, y))
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
     """Unbiased estimate of the squared maximum mean discrepancy of ``(N, d)`` and ``(M, d)``, 0-d."""
-
-    def within(a: Tensor) -> Tensor:
-        k = kernel(a, a)
-        return (k.sum() - k.diagonal().sum()) / max(len(a) * (len(a) - 1), 1)
-
-    return within(x) + within(y) - 2 * kernel(x, y).mean()
+    return mmd_of_pairs(x, y, kernel)
