@@ -70,6 +70,13 @@ class Adversarial(Objective):
             x = augmentation(x, torch.cat([noise[f"{name}.{s}"] for s in sides]))
         return x
 
+    def feature_distance(self, critic: Critic, batch: Batch, again: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        """‖φ(x) - φ(x̂)‖² of observations and as many reconstructions, φ the features of the critic, ``(B,)``."""
+        with torch.no_grad():
+            truth = critic.features(self.view(batch.x, noise, "fake"), batch.y)
+        found = critic.features(self.view(again, noise, "fake"), batch.y)
+        return (truth.float() - found.float()).square().flatten(1).sum(1)
+
     def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
         """Numbers ``(B, k)`` that the critic is told with a side of observations (see `view`), if any."""
         return None

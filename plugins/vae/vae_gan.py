@@ -90,10 +90,7 @@ class VAEGAN(GAN):
 
     def distance(self, nets: Networks, batch: Batch, again: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """-log N(φ(x̂); φ(x), 1) but for its constant, ``(B,)``."""
-        with torch.no_grad():
-            truth = nets.critic.features(self.view(batch.x, noise, "fake"), batch.y)
-        found = nets.critic.features(self.view(again, noise, "fake"), batch.y)
-        return 0.5 * (truth.float() - found.float()).square().flatten(1).sum(1)
+        return 0.5 * self.feature_distance(nets.critic, batch, again, noise)
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         if player == "encoder" and nets.model.head is not None:

@@ -83,7 +83,7 @@ class VQGAN(Hinge):
             judged = self.judge(critic, batch, again, noise)
             return replace(judged, weights=dict.fromkeys(judged.terms, noise["on"]))
         nll = -model.likelihood.log_prob(params, batch.x)
-        terms = {"nll": nll, "features": self.distance(nets, batch, again, noise)}
+        terms = {"nll": nll, "features": self.feature_distance(critic, batch, again, noise)}
         wanted = {"adversarial": self.generator_loss(self._outputs(critic, again, y, noise, "fake"), None)}
         kappa, share = self.options.features * noise["on"], self.options.weight * noise["on"]
         if torch.is_grad_enabled():
@@ -93,13 +93,6 @@ class VQGAN(Hinge):
         coupled = ("adversarial", *coupled_terms(model, "nll"), *q.coupled)
         terms |= {**wanted, "kl": kl, **q.cost}
         return Loss(terms, weights, coupled, {"balance": share}, coupled, q.sums)
-
-    def distance(self, nets: Networks, batch: Batch, again: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """‖φ(x) - φ(x̂)‖², ``(B,)``."""
-        with torch.no_grad():
-            truth = nets.critic.features(self.view(batch.x, noise, "fake"), batch.y)
-        found = nets.critic.features(self.view(again, noise, "fake"), batch.y)
-        return (truth.float() - found.float()).square().flatten(1).sum(1)
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         if player == "model" and nets.model.head is not None:
