@@ -246,11 +246,7 @@ def _data(config: Config, record: TrainingRecord, source: Any) -> Check:
 
 
 def source_of(record: TrainingRecord, source: Any = None, given_by: str = "--source") -> Any:
-    """What to open: what was given, or the data set that a record names.
-
-    Raises:
-        UsageError: if there is none here; it says which option takes it.
-    """
+    """What to open: what was given, or a record's data set; raises `UsageError`, with the option, if none is here."""
     if source is not None:
         return source
     name, said = record.data.name, record.called.source or record.data.name
