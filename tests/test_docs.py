@@ -168,6 +168,11 @@ def test_the_table_of_vaes_is_of_the_commands_above_it():
     printed = re.findall(r"^\| (?:\d+|–) \| ([a-z0-9-]+)(?: \\\*)? \|", page, re.MULTILINE)
     called = [c[c.index("--recipes") + 1] for c in commands("docs/vaes.md") if "fashion-mini" in c and "--recipes" in c]
     assert sorted(printed) == sorted(",".join(called).split(","))
+    rows = re.findall(r"^\| `([a-z-]+)`[^|]* \| \d\.\d+ \[", page, re.MULTILINE)
+    trained = [
+        c[c.index("--likelihood") + 1] for c in commands("docs/vaes.md") if c[0] == "train" and "fashion-mini" in c
+    ]
+    assert rows == trained
     plain = {e.name for e in the_registry().entries("recipe") if re.match("rae-", e.name)}  # named in one breath
     (said,) = re.findall(r"^- (`ae`.*) have nothing", page, re.MULTILINE)
     assert {*re.findall("`(rae-[^`]+)`", said)} == plain
