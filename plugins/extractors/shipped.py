@@ -151,7 +151,7 @@ class GreyClassifier(nn.Module, Extractor):
     def pretrained(cls) -> Self:
         """The classifier with the weights that ship with genzoo, in eval mode."""
         model, found = cls(), load_file(cls.file())
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in found.items()})
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in found.items()}, assign=True)
         return model.requires_grad_(False).eval()
 
     @classmethod

@@ -175,7 +175,8 @@ def variance_preserving(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, gain:
         fan_in = float(layer.in_channels * math.prod(layer.kernel_size))
         if isinstance(layer, nn.ConvTranspose2d):
             fan_in /= math.prod(layer.stride)
-    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(fan_in))
+    if fan_in:  # a model without a code has nothing to sum
+        nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(fan_in))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
