@@ -34,7 +34,7 @@ class FitPrior(Objective):
     options: Options
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        return Plan(posterior="normal", likelihood=True, prior="mixture", points=True)
+        return Plan(posterior="normal", likelihood=True, prior="real-nvp", points=True)
 
     def players(self) -> tuple[Player, ...]:
         return (Player("prior", ("prior",)),)
