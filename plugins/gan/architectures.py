@@ -9,6 +9,7 @@ declare.recipe(
     summary="Residual networks, hinge loss, a critic of spectrally normalized layers",
     paper="arXiv:1802.05957",
     tags=("gan",),
+    modalities=("image",),
     like="hinge",
     presets={
         "image": {
@@ -35,6 +36,7 @@ declare.recipe(
     summary="SNGAN with self-attention, spectral norm in both networks, and two learning rates in place of more turns",
     paper="arXiv:1805.08318",
     tags=("gan",),
+    modalities=("image",),
     like="sngan",
     presets={
         "image": {
@@ -54,6 +56,7 @@ declare.recipe(
     summary="SAGAN's networks told the class and a part of the code in every block, four turns of the critic",
     paper="arXiv:1809.11096",
     tags=("gan", "conditional"),
+    modalities=("image",),
     like="sngan",
     presets={
         "image": {
@@ -73,6 +76,7 @@ declare.recipe(
     summary="Modulated convolutions by styles, a critic that compares observations, the original loss with lazy R1",
     paper="arXiv:1912.04958",
     tags=("gan",),
+    modalities=("image",),
     like="gan",
     regularizer=["r1=0.05"],
     presets={

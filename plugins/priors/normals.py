@@ -26,7 +26,7 @@ class Mixture(Components):
     EM goes stepwise (Cappé and Moulines, arXiv:0712.4273): each batch moves averages of the responsibilities and of the
     first and second moments under them by (t + 2)^-0.6, and the parameters are what maximizes the likelihood given
     these. ``train.lr`` means nothing to it. Components start around the first batch's mean. EM magnifies rounding while
-    components part, so that several processes, or parts of a batch, end near what one ends at, and not at the same bits.
+    components part: several processes, or parts of a batch, end near what one ends at, and not at the same bits.
     """
 
     @dataclass(frozen=True)
