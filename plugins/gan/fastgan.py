@@ -25,6 +25,7 @@ SIDE = 16  # pixels of what is reconstructed
     "fastgan",
     paper="arXiv:2101.04775",
     tags=("gan", "few-data"),
+    modalities=("image",),
     recipe={
         "like": "gan",
         "presets": {

@@ -50,6 +50,11 @@ def compose(
     if (how := given.pop("condition", None)) is not None:
         given |= {"conditional": True, "critic.condition": how}
     entry = recipe if isinstance(recipe, Entry) else find(registry, recipe) if recipe else None
+    if entry and not entry.fits(spec.modality, of(spec).like):
+        raise UsageError(
+            f"recipe {entry.name!r} is for {' or '.join(of(m).many for m in entry.modalities)}, and the data are "
+            f"{of(spec).many}: 'genzoo list recipe --modality {spec.modality}' shows others"
+        )
     check_groups(given, registry, entry)
     given = {k: v for k, v in given.items() if "." in k or v is not None}
     given |= {kind: lowered(given[kind]) for kind in KINDS if given.get(kind)}

@@ -269,3 +269,9 @@ def test_a_condition_is_short_for_conditional_and_the_critics_way():
         compose(registry, spec, "vae", {"condition": "concat"})
     with pytest.raises(UsageError, match="projection"):
         compose(registry, spec, "gan", {"condition": "telepathy"})
+
+
+@pytest.mark.parametrize("recipe", ["sngan", "fastgan"])
+def test_a_recipe_for_pictures_refuses_points(recipe):
+    with pytest.raises(UsageError, match=f"recipe '{recipe}' is for images, and the data are vectors: 'genzoo list"):
+        compose(shared, RING, recipe)
