@@ -274,4 +274,4 @@ def test_a_condition_is_short_for_conditional_and_the_critics_way():
 @pytest.mark.parametrize("recipe", ["sngan", "fastgan"])
 def test_a_recipe_for_pictures_refuses_points(recipe):
     with pytest.raises(UsageError, match=f"recipe '{recipe}' is for images, and the data are vectors: 'genzoo list"):
-        compose(shared, RING, recipe)
+        compose(shared.the_registry(), RING, recipe)
