@@ -29,6 +29,11 @@ def shows_progress() -> bool:
     return sys.stderr.isatty() or in_notebook()
 
 
+def visible(progress: bool | None) -> bool:
+    """Whether to show bars: as asked, and by default where somebody can see them."""
+    return shows_progress() if progress is None else progress
+
+
 def table(rows: Iterable[Sequence[object]], header: Sequence[object] = (), title: str = "") -> str:
     """Rows as a table; texts may be of strangers."""
     lines = [f"<p><b>{html(title)}</b></p>"] if title else []

@@ -24,6 +24,7 @@ from genzoo.core.evaluation.feature_cache import FeatureCache
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
 from genzoo.core.math.intervals import Estimate
 from genzoo.core.modality import of
+from genzoo.core.notebook import visible
 from genzoo.core.options import coerce_all
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.protocol import Protocol
@@ -70,7 +71,7 @@ def evaluate(
     cache: bool = True,
     strict: bool = True,
     name: str = "",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Report:
     """Measure what a model makes against data, every metric from the same samples and features.
 
@@ -103,14 +104,14 @@ def evaluate(
         strict: whether a metric that was asked for by its own name and cannot be measured is an error; otherwise it
             is listed in ``absent``, as those of a tag always are.
         name: what to call the subject in the report; default goes by what it is.
-        progress: show a bar on stderr.
+        progress: show a bar on stderr; None shows it where somebody can see it, at a terminal or in a notebook.
 
     Raises:
         UsageError: for a name that does not exist, or a metric named that cannot be measured here; says why.
     """
     how = Protocol(n, seed, split, noise, truncation, extractor, batch_size, device, cache)
     return measure(subject, data, metrics, how, training=training, options=options, data_options=data_options,
-                   samples_options=samples_options, strict=strict, name=name, progress=progress)  # fmt: skip
+                   samples_options=samples_options, strict=strict, name=name, progress=visible(progress))  # fmt: skip
 
 
 def measure(

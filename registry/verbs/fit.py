@@ -27,7 +27,7 @@ from genzoo.core.hardware import Hardware
 from genzoo.core.mixed_precision import choose_precision
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
-from genzoo.core.notebook import of_run, shows_progress
+from genzoo.core.notebook import of_run, visible
 from genzoo.core.objective import Networks
 from genzoo.core.storage.files import MANIFEST, given_path
 from genzoo.core.text import tell
@@ -327,7 +327,7 @@ def _train(
             save(folder, trainer)  # so that there is something to go back to
         while True:
             trainer.observers = [*observers(trainer, config, folder), *more]
-            if runtime.first and (shows_progress() if progress is None else progress):
+            if runtime.first and visible(progress):
                 bar = Progress(trainer, config.recipe)
                 stack.callback(bar.end, trainer)  # so that a sentence about what went wrong gets a line of its own
                 trainer.observers.append(bar)

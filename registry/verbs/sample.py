@@ -21,6 +21,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
+from genzoo.core.notebook import visible
 from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path
@@ -50,7 +51,7 @@ def sample(
     noise: bool = False,
     batch_size: int = 256,
     device: str = "auto",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Path:
     """Write samples to a file or a folder.
 
@@ -73,7 +74,7 @@ def sample(
         noise: draw from the likelihood instead of giving its mean.
         batch_size: samples at a time.
         device: where to compute.
-        progress: show a bar on stderr.
+        progress: show a bar on stderr; None shows it where somebody can see it, at a terminal or in a notebook.
     """
     path = given_path(out)
     if n < 1:
@@ -88,7 +89,7 @@ def sample(
         )  # fmt: skip
         # What is asked wrongly shows before a file is begun.
         drawn = runtime.in_order(chain(islice(own, 1), own), model.batches_of(n, batch_size))
-        batches = _shown(chain([next(drawn)] if runtime.first else [], drawn), n, progress and runtime.first)
+        batches = _shown(chain([next(drawn)] if runtime.first else [], drawn), n, visible(progress) and runtime.first)
         if not runtime.first:
             deque(batches, maxlen=0)
         elif kind == "npz":

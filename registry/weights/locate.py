@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.notebook import visible
 from genzoo.core.storage import strict
 from genzoo.core.storage.files import MANIFEST, given_path, write_bytes, write_folder
 from genzoo.core.storage.user_cache import asked_for
@@ -284,7 +285,7 @@ def pull(
     *,
     out: str | os.PathLike[str] | None = None,
     endpoint: str | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     verbose: bool = True,
 ) -> Located:
     """Bring weights to this machine, with the sha256 of every file checked.
@@ -305,7 +306,7 @@ def pull(
     target = None if out is None else given_path(out)
     if target is not None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise UsageError(f"{target} exists already: name a new folder with --out")
-    found = resolve(weights, endpoint=endpoint, progress=progress, say=tell if verbose else None)
+    found = resolve(weights, endpoint=endpoint, progress=visible(progress), say=tell if verbose else None)
     found = replace(found, files=found.files or check(found.folder, found.within))
     if target is None:
         return found
@@ -319,7 +320,7 @@ def lock(
     file: str | os.PathLike[str] = FILE,
     *,
     endpoint: str | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> dict[str, str]:
     """Pin weights by name to a commit and the sha256 of every file, in a file that people can read.
 
@@ -345,7 +346,7 @@ def lock(
     if not names:
         raise UsageError("there is nothing to pin: no file here mentions weights of the zoo or the Hub; name some")
     meant = {name: parse(name, registry) for name in names}  # all mistakes before the first download
-    fetch, before = Fetch({}, endpoint, progress, tell), dict(current.pins)
+    fetch, before = Fetch({}, endpoint, visible(progress), tell), dict(current.pins)
     now = {name: _pin_of(reference, registry, fetch) for name, reference in meant.items()}
     current.pins.update(now)
     current.write()

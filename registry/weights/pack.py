@@ -34,7 +34,7 @@ def pack(
     license: str = "",
     storage: Literal["float32", "float16", "bfloat16"] = "float32",
     unfinished: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Path:
     """Write a weights folder that a plugin's package can ship, and `publish_all` can publish.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.notebook import visible
 from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import parse_json, read_plain
@@ -83,7 +84,7 @@ def push(
     endpoint: str | None = None,
     message: str = "",
     dry_run: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Pushed:
     """Publish a trained model on the Hub: one commit, then a tag. The same again changes nothing.
 
@@ -103,7 +104,7 @@ def push(
         endpoint: the Hub's address; default ``HF_ENDPOINT``, or Hugging Face.
         message: of the commit.
         dry_run: only say what would be pushed; the Hub is not asked.
-        progress: show bars on stderr.
+        progress: show a bar on stderr; None shows it where somebody sees it (terminal, notebook).
 
     Raises:
         UsageError: if something is missing, all of it at once; nothing was sent.
@@ -134,7 +135,11 @@ def push(
     files[MANIFEST] = File.of(MANIFEST, manifest.encode())
     told = Pushed(repository, tuple(files.values()), text, tag=tag)
     message = message or f"{card.title(config, record)}{f' ({tag})' if tag else ''}"
-    return told if dry_run else publish(told, private=private, endpoint=endpoint, message=message, progress=progress)
+    return (
+        told
+        if dry_run
+        else publish(told, private=private, endpoint=endpoint, message=message, progress=visible(progress))
+    )
 
 
 def publish_all(
@@ -145,7 +150,7 @@ def publish_all(
     private: bool = False,
     endpoint: str | None = None,
     dry_run: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> list[Pushed | GenzooError]:
     """Publish the zoo's own weights that ship inside the package, or only ``names``, each in a repository of its own.
 

@@ -15,6 +15,7 @@ from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Report, Result, differences
 from genzoo.core.model import Model
+from genzoo.core.notebook import visible
 from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage import fingerprint
 from genzoo.core.storage.card import results
@@ -106,7 +107,7 @@ def verify(
     source: Any = None,
     endpoint: str | None = None,
     device: str = "cpu",
-    progress: bool = False,
+    progress: bool | None = None,
     on_check: Callable[[Check], None] | None = None,
 ) -> Verification:
     """Check weights thoroughly: everything is hashed and looked at again, whatever is remembered of it.
@@ -118,7 +119,7 @@ def verify(
         source: where that data is, if it is no data set of the zoo: anything that `genzoo.load_data` takes.
         endpoint: the Hub's address.
         device: where networks run.
-        progress: show bars on stderr.
+        progress: show a bar on stderr; None shows it where somebody sees it (terminal, notebook).
         on_check: told of each check when it is done.
 
     Returns:
@@ -128,6 +129,7 @@ def verify(
     Raises:
         GenzooError: if there are no such weights, or they cannot be had.
     """
+    progress = visible(progress)
     found = resolve(weights, endpoint=endpoint, progress=progress)
     if not (found.folder / MANIFEST).exists() and checkpoints(found.folder):  # a run that was not finished
         found = replace(found, folder=from_newest(found.folder, verified)[0], origin="checkpoint")
@@ -281,7 +283,7 @@ def measure_again(
     rule: Rule,
     source: Any = None,
     device: str = "auto",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Iterator[Remeasured]:
     """Measure every metric of a record again on a model, by the protocol it was measured by, and compare.
 

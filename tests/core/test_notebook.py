@@ -82,3 +82,10 @@ def test_reports_are_tables() -> None:
     remedies = (Remedy("longer", options=(("train.steps", 5),)),)
     found = Diagnosis(MARKUP, (Verdict("undertrained", "problem", MARKUP, (), remedies),))
     safe(found._repr_html_(), "1 problem", "options={&quot;train.steps&quot;: &quot;5&quot;}")
+
+
+@pytest.mark.parametrize(("asked", "seen", "shown"), [(None, True, True), (None, False, False), (False, True, False)])
+def test_bars_show_unasked_where_somebody_sees_them(monkeypatch, capsys, asked, seen, shown):
+    monkeypatch.setattr(notebook, "shows_progress", lambda: seen)
+    genzoo.evaluate(np.zeros((60, 2), np.float32), np.ones((60, 2), np.float32), "mmd", progress=asked)
+    assert ("measuring" in capsys.readouterr().err) == shown

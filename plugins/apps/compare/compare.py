@@ -14,6 +14,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor
 from genzoo.core.evaluation.report import Report
 from genzoo.core.model import Model
+from genzoo.core.notebook import visible
 from genzoo.core.protocol import Protocol
 from genzoo.core.storage.files import given_path, write_bytes, write_json
 from genzoo.core.storage.strict import one_line
@@ -72,7 +73,7 @@ def compare(
     device: str = "auto",
     cache: bool = True,
     strict: bool = True,
-    progress: bool = False,
+    progress: bool | None = None,
     say: Say | None = None,
 ) -> Compared:
     """Measure models by one protocol: the same data, the same number of samples, the same seed.
@@ -127,7 +128,7 @@ def compare(
             by = replace(how, noise=False, truncation=None)
         reports.append(report or measure(
             what, opened, metrics, by, training=_lazily(trained, data, training, opened), options=options,
-            data_options=data_options, strict=False, name=side.name, progress=progress,
+            data_options=data_options, strict=False, name=side.name, progress=visible(progress),
             draws=min(given) if given and side.model is not None else None,
         ))  # fmt: skip
     found = Compared.of(

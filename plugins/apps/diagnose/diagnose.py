@@ -17,6 +17,7 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Extractor
 from genzoo.core.modality import of
 from genzoo.core.model import Model
+from genzoo.core.notebook import visible
 from genzoo.core.pictures.drawing import curves
 from genzoo.core.pictures.grids import save
 from genzoo.core.protocol import Protocol
@@ -75,7 +76,7 @@ def diagnose(
     batch_size: int = 256,
     device: str = "auto",
     cache: bool = True,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Diagnosis:
     """Judge a run or weights: curves of the training, samples, and codes.
 
@@ -116,7 +117,7 @@ def diagnose(
         record |= {"data": training.name or "data", "samples": count, "held against": len(held)}
         record |= {"note": note} if note else {}
         how = Protocol(count, seed, extractor=extractor, batch_size=batch_size, device=device, cache=cache)
-        verdicts += _sampled(model, training, held, how, progress)
+        verdicts += _sampled(model, training, held, how, visible(progress))
     if history.config is not None:
         verdicts = [replace(v, remedies=_possible(v, history.config)) for v in verdicts]
     found = _causes({v.name: v for v in verdicts})
