@@ -87,5 +87,5 @@ def test_reports_are_tables() -> None:
 @pytest.mark.parametrize(("asked", "seen", "shown"), [(None, True, True), (None, False, False), (False, True, False)])
 def test_bars_show_unasked_where_somebody_sees_them(monkeypatch, capsys, asked, seen, shown):
     monkeypatch.setattr(notebook, "shows_progress", lambda: seen)
-    genzoo.evaluate(np.zeros((60, 2), np.float32), np.ones((60, 2), np.float32), "mmd", progress=asked)
+    gz.evaluate(np.zeros((60, 2), np.float32), np.ones((60, 2), np.float32), "mmd", progress=asked)
     assert ("measuring" in capsys.readouterr().err) == shown
