@@ -21,7 +21,7 @@ BROKEN = {
     "generator-exit": ("raise GeneratorExit", "could not be loaded: GeneratorExit"),
     "recursion": ("def f(): f()\nf()", "could not be loaded: RecursionError"),
     "memory": ("raise MemoryError", "could not be loaded: MemoryError"),
-    "syntax": ("def (", "source code string cannot contain null bytes"),
+    "syntax": ("def (", "could not be loaded: SyntaxError"),
     "null-bytes": ("x = 1\0", "source code string cannot contain null bytes"),
     "encoding": ("# -*- coding: no-such -*-\n", "could not be loaded: SyntaxError"),
     "dependency": ("import no_such_dependency", "ModuleNotFoundError: No module named 'no_such_dependency'"),
