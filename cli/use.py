@@ -140,7 +140,7 @@ def encode(
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
-    found = opened(data, split, set_)
+    found = opened(data, split, set_, like=model)
     written(results.encode(model, found, out, n, seed=seed), json, read=was_read(found))
 
 
@@ -228,7 +228,7 @@ def score(
     if out is not None:
         scoring.score_path(out)
     how = opt.chosen(asked, "by training neighbours samples seed extractor batch_size device")
-    found = scoring.score(weights, opened(data, split, set_), out, **how, cache=not no_cache)
+    found = scoring.score(weights, opened(data, split, set_, like=weights), out, **how, cache=not no_cache)
     if json:
         emit_json(found.to_dict())
         return

@@ -54,8 +54,11 @@ def _split(split: str | None) -> None:
         raise UsageError(f"--split is train, test or all, not {split!r}")
 
 
-def opened(data: str, split: str | None, pairs: list[str] | None, *subjects: Any) -> Any:
-    """Open the data that an option names; what ``subjects`` were trained on is left out, where nothing is said."""
+def opened(data: str, split: str | None, pairs: list[str] | None, *subjects: Any, like: Any = None) -> Any:
+    """Open the data that an option names, in the form that ``subjects`` or what they are ``like`` know.
+
+    What subjects were trained on is left out, where nothing is said.
+    """
     _split(split)
     options = data_options(pairs)
     from genzoo.registry import the_registry
@@ -63,7 +66,7 @@ def opened(data: str, split: str | None, pairs: list[str] | None, *subjects: Any
     from genzoo.registry.verbs.subjects import open_reference
 
     how: Any = split
-    found = open_reference(the_registry(), data, how, None, options, subjects)[0]
+    found = open_reference(the_registry(), data, how, None, options, subjects, [like])[0]
     announce(found)
     return found
 

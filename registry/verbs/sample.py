@@ -367,7 +367,9 @@ def open_fitting(model: Model, data: Any, *, whole: bool = False) -> Data:
     ``whole`` takes all of what has no splits of its own. See `genzoo.registry.verbs.data.open_data`.
     """
     subjects = [] if whole else [model]
-    opened = data if isinstance(data, Data) else open_reference(the_registry(), data, None, None, None, subjects)[0]
+    opened = (
+        data if isinstance(data, Data) else open_reference(the_registry(), data, None, None, None, subjects, [model])[0]
+    )
     check_fits(model, opened.spec)
     return opened
 

@@ -160,7 +160,7 @@ def score(
     if by is not None and by not in WORDS:
         raise UsageError(f"by is {', '.join(WORDS)}, not {by!r}{did_you_mean(by, WORDS)}")
     registry, model = the_registry(), open_model(weights, device)
-    opened = by_name(open_reference(registry, data, split, None, data_options)[0])
+    opened = by_name(open_reference(registry, data, split, None, data_options, like=[model])[0])
     check_fits(model, opened.spec)
     columns, absent = _by_model(model, opened, samples, seed, batch_size)
     known, what = _training(registry, weights, model, opened, training)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from genzoo.core.protocol import Protocol
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path
 from genzoo.registry import Registry
-from genzoo.registry.verbs.data import open_data
+from genzoo.registry.verbs.data import entry_for, open_data
 from genzoo.registry.verbs.load import load
 from genzoo.registry.weights.history import history_of
 
@@ -37,22 +38,68 @@ def open_reference(
     training: Any,
     options: Mapping[str, Any] | None,
     subjects: Sequence[Any] = (),
+    like: Sequence[Any] = (),
 ) -> tuple[Data, Callable[[], Data | None]]:
-    """The data to judge ``subjects`` against, and how to get at the training split when it is needed."""
+    """The data to judge ``subjects`` against, and how to get at the training split when it is needed.
+
+    Files that are of another form than the first model, of ``subjects`` or else of ``like``, or of several, are
+    brought to its form (the size and colours of pictures), unless the options say one.
+    """
 
     def known(source: DataSource, whole: Data) -> bool:
         return any(trained_on(s, source, whole) for s in subjects)
 
-    opened = open_data(registry, data, options, split=split, trained_on=known)
+    opened = _open(registry, data, options, split, [*subjects, *like], known)
     if opened.split == "all" and training is None:
         return opened, lambda: opened
     if training is not None:
-        return opened, lambda: open_data(registry, training, options, split="train")
+        return opened, lambda: _open(registry, training, options, "train", [opened.spec])
     if isinstance(data, (str, os.PathLike)):
-        return opened, lambda: opened if split == "train" else open_data(registry, data, options, split="train")
+        return opened, lambda: opened if split == "train" else _open(registry, data, options, "train", [opened.spec])
     if isinstance(data, Data) and data.split == "train":
         return opened, lambda: opened
     return opened, no_data
+
+
+def _open(
+    registry: Registry,
+    data: Any,
+    options: Mapping[str, Any] | None,
+    split: Split | None,
+    like: Sequence[Any],
+    known: Callable[[DataSource, Data], bool] = lambda source, whole: False,
+) -> Data:
+    """Data as they are, or files brought to the form of the first model or spec of ``like`` where they need it."""
+    form = _form(registry, data, options or {}, like)
+    try:
+        opened = open_data(registry, data, options, split=split, trained_on=known)
+        if form.items() <= of(opened.spec).reading(opened.spec).items():
+            return opened
+    except UsageError:
+        if not form:
+            raise
+    opened = open_data(registry, data, {**(options or {}), **form}, split=split, trained_on=known)
+    said = " ".join(f"--set data.{k}={v}" for k, v in form.items())
+    return replace(opened, read=opened.read.noting(f"brought to the form that the model knows ({said})"))
+
+
+def _form(registry: Registry, data: Any, options: Mapping[str, Any], like: Sequence[Any]) -> dict[str, Any]:
+    """The options that bring files to the form of the first model or spec of ``like``, without those that are given."""
+    if not isinstance(data, (str, os.PathLike)):
+        return {}
+    entry, implied = entry_for(registry, data)
+    if "path" not in implied:
+        return {}
+    known = {i.name for i in registry.options(entry)} - {k.removeprefix("data.") for k in options}
+    for subject in like:
+        spec = subject.spec if isinstance(subject, Model) else subject if isinstance(subject, DataSpec) else None
+        if isinstance(subject, (str, os.PathLike)):
+            with suppress(GenzooError):
+                config = history_of(subject).config
+                spec = None if config is None else config.data
+        if spec is not None:
+            return {k: v for k, v in of(spec).reading(spec).items() if k in known}
+    return {}
 
 
 def trained_on(subject: Any, source: DataSource, whole: Data) -> bool:

@@ -190,3 +190,18 @@ def test_a_run_is_shown(run: Path, mine: Path) -> None:
     assert found["command"].startswith("genzoo train vae")
     with pytest.raises(UsageError, match="only a recipe goes by the data"):
         genzoo.show(str(run), data="fashion-mini")
+
+
+def test_pictures_of_many_sizes_come_in_the_form_that_the_model_knows(run: Path, tmp_path: Path) -> None:
+    """So do grey ones; what the user says of size or colours holds."""
+    several = folder(tmp_path / "several", sizes=(20, 24), grey=True)
+    codes = genzoo.encode(run, several, tmp_path / "codes.npz")
+    again = genzoo.encode(run, genzoo.load_data(several, split="all", options={"size": "16", "mode": "colour"}),
+                          tmp_path / "again.npz")  # fmt: skip
+    assert np.array_equal(np.load(codes)["codes"], np.load(again)["codes"])
+    assert len(genzoo.score(run, several, by="reconstruction").names) == 30
+    report = genzoo.evaluate(run, several, "mmd,memorization")
+    assert not report.absent
+    assert "brought to the form that the model knows" in str(report.record["read"])
+    with pytest.raises(UsageError, match=r"images differ in size|the data is images of shape"):
+        genzoo.evaluate(run, several, "mmd", data_options={"size": "20"})
