@@ -129,12 +129,11 @@ def verify(
     Raises:
         GenzooError: if there are no such weights, or they cannot be had.
     """
-    progress = visible(progress)
-    found = resolve(weights, endpoint=endpoint, progress=progress)
+    found = resolve(weights, endpoint=endpoint, progress=visible(progress))
     if not (found.folder / MANIFEST).exists() and checkpoints(found.folder):  # a run that was not finished
         found = replace(found, folder=from_newest(found.folder, verified)[0], origin="checkpoint")
     checks = list[Check]()
-    for done in _checks(found, metrics, data, source, device, progress):
+    for done in _checks(found, metrics, data, source, device, visible(progress)):
         checks.append(done)
         if on_check is not None:
             on_check(done)
