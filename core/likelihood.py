@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.math.tables import Steps, shares
 from genzoo.core.modality import of
 from genzoo.core.options import Configured
 from genzoo.core.spec import DataSpec
@@ -64,6 +65,24 @@ class Likelihood(Configured, nn.Module, ABC):
     @abstractmethod
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw observations in model space."""
+
+    def steps(self, params: Tensor) -> Steps:
+        """Say the distribution of an observation's `symbols`, a few places at a time, each given those before.
+
+        It is all that compression asks of a likelihood. Parameters are on a grid there (`tables.snapped`).
+        """
+        raise UsageError(
+            "this model's likelihood says no probabilities of single values, which compression goes by: "
+            "train with --likelihood discretized-logistic, or another discrete one"
+        )
+
+    def symbols(self, x: Tensor) -> Tensor:
+        """What is coded of observations in model space: levels, int64 ``(B, places)``."""
+        return torch.round((x + 1) / 2 * (self.levels - 1)).long().flatten(1)
+
+    def observed(self, symbols: Tensor) -> Tensor:
+        """Observations in model space that have these symbols, float32 ``(B, *spec.shape)``."""
+        return (symbols / (self.levels - 1) * 2 - 1).view(len(symbols), *self.spec.shape)
 
     @property
     def log_volume(self) -> float:
@@ -127,6 +146,13 @@ class Autoregressive(Likelihood):
             index = (uniform[at][:, None] >= cumulative[:, :-1]).sum(-1)
             x[at] = index / (self.levels - 1) * 2 - 1
         return x
+
+    def steps(self, params: Tensor) -> Steps:
+        x, state = params.new_zeros(len(params), *self.spec.shape), dict[str, Any]()
+        flat = torch.arange(self.spec.size).view(self.spec.shape)
+        for place in self.places():
+            symbols = yield flat[place][None], shares(self.next_logits(params, x, place, state))[:, None]
+            x[(slice(None), *place)] = (symbols[:, 0] / (self.levels - 1) * 2 - 1).to(x)
 
     def mean(self, params: Tensor) -> Tensor:
         """A draw by the same uniform numbers for every observation: means of discrete sequences show nothing."""

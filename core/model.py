@@ -313,6 +313,36 @@ class Model(Joint):
         return active_units(self.encode(x, labels, condition=condition).flatten(1), threshold)
 
     @_call
+    def compress(
+        self,
+        x: Any,
+        labels: Any = None,
+        *,
+        portable: bool = True,
+        verify: bool = True,
+        name: str = "",
+    ) -> bytes:
+        """Observations as the bytes of a file whose size is this model's bound on their likelihood; see `encode`.
+
+        Args:
+            x: data of single values: 8-bit images, or floats that are exactly such.
+            labels: of a conditional model; they are in the file too.
+            portable: networks run in float64, so that other machines read it; otherwise this one, by the same settings.
+            verify: decode it before it is given.
+            name: what the weights are called, for whoever reads it.
+        """
+        from genzoo.core.coding.verified import compressed
+
+        return compressed(self, x, labels, portable=portable, verify=verify, name=name).content
+
+    @_call
+    def decompress(self, content: bytes) -> Tensor:
+        """Observations of `compress`, as stored: uint8 of 8-bit images; of a quantizer's model, reconstructions."""
+        from genzoo.core.coding.verified import decompressed
+
+        return decompressed(self, content)[0]
+
+    @_call
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a new weights folder, for `genzoo.load`; one made by hand has no config, and cannot be."""
         from genzoo.core.storage.files import write_folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UsageError
 from genzoo.core.math.estimates import spherical
+from genzoo.core.math.tables import Steps, inverted
 from genzoo.core.noise import Draws
 from genzoo.core.posterior import CodePart, TokenHead, normal_log_prob
 
@@ -94,6 +96,16 @@ class TokenPrior(Prior):
         """Log probability of tokens ``(..., B, places)`` themselves, where a posterior knows which it has drawn."""
         codes = self.head.embed(tokens.flatten(0, -2))
         return self.log_prob(codes.view(*tokens.shape[:-1], *self.latent.shape), y)
+
+    def steps(self, n: int, y: Tensor | None = None) -> Steps:
+        """Say the distribution of ``n`` codes' tokens, a few places at a time: what is drawn, and coded, by."""
+        raise UsageError("this prior does not say its tokens' probabilities one after another: use --prior transformer")
+
+    def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
+        """Token by token, inverting the distribution function at each number."""
+        self.untruncated(truncation)
+        device = next(chain(self.parameters(), self.head.parameters(), self.head.buffers()), uniform).device
+        return self.head.embed(inverted(self.steps(len(uniform), y), uniform.to(device)))
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         tokens = self.head.tokens_of(straight(a, b, t).flatten(0, 1))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.math.tables import Steps
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
@@ -43,6 +44,10 @@ class Bernoulli(Likelihood):
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         p = torch.sigmoid(params.float())
         return torch.bernoulli(p, generator=generator) * 2 - 1
+
+    def steps(self, params: Tensor) -> Steps:
+        logits = params.double().flatten(1)
+        yield torch.arange(self.spec.size), torch.sigmoid(torch.stack([-logits, logits], -1))
 
 
 def log_normalizer(logits: Tensor) -> Tensor:

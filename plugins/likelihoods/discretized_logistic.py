@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.math.tables import Steps, logistic_table
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -92,3 +93,8 @@ class DiscretizedLogistic(Likelihood):
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean, log_scale = self._split(params)
         return drawn(mean, log_scale, self.levels, generator)
+
+    def steps(self, params: Tensor) -> Steps:
+        mean, log_scale = self._split(params)
+        table = logistic_table(mean, log_scale.expand_as(mean), self.levels)
+        yield torch.arange(self.spec.size), table.flatten(1, -2)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.math.tables import Steps, logistic_table
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -97,3 +98,18 @@ class LogisticMixture(Likelihood):
             mean = self._follow(means[:, :, c], tied, found)
             found.append(drawn(mean, log_scales[:, :, c], self.levels, generator))
         return torch.cat(found, 1)
+
+    def steps(self, params: Tensor) -> Steps:
+        """Channel after channel: what a pixel's channels so far say of its component weighs the next one's table."""
+        log_pi, means, log_scales, tied = self._split(params)
+        weights, found = log_pi[:, :, 0].double(), list[Tensor]()  # (B, K, H, W)
+        plane = self.spec.size // self.spec.shape[0]
+        for c in range(means.shape[2]):
+            mean, log_scale = self._follow(means[:, :, c], tied, found), log_scales[:, :, c]
+            share, table = weights.softmax(1), torch.zeros(())
+            for k in range(mean.shape[1]):
+                table = table + share[:, k, ..., None] * logistic_table(mean[:, k], log_scale[:, k], self.levels)
+            symbols = yield torch.arange(plane) + c * plane, table.flatten(1, -2)
+            x = (symbols / (self.levels - 1) * 2 - 1).view(-1, 1, *self.spec.shape[1:])
+            weights = weights + log_level(x.double(), mean.double(), log_scale.double(), self.levels)
+            found.append(x)

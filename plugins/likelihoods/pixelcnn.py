@@ -95,7 +95,7 @@ class PixelCNN(Autoregressive):
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """``(B, C, H, W, levels)`` for features ``(B, features, H, W)`` and images ``(B, C, H, W)``."""
-        params = params.float()
+        params = params.to(self.first.weight.dtype)
         h = self.first(x) + self.told[0](params)
         for layer, told in zip(self.layers, self.told[1:], strict=True):
             h = h + layer(F.silu(h)) + told(params)
@@ -114,7 +114,7 @@ class PixelCNN(Autoregressive):
         if not state:
             layers: list[MaskedConv] = [self.first, *self.layers, self.last]
             state["weights"] = [(layer.weight * layer.mask).flatten(1) for layer in layers]
-            state["told"] = [told(params.float()) for told in self.told]
+            state["told"] = [told(params.to(self.first.weight.dtype)) for told in self.told]
             state["kept"] = [x.new_zeros(b, c.in_channels, height + 2 * p, width + 2 * p) for c in layers[:-1]]
             state["biases"] = [layer.bias for layer in layers]
         kept, weights, biases, told = (state[name] for name in ("kept", "weights", "biases", "told"))

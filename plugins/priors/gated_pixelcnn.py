@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
+from genzoo.core.math.tables import Steps, shares
 from genzoo.core.model import Model
 from genzoo.core.options import option
 from genzoo.core.prior import Prior, TokenPrior
@@ -94,16 +95,14 @@ class GatedPixelCNN(TokenPrior):
         y = None if y is None else y.expand(lead).flatten()
         return -F.cross_entropy(self.logits(tokens, y), tokens, reduction="none").sum(1).view(lead)
 
-    def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-        """Place by place, inverting the distribution function; what earlier places made of themselves is kept."""
-        self.untruncated(truncation)
-        u, n, o = uniform.to(self.tokens.weight.device), len(uniform), self.options
+    def steps(self, n: int, y: Tensor | None = None) -> Steps:
+        """Place by place; what earlier places made of themselves is kept."""
+        u, o = self.tokens.weight, self.options
         layers = [layer for layer in self.layers if isinstance(layer, Gated)]
         p, told = o.kernel // 2, [layer.told(self._labels(n, y)).chunk(2, 1) for layer in layers]
         kept = [
             u.new_zeros(n, o.width, self.rows + p, self.columns) for _ in self.layers
         ]  # inputs of the vertical stack
-        tokens = torch.zeros(n, self.rows, self.columns, dtype=torch.long, device=u.device)
         for i in range(self.rows):
             links = []
             for k, layer in enumerate(layers):  # row i of the vertical stack, of rows up to i, or i - 1 at first
@@ -121,9 +120,6 @@ class GatedPixelCNN(TokenPrior):
                     mixed = layer.out(layer.gate(left + links[k][..., j : j + 1] + told[k][1][:, :, None, None]))
                     h = mixed if h is None else h + mixed
                 assert h is not None
-                share = self.last(h)[:, :, 0, 0].float().softmax(-1).cumsum(-1)
                 at = i * self.columns + j
-                token = (share[:, :-1] <= u[:, at : at + 1] * share[:, -1:]).sum(-1)
-                tokens[:, i, j] = token
+                token = (yield torch.tensor([at]), shares(self.last(h)[:, :, 0, 0])[:, None])[:, 0]
                 row[0][..., 0, p + j] = kept[0][:, :, p + i, j] = self.tokens(token)
-        return self.head.embed(tokens.flatten(1))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
+from genzoo.core.math.tables import Steps, shares
 from genzoo.core.model import Model
 from genzoo.core.options import option
 from genzoo.core.prior import Prior, TokenPrior
@@ -32,6 +33,10 @@ class UniformCodes(TokenPrior):
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
         self.untruncated(truncation)
         return self.head.embed((uniform.double() * self.head.codes).long().clamp(max=self.head.codes - 1))
+
+    def steps(self, n: int, y: Tensor | None = None) -> Steps:
+        places, codes = self.head.places, self.head.codes
+        yield torch.arange(places), torch.full((n, places, codes), 1 / codes)
 
 
 class Block(nn.Module):
@@ -101,17 +106,11 @@ class Transformer(TokenPrior):
         logits = self.last(h).float().transpose(1, 2)
         return -F.cross_entropy(logits, tokens, reduction="none").sum(1).view(lead)
 
-    def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
-        """Token by token, with a cache, inverting the distribution function at each number."""
-        self.untruncated(truncation)
-        u, token = uniform.to(self.place.device), self._begin(len(uniform), y)
-        caches: list[list[Tensor]] = [[] for _ in self.blocks]
-        found = []
+    def steps(self, n: int, y: Tensor | None = None) -> Steps:
+        """Token by token, with a cache."""
+        token, caches = self._begin(n, y), [list[Tensor]() for _ in self.blocks]
         for i in range(self.head.places):
             h = (self.tokens(token) + self.place[i])[:, None]
             for block, past in zip(self.blocks, caches, strict=True):
                 h = block(h, past)
-            share = self.last(h)[:, 0].float().softmax(-1).cumsum(-1)
-            token = (share[:, :-1] <= u[:, i : i + 1] * share[:, -1:]).sum(-1)
-            found.append(token)
-        return self.head.embed(torch.stack(found, 1))
+            token = (yield torch.tensor([i]), shares(self.last(h)))[:, 0]

@@ -1,0 +1,193 @@
+"""Observations to a stack of coded symbols and back, by what a model says of them.
+
+Three schemes, by what the model has: ``direct`` codes by an exact likelihood; ``bits-back`` (Townsend et al.,
+arXiv:1901.04866) pops a code by q(z|x), pushes x by p(x|z) and z by p(z), so that its net length is the evidence lower
+bound; ``tokens`` codes what a quantizer chose by the prior, and gives back the reconstruction.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from genzoo.core.coding.stack import CELLS, REACH, Stack, pop_all, push_all
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.joint import evaluating
+from genzoo.core.math.tables import Steps, snapped
+from genzoo.core.model import Model
+from genzoo.core.posterior import DiagonalNormal, TokenHead
+from genzoo.core.prior import NormalPrior, TokenPrior
+
+BLOCK, MEMORY = 64, 2**24  # observations that networks see at a time, and numbers of their tables
+_START = (1, 7)  # observations in the first blocks of bits back, which have few bits to pop codes from
+
+
+def scheme_of(model: Model) -> str:
+    """How a model compresses; raises `UsageError` if it cannot, with the reason."""
+    head, prior, likelihood = model.head, model.prior, model.likelihood
+    if model.conditions:
+        raise UsageError(f"{model.called} is told numbers as conditions, which a compressed file does not hold")
+    if isinstance(head, TokenHead) and isinstance(prior, TokenPrior):
+        if prior.unfitted:
+            raise UsageError(f"{model.called} cannot compress yet: {prior.unfitted}")
+        return "tokens"
+    if not (likelihood.discrete and likelihood.normalized):
+        raise UsageError(
+            f"{model.called} cannot compress: its likelihood is a density of real numbers, or none, "
+            "and only probabilities of single values make bits"
+        )
+    if model.exact:
+        return "direct"
+    if model.encoder is None or head is None:
+        raise UsageError(f"{model.called} cannot compress: it has no encoder, and no exact likelihood")
+    return "bits-back"
+
+
+@contextmanager
+def _float64(model: Model) -> Iterator[None]:
+    """Say what is wrong where a network cannot run in float64."""
+    try:
+        yield
+    except RuntimeError as e:
+        if "dtype" not in str(e):
+            raise
+        raise GenzooError(f"{model.called} has networks that do not run in float64: compress with --fast") from e
+
+
+class Codec:
+    """A model on the CPU that codes blocks of observations, each computed in the same way on both sides.
+
+    Networks run in float64 where the file is to be read on other machines (``portable``), and what they put out is
+    rounded to a grid before it becomes probabilities: a last bit that differs changes nothing.
+    """
+
+    def __init__(self, model: Model, portable: bool = True) -> None:
+        self.scheme = scheme_of(model)
+        self.model = copy.deepcopy(model).cpu()
+        self.dtype = torch.float64 if portable else torch.float32
+        self.model.to(self.dtype)
+        likelihood, spec = self.model.likelihood, model.spec
+        if self.scheme == "tokens":
+            assert isinstance(self.model.head, TokenHead)
+            self.places, kinds = self.model.head.places, self.model.head.codes
+        else:
+            self.places = likelihood.symbols(torch.zeros(1, *spec.shape)).shape[1]
+            kinds = spec.levels or 256
+        self.block = max(min(BLOCK, MEMORY // (self.places * kinds)), 1)
+
+    def spans(self, n: int) -> Iterator[tuple[int, int]]:
+        """Where blocks of n observations start and end."""
+        at = 0
+        for size in _START if self.scheme == "bits-back" else ():
+            if at < n:
+                yield at, (at := min(at + min(size, self.block), n))
+        while at < n:
+            yield at, (at := min(at + self.block, n))
+
+    @torch.no_grad()
+    def symbols(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """What is coded of observations in model space: int64 ``(N, places)``."""
+        with evaluating(self.model):
+            if self.scheme != "tokens":
+                return self.model.likelihood.symbols(x)
+            found = []
+            for a, b in self.spans(len(x)):
+                q = self.model.posterior(self._padded(x[a:b]).to(self.dtype), self._told(y, a, b))
+                assert q.tokens is not None
+                found.append(q.tokens[: b - a])
+            return torch.cat(found)
+
+    @torch.no_grad()
+    def observed(self, symbols: Tensor, y: Tensor | None) -> Tensor:
+        """Observations in model space, float32: exactly those that were coded, or of tokens what they decode to."""
+        with evaluating(self.model):
+            if self.scheme != "tokens":
+                return self.model.likelihood.observed(symbols).float()
+            assert isinstance(self.model.head, TokenHead)
+            found = []
+            for a, b in self.spans(len(symbols)):
+                z = self.model.head.embed(self._padded(symbols[a:b])).to(self.dtype)
+                found.append(self.model.mean(z, self._told(y, a, b))[: b - a].float())
+            return torch.cat(found)
+
+    @torch.no_grad()
+    def push(self, stack: Stack, symbols: Tensor, y: Tensor | None) -> int:
+        """Push all observations; returns how many blocks at the start found too few bits to pop their codes from."""
+        poor, popping = 0, False
+        with evaluating(self.model), _float64(self.model):
+            for a, b in self.spans(len(symbols)):
+                part, told = symbols[a:b], self._told(y, a, b)
+                if self.scheme != "bits-back":
+                    push_all(stack, self._steps(None, told), part)
+                    continue
+                mean, scale = self._posterior(part, told)
+                rich = stack.copy()
+                cells = rich.pop_cells(mean[: b - a], scale[: b - a])
+                popping = popping or rich.bits > 64
+                if popping:
+                    stack = rich
+                else:
+                    poor += 1
+                    cells = torch.round(mean[: b - a] * CELLS).long().clamp(-CELLS * REACH, CELLS * REACH)
+                push_all(stack, self._steps(cells, told), part)
+                stack.push_cells(cells, *self._prior(cells))
+            if y is not None:
+                stack.push_uniform(y, self.model.classes)
+        self.stack = stack
+        return poor
+
+    @torch.no_grad()
+    def pop(self, stack: Stack, n: int, poor: int) -> tuple[Tensor, Tensor | None]:
+        """Pop n observations: their symbols, and their labels where the model is told them."""
+        classes, found = self.model.classes, torch.zeros(n, self.places, dtype=torch.long)
+        y = stack.pop_uniform(n, classes) if classes else None
+        with evaluating(self.model), _float64(self.model):
+            for i, (a, b) in reversed([*enumerate(self.spans(n))]):
+                told = self._told(y, a, b)
+                if self.scheme != "bits-back":
+                    found[a:b] = pop_all(stack, self._steps(None, told), b - a, self.places)
+                    continue
+                like = torch.zeros(b - a, *self.model.latent.shape, dtype=torch.long)
+                cells = stack.pop_cells(*self._prior(like))
+                found[a:b] = pop_all(stack, self._steps(cells, told), b - a, self.places)
+                if i >= poor:
+                    mean, scale = self._posterior(found[a:b], told)
+                    stack.push_cells(cells, mean[: b - a], scale[: b - a])
+        self.stack = stack
+        return found, y
+
+    def _steps(self, cells: Tensor | None, y: Tensor | None) -> Steps:
+        """Distributions of a block's symbols."""
+        if isinstance(self.model.prior, TokenPrior):
+            return self.model.prior.steps(self.block, y)
+        if cells is None:
+            z = torch.empty(self.block, *self.model.latent.shape, dtype=self.dtype)
+        else:
+            z = (self._padded(cells) / CELLS).to(self.dtype)
+        params: Tensor = self.model.generator(z, y)
+        return self.model.likelihood.steps(snapped(params.to(torch.float64)).to(self.dtype))
+
+    def _posterior(self, symbols: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations of a block's codes."""
+        x = self.model.likelihood.observed(self._padded(symbols)).to(self.dtype)
+        q = self.model.posterior(x, y)
+        if not isinstance(q, DiagonalNormal) or type(self.model.prior) is not NormalPrior:
+            raise UsageError(
+                f"{self.model.called} cannot compress: bits back needs a normal posterior and the normal prior, "
+                "whose numbers are coded one by one (--posterior normal --prior normal)"
+            )
+        return snapped(q.mean.double()), snapped(q.log_var.double()).clamp(-16, 8).mul(0.5).exp()
+
+    @staticmethod
+    def _prior(cells: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros(cells.shape, dtype=torch.float64), torch.ones(cells.shape, dtype=torch.float64)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x[-1:].expand(self.block - len(x), *x.shape[1:])])
+
+    def _told(self, y: Tensor | None, a: int, b: int) -> Tensor | None:
+        return None if y is None else self._padded(y[a:b])

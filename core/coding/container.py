@@ -1,0 +1,102 @@
+"""The compressed file: a header, a checksum for every block, the coded words, and a checksum of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.core.coding.codec import Codec
+from genzoo.core.coding.stack import Stack
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.model import Model
+
+MAGIC, FORMAT = b"GENZOO", 1
+_HEAD = struct.Struct("<6sBB32sQHH")  # magic, format, portable, sha256 of the weights, count, block, poor blocks
+_CUT = "this is no whole compressed file of genzoo: it was cut or changed; make it again"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a compressed file says of itself."""
+
+    portable: bool
+    weights: bytes  # sha256 of config and tensors
+    count: int
+    block: int
+    poor: int
+    versions: str  # of genzoo and torch, for people
+    name: str  # of the weights, as they were called
+
+
+def identity(model: Model) -> bytes:
+    """Sha256 of what a model computes by: its config and all its tensors."""
+    digest = hashlib.sha256(json.dumps(model.config.to_dict() if model.config else {}, sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def packed(model: Model, x: Tensor, y: Tensor | None, *, portable: bool, name: str = "") -> tuple[bytes, Codec, Tensor]:
+    """Observations in model space as the bytes of a file; also the codec, and what it coded."""
+    codec, stack = Codec(model, portable), Stack()
+    symbols = codec.symbols(x, y)
+    poor = codec.push(stack, symbols, y)
+    words = codec.stack.words.astype("<u4").tobytes()
+    about = [f"genzoo {version('genzoo')}, torch {torch.__version__}".encode(), name.encode()[-255:]]
+    head = _HEAD.pack(MAGIC, FORMAT, portable, identity(model), len(x), codec.block, poor)
+    parts = [head, *(bytes([len(text)]) + text for text in about), _checksums(codec, symbols, y), words]
+    content = b"".join(parts)
+    return content + struct.pack("<I", zlib.crc32(content)), codec, symbols
+
+
+def _checksums(codec: Codec, symbols: Tensor, y: Tensor | None) -> bytes:
+    """CRC32 of each block's symbols and labels, as they must come out."""
+    told = symbols[:, :0] if y is None else y.long()[:, None]
+    rows = torch.cat([symbols, told], 1).to(torch.int32).numpy().astype("<i4")
+    return b"".join(struct.pack("<I", zlib.crc32(rows[a:b].tobytes())) for a, b in codec.spans(len(rows)))
+
+
+def read_header(content: bytes) -> tuple[Header, bytes]:
+    """A whole file's header and what follows it; raises `GenzooError` for anything else."""
+    if content[: len(MAGIC)] != MAGIC:
+        raise GenzooError("this is no compressed file of genzoo")
+    if len(content) < _HEAD.size + 6 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
+        raise GenzooError(_CUT)
+    _, number, portable, weights, count, block, poor = _HEAD.unpack_from(content)
+    if number != FORMAT:
+        raise GenzooError(f"this file has format {number}, and this genzoo reads format {FORMAT}: update genzoo")
+    texts, at = list[str](), _HEAD.size
+    for _ in range(2):
+        end = at + 1 + content[at]
+        texts.append(content[at + 1 : end].decode(errors="replace"))
+        at = end
+    return Header(bool(portable), weights, count, block, poor, *texts), content[at:-4]
+
+
+def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None]:
+    """Observations in model space, and labels where the model is told them."""
+    header, rest = read_header(content)
+    if header.weights != identity(model):
+        raise UsageError(f"this file was compressed by other weights ({header.name or 'without a name'}): give those")
+    codec = Codec(model, header.portable)
+    blocks = len([*codec.spans(header.count)])
+    if codec.block != header.block or (len(rest) - 4 * blocks) % 4 or len(rest) < 4 * blocks:
+        raise GenzooError(_CUT)
+    words = np.frombuffer(rest, "<u4", offset=4 * blocks).astype(np.uint32)
+    symbols, y = codec.pop(Stack(words), header.count, header.poor)
+    if _checksums(codec, symbols, y) != rest[: 4 * blocks]:
+        raise GenzooError(
+            f"this file does not decode to what was coded: it was made by {header.versions}, "
+            + ("and this machine computes other numbers" if header.portable else "in fast mode, which only the machine "
+               "and settings that made it read")  # fmt: skip
+        )
+    return codec.observed(symbols, y), y

@@ -1,0 +1,126 @@
+"""A stack of coded symbols: asymmetric numeral systems (Duda et al., PCS 2015), as the package constriction has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.core.errors import UsageError
+from genzoo.core.math.tables import LEAST, ONE, Steps
+
+Words = np.ndarray[Any, np.dtype[np.uint32]]
+CELLS, REACH = 16, 8  # a real number of a code is coded as a multiple of 1/16, within ± 8
+
+
+def _constriction() -> Any:
+    try:
+        return import_module("constriction").stream
+    except ImportError as e:
+        raise UsageError("compression needs the package constriction: pip install 'genzoo[compress]'") from e
+
+
+class Stack:
+    """What was pushed last is popped first. Popping what was never pushed is a draw from the distribution."""
+
+    def __init__(self, words: Words | None = None) -> None:
+        stream = _constriction()
+        self._coder = stream.stack.AnsCoder() if words is None else stream.stack.AnsCoder(words)
+        self._table, self._uniform = stream.model.Categorical(perfect=False), stream.model.Uniform
+        self._normal = stream.model.QuantizedGaussian(-CELLS * REACH, CELLS * REACH)
+
+    @property
+    def bits(self) -> int:
+        """How much it holds."""
+        return int(self._coder.num_valid_bits())
+
+    @property
+    def words(self) -> Words:
+        """All that it holds, as it is stored."""
+        found: Words = self._coder.get_compressed()
+        return found
+
+    def copy(self) -> Stack:
+        """Another stack that holds the same."""
+        other = Stack()
+        other._coder = self._coder.clone()
+        return other
+
+    def push(self, symbols: Tensor, table: Tensor) -> None:
+        """Push symbols ``(…,)`` by probabilities ``(…, K)`` from `rounded`."""
+        flat = symbols.reshape(-1).numpy().astype(np.int32)
+        self._coder.encode_reverse(flat, self._table, table.reshape(-1, table.shape[-1]).numpy())
+
+    def pop(self, table: Tensor) -> Tensor:
+        """Pop symbols, int64 ``(…,)``."""
+        found = self._coder.decode(self._table, table.reshape(-1, table.shape[-1]).numpy())
+        return torch.from_numpy(found.astype(np.int64)).view(table.shape[:-1])
+
+    def push_cells(self, cells: Tensor, mean: Tensor, scale: Tensor) -> None:
+        """Push numbers of codes, int64 multiples of 1/`CELLS`, by normal distributions of that shape."""
+        self._coder.encode_reverse(cells.flatten().numpy().astype(np.int32), self._normal, *_cells(mean, scale))
+
+    def pop_cells(self, mean: Tensor, scale: Tensor) -> Tensor:
+        """Pop them."""
+        found = self._coder.decode(self._normal, *_cells(mean, scale))
+        return torch.from_numpy(found.astype(np.int64)).view(mean.shape)
+
+    def push_uniform(self, symbols: Tensor, k: int) -> None:
+        """Push symbols that are each of ``k`` as likely."""
+        self._coder.encode_reverse(symbols.numpy().astype(np.int32), self._uniform(k))
+
+    def pop_uniform(self, n: int, k: int) -> Tensor:
+        """Pop ``n`` of them."""
+        return torch.from_numpy(self._coder.decode(self._uniform(k), n).astype(np.int64))
+
+
+def _cells(mean: Tensor, scale: Tensor) -> tuple[Any, Any]:
+    return tuple((v.double().flatten() * CELLS).numpy() for v in (mean, scale))  # type: ignore[return-value]
+
+
+def rounded(p: Tensor) -> Tensor:
+    """Probabilities as whole numbers in float64, none of them 0, whose sums are exact in any order."""
+    return p.double().mul(ONE).round_().clamp_(min=LEAST)
+
+
+def follow(steps: Steps, rows: int, take: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Go through a block's distributions; ``take`` gets places and tables of its real rows, and gives their symbols.
+
+    Networks always see whole blocks, in which the last real row is repeated, so that they compute the same numbers.
+    """
+    try:
+        where, p = next(steps)
+        while True:
+            real = take(where, rounded(p[:rows]))
+            where, p = steps.send(torch.cat([real, real[-1:].expand(len(p) - rows, *real.shape[1:])]))
+    except StopIteration:
+        return
+
+
+def push_all(stack: Stack, steps: Steps, symbols: Tensor) -> None:
+    """Push a block's symbols ``(rows, places)``, last step first, so that they are popped in the order of the steps."""
+    kept: list[tuple[Tensor, Tensor]] = []
+
+    def take(where: Tensor, table: Tensor) -> Tensor:
+        kept.append((symbols[:, where], table))
+        return kept[-1][0]
+
+    follow(steps, len(symbols), take)
+    for found, table in reversed(kept):
+        stack.push(found, table)
+
+
+def pop_all(stack: Stack, steps: Steps, rows: int, places: int) -> Tensor:
+    """Pop them, int64 ``(rows, places)``."""
+    symbols = torch.zeros(rows, places, dtype=torch.long)
+
+    def take(where: Tensor, table: Tensor) -> Tensor:
+        symbols[:, where] = stack.pop(table)
+        return symbols[:, where]
+
+    follow(steps, rows, take)
+    return symbols

@@ -1,0 +1,50 @@
+"""Distributions of symbols, said a few at a time, so that whoever draws and whoever codes goes by the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+# Yields flat places (d,) and probabilities (B, d, symbols) of what is there, and is sent the symbols, int64 (B, d).
+Steps = Generator[tuple[Tensor, Tensor], Tensor, None]
+
+GRID = 2**11  # steps of 1/2048: a sixteenth of a level of 8 bits in model space
+ONE = 2**24  # what a coded probability of 1 is
+LEAST = 2**4  # a coded probability is 2^-20 at least
+
+
+def snapped(x: Tensor) -> Tensor:
+    """Round float64 to multiples of 1/`GRID`, on which two machines agree; other numbers stay as they are."""
+    return torch.round(x * GRID) / GRID if x.dtype == torch.float64 else x
+
+
+def shares(logits: Tensor) -> Tensor:
+    """Softmax over the last dimension, in float32 or, of `snapped` logits, in float64."""
+    return torch.softmax(snapped(logits) if logits.dtype == torch.float64 else logits.float(), -1)
+
+
+def logistic_table(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+    """Probabilities ``(…, levels)`` of a discretized logistic distribution in model space, float64."""
+    edges = (torch.arange(levels - 1, dtype=torch.float64, device=mean.device) + 0.5) / (levels - 1) * 2 - 1
+    mean, inverse = mean.double()[..., None], torch.exp(-log_scale.double())[..., None]
+    table = mean.new_zeros(*mean.shape[:-1], levels)
+    table[..., :-1] = torch.addcmul(-mean * inverse, edges, inverse).sigmoid_()
+    table[..., -1] = 1
+    table[..., 1:] -= table[..., :-1].clone()
+    return table
+
+
+def inverted(steps: Steps, uniform: Tensor) -> Tensor:
+    """Draw symbols, int64 ``(B, places)``, by inverting distribution functions at uniform numbers of that shape."""
+    found = torch.zeros(uniform.shape, dtype=torch.long, device=uniform.device)
+    try:
+        where, p = next(steps)
+        while True:
+            below = p.cumsum(-1)
+            drawn = (below[..., :-1] <= uniform[:, where, None] * below[..., -1:]).sum(-1)
+            found[:, where] = drawn
+            where, p = steps.send(drawn)
+    except StopIteration:
+        return found
