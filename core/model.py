@@ -337,10 +337,11 @@ class Model(Joint):
 
     @_call
     def decompress(self, content: bytes) -> Tensor:
-        """Observations of `compress`, as stored: uint8 of 8-bit images; of a quantizer's model, reconstructions."""
-        from genzoo.core.coding.verified import decompressed
+        """Observations of `compress`: uint8 levels of images, else data units; of tokens, reconstructions."""
+        from genzoo.core.coding.container import unpacked
+        from genzoo.core.coding.verified import stored
 
-        return decompressed(self, content)[0]
+        return stored(self, unpacked(self, content)[0])
 
     @_call
     def save(self, folder: str | os.PathLike[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ from genzoo.core.coding.stack import CELLS, REACH, Stack, pop_all, push_all
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import evaluating
 from genzoo.core.math.tables import Steps, snapped
-from genzoo.core.model import Model
 from genzoo.core.posterior import DiagonalNormal, TokenHead
 from genzoo.core.prior import NormalPrior, TokenPrior
 
+if TYPE_CHECKING:
+    from genzoo.core.model import Model
+
 BLOCK, MEMORY = 64, 2**24  # observations that networks see at a time, and numbers of their tables
-_START = (1, 7)  # observations in the first blocks of bits back, which have few bits to pop codes from
+_START = (1, 1, 2, 4, 8, 16, 32)  # observations in the first blocks of bits back, which find few bits to pop
 
 
 def scheme_of(model: Model) -> str:
@@ -67,9 +70,9 @@ class Codec:
 
     def __init__(self, model: Model, portable: bool = True) -> None:
         self.scheme = scheme_of(model)
-        self.model = copy.deepcopy(model).cpu()
+        self.plain = copy.deepcopy(model).cpu()  # makes tokens and reconstructions, which nobody has to agree on
         self.dtype = torch.float64 if portable else torch.float32
-        self.model.to(self.dtype)
+        self.model = copy.deepcopy(self.plain).to(self.dtype)
         likelihood, spec = self.model.likelihood, model.spec
         if self.scheme == "tokens":
             assert isinstance(self.model.head, TokenHead)
@@ -91,28 +94,27 @@ class Codec:
     @torch.no_grad()
     def symbols(self, x: Tensor, y: Tensor | None) -> Tensor:
         """What is coded of observations in model space: int64 ``(N, places)``."""
-        with evaluating(self.model):
-            if self.scheme != "tokens":
-                return self.model.likelihood.symbols(x)
-            found = []
+        if self.scheme != "tokens":
+            return self.model.likelihood.symbols(x)
+        found = []
+        with evaluating(self.plain):
             for a, b in self.spans(len(x)):
-                q = self.model.posterior(self._padded(x[a:b]).to(self.dtype), self._told(y, a, b))
-                assert q.tokens is not None
-                found.append(q.tokens[: b - a])
-            return torch.cat(found)
+                tokens = self.plain.posterior(x[a:b], self._told(y, a, b)).tokens
+                assert tokens is not None
+                found.append(tokens)
+        return torch.cat(found)
 
     @torch.no_grad()
     def observed(self, symbols: Tensor, y: Tensor | None) -> Tensor:
         """Observations in model space, float32: exactly those that were coded, or of tokens what they decode to."""
-        with evaluating(self.model):
-            if self.scheme != "tokens":
-                return self.model.likelihood.observed(symbols).float()
-            assert isinstance(self.model.head, TokenHead)
-            found = []
+        if self.scheme != "tokens":
+            return self.model.likelihood.observed(symbols).float()
+        head, found = self.plain.head, []
+        assert isinstance(head, TokenHead)
+        with evaluating(self.plain):
             for a, b in self.spans(len(symbols)):
-                z = self.model.head.embed(self._padded(symbols[a:b])).to(self.dtype)
-                found.append(self.model.mean(z, self._told(y, a, b))[: b - a].float())
-            return torch.cat(found)
+                found.append(self.plain.mean(head.embed(symbols[a:b]), self._told(y, a, b)))
+        return torch.cat(found)
 
     @torch.no_grad()
     def push(self, stack: Stack, symbols: Tensor, y: Tensor | None) -> int:
@@ -122,18 +124,18 @@ class Codec:
             for a, b in self.spans(len(symbols)):
                 part, told = symbols[a:b], self._told(y, a, b)
                 if self.scheme != "bits-back":
-                    push_all(stack, self._steps(None, told), part)
+                    push_all(stack, self._steps(b - a, None, told), part)
                     continue
                 mean, scale = self._posterior(part, told)
                 rich = stack.copy()
-                cells = rich.pop_cells(mean[: b - a], scale[: b - a])
+                cells = rich.pop_cells(mean, scale)
                 popping = popping or rich.bits > 64
                 if popping:
                     stack = rich
                 else:
                     poor += 1
-                    cells = torch.round(mean[: b - a] * CELLS).long().clamp(-CELLS * REACH, CELLS * REACH)
-                push_all(stack, self._steps(cells, told), part)
+                    cells = torch.round(mean * CELLS).long().clamp(-CELLS * REACH, CELLS * REACH)
+                push_all(stack, self._steps(b - a, cells, told), part)
                 stack.push_cells(cells, *self._prior(cells))
             if y is not None:
                 stack.push_uniform(y, self.model.classes)
@@ -149,31 +151,31 @@ class Codec:
             for i, (a, b) in reversed([*enumerate(self.spans(n))]):
                 told = self._told(y, a, b)
                 if self.scheme != "bits-back":
-                    found[a:b] = pop_all(stack, self._steps(None, told), b - a, self.places)
+                    found[a:b] = pop_all(stack, self._steps(b - a, None, told), b - a, self.places)
                     continue
                 like = torch.zeros(b - a, *self.model.latent.shape, dtype=torch.long)
                 cells = stack.pop_cells(*self._prior(like))
-                found[a:b] = pop_all(stack, self._steps(cells, told), b - a, self.places)
+                found[a:b] = pop_all(stack, self._steps(b - a, cells, told), b - a, self.places)
                 if i >= poor:
                     mean, scale = self._posterior(found[a:b], told)
-                    stack.push_cells(cells, mean[: b - a], scale[: b - a])
+                    stack.push_cells(cells, mean, scale)
         self.stack = stack
         return found, y
 
-    def _steps(self, cells: Tensor | None, y: Tensor | None) -> Steps:
+    def _steps(self, rows: int, cells: Tensor | None, y: Tensor | None) -> Steps:
         """Distributions of a block's symbols."""
         if isinstance(self.model.prior, TokenPrior):
-            return self.model.prior.steps(self.block, y)
+            return self.model.prior.steps(rows, y)
         if cells is None:
-            z = torch.empty(self.block, *self.model.latent.shape, dtype=self.dtype)
+            z = torch.empty(rows, *self.model.latent.shape, dtype=self.dtype)
         else:
-            z = (self._padded(cells) / CELLS).to(self.dtype)
+            z = (cells / CELLS).to(self.dtype)
         params: Tensor = self.model.generator(z, y)
         return self.model.likelihood.steps(snapped(params.to(torch.float64)).to(self.dtype))
 
     def _posterior(self, symbols: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of a block's codes."""
-        x = self.model.likelihood.observed(self._padded(symbols)).to(self.dtype)
+        x = self.model.likelihood.observed(symbols).to(self.dtype)
         q = self.model.posterior(x, y)
         if not isinstance(q, DiagonalNormal) or type(self.model.prior) is not NormalPrior:
             raise UsageError(
@@ -186,8 +188,5 @@ class Codec:
     def _prior(cells: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros(cells.shape, dtype=torch.float64), torch.ones(cells.shape, dtype=torch.float64)
 
-    def _padded(self, x: Tensor) -> Tensor:
-        return torch.cat([x, x[-1:].expand(self.block - len(x), *x.shape[1:])])
-
     def _told(self, y: Tensor | None, a: int, b: int) -> Tensor | None:
-        return None if y is None else self._padded(y[a:b])
+        return None if y is None else y[a:b]

@@ -8,6 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor
 from genzoo.core.coding.codec import Codec
 from genzoo.core.coding.stack import Stack
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.model import Model
+
+if TYPE_CHECKING:
+    from genzoo.core.model import Model
 
 MAGIC, FORMAT = b"GENZOO", 1
 _HEAD = struct.Struct("<6sBB32sQHH")  # magic, format, portable, sha256 of the weights, count, block, poor blocks
@@ -94,9 +97,6 @@ def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None]:
     words = np.frombuffer(rest, "<u4", offset=4 * blocks).astype(np.uint32)
     symbols, y = codec.pop(Stack(words), header.count, header.poor)
     if _checksums(codec, symbols, y) != rest[: 4 * blocks]:
-        raise GenzooError(
-            f"this file does not decode to what was coded: it was made by {header.versions}, "
-            + ("and this machine computes other numbers" if header.portable else "in fast mode, which only the machine "
-               "and settings that made it read")  # fmt: skip
-        )
+        why = "this machine computes other numbers" if header.portable else "fast mode binds it to what made it"
+        raise GenzooError(f"this file does not decode to what was coded (by {header.versions}): {why}")
     return codec.observed(symbols, y), y

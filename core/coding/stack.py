@@ -1,4 +1,4 @@
-"""A stack of coded symbols: asymmetric numeral systems (Duda et al., PCS 2015), as the package constriction has them."""
+"""A stack of coded symbols: asymmetric numeral systems (Duda et al., PCS 2015), by the package constriction."""
 
 from __future__ import annotations
 
@@ -87,16 +87,12 @@ def rounded(p: Tensor) -> Tensor:
     return p.double().mul(ONE).round_().clamp_(min=LEAST)
 
 
-def follow(steps: Steps, rows: int, take: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Go through a block's distributions; ``take`` gets places and tables of its real rows, and gives their symbols.
-
-    Networks always see whole blocks, in which the last real row is repeated, so that they compute the same numbers.
-    """
+def follow(steps: Steps, take: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Go through a block's distributions; ``take`` gets places and tables, and gives their symbols."""
     try:
         where, p = next(steps)
         while True:
-            real = take(where, rounded(p[:rows]))
-            where, p = steps.send(torch.cat([real, real[-1:].expand(len(p) - rows, *real.shape[1:])]))
+            where, p = steps.send(take(where, rounded(p)))
     except StopIteration:
         return
 
@@ -109,7 +105,7 @@ def push_all(stack: Stack, steps: Steps, symbols: Tensor) -> None:
         kept.append((symbols[:, where], table))
         return kept[-1][0]
 
-    follow(steps, len(symbols), take)
+    follow(steps, take)
     for found, table in reversed(kept):
         stack.push(found, table)
 
@@ -122,5 +118,5 @@ def pop_all(stack: Stack, steps: Steps, rows: int, places: int) -> Tensor:
         symbols[:, where] = stack.pop(table)
         return symbols[:, where]
 
-    follow(steps, rows, take)
+    follow(steps, take)
     return symbols

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,9 @@ from genzoo.core.conditions import given
 from genzoo.core.data import to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
-from genzoo.core.model import Model
+
+if TYPE_CHECKING:
+    from genzoo.core.model import Model
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,12 @@ def compressed(
     return Compressed(content, scheme, len(x), model.spec.size)
 
 
-def decompressed(model: Model, content: bytes) -> tuple[Tensor, Tensor | None]:
-    """Observations as stored, and labels; see `Model.decompress`."""
-    x, y = unpacked(model, content)
-    kind = of(model.spec)
-    return kind.to_storage(model.spec, to_units(model.spec, x)), y
+def stored(model: Model, x: Tensor) -> Tensor:
+    """Observations in model space as data hold them: levels of images, data units of anything else."""
+    levels = model.spec.levels
+    if not levels or levels > 256 or not of(model.spec).pixels:
+        return to_units(model.spec, x)
+    return ((x + 1) / 2 * (levels - 1)).round().clamp(0, levels - 1).to(torch.uint8)
 
 
 def psnr(mse: float) -> float:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from genzoo.core.objective import Objective as Objective
     from genzoo.core.spec import DataSpec as DataSpec
     from genzoo.plugins.apps.compare.compare import compare as compare
+    from genzoo.plugins.apps.compress.compress import compress as compress
+    from genzoo.plugins.apps.compress.compress import decompress as decompress
     from genzoo.plugins.apps.diagnose.diagnose import diagnose as diagnose
     from genzoo.plugins.apps.export.export import export as export
     from genzoo.registry.recipes.save import save_recipe as save_recipe
@@ -61,7 +63,9 @@ _HOME = {
     "Run": "genzoo.registry.verbs.fit",
     "UsageError": "genzoo.core.errors",
     "compare": "genzoo.plugins.apps.compare.compare",
+    "compress": "genzoo.plugins.apps.compress.compress",
     "create": "genzoo.registry.verbs.load",
+    "decompress": "genzoo.plugins.apps.compress.compress",
     "diagnose": "genzoo.plugins.apps.diagnose.diagnose",
     "encode": "genzoo.registry.verbs.sample",
     "evaluate": "genzoo.registry.verbs.evaluate",

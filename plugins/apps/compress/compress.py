@@ -1,0 +1,109 @@
+"""Data sets to compressed files and back, by the name of weights."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genzoo.core.arguments import checked
+from genzoo.core.coding.codec import scheme_of
+from genzoo.core.coding.container import read_header, unpacked
+from genzoo.core.coding.verified import compressed, stored
+from genzoo.core.data import to_units
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.modality import of
+from genzoo.core.model import Model
+from genzoo.core.storage.files import given_path, write_bytes
+from genzoo.core.storage.npz import write_arrays
+from genzoo.registry.verbs.load import load
+from genzoo.registry.verbs.sample import observations, open_fitting
+
+Out = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A compressed file: how its observations were coded, and what they came to."""
+
+    path: Path
+    scheme: str  # ``bits-back``, ``direct``, or ``tokens``, which alone is lossy
+    count: int
+    size: int  # bytes of the file, header included
+    bits_per_dim: float
+    distortion: float  # mean squared error in data units, 0 of what is lossless
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self) | {"path": str(self.path)}
+
+
+@checked
+def compress(
+    weights: Model | Out,
+    data: Any,
+    out: Out,
+    n: int = 0,
+    *,
+    portable: bool = True,
+    verify: bool = True,
+    name: str = "",
+) -> Shrunk:
+    """Write data as a file whose size is the bound that a model puts on their likelihood.
+
+    Needs the package constriction (``pip install 'genzoo[compress]'``), and computes on the CPU.
+
+    Args:
+        weights: a model with a discrete likelihood, or whose codes are tokens, or what `genzoo.load` takes.
+        data: a `Data`, or what `genzoo.load_data` takes: its test split, or all where that is not its own.
+        out: the file.
+        n: how many observations, from the start of the data; 0 for all.
+        portable: networks run in float64, so that other machines read it; otherwise this one, by the same settings.
+        verify: decode it before it is written.
+        name: what the file calls the weights; default as they were given.
+    """
+    path, model = given_path(out), weights if isinstance(weights, Model) else load(weights, device="cpu")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a new file")
+    scheme_of(model)
+    opened = open_fitting(model, data, whole=True)
+    x, told = observations(model, opened, n or len(opened))
+    called = name or ("" if isinstance(weights, Model) else os.fspath(weights))
+    found = compressed(model, x, told.get("labels"), portable=portable, verify=verify, name=called)
+    write_bytes(path, found.content)
+    return Shrunk(path, found.scheme, found.count, len(found.content), found.bits_per_dim, found.distortion)
+
+
+@checked
+def decompress(file: Out, out: Out, weights: Model | Out | None = None) -> Path:
+    """Write the data of a compressed file as ``.npz``, or as what else their kind is written to (a folder of pictures).
+
+    Args:
+        file: what `compress` wrote.
+        out: where to; nothing is there if anything is wrong with the file.
+        weights: those that it was compressed by; default what the file calls them.
+    """
+    path, source = given_path(out), given_path(file)
+    try:
+        content = source.read_bytes()
+    except OSError as e:
+        raise GenzooError(f"cannot read {source}: {(e.strerror or str(e)).lower()}") from e
+    header, _ = read_header(content)
+    if weights is None and not header.name:
+        raise UsageError(f"{source.name} does not say by which weights it was compressed: name them with --weights")
+    model = weights if isinstance(weights, Model) else load(weights or header.name, device="cpu")
+    kind, suffix = of(model.spec), path.suffix.lower()
+    if suffix != ".npz" and (suffix or "/") not in kind.suffixes:
+        raise UsageError(f"cannot tell what to write from {path.name!r}: use {' or '.join(['.npz', *kind.suffixes])}")
+    x, y = unpacked(model, content)
+    found, labels = stored(model, x), {} if y is None else {"labels": y.numpy()}
+    if suffix != ".npz":
+        kind.write(path, model.spec, len(x), iter([(to_units(model.spec, x), y)]))
+    elif found.dtype == torch.uint8:
+        write_arrays(path, samples=found.numpy(), **labels)
+    else:
+        write_arrays(path, samples=kind.to_array(model.spec, found), **labels)
+    return path

@@ -1,0 +1,196 @@
+"""Compression: tables against likelihoods, the stack against entropies, files against what went in."""
+
+import math
+import zlib
+from itertools import pairwise
+
+import pytest
+import torch
+
+import genzoo
+from genzoo import DataSpec
+from genzoo.core.errors import GenzooError
+from genzoo.core.math.tables import inverted, logistic_table, snapped
+
+pytest.importorskip("constriction")
+from genzoo.core.coding.codec import Codec
+from genzoo.core.coding.stack import CELLS, Stack, rounded
+
+MLP = {"generator": "mlp", "encoder": "mlp", "latent.size": 3}
+PARTS = {
+    "discretized-logistic": {},
+    "per-pixel": {"likelihood.scale": "per-pixel"},
+    "bernoulli": {},
+    "logistic-mixture": {"likelihood.components": 3},
+    "pixelcnn": {"likelihood.hidden": 4, "likelihood.layers": 1},
+}
+
+
+def built(name: str, channels: int = 1, classes: int = 0, spread: float = 0.1, **more) -> genzoo.Model:
+    levels = 2 if name == "bernoulli" else 6
+    spec = DataSpec.image(channels, 3, 5, levels=levels, classes=classes)
+    kind = "discretized-logistic" if name == "per-pixel" else name
+    options = {"likelihood": kind, "conditional": classes > 0, **MLP, **PARTS[name], **more}
+    model = genzoo.create("vae", spec, options=options)
+    with torch.no_grad():
+        for p in model.parameters():  # away from where everything starts alike
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())) * spread)
+    return model
+
+
+def observations(model: genzoo.Model, n: int) -> torch.Tensor:
+    """Draws of the model, in model space."""
+    z = torch.randn(n, *model.latent.shape, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(n) % model.classes if model.classes else None
+    g = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        return model.likelihood.sample(model.generator(z, y), g)
+
+
+def by_steps(steps, symbols: torch.Tensor, check) -> torch.Tensor:
+    """The log-probability of symbols as the steps have it."""
+    found, seen = torch.zeros(len(symbols), dtype=torch.float64), []
+    try:
+        where, p = next(steps)
+        while True:
+            check(p)
+            seen += where.tolist()
+            found += p.double().gather(-1, symbols[:, where, None]).log().sum((1, 2))
+            where, p = steps.send(symbols[:, where])
+    except StopIteration:
+        assert sorted(seen) == list(range(symbols.shape[1]))  # every place once
+        return found
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", PARTS)
+def test_steps_say_what_the_likelihood_says(name: str, channels: int) -> None:
+    model = built(name, channels)
+    params = model.generator(torch.randn(5, 3), None).detach()
+    x = model.likelihood.sample(params, torch.Generator().manual_seed(0)).detach()
+    with torch.no_grad():
+        found = by_steps(model.likelihood.steps(params), model.likelihood.symbols(x),
+                         lambda p: torch.testing.assert_close(p.sum(-1), torch.ones_like(p.sum(-1))))  # fmt: skip
+        assert torch.allclose(found.float(), model.likelihood.log_prob(params, x), rtol=1e-4, atol=1e-3)
+    assert torch.equal(model.likelihood.observed(model.likelihood.symbols(x)), x)
+
+
+def test_a_logistic_table_is_differences_of_the_distribution() -> None:
+    table = logistic_table(torch.tensor([0.2]), torch.tensor([-1.0]), 4)[0]
+    edges = [-math.inf, -2 / 3, 0.0, 2 / 3, math.inf]
+    cdf = [1 / (1 + math.exp(-(e - 0.2) / math.exp(-1.0))) if abs(e) < 9 else float(e > 0) for e in edges]
+    assert torch.allclose(table, torch.tensor([b - a for a, b in pairwise(cdf)], dtype=torch.float64), atol=1e-7)
+
+
+@pytest.mark.parametrize("prior", ["uniform-codes", "transformer", "pixelcnn"])
+def test_a_priors_steps_are_what_it_scores_and_draws(prior: str) -> None:
+    model = token_model(prior)
+    tokens = torch.randint(0, 5, (4, model.head.places), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = by_steps(model.prior.steps(4), tokens, lambda p: None)
+        assert torch.allclose(found.float(), model.prior.log_prob_of(tokens), atol=1e-4)
+        u = torch.rand(4, model.head.places)
+        assert torch.equal(model.head.embed(inverted(model.prior.steps(4), u)), model.prior.sample(u))
+
+
+def token_model(prior: str = "transformer") -> genzoo.Model:
+    small = {"transformer": {"prior.width": 8, "prior.depth": 1, "prior.heads": 2},
+             "pixelcnn": {"prior.width": 4, "prior.depth": 1, "prior.kernel": 3}}.get(prior, {})  # fmt: skip
+    return genzoo.create("vq-vae", DataSpec.image(1, 8, 8), options={
+        "prior": prior, "posterior.codes": 5, "latent.grid": 4, "latent.size": 2, **small})  # fmt: skip
+
+
+@pytest.mark.parametrize("k", [3, 7])
+def test_the_stack_takes_the_entropy(k: int) -> None:
+    p = torch.softmax(torch.arange(k) * 0.7, 0)
+    symbols = torch.multinomial(p, 20_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    table, stack = rounded(p.expand(20_000, k)), Stack()
+    stack.push(symbols, table)
+    bits = -p[symbols].log2().sum().item()
+    assert abs(stack.bits / bits - 1) < 2e-3
+    assert torch.equal(Stack(stack.words).pop(table), symbols)
+
+
+def test_a_popped_code_is_a_draw_and_costs_what_it_gave() -> None:
+    mean, scale = torch.full((4000,), 0.3), torch.full((4000,), 0.5)
+    stack = Stack(torch.randint(1, 2**31, (4000,), generator=torch.Generator().manual_seed(0)).numpy().astype("uint32"))
+    before, words = stack.bits, stack.words
+    cells = stack.pop_cells(mean, scale)
+    assert abs(cells.double().mean() / CELLS - 0.3) < 0.03
+    assert abs(cells.double().std() / CELLS - 0.5) < 0.03
+    entropy = 0.5 * math.log2(2 * math.pi * math.e * 0.25) + math.log2(CELLS)
+    assert abs((before - stack.bits) / 4000 / entropy - 1) < 0.02
+    stack.push_cells(cells, mean, scale)
+    assert (stack.words == words).all()
+
+
+@pytest.mark.parametrize("n", [1, 7, 70])
+@pytest.mark.parametrize("name", PARTS)
+def test_everything_comes_back(name: str, n: int) -> None:
+    model = built(name, channels=3, classes=3)
+    x = model.likelihood.symbols(observations(model, n)).view(n, *model.spec.shape).to(torch.uint8)
+    labels = torch.arange(n) % 3
+    content = model.compress(x, labels, portable=n == 7)
+    assert torch.equal(model.decompress(content), x)
+
+
+def test_net_bits_are_the_bound() -> None:
+    model = built("discretized-logistic", spread=0.02)
+    with torch.no_grad():
+        model.generator.head.weight *= 0.1  # where codes say little, the bound has little variance
+    x = (observations(model, 1000) + 1) / 2
+    found = torch.stack([model.log_likelihood(x, samples=1, seed=s).values for s in range(8)])
+    bound, error = -found.mean().item() / math.log(2), found.std(0).mean().item() / math.log(2) / math.sqrt(1000)
+    assert error < 0.01 * bound / 3
+    codec, stack = Codec(model), Stack()
+    codec.push(stack, codec.symbols(x * 2 - 1, None), None)
+    assert abs(codec.stack.bits / 1000 / bound - 1) < 0.01
+
+
+def test_tokens_take_what_the_prior_says() -> None:
+    model = token_model()
+    x = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    content = model.compress(x)
+    assert torch.equal(model.decompress(content), (model.reconstruct(x) * 255).round().to(torch.uint8))
+    tokens = model.tokens(x)
+    with torch.no_grad():
+        bits = -model.prior.log_prob_of(tokens).sum().item() / math.log(2)
+    assert bits / 8 < len(content) < bits / 8 + 150
+
+
+def test_what_is_damaged_is_refused() -> None:
+    model = built("discretized-logistic")
+    x = (observations(model, 9) + 1) / 2
+    content = model.compress(x)
+    for at in range(0, len(content), 3):
+        flipped = bytearray(content)
+        flipped[at] ^= 4
+        with pytest.raises(GenzooError):
+            model.decompress(bytes(flipped))
+        with pytest.raises(GenzooError):
+            model.decompress(content[:at])
+    changed = content[:-5] + bytes([content[-5] ^ 1])  # with a checksum of the file that fits
+    with pytest.raises(GenzooError, match="does not decode"):
+        model.decompress(changed + zlib.crc32(changed).to_bytes(4, "little"))
+    other = built("discretized-logistic", **{"latent.size": 2})
+    with pytest.raises(GenzooError, match="other weights"):
+        other.decompress(content)
+
+
+def test_what_cannot_be_compressed_says_why() -> None:
+    grey = DataSpec.image(1, 8, 8)
+    with pytest.raises(GenzooError, match="density"):
+        genzoo.create("vae", grey, options={"likelihood": "gaussian"}).compress(torch.rand(2, 1, 8, 8))
+    with pytest.raises(GenzooError, match="density of real numbers, or none"):
+        genzoo.create("gan", grey).compress(torch.rand(2, 1, 8, 8))
+    with pytest.raises(GenzooError, match="lie between"):
+        genzoo.create("vae", grey).compress(torch.rand(2, 1, 8, 8))
+    with pytest.raises(GenzooError, match="normal posterior"):
+        genzoo.create("vae", grey, options={"prior": "mixture"}).compress(torch.zeros(2, 1, 8, 8))
+
+
+def test_numbers_on_the_grid_agree() -> None:
+    x = torch.randn(10_000, dtype=torch.float64)
+    off = x + 1e-13 * torch.randn(10_000, dtype=torch.float64)
+    assert torch.equal(snapped(x), snapped(off))
+    assert (snapped(x) - x).abs().max() <= 2**-12
