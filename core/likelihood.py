@@ -151,9 +151,9 @@ class Autoregressive(Likelihood):
         x, state = params.new_zeros(len(params), *self.spec.shape), dict[str, Any]()
         flat = torch.arange(self.spec.size).view(self.spec.shape)
         for place in self.places():
-            at: Any = place
-            symbols = yield flat[at][None], shares(self.next_logits(params, x, place, state))[:, None]
-            x[(slice(None), *place)] = (symbols[:, 0] / (self.levels - 1) * 2 - 1).to(x)
+            at: Any = (slice(None), *place)
+            symbols = yield flat[None][at], shares(self.next_logits(params, x, place, state))[:, None]
+            x[at] = (symbols[:, 0] / (self.levels - 1) * 2 - 1).to(x)
 
     def mean(self, params: Tensor) -> Tensor:
         """A draw by the same uniform numbers for every observation: means of discrete sequences show nothing."""
