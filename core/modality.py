@@ -109,6 +109,26 @@ class Modality(ABC):
         """What the observations are, in words: ``images of 1×28×28 (channels, height, width)``."""
         return f"{self.many} of {'×'.join(map(str, spec.shape))} numbers"
 
+    def unit_shape(self, spec: DataSpec) -> tuple[int, ...]:
+        """Shape of one observation in data units; another than ``spec.shape`` where model space is a transform."""
+        return spec.shape
+
+    def exact(self, spec: DataSpec) -> bool:
+        """Whether data units survive the way to model space and back."""
+        return True
+
+    def stored(self, spec: DataSpec) -> str:
+        """Type of stored rows, as torch calls it."""
+        return "uint8" if spec.levels else "float32"
+
+    def alike(self, spec: DataSpec, other: DataSpec) -> bool:
+        """Whether observations of two specs, the first of this kind, are the same in data units."""
+        return (spec.modality, spec.shape) == (other.modality, other.shape)
+
+    def recast(self, data: Data, kinds: Sequence[str]) -> Data:
+        """The same data as one of the kinds that a recipe is for, where this kind can be looked at as such."""
+        return data
+
     def plane(self, spec: DataSpec) -> bool:
         """Whether observations are points of the plane, on which a critic can be drawn as a surface."""
         return False

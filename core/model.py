@@ -75,7 +75,7 @@ class Model(Joint):
         """
         parts = list(self.sample_batches(n, seed=seed, labels=labels, condition=condition, truncation=truncation,
                                          noise=noise, batch_size=batch_size))  # fmt: skip
-        return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.spec.shape, device=self.device)
+        return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.unit_shape, device=self.device)
 
     @_call
     def sample_batches(
@@ -158,7 +158,7 @@ class Model(Joint):
                 part = slice(start, start + batch_size)
                 yb = None if y is None else y[part].to(self.device)
                 out.append(to_units(self.spec, self.mean(z[part], yb)))
-        return torch.cat(out) if out else torch.empty(0, *self.spec.shape)
+        return torch.cat(out) if out else torch.empty(0, *self.unit_shape)
 
     @_call
     def reconstruct(
@@ -218,7 +218,7 @@ class Model(Joint):
         else:
             told = self._between(z[:1, 0], y, given(self, to_labels, condition, len(a)), t)
         x = self._decoded(z.flatten(0, 1), told, 512)
-        return x.view(len(a), steps, *self.spec.shape)
+        return x.view(len(a), steps, *self.unit_shape)
 
     def _between(self, z: Tensor, a: Tensor | None, b: Tensor | None, t: Tensor) -> Tensor:
         """What networks are told on paths from class to class; `UsageError` where they know nothing in between."""
@@ -360,6 +360,11 @@ class Model(Joint):
         return of_model(self)
 
     @property
+    def unit_shape(self) -> tuple[int, ...]:
+        """Shape of one observation in data units."""
+        return of(self.spec).unit_shape(self.spec)
+
+    @property
     def _shape(self) -> str:
         """Of codes, in words."""
         return f"(N, {', '.join(map(str, self.latent.shape))})"
@@ -379,8 +384,8 @@ class Model(Joint):
         if self.encoder is None and not self.exact:
             raise GenzooError(f"{self.called} has no encoder: it can sample and interpolate, but not encode")
         x = arguments.array(x, "observations")
-        if x.dim() == 0 or x.shape[1:] != self.spec.shape or len(x) == 0:
-            raise UsageError(f"{self.called} takes data of shape (N, {', '.join(map(str, self.spec.shape))}), "
+        if x.dim() == 0 or x.shape[1:] != self.unit_shape or len(x) == 0:
+            raise UsageError(f"{self.called} takes data of shape (N, {', '.join(map(str, self.unit_shape))}), "
                              f"not {tuple(x.shape)}")  # fmt: skip
         x = of(self.spec).checked(self.spec, x, self.called)
         y = given(self, labels, condition, len(x))

@@ -300,7 +300,7 @@ class Evidence:
         assert self.model is not None
         x, told = self._given(limit)
         y = given(self.model, told.get("labels"), told.get("condition"), len(x))
-        x = to_model(self.spec, x.to(self.model.device))
+        x = to_model(self.model.spec, x.to(self.model.device))  # which may see the same data otherwise
         return x, None if y is None else y.to(self.model.device)
 
     # What is missing.

@@ -65,7 +65,7 @@ def traverse(
     for row, d in enumerate(chosen):
         z[row, :, d] = values.to(z)
     y = None if labels is None else labels.repeat(len(chosen) * steps)
-    x = model.decode(z.view(-1, *model.latent.shape), y).view(len(chosen), steps, *model.spec.shape)
+    x = model.decode(z.view(-1, *model.latent.shape), y).view(len(chosen), steps, *model.unit_shape)
     active = tuple(float(activity[d]) for d in chosen)
     return Traversal(x, tuple(chosen), active, measure, tuple(values.tolist()))
 

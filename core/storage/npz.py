@@ -32,7 +32,7 @@ def write_samples(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
     ):
         with archive.open("samples.npy", "w", force_zip64=True) as f, ThreadPoolExecutor(1) as thread:
-            _npy_header(f, (n, *spec.shape), np.dtype(kind.array_dtype(spec)))
+            _npy_header(f, (n, *kind.unit_shape(spec)), np.dtype(kind.array_dtype(spec)))
 
             def put(x: Tensor, y: Tensor | None) -> None:
                 f.write(np.ascontiguousarray(kind.to_array(spec, x, spare=True)).data)

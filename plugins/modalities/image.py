@@ -45,7 +45,11 @@ class Image(Modality):
         return f"images of {'×'.join(map(str, spec.shape))} (channels, height, width)"
 
     def opens(self, path: Path) -> str:
-        return "folder" if path.is_dir() or path.suffix.lower() in (".zip", ".parquet") else ""
+        from genzoo.plugins.modalities.sound_files import holds_sounds
+
+        if path.is_dir():
+            return "" if holds_sounds(path) else "folder"
+        return "folder" if path.suffix.lower() in (".zip", ".parquet") else ""
 
     def reading(self, spec: DataSpec) -> dict[str, str]:
         channels, height, width = spec.shape

@@ -25,6 +25,7 @@ from genzoo.core.distributed.sharding import LARGE
 from genzoo.core.errors import UsageError
 from genzoo.core.hardware import Hardware
 from genzoo.core.mixed_precision import choose_precision
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.noise import stream_seed
 from genzoo.core.notebook import of_run, visible
@@ -212,6 +213,7 @@ def fit(
         if start is not None and entry is not None:
             of_data, said["data"] = start.reading(registry, entry, of_data)
         source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory)
+        source = of(source.spec).recast(source, base.modalities if base else ())
         beside = None
         if start is not None:
             beside = start.layer(registry, given.get("objective") or (base.data["objective"] if base else ""))

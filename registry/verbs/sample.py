@@ -180,7 +180,7 @@ def interpolate(
     x, labels = paths(model, n, steps, path, seed, data, label, (from_label, to_label))
     if kind == "npz":
         found = of(model.spec).to_array(model.spec, x.flatten(0, 1))
-        write_arrays(where, interpolations=found.reshape(n, steps, *model.spec.shape))
+        write_arrays(where, interpolations=found.reshape(n, steps, *model.unit_shape))
     elif kind == "own":
         y = None if labels is None else labels.repeat_interleave(steps)
         of(model.spec).write(where, model.spec, n * steps, iter([(x.flatten(0, 1), y)]))
@@ -292,7 +292,7 @@ def encode(
 def check_fits(model: Model, spec: DataSpec) -> None:
     """Raise `UsageError` unless data of ``spec`` can be given to the model."""
     ours = model.spec
-    if (ours.modality, ours.shape) != (spec.modality, spec.shape):
+    if not of(ours).alike(ours, spec):
         mine, theirs = (f"{of(s).many} of shape {'×'.join(map(str, s.shape))}" for s in (ours, spec))
         hint, has = "", of(spec).reading(spec)
         if changed := {k: v for k, v in of(ours).reading(ours).items() if k in has and has[k] != v}:

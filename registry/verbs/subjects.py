@@ -174,7 +174,7 @@ def open_subject(
         say(given)
     if isinstance(given, Data):
         given = of(spec).brought(given, spec, options or {})
-    if (given.spec.modality, given.spec.shape) != (spec.modality, spec.shape):
+    if not of(spec).alike(spec, given.spec):
         ours, theirs = ("×".join(map(str, s.shape)) for s in (given.spec, spec))
         raise UsageError(
             f"the samples are {of(given.spec).many} of {ours} and the data {of(spec).many} of {theirs}"

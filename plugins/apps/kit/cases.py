@@ -242,7 +242,7 @@ def small_data(spec: DataSpec, n: int = 48) -> Data:
     if spec.levels:
         rows = torch.randint(spec.levels, (n, *spec.shape), generator=g).to(torch.uint8)
     else:
-        rows = torch.randn(n, *spec.shape, generator=g) * spec.scale[0]
+        rows = torch.randn(n, *of(spec).unit_shape(spec), generator=g) * spec.scale[0]
     return Data(spec, rows, labels(n, spec.classes), name="random numbers")
 
 

@@ -96,7 +96,7 @@ def samples(made: Short) -> None:
     if model.prior.unfitted:
         raise Skip(model.prior.unfitted)
     x = model.sample(70, seed=1)
-    cases.shaped("samples", x, (70, *spec.shape))
+    cases.shaped("samples", x, (70, *of(spec).unit_shape(spec)))
     low, high = of(spec).bounds or (-float("inf"), float("inf"))
     found = f"numbers in [{float(x.min()):.2g}, {float(x.max()):.2g}]"
     mend = "let the likelihood's mean stay in the range of model space"
@@ -136,9 +136,10 @@ def round_trip(made: Short) -> None:
         a, b = (_made(m) for m in (model, loaded))
         expect(gap(a, b) <= 1e-6, "the same samples after saving and loading", "others", mend)
         if loaded.encoder is not None:
-            data = cases.small_data(made.config.data)
-            y = data.y if model.classes else None
-            same = gap(model.encode(data.x, y), loaded.encode(data.x, y)) <= 1e-6
+            data = cases.small_data(spec := made.config.data)
+            y, x = data.y if model.classes else None, data.x
+            x = x if spec.levels else of(spec).to_units(spec, of(spec).to_model(spec, x))  # within bounds
+            same = gap(model.encode(x, y), loaded.encode(x, y)) <= 1e-6
             expect(same, "the same codes after saving and loading", "others", mend)
 
 

@@ -1,0 +1,105 @@
+"""How alike two clips are, and how loud samples are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import mean, share
+from genzoo.core.options import option
+from genzoo.plugins.modalities.fronts import mr_stft
+from genzoo.registry import declare
+
+SILENT = 0.01  # RMS of a silent clip, as a multiple of the data's: 40 dB below it
+
+
+def si_sdr(x: Tensor, y: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio in dB of clips ``y (N, C, T)`` to the true ``x``, ``(N,)``.
+
+    10 log₁₀ of ‖a x‖² over ‖a x - y‖² with a = ⟨x, y⟩ / ‖x‖².
+    """
+    x, y = x.flatten(1).double(), y.flatten(1).double()
+    tiny = torch.finfo(torch.float32).tiny
+    target = x * ((x * y).sum(1) / x.square().sum(1).clamp(min=tiny))[:, None]
+    parts = target.square().sum(1).clamp(min=tiny) / (target - y).square().sum(1).clamp(min=tiny)
+    return 10 * parts.log10()
+
+
+class _Heard(Metric):
+    """Held-out clips, encoded at the posterior mean and decoded."""
+
+    covers = "the mean over unlimited data"
+    niche = True
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        limit: int = option(500, "clips", low=1)
+
+
+@declare.metric(
+    "mr-stft",
+    direction="lower",
+    needs=("data", "encoder"),
+    modalities=("audio", "spectrogram"),
+    tags=("default", "reconstruction"),
+)
+class MultiResolution(_Heard):
+    """Multi-resolution STFT distance of reconstructed clips, at the data's level.
+
+    Windows of 1024 to 64 samples, a quarter apart: L1 of log magnitudes and spectral convergence. The details have that
+    of silence, which takes no code at all.
+    """
+
+    def measure(self, evidence: Evidence) -> Measured:
+        x, again = (v.float() / evidence.spec.facts["level"] for v in evidence.reconstructions(self.options.limit))
+        values = torch.cat([mr_stft(a, b) for a, b in zip(x.split(64), again.split(64), strict=True)])
+        silence = torch.cat([mr_stft(a, torch.zeros_like(a)) for a in x.split(64)])
+        return Measured(mean(values), {"of silence": silence.mean().item()}, n_real=len(x))
+
+
+@declare.metric(
+    "si-sdr",
+    direction="higher",
+    unit="dB",
+    needs=("data", "encoder"),
+    modalities=("audio",),
+    tags=("default", "reconstruction"),
+)
+class SignalToDistortion(_Heard):
+    """Scale-invariant signal-to-distortion ratio of reconstructed waveforms; refused where phases are made up.
+
+    Spectrograms are heard by Griffin and Lim's algorithm, whose phases are not the clip's: real magnitudes score
+    below 0 dB by it and sound right.
+    """
+
+    def refuses(self, evidence: Evidence) -> str:
+        seen = None if evidence.model is None else evidence.model.spec.modality
+        return "the model makes spectrograms, whose phases are made up: mr-stft compares magnitudes" * (seen != "audio")
+
+    def measure(self, evidence: Evidence) -> Measured:
+        x, again = evidence.reconstructions(self.options.limit)
+        return Measured(mean(si_sdr(x, again)), {}, n_real=len(x))
+
+
+@declare.metric(
+    "silent-samples", direction="lower", unit="share", needs=("samples",), modalities=("audio", "spectrogram"),
+    tags=("default",),
+)  # fmt: skip
+class SilentSamples(Metric):
+    """Share of samples whose RMS is 40 dB or more below that of the training data.
+
+    The details have the mean level of samples in dB against the data's, and the share of clipped numbers.
+    """
+
+    covers = "the share of unlimited samples"
+    niche = True
+
+    def measure(self, evidence: Evidence) -> Measured:
+        x, level = evidence.samples, evidence.spec.facts["level"]
+        rms = x.flatten(1).square().mean(1).sqrt()
+        loud = 20 * torch.log10(rms.mean() / level + 1e-9)
+        details = {"level of samples, dB": loud.item(), "clipped": (x.abs() >= 1 - 2**-15).double().mean().item()}
+        return Measured(share((rms < SILENT * level).double()), details)
