@@ -267,6 +267,10 @@ class Modality(ABC):
         across = f", {columns} in a row" if columns else ""
         return Fragment(grid(small, columns, gap=1, least=1, clear=True), across)
 
+    def complaint(self, spec: DataSpec, x: Tensor) -> str:
+        """What is plainly wrong with samples of this kind in data units, in a sentence; "" if nothing is."""
+        return ""
+
     # What fits it.
 
     def likelihood(self, spec: DataSpec) -> str:

@@ -10,10 +10,9 @@ from torch import Tensor
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.intervals import mean, share
 from genzoo.core.options import option
+from genzoo.plugins.modalities.audio import SILENT
 from genzoo.plugins.modalities.fronts import mr_stft
 from genzoo.registry import declare
-
-SILENT = 0.01  # RMS of a silent clip, as a multiple of the data's: 40 dB below it
 
 
 def si_sdr(x: Tensor, y: Tensor) -> Tensor:
@@ -102,4 +101,4 @@ class SilentSamples(Metric):
         rms = x.flatten(1).square().mean(1).sqrt()
         loud = 20 * torch.log10(rms.mean() / level + 1e-9)
         details = {"level of samples, dB": loud.item(), "clipped": (x.abs() >= 1 - 2**-15).double().mean().item()}
-        return Measured(share((rms < SILENT * level).double()), details)
+        return Measured(share(rms < SILENT * level), details)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from genzoo.core.data import Data
 
 PLAYERS = 12  # in a page
+SILENT = 0.01  # RMS of a silent clip, as a multiple of the data's
 SIDE = 64  # of a small picture
 
 
@@ -152,8 +153,8 @@ class Audio(Modality):
         import torch
 
         from genzoo.core.data import Data
-        from genzoo.plugins.datasets.clips import clips_of
         from genzoo.plugins.modalities.sound_files import BadSound, read_sound, to_int16
+        from genzoo.plugins.modalities.sound_folder import clips_of
 
         f = spec.facts
         if path.is_dir():
@@ -297,6 +298,13 @@ class Audio(Modality):
         loud = 20 * math.log10(max(float(x.float().square().mean().sqrt()), 1e-6))
         return Fragment(f"<div>{image}{rows}</div>", "", f"{len(x)} clips, RMS {loud:.1f} dB.")
 
+    def complaint(self, spec: DataSpec, x: Tensor) -> str:
+        rms = x.float().flatten(1).square().mean(1).sqrt()
+        silent = int((rms < SILENT * spec.facts["level"]).sum())
+        return (
+            f"{silent:,} of {len(x):,} samples are silent: 40 dB or more below the data." if 2 * silent > len(x) else ""
+        )
+
     # What fits it.
 
     def likelihood(self, spec: DataSpec) -> str:
@@ -336,6 +344,8 @@ class Spectrogram(Audio):
     """
 
     name: ClassVar[str] = "spectrogram"
+    one: ClassVar[str] = "spectrogram"
+    many: ClassVar[str] = "spectrograms"
     like: ClassVar[str] = "image"
 
     def network(self, kind: str) -> str:

@@ -109,6 +109,7 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
         says = f"Samples leave out {mass:.0%} of the data."
         if missing:
             says = f"{len(missing)} of {data.spec.classes} classes are missing from the samples: {_listed(missing)}."
+    says = of(data.spec).complaint(data.spec, samples) or says
     if hint and not says:
         return Verdict(name, "hint", hint, tuple(facts), CURES[:2], missing=tuple(missing), pictures=shown)
     return judged(

@@ -298,3 +298,11 @@ def test_recipes_take_steps_on_a_folder_and_make_clips(folder: Path, recipe: str
         data = open_data(the_registry(), folder, split="test")
         assert run.model.reconstruct(data.x).shape == data.x.shape
     assert replace(run.config.data, name="x").facts["rate"] == 8000
+
+
+def test_silent_samples_are_named() -> None:
+    spec = of("audio").examples()[0]
+    clips = 0.1 * noise(4, 1, 64)
+    assert of(spec).complaint(spec, clips) == ""
+    assert "3 of 4 samples are silent" in of(spec).complaint(spec, clips * torch.tensor([1, 0, 0, 1e-3])[:, None, None])
+    assert of("image").complaint(genzoo.DataSpec.image(1, 8, 8), torch.zeros(2, 1, 8, 8)) == ""
