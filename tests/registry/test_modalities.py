@@ -87,7 +87,7 @@ def test_arrays_are_recognized_by_rank(x, name):
 def test_what_is_nobodys_is_a_sentence():
     with pytest.raises(UsageError, match="has shape"):
         from_arrays(np.zeros(3))
-    with pytest.raises(UsageError, match="is a dict, which is none of .*images, .*vectors"):
+    with pytest.raises(UsageError, match=r"is a dict, which is none of .*images, .*vectors"):
         recognized({}, "the data")
     with pytest.raises(UsageError, match=r"give vectors as \(N, D\)"):
         from_arrays(np.zeros((2, 3, 3)), modality="vector")
