@@ -15,19 +15,6 @@ from genzoo.core.spec import Latent
 from genzoo.plugins.posteriors.categorical import CategoricalHead
 from genzoo.registry import declare
 
-declare.recipe(
-    "joint-vae",
-    summary="VAE of normal numbers and categories side by side, under the plain bound (JointVAE's codes)",
-    paper="arXiv:1804.00104",
-    tags=("vae", "discrete", "disentanglement"),
-    like="vae",
-    posterior="product",
-    prior="product",
-    options={"latent.size": 20, "posterior.normal": 10},
-    presets={"vector": {"latent.size": 12, "posterior.normal": 2}},
-)
-
-
 class Product(Posterior):
     """q(z) = Π q_i(z_i) of named posteriors of flat codes, which follow one another."""
 
@@ -62,7 +49,7 @@ class Product(Posterior):
 class ProductHead(PosteriorHead):
     """Product posterior: the first numbers of a code are normal, the others one-hot categories (`categorical`).
 
-    The paper's loss holds the KL of either kind to a capacity of its own; the recipe's is the plain bound.
+    With `vae` it is under the plain bound; `joint-vae` holds the KL of either kind to a capacity of its own.
     """
 
     space = "normal numbers, then categories"

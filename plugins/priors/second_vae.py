@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
-from genzoo.core.noise import generator
 from genzoo.core.options import option
 from genzoo.core.posterior import normal_kl, normal_log_prob
 from genzoo.core.prior import normal_quantiles
@@ -23,19 +22,35 @@ from genzoo.registry import declare
 _DRAWS = 16  # for the bound that stands in for the density
 
 
+def _mixed(h: Tensor) -> Tensor:
+    """The finalizer of SplitMix64, on int64 numbers that wrap around."""
+    for shift, by in ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64)):
+        h = (h ^ (h >> shift & (1 << 64 - shift) - 1)) * by
+    return h ^ (h >> 31 & (1 << 33) - 1)
+
+
+def normals_of(z: Tensor, n: int) -> Tensor:
+    """Standard normal numbers ``(n, *z.shape)`` that belong to codes ``z (..., d)``: equal codes have equal ones."""
+    state = torch.full(z.shape[:-1], 0x2E, dtype=torch.int64, device=z.device)
+    for bits in z.detach().float().contiguous().view(torch.int32).long().unbind(-1):
+        state = _mixed(state + bits)
+    turn = torch.arange(n * z.shape[-1], device=z.device).view(n, *[1] * (z.dim() - 1), -1)
+    uniform = (_mixed(state[..., None] + (turn + 1) * (0x9E3779B97F4A7C15 - 2**64)) >> 40 & (1 << 24) - 1) * 2.0**-24
+    return normal_quantiles(uniform.float())
+
+
 @declare.prior("second-vae", paper="arXiv:1903.05789", tags=("vae", "second stage"))
 class SecondVAE(Standardized):
     """Second-stage VAE prior: p(z) = ∫ N(z; G(u), γ²) N(u; 0, 1) du with learned G and γ, fitted to a trained model.
 
-    Its log_prob is importance-weighted with 16 draws that are the same for every code: in the mean over these, a lower
-    bound, but not for each of them.
+    Its log_prob is importance-weighted with 16 draws. Every code has draws of its own, which are a function of its bits,
+    so a mean over codes is near its expectation: a lower bound on the mean of log p(z).
 
     When: a first stage whose likelihood has a learned variance (``gaussian`` by default) and more numbers in its codes
     than the data need.
     """
 
     joint = False
-    fixed: Tensor
 
     @dataclass(frozen=True)
     class Options(Standardized.Options):
@@ -49,8 +64,6 @@ class SecondVAE(Standardized):
         if latent.grid:
             raise UsageError("the second-vae prior is of flat codes: --set latent.grid=0")
         self.log_gamma = nn.Parameter(torch.zeros(()))
-        fixed = torch.randn(_DRAWS, latent.size, generator=generator(0x2E))
-        self.register_buffer("fixed", fixed, persistent=False)
 
     def attach(self, model: Model) -> None:
         super().attach(model)
@@ -91,8 +104,7 @@ class SecondVAE(Standardized):
 
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         mean, log_var = self.encoder(self._beside(self.inward(z), y)).float().chunk(2, -1)
-        noise = self.fixed.view(_DRAWS, *[1] * (z.dim() - 1), -1)
-        u = mean + torch.exp(0.5 * log_var) * noise
+        u = mean + torch.exp(0.5 * log_var) * normals_of(z, _DRAWS)
         log_w = self._scored(z, u, y) + (normal_log_prob(u) - normal_log_prob(u, mean, log_var)).sum(-1)
         return torch.logsumexp(log_w, 0) - math.log(_DRAWS)
 

@@ -16,6 +16,11 @@ from genzoo.plugins.vae.variational import Variational, plain_bound
 from genzoo.registry import declare
 
 
+def risen(draws: Draws, share: float) -> float:
+    """How much of a capacity is there, if it rises from 0 to 1 over a share of training."""
+    return min(draws.progress / share, 1.0) if share else 1.0
+
+
 @declare.objective("annealed-vae", paper="arXiv:1804.03599", tags=("vae", "disentanglement"), recipe={"like": "vae"})
 class AnnealedVAE(Variational):
     """VAE with a capacity: -log p(x|z) + γ |E[KL] - C|, C rising from 0 over a share of training.
@@ -40,8 +45,7 @@ class AnnealedVAE(Variational):
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         """The posterior's noise, and the capacity."""
         o = self.options
-        share = min(draws.progress / o.rise, 1.0) if o.rise else 1.0
-        return {**super().draw(player, draws, model), "capacity": draws.number(o.capacity * share)}
+        return {**super().draw(player, draws, model), "capacity": draws.number(o.capacity * risen(draws, o.rise))}
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         q = nets.model.posterior(batch.x, batch.y)

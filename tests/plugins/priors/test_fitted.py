@@ -10,7 +10,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.priors.autoregressive_flows import MAF, NSF, InverseMAF
 from genzoo.plugins.priors.normals import Mixture
-from genzoo.plugins.priors.second_vae import SecondVAE
+from genzoo.plugins.priors.second_vae import SecondVAE, normals_of
 
 SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8}
 
@@ -113,6 +113,23 @@ def test_the_second_stages_bound_is_exact_where_its_decoder_says_nothing():
     shaken(prior)
     bounds = torch.stack([prior.bound(z, None, torch.randn(6, 3)) for _ in range(400)])
     assert (bounds.mean(0) <= prior.log_prob(z) + 1.0).all()  # of one draw, below that of 16
+
+
+@torch.no_grad()
+def test_every_code_has_draws_of_its_own_in_the_second_stages_bound():
+    z = torch.randn(4000, 3, generator=torch.Generator().manual_seed(1))
+    eps = normals_of(z, 16)
+    torch.testing.assert_close(normals_of(z[5:7], 16), eps[:, 5:7])  # whatever codes are beside it
+    torch.testing.assert_close(normals_of(z.view(40, 100, 3), 16).flatten(1, 2), eps)
+    flat = eps.transpose(0, 1).flatten(1)  # (4000, 48), each column of which the shared draws had constant
+    assert flat.mean(0).abs().max() < 0.08
+    assert (flat.std(0) - 1).abs().max() < 0.06
+    assert (torch.corrcoef(flat.T) - torch.eye(48)).abs().max() < 0.08
+    prior = SecondVAE(Latent(3), SecondVAE.Options(width=8, depth=1))
+    prior.attach(Unconditional())
+    shaken(prior)
+    many = torch.stack([prior.bound(z, None, normals_of(z + i, 1)[0]) for i in range(50)]).mean()
+    assert many < prior.log_prob(z).mean()  # the bound of 16 draws is above that of one, both below log p(z)
 
 
 def test_a_second_stage_is_not_trained_beside_the_first(game):

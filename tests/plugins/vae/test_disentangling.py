@@ -60,6 +60,25 @@ def test_the_capacity_rises_over_its_share_of_training(linear_gaussian, progress
     assert objective.draw("model", draws, linear_gaussian().model)["capacity"].item() == pytest.approx(20 * share)
 
 
+def test_numbers_and_categories_have_capacities_of_their_own(game):
+    built = game("joint-vae", latent__size=8, posterior__normal=2, posterior__codes=3, objective__gamma=10.0,
+                 objective__numbers=4.0, objective__categories=4.0, objective__rise=0.5)  # fmt: skip
+    objective, nets = built.objective, built.nets
+    draws = Draws(6, "cpu", steps=100).at(0, 25, 0)
+    noise = objective.draw("model", draws, nets.model)
+    assert noise["normal"].item() == noise["categorical"].item() == 2
+    late = objective.draw("model", Draws(6, "cpu", steps=100).at(0, 60, 0), nets.model)
+    assert late["normal"].item() == 4
+    assert late["categorical"].item() == pytest.approx(2 * math.log(3))  # two categories of three say no more
+    batch = Batch(normal(6, *nets.model.spec.shape))
+    loss = objective.loss("model", nets, batch, noise)
+    q = nets.model.posterior(batch.x)
+    numbers, categories = q.kl()[:, :2].sum(1), q.kl()[:, 2:].sum(1)
+    off = (numbers.mean() - 2).abs() + (categories.mean() - 2).abs()  # two distances, not one of the sum
+    torch.testing.assert_close(loss.per_observation(), loss.terms["nll"] + 10 * off)
+    torch.testing.assert_close(loss.shown["kl, normal"], numbers)
+
+
 def whitened(n, d, seed=0):
     x = normal(n, d, seed=seed).double()
     x = x - x.mean(0)
