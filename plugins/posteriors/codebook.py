@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genzoo.core.options import option
 from genzoo.core.posterior import PosteriorHead, TokenHead
-from genzoo.plugins.posteriors.quantizer import GOLDEN, Quantized, rotated, through, uniform_of
+from genzoo.plugins.posteriors.quantizer import GOLDEN, Quantized, distances, rotated, through, uniform_of
 
 OFFERS = 1024  # least number of codes that vectors are offered to, so that few get more than one
 EACH = 8  # vectors of an observation that are offered
@@ -63,7 +63,7 @@ class Book(nn.Module):
 
     def distances(self, vectors: Tensor) -> Tensor:
         """Squared distance of every code to vectors ``(..., D)``, less the vectors' own squared length."""
-        return self.codebook.square().sum(1) - 2 * vectors @ self.codebook.T
+        return distances(vectors, self.codebook)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Vectors ``(..., D)`` of tokens."""

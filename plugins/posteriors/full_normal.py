@@ -14,6 +14,14 @@ from genzoo.core.spec import Latent
 from genzoo.registry import declare
 
 
+def lower(diagonal: Tensor, below: Tensor) -> Tensor:
+    """Lower triangular matrices ``(B, d, d)`` of their diagonals and, row by row, what is below them."""
+    d = diagonal.shape[1]
+    rows, columns = torch.tril_indices(d, d, -1, device=diagonal.device)
+    at = torch.arange(len(diagonal), device=diagonal.device)[:, None], rows, columns
+    return torch.diag_embed(diagonal).index_put(at, below)
+
+
 class FullNormal(Posterior):
     """z = μ + L ε with a lower triangular L: N(μ, LLᵀ)."""
 
@@ -61,8 +69,5 @@ class FullNormalHead(PosteriorHead):
         d = self.latent.size
         mean, diagonal, below = torch.split(numbers.float(), [d, d, d * (d - 1) // 2], 1)
         # Off the diagonal, numbers of the size of an encoder's would make a factor that is wide for large codes.
-        factor = torch.diag_embed(softplus(diagonal) + 1e-6)
-        rows, columns = torch.tril_indices(d, d, -1, device=numbers.device)
-        factor = factor.index_put((torch.arange(len(mean), device=mean.device)[:, None], rows, columns),
-                                  below / math.sqrt(d))  # fmt: skip
+        factor = lower(softplus(diagonal) + 1e-6, below / math.sqrt(d))
         return FullNormal(mean, factor)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior, PosteriorHead
 from genzoo.core.spec import Latent
-from genzoo.plugins.posteriors.quantizer import Quantized, Quantizer, through
+from genzoo.plugins.posteriors.quantizer import Quantized, Quantizer, distances, through
 from genzoo.registry import declare
 
 declare.recipe(
@@ -56,7 +56,7 @@ class GradientVQ(Quantizer):
     def quantized(self, raw: Tensor) -> Posterior:
         book = self.codebook
         with torch.no_grad():
-            tokens = _nearest(raw, book)
+            tokens = distances(raw, book).argmin(-1)
         chosen = F.embedding(tokens, book)
         cost = {
             "codebook": (raw.detach() - chosen).square().flatten(1).sum(1),
@@ -65,14 +65,10 @@ class GradientVQ(Quantizer):
         return Quantized(tokens, self.shaped(through(chosen, raw)), cost)
 
     def nearest(self, raw: Tensor) -> Tensor:
-        return _nearest(raw, self.codebook)[..., None]
+        return distances(raw, self.codebook).argmin(-1, keepdim=True)
 
     def look_up(self, tokens: Tensor) -> Tensor:
         return F.embedding(tokens.squeeze(-1), self.codebook)
-
-
-def _nearest(raw: Tensor, book: Tensor) -> Tensor:
-    return (book.square().sum(1) - 2 * raw @ book.T).argmin(-1)
 
 
 @declare.posterior("simvq", paper="arXiv:2411.02038", tags=("vae", "quantizer"))

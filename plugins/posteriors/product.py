@@ -15,6 +15,7 @@ from genzoo.core.spec import Latent
 from genzoo.plugins.posteriors.categorical import CategoricalHead
 from genzoo.registry import declare
 
+
 class Product(Posterior):
     """q(z) = Π q_i(z_i) of named posteriors of flat codes, which follow one another."""
 

@@ -135,6 +135,11 @@ def per_vector(latent: Latent, name: str, numbers: int, codes: int) -> int:
     return codes
 
 
+def distances(vectors: Tensor, book: Tensor) -> Tensor:
+    """Squared distance ``(..., K)`` of a book's codes to vectors ``(..., D)``, less the vectors' own squared length."""
+    return book.square().sum(1) - 2 * vectors @ book.T
+
+
 def uniform_of(eps: Tensor) -> Tensor:
     """Uniform numbers in (0, 1) of normal ones."""
     u: Tensor = torch.special.ndtr(eps.detach())

@@ -13,6 +13,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.options import option
 from genzoo.core.posterior import LOG_2PI, DiagonalNormal, Posterior, PosteriorHead
 from genzoo.core.spec import Latent
+from genzoo.plugins.posteriors.full_normal import lower
 from genzoo.plugins.posteriors.normal import Hamiltonian
 from genzoo.registry import declare
 
@@ -150,10 +151,7 @@ class RiemannianHead(PosteriorHead):
     def forward(self, numbers: Tensor) -> Posterior:
         d = self.latent.size
         mean, log_var, diagonal, below = torch.split(numbers.float(), [d, d, d, d * (d - 1) // 2], 1)
-        rows, columns = torch.tril_indices(d, d, -1, device=numbers.device)
-        at = torch.arange(len(mean), device=mean.device)[:, None], rows, columns
-        factor = torch.diag_embed(softplus(diagonal)).index_put(at, below)
-        return Riemannian(mean, log_var, factor, self)
+        return Riemannian(mean, log_var, lower(softplus(diagonal), below), self)
 
     @torch.no_grad()
     def after_step(self, seen: Mapping[str, Tensor]) -> None:

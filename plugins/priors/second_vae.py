@@ -43,7 +43,7 @@ def normals_of(z: Tensor, n: int) -> Tensor:
 class SecondVAE(Standardized):
     """Second-stage VAE prior: p(z) = ∫ N(z; G(u), γ²) N(u; 0, 1) du with learned G and γ, fitted to a trained model.
 
-    Its log_prob is importance-weighted with 16 draws. Every code has draws of its own, which are a function of its bits,
+    Its log_prob is importance-weighted with 16 draws. Every code has draws of its own, a function of its bits alone,
     so a mean over codes is near its expectation: a lower bound on the mean of log p(z).
 
     When: a first stage whose likelihood has a learned variance (``gaussian`` by default) and more numbers in its codes

@@ -1,4 +1,4 @@
-"""Bounds from several codes of each observation: IWAE, MIWAE, CIWAE, PIWAE."""
+"""Bounds from several codes of each observation, and the importance-weighted one, IWAE."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
-from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
+from genzoo.core.objective import Batch, Loss, Networks, Plan
 from genzoo.core.options import option
 from genzoo.core.posterior import DiagonalNormal
 from genzoo.core.spec import DataSpec
@@ -110,68 +110,3 @@ class IWAE(Weighted):
             # On its way to the encoder: from w̃ to w̃².
             z.register_hook(lambda slope: slope * share)  # type: ignore[no-untyped-call]
         return log_w, Loss({})
-
-
-@declare.objective("miwae", paper="arXiv:1802.04537", tags=("vae", "importance-weighted"), recipe={"like": "vae"})
-class MIWAE(Weighted):
-    """Multiply importance-weighted autoencoder: the mean of M importance-weighted bounds of K codes each.
-
-    K = 1 makes it the evidence lower bound and M = 1 that of `iwae`; a larger M lowers the noise of the encoder's
-    gradient, which a larger K drowns.
-
-    Cost: M · K passes of the decoder for each observation.
-    """
-
-    @dataclass(frozen=True)
-    class Options(Weighted.Options):
-        bounds: int = option(8, "M, bounds of which the mean is taken", low=1, high=100_000)
-        samples: int = option(8, "K, codes in each", low=1, high=100_000)
-
-    options: Options
-
-    @property
-    def codes(self) -> int:
-        return self.options.bounds * self.options.samples
-
-    def bound(self, log_w: Tensor, player: str) -> Tensor:
-        return mean_weight(torch.unflatten(log_w, 0, (self.options.bounds, self.options.samples)), 1).mean(0)
-
-
-@declare.objective("piwae", paper="arXiv:1802.04537", tags=("vae", "importance-weighted"), recipe={"like": "vae"})
-class PIWAE(MIWAE):
-    """Partially importance-weighted autoencoder: the encoder maximizes `miwae`'s bound, the decoder `iwae`'s of M · K.
-
-    Cost: twice that of `miwae`: two players, of one batch.
-    """
-
-    def players(self) -> tuple[Player, ...]:
-        return Player("encoder", ("encoder", "head")), Player("decoder", ("generator", "likelihood", "prior"))
-
-    def bound(self, log_w: Tensor, player: str) -> Tensor:
-        return super().bound(log_w, player) if player == "encoder" else mean_weight(log_w)
-
-    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        if player == "encoder":
-            super().after_step(player, nets, seen)
-
-
-@declare.objective("ciwae", paper="arXiv:1802.04537", tags=("vae", "importance-weighted"), recipe={"like": "vae"})
-class CIWAE(Weighted):
-    """Combined importance-weighted autoencoder: β times the evidence lower bound, and 1 - β times `iwae`'s.
-
-    Cost: that of `iwae`.
-    """
-
-    @dataclass(frozen=True)
-    class Options(Weighted.Options):
-        samples: int = option(16, "K, codes for each observation; the paper takes 64", low=1, high=100_000)
-        beta: float = option(0.05, "β, share of the evidence lower bound", low=0, high=1)
-
-    options: Options
-
-    @property
-    def codes(self) -> int:
-        return self.options.samples
-
-    def bound(self, log_w: Tensor, player: str) -> Tensor:
-        return self.options.beta * log_w.mean(0) + (1 - self.options.beta) * mean_weight(log_w)

@@ -13,7 +13,7 @@ from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.metrics.code_use import use
 from genzoo.plugins.posteriors.fsq import FSQ
 from genzoo.plugins.posteriors.gradient_vq import GradientVQ, SimVQ
-from genzoo.plugins.posteriors.gumbel import HRQ
+from genzoo.plugins.posteriors.hrq import HRQ
 from genzoo.plugins.posteriors.lfq import BSQ, LFQ, bit_entropy, joint_entropy
 from genzoo.plugins.posteriors.quantizer import Quantized, Quantizer, uniform_of
 from genzoo.plugins.posteriors.residual_vq import ResidualVQ

@@ -239,10 +239,13 @@ def test_a_recipe_trains_saves_loads_and_samples(tmp_path, recipe):
     assert model.interpolate(z[:2], z[2:4], steps=3).shape == (2, 3, 2)
 
 
-@pytest.mark.parametrize("recipe", ["svae", "gamma-vae", "categorical-vae", "joint-vae", "riemannian-vae"])
+@pytest.mark.parametrize("recipe", ["svae", "gamma-vae", "categorical-vae", "vae", "riemannian-vae"])
 def test_parts_of_a_batch_are_the_batch(trainer, recipe):
-    sizes = {"svae": 3, "gamma-vae": 3, "categorical-vae": 10, "joint-vae": 14, "riemannian-vae": 2}
-    more = {"joint-vae": {"posterior__normal": 4}, "riemannian-vae": {"posterior__centroids": 4}}.get(recipe, {})
+    sizes = {"svae": 3, "gamma-vae": 3, "categorical-vae": 10, "vae": 14, "riemannian-vae": 2}
+    more = {
+        "vae": {"posterior": "product", "prior": "product", "posterior__normal": 4},
+        "riemannian-vae": {"posterior__centroids": 4},
+    }.get(recipe, {})
     found = []
     for parts in (1, 2):
         t = trainer(recipe, latent__size=sizes[recipe], train__accumulate=parts, train__steps=3, **more)

@@ -8,7 +8,9 @@ import torch
 import genzoo
 from genzoo.core.errors import UsageError
 from genzoo.core.objective import Batch
-from genzoo.plugins.vae.iwae import CIWAE, IWAE, MIWAE, PIWAE, mean_weight
+from genzoo.plugins.vae.ciwae import CIWAE
+from genzoo.plugins.vae.iwae import IWAE, mean_weight
+from genzoo.plugins.vae.miwae import MIWAE, PIWAE
 from genzoo.plugins.vae.vae import VAE
 
 

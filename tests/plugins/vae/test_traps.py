@@ -24,7 +24,8 @@ from genzoo.plugins.vae.annealed import AnnealedVAE
 from genzoo.plugins.vae.autoencoder import RAE
 from genzoo.plugins.vae.dip_vae import DIPVAE
 from genzoo.plugins.vae.info_vae import InfoVAE
-from genzoo.plugins.vae.iwae import IWAE, MIWAE
+from genzoo.plugins.vae.iwae import IWAE
+from genzoo.plugins.vae.miwae import MIWAE
 
 RANDOM = torch.Generator().manual_seed(0)
 
