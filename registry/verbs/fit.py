@@ -213,7 +213,8 @@ def fit(
         if start is not None and entry is not None:
             of_data, said["data"] = start.reading(registry, entry, of_data)
         source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory)
-        source = of(source.spec).recast(source, base.modalities if base else ())
+        kinds = (known.config.data.modality,) if known else base.modalities if base else ()
+        source = of(source.spec).recast(source, kinds)
         beside = None
         if start is not None:
             beside = start.layer(registry, given.get("objective") or (base.data["objective"] if base else ""))

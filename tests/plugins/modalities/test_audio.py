@@ -306,3 +306,11 @@ def test_silent_samples_are_named() -> None:
     assert of(spec).complaint(spec, clips) == ""
     assert "3 of 4 samples are silent" in of(spec).complaint(spec, clips * torch.tensor([1, 0, 0, 1e-3])[:, None, None])
     assert of("image").complaint(genzoo.DataSpec.image(1, 8, 8), torch.zeros(2, 1, 8, 8)) == ""
+
+
+def test_a_run_on_spectrograms_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    whole = genzoo.fit("spec-vae", folder, steps=2, batch_size=4, progress=False)
+    genzoo.fit("spec-vae", folder, tmp_path / "run", steps=1, batch_size=4, progress=False)
+    again = genzoo.fit(resume=tmp_path / "run", steps=2, progress=False)
+    ours, theirs = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
