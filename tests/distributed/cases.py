@@ -89,7 +89,7 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "softmax": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "softmax-gan"}, {}),
     "dual contrastive": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "dual-contrastive"}, {}),
     "fisher": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "fisher-gan", "objective.rho": 0.1, "train.steps": 20}, {}),
-    "sobolev": ("sobolev-gan", VECTOR, M_GAN | PLAIN | {"objective.critic_steps": 1, "objective.rho": 1.0,
+    "sobolev": ("sobolev-gan", VECTOR, M_GAN | PLAIN | {"objective.critic_steps": 1, "objective.rho": 10.0,
                                                        "train.lr": 0.01, "train.steps": 20}, {}),
     "divergence": ("wgan-div", VECTOR, M_GAN | PLAIN | {"objective.critic_steps": 1, "train.steps": 20}, {}),
     "largest slope": ("gan", VECTOR, M_GAN | PLAIN | {"regularizer": ["max-slope=1"], "train.steps": 20}, {}),
