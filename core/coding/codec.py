@@ -56,7 +56,7 @@ def _float64(model: Model) -> Iterator[None]:
     try:
         yield
     except RuntimeError as e:
-        if "dtype" not in str(e):
+        if "dtype" not in str(e) and "scalar type" not in str(e):
             raise
         raise GenzooError(f"{model.called} has networks that do not run in float64: compress with --fast") from e
 

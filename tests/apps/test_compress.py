@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import genzoo
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError
 
 pytest.importorskip("constriction")
 
@@ -45,3 +46,12 @@ def test_other_threads_in_another_process_read_it(tmp_path: Path) -> None:
         subprocess.run(run, check=True, timeout=200, env=os.environ | {"OMP_NUM_THREADS": threads})
         with np.load(tmp_path / f"{threads}.npz") as found:
             assert torch.equal(torch.from_numpy(found["samples"]), data.x[:1000])
+
+
+def test_a_folder_is_not_brought_to_the_models_form_unasked(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.full((30, 30), 7, np.uint8)).save(tmp_path / "photos" / "a.png")
+    with pytest.raises(UsageError, match="--set data.size=28x28"):
+        genzoo.compress("vae/fashion-mnist", tmp_path / "photos", tmp_path / "a.zoo")
+    done = genzoo.compress("vae/fashion-mnist", tmp_path / "photos", tmp_path / "a.zoo", data_options={"size": "28"})
+    assert done.count == 1

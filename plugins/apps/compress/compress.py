@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.storage.files import given_path, write_bytes
 from genzoo.core.storage.npz import write_arrays
+from genzoo.registry import the_registry
+from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.load import load
-from genzoo.registry.verbs.sample import observations, open_fitting
+from genzoo.registry.verbs.sample import check_fits, observations
 
 Out = str | os.PathLike[str]
 
@@ -51,6 +54,7 @@ def compress(
     portable: bool = True,
     verify: bool = True,
     name: str = "",
+    data_options: Mapping[str, Any] | None = None,
 ) -> Shrunk:
     """Write data as a file whose size is the bound that a model puts on their likelihood.
 
@@ -64,12 +68,18 @@ def compress(
         portable: networks run in float64, so that other machines read it; otherwise this one, by the same settings.
         verify: decode it before it is written.
         name: what the file calls the weights; default as they were given.
+        data_options: of the data set by name; ``{"size": "28"}`` brings a folder's pictures to the model's form, and
+            the file then holds these, not the originals.
+
+    Raises:
+        UsageError: for data of another form than the model's, and a model that cannot code.
     """
     path, model = given_path(out), weights if isinstance(weights, Model) else load(weights, device="cpu")
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a new file")
     scheme_of(model)
-    opened = open_fitting(model, data, whole=True)
+    opened = open_data(the_registry(), data, data_options, split=None)  # as they are: resized ones would not be exact
+    check_fits(model, opened.spec)
     x, told = observations(model, opened, n or len(opened))
     called = name or ("" if isinstance(weights, Model) else os.fspath(weights))
     found = compressed(model, x, told.get("labels"), portable=portable, verify=verify, name=called)

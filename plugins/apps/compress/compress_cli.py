@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from genzoo.core.errors import UsageError
-from genzoo.registry.console.options import Json, Weights
+from genzoo.registry.console.arguments import data_options
+from genzoo.registry.console.options import Json, Set, Weights
 from genzoo.registry.console.output import emit_json, hint, say
 
 
@@ -19,6 +20,7 @@ def compress(
     n: Annotated[int, typer.Option("-n", "--n", min=0, help="Observations, from the start; 0 for all.")] = 0,
     fast: Annotated[bool, typer.Option("--fast", help="Networks in float32; only this machine reads it.")] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Write without decoding first.")] = False,
+    set_: Set = None,
     json: Json = False,
 ) -> None:
     """Write data as a file whose size is a model's bound on their likelihood.
@@ -29,7 +31,7 @@ def compress(
         raise UsageError("name a file to write to with --out")
     from genzoo.plugins.apps.compress.compress import compress as compressing
 
-    done = compressing(weights, data, out, n, portable=not fast, verify=not no_verify)
+    done = compressing(weights, data, out, n, portable=not fast, verify=not no_verify, data_options=data_options(set_))
     if json:
         emit_json(done.to_dict())
         return
