@@ -51,7 +51,7 @@ def test_other_threads_in_another_process_read_it(tmp_path: Path) -> None:
 def test_a_folder_is_not_brought_to_the_models_form_unasked(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.fromarray(np.full((30, 30), 7, np.uint8)).save(tmp_path / "photos" / "a.png")
-    with pytest.raises(UsageError, match="--set data.size=28x28"):
+    with pytest.raises(UsageError, match='"size": "28x28"'):
         genzoo.compress("vae/fashion-mnist", tmp_path / "photos", tmp_path / "a.zoo")
     done = genzoo.compress("vae/fashion-mnist", tmp_path / "photos", tmp_path / "a.zoo", data_options={"size": "28"})
     assert done.count == 1
