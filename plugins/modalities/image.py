@@ -49,6 +49,10 @@ class Image(Modality):
 
         if path.is_dir():
             return "" if holds_sounds(path) else "folder"
+        if path.suffix.lower() == ".parquet" and path.is_file():
+            from genzoo.plugins.modalities.table_files import has_pictures
+
+            return "folder" if has_pictures(path) else ""
         return "folder" if path.suffix.lower() in (".zip", ".parquet") else ""
 
     def reading(self, spec: DataSpec) -> dict[str, str]:

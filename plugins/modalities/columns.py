@@ -1,0 +1,202 @@
+"""Columns of a table: how kinds are found, and how values become codes and come back. NumPy only.
+
+A row is one number per learnt column: the whole part is a level, or a bin of a number, and the fraction the place
+within the bin, ½ for levels. Level 0 is "missing" in columns that have missing cells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from genzoo.core.errors import UsageError
+from genzoo.core.spec import DataSpec
+
+SPIKE, EXACT, BINS, MOST_LEVELS, LONGEST = 0.005, 256, 100, 2000, 200
+KEY = re.compile(r"(?:^|_|\b)(?:id|key|uuid|guid|number)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as plain data; ``config.json`` holds these fields, a list for each."""
+
+    name: str
+    kind: str  # category, number, constant, or id
+    dtype: str  # Arrow's name of the type
+    missing: bool = False  # level 0 is "missing"
+    step: float = 0.0  # to which numbers are rounded: 1, .01; 0 is none
+    names: tuple[str, ...] = ()  # levels of a category, by falling frequency; the value of a constant
+    values: tuple[float, ...] = ()  # numbers that are levels of their own, in order
+    edges: tuple[float, ...] = ()  # of the bins of the other numbers
+    shares: tuple[float, ...] = ()  # of each level and bin among the training rows
+    why: str = ""  # the reason for its kind
+
+    @property
+    def size(self) -> int:
+        """How many levels and bins there are; 0 for a column that is not learnt."""
+        return len(self.shares)
+
+    @property
+    def first_bin(self) -> int:
+        """Index of the first bin with a place inside."""
+        return self.size - max(len(self.edges) - 1, 0)
+
+
+FIELDS = tuple(f.name for f in fields(Column) if f.name != "why")
+
+
+def facts(columns: Sequence[Column]) -> dict[str, Any]:
+    """Columns as `DataSpec.facts` holds them."""
+    return {name: tuple(getattr(c, name) for c in columns) for name in FIELDS}
+
+
+def columns(spec: DataSpec) -> list[Column]:
+    """Columns of a spec."""
+    return [Column(*parts) for parts in zip(*(spec.facts[name] for name in FIELDS), strict=True)]
+
+
+def learnt(spec: DataSpec) -> list[Column]:
+    """Columns that have a code."""
+    return [c for c in columns(spec) if c.size]
+
+
+def infer(
+    name: str,
+    values: Any,
+    missing: Any,
+    dtype: str,
+    *,
+    category: bool = False,
+    bins: int = BINS,
+    nullable: bool = False,
+) -> Column:
+    """Find the kind of a column from the training rows: texts (objects) or float64 numbers, and where they miss."""
+    present = values[~missing]
+    gaps, text = bool(missing.any()) or nullable, values.dtype.kind == "O"
+    if not len(present):
+        return Column(name, "constant", dtype, True, why="nothing but missing")
+    if text or category:
+        present = present if text else np.array([number_text(v) for v in present.tolist()], object)
+        counts = Counter(present.tolist())
+        kinds = len(counts)
+        if kinds == 1 and not gaps:
+            return Column(name, "constant", dtype, names=(present[0],), why="one value")
+        if text and not category and len(present) >= 50 and kinds >= 0.99 * len(present):
+            if max(map(len, counts)) > 30:
+                raise UsageError(f"column {name!r} is free text, which is not learnt: --set data.drop={name}")
+            return Column(name, "id", dtype, why="all values differ")
+        if kinds > MOST_LEVELS or max(map(len, counts)) > LONGEST:
+            raise UsageError(
+                f"column {name!r} has {kinds:,} categories of up to {max(map(len, counts))} characters, "
+                f"more than {MOST_LEVELS:,} of {LONGEST}: --set data.drop={name}"
+            )
+        levels = sorted(counts, key=lambda k: (-counts[k], k))
+        tally = [counts[k] for k in levels]
+        why = f"{kinds} categories"
+        return Column(name, "category", dtype, gaps, 0, tuple(levels), (), (), _shares(gaps, missing, tally), why)
+    if not np.isfinite(present).all():
+        raise UsageError(f"column {name!r} has infinite values: make them missing, or --set data.drop={name}")
+    distinct, tally = np.unique(present, return_counts=True)
+    if len(distinct) == 1 and not gaps:
+        return Column(name, "constant", dtype, values=(float(distinct[0]),), why="one value")
+    whole = dtype.startswith(("int", "uint"))
+    if whole and len(distinct) == len(present) >= 50:
+        run = distinct[-1] - distinct[0] + 1 == len(distinct)
+        if run or KEY.search(name):
+            return Column(name, "id", dtype, why="all values differ, and " + ("make a run" if run else "by its name"))
+    step = _step(distinct)
+    if len(distinct) <= EXACT:
+        share = _shares(gaps, missing, tally.tolist())
+        why = f"{len(distinct)} different numbers"
+        return Column(name, "number", dtype, gaps, step, (), tuple(distinct.tolist()), (), share, why)
+    spiked = tally >= SPIKE * len(values)
+    rest = np.repeat(distinct[~spiked], tally[~spiked])
+    edges = _edges(rest, bins, step)
+    held = np.histogram(rest, edges)[0]
+    share = _shares(gaps, missing, [*tally[spiked].tolist(), *held.tolist()])
+    spikes = tuple(distinct[spiked].tolist())
+    why = f"{len(distinct):,} different numbers" + (f", {len(spikes)} frequent" if spikes else "")
+    return Column(name, "number", dtype, gaps, step, (), spikes, tuple(edges.tolist()), share, why)
+
+
+def number_text(value: float) -> str:
+    """A number as the name of a level."""
+    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+
+
+def _shares(gaps: bool, missing: Any, tally: Sequence[int]) -> tuple[float, ...]:
+    counts = [int(missing.sum())] * gaps + list(tally)
+    total = sum(counts) + 0.5 * len(counts)  # half a row for each, so that none is impossible
+    return tuple(round((c + 0.5) / total, 9) or 1e-9 for c in counts)
+
+
+def _step(values: Any) -> float:
+    """The power of ten to which all are rounded, from 1 to a millionth, or 0."""
+    for digits in range(7):
+        if np.abs(values).max() < 2**52 / 10**digits and (np.round(values, digits) == values).all():
+            return float(10.0**-digits)
+    return 0.0
+
+
+def _edges(rest: Any, bins: int, step: float) -> Any:
+    """Quantiles, halfway between numbers that are rounded, so that a bin holds whole steps."""
+    marks = np.quantile(rest, np.linspace(0, 1, bins + 1), method="nearest")
+    if not step:
+        marks[-1] = np.nextafter(marks[-1], np.inf)
+        found = np.unique(marks)
+        return found if len(found) > 1 else np.array([found[0], np.nextafter(found[0], np.inf)])
+    return np.unique(np.append(marks[:-1] - step / 2, marks[-1] + step / 2))
+
+
+def encode(column: Column, values: Any, missing: Any) -> Any:
+    """Codes, float32 ``(N,)``; what the training rows did not have goes to the rarest level or the outermost bin."""
+    code, first = np.empty(len(values)), int(column.missing)
+    if column.kind == "category":
+        where = {name: i for i, name in enumerate(column.names)}
+        texts = values.tolist() if values.dtype.kind == "O" else [number_text(v) for v in values.tolist()]
+        code[:] = [where.get(t, len(where) - 1) + first + 0.5 for t in texts]
+    else:
+        values = np.where(missing, 0.0, values)
+        levels, edges = np.array(column.values), np.array(column.edges)
+        if len(levels):
+            after = np.searchsorted(levels, values).clip(max=len(levels) - 1)
+            before = (after - 1).clip(min=0)
+            near = np.where(np.abs(levels[before] - values) < np.abs(levels[after] - values), before, after)
+            code[:] = near + first + 0.5
+        if len(edges):
+            at = (np.searchsorted(edges, values, side="right") - 1).clip(0, len(edges) - 2)
+            place = (values - edges[at]) / (edges[at + 1] - edges[at])
+            binned = column.first_bin + at + place.clip(0, 1 - 2**-14)
+            code = np.where(levels[near] == values, code, binned) if len(levels) else binned
+    if column.missing:
+        code[missing] = 0.5
+    return code.astype(np.float32)
+
+
+def decode(column: Column, code: Any) -> tuple[Any, Any]:
+    """Values, as `encode` takes them, and where they are missing."""
+    code = np.nan_to_num(code.astype(np.float64)).clip(0, column.size - 2**-14)
+    level = np.floor(code).astype(np.int64)
+    missing = (level == 0) if column.missing else np.zeros(len(code), bool)
+    index = (level - int(column.missing)).clip(min=0)
+    if column.kind == "category":
+        names = np.array(column.names or ("",), object)
+        return names[index.clip(max=len(names) - 1)], missing
+    found = np.zeros(len(code))
+    if column.values:
+        found = np.array(column.values)[index.clip(max=len(column.values) - 1)]
+    if column.edges:
+        edges = np.array(column.edges)
+        at = (level - column.first_bin).clip(0, len(edges) - 2)
+        inside = edges[at] + (code - level) * (edges[at + 1] - edges[at])
+        if column.step:
+            low, high = edges[0] + column.step / 2, edges[-1] - column.step / 2
+            inside = (np.round(inside / column.step) * column.step).clip(low, high)
+            inside = np.round(inside, max(0, round(-np.log10(column.step))))
+        found = np.where(level >= column.first_bin, inside, found)
+    return found, missing

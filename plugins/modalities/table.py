@@ -1,0 +1,144 @@
+"""Tables: rows of named columns of mixed types, one number for each learnt column in model space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from genzoo.core.errors import UsageError
+from genzoo.core.modality import Fragment, Modality, Reading
+from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genzoo.core.data import Data
+
+SHOWN = 12  # rows of a table's head
+
+
+@declare.modality("table")
+class Table(Modality):
+    """Rows of named columns of mixed types: levels, bins of numbers, and missing cells."""
+
+    name: ClassVar[str] = "table"
+    one: ClassVar[str] = "row"
+    many: ClassVar[str] = "rows"
+    preview: ClassVar[int] = SHOWN
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".arrow")
+    units: ClassVar[str] = "one number for each learnt column: the level or bin, and the place within it"
+
+    @dataclass(frozen=True)
+    class Facts:
+        """The columns, a list for each of their properties."""
+
+        name: tuple[str, ...] = option((), "names")
+        kind: tuple[str, ...] = option((), "category, number, constant or id")
+        dtype: tuple[str, ...] = option((), "Arrow's names of types")
+        missing: tuple[bool, ...] = option((), "whether level 0 is missing")
+        step: tuple[float, ...] = option((), "to which numbers are rounded")
+        names: tuple[tuple[str, ...], ...] = option((), "levels of categories")
+        values: tuple[tuple[float, ...], ...] = option((), "numbers that are levels")
+        edges: tuple[tuple[float, ...], ...] = option((), "edges of bins")
+        shares: tuple[tuple[float, ...], ...] = option((), "share of each level and bin")
+
+    def check(self, spec: DataSpec) -> None:
+        from genzoo.plugins.modalities.columns import learnt
+
+        if len({len(held) for held in spec.facts.values()}) != 1:
+            raise UsageError("the columns of a table have one entry in each list of facts")
+        found = learnt(spec)
+        if spec.shape != (len(found),):
+            raise UsageError(f"{len(found)} learnt columns do not go with rows of shape {spec.shape}")
+        for c in found:
+            n = int(c.missing) + len(c.names) + len(c.values) + max(len(c.edges) - 1, 0)
+            if n != c.size or min(c.shares) <= 0 or any(b <= a for a, b in zip(c.edges, c.edges[1:], strict=False)):
+                raise UsageError(
+                    f"column {c.name!r} has {c.size} shares for {n} levels and bins, or edges out of order"
+                )
+
+    def describe(self, spec: DataSpec) -> str:
+        n = len(spec.facts["name"])
+        return f"rows of {n} columns" + (f", {n - spec.size} of them not learnt" if n > spec.size else "")
+
+    def opens(self, path: Path) -> str:
+        if path.suffix.lower() == ".parquet" and path.is_file():
+            from genzoo.plugins.modalities.table_files import has_pictures
+
+            return "" if has_pictures(path) else "table-file"
+        if path.suffix.lower() == ".csv" and path.is_file():
+            with open(path, "rb") as file:  # a long list of time series is another kind's
+                return "" if file.read(12) == b"series,step," else "table-file"
+        return "table-file" if path.suffix.lower() == ".arrow" else ""
+
+    def takes(self, x: Any) -> bool:
+        return hasattr(x, "__arrow_c_stream__")
+
+    def read(self, x: Any, y: Any, about: Reading) -> Data:
+        from genzoo.plugins.datasets.table_file import data_of
+        from genzoo.plugins.modalities.table_files import arrow
+
+        what = about.name or "the table"
+        if not self.takes(x) or y is not None:
+            raise UsageError(f"{what}: give rows as a DataFrame or an Arrow table, with labels as one of its columns")
+        return data_of(arrow(what).table(x), what)
+
+    def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
+        from genzoo.plugins.datasets.table_file import encoded
+        from genzoo.plugins.modalities.table_files import read_table
+
+        types = dict(zip(spec.facts["name"], spec.facts["dtype"], strict=True))
+        return encoded(read_table(path, types), spec, path.name)
+
+    def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+        from genzoo.plugins.modalities.columns import columns
+        from genzoo.plugins.modalities.table_files import write_table
+
+        write_table(path, columns(spec), (x.float().cpu().numpy() for x, _ in batches))
+
+    def undrawn(self, spec: DataSpec, n: int) -> str:
+        return "there is no picture of rows: write them to a .csv or .parquet file"
+
+    def fragment(
+        self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
+    ) -> Fragment | None:
+        from html import escape
+
+        from genzoo.plugins.modalities.columns import decode, learnt
+
+        rows, found = x[:SHOWN].float().cpu().numpy(), learnt(spec)
+        cells = []
+        for s, c in enumerate(found):
+            values, missing = decode(c, rows[:, s])
+            shown = [v if isinstance(v, str) else f"{v:.6g}" for v in values.tolist()]
+            cells.append(["" if gone else escape(v) for v, gone in zip(shown, missing, strict=True)])
+        head = "".join(f"<th>{escape(c.name)}</th>" for c in found)
+        body = "".join(f"<tr>{''.join(f'<td>{v}</td>' for v in row)}</tr>" for row in zip(*cells, strict=True))
+        return Fragment(f"<table><tr>{head}</tr>{body}</table>", "")
+
+    def likelihood(self, spec: DataSpec) -> str:
+        return "table-ar"
+
+    def examples(self, classes: int = 0) -> Sequence[DataSpec]:
+        from genzoo.plugins.modalities.columns import Column, facts
+
+        colour = Column("colour", "category", "string", True, 0, ("red", "blue"), (), (), (0.2, 0.5, 0.3))
+        age = Column("age", "number", "int64", False, 1, (), (0.0,), (0.5, 10.5, 40.5, 60.5), (0.4, 0.3, 0.2, 0.1))
+        size = Column("size", "number", "double", True, 0, (), (), (-1.0, 0.5, 2.0), (0.1, 0.6, 0.3))
+        mixed = DataSpec("table", (3,), classes=classes, facts=facts([colour, age, size]))
+        return (mixed, DataSpec("table", (1,), classes=classes, facts=facts([colour])))
+
+    def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
+        import torch
+
+        from genzoo.plugins.modalities.columns import decode, encode, learnt
+
+        g, parts = torch.Generator().manual_seed(seed), []
+        for c in learnt(spec):
+            code = torch.randint(c.size, (n,), generator=g) + torch.rand(n, generator=g) * 0.99
+            parts.append(torch.from_numpy(encode(c, *decode(c, code.numpy()))))
+        return torch.stack(parts, 1)

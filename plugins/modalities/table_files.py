@@ -1,0 +1,207 @@
+"""Tables in and out through Arrow: the only file that imports pyarrow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean, said
+from genzoo.core.storage.files import replacing
+from genzoo.core.storage.strict import regular
+from genzoo.plugins.modalities.columns import Column, decode
+
+SUFFIXES = (".csv", ".parquet", ".arrow")
+NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]
+
+
+def arrow(what: str) -> Any:
+    """Import pyarrow, or say how to install it."""
+    try:
+        import pyarrow
+    except ImportError:
+        raise GenzooError(f"{what} needs pyarrow: pip install 'genzoo[tables]'") from None
+    return pyarrow
+
+
+def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
+    """Read a .csv, .parquet or .arrow file as an Arrow table; ``types`` are those of columns of a CSV file."""
+    pa = arrow(str(path))
+    try:
+        regular(path)
+        if path.suffix.lower() == ".parquet":
+            from pyarrow import parquet
+
+            return parquet.read_table(path)
+        if path.suffix.lower() == ".arrow":
+            with pa.OSFile(str(path)) as file:
+                return pa.ipc.open_file(file).read_all()
+        from pyarrow import csv
+
+        known = {name: type_named(text) for name, text in (types or {}).items()}
+        plain = {k: t.value_type if pa.types.is_dictionary(t) else t for k, t in known.items()}
+        convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, column_types=plain)
+        return csv.read_csv(path, convert_options=convert, parse_options=csv.ParseOptions(delimiter=_delimiter(path)))
+    except GenzooError:
+        raise
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except Exception as e:  # pyarrow raises its own kinds
+        raise GenzooError(f"{path} cannot be read as a table ({said(e)})") from None
+
+
+def _delimiter(path: Path) -> str:
+    """What separates the names in the first line."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        line = file.readline()
+    return max((",", ";", "\t", "|"), key=line.count)
+
+
+def type_named(text: str) -> Any:
+    """The Arrow type that ``str(type)`` names; raises `UsageError` for types that no column has."""
+    pa = arrow("a table")
+    if found := re.fullmatch(r"dictionary<values=(\w+), indices=(\w+), ordered=([01])>", text):
+        return pa.dictionary(type_named(found[2]), type_named(found[1]), found[3] == "1")
+    if found := re.fullmatch(r"timestamp\[(s|ms|us|ns), tz=([\w/+:-]{1,64})\]", text):
+        return pa.timestamp(found[1], found[2])
+    if found := re.fullmatch(r"decimal128\((\d{1,2}), (-?\d{1,2})\)", text):
+        return pa.decimal128(int(found[1]), int(found[2]))
+    try:
+        return pa.type_for_alias(text)
+    except ValueError:
+        raise UsageError(f"a column's type {text!r} is not one of a table") from None
+
+
+def named(table: Any, what: str) -> Any:
+    """Check the names of a table's columns."""
+    names = table.column_names
+    if not names or not len(table):
+        raise UsageError(f"{what} has no {'rows' if names else 'columns'}")
+    if "" in names or len(set(names)) < len(names):
+        raise UsageError(f"{what} has columns without a name, or two of one name: {', '.join(names)}")
+    return table
+
+
+def taken(table: Any, name: str, what: str) -> tuple[Any, Any, str]:
+    """Texts (objects) or float64 numbers of a column, where they are missing, and Arrow's name of the type."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name not in table.column_names:
+        raise UsageError(f"{what} has no column {name!r}{did_you_mean(name, table.column_names)}")
+    column = table.column(name).combine_chunks()
+    text, kind = str(column.type), column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
+        column = pc.utf8_trim_whitespace(column)
+        missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+        return np.array([v or "" for v in column.to_pylist()], object), missing, text
+    if pa.types.is_boolean(kind):
+        missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+        return np.array(["true" if v else "false" for v in column.to_pylist()], object), missing, text
+    if pa.types.is_null(kind):
+        return np.zeros(len(column)), np.ones(len(column), bool), text
+    if pa.types.is_date32(kind) or pa.types.is_time32(kind):
+        column = column.cast(pa.int32())
+    elif pa.types.is_temporal(kind):
+        column = column.cast(pa.int64())
+    try:
+        missing = pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
+        return column.cast(pa.float64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False), missing, text
+    except pa.ArrowException:
+        raise UsageError(
+            f"column {name!r} of {what} is of type {text}, which is no number, text or time: --set data.drop={name}"
+        ) from None
+
+
+def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
+    """An Arrow table of rows ``(N, S)`` of codes, in the types that the training rows had."""
+    import pyarrow as pa
+
+    arrays, s = {}, 0
+    for c in columns:
+        kind, n = type_named(c.dtype), len(codes)
+        if c.size:
+            values, missing = decode(c, codes[:, s])
+            s += 1
+        elif c.kind == "id":
+            values, missing = np.arange(start + 1, start + n + 1), np.zeros(n, bool)
+            values = values.astype(str).astype(object) if _is_text(kind) else values
+        else:
+            held: Any = c.names[0] if c.names else c.values[0] if c.values else 0.0
+            values, missing = np.full(n, held, object if c.names else float), np.full(n, c.missing)
+        arrays[c.name] = _typed(values, missing, kind)
+    return pa.table(arrays)
+
+
+def _is_text(kind: Any) -> bool:
+    return str(kind) in ("string", "large_string", "string_view")
+
+
+def _typed(values: Any, missing: Any, kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_null(kind):
+        return pa.nulls(len(values))
+    if pa.types.is_dictionary(kind):
+        return _typed(values, missing, kind.value_type).dictionary_encode().cast(kind)
+    if pa.types.is_boolean(kind):
+        return pa.array([v == "true" for v in values.tolist()], pa.bool_(), mask=missing)
+    if values.dtype.kind == "O" and _is_text(kind):
+        return pa.array(values, pa.string(), mask=missing).cast(kind)
+    if values.dtype.kind == "O":  # numbers that are categories
+        values = np.array([float(v or 0) for v in values.tolist()])
+    if pa.types.is_floating(kind):
+        return pa.array(values.astype(np.float64), pa.float64(), mask=missing).cast(kind, safe=False)
+    if pa.types.is_decimal(kind):
+        from decimal import Decimal
+
+        rounded = [round(Decimal(repr(v)), kind.scale) for v in values.astype(float).tolist()]
+        return pa.array(rounded, kind, mask=missing)
+    whole = pa.array(np.round(values).astype(np.int64), pa.int64(), mask=missing)
+    if pa.types.is_date32(kind) or pa.types.is_time32(kind):
+        whole = whole.cast(pa.int32())
+    return whole.cast(kind)
+
+
+def write_table(path: Path, columns: Sequence[Column], batches: Iterable[Any]) -> None:
+    """Write rows of codes ``(N, S)`` as they come, whole or not at all."""
+    pa = arrow(str(path))
+    schema = pa.schema([(c.name, type_named(c.dtype)) for c in columns])
+    plain = [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema]
+    suffix, start = path.suffix.lower(), 0
+    schema = pa.schema(plain) if suffix == ".csv" else schema
+    with replacing(path) as temporary, _writer(suffix, temporary, schema) as out:
+        for codes in batches:
+            table = given_back(columns, codes, start)
+            out.write_table(table.cast(schema))
+            start += len(codes)
+
+
+def _writer(suffix: str, path: Path, schema: Any) -> Any:
+    import pyarrow as pa
+
+    if suffix == ".parquet":
+        from pyarrow import parquet
+
+        return parquet.ParquetWriter(path, schema)
+    if suffix == ".arrow":
+        return pa.ipc.new_file(str(path), schema)
+    from pyarrow import csv
+
+    return csv.CSVWriter(str(path), schema)
+
+
+def has_pictures(path: Path) -> bool:
+    """Whether a .parquet file is another kind's: it holds a column of pictures, or cannot be looked at."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        return any(pa.types.is_struct(f.type) or pa.types.is_binary(f.type) for f in parquet.read_schema(regular(path)))
+    except Exception:  # pyarrow raises its own kinds; the reader of pictures says what is wrong
+        return True
