@@ -69,7 +69,17 @@ def kinds(table: Any, what: str, train: Any = None, category: tuple[str, ...] = 
     for name in table.column_names:
         values, missing, dtype = taken(table, name, what)
         gaps, at = bool(missing.any()), slice(None) if train is None else train
-        found.append(infer(name, values[at], missing[at], dtype, category=name in category, bins=bins, nullable=gaps))
+        found.append(
+            infer(
+                name,
+                values[at],
+                missing[at],
+                dtype,
+                category=name in category or dtype.startswith("dictionary"),
+                bins=bins,
+                nullable=gaps,
+            )
+        )
     return found
 
 

@@ -44,7 +44,9 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         known = {name: type_named(text) for name, text in (types or {}).items()}
         plain = {k: t.value_type if pa.types.is_dictionary(t) else t for k, t in known.items()}
         convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, column_types=plain)
-        return csv.read_csv(path, convert_options=convert, parse_options=csv.ParseOptions(delimiter=_delimiter(path)))
+        between, several = _delimiter(path)
+        parse = csv.ParseOptions(delimiter=between, ignore_empty_lines=several)  # of one column, an empty cell
+        return csv.read_csv(path, convert_options=convert, parse_options=parse)
     except GenzooError:
         raise
     except FileNotFoundError:
@@ -53,11 +55,12 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         raise GenzooError(f"{path} cannot be read as a table ({said(e)})") from None
 
 
-def _delimiter(path: Path) -> str:
-    """What separates the names in the first line."""
+def _delimiter(path: Path) -> tuple[str, bool]:
+    """What separates the names in the first line, and whether it does: there are several columns."""
     with open(path, encoding="utf-8", errors="replace") as file:
         line = file.readline()
-    return max((",", ";", "\t", "|"), key=line.count)
+    between = max((",", ";", "\t", "|"), key=line.count)
+    return between, between in line
 
 
 def type_named(text: str) -> Any:
@@ -134,7 +137,7 @@ def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
         else:
             held: Any = c.names[0] if c.names else c.values[0] if c.values else 0.0
             values, missing = np.full(n, held, object if c.names else float), np.full(n, c.missing)
-        arrays[c.name] = _typed(values, missing, kind)
+        arrays[c.name] = _typed(values, missing, kind, c.names)
     return pa.table(arrays)
 
 
@@ -142,13 +145,16 @@ def _is_text(kind: Any) -> bool:
     return str(kind) in ("string", "large_string", "string_view")
 
 
-def _typed(values: Any, missing: Any, kind: Any) -> Any:
+def _typed(values: Any, missing: Any, kind: Any, levels: Sequence[str] = ()) -> Any:
     import pyarrow as pa
 
     if pa.types.is_null(kind):
         return pa.nulls(len(values))
     if pa.types.is_dictionary(kind):
-        return _typed(values, missing, kind.value_type).dictionary_encode().cast(kind)
+        place = {name: i for i, name in enumerate(levels)}  # the same in every part of a file
+        index = pa.array([place.get(v, 0) for v in values.tolist()], kind.index_type, mask=missing)
+        held = _typed(np.array(levels, object), np.zeros(len(levels), bool), kind.value_type)
+        return pa.DictionaryArray.from_arrays(index, held, ordered=kind.ordered)
     if pa.types.is_boolean(kind):
         return pa.array([v == "true" for v in values.tolist()], pa.bool_(), mask=missing)
     if values.dtype.kind == "O" and _is_text(kind):
