@@ -96,9 +96,9 @@ def infer(
                 f"more than {MOST_LEVELS:,} of {LONGEST}: --set data.drop={name}"
             )
         levels = sorted(counts, key=lambda k: (-counts[k], k))
-        tally = [counts[k] for k in levels]
+        held = [counts[k] for k in levels]
         why = f"{kinds} categories"
-        return Column(name, "category", dtype, gaps, 0, tuple(levels), (), (), _shares(gaps, missing, tally), why)
+        return Column(name, "category", dtype, gaps, 0, tuple(levels), (), (), _shares(gaps, missing, held), why)
     if not np.isfinite(present).all():
         raise UsageError(f"column {name!r} has infinite values: make them missing, or --set data.drop={name}")
     distinct, tally = np.unique(present, return_counts=True)

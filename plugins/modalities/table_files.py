@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean, said
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import replacing
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import Column, decode
@@ -52,7 +52,7 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
     except Exception as e:  # pyarrow raises its own kinds
-        raise GenzooError(f"{path} cannot be read as a table ({said(e)})") from None
+        raise GenzooError(f"{path} cannot be read as a table ({str(e).splitlines()[0]})") from None
 
 
 def _delimiter(path: Path) -> tuple[str, bool]:

@@ -173,6 +173,9 @@ class Likely(Subject):
 def likelihoods(case: Case, options: Mapping[str, Any] | None = None, *, thorough: bool = False,
                 specs: tuple[DataSpec, ...] = SEVERAL) -> Iterator[Likely]:  # fmt: skip
     """The likelihood on whatever data it takes, thoroughly with extreme parameters too."""
+    own = [kind for kind in cases.kinds(case.entry) if kind.name not in {s.modality for s in SEVERAL}]
+    if specs is SEVERAL and case.entry.modalities:  # of another kind of data
+        specs = (*specs, *(spec for kind in own for spec in kind.examples()))
     ways = product([s for s in specs if case.entry.fits(s.modality)], (1.0, 30.0) if thorough else (1.0,))
     makers = (partial(Likely, case, spec, options or {}, spread) for spec, spread in ways)
     return accepted(makers, "data that it fits" if options is None else "")
@@ -180,6 +183,8 @@ def likelihoods(case: Case, options: Mapping[str, Any] | None = None, *, thoroug
 
 def single(case: Case) -> Iterator[Likely]:
     """The likelihood of single numbers, in eval mode."""
+    if not any(case.entry.fits(spec.modality) for spec in ONE):
+        return
     for subject in likelihoods(case, specs=ONE):
         subject.p.eval()
         yield subject

@@ -64,7 +64,7 @@ def test_probabilities_of_all_rows_of_a_small_table_sum_to_one():
     h = torch.randn(1, 8).expand(len(rows), 8)
     log_p = made.log_prob(h, rows)
     assert log_p.exp().sum() == pytest.approx(1, abs=1e-5)
-    assert log_p.std() > 0.1  # and they are not all alike
+    assert log_p.std() > 0.1  #
 
 
 def test_samples_follow_the_probabilities():
@@ -103,7 +103,8 @@ def test_numbers_come_back_from_their_codes(step):
     values[::3] = 0
     missing = np.arange(3000) % 7 == 1
     column = infer("x", values, missing, "double")
-    assert column.missing and column.edges and 0.0 in column.values and column.step == step
+    assert column.missing
+    assert column.edges and 0.0 in column.values and column.step == step
     back, gone = decode(column, encode(column, values, missing))
     assert (gone == missing).all()
     widths = np.diff(column.edges).max()
@@ -125,7 +126,8 @@ def test_kinds_are_found():
         "id", "constant", "constant", "category", "category", "number", "number",
     ]  # fmt: skip
     assert found["gain"].values == (0.0,) or 0.0 in found["gain"].values
-    assert found["x"].edges and not found["age"].edges and found["gap"].missing and not found["age"].missing
+    assert found["x"].edges
+    assert not found["age"].edges and found["gap"].missing and not found["age"].missing
 
 
 def test_what_training_rows_lack_does_not_reach_the_config(tmp_path):
@@ -133,7 +135,8 @@ def test_what_training_rows_lack_does_not_reach_the_config(tmp_path):
     path.write_text("a,b\n" + "".join(f"{'common' if i else 'once'},{i % 3}\n" for i in range(40)))
     lacks = [s for s in range(40) if s]
     data = data_of(read_table(path), "t", np.array(lacks))
-    assert data.spec.facts["names"][0] == ("common",) and data.spec.facts["kind"][0] == "constant"
+    assert data.spec.facts["names"][0] == ("common",)
+    assert data.spec.facts["kind"][0] == "constant"
 
 
 def test_every_type_and_its_gaps_come_back():
@@ -154,7 +157,8 @@ def test_files_are_written_as_they_come(tmp_path, suffix):
     data, path = data_of(table, "rows"), tmp_path / f"rows{suffix}"
     write_table(path, kinds(table, "rows"), iter(data.x.numpy()[i : i + 150] for i in range(0, 400, 150)))
     back = read_table(path)
-    assert len(back) == 400 and back.column_names == table.column_names
+    assert len(back) == 400
+    assert back.column_names == table.column_names
     assert back["key"].to_pylist() == list(range(1, 401))
     assert back["town"].to_pylist() == table["town"].to_pylist()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -166,7 +170,8 @@ def test_a_file_trains_and_its_samples_have_its_types(tmp_path):
     run = genzoo.fit("table-ar", str(path), tmp_path / "run", steps=3, progress=False)
     genzoo.sample(tmp_path / "run", tmp_path / "rows.parquet", n=50)
     made = parquet.read_table(tmp_path / "rows.parquet")
-    assert len(made) == 50 and made.schema.types == read_table(path).drop_columns([]).schema.types
+    assert len(made) == 50
+    assert made.schema.types == read_table(path).drop_columns([]).schema.types
     assert (run.model.sample(8, seed=1, batch_size=3) == run.model.sample(8, seed=1)).all()
     assert (run.model.sample(4, seed=1) == run.model.sample(8, seed=1)[:4]).all()
 
