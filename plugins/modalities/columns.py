@@ -117,8 +117,8 @@ def infer(
     spiked = tally >= SPIKE * len(values)
     rest = np.repeat(distinct[~spiked], tally[~spiked])
     edges = _edges(rest, bins, step)
-    held = np.histogram(rest, edges)[0]
-    share = _shares(gaps, missing, [*tally[spiked].tolist(), *held.tolist()])
+    inside = np.histogram(rest, edges)[0]
+    share = _shares(gaps, missing, [*tally[spiked].tolist(), *inside.tolist()])
     spikes = tuple(distinct[spiked].tolist())
     why = f"{len(distinct):,} different numbers" + (f", {len(spikes)} frequent" if spikes else "")
     return Column(name, "number", dtype, gaps, step, (), spikes, tuple(edges.tolist()), share, why)
