@@ -11,6 +11,7 @@ from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.protocol import Protocol
 from genzoo.core.storage.strict import one_line
+from genzoo.core.text import lines
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import checked, in_processes, opened
 from genzoo.registry.console.output import emit_json, hint, say, table, written
@@ -29,7 +30,10 @@ OutPicture = Annotated[Path, typer.Option(help="A .png or .npz file.")]
 
 def sample(
     weights: opt.Weights,
-    out: Annotated[Path, typer.Option(help=".png for a grid, .npz for arrays, a folder for one picture each.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help=".png for a grid, .npz for arrays, a folder for one picture each; texts are shown without."),
+    ] = None,
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
     label: Annotated[
@@ -54,7 +58,16 @@ def sample(
     from genzoo.registry.verbs import sample as results
 
     how = opt.chosen(locals(), "seed truncation noise batch_size device")
-    how |= {"condition": None if condition is None else _numbers(condition), "progress": opt.shown(quiet)}
+    how |= {"condition": None if condition is None else _numbers(condition)}
+    if out is None:
+        shown = results.shown(weights, n, labels=label, **how)
+        if json:
+            emit_json({"samples": shown})
+        else:
+            for line in shown:
+                say(lines(line))
+        return
+    how |= {"progress": opt.shown(quiet)}
     written(results.sample(weights, out, n, labels=label, **how), json)
 
 

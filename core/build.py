@@ -83,7 +83,8 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
                 "use --posterior normal, or --objective vae"
             )
         head.prepare(generator)
-        encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition))
+        encoder = make("encoder", Encoder, Ports(spec.shape, head.input_shape, classes, condition=condition,
+                                                  levels=spec.levels))  # fmt: skip
     own = plan.prior if callable(plan.prior) else NormalPrior
     prior: Prior = make("prior", Prior, latent) if "prior" in config.parts else own(latent)
     model = Model(spec, latent, generator, likelihood, encoder, head, prior=prior, classes=classes,

@@ -172,6 +172,10 @@ class Modality(ABC):
         """Give real numbers a model space of mean 0 and standard deviation 1, where that is this kind's way."""
         return data
 
+    def given(self, spec: DataSpec, x: Any) -> Any:
+        """What is given to a model as numbers, where people have something else: texts as strings."""
+        return x
+
     # Stored form, model space, data units.
 
     def from_rows(self, spec: DataSpec, rows: Tensor) -> Tensor:
@@ -237,6 +241,10 @@ class Modality(ABC):
     def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
         """Write observations to a file or folder of one of `suffixes` as they come, whole or not at all."""
         raise UsageError(f"{self.many} are not written to {path.name!r}")
+
+    def lines(self, spec: DataSpec, x: Tensor) -> list[str]:
+        """Observations as a terminal shows them, a string each; none where it shows nothing."""
+        return []
 
     def undrawn(self, spec: DataSpec, n: int) -> str:
         """Why there is no picture of so many observations, "" if there is; before any is made."""

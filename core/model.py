@@ -383,7 +383,7 @@ class Model(Joint):
         """Yield (start, observations in model space on the device, what the networks are told)."""
         if self.encoder is None and not self.exact:
             raise GenzooError(f"{self.called} has no encoder: it can sample and interpolate, but not encode")
-        x = arguments.array(x, "observations")
+        x = arguments.array(of(self.spec).given(self.spec, x), "observations")
         if x.dim() == 0 or x.shape[1:] != self.unit_shape or len(x) == 0:
             raise UsageError(f"{self.called} takes data of shape (N, {', '.join(map(str, self.unit_shape))}), "
                              f"not {tuple(x.shape)}")  # fmt: skip

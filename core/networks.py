@@ -29,6 +29,7 @@ class Ports:
     per_observation: bool = False  # no layer may mix observations, such as batch norm: building is refused otherwise
     beside: int = 0  # how many numbers come beside each input of a critic: a code, the labels of a pack
     condition: int = 0  # how many numbers it is conditioned on; `genzoo.core.conditions` says what ``y`` is then
+    levels: int | None = None  # values that a number of an encoder's input can take, None if real or unknown
 
     @property
     def input_size(self) -> int:

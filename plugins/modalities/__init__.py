@@ -1,1 +1,1 @@
-"""Kinds of data: pictures and vectors of real numbers."""
+"""Kinds of data: pictures, vectors of real numbers, texts."""

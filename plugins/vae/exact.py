@@ -25,6 +25,21 @@ declare.recipe(
 )
 
 
+declare.recipe(
+    "lm",
+    summary="Language model: an exact likelihood of texts, token after token, without a code",
+    tags=("text", "autoregressive", "exact"),
+    modalities=("text",),
+    objective="maximum-likelihood",
+    generator="constant",
+    likelihood="ar-gru",
+    options={
+        "latent.size": 0, "train.validation": 0.05, "train.epochs": 10, "train.batch_size": 64, "train.lr": 0.002,
+        "train.schedule": "cosine", "train.clip": 1.0,
+    },
+)
+
+
 @declare.objective("maximum-likelihood", tags=("autoregressive", "exact"))
 class MaximumLikelihood(Objective):
     """Maximum likelihood: maximize log p(x), or log p(x|y), of a likelihood that needs no code."""

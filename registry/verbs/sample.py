@@ -18,7 +18,7 @@ from genzoo.core.conditions import labels_for, numbered
 from genzoo.core.data import Data, to_model, to_units
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.modality import of
+from genzoo.core.modality import Modality, of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.notebook import visible
@@ -101,6 +101,15 @@ def sample(
             _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, across)
         runtime.barrier()
     return path
+
+
+@checked
+def shown(weights: Model | Out, n: int = 8, *, device: str = "auto", **how: Any) -> list[str]:
+    """Samples as a terminal shows them, a string each; ``how`` are keywords of `genzoo.core.model.Model.sample`."""
+    model = open_model(weights, device)
+    if type(of(model.spec)).lines is Modality.lines:
+        raise UsageError(f"{of(model.spec).many} are not shown in a terminal: name a file, --out samples.png")
+    return of(model.spec).lines(model.spec, model.sample(n, **how))
 
 
 @checked

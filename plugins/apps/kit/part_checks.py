@@ -46,7 +46,7 @@ class Built(Subject):
             outputs = (spec.shape[0] * (1 + wide), *spec.shape[1:])
         else:
             outputs = ((2 + wide) * LATENT,) if case.entry.kind == "encoder" else (1 + 2 * wide,)
-        self.ports = Ports(tuple(x.shape[1:]), outputs, classes, apart)
+        self.ports = Ports(tuple(x.shape[1:]), outputs, classes, apart, levels=spec.levels)
         super().__init__(setting(spec, classes), self.anew(0), {"x": x, "y": cases.labels(N, classes)})
 
     def anew(self, seed: int = 1) -> Network:

@@ -1,0 +1,67 @@
+"""Recurrent likelihood of texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.likelihoods.sequence import SequenceLikelihood
+from genzoo.registry import declare
+
+
+@declare.likelihood("ar-gru", paper="arXiv:1511.06349", modalities=("text",), tags=("text", "autoregressive", "exact"))
+class RecurrentLikelihood(SequenceLikelihood):
+    """Gated recurrent units read a text token by token; what the generator gives is in their state, input and output.
+
+    An RNN that is told only at its start forgets the code, so by default it is told at every place.
+
+    When: texts on a CPU, where it is the quickest of the likelihoods of texts.
+
+    Cost: about 12 · hidden² + 2 · hidden · levels multiply-adds for each token.
+    """
+
+    @dataclass(frozen=True)
+    class Options(SequenceLikelihood.Options):
+        layers: int = option(1, "layers of recurrent units", low=1, high=16)
+        inject: str = option("state,input,output", "where what the generator gives is told")
+
+    options: Options
+
+    def __init__(self, spec: DataSpec, options: Options | None = None) -> None:
+        super().__init__(spec, options)
+        o = self.options
+        self.where = {word.strip() for word in o.inject.split(",")} & {"state", "input", "output"}
+        told = o.features if "input" in self.where else 0
+        self.embedding = nn.Embedding(self.levels, o.embed)
+        self.units = nn.GRU(o.embed + told, o.hidden, o.layers, batch_first=True)
+        self.start = nn.Linear(o.features, o.hidden * o.layers)
+        self.more = nn.Linear(o.features, o.hidden, bias=False)
+        self.last = nn.Linear(o.hidden, self.levels)
+
+    def raw(self, params: Tensor, read: Tensor) -> Tensor:
+        return self._from(params, read, self._state(params))[0]
+
+    def raw_next(self, params: Tensor, read: Tensor, state: dict[str, Any]) -> Tensor:
+        before = state["units"] if state else self._state(params)
+        found, state["units"] = self._from(params, read[:, None], before)
+        return found[:, 0]
+
+    def _state(self, params: Tensor) -> Tensor:
+        """``(layers, B, hidden)`` at the start."""
+        o = self.options
+        told = params if "state" in self.where else torch.zeros_like(params)
+        return torch.tanh(self.start(told)).view(len(params), o.layers, o.hidden).transpose(0, 1).contiguous()
+
+    def _from(self, params: Tensor, read: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.embedding(read)
+        if "input" in self.where:
+            h = torch.cat([h, params[:, None].expand(-1, read.shape[1], -1)], -1)
+        h, state = self.units(h, state)
+        if "output" in self.where:
+            h = h + self.more(params)[:, None]
+        return self.last(h), state

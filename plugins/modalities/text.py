@@ -1,0 +1,198 @@
+"""Texts: lines or paragraphs, as numbers of characters or of bytes that end and are then padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from genzoo.core.errors import UsageError
+from genzoo.core.modality import Fragment, Modality, Reading
+from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
+from genzoo.registry import declare
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+    from genzoo.core.data import Data
+
+
+@declare.modality("text")
+class Text(Modality):
+    """Texts of at most ``shape[0] - 1`` characters or bytes: numbers of tokens, then the end, then padding.
+
+    Data units are the numbers themselves (0 pads, 1 ends, 2 is a character that the alphabet lacks); `texts` makes
+    strings of them. In model space they lie evenly in [-1, 1], as all levels do.
+    """
+
+    name: ClassVar[str] = "text"
+    one: ClassVar[str] = "text"
+    many: ClassVar[str] = "texts"
+    preview: ClassVar[int] = 10
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
+    units: ClassVar[str] = "numbers of tokens (0 pads, 1 ends, 2 is unknown, then the alphabet)"
+    task: ClassVar[str] = "text-generation"
+
+    @dataclass(frozen=True)
+    class Facts:
+        """What tokens are."""
+
+        tokens: Literal["characters", "bytes"] = option("characters", "what a token is")
+        alphabet: str = option("", "the characters, in the order of their numbers from 3; of bytes none")
+
+    def check(self, spec: DataSpec) -> None:
+        from genzoo.plugins.modalities.tokens import BYTES, FIRST
+
+        alphabet, characters = spec.facts["alphabet"], spec.facts["tokens"] == "characters"
+        known = len(alphabet) if characters else len(BYTES)
+        if len(spec.shape) != 1 or spec.shape[0] < 2:
+            raise UsageError(f"a text's shape is its greatest length and one for the end, not {spec.shape}")
+        if len(set(alphabet)) != len(alphabet) or bool(alphabet) != characters:
+            raise UsageError("a text of characters has an alphabet of different ones, and a text of bytes has none")
+        if spec.levels != known + FIRST:
+            raise UsageError(f"texts of {known} kinds of {spec.facts['tokens']} have {known + FIRST} levels")
+
+    def describe(self, spec: DataSpec) -> str:
+        kinds = f" of {len(spec.facts['alphabet'])} kinds" if spec.facts["alphabet"] else ""
+        return f"texts of at most {spec.shape[0] - 1} {spec.facts['tokens']}{kinds}"
+
+    # What people give.
+
+    def opens(self, path: Path) -> str:
+        return "text-file" if path.suffix.lower() in (".txt", ".jsonl", ".csv") and path.is_file() else ""
+
+    def takes(self, x: Any) -> bool:
+        return isinstance(x, (list, tuple)) and bool(x) and all(isinstance(text, str) for text in x)
+
+    def read(self, x: Any, y: Any, about: Reading) -> Data:
+        from genzoo.core.data import Data
+        from genzoo.core.data.labels import labels
+        from genzoo.plugins.modalities import tokens
+
+        what = about.name or "the data"
+        if not self.takes(x):
+            raise UsageError(f"{what} is no list of strings: give texts as a list of str")
+        told = labels(y, len(x), about.class_names, what)
+        facts = {"tokens": "characters", "alphabet": tokens.alphabet_of(x)}
+        if not facts["alphabet"]:
+            raise UsageError(f"{what} has no text in it")
+        length = max(map(len, x)) + 1
+        spec = DataSpec("text", (length,), tokens.levels(facts), told.classes, told.names, name=about.name, facts=facts)
+        rows = tokens.encode(x, facts, length)
+        return told.conditioned(Data(spec, rows, told.y, about.name, about.license, about.split))
+
+    def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
+        from genzoo.core.data import Data
+        from genzoo.plugins.modalities import text_files, tokens
+
+        texts, _ = text_files.read(path, text_files.How(**options))
+        return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), name=path.name, split="all")
+
+    def given(self, spec: DataSpec, x: Any) -> Any:
+        from genzoo.plugins.modalities import tokens
+
+        texts = [x] if isinstance(x, str) else x
+        return tokens.encode(texts, spec.facts, spec.shape[0]) if self.takes(texts) else x
+
+    # Stored form, model space, data units: stored numbers are data units.
+
+    def from_rows(self, spec: DataSpec, rows: Tensor) -> Tensor:
+        import torch
+
+        return rows.to(torch.float32).mul_(2 / (_levels(spec) - 1)).sub_(1)
+
+    def to_model(self, spec: DataSpec, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != spec.shape:
+            raise UsageError(f"texts of shape {tuple(x.shape[1:])} given where the model takes {spec.shape}")
+        return self.from_rows(spec, x.clone())
+
+    def to_units(self, spec: DataSpec, x: Tensor) -> Tensor:
+        return x.float().add(1).mul_((_levels(spec) - 1) / 2).round_().clamp_(0, _levels(spec) - 1)
+
+    def checked(self, spec: DataSpec, x: Tensor, who: str) -> Tensor:
+        from genzoo.core.data.rows import require_finite
+
+        low, high = require_finite(x, who)
+        if low < 0 or high >= _levels(spec):
+            raise UsageError(f"the data for {who} has token numbers from {low:g} to {high:g}, "
+                             f"which are not 0 to {_levels(spec) - 1}: give texts as a list of str")  # fmt: skip
+        return x
+
+    def to_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
+        import torch
+
+        return x.detach().round().to(torch.uint8).cpu()
+
+    def to_array(self, spec: DataSpec, x: Tensor, *, spare: bool = False) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = self.to_storage(spec, x).numpy()
+        return found
+
+    def array_dtype(self, spec: DataSpec) -> str:
+        return "uint8"
+
+    def rounded(self, spec: DataSpec, x: Tensor) -> bytes | None:
+        return self.to_array(spec, x).tobytes()
+
+    # What people get.
+
+    def texts(self, spec: DataSpec, x: Tensor) -> list[str]:
+        """Data units ``(N, L)`` as strings."""
+        from genzoo.plugins.modalities import tokens
+
+        return tokens.decode(x, spec.facts)
+
+    def lines(self, spec: DataSpec, x: Tensor) -> list[str]:
+        return self.texts(spec, x)
+
+    def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+        from genzoo.plugins.modalities import text_files
+
+        text_files.write(path, spec, ((self.texts(spec, x), y) for x, y in batches))
+
+    def undrawn(self, spec: DataSpec, n: int) -> str:
+        return "" if n <= 200 else f"a picture of {n} texts would be too long"
+
+    def picture(
+        self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
+    ) -> Image.Image | None:
+        from genzoo.plugins.modalities import text_files
+
+        return text_files.drawn(self.texts(spec, x[: 2 * self.preview]))
+
+    def fragment(
+        self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
+    ) -> Fragment | None:
+        from genzoo.core.text import html
+
+        items = "".join(f"<li>{html(text)}</li>" for text in self.texts(spec, x[: 2 * self.preview]))
+        return Fragment(f"<ol>{items}</ol>", "", "Each line is a whole text.")
+
+    # What fits it.
+
+    def likelihood(self, spec: DataSpec) -> str:
+        return "ar-gru"
+
+    def network(self, kind: str) -> str:
+        return "text-gru" if kind == "encoder" else "mlp"
+
+    def examples(self, classes: int = 0) -> Sequence[DataSpec]:
+        named = DataSpec("text", (8,), 7, classes, facts={"tokens": "characters", "alphabet": "abc "})
+        return (named, DataSpec("text", (5,), 246, classes, facts={"tokens": "bytes"}))
+
+    def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
+        import torch
+
+        g = torch.Generator().manual_seed(seed)
+        length = spec.shape[0]
+        rows = torch.randint(3, _levels(spec), (n, length), generator=g)
+        end, at = torch.randint(0, length, (n, 1), generator=g), torch.arange(length)
+        return self.from_rows(spec, torch.where(at < end, rows, (at == end).long()))
+
+
+def _levels(spec: DataSpec) -> int:
+    assert spec.levels is not None  # as `check` says
+    return spec.levels

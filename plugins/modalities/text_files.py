@@ -1,0 +1,125 @@
+"""Texts in files: lines, paragraphs, JSON Lines and columns of CSV; and written again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.storage.files import replacing
+from genzoo.core.storage.strict import regular
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from genzoo.core.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class How:
+    """What in a file is a text."""
+
+    split: Literal["line", "paragraph"] = "line"
+    column: str = "text"
+    label: str = ""  # the column of labels, "" for ``label`` where there is one
+
+
+def read(path: Path, how: How) -> tuple[list[str], list[str] | None]:
+    """The texts of a file, and their labels if it has them; empty ones are left out.
+
+    Raises:
+        UsageError: if it is not there, or holds something else; names the line.
+        GenzooError: if it cannot be read.
+    """
+    try:
+        raw = regular(path).read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as e:
+        raise GenzooError(f"{path} cannot be read ({e})") from None
+    try:
+        whole = raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as e:
+        line = raw.count(b"\n", 0, e.start) + 1
+        raise UsageError(f"{path}: line {line} has a byte that is not UTF-8 (0x{raw[e.start]:02x}): "
+                         "convert the file, iconv -f latin1 -t utf-8") from None  # fmt: skip
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        parts = whole.split("\n\n") if how.split == "paragraph" else whole.split("\n")
+        return _some(path, [" ".join(p.split()) if how.split == "paragraph" else p.strip() for p in parts], None)
+    rows = _json_lines(path, whole) if suffix == ".jsonl" else _table(path, whole)
+    label = how.label or "label"
+    texts, labels = [], []
+    for i, row in rows:
+        if not isinstance(row.get(how.column), str):
+            raise UsageError(f"{path}: line {i} has no text {how.column!r}: it has {', '.join(map(str, row))[:80]}; "
+                             "--set data.column=NAME says which is the text")  # fmt: skip
+        texts.append(row[how.column].strip())
+        labels.append(row.get(label))
+    if how.label and None in labels:
+        raise UsageError(f"{path} has no label {how.label!r} at text {labels.index(None) + 1}")
+    return _some(path, texts, None if not labels or None in labels else [str(v) for v in labels])
+
+
+def _some(path: Path, texts: list[str], labels: list[str] | None) -> tuple[list[str], list[str] | None]:
+    there = [i for i, text in enumerate(texts) if text]
+    if not there:
+        raise UsageError(f"{path} has no text in it")
+    return [texts[i] for i in there], None if labels is None else [labels[i] for i in there]
+
+
+def _json_lines(path: Path, whole: str) -> Iterable[tuple[int, dict[str, Any]]]:
+    for i, line in enumerate(whole.split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError
+            except (ValueError, RecursionError):
+                raise UsageError(f"{path}: line {i} is no JSON object") from None
+            yield i, row
+
+
+def _table(path: Path, whole: str) -> Iterable[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(whole), strict=True)
+    try:
+        yield from enumerate(reader, 2)
+    except csv.Error as e:
+        raise UsageError(f"{path} is no CSV file that can be read ({e})") from None
+
+
+def write(path: Path, spec: DataSpec, batches: Iterable[tuple[list[str], Any]]) -> None:
+    """Write texts, one a line: whole or not at all. In ``.txt`` a line break within a text becomes a space."""
+    plain = path.suffix.lower() == ".txt"
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        for texts, y in batches:
+            for i, text in enumerate(texts):
+                label = {} if y is None else {"label": spec.class_names[int(y[i])] if spec.class_names else int(y[i])}
+                line = " ".join(text.splitlines()) if plain else json.dumps({"text": text} | label, ensure_ascii=False)
+                file.write(line + "\n")
+
+
+def drawn(texts: list[str]) -> Image.Image:
+    """A picture of texts, wrapped and numbered, for cards."""
+    import textwrap
+
+    from PIL import Image, ImageDraw, ImageFont
+
+    from genzoo.core.text import one_line
+
+    lines = [
+        f"{head}{part}"
+        for i, text in enumerate(texts, 1)
+        for head, part in zip([f"{i:2d}  ", *["    "] * 99], textwrap.wrap(one_line(text), 90) or [""], strict=False)
+    ]
+    font, step = ImageFont.load_default(14), 20
+    paper = Image.new("RGB", (760, step * len(lines) + 20), "white")
+    pen = ImageDraw.Draw(paper)
+    for i, line in enumerate(lines):
+        pen.text((10, 10 + step * i), line, fill="black", font=font)
+    return paper

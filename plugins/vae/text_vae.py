@@ -1,0 +1,29 @@
+"""Variational autoencoders of texts: the bound of `vae`, with parts that keep the posterior from collapsing."""
+
+from genzoo.registry import declare
+
+declare.recipe(
+    "text-vae",
+    summary="VAE of texts: a code for each text, and a recurrent likelihood that is told it at every token",
+    paper="arXiv:1511.06349",
+    tags=("vae", "text"),
+    modalities=("text",),
+    objective="vae",
+    generator="mlp",
+    encoder="text-gru",
+    posterior="batch-normal",
+    likelihood="ar-gru",
+    options={
+        "latent.size": 32, "posterior.spread": 0.7, "objective.kl_warmup": 0.2, "train.validation": 0.05, "train.epochs": 10,
+        "train.batch_size": 64, "train.lr": 0.002, "train.schedule": "cosine", "train.clip": 1.0,
+    },
+)
+
+declare.recipe(
+    "text-cvae",
+    summary="The same, with labels told to encoder and generator",
+    paper="arXiv:1406.5298",
+    tags=("vae", "text", "conditional"),
+    like="text-vae",
+    conditional=True,
+)
