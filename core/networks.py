@@ -49,6 +49,7 @@ class Network(Configured, nn.Module, ABC):
     after ``super().__init__(ports, options)``. They need no other argument.
     """
 
+    tokens: bool = False  # it looks its input up by number, so that no gradient reaches it
     conditions: bool = False  # it reads the numbers that ``ports.condition`` announces; others are refused then
 
     def __init__(self, ports: Ports, options: Any = None) -> None:

@@ -31,7 +31,9 @@ def data_of(texts: list[str], y: Any, o: TextOptions, name: str, license: str = 
     labels = None if y is None else dict(zip(reversed(texts), reversed(y), strict=True))
     kept = [text for text in first if len(text if o.tokens == "characters" else text.encode()) <= o.length]
     if not kept:
-        raise UsageError(f"{name} has no text of at most {o.length} {o.tokens}: --set data.length={min(map(len, texts))}")
+        raise UsageError(
+            f"{name} has no text of at most {o.length} {o.tokens}: --set data.length={min(map(len, texts))}"
+        )
     facts = {"tokens": o.tokens, "alphabet": tokens.alphabet_of(kept) if o.tokens == "characters" else ""}
     longest = max(tokens.size(text, facts) for text in kept) + 1
     notes = []

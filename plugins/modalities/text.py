@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -86,11 +86,18 @@ class Text(Modality):
         return told.conditioned(Data(spec, rows, told.y, about.name, about.license, about.split))
 
     def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
+        import torch
+
         from genzoo.core.data import Data
         from genzoo.plugins.modalities import text_files, tokens
 
-        texts, _ = text_files.read(path, text_files.How(**options))
-        return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), name=path.name, split="all")
+        texts, labels = text_files.read(path, text_files.How(exact=True, **options))
+        names = list(spec.class_names) or [str(i) for i in range(spec.classes)]
+        y = None
+        if labels is not None and set(labels) <= set(names):
+            y = torch.tensor([names.index(label) for label in labels])
+        spec = spec if y is not None else replace(spec, classes=0, class_names=())
+        return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), y, path.name, split="all")
 
     def given(self, spec: DataSpec, x: Any) -> Any:
         from genzoo.plugins.modalities import tokens
@@ -188,7 +195,8 @@ class Text(Modality):
 
         g = torch.Generator().manual_seed(seed)
         length = spec.shape[0]
-        rows = torch.randint(3, _levels(spec), (n, length), generator=g)
+        letters = (3 + 97, 3 + 123) if spec.facts["tokens"] == "bytes" else (3, _levels(spec))  # which are UTF-8
+        rows = torch.randint(*letters, (n, length), generator=g)
         end, at = torch.randint(0, length, (n, 1), generator=g), torch.arange(length)
         return self.from_rows(spec, torch.where(at < end, rows, (at == end).long()))
 

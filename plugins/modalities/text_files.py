@@ -27,6 +27,7 @@ class How:
     split: Literal["line", "paragraph"] = "line"
     column: str = "text"
     label: str = ""  # the column of labels, "" for ``label`` where there is one
+    exact: bool = False  # texts are as they stand, blanks and empty ones too, as `write` wrote them
 
 
 def read(path: Path, how: How) -> tuple[list[str], list[str] | None]:
@@ -49,6 +50,8 @@ def read(path: Path, how: How) -> tuple[list[str], list[str] | None]:
         raise UsageError(f"{path}: line {line} has a byte that is not UTF-8 (0x{raw[e.start]:02x}): "
                          "convert the file, iconv -f latin1 -t utf-8") from None  # fmt: skip
     suffix = path.suffix.lower()
+    if suffix == ".txt" and how.exact:
+        return whole.removesuffix("\n").split("\n"), None
     if suffix == ".txt":
         parts = whole.split("\n\n") if how.split == "paragraph" else whole.split("\n")
         return _some(path, [" ".join(p.split()) if how.split == "paragraph" else p.strip() for p in parts], None)
@@ -59,11 +62,12 @@ def read(path: Path, how: How) -> tuple[list[str], list[str] | None]:
         if not isinstance(row.get(how.column), str):
             raise UsageError(f"{path}: line {i} has no text {how.column!r}: it has {', '.join(map(str, row))[:80]}; "
                              "--set data.column=NAME says which is the text")  # fmt: skip
-        texts.append(row[how.column].strip())
+        texts.append(row[how.column] if how.exact else row[how.column].strip())
         labels.append(row.get(label))
     if how.label and None in labels:
         raise UsageError(f"{path} has no label {how.label!r} at text {labels.index(None) + 1}")
-    return _some(path, texts, None if not labels or None in labels else [str(v) for v in labels])
+    found = None if not labels or None in labels else [str(v) for v in labels]
+    return (texts, found) if how.exact else _some(path, texts, found)
 
 
 def _some(path: Path, texts: list[str], labels: list[str] | None) -> tuple[list[str], list[str] | None]:
@@ -100,7 +104,7 @@ def write(path: Path, spec: DataSpec, batches: Iterable[tuple[list[str], Any]]) 
         for texts, y in batches:
             for i, text in enumerate(texts):
                 label = {} if y is None else {"label": spec.class_names[int(y[i])] if spec.class_names else int(y[i])}
-                line = " ".join(text.splitlines()) if plain else json.dumps({"text": text} | label, ensure_ascii=False)
+                line = " ".join(text.split("\n")) if plain else json.dumps({"text": text} | label, ensure_ascii=False)
                 file.write(line + "\n")
 
 

@@ -14,12 +14,15 @@ from genzoo.plugins.modalities.tokens import PAD
 from genzoo.plugins.nets.blocks import shaped, with_label
 from genzoo.registry import declare
 
+
 @declare.encoder("text-gru", paper="arXiv:1511.06349", modalities=("text",), tags=("text",))
 class TextEncoder(Encoder):
     """Gated recurrent units in both directions, and the mean of what they say over the places of the text.
 
     The last state alone would tell more of the end than of the rest.
     """
+
+    tokens = True
 
     @dataclass(frozen=True)
     class Options(Network.Options):

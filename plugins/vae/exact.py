@@ -34,8 +34,13 @@ declare.recipe(
     generator="constant",
     likelihood="ar-gru",
     options={
-        "latent.size": 0, "train.validation": 0.05, "train.epochs": 10, "train.batch_size": 64, "train.lr": 0.002,
-        "train.schedule": "cosine", "train.clip": 1.0,
+        "latent.size": 0,
+        "train.validation": 0.05,
+        "train.epochs": 10,
+        "train.batch_size": 64,
+        "train.lr": 0.002,
+        "train.schedule": "cosine",
+        "train.clip": 1.0,
     },
 )
 

@@ -14,8 +14,15 @@ declare.recipe(
     posterior="batch-normal",
     likelihood="ar-gru",
     options={
-        "latent.size": 32, "posterior.spread": 0.7, "objective.kl_warmup": 0.2, "train.validation": 0.05, "train.epochs": 10,
-        "train.batch_size": 64, "train.lr": 0.002, "train.schedule": "cosine", "train.clip": 1.0,
+        "latent.size": 32,
+        "posterior.spread": 0.7,
+        "objective.kl_warmup": 0.2,
+        "train.validation": 0.05,
+        "train.epochs": 10,
+        "train.batch_size": 64,
+        "train.lr": 0.002,
+        "train.schedule": "cosine",
+        "train.clip": 1.0,
     },
 )
 

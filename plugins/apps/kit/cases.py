@@ -239,7 +239,10 @@ def labels(n: int, classes: int) -> Tensor | None:
 def small_data(spec: DataSpec, n: int = 48) -> Data:
     """A data set of ``spec``, in storage form."""
     g = torch.Generator().manual_seed(7)
-    if spec.levels:
+    kind = of(spec)
+    if type(kind).random is not Modality.random:  # not all numbers are such data
+        rows = kind.to_storage(spec, kind.to_units(spec, kind.random(spec, n, seed)))
+    elif spec.levels:
         rows = torch.randint(spec.levels, (n, *spec.shape), generator=g).to(torch.uint8)
     else:
         rows = torch.randn(n, *of(spec).unit_shape(spec), generator=g) * spec.scale[0]

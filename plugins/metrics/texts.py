@@ -1,0 +1,97 @@
+"""What is measured of texts: likelihood per character, by which tokenizers compare, and how varied samples are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.estimates import LogLikelihood
+from genzoo.core.math.intervals import Estimate, mean
+from genzoo.core.modality import of
+from genzoo.core.options import option
+from genzoo.registry import declare
+
+
+def texts(evidence: Evidence, x: Tensor) -> list[str]:
+    """Stored observations as strings."""
+    return of(evidence.spec).lines(evidence.spec, x)
+
+
+class _Of(Metric):
+    """Of texts only."""
+
+    niche = True
+
+    def refuses(self, evidence: Evidence) -> str:
+        return "" if evidence.spec.modality == "text" else "it is for texts"
+
+
+@declare.metric(
+    "nats-per-character",
+    direction="lower",
+    unit="nats/char",
+    needs=("data", "likelihood"),
+    tags=("default", "likelihood", "text"),
+)
+class NatsPerCharacter(_Of):
+    """Negative log-likelihood of held-out texts over their characters, the end counted with each text.
+
+    Exact where there is no code, else the importance-weighted bound: over all characters, not a mean of means, so that
+    texts of characters and of bytes compare.
+    """
+
+    covers = "the mean over unlimited data"
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        samples: int = option(50, "K, codes drawn for each text", low=1)
+        limit: int = option(300, "texts", low=1)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        weights = evidence.log_weights(self.options.samples, self.options.limit).double()
+        found = LogLikelihood.of([weights], evidence.spec.size).values
+        each = [len(text) + 1 for text in texts(evidence, evidence.data.x[: len(found)])]
+        per, nats = len(each) / sum(each), mean(found)
+        exact = evidence.model is not None and evidence.model.exact
+        details: dict[str, Any] = {"estimator": "exact" if exact else f"importance-weighted, K = {len(weights)}",
+                                   "characters": sum(each)}  # fmt: skip
+        return Measured(replace(nats, value=-nats.value * per, low=-nats.high * per, high=-nats.low * per), details,
+                        n_real=len(each))  # fmt: skip
+
+
+def distinct(lines: Sequence[str], n: int) -> tuple[int, int]:
+    """How many different runs of n words there are, of how many."""
+    runs = [tuple(words[i : i + n]) for words in map(str.split, lines) for i in range(len(words) - n + 1)]
+    return len(set(runs)), len(runs)
+
+
+@declare.metric(
+    "distinct-n", direction="higher", unit="share", needs=("samples", "data"), paper="arXiv:1510.03055",
+    tags=("default", "text"),
+)  # fmt: skip
+class Distinct(_Of):
+    """Share of the runs of n words in samples that are different: a generator that loops has few.
+
+    It falls with the number of samples; that of as many real texts stands in the details.
+    """
+
+    covers = "these samples"
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        n: int = option(2, "words in a run", low=1, high=16)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        samples, real = texts(evidence, evidence.samples), texts(evidence, evidence.real)
+        (different, runs), whole = distinct(samples, self.options.n), distinct(real[: len(samples)], self.options.n)
+        share = different / max(runs, 1)
+        return Measured(Estimate(share, share, share), {"runs": runs, "real": whole[0] / max(whole[1], 1)},
+                        n_samples=len(samples))  # fmt: skip
