@@ -11,7 +11,6 @@ from genzoo.core.distributed import env
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.protocol import Protocol
 from genzoo.core.storage.strict import one_line
-from genzoo.core.text import lines
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import checked, in_processes, opened
 from genzoo.registry.console.output import emit_json, hint, say, table, written
@@ -64,8 +63,7 @@ def sample(
         if json:
             emit_json({"samples": shown})
         else:
-            for line in shown:
-                say(lines(line))
+            say("\n".join(shown))
         return
     how |= {"progress": opt.shown(quiet)}
     written(results.sample(weights, out, n, labels=label, **how), json)

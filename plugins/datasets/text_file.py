@@ -25,7 +25,7 @@ class TextOptions(DataSource.Options):
 
 def data_of(texts: list[str], y: Any, o: TextOptions, name: str, license: str = "") -> Data:
     """Texts without those that are too long or there before, so that none is both trained on and tested."""
-    from genzoo.plugins.modalities import tokens
+    from genzoo.plugins.modalities import alphabet as tokens
 
     first = dict.fromkeys(texts)
     labels = None if y is None else dict(zip(reversed(texts), reversed(y), strict=True))

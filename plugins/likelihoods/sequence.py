@@ -16,7 +16,7 @@ from genzoo.core.likelihood import Autoregressive
 from genzoo.core.mixed_precision import in_bfloat16
 from genzoo.core.options import Configured, option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.modalities.tokens import END, PAD, UNKNOWN
+from genzoo.plugins.modalities.alphabet import END, PAD, UNKNOWN
 
 
 class SequenceLikelihood(Autoregressive):

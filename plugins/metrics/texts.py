@@ -94,4 +94,4 @@ class Distinct(_Of):
         (different, runs), whole = distinct(samples, self.options.n), distinct(real[: len(samples)], self.options.n)
         share = different / max(runs, 1)
         return Measured(Estimate(share, share, share), {"runs": runs, "real": whole[0] / max(whole[1], 1)},
-                        n_samples=len(samples))  # fmt: skip
+                        n_fake=len(samples))  # fmt: skip

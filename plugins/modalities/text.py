@@ -45,7 +45,7 @@ class Text(Modality):
         alphabet: str = option("", "the characters, in the order of their numbers from 3; of bytes none")
 
     def check(self, spec: DataSpec) -> None:
-        from genzoo.plugins.modalities.tokens import BYTES, FIRST
+        from genzoo.plugins.modalities.alphabet import BYTES, FIRST
 
         alphabet, characters = spec.facts["alphabet"], spec.facts["tokens"] == "characters"
         known = len(alphabet) if characters else len(BYTES)
@@ -71,7 +71,7 @@ class Text(Modality):
     def read(self, x: Any, y: Any, about: Reading) -> Data:
         from genzoo.core.data import Data
         from genzoo.core.data.labels import labels
-        from genzoo.plugins.modalities import tokens
+        from genzoo.plugins.modalities import alphabet as tokens
 
         what = about.name or "the data"
         if not self.takes(x):
@@ -89,7 +89,8 @@ class Text(Modality):
         import torch
 
         from genzoo.core.data import Data
-        from genzoo.plugins.modalities import text_files, tokens
+        from genzoo.plugins.modalities import alphabet as tokens
+        from genzoo.plugins.modalities import text_files
 
         texts, labels = text_files.read(path, text_files.How(exact=True, **options))
         names = list(spec.class_names) or [str(i) for i in range(spec.classes)]
@@ -100,7 +101,7 @@ class Text(Modality):
         return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), y, path.name, split="all")
 
     def given(self, spec: DataSpec, x: Any) -> Any:
-        from genzoo.plugins.modalities import tokens
+        from genzoo.plugins.modalities import alphabet as tokens
 
         texts = [x] if isinstance(x, str) else x
         return tokens.encode(texts, spec.facts, spec.shape[0]) if self.takes(texts) else x
@@ -148,7 +149,7 @@ class Text(Modality):
 
     def texts(self, spec: DataSpec, x: Tensor) -> list[str]:
         """Data units ``(N, L)`` as strings."""
-        from genzoo.plugins.modalities import tokens
+        from genzoo.plugins.modalities import alphabet as tokens
 
         return tokens.decode(x, spec.facts)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genzoo.core.errors import UsageError
 from genzoo.core.networks import Encoder, Network, Ports
 from genzoo.core.options import option
-from genzoo.plugins.modalities.tokens import PAD
+from genzoo.plugins.modalities.alphabet import PAD
 from genzoo.plugins.nets.blocks import shaped, with_label
 from genzoo.registry import declare
 

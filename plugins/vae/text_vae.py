@@ -31,6 +31,7 @@ declare.recipe(
     summary="The same, with labels told to encoder and generator",
     paper="arXiv:1406.5298",
     tags=("vae", "text", "conditional"),
+    modalities=("text",),
     like="text-vae",
     conditional=True,
 )

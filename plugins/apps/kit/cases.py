@@ -241,7 +241,7 @@ def small_data(spec: DataSpec, n: int = 48) -> Data:
     g = torch.Generator().manual_seed(7)
     kind = of(spec)
     if type(kind).random is not Modality.random:  # not all numbers are such data
-        rows = kind.to_storage(spec, kind.to_units(spec, kind.random(spec, n, seed)))
+        rows = kind.to_storage(spec, kind.to_units(spec, kind.random(spec, n, 7)))
     elif spec.levels:
         rows = torch.randint(spec.levels, (n, *spec.shape), generator=g).to(torch.uint8)
     else:

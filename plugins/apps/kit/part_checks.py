@@ -34,7 +34,7 @@ class Built(Subject):
         UsageError: if it refuses to be built so.
     """
 
-    to_input = ("x",)
+    to_input: tuple[str, ...] = ("x",)
 
     def __init__(self, case: Case, spec: DataSpec, classes: int, options: Mapping[str, Any], *, wide: bool = False,
                  apart: bool = False) -> None:  # fmt: skip
@@ -48,7 +48,8 @@ class Built(Subject):
             outputs = ((2 + wide) * LATENT,) if case.entry.kind == "encoder" else (1 + 2 * wide,)
         self.ports = Ports(tuple(x.shape[1:]), outputs, classes, apart, levels=spec.levels)
         super().__init__(setting(spec, classes), self.anew(0), {"x": x, "y": cases.labels(N, classes)})
-        self.to_input = () if self.cls.tokens else self.to_input
+        if self.cls.tokens:
+            self.to_input = ()
 
     def anew(self, seed: int = 1) -> Network:
         with seeded(seed):

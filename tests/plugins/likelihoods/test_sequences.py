@@ -9,7 +9,7 @@ from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.likelihoods.ar_gru import RecurrentLikelihood
 from genzoo.plugins.likelihoods.sequence import nucleus
-from genzoo.plugins.modalities import tokens
+from genzoo.plugins.modalities import alphabet as tokens
 
 FACTS = {"tokens": "characters", "alphabet": "abc"}
 SMALL = DataSpec("text", (5,), 6, facts=FACTS)
