@@ -154,14 +154,9 @@ def test_the_guide_says_which_recipes_need_labels_or_their_own_generator():
             return False
         return True
 
-<<<<<<< HEAD
     recipes = {e.name for e in registry.entries("recipe", plugin="genzoo") if e.fits("image")} - {
         "pixelcnn"
     }  # it has no code
-=======
-    recipes = {e.name for e in registry.entries("recipe", plugin="genzoo") if e.fits("image", "")}
-    recipes -= {"pixelcnn"}  # it has no code
->>>>>>> c5f1a09 (Texts: guide, recipes' rows, names of files)
     (said,) = re.findall(r"Not without labels: (.*?)\. With generators of their own: (.*?)\.",
                          text("docs/recipes.md"), re.DOTALL)  # fmt: skip
     labels, own = ([*re.findall("`([a-z0-9-]+)`", names)] for names in said)
