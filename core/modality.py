@@ -158,6 +158,10 @@ class Modality(ABC):
         """Read a file or folder of samples that is not made of arrays, whole; see `write` and `brought`."""
         raise UsageError(f"{path} holds no {self.many}: give samples as .npz")
 
+    def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data | None:
+        """Samples in an array in data units, judged against data of a spec; None where `read` needs no spec."""
+        return None
+
     def brought(self, samples: Data, spec: DataSpec, options: Mapping[str, Any]) -> Data:
         """Bring samples to the form of the data that they are judged against, as ``options`` of theirs say."""
         if options:

@@ -100,6 +100,18 @@ class Text(Modality):
         spec = spec if y is not None else replace(spec, classes=0, class_names=())
         return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), y, path.name, split="all")
 
+    def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data:
+        from genzoo.core.arguments import array
+        from genzoo.core.data import Data
+
+        rows = array(self.given(spec, x[:]), name)
+        if tuple(rows.shape[1:]) != spec.shape:
+            raise UsageError(
+                f"{name} has shape {tuple(rows.shape)}: give texts as a list of str, or (N, {spec.shape[0]})"
+            )
+        told = None if y is None else array(y, "labels").long().cpu()
+        return Data(spec, self.to_storage(spec, self.checked(spec, rows, name)), told, name, split="all")
+
     def given(self, spec: DataSpec, x: Any) -> Any:
         from genzoo.plugins.modalities import alphabet as tokens
 

@@ -68,8 +68,7 @@ def sample(
         seed: the same seed gives the same samples.
         labels: class of all of them, or of each, by name or number, for a conditional model; default cycles through
             the classes.
-        condition: numbers that all of them are conditioned on, in data units, for a model that takes some; default
-            draws them from normals of the training data's mean and spread.
+        condition: numbers in data units that all are conditioned on; default draws them by the training data's spread.
         truncation: keep codes within ± this many standard deviations.
         noise: draw from the likelihood instead of giving its mean.
         batch_size: samples at a time.
@@ -105,11 +104,11 @@ def sample(
 
 @checked
 def shown(weights: Model | Out, n: int = 8, *, device: str = "auto", **how: Any) -> list[str]:
-    """Samples as a terminal shows them, a string each; ``how`` are keywords of `genzoo.core.model.Model.sample`."""
-    model = open_model(weights, device)
-    if type(of(model.spec)).lines is Modality.lines:
-        raise UsageError(f"{of(model.spec).many} are not shown in a terminal: name a file, --out samples.png")
-    return of(model.spec).lines(model.spec, model.sample(n, **how))
+    """Samples as a terminal shows them; ``how`` are keywords of `genzoo.core.model.Model.sample`."""
+    kind = of((model := open_model(weights, device)).spec)
+    if type(kind).lines is not Modality.lines:
+        return kind.lines(model.spec, model.sample(n, **how))
+    raise UsageError(f"{kind.many} are not shown in a terminal: name a file, --out samples.png")
 
 
 @checked

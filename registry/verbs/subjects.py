@@ -162,9 +162,9 @@ def open_subject(
     elif isinstance(subject, Data):
         title = subject.name or title
     elif isinstance(subject, (tuple, list)) and len(subject) == 2 and hasattr(subject[0], "shape"):
-        given = from_arrays(subject[0], subject[1], name="the samples", modality=spec.modality, standardize=False)
+        given = _of_array(subject[0], subject[1], "the samples", spec)
     elif hasattr(subject, "shape") or of(spec).takes(subject):
-        given = from_arrays(subject, name="the samples", modality=spec.modality, standardize=False)
+        given = _of_array(subject, None, "the samples", spec)
     else:
         raise UsageError(
             "what is judged is a model, a weights folder, or samples: a file, a folder of images or an array, "
@@ -192,6 +192,12 @@ def _holds_weights(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("manifest.json", "config.json", "checkpoints"))
 
 
+def _of_array(x: Any, y: Any, name: str, spec: DataSpec) -> Data:
+    """Samples and labels in arrays."""
+    found = of(spec).samples(x, y, name, spec)
+    return from_arrays(x, y, name=name, modality=spec.modality, standardize=False) if found is None else found
+
+
 def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Data:
     """All samples of a file or a folder: nothing is held out of them."""
     if not path.exists():
@@ -204,7 +210,7 @@ def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Dat
     if not known:
         raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
     x, labels = found[known[0]], next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
-    return from_arrays(x, labels, name=path.name, modality=spec.modality, standardize=False)
+    return _of_array(x, labels, path.name, spec)
 
 
 def draw_samples(
