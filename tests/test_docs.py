@@ -94,7 +94,7 @@ def known() -> dict[str, set[str]]:
     groups = {e: TABLE[e.kind].group.replace("*", e.name) for e in registry.entries() if e.kind != "command"}
     options = {f"{group}.{o.name}".strip(".") for e, group in groups.items() for o in registry.options(e)}
     options |= {o.replace("data.", "samples.") for o in options}  # the other side of a comparison
-    return {**names, "metric": names["metric"] | tags, "option": {*options, *SINGLE}}
+    return {**names, "metric": names["metric"] | tags, "option": {*options, *SINGLE, "conditional"}}
 
 
 def strange(arguments: list[str], names: dict[str, set[str]]) -> list[str]:
