@@ -63,7 +63,7 @@ class Text(Modality):
     # What people give.
 
     def opens(self, path: Path) -> str:
-        return "text-file" if path.suffix.lower() in (".txt", ".jsonl", ".csv") and path.is_file() else ""
+        return "text-file" if path.suffix.lower() in (".txt", ".jsonl") and path.is_file() else ""
 
     def takes(self, x: Any) -> bool:
         return isinstance(x, (list, tuple)) and bool(x) and all(isinstance(text, str) for text in x)
