@@ -1,0 +1,59 @@
+"""Texts in files: read, refused, written and read again."""
+
+import pytest
+import torch
+
+from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
+from genzoo.core.spec import DataSpec
+from genzoo.plugins.datasets.text_file import TextFile
+from genzoo.plugins.modalities import alphabet
+
+TEXT = of("text")
+
+
+def opened(path, split="all", **options):
+    return TextFile(TextFile.Options(path=str(path), **options)).load(split)
+
+
+def test_lines_paragraphs_and_columns(tmp_path) -> None:
+    (tmp_path / "a.txt").write_text("one two\n\nthree\nfour\none two\n", encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text('{"text": "ab", "label": "x"}\n{"text": "ba", "label": "y"}\n')
+    (tmp_path / "a.csv").write_text('text,label\n"a, b",x\n"c",y\n')
+    texts = {p: TEXT.texts((d := opened(tmp_path / p, **how)).spec, d.x) for p, how in (
+        ("a.txt", {}), ("a.jsonl", {}), ("a.csv", {}))}  # fmt: skip
+    assert texts == {"a.txt": ["one two", "three", "four"], "a.jsonl": ["ab", "ba"], "a.csv": ["a, b", "c"]}
+    whole = opened(tmp_path / "a.txt")
+    assert "twice" in " ".join(whole.read.notes)
+    assert opened(tmp_path / "a.csv").y.tolist() == [0, 1]
+    assert opened(tmp_path / "a.csv").spec.class_names == ("x", "y")
+    assert TEXT.opens(tmp_path / "a.csv") == ""  # which is a table, where nothing is said
+
+
+@pytest.mark.parametrize(("name", "raw", "said"), [
+    ("a.txt", b"good\nb\xffd\n", "line 2 has a byte that is not UTF-8"),
+    ("a.txt", b"\n\n", "no text in it"),
+    ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2 is no JSON object"),
+    ("a.jsonl", b'{"other": "a"}\n', "line 1 has no text 'text'"),
+])  # fmt: skip
+def test_bad_files_are_a_sentence(tmp_path, name, raw, said) -> None:
+    (tmp_path / name).write_bytes(raw)
+    with pytest.raises(UsageError, match=said):
+        opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["naïve 😀 \t x", "", "日本\x00語"])
+def test_bytes_come_back(text) -> None:
+    facts = {"tokens": "bytes", "alphabet": ""}
+    assert alphabet.decode(alphabet.encode([text], facts, 40), facts) == [text]
+
+
+def test_model_space_is_exact() -> None:
+    spec = DataSpec("text", (3,), 246, facts={"tokens": "bytes"})
+    rows = torch.arange(246, dtype=torch.uint8).view(-1, 3)
+    assert torch.equal(TEXT.to_storage(spec, TEXT.to_units(spec, TEXT.from_rows(spec, rows))), rows)
+
+
+def test_too_long_a_text_is_refused() -> None:
+    with pytest.raises(UsageError, match="more than 2"):
+        alphabet.encode(["abc"], {"tokens": "characters", "alphabet": "abc"}, 3)
