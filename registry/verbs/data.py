@@ -189,6 +189,9 @@ def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:
         raise UsageError(
             f"{path} is no data: give a folder of images (or a .zip or .parquet of them), or a .npy or .npz file"
         )
+    brought = {name: m for name, m in found.items() if registry.get("dataset", name).distribution != "genzoo"}
+    if len(brought) == 1:  # the package of a kind of data knows its files: it comes before CSV files in general
+        found = brought
     if len(found) > 1:
         ways = " or ".join(f"--data {name} --set data.path={path}" for name in found)
         raise UsageError(f"{path} could be {' or '.join(m.many for m in found.values())}: say which, {ways}")

@@ -167,7 +167,7 @@ def test_what_cannot_be_is_a_sentence(ran):
 def test_without_its_package_it_is_a_sentence(home, ran):
     done = python(home, "-m", "genzoo.cli", "sample", "vae", "--out", "y.csv", path=False)
     assert done.returncode == 1
-    assert "there is no modality 'series': there are image, vector" in done.stderr
+    assert "there is no modality 'series': there are audio, image" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (home / "y.csv").exists()
 
@@ -179,7 +179,7 @@ def test_without_its_package_it_is_a_sentence(home, ran):
         ("series,step,a\n0,0,1\n0,1,nan\n", "line 3 is not 3 finite numbers"),
         ("series,step,a\n0,0,1\n0,1,1\n1,0,1\n", "series 1 has 1 steps and the first 2"),
         ("series,step,a\n", "has no channels or no lines"),
-        ("time,a\n0,1\n", "is no data: give a folder of images"),
+        ("time,a\n0,1\n", "bad has no column to learn"),  # another header is that of a table
     ],
 )
 def test_files_that_are_none(home, tmp_path, text, says):
