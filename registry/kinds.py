@@ -36,7 +36,7 @@ class Kind:
 # compares them with the program.
 COMMANDS = (
     "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "score", "eval",
-    "compare",
+    "compare", "compress", "decompress",
     "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
     "plugins", "doctor", "quickstart", "help", "genzoo",
 )  # fmt: skip

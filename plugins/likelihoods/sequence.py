@@ -41,7 +41,7 @@ class SequenceLikelihood(Autoregressive):
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
-        if spec.modality != "text":
+        if "alphabet" not in spec.facts:
             raise UsageError("this likelihood is for texts, and this is none: use --likelihood gaussian")
 
     @property

@@ -85,7 +85,7 @@ class TableAutoregressive(Likelihood):
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
-        if spec.modality != "table":
+        if "dtype" not in spec.facts:
             raise UsageError("the table-ar likelihood is for tables: use --likelihood gaussian")
 
     @property

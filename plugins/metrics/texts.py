@@ -27,7 +27,7 @@ class _Of(Metric):
     niche = True
 
     def refuses(self, evidence: Evidence) -> str:
-        return "" if evidence.spec.modality == "text" else "it is for texts"
+        return "" if "alphabet" in evidence.spec.facts else "it is for texts"
 
 
 @declare.metric(

@@ -252,9 +252,9 @@ def test_images_that_are_left_out_are_named_in_one_line(train: Run, tmp_path: Pa
 
 
 def test_a_file_that_is_no_data(genzoo: Run, tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("1,2\n")
-    ran = genzoo("train", "vae", "--data", tmp_path / "table.csv", "--out", tmp_path / "run")
-    ran.sentence("table.csv is no data", ".npy or .npz", code=USAGE)
+    (tmp_path / "table.xls").write_text("1,2\n")
+    ran = genzoo("train", "vae", "--data", tmp_path / "table.xls", "--out", tmp_path / "run")
+    ran.sentence("table.xls is no data", ".npy or .npz", code=USAGE)
 
 
 @pytest.mark.parametrize("recipe", ["cvae", "wgan-gp"])

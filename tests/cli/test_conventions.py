@@ -61,7 +61,7 @@ def test_list(genzoo: Run) -> None:
     assert ran.code == 0
     lines = ran.out.splitlines()
     names = {line.split()[0] for line in lines if line.startswith("  ")}
-    assert [line for line in lines if line and not line.startswith("  ")][-2:] == ["gan", "vae"]  # by family
+    assert [line for line in lines if line and not line.startswith("  ")][-2:] == ["text", "vae"]  # by family
     under = lines[lines.index("gan") + 1 :]
     assert under[0].split()[0] == "gan"  # which the others are like
     assert {"vae", "beta-vae", "cvae", "gan", "wgan", "wgan-gp", "r3gan"} <= names
@@ -116,7 +116,8 @@ def test_a_page_says_when_and_at_what_cost(genzoo: Run) -> None:
         assert "When:" not in shown["formula"]
     page = genzoo("show", "r3gan").out
     (relatives,) = [line.split()[1:] for line in page.splitlines() if line.split()[:1] == ["relatives"]]
-    assert relatives[:5] == ["like", "gan;", "beside", "it", *relatives[4:5]]
+    assert relatives[:2] == ["like", "gan;"]
+    assert "beside it" in " ".join(relatives)
     assert {"wgan,", "wgan-gp"} <= set(relatives)
     order = ["The critic minimizes", "use it", "cost", "paper", "made of", "options on image data"]
     assert sorted(order, key=page.index) == order

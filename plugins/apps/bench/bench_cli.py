@@ -242,7 +242,7 @@ def sensitivity(
     from genzoo.plugins.apps.bench import sensitivity as sensing
 
     how = opt.chosen(locals(), "data n seeds extractor out")
-    how |= {"metrics": several(metrics) or None, "damages": several(damages) or tuple(sensing.DAMAGES)}
+    how |= {"metrics": several(metrics) or None, "damages": several(damages) or None}
     found = sensing.sensitivity(**how, progress=opt.shown(quiet))
     if json:
         emit_json(found.to_dict())

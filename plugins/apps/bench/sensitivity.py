@@ -18,6 +18,7 @@ from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.evaluation.report import plain
 from genzoo.core.modality import Spoil, every, of
 from genzoo.core.noise import generator
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.bench.bench_report import Cell, Table, folder_for, keep, machine
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
@@ -164,11 +165,17 @@ class Sensitivity:
         return {**about, "lines": lines, "absent": dict(self.absent)}
 
 
+def damages_for(spec: DataSpec) -> tuple[str, ...]:
+    """Names of the damages that observations of this kind can have: those of its modality, and those of any data."""
+    others = {n for m in every() if m is not of(spec) for n in m.damages()} - set(of(spec).damages())
+    return tuple(d for d in DAMAGES if d not in others)
+
+
 def sensitivity(
     data: str = "fashion-mini",
     *,
     metrics: str | Sequence[str] | None = None,
-    damages: Sequence[str] = tuple(DAMAGES),
+    damages: Sequence[str] | None = None,
     n: int = 500,
     seeds: int = 3,
     extractor: str | os.PathLike[str] | None = None,
@@ -187,7 +194,7 @@ def sensitivity(
     Raises:
         UsageError: for an unknown damage or metric, for data without labels, and for more pictures than there are.
     """
-    for name in damages:
+    for name in damages or ():
         if name not in DAMAGES:
             raise UsageError(
                 f"there is no damage {name!r}{did_you_mean(name, DAMAGES)}: there are {', '.join(DAMAGES)}"
@@ -195,8 +202,9 @@ def sensitivity(
     entries = choose(the_registry(), METRICS if metrics is None else metrics)[0]
     names = [e.name for e in entries]
     whole, test = load_data(data, split="train"), load_data(data, split="test")
-    others = {n for m in every() if m is not of(whole.spec) for n in m.damages()} - set(of(whole.spec).damages())
-    if whole.y is None or set(damages) & others:
+    known = damages_for(whole.spec)
+    damages = known if damages is None else damages
+    if whole.y is None or not set(damages) <= set(known):
         raise UsageError(f"sensitivity is measured on labelled data, spoilt in its own ways, and {data} is other data")
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
     pool, training = whole.take(order[: len(whole) // 2]), whole.take(order[len(whole) // 2 :])

@@ -501,7 +501,7 @@ def test_pickles_are_never_loaded(tmp_path):
 
 def test_a_path_means_the_data_set_that_reads_it(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 2)))
-    (tmp_path / "a.csv").touch()
+    (tmp_path / "a.xls").touch()
 
     def meant(path):
         entry, options = entry_for(the_registry(), path)
@@ -509,8 +509,8 @@ def test_a_path_means_the_data_set_that_reads_it(tmp_path):
 
     assert meant(tmp_path) == ("folder", {"path": str(tmp_path)})
     assert meant(str(tmp_path / "a.npy")) == ("array", {"path": str(tmp_path / "a.npy")})
-    with pytest.raises(UsageError, match=r"a\.csv.*folder of images.*\.npy or .*\.npz"):
-        entry_for(the_registry(), tmp_path / "a.csv")
+    with pytest.raises(UsageError, match=r"a\.xls.*folder of images.*\.npy or .*\.npz"):
+        entry_for(the_registry(), tmp_path / "a.xls")
     with pytest.raises(UsageError, match="no file or folder"):
         entry_for(the_registry(), tmp_path / "none")
 

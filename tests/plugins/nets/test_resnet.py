@@ -19,7 +19,11 @@ from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
 
 SMALL = {"width": 4, "max_width": 8}
-NAMES = {e.name for e in the_registry().entries("generator") if e.distribution == "genzoo"} - {"constant"}  # no code
+NAMES = {e.name for e in the_registry().entries("generator") if e.distribution == "genzoo"} - {
+    "constant",
+    "wave",
+}  # no code; no pictures
+NAMES -= {"constant", "wave"}  # no code; no pictures
 
 
 def zero(layer):
