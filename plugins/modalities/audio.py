@@ -320,7 +320,7 @@ class Audio(Modality):
         from genzoo.plugins.modalities.sound_forms import muffled, noisy
 
         return {
-            "noise": Damage("noise", "white noise 30 and 10 dB below the clip", noisy),
+            "hiss": Damage("hiss", "white noise 30 and 10 dB below the clip", noisy),
             "muffled": Damage("muffled", "a moving mean over 4 and 16 samples", muffled),
         }
 
