@@ -297,6 +297,6 @@ def test_sensitivity_refuses_what_it_cannot_use():
     with pytest.raises(UsageError, match=r"there is no damage 'blurr' .did you mean 'blur'"):
         sensitivity.sensitivity(damages=("blurr",))
     with pytest.raises(UsageError, match="measured on labelled data"):
-        sensitivity.sensitivity("ring8")
+        sensitivity.sensitivity("ring8", damages=("blur",))
     with pytest.raises(UsageError, match="n is from 2 to 750"):
         sensitivity.sensitivity(n=10_000)
