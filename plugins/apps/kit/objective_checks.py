@@ -95,7 +95,10 @@ class Turn(Subject):
 
 
 def games(case: Case, options: Mapping[str, Any] | None = None) -> Iterator[Game]:
-    """The objective, or a GAN with the part, on vectors and on labelled images, on perceptrons or what recipes name."""
+    """The objective, or a GAN with the part, on each kind of data, on perceptrons or on what recipes name.
+
+    Data of several axes, such as images, are labelled; flat ones are not.
+    """
     prefix = f"{case.entry.kind}.{case.entry.name}" if case.entry.kind in LISTS else "objective"
     changed = {f"{prefix}.{k}": v for k, v in (options or {}).items()}
 
@@ -106,8 +109,8 @@ def games(case: Case, options: Mapping[str, Any] | None = None) -> Iterator[Game
         built.nets.train()
         return Game(cases.setting(spec, classes), case.registry, built, classes)
 
-    given = enumerate(cases.kinds(case.entry))
-    makers = (partial(game, kind.examples(CLASSES)[0], 0 if i % 2 else CLASSES) for i, kind in given)
+    specs = [kind.examples(CLASSES)[0] for kind in cases.kinds(case.entry)]
+    makers = (partial(game, spec, CLASSES if len(spec.shape) > 1 else 0) for spec in specs)
     return accepted(makers, "networks that it can train" if options is None else "")
 
 
