@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.math.tables import Steps, shares
+from genzoo.core.math.tables import Steps, from_levels, shares, to_levels
 from genzoo.core.modality import of
 from genzoo.core.options import Configured
 from genzoo.core.spec import DataSpec
@@ -78,11 +78,11 @@ class Likelihood(Configured, nn.Module, ABC):
 
     def symbols(self, x: Tensor) -> Tensor:
         """What is coded of observations in model space: levels, int64 ``(B, places)``."""
-        return torch.round((x + 1) / 2 * (self.levels - 1)).long().flatten(1)
+        return to_levels(x, self.levels).flatten(1)
 
     def observed(self, symbols: Tensor) -> Tensor:
         """Observations in model space that have these symbols, float32 ``(B, *spec.shape)``."""
-        return (symbols / (self.levels - 1) * 2 - 1).view(len(symbols), *self.spec.shape)
+        return from_levels(symbols, self.levels).view(len(symbols), *self.spec.shape)
 
     @property
     def log_volume(self) -> float:
@@ -129,7 +129,7 @@ class Autoregressive(Likelihood):
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Exact log-probability in nats, ``(B,)``, by teacher forcing."""
-        index = torch.round((x + 1) / 2 * (self.levels - 1)).long()
+        index = to_levels(x, self.levels)
         log_p = torch.log_softmax(self.logits(params, x).float(), -1)
         return log_p.gather(-1, index[..., None]).flatten(1).sum(1)
 
@@ -144,7 +144,7 @@ class Autoregressive(Likelihood):
             at: Any = (slice(None), *place)
             cumulative = torch.softmax(self.next_logits(params, x, place, state).float(), -1).cumsum(-1)
             index = (uniform[at][:, None] >= cumulative[:, :-1]).sum(-1)
-            x[at] = index / (self.levels - 1) * 2 - 1
+            x[at] = from_levels(index, self.levels)
         return x
 
     def steps(self, params: Tensor) -> Steps:
@@ -153,7 +153,7 @@ class Autoregressive(Likelihood):
         for place in self.places():
             at: Any = (slice(None), *place)
             symbols = yield flat[None][at], shares(self.next_logits(params, x, place, state))[:, None]
-            x[at] = (symbols[:, 0] / (self.levels - 1) * 2 - 1).to(x)
+            x[at] = from_levels(symbols[:, 0], self.levels).to(x)
 
     def mean(self, params: Tensor) -> Tensor:
         """A draw by the same uniform numbers for every observation: means of discrete sequences show nothing."""

@@ -48,3 +48,13 @@ def inverted(steps: Steps, uniform: Tensor) -> Tensor:
             where, p = steps.send(drawn)
     except StopIteration:
         return found
+
+
+def to_levels(x: Tensor, levels: int) -> Tensor:
+    """The levels, int64, that numbers of model space are; one outside, as after noise, is the nearest."""
+    return torch.round((x + 1) / 2 * (levels - 1)).long().clamp(0, levels - 1)
+
+
+def from_levels(symbols: Tensor, levels: int) -> Tensor:
+    """The numbers of model space, float32, that levels are."""
+    return symbols / (levels - 1) * 2 - 1

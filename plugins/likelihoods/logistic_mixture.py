@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
-from genzoo.core.math.tables import Steps, logistic_table
+from genzoo.core.math.tables import Steps, from_levels, logistic_table
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -110,6 +110,6 @@ class LogisticMixture(Likelihood):
             for k in range(mean.shape[1]):
                 table = table + share[:, k, ..., None] * logistic_table(mean[:, k], log_scale[:, k], self.levels)
             symbols = yield torch.arange(plane) + c * plane, table.flatten(1, -2)
-            x = (symbols / (self.levels - 1) * 2 - 1).view(-1, 1, *self.spec.shape[1:])
+            x = from_levels(symbols, self.levels).view(-1, 1, *self.spec.shape[1:])
             weights = weights + log_level(x.double(), mean.double(), log_scale.double(), self.levels)
             found.append(x)

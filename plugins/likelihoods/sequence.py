@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Autoregressive
+from genzoo.core.math.tables import to_levels
 from genzoo.core.mixed_precision import in_bfloat16
 from genzoo.core.options import Configured, option
 from genzoo.core.spec import DataSpec
@@ -61,7 +62,7 @@ class SequenceLikelihood(Autoregressive):
 
     def tokens(self, x: Tensor) -> Tensor:
         """Numbers of tokens, int64, of model space."""
-        return ((x + 1) * ((self.levels - 1) / 2)).round().long()
+        return to_levels(x, self.levels)
 
     def read(self, tokens: Tensor) -> Tensor:
         """What places read, ``(B, L)``: the token before; the start is told by padding, which no place reads else."""

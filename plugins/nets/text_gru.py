@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
+from genzoo.core.math.tables import to_levels
 from genzoo.core.networks import Encoder, Network, Ports
 from genzoo.core.options import option
 from genzoo.plugins.modalities.alphabet import PAD
@@ -44,7 +45,7 @@ class TextEncoder(Encoder):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Padding changes nothing: the way back starts at the end of each text."""
-        tokens = ((x + 1) * ((self.levels - 1) / 2)).round().long()
+        tokens = to_levels(x, self.levels)
         there = (tokens != PAD).float()
         embedded, place = self.embedding(tokens), torch.arange(x.shape[1], device=x.device)
         turned = (there.sum(1, keepdim=True).long() - 1 - place).clamp(min=0)

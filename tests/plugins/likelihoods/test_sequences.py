@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from genzoo.core.math.tables import from_levels, to_levels
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.likelihoods.ar_gru import RecurrentLikelihood
@@ -126,3 +127,10 @@ def test_a_nucleus_keeps_the_likeliest() -> None:
     logits = torch.tensor([[0.1, 0.6, 0.3]]).log()
     assert torch.isinf(nucleus(logits, 0.5)).tolist() == [[True, False, True]]
     assert torch.isinf(nucleus(logits, 0.7)).tolist() == [[True, False, False]]
+
+
+def test_levels_are_found_again_and_noise_goes_to_the_nearest() -> None:
+    for levels in (2, 6, 256):
+        k = torch.arange(levels)
+        assert torch.equal(to_levels(from_levels(k, levels), levels), k)
+    assert to_levels(torch.tensor([-3.0, 1.5, 0.19]), 6).tolist() == [0, 5, 3]
