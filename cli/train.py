@@ -174,7 +174,7 @@ def finish(train: Callable[[], Any], json: bool, quiet: bool) -> None:
         say(f"{run.folder}: {run.config.recipe}, {run.steps} steps in {run.seconds:.1f} s{shown}")
     if run.finished and run.steps < FEW_STEPS and not quiet:
         more = f"genzoo train --resume {shlex.quote(str(run.folder))} --steps {MANY_STEPS}"
-        hint(f"genzoo: {run.steps:,} steps are few, and pictures want thousands; go on: {more}")
+        hint(f"genzoo: {run.steps:,} steps are few, and most data want thousands; go on: {more}")
     if not run.finished:
         hint(f"genzoo: interrupted at step {run.steps}; go on with the same command and --resume")
         sys.exit(code)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
@@ -56,12 +57,13 @@ class NatsPerCharacter(_Of):
     def measure(self, evidence: Evidence) -> Measured:
         weights = evidence.log_weights(self.options.samples, self.options.limit).double()
         found = LogLikelihood.of([weights], evidence.spec.size).values
-        each = [len(text) + 1 for text in texts(evidence, evidence.data.x[: len(found)])]
-        per, nats = len(each) / sum(each), mean(found)
+        each = torch.tensor([len(text) + 1.0 for text in texts(evidence, evidence.data.x[: len(found)])]).to(found)
+        value = -(found.sum() / each.sum()).item()
+        around = mean((-found - value * each) / each.mean())  # of a ratio, to first order: residuals have mean 0
         exact = evidence.model is not None and evidence.model.exact
         details: dict[str, Any] = {"estimator": "exact" if exact else f"importance-weighted, K = {len(weights)}",
-                                   "characters": sum(each)}  # fmt: skip
-        return Measured(replace(nats, value=-nats.value * per, low=-nats.high * per, high=-nats.low * per), details,
+                                   "characters": int(each.sum())}  # fmt: skip
+        return Measured(replace(around, value=value, low=value + around.low, high=value + around.high), details,
                         n_real=len(each))  # fmt: skip
 
 
@@ -81,8 +83,6 @@ class Distinct(_Of):
     It falls with the number of samples; that of as many real texts stands in the details.
     """
 
-    covers = "these samples"
-
     @dataclass(frozen=True)
     class Options(Metric.Options):
         n: int = option(2, "words in a run", low=1, high=16)
@@ -93,5 +93,5 @@ class Distinct(_Of):
         samples, real = texts(evidence, evidence.samples), texts(evidence, evidence.real)
         (different, runs), whole = distinct(samples, self.options.n), distinct(real[: len(samples)], self.options.n)
         share = different / max(runs, 1)
-        return Measured(Estimate(share, share, share), {"runs": runs, "real": whole[0] / max(whole[1], 1)},
-                        n_fake=len(samples))  # fmt: skip
+        return Measured(Estimate(share, samples=(len(samples),)), {"runs": runs, "real": whole[0] / max(whole[1], 1)},
+                        n_fake=len(samples), why="it falls with their number")  # fmt: skip

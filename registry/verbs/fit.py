@@ -260,7 +260,7 @@ def fit(
         read = announce(trainer.data, runtime.first, progress is False, validation, trainer.steps)
         if trainer.steps < FEW_STEPS and progress is not False:
             more = f"--steps {MANY_STEPS} (steps={MANY_STEPS})"
-            said["few"] = f"{trainer.steps:,} steps are few, and pictures want thousands: {more}"
+            said["few"] = f"{trainer.steps:,} steps are few, and most data want thousands: {more}"
         for line in filter(None, said.values() if runtime.first else ()):
             tell(line)
         if on_start is not None:

@@ -29,11 +29,13 @@ from _tables import with_tables
 from genzoo.core.data import Data, KnownModes
 from genzoo.core.evaluation.evidence import Evidence, Extractor, Features, Measured, Metric
 from genzoo.core.math.intervals import Estimate
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.metrics import codes, disentanglement, fidelity, twosample
 from genzoo.plugins.metrics.frechet import frechet
+from genzoo.plugins.modalities import alphabet
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
@@ -42,6 +44,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 LARGE = 20_000  # observations that stand for a population
 Case = Callable[[int], tuple[Estimate, float | None]]  # of a seed: the estimate, and what it is to cover if known
 CASES: dict[tuple[str, str], Case] = {}
+TEXTS = of("text").examples()[0]
+CLIPS = of("audio").examples()[0]
 
 
 @dataclass
@@ -101,7 +105,9 @@ def posed(x: Tensor, y: Tensor, samples: Tensor, asked: Tensor | None = None, se
     """Evidence of data and samples ``(N, ...)``."""
     shape = tuple(x.shape[1:])
     names = Known.class_names
-    if len(shape) == 3:
+    if (spec := given.pop("spec", None)) is not None:
+        pass
+    elif len(shape) == 3:
         spec = DataSpec.image(*shape, classes=4, class_names=names)
         x = (x * 255).round().to(torch.uint8)
     else:
@@ -341,6 +347,34 @@ for metric in ("log-likelihood", "bits-per-dimension", "elbo"):
         weights = 5 * torch.randn(1, 300, generator=g) - 80 + torch.randn(20, 300, generator=g)
         x = torch.zeros(300, 8)
         return measured(metric, posed(x, torch.zeros(300, dtype=torch.long), x, weights=weights)), None
+
+
+@case("nats-per-character", "m = 300, K = 20, lengths from 1 to 8")
+def _(seed: int):
+    g = generator(seed)
+    lengths = torch.randint(1, 9, (300,), generator=g)  # with the end; each character costs 2 nats, give or take
+    weights = -(2 * lengths + torch.randn(300, generator=g)).expand(20, -1)
+    rows = alphabet.encode(["a" * (n - 1) for n in lengths.tolist()], TEXTS.facts, 8)
+    return measured("nats-per-character", posed(rows, lengths, rows, spec=TEXTS, weights=weights)), 2.0
+
+
+for metric in ("mr-stft", "si-sdr"):
+
+    @case(metric, "m = 200, noise of many levels")
+    def _(seed: int, metric: str = metric):
+        g = generator(seed)
+        x = CLIPS.facts["level"] * torch.randn(200, *of(CLIPS).unit_shape(CLIPS), generator=g)
+        noise = CLIPS.facts["level"] * torch.randn(x.shape, generator=g) * torch.rand(200, 1, 1, generator=g)
+        evidence = posed(x, torch.zeros(200, dtype=torch.long), x, spec=CLIPS, reconstructions=(x, x + noise))
+        return measured(metric, evidence), None
+
+
+@case("silent-samples", "n = 300, 10 % silent")
+def _(seed: int):
+    g = generator(seed)
+    loud = (torch.rand(300, 1, 1, generator=g) > 0.1) * CLIPS.facts["level"]
+    x = loud * torch.randn(300, *of(CLIPS).unit_shape(CLIPS), generator=g)
+    return measured("silent-samples", posed(x, torch.zeros(300, dtype=torch.long), x, spec=CLIPS)), 0.1
 
 
 @case("posterior-kl", "m = 300")

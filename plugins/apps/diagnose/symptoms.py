@@ -184,7 +184,7 @@ def under_training(
     name = "under-training"
     few = below("steps of training", steps, FEW_STEPS)
     if 0 < steps < FEW_STEPS:
-        says = f"Training was {steps:,} step{'s' * (steps > 1)}, too few to learn from: pictures want thousands."
+        says = f"Training was {steps:,} step{'s' * (steps > 1)}, too few to learn from: most data want thousands."
         return Verdict(name, "problem", says, (few,), (_longer(max(of, MANY_STEPS), run),))
     if all(isinstance(v, (int, float)) and v > 0 for v in lr) and lr[0] < SLOW * lr[1]:
         slow = below("learning rate, as a multiple of the recipe's own", lr[0] / lr[1], SLOW)
