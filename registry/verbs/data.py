@@ -146,9 +146,11 @@ def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]
     names = {e.name for e in registry.entries("dataset")}
     # ``dist/plugin:name`` is a name too, though it has a separator.
     bare = text.rpartition(":")[2] if isinstance(data, str) and not text.startswith((".", "/", "~")) else ""
-    if bare in names:
-        return registry.get("dataset", text), {}
     path = Path(text).expanduser()
+    if bare in names:
+        entry = registry.get("dataset", text)
+        if not (os.path.exists(path) and any(o.name == "path" for o in registry.options(entry))):
+            return entry, {}  # but a folder that is called as what reads folders is data itself
     if not os.path.exists(path):
         if bare.lower() in names:  # a folder of that very name comes first
             return registry.get("dataset", text), {}

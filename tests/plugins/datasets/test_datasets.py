@@ -531,3 +531,13 @@ def test_folders_whose_names_are_no_utf_8_have_names_that_can_be_written(tmp_pat
             Image.new("L", (8, 8), i).save(os.path.join(os.fsdecode(sub), f"{i}.png"))
     data = open_data(the_registry(), os.fsdecode(os.fsencode(tmp_path) + b"/\xfe"))
     assert (data.name, data.spec.class_names) == ("?", ("a", "cl?"))
+
+
+def test_a_folder_may_be_called_as_what_reads_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert entry_for(the_registry(), "folder")[1] == {}
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "ring8").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "folder" / "a.png")
+    assert entry_for(the_registry(), "folder")[1] == {"path": "folder"}
+    assert entry_for(the_registry(), "ring8")[1] == {}
