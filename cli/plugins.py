@@ -81,6 +81,7 @@ def check(
         list[str] | None, typer.Option(help="Only this entry, NAME or KIND:NAME; may be repeated.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--check", help="Only this check; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
     json: opt.Json = False,
 ) -> None:
     """Hold all that a plugin registers to what the zoo asks of its parts; exits 1 if something fails."""
@@ -91,7 +92,7 @@ def check(
     def progress(finding: Finding) -> None:
         print(f"\r\x1b[K{one_line(f'{finding.entry}: {finding.check}')}", end="", file=sys.stderr, flush=True)
 
-    report = testing.check(distribution, entry, checks=only, on_finding=progress if shows else None)
+    report = testing.check(distribution, entry, checks=only, on_finding=progress if shows else None, jobs=jobs)
     if shows:
         print("\r\x1b[K", end="", file=sys.stderr)
     if json:

@@ -21,7 +21,7 @@ from genzoo.cli.main import app
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec, Latent
-from genzoo.plugins.apps.kit.suite import checks_of, run
+from genzoo.plugins.apps.kit.suite import check, checks_of, run
 from genzoo.registry import Registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.fit import fit
@@ -283,3 +283,12 @@ def test_the_page_for_authors_makes_a_plugin_that_trains(tmp_path):
     assert "objective.gamma" in outputs["show"] or "objective.sigma" in outputs["show"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("gan.png", "vae.png"))
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {"gan", "vae", "by-class", "cppn"}
+
+
+def test_several_processes_find_what_one_finds():
+    asked = {"entries": ["metric:kid", "prior:vamp"], "checks": ["described", "options", "measures"]}
+    one, two = (check("genzoo", **asked, jobs=jobs) for jobs in (1, 2))
+    assert [(f.entry, f.check, f.outcome) for f in two.findings] == [
+        (f.entry, f.check, f.outcome) for f in one.findings
+    ]
+    assert {f.outcome for f in two.findings} == {"passed"}

@@ -6,12 +6,16 @@ Imports torch on use. A check is a function of a `genzoo.plugins.apps.kit.cases.
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.plugins.apps.kit.findings import Fault, Finding, Imported, Report, Skip
 from genzoo.registry import KINDS, Entry, Registry, the_registry
 from genzoo.registry.entries import normal
@@ -107,6 +111,7 @@ def check(
     checks: Sequence[str] | None = None,
     registry: Registry | None = None,
     on_finding: Callable[[Finding], None] | None = None,
+    jobs: int = 1,
 ) -> Report:
     """Hold everything that a distribution registers to what the zoo asks of its parts.
 
@@ -116,23 +121,45 @@ def check(
         checks: only these, by name.
         registry: where entries are looked up; None is what is installed.
         on_finding: called with each finding as it is made.
+        jobs: processes that share the entries, where these are what is installed.
 
     Raises:
         UsageError: for a distribution, entry or check that there is not.
+        GenzooError: if one of several processes died.
     """
+    alone = jobs == 1 or registry is not None
     registry = registry or the_registry()
     known = {c for of in CHECKS.values() for c in of}
     for name in set(checks or ()) - known:
         raise UsageError(f"there is no check {name!r}{did_you_mean(name, known)}")
     todo, findings = chosen(registry, distribution, entries), []
     with _one_thread():
-        for entry in todo:
-            for finding in _findings(registry, entry, checks):
-                findings.append(finding)
-                if on_finding is not None:
-                    on_finding(finding)
+        made = (f for e in todo for f in _findings(registry, e, checks)) if alone else _shared(todo, checks, jobs)
+        for finding in made:
+            findings.append(finding)
+            if on_finding is not None:
+                on_finding(finding)
     plugins = [] if entries is not None or checks else imported(registry, distribution)
     return Report(distribution or "", tuple(findings), tuple(plugins))
+
+
+def _shared(entries: Sequence[Entry], checks: Sequence[str] | None, jobs: int) -> Iterator[Finding]:
+    """Findings of all entries in their order, made by several processes."""
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        for found in pool.map(partial(_of_one, checks=checks), [(e.kind, e.address) for e in entries]):
+            yield from found
+    except BrokenProcessPool as e:
+        raise GenzooError("a process that checked died: --jobs 1 shows at which entry") from e
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _of_one(entry: tuple[str, str], checks: Sequence[str] | None) -> list[Finding]:
+    """Findings of the entry of a kind and an address, in a process of its own."""
+    registry = the_registry()
+    with _one_thread():
+        return list(_findings(registry, registry.get(*entry), checks))
 
 
 @contextmanager
