@@ -93,6 +93,7 @@ class Metric(Configured, ABC):
     version: ClassVar[int] = 1  # counts up when equal evidence gives another number
     silent: ClassVar[tuple[str, ...]] = ("resamples",)  # options that change the interval only
     covers: ClassVar[str] = ""  # what the interval holds at its level; tests/bench/interval_coverage.py simulates it
+    quick: ClassVar[Mapping[str, Any]] = {}  # options by which it costs little, for the conformance suite
     niche: ClassVar[bool] = False  # whether it is of some data only, so that its absence elsewhere is no news
 
     @abstractmethod

@@ -95,6 +95,7 @@ class AIS(Metric):
     """
 
     covers = "the mean over unlimited data"
+    quick = {"steps": 20, "leaps": 2}
 
     @dataclass(frozen=True)
     class Options(Metric.Options):

@@ -89,7 +89,7 @@ def measurements(case: Case) -> Iterator[Measurement]:
     """The metric on all data that it takes, of conditional models and of others."""
 
     def measured(spec: DataSpec, conditional: bool) -> Measurement:
-        metric = case.cls(case.cls.Options())
+        metric = case.cls(case.cls.Options(**case.cls.quick))
         used, fresh = (evidence(case.registry, spec, conditional) for _ in range(2))
         absent = why_absent(metric, tuple(case.entry.data.get("needs", ())), used)
         if absent:
