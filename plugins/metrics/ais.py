@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -95,7 +95,7 @@ class AIS(Metric):
     """
 
     covers = "the mean over unlimited data"
-    quick = {"steps": 20, "leaps": 2}
+    quick: ClassVar[Mapping[str, object]] = {"steps": 20, "leaps": 2}
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
