@@ -27,6 +27,7 @@ class Likelihood(Configured, nn.Module, ABC):
     discrete: bool = True  # `log_prob` gives a probability, not a density
     gathered: bool = False  # where it is coupled, it goes by all processes' batch (`distributed.gather.all_gather`)
     normalized: bool = True  # `log_prob` is that of a distribution; a distance's is not, and is no likelihood's value
+    noise_size: int = 0  # uniform numbers for each observation, where training goes by `log_prob_by`
     sampled: bool = False  # `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean
 
     def __init__(self, spec: DataSpec, options: Any = None) -> None:
@@ -57,6 +58,10 @@ class Likelihood(Configured, nn.Module, ABC):
     @abstractmethod
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log-probability of observations in nats, ``(B,)``, summed over the dimensions of the data."""
+
+    def log_prob_by(self, params: Tensor, x: Tensor, uniform: Tensor) -> Tensor:
+        """What training maximizes by uniform numbers ``(B, noise_size)``: an unbiased look at a harder task."""
+        return self.log_prob(params, x)
 
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:
@@ -99,7 +104,7 @@ class Implicit(Likelihood):
         raise GenzooError("this model has no likelihood: its generator puts out samples, not a distribution")
 
     def mean(self, params: Tensor) -> Tensor:
-        return of(self.spec).squash(params.float())
+        return of(self.spec).squash(self.spec, params.float())
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return self.mean(params)

@@ -200,7 +200,7 @@ class Modality(ABC):
 
         return numbers_to_units(spec, x, self.bounds)
 
-    def squash(self, x: Tensor) -> Tensor:
+    def squash(self, spec: DataSpec, x: Tensor) -> Tensor:
         """Bring the free numbers of a GAN's generator to the range of model space."""
         return x
 

@@ -13,7 +13,7 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.errors import UsageError
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, facts, infer
+from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, infer, spec_of
 from genzoo.plugins.modalities.table_files import named, read_table, taken
 from genzoo.registry import declare
 
@@ -57,10 +57,9 @@ class TableFile(DataSource):
 def data_of(table: Any, what: str, train: Any = None, category: tuple[str, ...] = (), bins: int = BINS) -> Data:
     """Data of an Arrow table, whose columns are found by the rows ``train``, or by all."""
     found = kinds(named(table, what), what, train, category, bins)
-    learnt = sum(c.size > 0 for c in found)
-    if not learnt:
+    if not any(c.size for c in found):
         raise UsageError(f"{what} has no column to learn: all are constant, or identify rows")
-    return encoded(table, DataSpec("table", (learnt,), name=what, facts=facts(found)), what)
+    return encoded(table, spec_of(found, what), what)
 
 
 def kinds(table: Any, what: str, train: Any = None, category: tuple[str, ...] = (), bins: int = BINS) -> list[Column]:

@@ -1,15 +1,17 @@
 """Columns of a table: how kinds are found, and how values become codes and come back. NumPy only.
 
-A row is one number per learnt column: the whole part is a level, or a bin of a number, and the fraction the place
-within the bin, ½ for levels. Level 0 is "missing" in columns that have missing cells.
+A row is one number per learnt column, its code: the whole part is a level, or a bin of a number, and the fraction the
+place within the bin, ½ for levels. Level 0 is "missing" in columns that have missing cells. Networks see levels as
+one-hot blocks (`genzoo.plugins.modalities.one_hot`).
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ import numpy as np
 from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
 
-SPIKE, EXACT, BINS, MOST_LEVELS, LONGEST = 0.005, 256, 100, 2000, 200
+SPIKE, EXACT, BINS, LONGEST = 0.005, 256, 100, 200
+MOST_LEVELS, MOST_NAMES = 10**6, 12 * 2**20  # of a category, and characters of their names, which `config.json` holds
 KEY = re.compile(r"(?:^|_|\b)(?:id|key|uuid|guid|number)$", re.IGNORECASE)
 
 
@@ -33,13 +36,25 @@ class Column:
     names: tuple[str, ...] = ()  # levels of a category, by falling frequency; the value of a constant
     values: tuple[float, ...] = ()  # numbers that are levels of their own, in order
     edges: tuple[float, ...] = ()  # of the bins of the other numbers
-    shares: tuple[float, ...] = ()  # of each level and bin among the training rows
+    shares: tuple[float, ...] = ()  # of each value of its slots among the training rows: of each level, or digit
     why: str = ""  # the reason for its kind
 
     @property
     def size(self) -> int:
         """How many levels and bins there are; 0 for a column that is not learnt."""
-        return len(self.shares)
+        if not self.shares:
+            return 0
+        return int(self.missing) + len(self.names) + len(self.values) + max(len(self.edges) - 1, 0)
+
+    @property
+    def base(self) -> int:
+        """Of the two digits that a category of many levels is told by; 0 for one that is told by its level."""
+        return math.ceil(math.sqrt(self.size)) if self.kind == "category" and self.size > EXACT else 0
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Values of each of its slots: one for a column, two where it has digits."""
+        return (-(-self.size // self.base), self.base) if self.base else (self.size,) if self.size else ()
 
     @property
     def first_bin(self) -> int:
@@ -63,6 +78,12 @@ def columns(spec: DataSpec) -> list[Column]:
 def learnt(spec: DataSpec) -> list[Column]:
     """Columns that have a code."""
     return [c for c in columns(spec) if c.size]
+
+
+def spec_of(found: Sequence[Column], name: str = "", classes: int = 0, class_names: tuple[str, ...] = ()) -> DataSpec:
+    """The spec of rows of such columns."""
+    size = sum(sum(c.slots) + bool(c.edges) for c in found)
+    return DataSpec("table", (size,), classes=classes, class_names=class_names, name=name, facts=facts(found))
 
 
 def infer(
@@ -90,15 +111,16 @@ def infer(
             if max(map(len, counts)) > 30:
                 raise UsageError(f"column {name!r} is free text, which is not learnt: --set data.drop={name}")
             return Column(name, "id", dtype, why="all values differ")
-        if kinds > MOST_LEVELS or max(map(len, counts)) > LONGEST:
+        longest, characters = max(map(len, counts)), sum(map(len, counts))
+        if kinds > MOST_LEVELS or longest > LONGEST or characters > MOST_NAMES:
             raise UsageError(
-                f"column {name!r} has {kinds:,} categories of up to {max(map(len, counts))} characters, "
-                f"more than {MOST_LEVELS:,} of {LONGEST}: --set data.drop={name}"
+                f"column {name!r} has {kinds:,} categories of up to {longest} characters, more than "
+                f"{MOST_LEVELS:,} of {LONGEST}, or {MOST_NAMES:,} in all: --set data.drop={name}"
             )
         levels = sorted(counts, key=lambda k: (-counts[k], k))
         held = [counts[k] for k in levels]
-        why = f"{kinds} categories"
-        return Column(name, "category", dtype, gaps, 0, tuple(levels), (), (), _shares(gaps, missing, held), why)
+        found = Column(name, "category", dtype, gaps, 0, tuple(levels), (), (), (1.0,), f"{kinds:,} categories")
+        return replace(found, shares=_by_digit(found, _shares(gaps, missing, held)))
     if not np.isfinite(present).all():
         raise UsageError(f"column {name!r} has infinite values: make them missing, or --set data.drop={name}")
     distinct, tally = np.unique(present, return_counts=True)
@@ -122,6 +144,17 @@ def infer(
     spikes = tuple(distinct[spiked].tolist())
     why = f"{len(distinct):,} different numbers" + (f", {len(spikes)} frequent" if spikes else "")
     return Column(name, "number", dtype, gaps, step, (), spikes, tuple(edges.tolist()), share, why)
+
+
+def _by_digit(column: Column, shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Shares of a category's levels, or of its first digits and then of its second ones."""
+    if not column.base:
+        return shares
+    first, second = column.slots
+    table = np.zeros(first * second)
+    table[: len(shares)] = shares
+    table = table.reshape(first, second)
+    return tuple(round(s, 9) or 1e-9 for s in [*table.sum(1).tolist(), *table.sum(0).tolist()])
 
 
 def number_text(value: float) -> str:

@@ -113,7 +113,7 @@ class Image(Modality):
                         for i, side in enumerate(("samples", "data")))  # fmt: skip
         return f": bring them together with {ours}, or folders of data with {theirs}" if apart else ""
 
-    def squash(self, x: Tensor) -> Tensor:
+    def squash(self, spec: DataSpec, x: Tensor) -> Tensor:
         return x.tanh()
 
     def checked(self, spec: DataSpec, x: Tensor, who: str) -> Tensor:

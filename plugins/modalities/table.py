@@ -1,4 +1,4 @@
-"""Tables: rows of named columns of mixed types, one number for each learnt column in model space."""
+"""Tables: rows of named columns of mixed types, one number for each learnt column, one-hot blocks in model space."""
 
 from __future__ import annotations
 
@@ -52,18 +52,51 @@ class Table(Modality):
         if len({len(held) for held in spec.facts.values()}) != 1:
             raise UsageError("the columns of a table have one entry in each list of facts")
         found = learnt(spec)
-        if spec.shape != (len(found),):
-            raise UsageError(f"{len(found)} learnt columns do not go with rows of shape {spec.shape}")
+        if spec.shape != (size := sum(sum(c.slots) + bool(c.edges) for c in found),):
+            raise UsageError(f"columns of {size} levels, bins and places do not go with rows of shape {spec.shape}")
         for c in found:
-            n = int(c.missing) + len(c.names) + len(c.values) + max(len(c.edges) - 1, 0)
-            if n != c.size or min(c.shares) <= 0 or any(b <= a for a, b in zip(c.edges, c.edges[1:], strict=False)):
+            if (
+                len(c.shares) != sum(c.slots)
+                or min(c.shares) <= 0
+                or any(b <= a for a, b in zip(c.edges, c.edges[1:], strict=False))
+            ):
                 raise UsageError(
-                    f"column {c.name!r} has {c.size} shares for {n} levels and bins, or edges out of order"
+                    f"column {c.name!r} has {len(c.shares)} shares for {c.size} levels and bins, or edges out of order"
                 )
 
     def describe(self, spec: DataSpec) -> str:
-        n = len(spec.facts["name"])
-        return f"rows of {n} columns" + (f", {n - spec.size} of them not learnt" if n > spec.size else "")
+        n, found = len(spec.facts["name"]), self.unit_shape(spec)[0]
+        return f"rows of {n} columns" + (f", {n - found} of them not learnt" if n > found else "")
+
+    def unit_shape(self, spec: DataSpec) -> tuple[int, ...]:
+        return (sum(bool(shares) for shares in spec.facts["shares"]),)
+
+    def alike(self, spec: DataSpec, other: DataSpec) -> bool:
+        """Whatever their shares, rows of the same columns, levels and bins are the same in data units."""
+        kept = ("name", "kind", "missing", "names", "values", "edges")
+        return spec.modality == other.modality and all(spec.facts[k] == other.facts[k] for k in kept)
+
+    # Codes, one-hot blocks.
+
+    def from_rows(self, spec: DataSpec, rows: Tensor) -> Tensor:
+        from genzoo.plugins.modalities.one_hot import layout
+
+        return layout(spec).opened(rows.float())
+
+    def to_model(self, spec: DataSpec, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != self.unit_shape(spec):
+            raise UsageError(f"rows of shape {tuple(x.shape[1:])} given where the model takes {self.unit_shape(spec)}")
+        return self.from_rows(spec, x)
+
+    def to_units(self, spec: DataSpec, x: Tensor) -> Tensor:
+        from genzoo.plugins.modalities.one_hot import layout
+
+        return layout(spec).closed(x.float())
+
+    def squash(self, spec: DataSpec, x: Tensor) -> Tensor:
+        from genzoo.plugins.modalities.one_hot import layout
+
+        return layout(spec).hardened(x)
 
     def opens(self, path: Path) -> str:
         if path.suffix.lower() == ".parquet" and path.is_file():
@@ -118,16 +151,15 @@ class Table(Modality):
         return Fragment(f"<table><tr>{head}</tr>{body}</table>", "")
 
     def likelihood(self, spec: DataSpec) -> str:
-        return "table-ar"
+        return "table"
 
     def examples(self, classes: int = 0) -> Sequence[DataSpec]:
-        from genzoo.plugins.modalities.columns import Column, facts
+        from genzoo.plugins.modalities.columns import Column, spec_of
 
         colour = Column("colour", "category", "string", True, 0, ("red", "blue"), (), (), (0.2, 0.5, 0.3))
         age = Column("age", "number", "int64", False, 1, (), (0.0,), (0.5, 10.5, 40.5, 60.5), (0.4, 0.3, 0.2, 0.1))
         size = Column("size", "number", "double", True, 0, (), (), (-1.0, 0.5, 2.0), (0.1, 0.6, 0.3))
-        mixed = DataSpec("table", (3,), classes=classes, facts=facts([colour, age, size]))
-        return (mixed, DataSpec("table", (1,), classes=classes, facts=facts([colour])))
+        return (spec_of([colour, age, size], classes=classes), spec_of([colour], classes=classes))
 
     def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
         import torch
@@ -138,4 +170,4 @@ class Table(Modality):
         for c in learnt(spec):
             code = torch.randint(c.size, (n,), generator=g) + torch.rand(n, generator=g) * 0.99
             parts.append(torch.from_numpy(encode(c, *decode(c, code.numpy()))))
-        return torch.stack(parts, 1)
+        return self.from_rows(spec, torch.stack(parts, 1))

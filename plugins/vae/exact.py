@@ -56,12 +56,15 @@ class MaximumLikelihood(Objective):
         return (Player("model", ("model",)),)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        return {"z": model.prior.draw(draws)}
+        noise, size = {"z": model.prior.draw(draws)}, model.likelihood.noise_size
+        return noise | {"likelihood": draws.uniform(size)} if size else noise
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """-log p(x) in nats."""
-        params = nets.model.generator(noise["z"], batch.y)
-        return Loss({"nll": -nets.model.likelihood.log_prob(params, batch.x)})
+        params, likelihood = nets.model.generator(noise["z"], batch.y), nets.model.likelihood
+        if "likelihood" in noise:
+            return Loss({"nll": -likelihood.log_prob_by(params, batch.x, noise["likelihood"])})
+        return Loss({"nll": -likelihood.log_prob(params, batch.x)})
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
-        return self.loss("model", nets, batch, noise).terms["nll"]
+        return self.loss("model", nets, batch, {"z": noise["z"]}).terms["nll"]
