@@ -107,17 +107,17 @@ class Batch:
 class Loss:
     """A player's loss: named terms per observation, so that no reduction can be confused.
 
-    What is minimized is the mean over the batch of the weighted sum of the terms. Coupled ones that are ``gathered``
-    are computed from the whole batch on every process that shares it (`genzoo.core.distributed.gather.all_gather`);
-    others are refused on more than one. ``sums`` are detached tensors of any shape, which the trainer adds up over all
-    parts of the batch and all processes, on the device, and gives to `Objective.after_step`.
+    What is minimized is the mean over the batch of the weighted sum of the terms. ``coupled`` names those in which an
+    observation's value depends on the rest of the batch, and says of each whether it is computed from the batch of all
+    processes (`genzoo.core.distributed.gather.all_gather`); one that is not is refused on more than one. ``sums`` are
+    detached tensors of any shape, which the trainer adds up over all parts of the batch and all processes, on the
+    device, and gives to `Objective.after_step`.
     """
 
     terms: Mapping[str, Tensor]  # name to (B,), in nats where they are likelihoods
     weights: Mapping[str, float | Tensor] = field(default_factory=dict)  # name to factor, 1 where not given
-    coupled: tuple[str, ...] = ()  # names of terms in which an observation's value depends on the rest of the batch
+    coupled: Mapping[str, bool] = field(default_factory=dict)  # name to whether it is gathered
     shown: Mapping[str, Tensor] = field(default_factory=dict)  # further numbers to log, (B,) or 0-d
-    gathered: tuple[str, ...] = ()
     sums: Mapping[str, Tensor] = field(default_factory=dict)
 
     def per_observation(self) -> Tensor:

@@ -36,7 +36,7 @@ def all_gather(x: Tensor) -> Tensor:
     """The whole batch, ``(B, ...)``, given this process's part of it ``(b, ...)``; differentiable, any number of times.
 
     A coupled term (`Loss.coupled`) that is computed from whole batches only has the same gradient on one
-    process as on many, and says so in `Loss.gathered`. Alone, and outside of training, it gives ``x`` itself.
+    process as on many, and says so in `Loss.coupled`. Alone, and outside of training, it gives ``x`` itself.
     """
     return _gather(x) if _turn else x
 

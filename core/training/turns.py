@@ -89,7 +89,7 @@ def refuse_coupled(loss: Loss, parts: int, processes: int) -> None:
             f"the terms {', '.join(loss.coupled)} depend on the whole batch and cannot be computed in "
             "parts: --set train.accumulate=1"
         )
-    apart = [name for name in loss.coupled if name not in loss.gathered]
+    apart = [name for name, gathered in loss.coupled.items() if not gathered]
     if apart and processes > 1:
         raise UsageError(
             f"the terms {', '.join(apart)} depend on the whole batch, and this objective computes them from each "

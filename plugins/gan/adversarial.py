@@ -242,7 +242,7 @@ class Adversarial(Objective):
                 shown["sign"] = shown["real"].detach().sign()
             if "images" in watching:
                 sums["images"] = torch.full_like(shown["real"][0], len(shown["real"]))
-        return Loss(terms, coupled=coupled, shown=shown, gathered=coupled, sums=sums)
+        return Loss(terms, coupled=dict.fromkeys(coupled, True), shown=shown, sums=sums)
 
     @property
     def _regularizers(self) -> dict[str, Regularizer]:

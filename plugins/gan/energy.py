@@ -145,8 +145,8 @@ class EBGAN(Energy):
     options: Options
 
     def wanted(self, fake: Tensor, code: Tensor) -> Loss:
-        pull, coupled = pulling_away(all_gather(code)).expand(len(fake)), ("pull",)
-        return Loss({"adversarial": fake, "pull": pull}, {"pull": self.options.pull}, coupled, gathered=coupled)
+        pull = pulling_away(all_gather(code)).expand(len(fake))
+        return Loss({"adversarial": fake, "pull": pull}, {"pull": self.options.pull}, {"pull": True})
 
     def judged(self, real: Tensor, fake: Tensor) -> Loss:
         return Loss({"real": real, "fake": (self.options.margin - fake).relu()}, shown={"energy": fake})

@@ -83,7 +83,7 @@ class Unrolled(GAN):
         real = said(weights, "real") if self.paired else None
         terms = {"adversarial": self.generator_loss(outputs, real)} | self.further(player, None, outputs, batch.labels)
         found = self.made(nets, batch, fake, outputs, noise, terms)
-        return replace(found, coupled=tuple(found.terms), gathered=tuple(found.terms))
+        return replace(found, coupled=dict.fromkeys(found.terms, True))
 
 
 def _slopes(loss: Callable[[Mapping[str, Tensor]], Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:

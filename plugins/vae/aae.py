@@ -14,7 +14,7 @@ from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, CriticPlan, Loss, Networks, Plan, Player
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
+from genzoo.plugins.vae.variational import Variational, coupled_terms
 from genzoo.registry import declare
 
 declare.recipe(
@@ -82,9 +82,8 @@ class AAE(Variational):
         z = q.sample(noise["eps"])
         nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
         terms = {"nll": nll, "adversarial": softplus(-critic(z, batch.y).squeeze(1)), **q.cost}
-        coupled = (*coupled_terms(model, "nll"), *q.coupled)
-        gathered = (*gathered_terms(model, "nll"), *q.coupled)
-        return Loss(terms, {"adversarial": self.options.weight}, coupled, gathered=gathered, sums=q.sums)
+        coupled = coupled_terms(model, "nll", q=q)
+        return Loss(terms, {"adversarial": self.options.weight}, coupled, sums=q.sums)
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         if player == "model":

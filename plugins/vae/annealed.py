@@ -54,4 +54,4 @@ class AnnealedVAE(Variational):
         terms = {k: v for k, v in found.terms.items() if k != "kl"}
         terms[name] = (all_gather(kl).mean() - noise["capacity"]).abs().expand(len(kl))
         return replace(found, terms=terms, weights={name: self.options.gamma}, shown={"kl": kl},
-                       coupled=(*found.coupled, name), gathered=(*found.gathered, name))  # fmt: skip
+                       coupled={**found.coupled, name: True})  # fmt: skip

@@ -14,7 +14,7 @@ from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Plan
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
+from genzoo.plugins.vae.variational import Variational, coupled_terms
 from genzoo.registry import declare
 
 declare.recipe(
@@ -88,7 +88,7 @@ class Autoencoder(Variational):
     def scored(self, model: Model, batch: Batch, params: Tensor) -> Loss:
         """-log p(x|z) in nats, of data parameters that were made of the codes."""
         nll = -model.likelihood.log_prob(params, batch.x)
-        return Loss({"nll": nll}, coupled=coupled_terms(model, "nll"), gathered=gathered_terms(model, "nll"))
+        return Loss({"nll": nll}, coupled=coupled_terms(model, "nll"))
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """-log p(x|z) at the code of x, in nats."""

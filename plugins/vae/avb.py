@@ -15,7 +15,7 @@ from genzoo.core.objective import Batch, CriticPlan, Loss, Networks, Plan, Playe
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior, normal_log_prob
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
+from genzoo.plugins.vae.variational import Variational, coupled_terms
 from genzoo.registry import declare
 
 
@@ -89,9 +89,7 @@ class AVB(Variational):
         nll = -model.likelihood.log_prob(model.params(q, z, batch.y), batch.x)
         if r is not None:
             t = t + normal_log_prob(z, *r).flatten(1).sum(1) - model.prior.log_prob(z, batch.y)
-        coupled = (*coupled_terms(model, "nll"), *q.coupled)
-        gathered = (*gathered_terms(model, "nll"), *q.coupled)
-        return Loss({"nll": nll, "kl": t, **q.cost}, coupled=coupled, gathered=gathered, sums=q.sums)
+        return Loss({"nll": nll, "kl": t, **q.cost}, coupled=coupled_terms(model, "nll", q=q), sums=q.sums)
 
     def told(self, nets: Networks, batch: Batch, z: Tensor) -> Tensor:
         """T of observations with codes ``(B, *latent.shape)``, ``(B,)``."""

@@ -63,5 +63,5 @@ class BetaTCVAE(Variational):
         terms = {k: v for k, v in found.terms.items() if k != "kl"}
         terms |= {name: part.expand(len(z)) for name, part in zip(PARTS, parts, strict=True)}
         weights = dict(zip(PARTS, (o.alpha, o.beta, o.gamma), strict=True))
-        return replace(found, terms=terms, weights=weights, coupled=(*found.coupled, *PARTS),
-                       gathered=(*found.gathered, *PARTS))  # fmt: skip
+        coupled = {**found.coupled, **dict.fromkeys(PARTS, True)}
+        return replace(found, terms=terms, weights=weights, coupled=coupled)

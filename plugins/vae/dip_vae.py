@@ -64,6 +64,5 @@ class DIPVAE(VAE):
             found,
             terms={**found.terms, **{name: value.expand(len(z)) for name, value in terms.items()}},
             weights={**found.weights, "covariances": o.apart, "variances": spread},
-            coupled=(*found.coupled, *terms),
-            gathered=(*found.gathered, *terms),
+            coupled={**found.coupled, **dict.fromkeys(terms, True)},
         )

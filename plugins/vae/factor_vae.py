@@ -59,8 +59,7 @@ class FactorVAE(VAE):
             mixed = permuted(all_gather(z), all_gather(noise["order"]))
             apart = softplus(nets.critic(mixed)).mean().expand(z.shape[0])
             terms = {"codes": softplus(-nets.critic(z)).squeeze(1), "permuted codes": apart}
-            coupled = ("permuted codes",)
-            return Loss(terms, dict.fromkeys(terms, 0.5), coupled, gathered=coupled)
+            return Loss(terms, dict.fromkeys(terms, 0.5), {"permuted codes": True})
         q = nets.model.posterior(batch.x, batch.y)
         z, kl = nets.model.code(q, noise["eps"], batch.y)
         found = self.bound(nets.model, batch, noise, q, z, kl)

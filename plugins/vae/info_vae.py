@@ -64,4 +64,4 @@ class InfoVAE(Variational):
         mmd = unbiased_mmd(all_gather(z.flatten(1)), all_gather(noise[PRIOR].flatten(1)), KERNELS[o.kernel])
         return replace(found, terms={**found.terms, "mmd": mmd.expand(len(z))},
                        weights={"kl": 1 - o.alpha, "mmd": o.alpha + o.strength - 1},
-                       coupled=(*found.coupled, "mmd"), gathered=(*found.gathered, "mmd"))  # fmt: skip
+                       coupled={**found.coupled, "mmd": True})  # fmt: skip

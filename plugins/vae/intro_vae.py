@@ -14,7 +14,7 @@ from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.vae.variational import DECODER, ENCODER, Variational, coupled_terms, gathered_terms
+from genzoo.plugins.vae.variational import DECODER, ENCODER, Variational, coupled_terms
 from genzoo.registry import declare
 
 Weighted = dict[str, tuple[float, Tensor]]  # terms by name, with their weights
@@ -66,9 +66,8 @@ class Introspective(Variational):
         else:
             del found["kl"]
         terms, weights = {k: v for k, (_, v) in found.items()}, {k: w for k, (w, _) in found.items()}
-        more = q.coupled if encodes else ()
-        coupled, gathered = (*coupled_terms(model, *terms), *more), (*gathered_terms(model, *terms), *more)
-        return Loss(terms, weights, coupled, gathered=gathered, sums=q.sums if encodes else {})
+        coupled = coupled_terms(model, *terms, q=q if encodes else None)
+        return Loss(terms, weights, coupled, sums=q.sums if encodes else {})
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         if player == "encoder":

@@ -17,7 +17,7 @@ from genzoo.core.objective import Batch, Loss, Networks, Plan
 from genzoo.core.options import option
 from genzoo.core.posterior import DiagonalNormal
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.vae.variational import Variational, coupled_terms, gathered_terms
+from genzoo.plugins.vae.variational import Variational, coupled_terms
 from genzoo.registry import declare
 
 
@@ -49,15 +49,14 @@ class Weighted(Variational):
         """Log weights ``(codes, B)``, and what else the posterior asks for, as a loss without the bound."""
         q = model.posterior(batch.x, batch.y)
         log_w = model.weigh(q, batch.x, batch.y, noise["eps"].transpose(0, 1))
-        return log_w, Loss(q.cost, coupled=q.coupled, gathered=q.coupled, sums=q.sums)
+        return log_w, Loss(q.cost, coupled=dict.fromkeys(q.coupled, True), sums=q.sums)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         """The negative bound in nats."""
         name, model = "negative bound", nets.model
         log_w, more = self.weights(model, batch, noise)
-        coupled = (*coupled_terms(model, name), *more.coupled)
-        gathered = (*gathered_terms(model, name), *more.gathered)
-        return Loss({name: -self.bound(log_w, player), **more.terms}, {}, coupled, gathered=gathered, sums=more.sums)
+        coupled = {**coupled_terms(model, name), **more.coupled}
+        return Loss({name: -self.bound(log_w, player), **more.terms}, {}, coupled, sums=more.sums)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """The negative bound itself."""

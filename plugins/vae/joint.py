@@ -75,4 +75,4 @@ class JointVAE(Variational):
             shown[f"kl, {kind}"] = kl
         off = tuple(name for name in terms if name.startswith("off capacity"))
         return replace(found, terms=terms, weights=dict.fromkeys(off, self.options.gamma), shown=shown,
-                       coupled=(*found.coupled, *off), gathered=(*found.gathered, *off))  # fmt: skip
+                       coupled={**found.coupled, **dict.fromkeys(off, True)})  # fmt: skip

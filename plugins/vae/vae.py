@@ -125,7 +125,7 @@ class VAE(Variational):
             paid = means.clamp(min=free * (model.latent.numbers / len(means)))
         paid = paid.sum().expand(len(kl))
         return replace(found, terms={**found.terms, "kl": paid}, shown={"raw kl": kl},
-                       coupled=(*found.coupled, "kl"), gathered=(*found.gathered, "kl"))  # fmt: skip
+                       coupled={**found.coupled, "kl": True})  # fmt: skip
 
 
 def layers(model: Model) -> list[int]:
@@ -150,8 +150,7 @@ def balanced(found: Loss, model: Model, q: Posterior, active: Tensor) -> Loss:
     shares = torch.stack([m * (min(sizes) / n) for m, n in zip(means, sizes, strict=True)])
     gamma = torch.where(active, shares / shares.mean(), torch.ones_like(shares))
     kl = (each * gamma).sum(1)
-    return replace(found, terms={**found.terms, "kl": kl}, coupled=(*found.coupled, "kl"),
-                   gathered=(*found.gathered, "kl"))  # fmt: skip
+    return replace(found, terms={**found.terms, "kl": kl}, coupled={**found.coupled, "kl": True})
 
 
 @declare.objective(

@@ -73,16 +73,16 @@ class VAEGAN(GAN):
         if player == "encoder":
             terms = {"kl": kl, "features": self.distance(nets, batch, again, noise), **q.cost}
             loss = self._loss(critic, terms)
-            coupled = tuple(dict.fromkeys((*loss.coupled, *q.coupled)))
-            return replace(loss, weights={"kl": self.options.beta}, coupled=coupled, gathered=coupled, sums=q.sums)
+            coupled = {**loss.coupled, **dict.fromkeys(q.coupled, True)}
+            return replace(loss, weights={"kl": self.options.beta}, coupled=coupled, sums=q.sums)
         scores = self._outputs(critic, again, batch.y, noise, "fake")
         if player == "critic":
             with torch.no_grad():
                 made = model.mean(noise["z"], batch.y)
             judged, name = self.judge(critic, batch, made, noise, nets), "reconstructions"
-            coupled = (*judged.coupled, name) if critic.mixes else judged.coupled
+            coupled = {**judged.coupled, **({name: True} if critic.mixes else {})}
             terms = {**judged.terms, name: softplus(scores)}
-            return replace(judged, terms=terms, coupled=coupled, gathered=coupled)
+            return replace(judged, terms=terms, coupled=coupled)
         made = self._outputs(critic, model.mean(noise["z"], batch.y), batch.y, noise, "fake")
         terms = {"features": self.distance(nets, batch, again, noise), "samples": self.generator_loss(made, None),
                  "reconstructions": self.generator_loss(scores, None)}  # fmt: skip

@@ -60,16 +60,10 @@ def bound_of(model: Model, batch: Batch, q: Posterior, params: Tensor, kl: Tenso
     that their models still have a likelihood.
     """
     nll = -model.likelihood.log_prob(params, batch.x)
-    coupled = (*coupled_terms(model, "nll"), *q.coupled)
-    gathered = (*gathered_terms(model, "nll"), *q.coupled)
-    return Loss({"nll": nll, "kl": kl, **q.cost}, coupled=coupled, gathered=gathered, sums=q.sums)
+    return Loss({"nll": nll, "kl": kl, **q.cost}, coupled=coupled_terms(model, "nll", q=q), sums=q.sums)
 
 
-def coupled_terms(model: Model, *names: str) -> tuple[str, ...]:
-    """The named terms, if the model's likelihood ties the observations of a batch together; else none."""
-    return names if model.likelihood.coupled else ()
-
-
-def gathered_terms(model: Model, *names: str) -> tuple[str, ...]:
-    """Those of `coupled_terms` that are the same on one process as on many."""
-    return coupled_terms(model, *names) if model.likelihood.gathered else ()
+def coupled_terms(model: Model, *names: str, q: Posterior | None = None) -> dict[str, bool]:
+    """`Loss.coupled` of named terms, where the likelihood ties observations together, and of a posterior's costs."""
+    own = dict.fromkeys(names, model.likelihood.gathered) if model.likelihood.coupled else {}
+    return own if q is None else own | dict.fromkeys(q.coupled, True)

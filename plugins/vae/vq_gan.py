@@ -90,9 +90,9 @@ class VQGAN(Hinge):
             rest = (nll + kappa * terms["features"]).mean()
             share = share * balance(model.generator, rest, wanted["adversarial"].mean())
         weights: dict[str, float | Tensor] = {"kl": self.options.kl, "features": kappa, "adversarial": share}
-        coupled = ("adversarial", *coupled_terms(model, "nll"), *q.coupled)
+        coupled = {"adversarial": True, **coupled_terms(model, "nll", q=q)}
         terms |= {**wanted, "kl": kl, **q.cost}
-        return Loss(terms, weights, coupled, {"balance": share}, coupled, q.sums)
+        return Loss(terms, weights, coupled, {"balance": share}, q.sums)
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         if player == "model" and nets.model.head is not None:

@@ -49,8 +49,8 @@ class Drawn(Autoencoder):
         found = self.scored(model, batch, model.generator(z, batch.y))
         far = self.distance(all_gather(z.flatten(1)), all_gather(noise[PRIOR].flatten(1)), noise)
         return replace(found, terms={**found.terms, "distance": far.expand(len(z))},
-                       weights={"distance": self.options.strength}, coupled=(*found.coupled, "distance"),
-                       gathered=(*found.gathered, "distance"))  # fmt: skip
+                       weights={"distance": self.options.strength},
+                       coupled={**found.coupled, "distance": True})  # fmt: skip
 
 
 @declare.objective(

@@ -29,7 +29,7 @@ def spoil(objective, who, at, step_of, term=None):
         if player == who and at(step_of()):
             name = term or next(iter(found.terms))
             bad = found.terms[name] * torch.nan
-            return Loss({**found.terms, name: bad}, found.weights, found.coupled, found.shown, found.gathered)
+            return Loss({**found.terms, name: bad}, found.weights, found.coupled, found.shown)
         return found
 
     objective.loss = broken

@@ -124,11 +124,11 @@ def test_batch_norm_is_torchs_own_outside_of_turns_and_after() -> None:
 
 
 def test_terms_that_no_one_gathered_are_refused_on_several_processes() -> None:
-    coupled = Loss({"nll": torch.zeros(2), "kl": torch.zeros(2)}, coupled=("nll", "kl"), gathered=("kl",))
+    coupled = Loss({"nll": torch.zeros(2), "kl": torch.zeros(2)}, coupled={"nll": False, "kl": True})
     refuse_coupled(coupled, parts=1, processes=1)
     with pytest.raises(UsageError, match="the terms nll depend on the whole batch, and this objective"):
         refuse_coupled(coupled, parts=1, processes=2)
-    refuse_coupled(Loss(coupled.terms, coupled=("kl",), gathered=("kl",)), parts=1, processes=2)
+    refuse_coupled(Loss(coupled.terms, coupled={"kl": True}), parts=1, processes=2)
     with pytest.raises(UsageError, match=r'"train.accumulate": "1"'):
         refuse_coupled(coupled, parts=2, processes=1)
 

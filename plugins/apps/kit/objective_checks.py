@@ -73,7 +73,7 @@ class Turn(Subject):
         loss: Loss = module["objective"].loss(self.player.name, module["nets"], batch, noise)
         whole = isinstance(loss, Loss) and loss.terms
         expect(whole, "a Loss with terms", type(loss).__name__, "return Loss({'name': numbers})")
-        for what, names in {"coupled": loss.coupled, "weights": loss.weights, "gathered": loss.gathered}.items():
+        for what, names in {"coupled": loss.coupled, "weights": loss.weights}.items():
             unknown = sorted(set(names) - set(loss.terms))
             expect(not unknown, f"names of terms in {what}", unknown, f"there are {sorted(loss.terms)}")
         odd = [k for k, v in loss.shown.items() if v.dim() and v.shape != (len(batch.x),)]

@@ -276,7 +276,7 @@ def test_ebgans_margin_is_each_observations_own(game):
     assert loss.terms["fake"].tolist() == [0.5, 0, 0.5, 0]
     generator = built.objective.loss("generator", built.nets, Batch(randn(4, 2)), built.noise("generator", 4))
     assert generator.terms["adversarial"].tolist() == energies.tolist()
-    assert generator.coupled == generator.gathered == ("pull",)
+    assert generator.coupled == {"pull": True}
 
 
 def test_the_generator_is_taught_by_the_autoencoder(game):

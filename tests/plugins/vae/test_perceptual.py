@@ -36,7 +36,7 @@ def test_structure_is_that_of_the_metric_for_each_picture_and_nats_are_learned_a
     truth = torch.cat([ms_ssim(*(to_units(nets.model.spec, t[i : i + 1]) for t in (batch.x, again))) for i in range(6)])
     torch.testing.assert_close(found.terms["dissimilarity"], 1 - truth, atol=0.02, rtol=0)  # of the floor
     assert found.weights["dissimilarity"] == 392
-    assert found.coupled == ()
+    assert found.coupled == {}
     found.total().backward()
     assert nets.model.likelihood.log_scale.grad.abs() > 0  # the likelihood's scale learns
     g = nets.model.generator.head.weight.grad.clone()

@@ -45,7 +45,7 @@ class WAE(Objective):
         model = nets.model
         z = model.posterior(batch.x, batch.y).sample(noise["eps"])
         nll = -model.likelihood.log_prob(model.generator(z, batch.y), batch.x)
-        coupled = ("mmd", "nll") if model.likelihood.coupled else ("mmd",)
+        coupled = {"mmd": False, **({"nll": False} if model.likelihood.coupled else {})}
         gap = mmd(z, noise["prior"]).expand(len(z))
         return Loss({"nll": nll, "mmd": gap}, {"mmd": self.options.mmd_weight}, coupled)
 
