@@ -228,7 +228,7 @@ def main() -> None:
 def _main() -> None:
     """Run, and turn what goes wrong into one sentence and an exit code.
 
-    1 is failure, 2 usage, 130 an interruption by SIGINT and 143 one by SIGTERM.
+    1 is failure, 2 usage, 3 fewer samples than were asked for, 130 an interruption by SIGINT and 143 one by SIGTERM.
     """
     codecs.register_error("genzoo.ascii", in_ascii)
     for name in ("stdout", "stderr"):
@@ -286,7 +286,7 @@ def _leave(code: Any) -> None:
 def explained(error: Exception) -> tuple[int, str]:
     """Exit code and sentence of what went wrong."""
     if isinstance(error, GenzooError):
-        return 2 if isinstance(error, UsageError) else 1, str(error)
+        return 2 if isinstance(error, UsageError) else getattr(error, "exit_code", 1), str(error)
     if hasattr(error, "format_message"):  # Typer's own complaints about the command line, whose classes are private
         message = error.format_message().strip()
         where = getattr(getattr(error, "ctx", None), "command_path", "genzoo")

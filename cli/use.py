@@ -43,6 +43,9 @@ def sample(
     ] = None,
     truncation: opt.Truncation = None,
     noise: opt.Noise = False,
+    where: opt.Where = None,
+    max_draws: opt.MaxDraws = None,
+    allow_fewer: opt.AllowFewer = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share the work.")] = None,
     device: opt.Device = "auto",
@@ -53,19 +56,16 @@ def sample(
 
     Example: genzoo sample cvae/fashion-mnist --label Sneaker --out shoes.png
     """
+    asked = locals()
     in_processes(devices)
     from genzoo.registry.verbs import sample as results
 
-    how = opt.chosen(locals(), "seed truncation noise batch_size device")
+    how = opt.chosen(asked, "seed truncation noise where batch_size device")
     how |= {"condition": None if condition is None else _numbers(condition)}
     if out is None:
         shown = results.shown(weights, n, labels=label, **how)
-        if json:
-            emit_json({"samples": shown})
-        else:
-            say("\n".join(shown))
-        return
-    how |= {"progress": opt.shown(quiet)}
+        return emit_json({"samples": shown}) if json else say("\n".join(shown))
+    how |= opt.chosen(asked, "max_draws allow_fewer") | {"progress": opt.shown(quiet), "say": hint}
     written(results.sample(weights, out, n, labels=label, **how), json)
 
 

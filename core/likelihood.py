@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -70,6 +71,17 @@ class Likelihood(Configured, nn.Module, ABC):
     @abstractmethod
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw observations in model space."""
+
+    def within(
+        self, params: Tensor, allowed: Sequence[Tensor | None], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, float] | None:
+        """Draw observations that have what is ``allowed`` in each place (booleans by value, None for all).
+
+        They are what is left of draws of which the others are thrown away as soon as it shows: observations in model
+        space, the index of each among ``params``, and the chance of what was met without a throw. None where this
+        likelihood cannot, and whole draws are looked at.
+        """
+        return None
 
     def steps(self, params: Tensor) -> Steps:
         """Say the distribution of an observation's `symbols`, a few places at a time, each given those before.

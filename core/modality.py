@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from genzoo.core.data import Data
     from genzoo.core.pictures.drawing import Drawing
+    from genzoo.core.selection import Selection
     from genzoo.core.spec import DataSpec
 
 Batches = "Iterator[tuple[Tensor, Tensor | None]]"  # observations in data units, and labels
@@ -238,6 +239,12 @@ class Modality(ABC):
 
     def rounded(self, spec: DataSpec, x: Tensor) -> bytes | None:
         """Data units as bytes that a last bit does not change; None rounds to 1/4096 of model space."""
+        return None
+
+    def selection(self, spec: DataSpec, where: str | None = None) -> Selection | None:
+        """Which samples of a model are wanted: those that a condition in words and the data's own rules ask for."""
+        if where is not None:
+            raise UsageError(f"--where is a condition on the columns of a table, and these are {self.many}")
         return None
 
     # What people get.

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -21,6 +22,7 @@ from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.modality import of
 from genzoo.core.posterior import Posterior
 from genzoo.core.prior import straight
+from genzoo.core.selection import gathered, selected
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +60,7 @@ class Model(Joint):
         condition: Any = None,
         truncation: float | None = None,
         noise: bool = False,
+        where: str | None = None,
         batch_size: int = 256,
     ) -> Tensor:
         """Draw observations ``(n, *spec.shape)`` in data units, on the model's device.
@@ -71,10 +74,11 @@ class Model(Joint):
                 default draws them from normals of the training data's mean and spread.
             truncation: keep codes within ± this many standard deviations of the prior.
             noise: draw from the likelihood too, instead of giving its mean; a likelihood that is ``sampled`` always is.
+            where: a condition that all meet, of models of tables: ``"age > 40 AND sex = 'F'"``.
             batch_size: observations at a time.
         """
         parts = list(self.sample_batches(n, seed=seed, labels=labels, condition=condition, truncation=truncation,
-                                         noise=noise, batch_size=batch_size))  # fmt: skip
+                                         noise=noise, where=where, batch_size=batch_size))  # fmt: skip
         return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.unit_shape, device=self.device)
 
     @_call
@@ -87,6 +91,7 @@ class Model(Joint):
         condition: Any = None,
         truncation: float | None = None,
         noise: bool = False,
+        where: str | None = None,
         batch_size: int = 256,
         share: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -100,10 +105,12 @@ class Model(Joint):
             raise UsageError(f"{self.called} has nothing to sample from: {self.prior.unfitted}")
         if truncation is not None and not truncation > 0:
             raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
+        size, noise = max(batch_size // BLOCK, 1) * BLOCK, noise or self.likelihood.sampled
+        if (wanted := of(self.spec).selection(self.spec, where)) is not None:
+            parts = selected(self, n, wanted, seed, labels, condition, truncation, noise)
+            return (yield from islice(gathered(parts, size), share[0], None, share[1]))
         every = told_of_samples(self, n, labels, condition, seed)
-        size = max(batch_size // BLOCK, 1) * BLOCK
         starts = range(share[0] * size, n, share[1] * size)
-        noise = noise or self.likelihood.sampled
         with evaluating(self):
             for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation, every), strict=True):
                 y = None if every is None else every[start : start + len(z)].to(self.device)
@@ -154,8 +161,7 @@ class Model(Joint):
     def _decoded(self, z: Tensor, y: Tensor | None, batch_size: int) -> Tensor:
         out = []
         with evaluating(self):
-            for start in range(0, len(z), batch_size):
-                part = slice(start, start + batch_size)
+            for part in (slice(start, start + batch_size) for start in range(0, len(z), batch_size)):
                 yb = None if y is None else y[part].to(self.device)
                 out.append(to_units(self.spec, self.mean(z[part], yb)))
         return torch.cat(out) if out else torch.empty(0, *self.unit_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -126,6 +127,45 @@ class TableAutoregressive(RowLikelihood):
         """Draw column by column, inverting the distribution function; a number's place in its bin is uniform."""
         shape = (len(params), len(self.layout.sizes) + len(self.layout.binned))
         return self._made(params, torch.rand(shape, generator=generator, device=params.device))
+
+    def within(
+        self, params: Tensor, allowed: Sequence[Tensor | None], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, float] | None:
+        """Go on with a row at a column by the chance of what is allowed there, and then draw within that.
+
+        A condition on the first column costs no row where all rows begin alike.
+        """
+        same, chance = bool((params == params[:1]).all()), 1.0
+        sizes, binned = self.layout.sizes, self.layout.binned
+        uniform = torch.rand((len(params), 2 * len(sizes) + len(binned)), generator=generator, device=params.device)
+        index, a = torch.arange(len(params), device=params.device), params.float()
+        digits = index.new_zeros(len(params), len(sizes))
+        bound = [t for t, s in enumerate(self.layout.column) if allowed[s] is not None]
+        order = range(len(sizes)) if not self.noise_size else [*bound, *(t for t in range(len(sizes)) if t not in bound)]
+        for number, t in enumerate(order):
+            p = torch.softmax(self.logits(a, t, digits[:, t - 1] if t else None), -1)
+            if t in bound:
+                p = p * self.may(t, allowed, digits)
+                mass = p.sum(1)
+                if number == 0 and same:
+                    chance = float(mass[0])
+                else:
+                    kept = (uniform[:, len(sizes) + t] < mass).nonzero().flatten()
+                    p, a, digits, uniform, index = p[kept], a[kept], digits[kept], uniform[kept], index[kept]
+            cumulative = p.cumsum(-1)
+            k = (uniform[:, t, None] * cumulative[:, -1:] >= cumulative[:, :-1]).sum(-1)
+            digits[:, t], a = k, a + self.embed[self.layout.starts[t] + k]
+        return self.rows(digits, uniform[:, 2 * len(sizes) :]), index, chance
+
+    def may(self, t: int, allowed: Sequence[Tensor | None], digits: Tensor) -> Tensor:
+        """Which values of slot t belong to a level that is allowed, given the digit before it, ``(B or 1, n)``."""
+        s = self.layout.column[t]
+        levels, column = allowed[s], self.layout.columns[s]
+        assert levels is not None
+        if not column.base:
+            return levels[None]
+        whole = F.pad(levels, (0, column.slots[0] * column.base - len(levels))).view(column.slots)
+        return whole[digits[:, t - 1]] if t in self.last else whole.any(1)[None]
 
     def _made(self, params: Tensor, uniform: Tensor | None) -> Tensor:
         """Rows in model space, by uniform numbers ``(B, T + P)``: those of slots, then those of places."""

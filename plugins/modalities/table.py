@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genzoo.core.data import Data
+    from genzoo.core.selection import Selection
 
 SHOWN = 12  # rows of a table's head
 
@@ -123,6 +124,11 @@ class Table(Modality):
 
         types = dict(zip(spec.facts["name"], spec.facts["dtype"], strict=True))
         return encoded(read_table(path, types), spec, path.name)
+
+    def selection(self, spec: DataSpec, where: str | None = None) -> Selection | None:
+        from genzoo.plugins.modalities.wanted import wanted
+
+        return wanted(spec, where)
 
     def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
         from genzoo.plugins.modalities.columns import columns

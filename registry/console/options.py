@@ -19,6 +19,7 @@ def _small(text: str | None) -> str | None:
     return None if text is None else text.lower()
 
 
+AllowFewer = Annotated[bool, typer.Option("--allow-fewer", help="Write those that were found in --max-draws.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
 Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
 Data = Annotated[str, typer.Option(help="A data set's name, a folder, or a file.")]
@@ -26,6 +27,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=_s
 Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
 Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+MaxDraws = Annotated[
+    int | None, typer.Option(min=1, help="Draws to look for --where among; default 1,000 for each, at least a million.")
+]
 Metrics = Annotated[str | None, typer.Option(help="Names or tags, comma-separated; 'genzoo list metric' shows them.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no features of the data on disk.")]
 Noise = Annotated[bool, typer.Option("--noise", help="Draw from the likelihood, not its mean.")]
@@ -49,6 +53,9 @@ Split = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
+Where = Annotated[
+    str | None, typer.Option(metavar="CONDITION", help="What all rows of a table meet: \"age > 40 AND sex = 'F'\".")
+]
 Weights = Annotated[
     str, typer.Argument(help="A name ('genzoo list weights'), hf:org/name@revision, a weights folder or a run's.")
 ]

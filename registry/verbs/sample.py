@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
@@ -30,12 +30,13 @@ from genzoo.core.training.runs import columns_for
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
+from genzoo.registry.verbs.outputs import output_kind
 from genzoo.registry.verbs.per_observation import by_name, named, write_table
+from genzoo.registry.verbs.selecting import search
 from genzoo.registry.verbs.subjects import open_reference
 
 Out = str | os.PathLike[str]
 PathKind = Literal["prior", "spherical", "straight"]
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @checked
@@ -49,9 +50,13 @@ def sample(
     condition: Sequence[float] | None = None,
     truncation: float | None = None,
     noise: bool = False,
+    where: str | None = None,
+    max_draws: int | None = None,
+    allow_fewer: bool = False,
     batch_size: int = 256,
     device: str = "auto",
     progress: bool | None = None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Path:
     """Write samples to a file or a folder.
 
@@ -71,9 +76,13 @@ def sample(
         condition: numbers in data units that all are conditioned on; default draws them by the training data's spread.
         truncation: keep codes within ± this many standard deviations.
         noise: draw from the likelihood instead of giving its mean.
+        where: a condition that all rows of a table meet, such as ``"age > 40 AND sex = 'F'"``.
+        max_draws: draws to look for them among; default 1,000 for each, at least a million.
+        allow_fewer: write what was found where that is less than asked for, instead of nothing.
         batch_size: samples at a time.
         device: where to compute.
         progress: show a bar on stderr; None shows it where somebody can see it, at a terminal or in a notebook.
+        say: is told how many were found among how many draws.
     """
     path = given_path(out)
     if n < 1:
@@ -81,11 +90,16 @@ def sample(
     runtime = init_runtime(weights.device if isinstance(weights, Model) else pick_device(device))
     with runtime.failing_together():
         model = weights if isinstance(weights, Model) else load(weights, device=runtime.device)
-        kind = runtime.on_rank_zero(lambda: _kind(path, model.spec, n))
-        own = model.sample_batches(
-            n, seed=seed, labels=labels, condition=condition, truncation=truncation, noise=noise,
-            batch_size=batch_size, share=(runtime.rank, runtime.size),
-        )  # fmt: skip
+        kind = runtime.on_rank_zero(lambda: output_kind(path, model.spec, n))
+        share = (runtime.rank, runtime.size)
+        how: dict[str, Any] = {"seed": seed, "labels": labels, "condition": condition, "truncation": truncation}
+        if wanted := of(model.spec).selection(model.spec, where):
+            how["noise"] = noise
+            n, own, found = search(model, n, wanted, max_draws, allow_fewer, batch_size, share, how)
+        elif max_draws is not None or allow_fewer:
+            raise UsageError("--max-draws and --allow-fewer go with --where: without a condition no draw is in vain")
+        else:
+            own = model.sample_batches(n, **how, noise=noise, batch_size=batch_size, share=share)
         # What is asked wrongly shows before a file is begun.
         drawn = runtime.in_order(chain(islice(own, 1), own), model.batches_of(n, batch_size))
         batches = _shown(chain([next(drawn)] if runtime.first else [], drawn), n, visible(progress) and runtime.first)
@@ -98,6 +112,8 @@ def sample(
         else:
             across = columns_for(model.classes) if labels is None else None  # a column for each class
             _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, across)
+        if wanted and runtime.first and wanted.text:
+            say(found.words(of(model.spec).many, wanted.text))
         runtime.barrier()
     return path
 
@@ -130,7 +146,7 @@ def reconstruct(
     """
     path, model = given_path(out), open_model(weights, device)
     spec, modality = model.spec, of(model.spec)
-    kind = _kind(path, spec, 2 * n, folders=False)
+    kind = output_kind(path, spec, 2 * n, folders=False)
     x, told = observations(model, open_fitting(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
     before = to_units(spec, to_model(spec, x.to(model.device)))
@@ -184,7 +200,7 @@ def interpolate(
         device: where to compute.
     """
     where, model = given_path(out), open_model(weights, device)
-    kind = _kind(where, model.spec, n * steps, folders=False)
+    kind = output_kind(where, model.spec, n * steps, folders=False)
     x, labels = paths(model, n, steps, path, seed, data, label, (from_label, to_label))
     if kind == "npz":
         found = of(model.spec).to_array(model.spec, x.flatten(0, 1))
@@ -327,32 +343,6 @@ def needs_encoder(weights: Out, device: str = "auto") -> Model:
         name = model.config.recipe if model.config else ""
         raise GenzooError(f"{weights} ({name}) has no encoder: it can sample and interpolate, but not encode")
     return model
-
-
-def _kind(path: Path, spec: DataSpec, n: int, *, folders: bool = True) -> Literal["npz", "picture", "own"]:
-    """What an output path says about its format; refuses what cannot be written there."""
-    suffix, kind = path.suffix.lower(), of(spec)
-    own = [s for s in kind.suffixes if s != "/"]
-    folder = folders and "/" in kind.suffixes
-    places = [".npz", *own, *["a folder"] * folder]
-    may = " or ".join([".png", *places] if not kind.undrawn(spec, 1) else places)
-    if path.is_dir() and not folders:
-        raise UsageError(f"{path} is a folder: name a {may} file")
-    if suffix == ".npz":
-        return "npz"
-    if suffix in PICTURES:
-        if why := kind.undrawn(spec, n):
-            raise UsageError(f"{why}: give {' or '.join(places)} as output")
-        return "picture"
-    if suffix in own and not path.is_dir():
-        return "own"
-    if not folders or (suffix and not path.is_dir()):
-        raise UsageError(f"cannot tell what to write from {path.name!r}: use {may}")
-    if not folder:
-        raise UsageError(f"a folder takes one picture each, and this model makes {kind.many}: use {may}")
-    if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
-    return "own"
 
 
 def _shown(batches: Batches, n: int, progress: bool) -> Batches:
