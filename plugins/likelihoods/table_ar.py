@@ -15,6 +15,8 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.likelihoods.table_rows import RowLikelihood, drawn
 from genzoo.registry import declare
 
+MOST_BEGINNINGS = 1024  # of rows that meet a condition, which are tried at once
+
 declare.recipe(
     "table-ar",
     summary="Rows of a table, column after column: an exact likelihood, without a code",
@@ -133,29 +135,49 @@ class TableAutoregressive(RowLikelihood):
     ) -> tuple[Tensor, Tensor, float] | None:
         """Go on with a row at a column by the chance of what is allowed there, and then draw within that.
 
-        A condition on the first column costs no row where all rows begin alike.
+        Where rows begin alike, all their beginnings that are allowed are tried first, as long as they are few: a
+        condition on the first columns then costs no draw.
         """
-        same, chance = bool((params == params[:1]).all()), 1.0
-        sizes, binned = self.layout.sizes, self.layout.binned
-        uniform = torch.rand((len(params), 2 * len(sizes) + len(binned)), generator=generator, device=params.device)
+        sizes, chance = self.layout.sizes, 1.0
+        noise = 2 * len(sizes) + len(self.layout.binned)
+        uniform = torch.rand((len(params), noise + 1), generator=generator, device=params.device)
         index, a = torch.arange(len(params), device=params.device), params.float()
         digits = index.new_zeros(len(params), len(sizes))
         bound = [t for t, s in enumerate(self.layout.column) if allowed[s] is not None]
-        order = range(len(sizes)) if not self.noise_size else [*bound, *(t for t in range(len(sizes)) if t not in bound)]
-        for number, t in enumerate(order):
+        order = [*bound, *(t for t in range(len(sizes)) if t not in bound)] if self.noise_size else range(len(sizes))
+        tried = 0
+        if bound and bool((params == params[:1]).all()):
+            tried, first, weights, known = self.beginnings(a[:1], order, bound, allowed)
+            whole = weights.cumsum(0)
+            chance = float(whole[-1])
+            some = torch.searchsorted(whole, uniform[:, noise].double() * chance, right=True).clamp(max=len(whole) - 1)
+            a, digits = known[some], first[some]
+        for t in order[tried:]:
             p = torch.softmax(self.logits(a, t, digits[:, t - 1] if t else None), -1)
             if t in bound:
                 p = p * self.may(t, allowed, digits)
-                mass = p.sum(1)
-                if number == 0 and same:
-                    chance = float(mass[0])
-                else:
-                    kept = (uniform[:, len(sizes) + t] < mass).nonzero().flatten()
-                    p, a, digits, uniform, index = p[kept], a[kept], digits[kept], uniform[kept], index[kept]
+                kept = (uniform[:, len(sizes) + t] < p.sum(1)).nonzero().flatten()
+                p, a, digits, uniform, index = p[kept], a[kept], digits[kept], uniform[kept], index[kept]
             cumulative = p.cumsum(-1)
             k = (uniform[:, t, None] * cumulative[:, -1:] >= cumulative[:, :-1]).sum(-1)
             digits[:, t], a = k, a + self.embed[self.layout.starts[t] + k]
-        return self.rows(digits, uniform[:, 2 * len(sizes) :]), index, chance
+        return self.rows(digits, uniform[:, 2 * len(sizes) : noise]), index, chance
+
+    def beginnings(
+        self, a: Tensor, order: Sequence[int], bound: Sequence[int], allowed: Sequence[Tensor | None]
+    ) -> tuple[int, Tensor, Tensor, Tensor]:
+        """All beginnings of rows that are allowed: of how many slots, their values, probabilities, and sums."""
+        digits = torch.zeros(1, len(self.layout.sizes), dtype=torch.int64, device=a.device)
+        weights, tried = torch.ones(1, dtype=torch.float64, device=a.device), 0
+        for number, t in enumerate(order):
+            p = torch.softmax(self.logits(a, t, digits[:, t - 1] if t else None), -1)
+            p = p * self.may(t, allowed, digits) if t in bound else p
+            rows, k = (p > 0).nonzero().unbind(1)
+            if not len(rows) or len(rows) > MOST_BEGINNINGS or not set(bound) & set(order[number:]):
+                break
+            weights, digits, tried = weights[rows] * p[rows, k], digits[rows], number + 1
+            digits[:, t], a = k, a[rows] + self.embed[self.layout.starts[t] + k]
+        return tried, digits, weights, a
 
     def may(self, t: int, allowed: Sequence[Tensor | None], digits: Tensor) -> Tensor:
         """Which values of slot t belong to a level that is allowed, given the digit before it, ``(B or 1, n)``."""

@@ -23,6 +23,7 @@ from genzoo.core.storage.files import given_path, write_bytes
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.apps.compare.comparison import distinct
 from genzoo.registry.verbs import sample as verbs
+from genzoo.registry.verbs.outputs import PICTURES
 from genzoo.registry.weights.history import history_of
 
 Weights = Model | str | os.PathLike[str]
@@ -205,7 +206,7 @@ def _is_film(path: Path) -> bool:
 
 def _still(path: Path, also: str = "") -> None:
     """Refuse what is no picture before anything is computed."""
-    if path.suffix.lower() not in verbs.PICTURES or path.suffix.lower() == ".gif" or path.is_dir():
+    if path.suffix.lower() not in PICTURES or path.suffix.lower() == ".gif" or path.is_dir():
         raise UsageError(f"cannot write a picture to {path.name!r}: use {also or '.png'}")
 
 
