@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -107,8 +106,8 @@ class Model(Joint):
             raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
         size, noise = max(batch_size // BLOCK, 1) * BLOCK, noise or self.likelihood.sampled
         if (wanted := of(self.spec).selection(self.spec, where)) is not None:
-            parts = selected(self, n, wanted, seed, labels, condition, truncation, noise)
-            return (yield from islice(gathered(parts, size), share[0], None, share[1]))
+            yield from gathered(selected(self, n, wanted, seed, labels, condition, truncation, noise), size, share)
+            return
         every = told_of_samples(self, n, labels, condition, seed)
         starts = range(share[0] * size, n, share[1] * size)
         with evaluating(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _DRAWN = 512  # at a time: row i of the result depends on nothing but the seed
 _WITHIN, _LABELS = -5, -6  # streams of randomness, beside those of `genzoo.core.joint`
+Parts = Iterator[tuple[Tensor, Tensor | None]]
 LEAST_DRAWS, DRAWS_EACH = 1_000_000, 1000
 
 
@@ -78,7 +80,7 @@ def selected(
     noise: bool = False,
     max_draws: int | None = None,
     found: Found | None = None,
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+) -> Parts:
     """Yield ``n`` wanted observations in data units, and labels, a part at a time; see `Model.sample`.
 
     A likelihood that can draw within what is allowed does; of others, unwanted observations are thrown away. Both
@@ -125,8 +127,12 @@ def selected(
         )
 
 
-def gathered(parts: Iterator[tuple[Tensor, Tensor | None]], size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The same observations in batches of ``size``, the last one smaller."""
+def gathered(parts: Parts, size: int, share: tuple[int, int] = (0, 1)) -> Parts:
+    """The same observations in batches of ``size``, the last one smaller; of a share (r, k) every k-th from r on."""
+    yield from islice(_batches(parts, size), share[0], None, share[1])
+
+
+def _batches(parts: Parts, size: int) -> Parts:
     held, labels, count = list[Tensor](), list[Tensor](), 0
     for x, y in parts:
         while count + len(x) >= size:

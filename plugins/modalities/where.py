@@ -109,9 +109,9 @@ class _Reader:
         if sign:
             return self.compared(ALIKE.get(sign, sign), left, self.term())
         if self.take("is"):
-            no = self.take("not")
+            no = bool(self.take("not"))
             self.must("null")
-            return _unless(bool(no), Node("null", left=left))
+            return _unless(no, Node("null", left=left))
         no = bool(self.take("not"))
         if self.take("between"):
             low = self.term()

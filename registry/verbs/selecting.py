@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
 
 from genzoo.core.joint import BLOCK
 from genzoo.core.model import Model
-from genzoo.core.selection import Found, Selection, TooFewError, gathered, selected
-
-Parts = Iterator[tuple[Tensor, Tensor | None]]
+from genzoo.core.selection import Found, Parts, Selection, TooFewError, gathered, selected
 
 
 def search(
@@ -36,7 +34,7 @@ def search(
     if allow_fewer:
         parts = _there(parts)
         n = found.kept
-    return n, islice(gathered(parts, size), share[0], None, share[1]), found
+    return n, gathered(parts, size, share), found
 
 
 def _there(parts: Parts) -> Parts:
