@@ -111,6 +111,8 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
             outputs = c.outputs if isinstance(c.outputs, tuple) else (c.outputs,)
             beside = latent.numbers if isinstance(c.beside, str) else c.beside
             told = (classes, condition) if c.labels else (0, 0)
+            if c.pack > 1:
+                inputs, beside, told = (c.pack * inputs[0], *inputs[1:]), beside + c.pack * sum(told), (0, 0)
             if condition and not c.labels and c.inputs != "codes":
                 raise UsageError(f"objective {name!r} tells its critic no numbers as conditions, which this data has")
             ports = Ports(inputs, outputs, told[0], c.penalized, beside, told[1])

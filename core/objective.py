@@ -37,6 +37,7 @@ class CriticPlan:
     labels: bool = True  # it is told the class of a conditional model; an auxiliary classifier is not
     beside: int | Literal["codes"] = 0  # how many numbers it is told with each input; ``codes``: as many as a code has
     kind: Literal["critic", "encoder", "generator"] = "critic"  # the part it is built from: an autoencoder may judge
+    pack: int = 1  # it judges so many as one, along the first axis, and is told their classes as numbers beside them
 
 
 @dataclass(frozen=True)

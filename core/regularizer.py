@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,10 +65,11 @@ class Judged:
 
     def _with_slopes(self, side: str, x: Tensor) -> Tensor:
         outputs, gradient = input_gradient(lambda v: self._score(v, side), x)
-        self._squared[side] = self.each(squared_norm(self._joined(gradient)))
+        self._squared[side] = self.each(squared_norm(self.joined(gradient)))
         return outputs
 
-    def _joined(self, x: Tensor) -> Tensor:
+    def joined(self, x: Tensor) -> Tensor:
+        """Of observations ``(B, *shape)``, those of a pack as one."""
         return x if self.pack == 1 else x.reshape(len(x) // self.pack, -1)
 
     def each(self, x: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ class Judged:
 
     def slopes_at(self, x: Tensor) -> Tensor:
         """‖∇D‖ at points ``(B, *shape)``, which are shown to the critic as real observations are, ``(B,)``."""
-        gradient = self._joined(input_gradient(lambda v: self._score(v, "real"), x)[1])
+        gradient = self.joined(input_gradient(lambda v: self._score(v, "real"), x)[1])
         return self.each(gradient_norm(gradient))
 
 
@@ -97,8 +99,8 @@ class Made:
     """A generator's turn: what it made of codes, and what the critic, whose parameters rest, says of it.
 
     ``fake`` are observations of codes ``z``, with their gradient, ``outputs`` ``(B,)`` or ``(B, d)`` what the critic
-    says of them, ``loss`` ``(B,)`` what the generator minimizes; ``view`` gives what the critic is shown of a side, and
-    the numbers that it is told with them. Noise and ``shown`` are as in `Judged`.
+    says of them, ``loss`` ``(B,)`` what the generator minimizes; ``view`` gives what the critic is given of a side:
+    what it is shown, and what it is told with it. Noise and ``shown`` are as in `Judged`.
     """
 
     nets: Networks
@@ -107,7 +109,7 @@ class Made:
     fake: Tensor
     outputs: Tensor
     loss: Tensor
-    view: Callable[[Tensor, str], tuple[Tensor, Tensor | None]]
+    view: Callable[[Tensor, str], tuple[Any, ...]]
     noise: Mapping[str, Tensor] = field(default_factory=dict)
     shown: dict[str, Tensor] = field(default_factory=dict)
 
@@ -122,10 +124,9 @@ class Made:
 
     def features(self, side: str) -> Tensor:
         """What the critic's last layer reads of a side's observations, ``(N, F)``, N the number of packs."""
-        x, beside = self.view(self.fake if side == "fake" else self.real.x, side)
-        y = self.real.y if self.nets.critic.ports.classes or self.nets.critic.ports.condition else None
-        told = (y,) if beside is None else (y, beside)
-        features = self.nets.critic.features(x, *told)
+        x, y, *beside = self.view(self.fake if side == "fake" else self.real.x, side)
+        ports = self.nets.critic.ports
+        features = self.nets.critic.features(x, y if ports.classes or ports.condition else None, *beside)
         return features if features.dtype == torch.float64 else features.float()
 
 

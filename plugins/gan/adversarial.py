@@ -19,6 +19,12 @@ from genzoo.core.objective import Batch, CriticPlan, Loss, Networks, Objective, 
 from genzoo.core.options import option
 from genzoo.core.regularizer import Judged, Made, Regularizer
 from genzoo.core.spec import DataSpec
+from genzoo.plugins.nets.blocks import as_numbers
+
+NO_PACKS = (
+    "packs are for losses whose critic gives a score of observations and is told nothing but their classes: leave out "
+    "objective.pack, or take another loss, such as gan or hinge"
+)
 
 
 class Adversarial(Objective):
@@ -35,14 +41,19 @@ class Adversarial(Objective):
     coupled: bool = False  # both losses compare with the whole batch: `genzoo.core.distributed.gather.all_gather`
     shift_invariant: bool = False  # a constant added to all scores changes nothing: their zero is anywhere
     generator_terms: bool = True  # its other turn ends in `made`, which adds the regularizers' terms
-    pack: int = 1  # observations that the critic judges as one; a property may say it
 
     @dataclass(frozen=True)
     class Options(Objective.Options):
         critic_steps: int = option(1, "turns of the critic for one of the generator", low=1)
         critic_lr: float | None = option(None, "the critic's learning rate, none for the run's (TTUR)", low=0)
+        pack: int = option(1, "observations that the critic judges as one (PacGAN)", low=1, high=64)
 
     options: Options
+
+    @property
+    def pack(self) -> int:
+        """Observations that the critic judges as one."""
+        return self.options.pack
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """What the critic minimizes, given its scores ``(B,)``."""
@@ -109,8 +120,10 @@ class Adversarial(Objective):
                     f"{name!r} lets samples stand for real observations, and this critic is told a code with each: "
                     "leave it out, or take another loss, such as gan or hinge"
                 )
+        if self.pack > 1 and (changes or not self.generator_terms):
+            raise UsageError(NO_PACKS)
         penalized = self.penalized or any(r.penalized for r in self._regularizers.values())
-        return CriticPlan(**{"penalized": penalized, **changes})
+        return CriticPlan(**{"penalized": penalized, "pack": self.pack, **changes})
 
     def players(self) -> tuple[Player, ...]:
         critic = Player("critic", ("critic",), turns=self.options.critic_steps, lr=self.options.critic_lr)
@@ -139,7 +152,8 @@ class Adversarial(Objective):
         fake = nets.model.mean(noise["z"], batch.y)
         made = self._outputs(nets.critic, fake, batch.y, noise, "fake")
         real = self._outputs(nets.critic, batch.x, batch.y, noise, "real") if self.paired else None
-        terms = {"adversarial": self.generator_loss(made, real)} | self.further(player, None, made, batch.labels)
+        terms = {"adversarial": self._by_packs(self.generator_loss, made, real)}
+        terms |= self.further(player, None, made, batch.labels)
         return self.made(nets, batch, fake, made, noise, terms)
 
     def judge(
@@ -165,7 +179,7 @@ class Adversarial(Objective):
         judged.critic, judged.z = critic, noise["z"]
         if nets is not None:
             judged.nets = nets
-        terms = {"adversarial": self.critic_loss(judged.real_outputs, judged.fake_outputs)}
+        terms = {"adversarial": self._by_packs(self.critic_loss, judged.real_outputs, judged.fake_outputs)}
         terms |= self.further("critic", judged.real_outputs, judged.fake_outputs, batch.labels)
         terms |= self.penalty(critic, batch, fake, noise)
         for name, r in due.items():
@@ -187,8 +201,8 @@ class Adversarial(Objective):
         if not due:
             return self._loss(nets.critic, terms)
 
-        def view(x: Tensor, side: str) -> tuple[Tensor, Tensor | None]:
-            return self.view(x, noise, side), self.beside(noise, side)
+        def view(x: Tensor, side: str) -> tuple[Any, ...]:
+            return self._given(nets.critic, x, batch.y, noise, side)
 
         made = Made(nets, batch, noise["z"], fake, outputs, terms["adversarial"], view)
         for name, r in due.items():
@@ -209,8 +223,7 @@ class Adversarial(Objective):
 
     def _said(self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str) -> Tensor:
         """What the critic says of observations, of each pack."""
-        x, beside = self.view(x, noise, side), self.beside(noise, side)
-        told = (y,) if beside is None else (y, beside)
+        shown, *told = self._given(critic, x, y, noise, side)
 
         def scores(v: Tensor) -> Tensor:
             return self.score(critic, v, *told)
@@ -219,7 +232,33 @@ class Adversarial(Objective):
         for r in self._regularizers.values():
             if r.rescales:
                 asked = partial(r.rescaled, asked)
-        return asked(x)
+        return asked(shown)
+
+    def _given(
+        self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str
+    ) -> tuple[Any, ...]:
+        """What the critic is shown of observations, what it is told of classes and conditions, and numbers beside."""
+        x, beside, m = self.view(x, noise, side), self.beside(noise, side), self.pack
+        if m == 1:
+            return (x, y) if beside is None else (x, y, beside)
+        if len(x) % m:
+            raise UsageError(
+                f"a part of the batch ({len(x)}) must be a multiple of objective.pack ({m}): "
+                f"--batch-size {max(64 // m, 1) * m} is one"
+            )
+        packs = x.reshape(len(x) // m, -1, *x.shape[2:])
+        if y is None:
+            return packs, None
+        width = critic.ports.beside // m
+        conditions = 0 if y.dim() == 1 else y.shape[1] - (y.shape[1] != width)
+        return packs, None, as_numbers(y, width - conditions, conditions, x).reshape(len(packs), -1)
+
+    def _by_packs(self, loss: Callable[..., Tensor], *outputs: Tensor | None) -> Tensor:
+        """A loss ``(B,)`` of outputs at each observation, which are computed of packs, each once."""
+        if self.pack == 1:
+            return loss(*outputs)
+        of_packs = (v if v is None else v[:: self.pack] for v in outputs)
+        return loss(*of_packs).repeat_interleave(self.pack, 0)
 
     def _outputs(self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str) -> Tensor:
         """The same at each observation."""

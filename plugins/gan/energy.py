@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from genzoo.core.distributed.gather import all_gather
+from genzoo.core.errors import UsageError
 from genzoo.core.networks import Generator
 from genzoo.core.objective import Batch, CriticPlan, Loss, Networks, Plan, Player
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.gan.adversarial import Adversarial
+from genzoo.plugins.gan.adversarial import NO_PACKS, Adversarial
 from genzoo.registry import declare
 
 
@@ -40,6 +41,8 @@ class Energy(Adversarial):
         raise NotImplementedError
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        if self.pack > 1:
+            raise UsageError(NO_PACKS)
         code = (self.options.hidden,)
         halves = (
             CriticPlan("coder", code, kind="encoder"),

@@ -23,7 +23,8 @@ class QuadraticPotential(Regularizer):
     options: Options
 
     def term(self, judged: Judged) -> Tensor:
-        distance = (judged.real.x - judged.fake).abs().flatten(1).mean(1).clamp(min=1e-6)
+        apart = judged.joined(judged.real.x - judged.fake).abs().flatten(1).mean(1)
+        distance = judged.each(apart).clamp(min=1e-6)
         return (judged.real_score - judged.fake_score).square() / (2 * self.options.scale * distance)
 
 

@@ -72,7 +72,7 @@ class Unrolled(GAN):
             return self._outputs(critic, fake if side == "fake" else batch.x, batch.y, noise, side)
 
         def wanted(weights: Mapping[str, Tensor]) -> Tensor:
-            return self.critic_loss(said(weights, "real"), said(weights, "fake")).mean()
+            return self._by_packs(self.critic_loss, said(weights, "real"), said(weights, "fake")).mean()
 
         weights = {k: p.detach() for k, p in nets.critic.named_parameters()}
         for _ in range(self.options.steps):
@@ -81,7 +81,8 @@ class Unrolled(GAN):
             weights = {k: w - self.options.rate * all_gather(slopes[k][None]).mean(0) for k, w in weights.items()}
         outputs = said(weights, "fake")
         real = said(weights, "real") if self.paired else None
-        terms = {"adversarial": self.generator_loss(outputs, real)} | self.further(player, None, outputs, batch.labels)
+        terms = {"adversarial": self._by_packs(self.generator_loss, outputs, real)}
+        terms |= self.further(player, None, outputs, batch.labels)
         found = self.made(nets, batch, fake, outputs, noise, terms)
         return replace(found, coupled=dict.fromkeys(found.terms, True))
 

@@ -137,7 +137,8 @@ def test_the_quadratic_potential_between_two_points(apart):
     potential = objective.regularizers["potential"]
 
     def value(d):
-        judged = SimpleNamespace(real=Batch(x), fake=x + apart, real_score=d[:1], fake_score=d[1:])
+        judged = SimpleNamespace(real=Batch(x), fake=x + apart, real_score=d[:1], fake_score=d[1:],
+                                 joined=lambda v: v, each=lambda v: v)  # fmt: skip
         return (objective.critic_loss(d[:1], d[1:]) + potential.term(judged)).sum()
 
     found, d = least(value, torch.zeros(2, dtype=torch.float64))
@@ -188,28 +189,59 @@ def test_the_hinge_stops_at_its_margin():
 @pytest.mark.parametrize("m", [1, 2, 4])
 def test_packs_are_judged_as_the_product_of_distributions(m):
     """P is one of two points, Q always the first: TV(Pᵐ, Qᵐ) = 1 - 2⁻ᵐ, and the optimum is known with it."""
-    objective, noise = PacGAN(PacGAN.Options(pack=m)), {}
-    spec = DataSpec("vector", (1,))
-    (plan,) = objective.plan(spec).critics
-    assert (plan.inputs, plan.labels, plan.beside) == ((m,), False, 0)
-    everything = list(itertools.product([0.0, 1.0], repeat=m))
-    real = objective.view(torch.tensor(everything, dtype=torch.float64).view(-1, 1), noise, "real")
-    fake = objective.view(torch.zeros(len(real) * m, 1, dtype=torch.float64), noise, "fake")
-    assert real.shape == fake.shape == (2**m, m)
-    both = objective.view(torch.cat([real.view(-1, 1), fake.view(-1, 1)]), noise, "both")
-    assert torch.equal(both, torch.cat([real, fake]))
+    hinge, gan = Hinge(Hinge.Options(pack=m)), PacGAN(PacGAN.Options(pack=m))
+    (plan,) = gan.plan(DataSpec("vector", (1,))).critics
+    assert (plan.inputs, plan.pack, plan.beside) == ("data", m, 0)
+    everything = torch.tensor(list(itertools.product([0.0, 1.0], repeat=m)), dtype=torch.float64).view(-1, 1)
+    table = torch.zeros(2**m, dtype=torch.float64)  # a critic that may say anything of any pack
 
-    def place(x):  # a critic that may say anything of any pack
-        return (x @ (2.0 ** torch.arange(m, dtype=x.dtype))).long()
+    def value(objective, d):
+        def critic(x, y):
+            return d[(x @ (2.0 ** torch.arange(m, dtype=x.dtype))).long()][:, None]
 
-    def value(d):
-        return objective.critic_loss(d[place(real)], d[place(fake)]).mean()
+        real, fake = (objective._outputs(critic, x, None, {}, "real") for x in (everything, 0 * everything))
+        assert real.shape == (m * 2**m,)
+        loss = objective._by_packs(objective.critic_loss, real, fake)
+        assert loss.shape == real.shape
+        return loss.mean()
 
-    found, _ = least(value, torch.zeros(2**m, dtype=torch.float64))
     share = 2.0**-m  # of real packs that are like the fake one
     middle = (1 + share) / 2
     js = 0.5 * (share * math.log(share / middle) + (1 - share) * math.log(2)) + 0.5 * math.log(1 / middle)
-    assert found == pytest.approx(2 * math.log(2) - 2 * js, abs=1e-4)
+    assert least(lambda d: value(gan, d), table)[0] == pytest.approx(2 * math.log(2) - 2 * js, abs=1e-4)
+    best = torch.ones(2**m, dtype=torch.float64)
+    best[0] = -1  # the hinge's optimum is the sign of p - q
+    assert value(hinge, best).item() == pytest.approx(2 * share)
+
+
+@pytest.mark.parametrize("loss", ["dual-contrastive", "ragan", "softmax-gan", "wgan-gp", "gan-qp", "r3gan"])
+def test_any_loss_of_packs_is_that_of_their_scores(game, loss):
+    """A loss that compares a whole batch counts each pack once, and penalties are of packs."""
+    built = game("gan", objective=loss, objective__pack=3, critic__spectral_norm=False)
+    x, noise = randn(12, 2), built.noise("critic", 12)
+    found = built.objective.loss("critic", built.nets, Batch(x), noise)
+    fake = built.nets.model.mean(noise["z"])
+    real, made = (built.nets.critic(v.view(4, 6))[:, 0] for v in (x, fake))
+    expected = built.objective.critic_loss(real, made)
+    torch.testing.assert_close(found.terms["adversarial"], expected.expand(4).repeat_interleave(3))
+    if loss == "gan-qp":
+        apart = (x - fake).view(4, 6).abs().mean(1)
+        potential = (real - made).square() / (20 * apart)
+        torch.testing.assert_close(found.terms["potential"], potential.repeat_interleave(3))
+    made = built.objective.loss("generator", built.nets, Batch(x), built.noise("generator", 12))
+    assert made.terms["adversarial"].shape == (12,)
+
+
+@pytest.mark.parametrize("loss", ["ali", "acgan", "began", "mmd-gan", "infogan", "vae-gan"])
+def test_critics_that_say_or_are_told_more_take_no_packs(loss):
+    from genzoo.registry import the_registry
+    from genzoo.registry.recipes.compose import compose
+    from genzoo.registry.verbs.initialize import initialize
+
+    spec = DataSpec.image(1, 8, 8, classes=3)
+    given = {"conditional": loss == "acgan", "objective.pack": 2}
+    with pytest.raises(UsageError, match="packs are for losses whose critic gives a score"):
+        initialize(compose(the_registry(), spec, loss, given), 0)
 
 
 def test_packs_of_one_are_the_plain_loss(trainer):
@@ -231,6 +263,26 @@ def test_packs_keep_sides_and_labels_together(game):
     assert all(t.shape == (6,) for t in loss.terms.values())
     with pytest.raises(UsageError, match=r"\(5\) must be a multiple of objective.pack \(2\)"):
         built.objective.loss("critic", built.nets, Batch(x[:5], y[:5]), {"z": noise["z"][:5]})
+
+
+def test_packs_are_told_conditions_with_their_labels(game):
+    """Numbers beside labels, or alone: a pack is told those of each of its observations."""
+    spec = DataSpec("vector", (2,), classes=3, conditions=("a", "b"), condition_scale=(1.0, 1.0),
+                    condition_shift=(0.0, 0.0))  # fmt: skip
+    from genzoo.registry import the_registry
+    from genzoo.registry.recipes.compose import compose
+    from genzoo.registry.verbs.initialize import initialize
+
+    given = {"conditional": True, "objective.pack": 2, "generator.width": 4, "critic.width": 4}
+    objective, nets = initialize(compose(the_registry(), spec, "hinge", given), 0)
+    assert nets.critic.ports.beside == 2 * (3 + 2)
+    assert nets.critic.ports.inputs == (4,)
+    x, labels, numbers = randn(4, 2), torch.tensor([0, 2, 1, 1]), randn(4, 2, seed=3)
+    y = torch.cat([labels[:, None].float(), numbers], 1)
+    found = objective.loss("critic", nets, Batch(x, y, numbers), {"z": randn(4, nets.model.latent.size)})
+    told = torch.cat([torch.nn.functional.one_hot(labels, 3).float(), numbers], 1).view(2, -1)
+    nets.eval()
+    torch.testing.assert_close(found.shown["real"], nets.critic(x.view(2, 4), None, told)[:, 0].repeat_interleave(2))
 
 
 def test_penalties_on_packs_are_per_pack(game):
