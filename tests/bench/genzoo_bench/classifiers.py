@@ -1,6 +1,6 @@
-"""Trains the classifiers of grey pictures that ship as extractors, and writes their weights, in half precision:
+"""Trains the classifiers that ship as extractors, and writes their weights, in half precision:
 
-python tests/bench/genzoo_bench/classifiers.py digits|fashion-mnist
+python tests/bench/genzoo_bench/classifiers.py digits|fashion-mnist|spoken-digits
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from genzoo.core.noise import Order, stream_seed
+from genzoo.plugins.extractors.digit_judge import FILE, DigitJudge
 from genzoo.plugins.extractors.shipped import DigitClassifier, FashionClassifier, GreyClassifier
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.data import open_data
@@ -49,10 +50,39 @@ def train(cls: type[GreyClassifier], name: str, *, epochs: int, mirror: bool, ba
     return model
 
 
+def judge(epochs: int = 14, batch: int = 64) -> DigitJudge:
+    """Train on spoken digits at other places and levels and with noise, from seed 0; print both test accuracies."""
+    data = open_data(the_registry(), "spoken-digits")
+    assert data.y is not None
+    torch.manual_seed(stream_seed(0, 1))
+    model, steps = DigitJudge(), epochs * (len(data) // batch)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
+    order = Order(len(data), stream_seed(0, 2))
+    for step in range(steps):
+        index = order.take(step * batch, batch)
+        x = torch.roll(data.x[index].float() / 32768, int(torch.randint(-300, 301, ())), 2)
+        x = x + torch.randn(x.shape) * torch.rand(batch, 1, 1) * 0.2 * x.square().mean(2, keepdim=True).sqrt()
+        loss = F.cross_entropy(model(x), data.y[index], label_smoothing=0.05)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+    model.eval()
+    for voices in ("heard", "unheard"):
+        test = open_data(the_registry(), "spoken-digits", {"voices": voices}, split="test")
+        assert test.y is not None
+        print(f"accuracy on {voices} voices {model.accuracy(test.x, test.y):.4f}")
+    return model
+
+
 if __name__ == "__main__":
+    trained: GreyClassifier | DigitJudge
     if sys.argv[1] == "digits":
         trained = train(DigitClassifier, "digits", epochs=12, mirror=False)
+    elif sys.argv[1] == "spoken-digits":
+        trained = judge()
     else:
         trained = train(FashionClassifier, "fashion-mnist", epochs=8, mirror=True)
     halves = {k: v.half() if v.is_floating_point() else v for k, v in trained.state_dict().items()}
-    save_file(halves, trained.file())
+    save_file(halves, FILE if isinstance(trained, DigitJudge) else trained.file())
