@@ -95,6 +95,9 @@ def reconstruct(
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
+    if seed is None and not set_ and results.whole(model, data, out):
+        written(out, json)
+        return
     found = opened(data, split, set_, model)
     written(results.reconstruct(model, found, out, n, seed=seed), json, read=was_read(found))
 

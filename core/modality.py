@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genzoo.core.data import Data
+    from genzoo.core.model import Model
     from genzoo.core.pictures.drawing import Drawing
     from genzoo.core.selection import Selection
     from genzoo.core.spec import DataSpec
@@ -176,6 +177,13 @@ class Modality(ABC):
     def standardized(self, data: Data) -> Data:
         """Give real numbers a model space of mean 0 and standard deviation 1, where that is this kind's way."""
         return data
+
+    def whole(self, model: Model, source: Any, out: Path) -> Tensor | None:
+        """A file reconstructed whole, in data units ``(1, …)``, for a file ``out`` where a model takes any length.
+
+        None where it is cut into observations.
+        """
+        return None
 
     def given(self, spec: DataSpec, x: Any) -> Any:
         """What is given to a model as numbers, where people have something else: texts as strings."""

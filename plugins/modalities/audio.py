@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genzoo.core.data import Data
+    from genzoo.core.model import Model
 
 PLAYERS = 12  # in a page
 SILENT = 0.01  # RMS of a silent clip, as a multiple of the data's
@@ -172,6 +173,11 @@ class Audio(Modality):
         if values.shape[1:] != self.unit_shape(spec):
             raise UsageError(f"{path} has clips of shape {values.shape[1:]}, and the data {self.unit_shape(spec)}")
         return Data(replace(spec, classes=0, class_names=()), torch.from_numpy(values), name=path.name)
+
+    def whole(self, model: Model, source: Any, out: Path) -> Tensor | None:
+        from genzoo.plugins.modalities.long_sounds import whole
+
+        return whole(model, source, out)
 
     # Rows are int16, or floats in data units.
 

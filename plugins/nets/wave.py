@@ -86,6 +86,24 @@ class Wave(Network):
         """Bands as sound."""
         return h if self.bands == 1 else imdct(torch.unflatten(h, 1, (-1, self.bands)))
 
+    @property
+    def local(self) -> bool:
+        """Whether every frame has numbers of its own, so that sound may be of any length."""
+        return self.options.code != "flat" and not isinstance(self, Critic)
+
+    @property
+    def hop(self) -> int:
+        """Samples of one frame of the code."""
+        return self.bands * self.options.stride ** (len(self.sizes) - 1)
+
+    @property
+    def reach(self) -> int:
+        """Samples on either side that a frame, or a sample, may go by; at most."""
+        o, deep = self.options, len(self.sizes) - 1
+        hops = [self.bands * o.stride**i for i in range(deep + 1)]
+        around = sum(3**i for i in range(o.blocks))
+        return sum(hops[:-1]) * (o.kernel // 2) + sum(hops[1:]) * around + 2 * self.bands + hops[-1]
+
     def framed(self, code: Tensor) -> Tensor:
         """The numbers of each frame ``(B, numbers, frames)`` of a code ``(B, size)``, and by `unframed` back."""
         each = self.ports.input_size if isinstance(self, Generator) else self.ports.output_size
@@ -214,7 +232,6 @@ class Reader(Wave, Headed):
         self.layers = nn.Sequential(*layers)
         size = self.channels[-1] * self.sizes[-1]
         self.head: nn.Linear | nn.Conv1d  # type: ignore[assignment]
-        self.local = o.code != "flat" and not isinstance(self, Critic)
         if self.local:
             self.head = nn.Conv1d(self.channels[-1], self.per_frame(ports.output_size), 1)
         else:

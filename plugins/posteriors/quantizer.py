@@ -94,11 +94,13 @@ class Quantizer(TokenHead):
 
     def vectors(self, z: Tensor) -> Tensor:
         """``(B, *latent.shape)`` as vectors ``(B, n, dim)``."""
-        return z.flatten(2).transpose(1, 2) if self.latent.grid else z.view(z.shape[0], self.vectors_of, -1)
+        return z.flatten(2).transpose(1, 2) if self.latent.grid else z.reshape(z.shape[0], -1, self.dim)
 
     def shaped(self, vectors: Tensor) -> Tensor:
         """Back from `vectors`."""
-        return (vectors.transpose(1, 2) if self.latent.grid else vectors).reshape(-1, *self.latent.shape)
+        if not self.latent.grid:
+            return vectors.flatten(1)  # perhaps of longer sound than the model was built for
+        return vectors.transpose(1, 2).reshape(-1, *self.latent.shape)
 
     @abstractmethod
     def quantized(self, raw: Tensor) -> Posterior:

@@ -133,7 +133,8 @@ def reconstruct(
 ) -> Path:
     """Write a picture of observations above their reconstructions, or both as ``.npz``.
 
-    To another file of the data's own kind the reconstructions are written alone, in the order of the data.
+    To another file of the data's own kind the reconstructions are written alone, in the order of the data; of one
+    sound file by a model that takes any length, all of it.
 
     Args:
         weights: a model with an encoder, or what `genzoo.load` takes.
@@ -147,6 +148,8 @@ def reconstruct(
     path, model = given_path(out), open_model(weights, device)
     spec, modality = model.spec, of(model.spec)
     kind = output_kind(path, spec, 2 * n, folders=False)
+    if seed is None and whole(model, data, path):
+        return path
     x, told = observations(model, open_fitting(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
     before = to_units(spec, to_model(spec, x.to(model.device)))
@@ -165,6 +168,14 @@ def reconstruct(
     rows = [torch.cat([r, torch.ones(columns - len(r), *r.shape[1:], device=r.device)]) for r in rows]
     pictures.save(pictures.grid(torch.cat(rows), columns), path)
     return path
+
+
+def whole(model: Model, data: Any, path: Path) -> bool:
+    """Whether ``data`` is a file that this model takes whole; if so its reconstruction is written."""
+    found = of(model.spec).whole(model, data, path)
+    if found is not None:
+        of(model.spec).write(path, model.spec, 1, iter([(found, None)]))
+    return found is not None
 
 
 @checked

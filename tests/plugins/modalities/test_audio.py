@@ -18,7 +18,7 @@ from genzoo.core.data import to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.plugins.datasets.clips import OwnClips, held_out
-from genzoo.plugins.metrics.sound import si_sdr
+from genzoo.plugins.metrics.sound import log_spectral, mel_distance, si_sdr, snr
 from genzoo.plugins.modalities import fronts
 from genzoo.plugins.modalities.fronts import mr_stft
 from genzoo.plugins.modalities.sound_files import read_sound, resampled, to_int16, trimmed, windows
@@ -280,6 +280,17 @@ def test_distances_of_sound_are_by_clip_and_known_in_simple_cases() -> None:
     tenth = x + n * (x.norm(dim=2, keepdim=True) / n.norm(dim=2, keepdim=True)) / 10
     assert torch.allclose(si_sdr(x, tenth).float(), torch.full((3,), 20.0), atol=0.7)
     assert torch.allclose(si_sdr(x, 0.3 * tenth), si_sdr(x, tenth), atol=1e-3)  # whatever the level
+
+
+def test_distances_in_db_and_mel_are_known_in_simple_cases() -> None:
+    x = noise(3, 1, 2048)
+    assert torch.allclose(snr(x, 0.9 * x).float(), torch.full((3,), 20.0), atol=1e-3)
+    assert torch.allclose(si_sdr(x, 0.9 * x) > 100, torch.ones(3).bool())  # it does not see the level
+    assert torch.allclose(log_spectral(x, x), torch.zeros(3))
+    half = log_spectral(x, 0.5 * x)
+    assert torch.allclose(half, torch.full((3,), 6.02), atol=0.3)  # of 6 dB, but at the floor
+    assert torch.allclose(mel_distance(x, 0.5 * x, 8000), torch.full((3,), math.log(2)), atol=0.05)
+    assert torch.allclose(log_spectral(torch.cat([x, x]), torch.cat([x, 0.5 * x])), torch.cat([0 * half, half]))
 
 
 @pytest.mark.parametrize(("frames", "sizes"), [(256, [256, 64, 16]), (64, [64, 16]), (63, [63]), (100, [100, 25])])
