@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -61,7 +62,7 @@ def parts(factors: Any) -> dict[str, Any]:
 def spoken(factors: Any) -> Any:
     """Clips int16 ``(N, 4096)`` of rows of factors; `UsageError` where there is nothing to say them."""
     try:
-        import espeakng_loader as loader
+        loader = import_module("espeakng_loader")
     except ImportError:
         raise UsageError(
             "spoken-digits are synthesized by eSpeak NG, which is not installed: pip install 'genzoo[speech]'; "

@@ -31,7 +31,7 @@ class DigitJudge(nn.Module, Extractor):
     """Classifies digits that eSpeak NG says, and knows them by 96 features.
 
     Four convolutions on the log-spectrogram of a clip at 8,000 samples a second, brought to one level, trained on the
-    training split of ``spoken-digits`` at other levels and places and with noise. It judges synthetic speech: of a
+    training split of ``spoken-digits`` at other places, speeds and pitches and with noise. It judges synthetic speech: of a
     person's digits it knows less than half.
     """
 
@@ -78,5 +78,5 @@ class DigitJudge(nn.Module, Extractor):
     def accuracy(self, x: Tensor, y: Tensor) -> float:
         """Share of clips, int16 or in [-1, 1], that are taken for what they are."""
         scale = 32768 if x.dtype == torch.int16 else 1
-        found = torch.cat([self(part.float() / scale).argmax(1) for part in x.split(200)])
+        found = torch.cat([self(part.float() / scale).argmax(1) for part in torch.split(x, 200)])
         return (found == y).double().mean().item()

@@ -51,7 +51,7 @@ def mel_distance(x: Tensor, y: Tensor, rate: int) -> Tensor:
 
 
 def _by_clip(distance: Callable[[Tensor, Tensor], Tensor], x: Tensor, again: Tensor) -> Tensor:
-    return torch.cat([distance(a, b) for a, b in zip(x.split(64), again.split(64), strict=True)])
+    return torch.cat([distance(a, b) for a, b in zip(torch.split(x, 64), torch.split(again, 64), strict=True)])
 
 
 class _Heard(Metric):
@@ -89,7 +89,7 @@ class MultiResolution(_Heard):
     def measure(self, evidence: Evidence) -> Measured:
         x, again = self.clips(evidence)
         values = _by_clip(mr_stft, x, again)
-        silence = torch.cat([mr_stft(a, torch.zeros_like(a)) for a in x.split(64)])
+        silence = torch.cat([mr_stft(a, torch.zeros_like(a)) for a in torch.split(x, 64)])
         return Measured(mean(values), {"of silence": silence.mean().item()}, n_real=len(x))
 
 

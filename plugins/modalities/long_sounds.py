@@ -14,6 +14,7 @@ from genzoo.core.joint import evaluating
 from genzoo.core.model import Model
 from genzoo.plugins.modalities.sound_files import SUFFIXES, BadSound, read_sound
 from genzoo.plugins.modalities.sound_forms import heard, seen
+from genzoo.plugins.nets.wave import Wave
 
 PART = 2**16  # samples at a time, beside what overlaps
 
@@ -23,14 +24,14 @@ def hears(model: Model) -> tuple[int, int]:
 
     `UsageError` where codes are of whole clips, so that there is no such number.
     """
-    sides = (model.encoder, model.generator)
-    if not all(hasattr(side, "reach") and side.local for side in sides):
+    encoder, generator = model.encoder, model.generator
+    if not (isinstance(encoder, Wave) and isinstance(generator, Wave) and encoder.local and generator.local):
         raise UsageError(
             f"{model.called} has codes of whole clips of {model.spec.facts['samples']:,} samples, and takes no longer "
             "ones: train with --set generator.code=frames --set encoder.code=frames, or the recipe audio-codec"
         )
-    reach, hop = sum(side.reach for side in sides), max(side.hop for side in sides)  # type: ignore[union-attr]
-    return -(-reach // hop) * hop, hop
+    hop = max(encoder.hop, generator.hop)
+    return -(-(encoder.reach + generator.reach) // hop) * hop, hop
 
 
 @torch.no_grad()

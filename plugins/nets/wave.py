@@ -94,15 +94,15 @@ class Wave(Network):
     @property
     def hop(self) -> int:
         """Samples of one frame of the code."""
-        return self.bands * self.options.stride ** (len(self.sizes) - 1)
+        return self.bands * int(self.options.stride ** (len(self.sizes) - 1))
 
     @property
     def reach(self) -> int:
         """Samples on either side that a frame, or a sample, may go by; at most."""
         o, deep = self.options, len(self.sizes) - 1
-        hops = [self.bands * o.stride**i for i in range(deep + 1)]
-        around = sum(3**i for i in range(o.blocks))
-        return sum(hops[:-1]) * (o.kernel // 2) + sum(hops[1:]) * around + 2 * self.bands + hops[-1]
+        hops = [self.bands * int(o.stride**i) for i in range(deep + 1)]
+        around = (3**o.blocks - 1) // 2  # 1 + 3 + 9 + …
+        return int(sum(hops[:-1]) * (o.kernel // 2) + sum(hops[1:]) * around + 2 * self.bands + hops[-1])
 
     def framed(self, code: Tensor) -> Tensor:
         """The numbers of each frame ``(B, numbers, frames)`` of a code ``(B, size)``, and by `unframed` back."""
@@ -159,8 +159,7 @@ class Residual(nn.Module):
         self.wide = nn.Conv1d(channels, channels, kernel, padding=reach * (kernel // 2), dilation=reach)
         self.back, self.activation = nn.Conv1d(channels, channels, 1), ACTIVATIONS["leaky-relu"]()
         _scaled(self.wide, channels * kernel, gain("leaky-relu"))
-        nn.init.zeros_(self.back.weight)
-        nn.init.zeros_(self.back.bias)
+        _scaled(self.back, channels, 0.0)
 
     def forward(self, h: Tensor) -> Tensor:
         """Map ``(B, channels, n)`` to the same shape."""

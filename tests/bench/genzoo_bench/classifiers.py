@@ -50,8 +50,8 @@ def train(cls: type[GreyClassifier], name: str, *, epochs: int, mirror: bool, ba
     return model
 
 
-def judge(epochs: int = 14, batch: int = 64) -> DigitJudge:
-    """Train on spoken digits at other places and levels and with noise, from seed 0; print both test accuracies."""
+def judge(epochs: int = 18, batch: int = 64) -> DigitJudge:
+    """Train on spoken digits at other places, speeds and pitches, and with noise, from seed 0; print both test accuracies."""
     data = open_data(the_registry(), "spoken-digits")
     assert data.y is not None
     torch.manual_seed(stream_seed(0, 1))
@@ -61,7 +61,10 @@ def judge(epochs: int = 14, batch: int = 64) -> DigitJudge:
     order = Order(len(data), stream_seed(0, 2))
     for step in range(steps):
         index = order.take(step * batch, batch)
-        x = torch.roll(data.x[index].float() / 32768, int(torch.randint(-300, 301, ())), 2)
+        x = data.x[index].float() / 32768
+        times = float(0.8 + 0.45 * torch.rand(()))  # faster and higher, or slower and lower: other voices
+        x = F.interpolate(x, scale_factor=times, mode="linear")[..., : x.shape[2]]
+        x = torch.roll(F.pad(x, (0, data.x.shape[2] - x.shape[2])), int(torch.randint(-300, 301, ())), 2)
         x = x + torch.randn(x.shape) * torch.rand(batch, 1, 1) * 0.2 * x.square().mean(2, keepdim=True).sqrt()
         loss = F.cross_entropy(model(x), data.y[index], label_smoothing=0.05)
         torch.autograd.backward(loss)
