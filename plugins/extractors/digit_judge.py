@@ -31,8 +31,8 @@ class DigitJudge(nn.Module, Extractor):
     """Classifies digits that eSpeak NG says, and knows them by 96 features.
 
     Four convolutions on the log-spectrogram of a clip at 8,000 samples a second, brought to one level, trained on the
-    training split of ``spoken-digits`` at other places, speeds and pitches and with noise. It judges synthetic speech: of a
-    person's digits it knows less than half.
+    training split of ``spoken-digits`` at other places, speeds and pitches and with noise. It judges synthetic speech,
+    and was never told a person's.
     """
 
     name = "digit-judge"
