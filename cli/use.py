@@ -95,9 +95,8 @@ def reconstruct(
     from genzoo.registry.verbs import sample as results
 
     model = results.needs_encoder(weights, device)
-    if seed is None and not set_ and results.whole(model, data, out):
-        written(out, json)
-        return
+    if seed is None and not set_ and results.wrote_whole(model, data, out):
+        return written(out, json)
     found = opened(data, split, set_, model)
     written(results.reconstruct(model, found, out, n, seed=seed), json, read=was_read(found))
 

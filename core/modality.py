@@ -178,12 +178,9 @@ class Modality(ABC):
         """Give real numbers a model space of mean 0 and standard deviation 1, where that is this kind's way."""
         return data
 
-    def whole(self, model: Model, source: Any, out: Path) -> Tensor | None:
-        """A file reconstructed whole, in data units ``(1, …)``, for a file ``out`` where a model takes any length.
-
-        None where it is cut into observations.
-        """
-        return None
+    def whole(self, model: Model, source: Any, out: Path) -> bool:
+        """Write the reconstruction of a file whole, where the model takes any length; say whether it did."""
+        return False
 
     def given(self, spec: DataSpec, x: Any) -> Any:
         """What is given to a model as numbers, where people have something else: texts as strings."""

@@ -41,7 +41,7 @@ class Spectral(Likelihood):
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
-        if spec.modality != "audio":
+        if spec.facts.get("front") not in ("waveform", "mdct"):
             raise UsageError("the spectral likelihood is of waveforms: use --likelihood gaussian, or none")
 
     def _wave(self, x: Tensor) -> Tensor:

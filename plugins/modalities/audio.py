@@ -174,10 +174,13 @@ class Audio(Modality):
             raise UsageError(f"{path} has clips of shape {values.shape[1:]}, and the data {self.unit_shape(spec)}")
         return Data(replace(spec, classes=0, class_names=()), torch.from_numpy(values), name=path.name)
 
-    def whole(self, model: Model, source: Any, out: Path) -> Tensor | None:
+    def whole(self, model: Model, source: Any, out: Path) -> bool:
         from genzoo.plugins.modalities.long_sounds import whole
 
-        return whole(model, source, out)
+        found = whole(model, source, out)
+        if found is not None:
+            self.write(out, model.spec, 1, iter([(found, None)]))
+        return found is not None
 
     # Rows are int16, or floats in data units.
 

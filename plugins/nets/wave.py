@@ -180,7 +180,7 @@ class WaveGenerator(Wave, Generator):
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
         assert isinstance(options, Wave.Options)
-        if options.code == "flat" or len(spec.shape) != 2:
+        if options.code == "flat":
             return latent.shape
         return (options.per_frame * cls.frames(spec.shape, options)[1][-1],)
 

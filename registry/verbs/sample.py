@@ -148,7 +148,7 @@ def reconstruct(
     path, model = given_path(out), open_model(weights, device)
     spec, modality = model.spec, of(model.spec)
     kind = output_kind(path, spec, 2 * n, folders=False)
-    if seed is None and whole(model, data, path):
+    if seed is None and wrote_whole(model, data, path):
         return path
     x, told = observations(model, open_fitting(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
@@ -170,12 +170,9 @@ def reconstruct(
     return path
 
 
-def whole(model: Model, data: Any, path: Path) -> bool:
-    """Whether ``data`` is a file that this model takes whole; if so its reconstruction is written."""
-    found = of(model.spec).whole(model, data, path)
-    if found is not None:
-        of(model.spec).write(path, model.spec, 1, iter([(found, None)]))
-    return found is not None
+def wrote_whole(model: Model, data: Any, path: Path) -> bool:
+    """Whether ``data`` is a file that this model reconstructs whole; it is written then."""
+    return of(model.spec).whole(model, data, path)
 
 
 @checked

@@ -50,7 +50,7 @@ def train(cls: type[GreyClassifier], name: str, *, epochs: int, mirror: bool, ba
     return model
 
 
-def judge(epochs: int = 18, batch: int = 64) -> DigitJudge:
+def judge(epochs: int = 30, batch: int = 64) -> DigitJudge:
     """Train on spoken digits, at other places and speeds and with noise, from seed 0; print both test accuracies."""
     data = open_data(the_registry(), "spoken-digits")
     assert data.y is not None
