@@ -94,8 +94,7 @@ def reconstruct(
     from genzoo.core.data.summary import was_read
     from genzoo.registry.verbs import sample as results
 
-    model = results.needs_encoder(weights, device)
-    if seed is None and not set_ and results.wrote_whole(model, data, out):
+    if results.wrote_whole(model := results.needs_encoder(weights, device), data, out, seed, set_):
         return written(out, json)
     found = opened(data, split, set_, model)
     written(results.reconstruct(model, found, out, n, seed=seed), json, read=was_read(found))

@@ -148,7 +148,7 @@ def reconstruct(
     path, model = given_path(out), open_model(weights, device)
     spec, modality = model.spec, of(model.spec)
     kind = output_kind(path, spec, 2 * n, folders=False)
-    if seed is None and wrote_whole(model, data, path):
+    if wrote_whole(model, data, path, seed):
         return path
     x, told = observations(model, open_fitting(model, data), n)
     again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
@@ -170,9 +170,9 @@ def reconstruct(
     return path
 
 
-def wrote_whole(model: Model, data: Any, path: Path) -> bool:
+def wrote_whole(model: Model, data: Any, path: Path, seed: int | None, options: Sequence[str] | None = ()) -> bool:
     """Whether ``data`` is a file that this model reconstructs whole; it is written then."""
-    return of(model.spec).whole(model, data, path)
+    return seed is None and not options and of(model.spec).whole(model, data, path)
 
 
 @checked
