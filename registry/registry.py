@@ -30,6 +30,7 @@ class Registry:
         self._manager = loader.new_manager()
         self._records: list[PluginRecord] = []
         self._index: dict[tuple[str, str], list[Entry]] = {}
+        self._whole: dict[int, tuple[Entry, Entry]] = {}  # recipes, and with what they inherit
 
     @classmethod
     def discover(cls, plugins: bool | None = None, only: Collection[str] | None = None) -> Registry:
@@ -60,6 +61,7 @@ class Registry:
 
     def _keep(self, record: PluginRecord) -> PluginRecord:
         self._records.append(record)
+        self._whole.clear()  # a new name may be what a recipe is like
         for entry in record.entries:
             self._index.setdefault((entry.kind, entry.name), []).append(entry)
         return record
@@ -146,9 +148,12 @@ class Registry:
         """Return a recipe with what it inherits from the one that it is like; any other entry as it is."""
         if not entry.data.get("like"):
             return entry
+        if (known := self._whole.get(id(entry))) and known[0] is entry:
+            return known[1]
         from genzoo.registry.recipes.inherit import whole
 
-        return whole(self, entry)
+        self._whole[id(entry)] = entry, whole(self, entry)
+        return self._whole[id(entry)][1]
 
     def find(self, name: str) -> list[Entry]:
         """Return the entries of that name over all kinds (``mlp`` is a generator, an encoder and a critic).

@@ -217,6 +217,7 @@ PLANTED = {
         class Options(Generator.Options):
             width: int = option(0, "units", low=1)"""),
 }  # fmt: skip
+MODALITIES = {"likelihood": ("vector",), "objective": ("vector", "image"), "regularizer": ("vector", "image")}
 BASES = {
     "generator": "Net, Generator", "encoder": "Net, Encoder", "critic": "Net, Critic", "objective": "Base",
     "regularizer": "Drift",
@@ -240,7 +241,7 @@ def planted(tmp_path_factory):
     def genzoo_register(registry):
         for name, (kind, *_) in (PLANTED | whole).items():
             target = f"planted_faults:{name.title().replace('-', '')}"
-            modalities = ("vector",) if kind == "likelihood" else ()
+            modalities = MODALITIES.get(kind, ())
             getattr(registry, kind)(name, target, summary="planted", modalities=modalities)
 
     with pytest.MonkeyPatch.context() as patch:
