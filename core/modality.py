@@ -206,6 +206,10 @@ class Modality(ABC):
 
         return numbers_to_units(spec, x, self.bounds)
 
+    def told(self, spec: DataSpec, x: Tensor, y: Tensor | None) -> Tensor:
+        """Samples in data units that were told labels ``y``, which may be changed to say them too."""
+        return x
+
     def squash(self, spec: DataSpec, x: Tensor) -> Tensor:
         """Bring the free numbers of a GAN's generator to the range of model space."""
         return x

@@ -115,7 +115,8 @@ class Model(Joint):
                 y = None if every is None else every[start : start + len(z)].to(self.device)
                 params = self.generator(z, y)
                 x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
-                yield to_units(self.spec, x), labels_of(y) if y is not None and self.classes else None
+                told = labels_of(y) if y is not None and self.classes else None
+                yield of(self.spec).told(self.spec, to_units(self.spec, x), told), told
 
     @staticmethod
     def batches_of(n: int, batch_size: int = 256) -> int:

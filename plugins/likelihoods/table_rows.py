@@ -39,7 +39,7 @@ class RowLikelihood(Likelihood):
             + [math.log(b - a) for a, b in zip(c.edges, c.edges[1:], strict=False)]
         ]
         self.register_buffer("volume", torch.tensor(widths), persistent=False)
-        self.register_buffer("log_shares", self.layout.log_shares.clone(), persistent=False)
+        self.register_buffer("log_shares", torch.tensor(self.layout.log_shares), persistent=False)
         # The second digit of a category's last levels goes only so far: slot to (greatest first digit, values then).
         self.last = {
             t: (c.slots[0] - 1, c.size - (c.slots[0] - 1) * c.base)

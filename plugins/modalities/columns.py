@@ -37,6 +37,7 @@ class Column:
     values: tuple[float, ...] = ()  # numbers that are levels of their own, in order
     edges: tuple[float, ...] = ()  # of the bins of the other numbers
     shares: tuple[float, ...] = ()  # of each value of its slots among the training rows: of each level, or digit
+    label: bool = False  # it is the class of a row
     why: str = ""  # the reason for its kind
 
     @property
@@ -55,6 +56,12 @@ class Column:
     def slots(self) -> tuple[int, ...]:
         """Values of each of its slots: one for a column, two where it has digits."""
         return (-(-self.size // self.base), self.base) if self.base else (self.size,) if self.size else ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its levels as words, for a column without bins; a missing one is called ``missing``."""
+        names = self.names or tuple(number_text(v) for v in self.values)
+        return ("missing",) * self.missing + names
 
     @property
     def first_bin(self) -> int:

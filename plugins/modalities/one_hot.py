@@ -37,7 +37,7 @@ class Layout:
         self.starts = [sum(self.sizes[:t]) for t in range(len(self.sizes))]
         self.total = sum(self.sizes)
         self.binned = [s for s, c in enumerate(found) if c.edges]
-        self.log_shares = torch.tensor([math.log(p) for c in found for p in c.shares])
+        self.log_shares = [math.log(p) for c in found for p in c.shares]
         self._worth = [worth for c in found for worth in ((c.base, 1) if c.base else (1,))]
         self._most = [c.size for c in found]
         self._first_bin = [found[s].first_bin for s in self.binned]
@@ -48,7 +48,7 @@ class Layout:
         if device not in self._held:
             names = ("column", "sizes", "starts", "binned", "_worth", "_most", "_first_bin")
             made = {k.lstrip("_"): torch.tensor(getattr(self, k), dtype=torch.int64, device=device) for k in names}
-            self._held[device] = made | {"log_shares": self.log_shares.to(device)}
+            self._held[device] = made | {"log_shares": torch.tensor(self.log_shares, device=device)}
         return self._held[device]
 
     def levels(self, codes: Tensor) -> Tensor:

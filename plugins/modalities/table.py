@@ -46,6 +46,7 @@ class Table(Modality):
         values: tuple[tuple[float, ...], ...] = option((), "numbers that are levels")
         edges: tuple[tuple[float, ...], ...] = option((), "edges of bins")
         shares: tuple[tuple[float, ...], ...] = option((), "share of each level and bin")
+        label: tuple[bool, ...] = option((), "whether it is the class of a row")
 
     def check(self, spec: DataSpec) -> None:
         from genzoo.plugins.modalities.columns import learnt
@@ -76,6 +77,13 @@ class Table(Modality):
         """Whatever their shares, rows of the same columns, levels and bins are the same in data units."""
         kept = ("name", "kind", "missing", "names", "values", "edges")
         return spec.modality == other.modality and all(spec.facts[k] == other.facts[k] for k in kept)
+
+    def told(self, spec: DataSpec, x: Tensor, y: Tensor | None) -> Tensor:
+        from genzoo.plugins.modalities.columns import learnt
+
+        if y is not None and any(spec.facts["label"]):
+            x[:, [c.label for c in learnt(spec)].index(True)] = y.to(x) + 0.5
+        return x
 
     # Codes, one-hot blocks.
 

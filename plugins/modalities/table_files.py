@@ -39,20 +39,32 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         if path.suffix.lower() == ".arrow":
             with pa.OSFile(str(path)) as file:
                 return pa.ipc.open_file(file).read_all()
-        from pyarrow import csv
-
-        known = {name: type_named(text) for name, text in (types or {}).items()}
-        plain = {k: t.value_type if pa.types.is_dictionary(t) else t for k, t in known.items()}
-        convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, column_types=plain)
-        between, several = _delimiter(path)
-        parse = csv.ParseOptions(delimiter=between, ignore_empty_lines=several)  # of one column, an empty cell
-        return csv.read_csv(path, convert_options=convert, parse_options=parse)
+        return _csv(path, types, *_delimiter(path))
     except GenzooError:
         raise
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
     except Exception as e:  # pyarrow raises its own kinds
         raise GenzooError(f"{path} cannot be read as a table ({str(e).splitlines()[0]})") from None
+
+
+def parsed(content: bytes, what: str) -> Any:
+    """The content of a .csv file of commas as an Arrow table."""
+    arrow(what)
+    from io import BytesIO
+
+    return _csv(BytesIO(content))
+
+
+def _csv(source: Any, types: dict[str, str] | None = None, between: str = ",", several: bool = True) -> Any:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    known = {name: type_named(text) for name, text in (types or {}).items()}
+    plain = {k: t.value_type if pa.types.is_dictionary(t) else t for k, t in known.items()}
+    convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, column_types=plain)
+    parse = csv.ParseOptions(delimiter=between, ignore_empty_lines=several)  # of one column, an empty cell
+    return csv.read_csv(source, convert_options=convert, parse_options=parse)
 
 
 def _delimiter(path: Path) -> tuple[str, bool]:

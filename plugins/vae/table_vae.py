@@ -1,0 +1,20 @@
+"""Variational autoencoder of rows: the bound of `vae`, columns independent given the code, a mixture as prior."""
+
+from genzoo.registry import declare
+
+declare.recipe(
+    "table-vae",
+    summary="VAE of rows: a code for each, columns independent given it, a mixture of normals as prior",
+    tags=("vae", "table"),
+    modalities=("table",),
+    like="vae",
+    prior="mixture",
+    likelihood="table",
+    options={
+        "latent.size": 16,
+        "objective.kl_warmup": 0.1,
+        "prior.components": 20,
+        "train.epochs": 25,
+        "train.validation": 0.05,
+    },
+)
