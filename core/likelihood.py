@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,13 @@ class Likelihood(Configured, nn.Module, ABC):
     def log_prob_by(self, params: Tensor, x: Tensor, uniform: Tensor) -> Tensor:
         """What training maximizes by uniform numbers ``(B, noise_size)``: an unbiased look at a harder task."""
         return self.log_prob(params, x)
+
+    def sums(self, x: Tensor, uniform: Tensor) -> Mapping[str, Tensor]:
+        """Of observations and the same numbers, what `after_step` follows, added up over the batch: see `Loss.sums`."""
+        return {}
+
+    def after_step(self, seen: Mapping[str, Tensor]) -> None:
+        """Move what is found by counting, and not by slopes, after a turn of training."""
 
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:

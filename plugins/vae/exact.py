@@ -63,8 +63,13 @@ class MaximumLikelihood(Objective):
         """-log p(x) in nats."""
         params, likelihood = nets.model.generator(noise["z"], batch.y), nets.model.likelihood
         if "likelihood" in noise:
-            return Loss({"nll": -likelihood.log_prob_by(params, batch.x, noise["likelihood"])})
+            uniform = noise["likelihood"]
+            sums = likelihood.sums(batch.x, uniform) if nets.model.training else {}
+            return Loss({"nll": -likelihood.log_prob_by(params, batch.x, uniform)}, sums=sums)
         return Loss({"nll": -likelihood.log_prob(params, batch.x)})
+
+    def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
+        nets.model.likelihood.after_step(seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         return self.loss("model", nets, batch, {"z": noise["z"]}).terms["nll"]

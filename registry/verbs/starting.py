@@ -150,11 +150,12 @@ class Known:
 def enough(config: Config, observations: int, turns: int) -> tuple[Config, str]:
     """Steps where a recipe's passes over the data make few, and a sentence about it; else the config as it is.
 
-    Passes are a measure of training for data sets of tens of thousands; of 200 pictures, ten are 30 steps.
+    Passes are a measure of training for data sets of tens of thousands; of 200 pictures, ten are 30 steps. A recipe
+    of one pass finds what it finds by counting, and nothing more by others.
     """
     passes, least = config.train.epochs, math.ceil(LEAST_STEPS / turns)
     steps = math.ceil(passes * observations / (config.train.batch_size * turns))
-    if config.train.steps or not passes or steps >= least:
+    if config.train.steps or passes <= 1 or steps >= least:
         return config, ""
     return replace(config, train=replace(config.train, steps=least)), (
         f"{passes:g} passes over {observations:,} observations are {max(steps, 1):,} steps, too few to learn from: "
