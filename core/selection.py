@@ -16,6 +16,7 @@ from genzoo.core.data.observations import to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import evaluating
 from genzoo.core.math.intervals import share
+from genzoo.core.modality import of
 from genzoo.core.noise import generator, stream_seed
 
 if TYPE_CHECKING:
@@ -112,15 +113,14 @@ def selected(
             else:
                 x, index, found.chance = within
                 x, index = x[index < count], index[index < count]
-            x = to_units(model.spec, x)
+            said = labels_of(y)[index] if y is not None and model.classes else None
+            x = of(model.spec).told(model.spec, to_units(model.spec, x), said)
             keep = selection.keeps(x).to(x.device).nonzero().flatten()[: n - found.kept]
             found.kept += len(keep)
             found.drawn += count if found.kept < n else int(index[keep[-1]]) + 1
             if len(keep):
-                yield x[keep], labels_of(y[index[keep]]) if y is not None and model.classes else None
+                yield x[keep], None if said is None else said[keep]
     if found.kept < n:
-        from genzoo.core.modality import of
-
         raise TooFewError(
             f"{found.words(of(model.spec).many, selection.text)}: nothing was written. Look further with --max-draws, "
             "or take what there is with --allow-fewer"

@@ -29,8 +29,9 @@ declare.recipe(
     options={
         "latent.size": 0,
         "train.validation": 0.1,
-        "train.epochs": 12,
-        "train.batch_size": 256,
+        "train.epochs": 8,
+        "train.patience": 3,
+        "train.batch_size": 128,
         "train.optimizer": "adamw",
         "train.weight_decay": 0.01,
         "train.lr": 2e-3,
@@ -110,13 +111,13 @@ class TableAutoregressive(RowLikelihood):
     def told(self, params: Tensor, x: Tensor, uniform: Tensor | None) -> Tensor:
         """Log-probability ``(B,)``, of columns from left to right, or in the order of ``uniform`` numbers."""
         k = self.layout.chosen(x)
-        e = self.embed[k + self.layout.held(x.device)["starts"]]
-        # In another order, slot t knows those of smaller numbers.
-        sooner = None if uniform is None else uniform[:, None, :] < uniform[:, :, None]
-        known = e.cumsum(1) - e if sooner is None else sooner.to(e.dtype) @ e
+        e = F.embedding(k + self.layout.held(x.device)["starts"], self.embed)
+        slots = len(self.layout.sizes)
+        place = torch.arange(slots, device=x.device)[None] if uniform is None else uniform
+        known = (place[:, None, :] < place[:, :, None]).to(e.dtype) @ e  # slot t knows those of smaller numbers
         h = self.hidden(params.float()[:, None] + known + self.place)
         total = -self.log_volume_of(k)
-        for t in range(len(self.layout.sizes)):
+        for t in range(slots):
             before = k[:, t - 1] if uniform is None and t else None
             total = total - F.cross_entropy(self._read(h[:, t], t, before), k[:, t], reduction="none")
         return total
