@@ -5,7 +5,9 @@ Boosted trees are scikit-learn's, 200 rounds, no early stopping, categories as t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,19 @@ def trees(columns: Sequence[Column], *, classify: bool = True, **options: Any) -
     return kind(**how)
 
 
+def _own_threads(judge: Callable[..., Any]) -> Callable[..., Any]:
+    """A judge whose trees take as many threads as torch does."""
+
+    @wraps(judge)
+    def call(*args: Any, **options: Any) -> Any:
+        trees(())  # scikit-learn is there
+        with import_module("threadpoolctl").threadpool_limits(torch.get_num_threads()):
+            return judge(*args, **options)
+
+    return call
+
+
+@_own_threads
 def use(columns: Sequence[Column], made: Any, unseen: Any, target: int) -> dict[str, float]:
     """How well trees that learned from ``made`` rows tell the target column of unseen real ones.
 
@@ -82,6 +97,7 @@ def use(columns: Sequence[Column], made: Any, unseen: Any, target: int) -> dict[
     }
 
 
+@_own_threads
 def detection(columns: Sequence[Column], unseen: Any, made: Any, seed: int = 0) -> float:
     """AUC of trees that tell as many made rows from unseen ones; equal rows stay on one side of the split."""
     n, r = min(len(unseen), len(made)), np.random.default_rng(seed)
@@ -128,6 +144,21 @@ def pairs(columns: Sequence[Column], real: Any, made: Any) -> float:
             first, second = (np.bincount(v * wide + w, minlength=size) / len(v) for v, w in ((a, p), (b, q)))
             found.append(np.abs(first - second).sum() / 2)
     return float(np.mean(found)) if found else 0.0
+
+
+def lost(columns: Sequence[Column], train: Any, made: Any, least: int = 20) -> int:
+    """How many levels and bins of at least so many training rows no made row has."""
+    count = 0
+    for s, c in enumerate(columns):
+        a, b = (np.bincount(np.floor(x[:, s]).astype(int), minlength=c.size) for x in (train, made))
+        count += int(((a >= least) & (b == 0)).sum())
+    return count
+
+
+def separated(a: Any, b: Any) -> float:
+    """AUC of telling numbers of a from those of b by their size: the chance that one of a is greater."""
+    ranks = np.argsort(np.argsort(np.concatenate([a, b]), kind="stable"), kind="stable")[: len(a)]
+    return float((ranks.sum() - len(a) * (len(a) - 1) / 2) / (len(a) * len(b)))
 
 
 def nearest(columns: Sequence[Column], rows: Any, among: Any, scale: Any, part: int = 200) -> Any:

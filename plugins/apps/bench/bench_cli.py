@@ -123,6 +123,47 @@ def vaes(
     _kept(f"table and numbers in {out / 'vaes'}.md and .json", board.lines, " trainings")
 
 
+@bench.command()
+def tables(
+    data: Annotated[str, typer.Option(help="Name of a table, or a .csv, .parquet or .arrow file.")] = "adult",
+    target: Annotated[str | None, typer.Option(help="Column that trees are to tell; default the class.")] = None,
+    recipes: Annotated[str, typer.Option(help="Names, as a,b; default all for tables.")] = "",
+    peers: Annotated[str | None, typer.Option(help="A Python that has ctgan: CTGAN and TVAE are trained too.")] = None,
+    epochs: Annotated[str, typer.Option(help="Of peers, as CTGAN=60,TVAE=300; default their own.")] = "",
+    seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of its own.")] = None,
+    threads: opt.Threads = None,
+    device: opt.Device = "auto",
+    out: Annotated[
+        Path, typer.Option(help="Folder for table, numbers and runs; what is in it is not done again.")
+    ] = Path("tables"),
+    set_: opt.Set = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
+) -> None:
+    """Train every recipe for tables, and judge rows by use, detection, margins and closeness; CTGAN's and TVAE's too.
+
+    Example: genzoo bench tables --data people.csv --target income --recipes copula,table-ar
+    """
+    from genzoo.plugins.apps.bench import table_bench
+
+    try:
+        passes = {name: int(n) for name, _, n in (word.partition("=") for word in several(epochs))}
+    except ValueError:
+        passes = {"": 0}
+    if wrong := [name for name, n in passes.items() if name not in table_bench.PEERS or n < 1]:
+        raise UsageError(f"--epochs is of {' and '.join(table_bench.PEERS)}, as CTGAN=60,TVAE=300, not of {wrong[0]!r}")
+    how = opt.chosen(locals(), "data target peers seed steps threads device out")
+    how |= {"recipes": several(recipes) or None, "epochs": passes or None, "options": assignments(set_)}
+    board = table_bench.tables(**how, progress=opt.shown(quiet))
+    if json:
+        emit_json(board.to_dict())
+        return
+    found = table_bench.board_table(board)
+    table(found.rows, found.header)
+    _kept(f"table and numbers in {out / 'tables'}.md and .json", board.lines, " lines")
+
+
 def _shown(leaderboard: Any, board: Any) -> None:
     """Print a board, and say what is missing."""
     lines = leaderboard.board_table(board, brief=True)
