@@ -140,7 +140,7 @@ class GAN(Loop):
         self.critic: Any = self.nets.critic
         self.generator: Any = self.model.generator
         self.adam_critic, self.adam_generator = self.adam(self.critic), self.adam(self.generator)
-        self.squash = of(self.config.data).squash
+        self.squash = partial(of(self.config.data).squash, self.config.data)
         self.turns = self.config.parts["objective"].options["critic_steps"]
 
     def critic_loss(self, x: Tensor) -> Tensor:
