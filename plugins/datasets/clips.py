@@ -94,7 +94,8 @@ class OwnClips(DataSource):
         others = (("held out", int(held.sum())),) if split == "train" and held.any() else ()
         left = (("files that cannot be read", len(found.bad)),) if found.bad else ()
         read = Read(len(held), "held out" if split != "all" else "", others, files=files, left_out=left)
-        return replace(train, rows=torch.from_numpy(found.values[order]), y=y, split=split, read=read)
+        loud = f"{found.loud:,} files have samples beyond [-1, 1], which are clipped" if found.loud else ""
+        return replace(train, rows=torch.from_numpy(found.values[order]), y=y, split=split, read=read.noting(loud))
 
 
 def held_out(files: list[str]) -> Any:

@@ -20,6 +20,7 @@ Array = NDArray[Any]
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".parquet")
 MOST, MOST_CHANNELS = 2**28, 8  # numbers in a file, and channels
+LEAST_RATE = 100  # samples a second: one that says less would be of hours where it is resampled
 BLOCK = 8192  # frames: libsndfile 1.2.2 dies of a long .ogg in one piece
 _LOOKED_AT = 2000  # files of a folder, until it is known what is in it
 
@@ -70,13 +71,16 @@ def read_sound(path: Path, rate: int, mono: bool) -> Array:
         raise BadSound("it is empty")
     _whole(path, size)
     try:
-        with soundfile.SoundFile(path) as file:
+        # A name need not be text; the library takes its bytes.
+        with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:
             if not 0 < file.frames * file.channels <= MOST:
                 raise BadSound("it has no sound" if file.frames < 1 else f"its header says {file.frames:,} frames")
             if file.channels > MOST_CHANNELS or (file.channels > 2 and not mono):
                 raise BadSound(f"it has {file.channels} channels: mix it down, --set data.mono=true takes up to 8")
-            x = file.read(dtype="float32", always_2d=True).T
             found = int(file.samplerate)
+            if found < LEAST_RATE or file.frames * file.channels * rate > MOST * found:
+                raise BadSound(f"its header says {found:,} samples a second, of {file.frames:,}")
+            x = file.read(file.frames, dtype="float32", always_2d=True).T
     except (soundfile.LibsndfileError, RuntimeError) as e:
         raise BadSound(f"it is no sound file that can be decoded: {getattr(e, 'error_string', e)}") from None
     if not np.isfinite(x).all():
@@ -94,9 +98,15 @@ def resampled(x: Array, old: int, new: int) -> Array:
 
 
 def _whole(path: Path, size: int) -> None:
-    """Refuse a .wav file that ends before the sound that its header announces."""
+    """Refuse a .wav file that ends before the sound that its header announces, and an .ogg without its last page."""
     with open(path, "rb") as file:
-        if file.read(4) != b"RIFF":
+        kind = file.read(4)
+        if kind == b"OggS":
+            file.seek(max(size - 2**17, 0))
+            pages = file.read().split(b"OggS")
+            if len(pages[-1]) < 2 or not pages[-1][1] & 4:  # the flag of a stream's end
+                raise BadSound("it was cut off: its last page is not there")
+        if kind != b"RIFF":
             return
         place = 12
         while place + 8 <= size:

@@ -12,6 +12,8 @@ from genzoo.core.data.labels import in_order
 from genzoo.core.errors import GenzooError, UsageError, said
 from genzoo.plugins.modalities.sound_files import SUFFIXES, BadSound, read_sound, to_int16, trimmed, windows
 
+LOUDEST = 1.05  # a filter may reach a little beyond 1
+
 
 @dataclass(frozen=True)
 class Clips:
@@ -22,6 +24,7 @@ class Clips:
     labels: Any
     classes: tuple[str, ...]
     bad: list[str]
+    loud: int = 0  # files with samples beyond [-1, 1], which are clipped
 
 
 def clips_of(
@@ -32,7 +35,7 @@ def clips_of(
     files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(root).parts)]
     if not files:
         raise UsageError(f"{root} has no sound files: files that end in {', '.join(SUFFIXES)}")
-    parts, names, owners, bad = list[Any](), list[str](), list[str](), list[str]()
+    parts, names, owners, bad, loud = list[Any](), list[str](), list[str](), list[str](), 0
     for path in files:
         name = path.name if root.is_file() else path.relative_to(root).as_posix()
         try:
@@ -45,6 +48,7 @@ def clips_of(
         except BadSound as e:
             bad.append(f"{name} ({e})")
             continue
+        loud += bool(np.abs(x).max() > LOUDEST)
         for w in windows(to_int16(x), samples, cut == "start"):
             parts.append(w)
             names.append(name)
@@ -56,4 +60,4 @@ def clips_of(
                           f"repair or remove them{hint}")  # fmt: skip
     classes = tuple(in_order(set(owners))) if len(set(owners)) > 1 and "" not in owners else ()
     labels = np.array([classes.index(o) for o in owners]) if classes else None
-    return Clips(np.stack(parts), names, labels, classes, bad)
+    return Clips(np.stack(parts), names, labels, classes, bad, loud)

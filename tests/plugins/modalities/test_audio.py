@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 import wave
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +192,13 @@ def broken(path: Path, kind: str) -> None:
         path.write_bytes(content[:2000])
     elif kind == "2-gigabytes":
         path.write_bytes(content[:40] + (2**31).to_bytes(4, "little") + content[44:])
+    elif kind == "1-hertz":  # an hour of sound in 8 kB, which would be 32 million samples
+        path.write_bytes(content[:24] + (1).to_bytes(4, "little") + content[28:])
+    elif kind == "cut-ogg":
+        put(path.with_name("bad.ogg"), np.random.default_rng(0).normal(0, 0.1, 40_000))
+        whole = path.with_name("bad.ogg").read_bytes()
+        path.with_name("bad.ogg").unlink()
+        path.write_bytes(whole[: len(whole) // 2])
     elif kind == "text":
         path.write_text("RIFF this is no sound")
     elif kind == "nan":
@@ -205,6 +214,8 @@ def broken(path: Path, kind: str) -> None:
         ("no-sound", "it has no sound"),
         ("cut", "it was cut off"),
         ("2-gigabytes", "2,147,483,648 bytes of sound"),
+        ("1-hertz", "1 samples a second"),
+        ("cut-ogg", "its last page is not there"),
         ("text", "sound"),
         ("nan", "NaN"),
         ("9-channels", "9 channels"),
@@ -231,6 +242,20 @@ def test_rates_and_channels_are_brought_to_one(tmp_path: Path) -> None:
     assert len(data) == 2
     with pytest.raises(GenzooError, match="8 channels"):
         open_data(the_registry(), tmp_path, {"mono": False})
+
+
+def test_every_encoding_is_read_any_name_too_and_loud_files_are_said_to_be_clipped(tmp_path: Path) -> None:
+    for kind in ("ULAW", "GSM610", "PCM_24", "DOUBLE"):
+        put(tmp_path / f"{kind}.wav", tone(300), subtype=kind)
+    (tmp_path / os.fsdecode(b"caf\xe9.wav")).write_bytes((tmp_path / "PCM_24.wav").read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = open_data(the_registry(), tmp_path, split="all").read.files
+    assert found is not None
+    assert len(set(found)) == 5
+    put(tmp_path / "loud.wav", 4 * tone(300), subtype="FLOAT")
+    data = open_data(the_registry(), tmp_path, split="all")
+    assert data.read.notes == ("1 files have samples beyond [-1, 1], which are clipped",)
 
 
 def test_a_folder_of_pictures_and_sounds_is_of_pictures(tmp_path: Path) -> None:
