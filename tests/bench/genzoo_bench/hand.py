@@ -8,6 +8,7 @@ and noise, so that a test can give the very numbers that genzoo drew and compare
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
