@@ -88,7 +88,7 @@ def tables(
         GenzooError: if data cannot be read, or the peers cannot be run.
     """
     train, unseen = (load_data(data, split=split) for split in ("train", "test"))
-    if train.spec.modality != "table":
+    if "dtype" not in train.spec.facts:  # of its columns
         raise UsageError(f"{data} is {train.spec.modality} data: genzoo bench tables takes a table, such as adult")
     contest = _Contest(data, train, unseen, target, seed, Effort(None, steps, threads, device), folder_for(out))
     lines = []
