@@ -52,6 +52,11 @@ class Likelihood(Configured, nn.Module, ABC):
         return False
 
     @property
+    def coded(self) -> bool:
+        """Whether `steps` says probabilities, so that compression can go by them."""
+        return self.discrete and self.normalized
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """What the generator must put out for one observation: by default one number per number."""
         return self.spec.shape

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from genzoo.core.coding.whole import Whole
     from genzoo.core.data import Data
     from genzoo.core.model import Model
     from genzoo.core.pictures.drawing import Drawing
@@ -298,6 +299,20 @@ class Modality(ABC):
     def complaint(self, spec: DataSpec, x: Tensor) -> str:
         """What is plainly wrong with samples of this kind in data units, in a sentence; "" if nothing is."""
         return ""
+
+    # What is compressed: rows that a model codes, and what they lose of what was given, for kinds whose rows lose any.
+
+    def whole(self, spec: DataSpec, given: Any) -> Whole | None:
+        """A file's path, `Data` or something in memory as what is compressed; None if stored rows lose nothing."""
+        return None
+
+    def opened(self, spec: DataSpec, whole: Whole) -> Any:
+        """What was given, of what `whole` made, exactly; rows are in model space."""
+        raise NotImplementedError
+
+    def write_whole(self, path: Path, spec: DataSpec, whole: Whole) -> None:
+        """Write it to a file of one of `suffixes`."""
+        raise NotImplementedError
 
     # What fits it.
 

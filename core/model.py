@@ -331,7 +331,8 @@ class Model(Joint):
         """Observations as the bytes of a file whose size is this model's bound on their likelihood; see `encode`.
 
         Args:
-            x: data of single values: 8-bit images, or floats that are exactly such.
+            x: data of single values: 8-bit images, or floats that are exactly such; a list of strings; a table. The path
+                (`pathlib.Path`) of a file of texts or of a table is compressed with all that is in it.
             labels: of a conditional model; they are in the file too.
             portable: networks run in float64, so that other machines read it; otherwise this one, by the same settings.
             verify: decode it before it is given.
@@ -342,12 +343,11 @@ class Model(Joint):
         return compressed(self, x, labels, portable=portable, verify=verify, name=name).content
 
     @_call
-    def decompress(self, content: bytes) -> Tensor:
-        """Observations of `compress`: uint8 levels of images, else data units; of tokens, reconstructions."""
-        from genzoo.core.coding.container import unpacked
-        from genzoo.core.coding.verified import stored
+    def decompress(self, content: bytes) -> Any:
+        """What `compress` was given: uint8 levels of images, strings, an Arrow table; of tokens, reconstructions."""
+        from genzoo.core.coding.verified import decompressed, opened
 
-        return stored(self, unpacked(self, content)[0])
+        return opened(self, decompressed(self, content)[0])
 
     @_call
     def save(self, folder: str | os.PathLike[str]) -> None:

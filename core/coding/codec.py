@@ -38,7 +38,7 @@ def scheme_of(model: Model) -> str:
         if prior.unfitted:
             raise UsageError(f"{model.called} cannot compress yet: {prior.unfitted}")
         return "tokens"
-    if not (likelihood.discrete and likelihood.normalized):
+    if not likelihood.coded:
         raise UsageError(
             f"{model.called} cannot compress: its likelihood is a density of real numbers, or none, "
             "and only probabilities of single values make bits"

@@ -21,7 +21,7 @@ from genzoo.core.errors import GenzooError, UsageError
 if TYPE_CHECKING:
     from genzoo.core.model import Model
 
-MAGIC, FORMAT = b"GENZOO", 1
+MAGIC, FORMAT = b"GENZOO", 2
 _HEAD = struct.Struct("<6sBB32sQHH")  # magic, format, portable, sha256 of the weights, count, block, poor blocks
 _CUT = "this is no whole compressed file of genzoo: it was cut or changed; make it again"
 
@@ -37,6 +37,7 @@ class Header:
     poor: int
     versions: str  # of genzoo and torch, for people
     name: str  # of the weights, as they were called
+    rest: bytes  # what rows do not say of what was given
 
 
 def identity(model: Model) -> bytes:
@@ -48,7 +49,7 @@ def identity(model: Model) -> bytes:
     return digest.digest()
 
 
-def packed(model: Model, x: Tensor, y: Tensor | None, *, portable: bool, name: str = "") -> tuple[bytes, Codec, Tensor]:
+def packed(model: Model, x: Tensor, y: Tensor | None, *, portable: bool, name: str = "", rest: bytes = b"") -> tuple[bytes, Codec, Tensor]:
     """Observations in model space as the bytes of a file; also the codec, and what it coded."""
     codec, stack = Codec(model, portable), Stack()
     symbols = codec.symbols(x, y)
@@ -56,7 +57,8 @@ def packed(model: Model, x: Tensor, y: Tensor | None, *, portable: bool, name: s
     words = codec.stack.words.astype("<u4").tobytes()
     about = [f"genzoo {version('genzoo')}, torch {torch.__version__}".encode(), name.encode()[-255:]]
     head = _HEAD.pack(MAGIC, FORMAT, portable, identity(model), len(x), codec.block, poor)
-    parts = [head, *(bytes([len(text)]) + text for text in about), _checksums(codec, symbols, y), words]
+    texts = [bytes([len(text)]) + text for text in about]
+    parts = [head, *texts, struct.pack("<I", len(rest)), rest, _checksums(codec, symbols, y), words]
     content = b"".join(parts)
     return content + struct.pack("<I", zlib.crc32(content)), codec, symbols
 
@@ -76,17 +78,21 @@ def read_header(content: bytes) -> tuple[Header, bytes]:
         raise GenzooError(_CUT)
     _, number, portable, weights, count, block, poor = _HEAD.unpack_from(content)
     if number != FORMAT:
-        raise GenzooError(f"this file has format {number}, and this genzoo reads format {FORMAT}: update genzoo")
+        what = "update genzoo" if number > FORMAT else "the genzoo that wrote it reads it"
+        raise GenzooError(f"this file has format {number}, and this genzoo reads format {FORMAT}: {what}")
     texts, at = list[str](), _HEAD.size
     for _ in range(2):
         end = at + 1 + content[at]
         texts.append(content[at + 1 : end].decode(errors="replace"))
         at = end
-    return Header(bool(portable), weights, count, block, poor, *texts), content[at:-4]
+    end = at + 4 + int.from_bytes(content[at : at + 4], "little")
+    if end > len(content) - 4:
+        raise GenzooError(_CUT)
+    return Header(bool(portable), weights, count, block, poor, *texts, content[at + 4 : end]), content[end:-4]
 
 
-def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None]:
-    """Observations in model space, and labels where the model is told them."""
+def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None, bytes]:
+    """Observations in model space, labels where the model is told them, and what was kept beside them."""
     header, rest = read_header(content)
     if header.weights != identity(model):
         raise UsageError(f"this file was compressed by other weights ({header.name or 'without a name'}): give those")
@@ -99,4 +105,4 @@ def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None]:
     if _checksums(codec, symbols, y) != rest[: 4 * blocks]:
         why = "this machine computes other numbers" if header.portable else "fast mode binds it to what made it"
         raise GenzooError(f"this file does not decode to what was coded (by {header.versions}): {why}")
-    return codec.observed(symbols, y), y
+    return codec.observed(symbols, y), y, header.rest

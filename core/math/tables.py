@@ -20,9 +20,14 @@ def snapped(x: Tensor) -> Tensor:
     return torch.round(x * GRID) / GRID if x.dtype == torch.float64 else x
 
 
+def wide(x: Tensor) -> Tensor:
+    """Numbers in float32; those of float64 stay so."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def shares(logits: Tensor) -> Tensor:
     """Softmax over the last dimension, in float32 or, of `snapped` logits, in float64."""
-    return torch.softmax(snapped(logits) if logits.dtype == torch.float64 else logits.float(), -1)
+    return torch.softmax(snapped(wide(logits)), -1)
 
 
 def logistic_table(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:

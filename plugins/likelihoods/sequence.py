@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Autoregressive
-from genzoo.core.math.tables import to_levels
+from genzoo.core.math.tables import to_levels, wide
 from genzoo.core.mixed_precision import in_bfloat16
 from genzoo.core.options import Configured, option
 from genzoo.core.spec import DataSpec
@@ -88,7 +88,7 @@ class SequenceLikelihood(Autoregressive):
         over = (((read == END) | (read == PAD)) & (place > 0))[..., None]
         last = ((place == self.spec.shape[0] - 1).expand(read.shape))[..., None]
         impossible = torch.where(over, number != PAD, (number == PAD) | (last & (number != END)))
-        return logits.float().masked_fill(impossible, -math.inf)
+        return wide(logits).masked_fill(impossible, -math.inf)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return self.token_log_prob(params, x).sum(1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.math.tables import Steps, shares, wide
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.likelihoods.table_rows import RowLikelihood, drawn
@@ -97,7 +98,7 @@ class TableAutoregressive(RowLikelihood):
 
     def _read(self, h: Tensor, t: int, before: Tensor | None) -> Tensor:
         part = slice(self.layout.starts[t], self.layout.starts[t] + self.layout.sizes[t])
-        found = F.linear(h, self.weight[part], self.bias[part] + self.log_shares[part]).float()
+        found = wide(F.linear(h, self.weight[part], self.bias[part] + self.log_shares[part]))
         return found if before is None else self.possible(found, t, before)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -189,6 +190,13 @@ class TableAutoregressive(RowLikelihood):
             return levels[None]
         whole = F.pad(levels, (0, column.slots[0] * column.base - len(levels))).view(column.slots)
         return whole[digits[:, t - 1]] if t in self.last else whole.any(1)[None]
+
+    def steps(self, params: Tensor) -> Steps:
+        a, before = wide(params), None
+        for t, start in enumerate(self.layout.starts):
+            symbols = yield torch.tensor([t]), shares(self.logits(a, t, before))[:, None]
+            before = symbols[:, 0]
+            a = a + self.embed[start + before]
 
     def _made(self, params: Tensor, uniform: Tensor | None) -> Tensor:
         """Rows in model space, by uniform numbers ``(B, T + P)``: those of slots, then those of places."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
+from genzoo.core.math.tables import Steps, shares, wide
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.modalities.one_hot import layout
@@ -46,6 +47,17 @@ class RowLikelihood(Likelihood):
             for t, c in ((t, self.layout.columns[s]) for t, s in enumerate(self.layout.column))
             if c.base and t and self.layout.column[t - 1] == self.layout.column[t]
         }
+
+    @property
+    def coded(self) -> bool:
+        """Levels and bins are; the place within a bin is the modality's."""
+        return True
+
+    def symbols(self, x: Tensor) -> Tensor:
+        return self.layout.chosen(x)
+
+    def observed(self, symbols: Tensor) -> Tensor:
+        return self.layout.blocks(symbols, symbols.new_zeros(len(symbols), len(self.layout.binned), dtype=torch.float32))
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
@@ -109,7 +121,7 @@ class TableLikelihood(RowLikelihood):
     def logits(self, params: Tensor, t: int, before: Tensor | None) -> Tensor:
         """Logits ``(B, n)`` of slot t, given the value ``(B,)`` of the slot before it."""
         a, n = self.layout.starts[t], self.layout.sizes[t]
-        found = (params[:, a : a + n] + self.log_shares[a : a + n]).float()
+        found = wide(params[:, a : a + n] + self.log_shares[a : a + n])
         if t in self.last and before is not None:
             tie = self.ties[str(t)]
             split = self.layout.sizes[t - 1]
@@ -123,6 +135,11 @@ class TableLikelihood(RowLikelihood):
             logits = self.logits(params, t, k[:, t - 1] if t else None)
             total = total - F.cross_entropy(logits, k[:, t], reduction="none")
         return total
+
+    def steps(self, params: Tensor) -> Steps:
+        before = None
+        for t in range(len(self.layout.sizes)):
+            before = (yield torch.tensor([t]), shares(self.logits(params, t, before))[:, None])[:, 0]
 
     def mean(self, params: Tensor) -> Tensor:
         """The likeliest value of each column and the middle of its bin, with the slopes of a softmax."""

@@ -16,6 +16,7 @@ from genzoo.registry import declare
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genzoo.core.coding.whole import Whole
     from genzoo.core.data import Data
     from genzoo.core.selection import Selection
 
@@ -163,6 +164,23 @@ class Table(Modality):
         head = "".join(f"<th>{escape(c.name)}</th>" for c in found)
         body = "".join(f"<tr>{''.join(f'<td>{v}</td>' for v in row)}</tr>" for row in zip(*cells, strict=True))
         return Fragment(f"<table><tr>{head}</tr>{body}</table>", "")
+
+    # What is compressed.
+
+    def whole(self, spec: DataSpec, given: Any) -> Whole:
+        from genzoo.plugins.modalities import whole_tables
+
+        return whole_tables.whole(spec, given)
+
+    def opened(self, spec: DataSpec, whole: Whole) -> Any:
+        from genzoo.plugins.modalities import whole_tables
+
+        return whole_tables.table_of(spec, whole)
+
+    def write_whole(self, path: Path, spec: DataSpec, whole: Whole) -> None:
+        from genzoo.plugins.modalities import whole_tables
+
+        whole_tables.write(path, spec, whole)
 
     def likelihood(self, spec: DataSpec) -> str:
         return "table"

@@ -149,7 +149,7 @@ def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
         else:
             held: Any = c.names[0] if c.names else c.values[0] if c.values else 0.0
             values, missing = np.full(n, held, object if c.names else float), np.full(n, c.missing)
-        arrays[c.name] = _typed(values, missing, kind, c.names)
+        arrays[c.name] = typed(values, missing, kind, c.names)
     return pa.table(arrays)
 
 
@@ -157,7 +157,8 @@ def _is_text(kind: Any) -> bool:
     return str(kind) in ("string", "large_string", "string_view")
 
 
-def _typed(values: Any, missing: Any, kind: Any, levels: Sequence[str] = ()) -> Any:
+def typed(values: Any, missing: Any, kind: Any, levels: Sequence[str] = ()) -> Any:
+    """Texts (objects) or float64 numbers, some missing, as an array of an Arrow type; ``levels`` are a dictionary's."""
     import pyarrow as pa
 
     if pa.types.is_null(kind):
@@ -165,7 +166,7 @@ def _typed(values: Any, missing: Any, kind: Any, levels: Sequence[str] = ()) -> 
     if pa.types.is_dictionary(kind):
         place = {name: i for i, name in enumerate(levels)}  # the same in every part of a file
         index = pa.array([place.get(v, 0) for v in values.tolist()], kind.index_type, mask=missing)
-        held = _typed(np.array(levels, object), np.zeros(len(levels), bool), kind.value_type)
+        held = typed(np.array(levels, object), np.zeros(len(levels), bool), kind.value_type)
         return pa.DictionaryArray.from_arrays(index, held, ordered=kind.ordered)
     if pa.types.is_boolean(kind):
         return pa.array([v == "true" for v in values.tolist()], pa.bool_(), mask=missing)
@@ -198,6 +199,18 @@ def write_table(path: Path, columns: Sequence[Column], batches: Iterable[Any]) -
             table = given_back(columns, codes, start)
             out.write_table(table.cast(schema))
             start += len(codes)
+
+
+def write_arrow(path: Path, table: Any) -> None:
+    """Write a whole Arrow table."""
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        import pyarrow as pa
+
+        plain = [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in table.schema]
+        table = table.cast(pa.schema(plain))
+    with replacing(path) as temporary, _writer(suffix, temporary, table.schema) as out:
+        out.write_table(table)
 
 
 def _writer(suffix: str, path: Path, schema: Any) -> Any:

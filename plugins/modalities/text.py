@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from genzoo.core.coding.whole import Whole
     from genzoo.core.data import Data
 
 
@@ -190,6 +191,23 @@ class Text(Modality):
 
         items = "".join(f"<li>{html(text)}</li>" for text in self.texts(spec, x[: 2 * self.preview]))
         return Fragment(f"<ol>{items}</ol>", "", "Each line is a whole text.")
+
+    # What is compressed.
+
+    def whole(self, spec: DataSpec, given: Any) -> Whole:
+        from genzoo.plugins.modalities import whole_texts
+
+        return whole_texts.whole(spec, given)
+
+    def opened(self, spec: DataSpec, whole: Whole) -> list[str]:
+        from genzoo.plugins.modalities import whole_texts
+
+        return whole_texts.texts_of(spec, whole)[0]
+
+    def write_whole(self, path: Path, spec: DataSpec, whole: Whole) -> None:
+        from genzoo.plugins.modalities import whole_texts
+
+        whole_texts.write(path, spec, whole)
 
     # What fits it.
 

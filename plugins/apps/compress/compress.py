@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from genzoo.core.arguments import checked
 from genzoo.core.coding.codec import scheme_of
-from genzoo.core.coding.container import read_header, unpacked
-from genzoo.core.coding.verified import compressed, stored
-from genzoo.core.data import to_units
+from genzoo.core.coding.container import read_header
+from genzoo.core.coding.verified import compressed, decompressed, keeps
+from genzoo.core.data import Data, to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -34,9 +35,10 @@ class Shrunk:
 
     path: Path
     scheme: str  # ``bits-back``, ``direct``, or ``tokens``, which alone is lossy
-    count: int
+    count: int  # rows that the model coded
     size: int  # bytes of the file, header included
-    bits_per_dim: float
+    bits: float  # of the file for a unit of what was given
+    unit: str  # ``dimension``, ``character`` or ``row``
     distortion: float  # mean squared error in data units, 0 of what is lossless
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,13 +80,29 @@ def compress(
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a new file")
     scheme_of(model)
-    opened = open_data(the_registry(), data, data_options, split=None)  # as they are: resized ones would not be exact
-    check_fits(model, opened.spec)
-    x, told = observations(model, opened, n or len(opened))
+    x, told = _given(model, data, n, data_options)
     called = name or ("" if isinstance(weights, Model) else os.fspath(weights))
     found = compressed(model, x, told.get("labels"), portable=portable, verify=verify, name=called)
     write_bytes(path, found.content)
-    return Shrunk(path, found.scheme, found.count, len(found.content), found.bits_per_dim, found.distortion)
+    size = len(found.content)
+    return Shrunk(path, found.scheme, found.count, size, found.bits, found.unit, found.distortion)
+
+
+def _given(model: Model, data: Any, n: int, options: Mapping[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+    """What is compressed, and what a conditional model is told of it."""
+    kind = of(model.spec)
+    if keeps(model) and not n and not options and not model.classes and not isinstance(data, Data):
+        path = Path(data).expanduser() if isinstance(data, (str, os.PathLike)) else None
+        if path is None or (kind.opens(path) and path.is_file()):
+            return data if path is None else path, {}  # all that is in it
+    opened = open_data(the_registry(), data, options, split=None)  # as they are: resized ones would not be exact
+    if keeps(model) and opened.spec.modality == model.spec.modality:
+        some = opened.take(slice(n or len(opened)))
+        if model.classes and some.y is None:
+            raise UsageError("the model is conditional and the data has no labels: give data with labels")
+        return some, some.told(model)
+    check_fits(model, opened.spec)
+    return observations(model, opened, n or len(opened))
 
 
 @checked
@@ -106,14 +124,23 @@ def decompress(file: Out, out: Out, weights: Model | Out | None = None) -> Path:
         raise UsageError(f"{source.name} does not say by which weights it was compressed: name them with --weights")
     model = weights if isinstance(weights, Model) else load(weights or header.name, device="cpu")
     kind, suffix = of(model.spec), path.suffix.lower()
-    if suffix != ".npz" and (suffix or "/") not in kind.suffixes:
-        raise UsageError(f"cannot tell what to write from {path.name!r}: use {' or '.join(['.npz', *kind.suffixes])}")
-    x, y = unpacked(model, content)
-    found, labels = stored(model, x), {} if y is None else {"labels": y.numpy()}
+    places = [*kind.suffixes] if keeps(model) else [".npz", *("a folder" if s == "/" else s for s in kind.suffixes)]
+    if (suffix or "a folder") not in places:
+        raise UsageError(f"cannot tell what to write from {path.name!r}: use {' or '.join(places)}")
+    held, y = decompressed(model, content)
+    if keeps(model):
+        kind.write_whole(path, model.spec, held)
+        return path
+    found, labels = held.rows, {} if y is None else {"labels": y.numpy()}
     if suffix != ".npz":
-        kind.write(path, model.spec, len(x), iter([(to_units(model.spec, x), y)]))
+        kind.write(path, model.spec, len(found), iter([(_units(model, found), y)]))
     elif found.dtype == torch.uint8:
         write_arrays(path, samples=found.numpy(), **labels)
     else:
         write_arrays(path, samples=kind.to_array(model.spec, found), **labels)
     return path
+
+
+def _units(model: Model, x: Tensor) -> Tensor:
+    """Data units of rows as stored, or in them already."""
+    return to_units(model.spec, to_model(model.spec, x)) if x.dtype == torch.uint8 else x

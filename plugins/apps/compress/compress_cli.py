@@ -36,7 +36,7 @@ def compress(
         emit_json(done.to_dict())
         return
     lossy = f"; lossy, mean squared error {done.distortion:.4g}" if done.scheme == "tokens" else ""
-    hint(f"{done.count:,} observations in {done.size:,} bytes, {done.bits_per_dim:.4f} bits per dimension "
+    hint(f"{done.count:,} observations in {done.size:,} bytes, {done.bits:.4f} bits per {done.unit} "
          f"({done.scheme}{lossy})")  # fmt: skip
     say(done.path)
 
