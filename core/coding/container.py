@@ -49,7 +49,9 @@ def identity(model: Model) -> bytes:
     return digest.digest()
 
 
-def packed(model: Model, x: Tensor, y: Tensor | None, *, portable: bool, name: str = "", rest: bytes = b"") -> tuple[bytes, Codec, Tensor]:
+def packed(
+    model: Model, x: Tensor, y: Tensor | None, *, portable: bool, name: str = "", rest: bytes = b""
+) -> tuple[bytes, Codec, Tensor]:
     """Observations in model space as the bytes of a file; also the codec, and what it coded."""
     codec, stack = Codec(model, portable), Stack()
     symbols = codec.symbols(x, y)

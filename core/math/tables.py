@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ Steps = Generator[tuple[Tensor, Tensor], Tensor, None]
 GRID = 2**11  # steps of 1/2048: a sixteenth of a level of 8 bits in model space
 ONE = 2**24  # what a coded probability of 1 is
 LEAST = 2**4  # a coded probability is 2^-20 at least
+_CACHED = 2**16  # numbers of a table that a processor keeps near
 
 
 def snapped(x: Tensor) -> Tensor:
@@ -34,11 +35,16 @@ def logistic_table(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
     """Probabilities ``(…, levels)`` of a discretized logistic distribution in model space, float64."""
     edges = (torch.arange(levels - 1, dtype=torch.float64, device=mean.device) + 0.5) / (levels - 1) * 2 - 1
     mean, inverse = mean.double()[..., None], torch.exp(-log_scale.double())[..., None]
-    table = mean.new_zeros(*mean.shape[:-1], levels)
-    table[..., :-1] = torch.addcmul(-mean * inverse, edges, inverse).sigmoid_()
-    table[..., -1] = 1
-    table[..., 1:] -= table[..., :-1].clone()
+    below = torch.addcmul(-mean * inverse, edges, inverse).sigmoid_()
+    table = mean.new_empty(*mean.shape[:-1], levels)
+    table[..., 0], table[..., -1] = below[..., 0], 1 - below[..., -1]
+    torch.sub(below[..., 1:], below[..., :-1], out=table[..., 1:-1])
     return table
+
+
+def portions(places: int, rows: int, levels: int) -> Iterator[Tensor]:
+    """Places ``(d,)`` a few at a time, so that tables ``(rows, d, levels)`` of theirs stay in a processor's cache."""
+    return iter(torch.arange(places).split(max(_CACHED // (rows * levels), 1)))
 
 
 def inverted(steps: Steps, uniform: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
-from genzoo.core.math.tables import Steps, logistic_table
+from genzoo.core.math.tables import Steps, logistic_table, portions
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -96,5 +96,6 @@ class DiscretizedLogistic(Likelihood):
 
     def steps(self, params: Tensor) -> Steps:
         mean, log_scale = self._split(params)
-        table = logistic_table(mean, log_scale.expand_as(mean), self.levels)
-        yield torch.arange(self.spec.size), table.flatten(1, -2)
+        log_scale = log_scale.expand_as(mean).flatten(1)
+        for where in portions(self.spec.size, len(mean), self.levels):
+            yield where, logistic_table(mean.flatten(1)[:, where], log_scale[:, where], self.levels)

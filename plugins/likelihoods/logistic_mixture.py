@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
-from genzoo.core.math.tables import Steps, from_levels, logistic_table
+from genzoo.core.math.tables import Steps, from_levels, logistic_table, portions
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -106,10 +106,15 @@ class LogisticMixture(Likelihood):
         plane = self.spec.size // self.spec.shape[0]
         for c in range(means.shape[2]):
             mean, log_scale = self._follow(means[:, :, c], tied, found), log_scales[:, :, c]
-            share, table = weights.softmax(1), torch.zeros(())
-            for k in range(mean.shape[1]):
-                table = table + share[:, k, ..., None] * logistic_table(mean[:, k], log_scale[:, k], self.levels)
-            symbols = yield torch.arange(plane) + c * plane, table.flatten(1, -2)
+            share, mine, scales = (v.flatten(2) for v in (weights.softmax(1), mean, log_scale))
+            found_here = list[Tensor]()
+            for where in portions(plane, len(mean), self.levels):
+                table = torch.zeros(())
+                for k in range(mean.shape[1]):
+                    part = logistic_table(mine[:, k, where], scales[:, k, where], self.levels)
+                    table = table + share[:, k, where, None] * part
+                found_here.append((yield where + c * plane, table))
+            symbols = torch.cat(found_here, 1)
             x = from_levels(symbols, self.levels).view(-1, 1, *self.spec.shape[1:])
             weights = weights + log_level(x.double(), mean.double(), log_scale.double(), self.levels)
             found.append(x)

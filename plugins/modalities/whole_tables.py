@@ -16,7 +16,16 @@ from genzoo.core.coding.whole import Whole, from_mixed_radix, mixed_radix
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.modalities.columns import Column, columns, encode
-from genzoo.plugins.modalities.table_files import arrow, given_back, named, read_table, taken, type_named, typed, write_arrow
+from genzoo.plugins.modalities.table_files import (
+    arrow,
+    given_back,
+    named,
+    read_table,
+    taken,
+    type_named,
+    typed,
+    write_arrow,
+)
 
 _DAMAGED = "this file holds something else than the cells of its model's table"
 
@@ -57,7 +66,9 @@ def _fitting(table: Any, found: Sequence[Column], what: str) -> Any:
     try:
         return table.select(names).cast(pa.schema([(c.name, type_named(c.dtype)) for c in found])).combine_chunks()
     except (pa.ArrowException, ValueError) as e:
-        raise UsageError(f"{what} has columns of other types than the model's data ({str(e).splitlines()[0]})") from None
+        raise UsageError(
+            f"{what} has columns of other types than the model's data ({str(e).splitlines()[0]})"
+        ) from None
 
 
 def _grid(c: Column) -> tuple[list[int], list[int]]:

@@ -61,7 +61,9 @@ class ScaleHyperprior(TokenPrior):
             raise UsageError("the scale-hyperprior is not told classes: leave out --conditional")
         own, k = o.side or channels, o.components
         self.logits = nn.Parameter(torch.zeros(own, k))
-        self.places = nn.Parameter(torch.linspace(-2.0, 2.0, k).expand(own, k).clone() if k > 1 else torch.zeros(own, k))
+        self.places = nn.Parameter(
+            torch.linspace(-2.0, 2.0, k).expand(own, k).clone() if k > 1 else torch.zeros(own, k)
+        )
         self.log_scales = nn.Parameter(torch.full((own, k), 0.5))
         self.network = nn.Sequential(
             nn.Conv2d(o.side, o.width, 3, padding=1), nn.SiLU(),

@@ -55,3 +55,38 @@ def test_a_folder_is_not_brought_to_the_models_form_unasked(tmp_path: Path) -> N
         genzoo.compress("vae/fashion-mnist", tmp_path / "photos", tmp_path / "a.zoo")
     done = genzoo.compress("vae/fashion-mnist", tmp_path / "photos", tmp_path / "a.zoo", data_options={"size": "28"})
     assert done.count == 1
+
+
+def test_every_byte_of_a_file_of_texts_comes_back(tmp_path: Path) -> None:
+    model = genzoo.create("lm", genzoo.load_data(["hello world", "a bc def"]).spec,
+                          options={"likelihood.hidden": 4, "likelihood.embed": 4})  # fmt: skip
+    for raw in (b"", b"\n", b"a\nb", b"a\r\nb\n\n", bytes(range(256)), "\u4e2d na\u00efve \U0001f600\n".encode() * 7):
+        (tmp_path / "a.txt").write_bytes(raw)
+        done = genzoo.compress(model, tmp_path / "a.txt", tmp_path / "a.zoo")
+        genzoo.decompress(tmp_path / "a.zoo", tmp_path / "b.txt", model)
+        assert (tmp_path / "b.txt").read_bytes() == raw
+    assert done.unit == "character"
+    (tmp_path / "bad.txt").write_bytes(b"\xff\n")
+    genzoo.compress(model, tmp_path / "bad.txt", tmp_path / "a.zoo")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        genzoo.decompress(tmp_path / "a.zoo", tmp_path / "b.jsonl", model)
+    with pytest.raises(UsageError, match="use .txt or .jsonl"):
+        genzoo.decompress(tmp_path / "a.zoo", tmp_path / "b.npz", model)
+    with pytest.raises(UsageError, match="line breaks"):
+        genzoo.compress(model, ["a\nb"], tmp_path / "a.zoo")
+        genzoo.decompress(tmp_path / "a.zoo", tmp_path / "b.txt", model)
+
+
+def test_a_file_of_a_table_comes_back(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    rows = "".join(f"{i},{'' if i % 7 == 0 else 'ab'[i % 2]},{i * 1.25},{i % 3}\n" for i in range(200))
+    (tmp_path / "a.csv").write_text("id,kind,size,few\n" + rows)
+    model = genzoo.create("table-ar", genzoo.load_data(tmp_path / "a.csv").spec, options={"likelihood.hidden": 8})
+    done = genzoo.compress(model, tmp_path / "a.csv", tmp_path / "a.zoo")
+    assert (done.unit, done.count) == ("row", 200)
+    genzoo.decompress(tmp_path / "a.zoo", tmp_path / "b.csv", model)
+    genzoo.decompress(tmp_path / "a.zoo", tmp_path / "b.parquet", model)
+    from pyarrow import csv, parquet
+
+    assert csv.read_csv(tmp_path / "b.csv") == csv.read_csv(tmp_path / "a.csv")
+    assert parquet.read_table(tmp_path / "b.parquet").column("size").to_pylist() == [i * 1.25 for i in range(200)]

@@ -2,19 +2,23 @@
 
 import math
 import zlib
+from decimal import Decimal
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
 import genzoo
 from genzoo import DataSpec
 from genzoo.core.errors import GenzooError
-from genzoo.core.math.tables import inverted, logistic_table, snapped
+from genzoo.core.math.tables import from_levels, inverted, logistic_table, snapped
+from genzoo.core.modality import of
 
 pytest.importorskip("constriction")
 from genzoo.core.coding.codec import Codec
 from genzoo.core.coding.stack import CELLS, Stack, rounded
+from genzoo.core.coding.whole import from_mixed_radix, mixed_radix
 
 MLP = {"generator": "mlp", "encoder": "mlp", "latent.size": 3}
 PARTS = {
@@ -23,6 +27,7 @@ PARTS = {
     "bernoulli": {},
     "logistic-mixture": {"likelihood.components": 3},
     "pixelcnn": {"likelihood.hidden": 4, "likelihood.layers": 1},
+    "multiscale": {"likelihood.hidden": 4, "likelihood.layers": 1},
 }
 
 
@@ -194,3 +199,95 @@ def test_numbers_on_the_grid_agree() -> None:
     off = x + 1e-13 * torch.randn(10_000, dtype=torch.float64)
     assert torch.equal(snapped(x), snapped(off))
     assert (snapped(x) - x).abs().max() <= 2**-12
+
+
+@pytest.mark.parametrize("name", ["vq-vae", "hyperprior"])
+def test_a_rounded_code_takes_what_its_prior_says(name: str) -> None:
+    model = token_model() if name == "vq-vae" else hyperprior()
+    tokens = torch.randint(0, model.head.codes, (3, model.head.places), generator=torch.Generator().manual_seed(0))
+    tokens = tokens if name == "vq-vae" else (tokens - 127) % 5 + 125
+    with torch.no_grad():
+        found = by_steps(model.prior.steps(3), tokens, lambda p: None)
+        said = model.prior.log_prob_of(tokens)
+    assert torch.allclose(found.float(), said, rtol=0.01)  # scales are the nearest of a table
+
+
+def hyperprior() -> genzoo.Model:
+    options = {"latent.grid": 4, "latent.size": 5, "prior.side": 2, "prior.width": 4}
+    return genzoo.create("hyperprior", DataSpec.image(1, 8, 8), options=options)
+
+
+def test_mixed_radix_takes_what_its_possibilities_take() -> None:
+    g = torch.Generator().manual_seed(0)
+    sizes = [1, 2, 10**18, *torch.randint(1, 1000, (3000,), generator=g).tolist()]
+    digits = [0, 1, 10**18 - 1, *(int(torch.randint(s, (1,), generator=g)) for s in sizes[3:])]
+    content = mixed_radix(digits, sizes)
+    assert from_mixed_radix(content, sizes) == digits
+    assert len(content) * 8 < sum(map(math.log2, sizes)) + 24
+
+
+def test_every_character_of_texts_comes_back() -> None:
+    texts = ["In the beginning", "", "x\u4e2dy", "long " * 40, "na\u00efve\n\r\0", "\U0001f600"]
+    for tokens in ("characters", "bytes"):
+        facts = {"tokens": tokens, "alphabet": "abcdefghinI " if tokens == "characters" else ""}
+        spec = DataSpec("text", (9,), 15 if tokens == "characters" else 246, facts=facts)
+        model = genzoo.create("lm", spec, options={"likelihood.hidden": 4, "likelihood.embed": 4})
+        for some in (texts, texts[1:2], texts * 4):
+            assert model.decompress(model.compress(some)) == some
+    with pytest.raises(GenzooError, match="surrogate"):
+        model.compress(["half a character \ud800"])
+
+
+def test_steps_of_a_text_say_what_the_likelihood_says() -> None:
+    spec = DataSpec("text", (6,), 7, facts={"tokens": "characters", "alphabet": "abc "})
+    model = genzoo.create("lm", spec, options={"likelihood.hidden": 4, "likelihood.embed": 4})
+    rows = model.likelihood.tokens(of(spec).to_model(spec, of(spec).given(spec, ["ab", "", "cabab"])))
+    params = model.generator(torch.empty(3, 0), None).detach()
+    with torch.no_grad():
+        found = by_steps(model.likelihood.steps(params), rows, lambda p: None)
+        assert torch.allclose(found.float(), model.likelihood.log_prob(params, from_levels(rows, 7)), atol=1e-4)
+
+
+def test_every_cell_of_a_table_comes_back() -> None:
+    pa = pytest.importorskip("pyarrow")
+    model = genzoo.create("table-ar", genzoo.load_data(table(pa, 300, 0)).spec, options={"likelihood.hidden": 8})
+    for n in (1, 300):
+        given = table(pa, n, n)
+        back = model.decompress(model.compress(given))
+        assert back.schema == given.schema
+        for name in given.column_names:
+            columns = [v.column(name) for v in (given, back)]
+            if pa.types.is_timestamp(columns[0].type):
+                columns = [c.cast(pa.int64()) for c in columns]
+            assert str(columns[0].to_pylist()) == str(columns[1].to_pylist()), name
+    with pytest.raises(GenzooError, match="more"):
+        model.compress(given.append_column("more", given.column("id")))
+    with pytest.raises(GenzooError, match="no column 'cat'"):
+        model.compress(given.drop_columns(["cat"]))
+
+
+def table(pa, n: int, seed: int):
+    """Every type of column, with cells that are missing, and in other draws values that no other has."""
+    g = np.random.default_rng(seed)
+    gaps = lambda values, kind: pa.array([None if g.random() < 0.1 else v for v in values.tolist()], kind)  # noqa: E731
+    return pa.table({
+        "id": pa.array(range(1, n + 1)),
+        "key": pa.array([f"u{v}" for v in g.permutation(n)]),
+        "cat": gaps(g.choice(["a", "b ", " c", f"new {seed}"], n), pa.string()),
+        "dictionary": gaps(g.choice(["x", "y"], n), pa.string()).dictionary_encode(),
+        "bool": gaps(g.random(n) < 0.3, pa.bool_()),
+        "small": gaps(g.integers(0, 9, n), pa.int8()),
+        "whole": pa.array(g.integers(-(10**6), 10**6, n)),
+        "large": pa.array(g.integers(-(2**62), 2**62, n)),
+        "double": gaps(g.normal(size=n), pa.float64()),
+        "float": pa.array(g.normal(size=n).astype("f4")),
+        "cents": pa.array(np.round(g.exponential(50, n), 2)),
+        "odd": pa.array([math.nan if v < 0.2 else -0.0 if v < 0.3 else v for v in g.random(n)]),
+        "date": pa.array(g.integers(0, 3000, n).astype("i4"), pa.date32()),
+        "time": pa.array(g.integers(0, 86400, n).astype("i4"), pa.time32("s")),
+        "stamp": pa.array(g.integers(0, 2**60, n), pa.timestamp("ns")),
+        "zone": pa.array(g.integers(0, 2**40, n), pa.timestamp("us", tz="UTC")),
+        "decimal": pa.array([Decimal(int(v)).scaleb(-2) for v in g.integers(0, 10**7, n)], pa.decimal128(12, 2)),
+        "same": pa.array(["k"] * n),
+        "nothing": pa.nulls(n),
+    })  # fmt: skip

@@ -321,6 +321,38 @@ def likelihood(
         f"(importance-weighted, {samples} samples each, {found['effective_samples']:.1f} effective)")  # fmt: skip
 
 
+@bench.command(name="compress")
+def compress_(
+    weights: Annotated[list[str], typer.Argument(help="Models, by name or folder; none for codecs alone.")] = [],  # noqa: B006
+    data: Annotated[str, typer.Option(help="Data sets, as a,b; a model compresses those of its form.")] = "",
+    n: Annotated[int, typer.Option("-n", min=1, help="Test observations of each.")] = 300,
+    fast: Annotated[bool, typer.Option("--fast", help="Networks in float32.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for table, numbers and the picture.")] = None,
+    set_: opt.Set = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
+) -> None:
+    """Compress data by models, PNG, WebP, JPEG XL, gzip, bz2, xz and zstd; lossy models beside JPEG.
+
+    Example: genzoo bench compress vae/fashion-mnist --data fashion-mnist -n 300
+    """
+    from genzoo.plugins.apps.bench import compression as every
+    from genzoo.registry.console.arguments import data_options
+
+    said = (lambda text: None) if quiet else hint
+    chosen = several(data) or ("fashion-mnist",)
+    found = every.compression(weights, chosen, n, fast=fast, out=out, data_options=data_options(set_), progress=said)
+    if json:
+        emit_json(found.to_dict())
+        return
+    for lines in (every.size_table(found), every.point_table(found)):
+        if lines.rows:
+            table(lines.rows, lines.header)
+    if out:
+        hint(f"table and numbers in {out / 'compress'}.md and .json" + (
+            f", the picture in {out / 'rate-distortion.svg'}" if found.points else ""))  # fmt: skip
+
+
 def _kept(where: str, lines: Sequence[Any], what: str = "") -> None:
     """Say where results are, and how many were there before."""
     before = sum(line.was_there for line in lines)
