@@ -331,8 +331,8 @@ class Model(Joint):
         """Observations as the bytes of a file whose size is this model's bound on their likelihood; see `encode`.
 
         Args:
-            x: data of single values: 8-bit images, or floats that are exactly such; a list of strings; a table. The path
-                (`pathlib.Path`) of a file of texts or of a table is compressed with all that is in it.
+            x: data of single values: 8-bit images, or floats that are exactly such; a list of strings; a table.
+                The path (`pathlib.Path`) of a file of texts or of a table is compressed with all that is in it.
             labels: of a conditional model; they are in the file too.
             portable: networks run in float64, so that other machines read it; otherwise this one, by the same settings.
             verify: decode it before it is given.

@@ -90,7 +90,8 @@ def read_header(content: bytes) -> tuple[Header, bytes]:
     end = at + 4 + int.from_bytes(content[at : at + 4], "little")
     if end > len(content) - 4:
         raise GenzooError(_CUT)
-    return Header(bool(portable), weights, count, block, poor, *texts, content[at + 4 : end]), content[end:-4]
+    rest = content[at + 4 : end]
+    return Header(bool(portable), weights, count, block, poor, texts[0], texts[1], rest), content[end:-4]
 
 
 def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None, bytes]:

@@ -44,7 +44,7 @@ def logistic_table(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
 
 def portions(places: int, rows: int, levels: int) -> Iterator[Tensor]:
     """Places ``(d,)`` a few at a time, so that tables ``(rows, d, levels)`` of theirs stay in a processor's cache."""
-    return iter(torch.arange(places).split(max(_CACHED // (rows * levels), 1)))
+    return iter(torch.split(torch.arange(places), max(_CACHED // (rows * levels), 1)))
 
 
 def inverted(steps: Steps, uniform: Tensor) -> Tensor:

@@ -144,7 +144,8 @@ class MultiScale(Autoregressive):
         planes = [F.pad(p, (0, width - p.shape[3], 0, height - p.shape[2])) for p in grid]
         told = F.pad(told, (0, width - w, 0, height - h))
         seen = torch.cat(planes, 1) if planes else told[:, :0]
-        return self.network(group).features(seen, told)[:, :, :h, :w]
+        found: Tensor = self.network(group).features(seen, told)[:, :, :h, :w]
+        return found
 
     def _there(self) -> Iterator[Group]:
         """Groups that have a pixel: one row has none below."""

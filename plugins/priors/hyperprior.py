@@ -25,7 +25,8 @@ def normal_box(x: Tensor, log_scale: Tensor) -> Tensor:
     """Density of N(0, s²) + U(-1/2, 1/2), which at a whole number is the probability of rounding to it."""
     inverse = torch.exp(-log_scale)
     away = x.abs()  # in the upper tail differences lose all their digits
-    return torch.special.ndtr((0.5 - away) * inverse) - torch.special.ndtr((-0.5 - away) * inverse)
+    found: Tensor = torch.special.ndtr((0.5 - away) * inverse) - torch.special.ndtr((-0.5 - away) * inverse)
+    return found
 
 
 @declare.prior("scale-hyperprior", paper="arXiv:1802.01436", tags=("vae", "quantizer", "compression"))
@@ -97,14 +98,14 @@ class ScaleHyperprior(TokenPrior):
         return log_p.view(lead)
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
-        """Those of z, then those of y, whose scales are the nearest of a table: a last bit that differs is no matter."""
-        side, grid = self.options.side or self.latent.shape[0], self.latent.shape[1:]
-        whole = torch.arange(-self.head.reach, self.head.reach + 1).to(self.logits)
+        """Those of z, then those of y, whose scales are the nearest of a table, so that a last bit is no matter."""
+        side, grid, reach = self.options.side or self.latent.shape[0], self.latent.shape[1:], self.head.codes // 2
+        whole = torch.arange(-reach, reach + 1).to(self.logits)
         first = torch.arange(side * math.prod(grid))
         table = self._own(whole.view(-1, 1, *[1] * len(grid)).expand(-1, side, *grid)).flatten(1).T
         symbols = yield first, table.expand(n, *table.shape)
         if self.options.side:
-            z = (symbols - self.head.reach).to(self.logits).view(n, side, *grid)
+            z = (symbols - reach).to(self.logits).view(n, side, *grid)
             low, high, count = SCALES
             step = (high - low) / (count - 1)
             at = ((snapped(self._log_scales(z)) - low) / step).round().long()

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -216,8 +216,8 @@ def _of_codecs(data: str, some: Data, progress: Callable[[str], object]) -> list
             found.append(Size(codec.name, data, unit, None, None, absent=codec.absent))
             continue
         single = sum(len(codec.encode(x, 0)) for x in each)
-        content, encode = _timed(lambda c=codec, w=whole: c.encode(w, 0))
-        back, decode = _timed(lambda c=codec, b=content: c.decode(b))
+        content, encode = _timed(partial(codec.encode, whole, 0))
+        back, decode = _timed(partial(codec.decode, content))
         if not np.array_equal(_like(back, whole), whole) if isinstance(whole, np.ndarray) else back != whole:
             raise GenzooError(f"{codec.name} did not give back what it was given")
         found.append(Size(codec.name, data, unit, 8 * len(content) / units, 8 * single / units,
