@@ -15,7 +15,7 @@ import torch
 
 from genzoo.core.arguments import checked
 from genzoo.core.coding.codec import scheme_of
-from genzoo.core.coding.verified import compressed, psnr
+from genzoo.core.coding.verified import compressed, keeps, psnr
 from genzoo.core.conditions import given
 from genzoo.core.data import Data, to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
@@ -133,8 +133,9 @@ def compression(
 
 
 def _fits(model: Model, data: Data) -> bool:
-    kind = of(model.spec)
-    return model.spec.modality == data.spec.modality and kind.alike(model.spec, data.spec)
+    if model.spec.modality != data.spec.modality:
+        return False
+    return keeps(model) or of(model.spec).alike(model.spec, data.spec)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
