@@ -57,7 +57,9 @@ class RowLikelihood(Likelihood):
         return self.layout.chosen(x)
 
     def observed(self, symbols: Tensor) -> Tensor:
-        return self.layout.blocks(symbols, symbols.new_zeros(len(symbols), len(self.layout.binned), dtype=torch.float32))
+        return self.layout.blocks(
+            symbols, symbols.new_zeros(len(symbols), len(self.layout.binned), dtype=torch.float32)
+        )
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:

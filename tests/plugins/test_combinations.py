@@ -17,7 +17,7 @@ SPEC = DataSpec("vector", (3,))
 OBJECTIVE = {"objective": "vae:fit-prior", "likelihood": "gaussian", "likelihood.sigma": "fixed",
              "likelihood.value": 1.0, "generator": "mlp", "encoder": "mlp", "generator.width": 8,
              "encoder.width": 8}  # fmt: skip
-SMALL = {"components": 5, "width": 8, "depth": 2, "heads": 2}
+SMALL = {"components": 5, "width": 8, "depth": 2, "heads": 2, "side": 0}
 # Sizes of codes, with what makes a discrete posterior small.
 CODES = (
     {"latent.size": 4, "posterior.codes": 2, "posterior.depth": 2},  # residuals: of few, every sum knows its tokens
@@ -42,6 +42,7 @@ OTHERS = {
     "point": NUMBERS - {"vamp"},
     "power-spherical": {"sphere", "vamp"},
     "product": {"product", "vamp"},
+    "rounded": TOKENS | {"scale-hyperprior"},
     "vmf": {"sphere", "vamp"},
     "wrapped-normal": {"poincare", "vamp"},
 }
