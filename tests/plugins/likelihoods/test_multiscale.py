@@ -1,4 +1,4 @@
-"""Multi-scale likelihood: that it is a distribution, that groups see those before them only, and that draws are its own."""
+"""Multi-scale likelihood: that it is a distribution, that groups look back only, and that draws are its own."""
 
 from __future__ import annotations
 
