@@ -302,12 +302,12 @@ class Modality(ABC):
 
     # What is compressed: rows that a model codes, and what they lose of what was given, for kinds whose rows lose any.
 
-    def whole(self, spec: DataSpec, given: Any) -> Whole | None:
+    def lossless(self, spec: DataSpec, given: Any) -> Whole | None:
         """A file's path, `Data` or something in memory as what is compressed; None if stored rows lose nothing."""
         return None
 
-    def opened(self, spec: DataSpec, whole: Whole) -> Any:
-        """What was given, of what `whole` made, exactly; rows are in model space."""
+    def restored(self, spec: DataSpec, whole: Whole) -> Any:
+        """What was given, of what `lossless` made, exactly; rows are in model space."""
         raise NotImplementedError
 
     def write_whole(self, path: Path, spec: DataSpec, whole: Whole) -> None:

@@ -44,7 +44,7 @@ def compressed(
 ) -> Compressed:
     """See `Model.compress`."""
     scheme, kind, spec = scheme_of(model), of(model.spec), model.spec
-    held = None if scheme == "tokens" else kind.whole(spec, x)
+    held = None if scheme == "tokens" else kind.lossless(spec, x)
     if held is None:
         rows = arguments.array(kind.given(spec, x), "observations")
         if rows.dim() == 0 or rows.shape[1:] != spec.shape or len(rows) == 0:
@@ -84,14 +84,14 @@ def _stored(model: Model, x: Tensor) -> Tensor:
 
 def opened(model: Model, held: Whole) -> Any:
     """What was compressed, as `Model.decompress` gives it."""
-    return of(model.spec).opened(model.spec, held) if keeps(model) else held.rows
+    return of(model.spec).restored(model.spec, held) if keeps(model) else held.rows
 
 
 def keeps(model: Model) -> bool:
     """Whether a model's files hold what their kind of data loses in rows."""
     from genzoo.core.modality import Modality
 
-    return scheme_of(model) != "tokens" and type(of(model.spec)).whole is not Modality.whole
+    return scheme_of(model) != "tokens" and type(of(model.spec)).lossless is not Modality.lossless
 
 
 def psnr(mse: float) -> float:

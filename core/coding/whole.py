@@ -15,7 +15,7 @@ from genzoo.core.errors import GenzooError
 
 @dataclass(frozen=True)
 class Whole:
-    """Rows that a model codes, and the rest; see `genzoo.core.modality.Modality.whole`."""
+    """Rows that a model codes, and the rest; see `genzoo.core.modality.Modality.lossless`."""
 
     rows: Tensor  # in data units, or as stored
     rest: bytes  # what rows do not say

@@ -167,12 +167,12 @@ class Table(Modality):
 
     # What is compressed.
 
-    def whole(self, spec: DataSpec, given: Any) -> Whole:
+    def lossless(self, spec: DataSpec, given: Any) -> Whole:
         from genzoo.plugins.modalities import whole_tables
 
         return whole_tables.whole(spec, given)
 
-    def opened(self, spec: DataSpec, whole: Whole) -> Any:
+    def restored(self, spec: DataSpec, whole: Whole) -> Any:
         from genzoo.plugins.modalities import whole_tables
 
         return whole_tables.table_of(spec, whole)

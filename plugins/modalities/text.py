@@ -194,12 +194,12 @@ class Text(Modality):
 
     # What is compressed.
 
-    def whole(self, spec: DataSpec, given: Any) -> Whole:
+    def lossless(self, spec: DataSpec, given: Any) -> Whole:
         from genzoo.plugins.modalities import whole_texts
 
         return whole_texts.whole(spec, given)
 
-    def opened(self, spec: DataSpec, whole: Whole) -> list[str]:
+    def restored(self, spec: DataSpec, whole: Whole) -> list[str]:
         from genzoo.plugins.modalities import whole_texts
 
         return whole_texts.texts_of(spec, whole)[0]

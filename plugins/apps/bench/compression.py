@@ -145,7 +145,7 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 def _of_model(name: str, data: str, model: Model, some: Data, fast: bool) -> Size:
     kind = of(model.spec)
-    whole = kind.whole(model.spec, some) is not None
+    whole = kind.lossless(model.spec, some) is not None
     x, told = some if whole else some.x, some.told(model).get("labels")
     done, encode = _timed(lambda: compressed(model, x, told, portable=not fast, verify=False))
     _, decode = _timed(lambda: model.decompress(done.content))
@@ -180,7 +180,7 @@ def _bound(model: Model, some: Data) -> float | None:
 
 def _own(model: Model, some: Data) -> torch.Tensor:
     """Observations as the model has them, as far as its rows hold them."""
-    held = of(model.spec).whole(model.spec, some)
+    held = of(model.spec).lossless(model.spec, some)
     return some.x if held is None else held.rows
 
 
@@ -189,7 +189,7 @@ def _raw(some: Data) -> tuple[list[bytes], int, str]:
     kind, spec = of(some.spec), some.spec
     if kind.pixels:
         return [x.tobytes() for x in some.x.numpy()], len(some) * spec.size, "dimension"
-    held = kind.whole(spec, some)
+    held = kind.lossless(spec, some)
     lines = kind.lines(spec, to_units(spec, to_model(spec, some.x)))
     if held is None or (not lines and held.unit != "row"):
         raise UsageError(f"there is no generic codec of {kind.many} here")
@@ -198,7 +198,7 @@ def _raw(some: Data) -> tuple[list[bytes], int, str]:
 
         from pyarrow import csv
 
-        csv.write_csv(kind.opened(spec, held), out := io.BytesIO())
+        csv.write_csv(kind.restored(spec, held), out := io.BytesIO())
         return out.getvalue().splitlines(keepends=True)[1:], held.units, held.unit
     return [(line + "\n").encode() for line in lines], held.units, held.unit
 
