@@ -126,7 +126,7 @@ def infer(
             )
         levels = sorted(counts, key=lambda k: (-counts[k], k))
         held = [counts[k] for k in levels]
-        found = Column(name, "category", dtype, gaps, 0, tuple(levels), (), (), (1.0,), f"{kinds:,} categories")
+        found = Column(name, "category", dtype, gaps, 0, tuple(levels), (), (), (1.0,), why=f"{kinds:,} categories")
         return replace(found, shares=_by_digit(found, _shares(gaps, missing, held)))
     if not np.isfinite(present).all():
         raise UsageError(f"column {name!r} has infinite values: make them missing, or --set data.drop={name}")
@@ -142,7 +142,7 @@ def infer(
     if len(distinct) <= EXACT:
         share = _shares(gaps, missing, tally.tolist())
         why = f"{len(distinct)} different numbers"
-        return Column(name, "number", dtype, gaps, step, (), tuple(distinct.tolist()), (), share, why)
+        return Column(name, "number", dtype, gaps, step, (), tuple(distinct.tolist()), (), share, why=why)
     spiked = tally >= SPIKE * len(values)
     rest = np.repeat(distinct[~spiked], tally[~spiked])
     edges = _edges(rest, bins, step)
@@ -150,7 +150,7 @@ def infer(
     share = _shares(gaps, missing, [*tally[spiked].tolist(), *inside.tolist()])
     spikes = tuple(distinct[spiked].tolist())
     why = f"{len(distinct):,} different numbers" + (f", {len(spikes)} frequent" if spikes else "")
-    return Column(name, "number", dtype, gaps, step, (), spikes, tuple(edges.tolist()), share, why)
+    return Column(name, "number", dtype, gaps, step, (), spikes, tuple(edges.tolist()), share, why=why)
 
 
 def _by_digit(column: Column, shares: tuple[float, ...]) -> tuple[float, ...]:
