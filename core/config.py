@@ -25,6 +25,7 @@ KINDS = (
 )  # of parts: one of each
 LISTS = ("regularizer", "augmentation")  # any number of each
 CONFIG = "config.json"
+LARGEST = 2**24  # bytes of config.json: a table's holds the names of its categories
 FORMAT = 2  # of config.json; every format ever released loads for ever, and the oldest that can say it is written
 
 
@@ -231,7 +232,7 @@ def read_config(folder: Path, *, within: Path | None = None) -> Config:
 def read_content(folder: Path, within: Path | None) -> bytes:
     """Read a folder's ``config.json`` as bytes; raises `GenzooError` if there is none."""
     try:
-        return strict.read_plain(folder / CONFIG, within=within)
+        return strict.read_plain(folder / CONFIG, LARGEST, within)
     except FileNotFoundError:
         raise GenzooError(f"{folder} holds no weights: it has no {CONFIG}") from None
 

@@ -69,13 +69,15 @@ class CopulaLikelihood(RowLikelihood):
             own = torch.where(digits[:, slots] >= starts, place, uniform[:, slots])
             within = uniform.index_copy(1, torch.tensor(slots, device=x.device), own)
         low, high = (self.cut.T.gather(0, digits + i) for i in (0, 1))
-        return torch.special.ndtri((low + (high - low) * within).clamp(1e-6, 1 - 1e-6))
+        found: Tensor = torch.special.ndtri((low + (high - low) * within).clamp(1e-6, 1 - 1e-6))
+        return found
 
     def _factor(self) -> Tensor:
         """Of the correlation, a Cholesky factor."""
         scale = self.second.diagonal().clamp(min=1e-6).rsqrt()
         found = self.second * scale * scale[:, None]
-        return torch.linalg.cholesky(found + 1e-4 * torch.eye(len(found), device=found.device))
+        factor: Tensor = torch.linalg.cholesky(found + 1e-4 * torch.eye(len(found), device=found.device))
+        return factor
 
     def log_prob_by(self, params: Tensor, x: Tensor, uniform: Tensor) -> Tensor:
         """The density of columns by themselves, and the copula's of the scores; nothing has slopes."""
@@ -83,7 +85,8 @@ class CopulaLikelihood(RowLikelihood):
         white = torch.linalg.solve_triangular(factor, s.T, upper=False)
         tied = 0.5 * (s.square().sum(1) - white.square().sum(0)) - factor.diagonal().log().sum()
         alone = self.log_shares[digits + self.layout.held(x.device)["starts"]].sum(1) - self.log_volume_of(digits)
-        return alone + tied + 0 * params.sum(1)
+        total: Tensor = alone + tied + 0 * params.sum(1)
+        return total
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return self.log_prob_by(params, x, x.new_full((len(x), self.noise_size), 0.5))

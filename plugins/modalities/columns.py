@@ -7,11 +7,15 @@ one-hot blocks (`genzoo.plugins.modalities.one_hot`).
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +24,8 @@ from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
 
 SPIKE, EXACT, BINS, LONGEST = 0.005, 256, 100, 200
-MOST_LEVELS, MOST_NAMES = 10**6, 12 * 2**20  # of a category, and characters of their names, which `config.json` holds
+MOST_LEVELS, MOST_NAMES = 10**6, 8 * 2**20  # of a category, and characters of their names, which `config.json` holds
+MOST_PLAIN, _PIECE = 5000, 1000  # levels that are not packed, and characters of a piece of packed ones
 KEY = re.compile(r"(?:^|_|\b)(?:id|key|uuid|guid|number)$", re.IGNORECASE)
 
 
@@ -37,8 +42,8 @@ class Column:
     values: tuple[float, ...] = ()  # numbers that are levels of their own, in order
     edges: tuple[float, ...] = ()  # of the bins of the other numbers
     shares: tuple[float, ...] = ()  # of each value of its slots among the training rows: of each level, or digit
-    label: bool = False  # it is the class of a row
     why: str = ""  # the reason for its kind
+    label: bool = False  # it is the class of a row
 
     @property
     def size(self) -> int:
@@ -73,13 +78,39 @@ FIELDS = tuple(f.name for f in fields(Column) if f.name != "why")
 
 
 def facts(columns: Sequence[Column]) -> dict[str, Any]:
-    """Columns as `DataSpec.facts` holds them."""
-    return {name: tuple(getattr(c, name) for c in columns) for name in FIELDS}
+    """Columns as `DataSpec.facts` holds them: names that are very many, or of several lines, are packed."""
+    found = {name: tuple(getattr(c, name) for c in columns) for name in FIELDS}
+    wide = [len(c.names) > MOST_PLAIN or not all(map(str.isprintable, c.names)) for c in columns]
+    packed = tuple(pack(c.names) if w else () for c, w in zip(columns, wide, strict=True))
+    return found | {"names": tuple(() if w else c.names for c, w in zip(columns, wide, strict=True)), "packed": packed}
 
 
 def columns(spec: DataSpec) -> list[Column]:
     """Columns of a spec."""
-    return [Column(*parts) for parts in zip(*(spec.facts[name] for name in FIELDS), strict=True)]
+    rows = zip(*(spec.facts[name] for name in FIELDS), strict=True)
+    found = [Column(**dict(zip(FIELDS, row, strict=True))) for row in rows]
+    packed = spec.facts["packed"] or ((),) * len(found)
+    return [replace(c, names=unpack(p)) if p else c for c, p in zip(found, packed, strict=True)]
+
+
+def pack(names: Sequence[str]) -> tuple[str, ...]:
+    """Names as compressed text, in pieces."""
+    text = base64.b64encode(zlib.compress(json.dumps(list(names), ensure_ascii=False).encode(), 9)).decode()
+    return tuple(text[i : i + _PIECE] for i in range(0, len(text), _PIECE))
+
+
+@lru_cache(maxsize=64)
+def unpack(pieces: tuple[str, ...]) -> tuple[str, ...]:
+    """The names; raises `UsageError` if there are none in it, or more than a column may have."""
+    try:
+        reader = zlib.decompressobj()
+        content = reader.decompress(base64.b64decode("".join(pieces), validate=True), 6 * MOST_NAMES)
+        names = json.loads(content) if reader.eof else None
+    except (ValueError, zlib.error):
+        names = None
+    if not isinstance(names, list) or len(names) > MOST_LEVELS or not all(isinstance(n, str) for n in names):
+        raise UsageError("the packed names of a column's levels are damaged")
+    return tuple(names)
 
 
 def learnt(spec: DataSpec) -> list[Column]:
@@ -158,9 +189,9 @@ def _by_digit(column: Column, shares: tuple[float, ...]) -> tuple[float, ...]:
     if not column.base:
         return shares
     first, second = column.slots
-    table = np.zeros(first * second)
-    table[: len(shares)] = shares
-    table = table.reshape(first, second)
+    flat = np.zeros(first * second)
+    flat[: len(shares)] = shares
+    table = flat.reshape(first, second)
     return tuple(round(s, 9) or 1e-9 for s in [*table.sum(1).tolist(), *table.sum(0).tolist()])
 
 

@@ -44,6 +44,7 @@ class Table(Modality):
         missing: tuple[bool, ...] = option((), "whether level 0 is missing")
         step: tuple[float, ...] = option((), "to which numbers are rounded")
         names: tuple[tuple[str, ...], ...] = option((), "levels of categories")
+        packed: tuple[tuple[str, ...], ...] = option((), "the same, compressed, where they are very many")
         values: tuple[tuple[float, ...], ...] = option((), "numbers that are levels")
         edges: tuple[tuple[float, ...], ...] = option((), "edges of bins")
         shares: tuple[tuple[float, ...], ...] = option((), "share of each level and bin")
@@ -52,7 +53,7 @@ class Table(Modality):
     def check(self, spec: DataSpec) -> None:
         from genzoo.plugins.modalities.columns import learnt
 
-        if len({len(held) for held in spec.facts.values()}) != 1:
+        if len({len(held) for name, held in spec.facts.items() if held or name != "packed"}) != 1:
             raise UsageError("the columns of a table have one entry in each list of facts")
         found = learnt(spec)
         if spec.shape != (size := sum(sum(c.slots) + bool(c.edges) for c in found),):
@@ -76,7 +77,7 @@ class Table(Modality):
 
     def alike(self, spec: DataSpec, other: DataSpec) -> bool:
         """Whatever their shares, rows of the same columns, levels and bins are the same in data units."""
-        kept = ("name", "kind", "missing", "names", "values", "edges")
+        kept = ("name", "kind", "missing", "names", "packed", "values", "edges")
         return spec.modality == other.modality and all(spec.facts[k] == other.facts[k] for k in kept)
 
     def told(self, spec: DataSpec, x: Tensor, y: Tensor | None) -> Tensor:

@@ -49,8 +49,8 @@ class TableGenerator(MLPGenerator):
         assert isinstance(options, cls.Options)
         return (options.code + spec.size,)
 
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         read = self.options.code
-        share = torch.special.ndtr(z[:, read:].float()).clamp(1e-6, 1 - 1e-6)
-        logits = super().forward(z[:, :read], y)
+        share = torch.special.ndtr(x[:, read:].float()).clamp(1e-6, 1 - 1e-6)
+        logits = super().forward(x[:, :read], y)
         return logits - torch.log(-torch.log(share)).to(logits.dtype).view_as(logits)

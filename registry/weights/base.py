@@ -24,7 +24,7 @@ CONFIG, TENSORS, RECORD, CARD = "config.json", "model.safetensors", "training.js
 SAMPLES = ("samples.png", "samples.wav", "samples.txt", "samples.csv")
 # Nothing else is ever taken from a stranger: the name, and the most bytes that it may have; in order of fetching.
 _LARGE = dict.fromkeys((RECORD, *SAMPLES), 64 * MIB)
-LIMITS = {MANIFEST: MIB, CONFIG: MIB, CARD: 4 * MIB, **_LARGE, TENSORS: 64 * 2**30}
+LIMITS = {MANIFEST: MIB, CONFIG: 16 * MIB, CARD: 4 * MIB, **_LARGE, TENSORS: 64 * 2**30}
 NEEDED = (MANIFEST, CONFIG, TENSORS)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PARTIAL = ".genzoo-incomplete"  # ends the name of a blob that is not here to its end

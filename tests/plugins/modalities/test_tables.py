@@ -84,9 +84,7 @@ def test_the_density_of_a_binned_number_integrates_to_one():
     made = _likelihood([Column("x", "number", "double", False, 0, (), (), (-1.0, 0.5, 2.0, 7.0), (0.5, 0.3, 0.2))])
     column = made.spec.facts["edges"][0]
     x = torch.linspace(column[0], column[-1], 8001)[:-1] + (column[-1] - column[0]) / 16000
-    code = torch.from_numpy(
-        encode(Column(*(v[0] for v in made.spec.facts.values())), x.double().numpy(), np.zeros(8000, bool))
-    )
+    code = torch.from_numpy(encode(layout(made.spec).columns[0], x.double().numpy(), np.zeros(8000, bool)))
     density = made.log_prob(torch.randn(1, 8).expand(8000, 8), layout(made.spec).opened(code[:, None])).exp()
     assert density.sum() * (column[-1] - column[0]) / 8000 == pytest.approx(1, abs=2e-3)
 
