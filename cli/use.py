@@ -38,14 +38,14 @@ def sample(
     label: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Class of all samples, by name or number; default: all in turn.")
     ] = None,
-    condition: Annotated[
-        str | None, typer.Option(help="Numbers that all samples are conditioned on, such as 0.5,2.", metavar="A,B,…")
-    ] = None,
+    condition: opt.Condition = None,
     truncation: opt.Truncation = None,
     noise: opt.Noise = False,
     where: opt.Where = None,
     max_draws: opt.MaxDraws = None,
     allow_fewer: opt.AllowFewer = False,
+    temperature: opt.Temperature = None,
+    top_p: opt.TopP = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that share the work.")] = None,
     device: opt.Device = "auto",
@@ -60,7 +60,7 @@ def sample(
     in_processes(devices)
     from genzoo.registry.verbs import sample as results
 
-    how = opt.chosen(asked, "seed truncation noise where batch_size device")
+    how = opt.chosen(asked, "seed truncation noise where temperature top_p batch_size device")
     how |= {"condition": None if condition is None else _numbers(condition)}
     if out is None:
         shown = results.shown(weights, n, labels=label, **how)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.arguments import array
-from genzoo.core.errors import UsageError, did_you_mean, folded
+from genzoo.core.errors import GenzooError, UsageError, did_you_mean, folded
 from genzoo.core.noise import generator
 from genzoo.core.spec import DataSpec
 
@@ -141,6 +141,24 @@ def between(classes: int, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     ends = [h if y.dim() == 1 else torch.cat([h, y[:, 1:]], 1) for h, y in zip(hot, (a, b), strict=True)]
     share = t.cpu()[None, :, None]
     return ((1 - share) * ends[0][:, None] + share * ends[1][:, None]).flatten(0, 1)
+
+
+def told_between(model: Model, z: Tensor, a: Tensor | None, b: Tensor | None, t: Tensor) -> Tensor:
+    """What networks are told on paths from class to class; `UsageError` where they know nothing in between.
+
+    A code ``z (1, *latent.shape)`` is there to try it.
+    """
+    assert a is not None
+    assert b is not None
+    told = between(model.classes, a, b, t)
+    try:
+        tried = [model.mean(z, y[:1].to(z.device)) for y in (told, a)] if model.classes > 1 else []
+        same = bool(tried) and torch.allclose(tried[0], tried[1], rtol=1e-3, atol=1e-4)
+    except (GenzooError, RuntimeError, IndexError, TypeError):
+        same = False
+    if not same:
+        raise UsageError(f"{model.called} takes one class at a time: there is nothing between two of its classes")
+    return told
 
 
 def labels_for(model: Model, labels: Any, n: int) -> Tensor | None:

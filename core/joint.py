@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from genzoo.core.conditions import repeated
 from genzoo.core.errors import GenzooError
 from genzoo.core.likelihood import Implicit, Likelihood
+from genzoo.core.modality import of
 from genzoo.core.networks import Encoder, Generator
 from genzoo.core.noise import generator as seeded
 from genzoo.core.posterior import Posterior, PosteriorHead
@@ -183,6 +185,15 @@ class Joint(nn.Module):
         shape = (samples, *self.head.noise_shape)
         draws = [torch.randn(shape, generator=seeded(seed, _POSTERIOR, start + i)) for i in range(n)]
         return torch.stack(draws, dim=1).to(self.device)
+
+    @staticmethod
+    def batches_of(n: int, batch_size: int = 256) -> int:
+        """How many batches `genzoo.core.model.Model.sample_batches` makes of ``n``: they hold whole blocks."""
+        return math.ceil(n / (max(batch_size // BLOCK, 1) * BLOCK))
+
+    def _presented(self, x: Tensor, numbers: bool) -> Any:
+        """Data units as people have them."""
+        return x if numbers else of(self.spec).presented(self.spec, x)
 
     @property
     def called(self) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.math.tables import Steps, from_levels, shares, to_levels
+from genzoo.core.math.tables import Steps, from_levels, nucleus, shares, to_levels
 from genzoo.core.modality import of
 from genzoo.core.options import Configured
 from genzoo.core.spec import DataSpec
@@ -142,6 +143,8 @@ class Autoregressive(Likelihood):
     """
 
     sampled = True
+    temperature: float = 1.0  # of draws: logits are divided by it (see `drawing`)
+    top_p: float = 1.0  # of draws: the likeliest values that have this share of the probability
 
     @abstractmethod
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
@@ -168,13 +171,22 @@ class Autoregressive(Likelihood):
         """Draw place by place, inverting the distribution function at ``uniform`` numbers ``(B, *spec.shape)``."""
         if uniform is None:
             uniform = torch.rand((len(params), *self.spec.shape), generator=generator, device=params.device)
-        x, state = torch.zeros_like(uniform), dict[str, Any]()
+        x, state = torch.full_like(uniform, -1), dict[str, Any]()
         for place in self.places():
             at: Any = (slice(None), *place)
-            cumulative = torch.softmax(self.next_logits(params, x, place, state).float(), -1).cumsum(-1)
+            logits = self.next_logits(params, x, place, state).float()
+            logits = logits if self.temperature == 1 else logits / self.temperature
+            logits = logits if self.top_p == 1 else nucleus(logits, self.top_p)
+            cumulative = torch.softmax(logits, -1).cumsum(-1)
             index = (uniform[at][:, None] >= cumulative[:, :-1]).sum(-1)
             x[at] = from_levels(index, self.levels)
+            if self.over(index):
+                break
         return x
+
+    def over(self, index: Tensor) -> bool:
+        """Whether after these values ``(B,)`` all that follow are the least level for certain."""
+        return False
 
     def steps(self, params: Tensor) -> Steps:
         x, state = params.new_zeros(len(params), *self.spec.shape), dict[str, Any]()
@@ -188,3 +200,29 @@ class Autoregressive(Likelihood):
         """A draw by the same uniform numbers for every observation: means of discrete sequences show nothing."""
         numbers = torch.rand(self.spec.shape, generator=torch.Generator().manual_seed(0)).to(params.device)
         return self.sample(params, uniform=numbers.expand(len(params), *self.spec.shape))
+
+
+@contextmanager
+def drawing(likelihood: Likelihood, temperature: float | None, top_p: float | None) -> Iterator[None]:
+    """Let a likelihood draw with a temperature, or from the likeliest values only; raises `UsageError` where it can't.
+
+    What it says of probabilities stays as it is.
+    """
+    asked = {"temperature": temperature, "top_p": top_p}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if temperature is not None and not 0.01 <= temperature <= 100:
+        raise UsageError(f"the temperature is from 0.01 to 100, not {temperature}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UsageError(f"top-p is a share of the probability, above 0 and at most 1, not {top_p}")
+    if given and not isinstance(likelihood, Autoregressive):
+        raise UsageError(
+            f"this model's samples have no {' and no '.join(given).replace('top_p', 'top-p')}: that is for models that "
+            "draw value after value, such as lm; codes have a truncation"
+        )
+    for name, value in given.items():
+        setattr(likelihood, name, value)
+    try:
+        yield
+    finally:
+        for name in given:
+            delattr(likelihood, name)  # the class says 1

@@ -187,6 +187,10 @@ class Modality(ABC):
         """What is given to a model as numbers, where people have something else: texts as strings."""
         return x
 
+    def presented(self, spec: DataSpec, x: Tensor) -> Any:
+        """Data units ``(…, *spec.shape)`` as a model gives them to people, where these have something else."""
+        return x
+
     # Stored form, model space, data units.
 
     def from_rows(self, spec: DataSpec, rows: Tensor) -> Tensor:

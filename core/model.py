@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,10 +12,11 @@ import torch
 from torch import Tensor
 
 from genzoo.core import arguments
-from genzoo.core.conditions import between, given, labels_of, told_of_samples
+from genzoo.core.conditions import given, labels_of, told_between, told_of_samples
 from genzoo.core.data import to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import BLOCK, Joint, evaluating
+from genzoo.core.likelihood import drawing
 from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.modality import of
 from genzoo.core.posterior import Posterior
@@ -60,8 +60,11 @@ class Model(Joint):
         truncation: float | None = None,
         noise: bool = False,
         where: str | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
         batch_size: int = 256,
-    ) -> Tensor:
+        numbers: bool = False,
+    ) -> Any:
         """Draw observations ``(n, *spec.shape)`` in data units, on the model's device.
 
         Args:
@@ -74,11 +77,16 @@ class Model(Joint):
             truncation: keep codes within ± this many standard deviations of the prior.
             noise: draw from the likelihood too, instead of giving its mean; a likelihood that is ``sampled`` always is.
             where: a condition that all meet, of models of tables: ``"age > 40 AND sex = 'F'"``.
+            temperature: of a model that draws value after value (texts): below 1 likelier ones, above 1 more varied.
+            top_p: of such a model: draw from the likeliest values that together have this share of the probability.
             batch_size: observations at a time.
+            numbers: give a tensor of what else is given otherwise, texts as a list of str.
         """
         parts = list(self.sample_batches(n, seed=seed, labels=labels, condition=condition, truncation=truncation,
-                                         noise=noise, where=where, batch_size=batch_size))  # fmt: skip
-        return torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.unit_shape, device=self.device)
+                                         noise=noise, where=where, temperature=temperature, top_p=top_p,
+                                         batch_size=batch_size))  # fmt: skip
+        x = torch.cat([x for x, _ in parts]) if parts else torch.empty(0, *self.unit_shape, device=self.device)
+        return self._presented(x, numbers)
 
     @_call
     def sample_batches(
@@ -91,6 +99,8 @@ class Model(Joint):
         truncation: float | None = None,
         noise: bool = False,
         where: str | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
         batch_size: int = 256,
         share: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -106,22 +116,18 @@ class Model(Joint):
             raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
         size, noise = max(batch_size // BLOCK, 1) * BLOCK, noise or self.likelihood.sampled
         if (wanted := of(self.spec).selection(self.spec, where)) is not None:
-            yield from gathered(selected(self, n, wanted, seed, labels, condition, truncation, noise), size, share)
+            with drawing(self.likelihood, temperature, top_p):
+                yield from gathered(selected(self, n, wanted, seed, labels, condition, truncation, noise), size, share)
             return
         every = told_of_samples(self, n, labels, condition, seed)
         starts = range(share[0] * size, n, share[1] * size)
-        with evaluating(self):
+        with evaluating(self), drawing(self.likelihood, temperature, top_p):
             for start, z in zip(starts, self._codes_of(starts, size, n, seed, truncation, every), strict=True):
                 y = None if every is None else every[start : start + len(z)].to(self.device)
                 params = self.generator(z, y)
                 x = self._noisy(params, start, seed) if noise else self.likelihood.mean(params)
                 told = labels_of(y) if y is not None and self.classes else None
                 yield of(self.spec).told(self.spec, to_units(self.spec, x), told), told
-
-    @staticmethod
-    def batches_of(n: int, batch_size: int = 256) -> int:
-        """How many batches `sample_batches` makes of ``n`` observations: they hold whole blocks of codes."""
-        return math.ceil(n / (max(batch_size // BLOCK, 1) * BLOCK))
 
     @_call
     def encode(
@@ -150,12 +156,14 @@ class Model(Joint):
         return torch.cat(codes)
 
     @_call
-    def decode(self, z: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512) -> Tensor:
+    def decode(
+        self, z: Any, labels: Any = None, *, condition: Any = None, batch_size: int = 512, numbers: bool = False
+    ) -> Any:
         """Expected observations ``(N, *spec.shape)`` in data units, for codes ``(N, *latent.shape)``."""
         z = arguments.codes(z).to(self.device)
         if z.dim() == 0 or z.shape[1:] != self.latent.shape:
             raise UsageError(f"{self.called} takes codes of shape {self._shape}, not {tuple(z.shape)}")
-        return self._decoded(z, given(self, labels, condition, len(z)), batch_size)
+        return self._presented(self._decoded(z, given(self, labels, condition, len(z)), batch_size), numbers)
 
     @torch.no_grad()
     def _decoded(self, z: Tensor, y: Tensor | None, batch_size: int) -> Tensor:
@@ -176,10 +184,11 @@ class Model(Joint):
         sample: bool = False,
         seed: int = 0,
         batch_size: int = 512,
-    ) -> Tensor:
+        numbers: bool = False,
+    ) -> Any:
         """Encode and decode: ``(N, *spec.shape)`` in data units; see `encode` for the arguments."""
         z = self.encode(x, labels, condition=condition, sample=sample, seed=seed, batch_size=batch_size)
-        return self.decode(z, labels, condition=condition, batch_size=batch_size)
+        return self.decode(z, labels, condition=condition, batch_size=batch_size, numbers=numbers)
 
     @_call
     def interpolate(
@@ -192,7 +201,8 @@ class Model(Joint):
         labels: Any = None,
         to_labels: Any = None,
         condition: Any = None,
-    ) -> Tensor:
+        numbers: bool = False,
+    ) -> Any:
         """Observations ``(N, steps, *spec.shape)`` in data units along paths from codes ``a`` to ``b``, both included.
 
         Args:
@@ -204,6 +214,7 @@ class Model(Joint):
             labels: class of each path, for a conditional model.
             to_labels: class of each path's end, for paths that go from class to class.
             condition: of each path ``(N, K)``, or of all, for a model with `conditions`.
+            numbers: see `sample`.
         """
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
@@ -222,24 +233,10 @@ class Model(Joint):
         if to_labels is None:
             told = None if y is None else y.repeat_interleave(steps, 0)
         else:
-            told = self._between(z[:1, 0], y, given(self, to_labels, condition, len(a)), t)
+            with evaluating(self):
+                told = told_between(self, z[:1, 0], y, given(self, to_labels, condition, len(a)), t)
         x = self._decoded(z.flatten(0, 1), told, 512)
-        return x.view(len(a), steps, *self.unit_shape)
-
-    def _between(self, z: Tensor, a: Tensor | None, b: Tensor | None, t: Tensor) -> Tensor:
-        """What networks are told on paths from class to class; `UsageError` where they know nothing in between."""
-        assert a is not None
-        assert b is not None
-        told = between(self.classes, a, b, t)
-        try:
-            same = torch.allclose(
-                self._decoded(z, told[:1], 1), self._decoded(z, a[:1], 1), rtol=1e-3, atol=1e-4
-            ) and self.classes > 1  # fmt: skip
-        except (GenzooError, RuntimeError, IndexError, TypeError):
-            same = False
-        if not same:
-            raise UsageError(f"{self.called} takes one class at a time: there is nothing between two of its classes")
-        return told
+        return self._presented(x.view(len(a), steps, *self.unit_shape), numbers)
 
     @_call
     def log_likelihood(

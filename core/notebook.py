@@ -89,7 +89,7 @@ def _samples(model: Model) -> str:
     if model.likelihood.sampled or model.conditions:  # which takes long, or an answer to what
         return ""
     try:
-        image = of(model.spec).picture(model.spec, model.sample(16), 8)
+        image = of(model.spec).picture(model.spec, model.sample(16, numbers=True), 8)
     except (GenzooError, RuntimeError):
         return ""
     return "" if image is None else picture(image, "samples")

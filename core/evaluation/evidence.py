@@ -287,7 +287,7 @@ class Evidence:
 
         def compute() -> tuple[Tensor, Tensor]:
             x, told = self._given(limit)
-            again = model.reconstruct(x, **told, batch_size=self.batch_size).cpu()
+            again = model.reconstruct(x, **told, batch_size=self.batch_size, numbers=True).cpu()
             return x, of(self.spec).from_storage(self.spec, of(self.spec).to_storage(self.spec, again))
 
         return self.once(("reconstructions", limit), compute)

@@ -61,6 +61,14 @@ def inverted(steps: Steps, uniform: Tensor) -> Tensor:
         return found
 
 
+def nucleus(logits: Tensor, share: float) -> Tensor:
+    """The likeliest symbols that together have at least that share of the probability; the rest is impossible."""
+    order = logits.argsort(-1, descending=True)
+    p = torch.softmax(logits, -1).gather(-1, order)
+    late = p.cumsum(-1) - p >= share  # the likeliest is always there
+    return logits.masked_fill(late.gather(-1, order.argsort(-1)), -torch.inf)
+
+
 def to_levels(x: Tensor, levels: int) -> Tensor:
     """The levels, int64, that numbers of model space are; one outside, as after noise, is the nearest."""
     return torch.round((x + 1) / 2 * (levels - 1)).long().clamp(0, levels - 1)

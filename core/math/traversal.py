@@ -65,7 +65,7 @@ def traverse(
     for row, d in enumerate(chosen):
         z[row, :, d] = values.to(z)
     y = None if labels is None else labels.repeat(len(chosen) * steps)
-    x = model.decode(z.view(-1, *model.latent.shape), y).view(len(chosen), steps, *model.unit_shape)
+    x = model.decode(z.view(-1, *model.latent.shape), y, numbers=True).view(len(chosen), steps, *model.unit_shape)
     active = tuple(float(activity[d]) for d in chosen)
     return Traversal(x, tuple(chosen), active, measure, tuple(values.tolist()))
 
@@ -84,6 +84,8 @@ def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None,
     for d in range(size):  # both ends of one number at a time: memory does not grow with the code
         ends = z.repeat(2, 1)
         ends[:few, d], ends[few:, d] = -reach, reach
-        x = model.decode(ends.view(-1, *model.latent.shape), None if labels is None else labels.repeat(2 * few))
+        x = model.decode(
+            ends.view(-1, *model.latent.shape), None if labels is None else labels.repeat(2 * few), numbers=True
+        )
         change[d] = (x[few:] - x[:few]).abs().double().mean().item()
     return change, "mean change"

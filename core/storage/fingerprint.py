@@ -94,13 +94,13 @@ def _made(model: Model, seed: int) -> dict[str, Tensor]:
     labels = torch.arange(COUNT) % model.classes if model.classes else None
     condition = model.spec.condition_shift if model.conditions else None
     if model.prior.unfitted:  # what it makes of some codes tells it as well
-        x = model.decode(model.codes(0, COUNT, seed=seed), labels, condition=condition)
+        x = model.decode(model.codes(0, COUNT, seed=seed), labels, condition=condition, numbers=True)
     else:
-        x = model.sample(COUNT, seed=seed)
+        x = model.sample(COUNT, seed=seed, numbers=True)
     made = {"samples": x.cpu()}
     if model.encoder is not None:
         given = of(model.spec).again(model.spec, x)
-        made["reconstructions"] = model.reconstruct(given, labels, condition=condition).cpu()
+        made["reconstructions"] = model.reconstruct(given, labels, condition=condition, numbers=True).cpu()
     return made
 
 

@@ -140,7 +140,7 @@ class Pictures(Observer):
             return
         n = min(of(model.spec).preview, 1000)
         plane = of(model.spec).plane(model.spec)
-        image = _landscape(trainer, model.sample(n)) if plane else picture_of(model, n)
+        image = _landscape(trainer, model.sample(n, numbers=True)) if plane else picture_of(model, n)
         if image is not None:
             pictures.save(image, self.folder / f"step-{trainer.step:07d}.png")
 

@@ -110,7 +110,7 @@ def picture_of(model: Model, n: int | None = None) -> Image | None:
     kind = of(model.spec)
     if model.prior.unfitted:
         return None
-    return kind.picture(model.spec, model.sample(n or kind.preview), columns_for(model.classes))
+    return kind.picture(model.spec, model.sample(n or kind.preview, numbers=True), columns_for(model.classes))
 
 
 def columns_for(classes: int) -> int | None:

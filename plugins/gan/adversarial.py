@@ -55,6 +55,10 @@ class Adversarial(Objective):
         """Observations that the critic judges as one."""
         return self.options.pack
 
+    def generated(self, model: Model, noise: Mapping[str, Tensor], y: Tensor | None) -> Tensor:
+        """Observations as the critic is shown them, of this turn's noise."""
+        return model.mean(noise["z"], y)
+
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """What the critic minimizes, given its scores ``(B,)``."""
         raise NotImplementedError
@@ -147,9 +151,9 @@ class Adversarial(Objective):
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         if player == "critic":
             with torch.no_grad():
-                fake = nets.model.mean(noise["z"], batch.y)
+                fake = self.generated(nets.model, noise, batch.y)
             return self.judge(nets.critic, batch, fake, noise, nets)
-        fake = nets.model.mean(noise["z"], batch.y)
+        fake = self.generated(nets.model, noise, batch.y)
         made = self._outputs(nets.critic, fake, batch.y, noise, "fake")
         real = self._outputs(nets.critic, batch.x, batch.y, noise, "real") if self.paired else None
         terms = {"adversarial": self._by_packs(self.generator_loss, made, real)}

@@ -43,25 +43,19 @@ class RecurrentLikelihood(SequenceLikelihood):
         self.more = nn.Linear(o.features, o.hidden, bias=False)
         self.last = nn.Linear(o.hidden, self.levels)
 
-    def raw(self, params: Tensor, read: Tensor) -> Tensor:
-        return self._from(params, read, self._state(params))[0]
+    def embedded(self, tokens: Tensor) -> Tensor:
+        return self.look_up(self.embedding, tokens)
 
-    def raw_next(self, params: Tensor, read: Tensor, state: dict[str, Any]) -> Tensor:
-        before = state["units"] if state else self._state(params)
-        found, state["units"] = self._from(params, read[:, None], before)
-        return found[:, 0]
-
-    def _state(self, params: Tensor) -> Tensor:
-        """``(layers, B, hidden)`` at the start."""
-        o = self.options
-        told = params if "state" in self.where else torch.zeros_like(params)
-        return torch.tanh(self.start(told)).view(len(params), o.layers, o.hidden).transpose(0, 1).contiguous()
-
-    def _from(self, params: Tensor, read: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.embedding(read)
+    def run(self, params: Tensor, h: Tensor, state: dict[str, Any]) -> Tensor:
+        if not state:
+            o = self.options
+            told = params if "state" in self.where else torch.zeros_like(params)
+            start = torch.tanh(self.start(told)).view(len(params), o.layers, o.hidden)
+            state["units"] = start.transpose(0, 1).contiguous()
         if "input" in self.where:
-            h = torch.cat([h, params[:, None].expand(-1, read.shape[1], -1)], -1)
-        h, state = self.units(h, state)
+            h = torch.cat([h, params[:, None].expand(-1, h.shape[1], -1)], -1)
+        h, state["units"] = self.units(h, state["units"])
         if "output" in self.where:
             h = h + self.more(params)[:, None]
-        return self.last(h), state
+        found: Tensor = self.last(h)
+        return found

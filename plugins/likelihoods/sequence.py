@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
@@ -24,7 +24,7 @@ class SequenceLikelihood(Autoregressive):
     """p(text|h) = Π p(token_t | tokens before it, h), up to the end.
 
     After the end there is padding for certain, and at the last place nothing but the end (or padding) is possible: so
-    the probabilities of all texts sum to one. A subclass gives `raw`, and `raw_next` where it can save work.
+    the probabilities of all texts sum to one. A subclass gives `embedded` and `run`.
     """
 
     @dataclass(frozen=True)
@@ -35,10 +35,6 @@ class SequenceLikelihood(Autoregressive):
         word_dropout: float = option(0.0, "share of the tokens read in training that are unknown", low=0, high=1)
 
     options: Options
-
-    def __init__(self, spec: DataSpec, options: Options | None = None) -> None:
-        super().__init__(spec, options)
-        self.temperature, self.top_p = 1.0, 1.0  # of draws
 
     @classmethod
     def check(cls, spec: DataSpec) -> None:
@@ -53,12 +49,22 @@ class SequenceLikelihood(Autoregressive):
         return [(i,) for i in range(self.spec.shape[0])]
 
     @abstractmethod
-    def raw(self, params: Tensor, read: Tensor) -> Tensor:
-        """Logits ``(B, L, levels)`` of every place from what it reads: the token before it, int64 ``(B, L)``."""
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """Vectors ``(…, width)`` of tokens; see `look_up`."""
 
     @abstractmethod
-    def raw_next(self, params: Tensor, read: Tensor, state: dict[str, Any]) -> Tensor:
-        """The same at the next place ``(B, levels)``, from the token before it ``(B,)`` and what it keeps."""
+    def run(self, params: Tensor, h: Tensor, state: dict[str, Any]) -> Tensor:
+        """Logits ``(B, n, levels)`` of n places, from vectors ``(B, n, width)`` of the token before each.
+
+        What the places after them need goes to ``state``, which is empty at the start of a text: all places at once
+        give what one after another gives.
+        """
+
+    @staticmethod
+    def look_up(embedding: nn.Embedding, tokens: Tensor) -> Tensor:
+        """Vectors of tokens, int64 ``(…)``, or of mixtures of them ``(…, levels)``, which have slopes."""
+        found: Tensor = tokens @ embedding.weight if tokens.is_floating_point() else embedding(tokens)
+        return found
 
     def tokens(self, x: Tensor) -> Tensor:
         """Numbers of tokens, int64, of model space."""
@@ -75,12 +81,12 @@ class SequenceLikelihood(Autoregressive):
         if self.training and self.options.word_dropout:
             kept = F.dropout(torch.ones_like(read, dtype=torch.float32), self.options.word_dropout) > 0
             heard = torch.where(kept | (read == PAD), read, UNKNOWN)
-        found = self._call(params, heard)
+        found = self._run(params, heard, {})
         return self.allowed(found, read, torch.arange(tokens.shape[1], device=x.device))
 
     @in_bfloat16
-    def _call(self, params: Tensor, read: Tensor) -> Tensor:
-        return self.raw(params, read)
+    def _run(self, params: Tensor, read: Tensor, state: dict[str, Any]) -> Tensor:
+        return self.run(params, self.embedded(read), state)
 
     def allowed(self, logits: Tensor, read: Tensor, place: Tensor) -> Tensor:
         """Logits ``(B, …, levels)`` of what can be: no padding before the end, only that after it."""
@@ -101,15 +107,26 @@ class SequenceLikelihood(Autoregressive):
     def next_logits(self, params: Tensor, x: Tensor, place: tuple[int, ...], state: dict[str, Any]) -> Tensor:
         at = place[0]
         read = self.tokens(x[:, at - 1]) if at else torch.full((len(x),), PAD, device=x.device)
-        found = self.allowed(self.raw_next(params, read, state), read, torch.tensor(at, device=x.device))
-        if self.temperature != 1:
-            found = found / self.temperature
-        return nucleus(found, self.top_p) if self.top_p < 1 else found
+        found = self._run(params, read[:, None], state)[:, 0]
+        return self.allowed(found, read, torch.tensor(at, device=x.device))
 
+    def relaxed(self, params: Tensor, uniform: Tensor, tau: float | Tensor, *, hard: bool = True) -> Tensor:
+        """Texts as nearly one-hot vectors ``(B, L, levels)`` that have slopes, by uniform numbers of that shape.
 
-def nucleus(logits: Tensor, share: float) -> Tensor:
-    """The likeliest tokens that together have at least that share of the probability; the rest is impossible."""
-    order = logits.argsort(-1, descending=True)
-    p = torch.softmax(logits, -1).gather(-1, order)
-    late = p.cumsum(-1) - p >= share  # the likeliest is always there
-    return logits.masked_fill(late.gather(-1, order.argsort(-1)), -math.inf)
+        Gumbel-softmax (arXiv:1611.01144): softmax((logits + g) / τ), and of that the largest as 1 if ``hard``, with the
+        slopes of the soft one. The next place reads it. Hard ones are exact draws.
+        """
+        gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 2**-24)))
+        number = torch.full((len(params),), PAD, device=params.device)
+        read, state, out = F.one_hot(number, self.levels).to(params.dtype), dict[str, Any](), []
+        for at in range(self.spec.shape[0]):
+            found = self._run(params, read[:, None], state)[:, 0]
+            logits = self.allowed(found, number, torch.tensor(at, device=params.device))
+            soft = torch.softmax((logits + gumbel[:, at]) / tau, -1)
+            number = soft.argmax(-1)
+            read = F.one_hot(number, self.levels) + soft - soft.detach() if hard else soft
+            out.append(read)
+        return torch.stack(out, 1)
+
+    def over(self, index: Tensor) -> bool:
+        return index.device.type == "cpu" and bool((index <= END).all())  # a device is not waited for

@@ -119,6 +119,10 @@ class Text(Modality):
         texts = [x] if isinstance(x, str) else x
         return tokens.encode(texts, spec.facts, spec.shape[0]) if self.takes(texts) else x
 
+    def presented(self, spec: DataSpec, x: Tensor) -> Any:
+        """Lists of str, of as many dimensions as there are before a text's own."""
+        return self.texts(spec, x) if x.dim() < 3 else [self.presented(spec, part) for part in x]
+
     # Stored form, model space, data units: stored numbers are data units.
 
     def from_rows(self, spec: DataSpec, rows: Tensor) -> Tensor:

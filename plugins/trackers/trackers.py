@@ -66,7 +66,7 @@ class WeightsAndBiases(Tracker):
 
     def end(self, trainer: Trainer) -> None:
         model = trainer.model
-        image = of(model.spec).picture(model.spec, model.sample(64), None)
+        image = of(model.spec).picture(model.spec, model.sample(64, numbers=True), None)
         if image is not None:
             self._run.log({"samples": self._wandb.Image(image)}, step=trainer.step)
 
@@ -159,7 +159,7 @@ class TensorBoard(Tracker):
     def end(self, trainer: Trainer) -> None:
         kind, spec = of(trainer.model.spec), trainer.model.spec
         with torch.no_grad():
-            drawn = kind.render(spec, trainer.model.sample(64)) if kind.renders else None
+            drawn = kind.render(spec, trainer.model.sample(64, numbers=True)) if kind.renders else None
         if drawn is not None and drawn.shape[1] in (1, 3):
             self._writer.add_images("samples", drawn.clamp(0, 1), trainer.step)
 

@@ -23,6 +23,9 @@ AllowFewer = Annotated[bool, typer.Option("--allow-fewer", help="Write those tha
 BatchSize = Annotated[int, typer.Option(min=1, help="Observations at a time.")]
 Count = Annotated[int | None, typer.Option("-n", "--n", help="Samples; default as many as data, to 10,000.")]
 Data = Annotated[str, typer.Option(help="A data set's name, a folder, or a file.")]
+Condition = Annotated[
+    str | None, typer.Option(help="Numbers that all samples are conditioned on, such as 0.5,2.", metavar="A,B,…")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=_small)]
 Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; default HF_ENDPOINT, or Hugging Face.")]
 Extractor = Annotated[str | None, typer.Option(help="A name ('genzoo list extractor'), or your .onnx or .pt2 file.")]
@@ -52,6 +55,12 @@ Split = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Of models of texts: below 1 likelier tokens, above 1 more varied ones.")
+]
+TopP = Annotated[
+    float | None, typer.Option(help="Of such models: the likeliest tokens that have this share of the probability.")
+]
 Truncation = Annotated[float | None, typer.Option(help="Keep codes within this many standard deviations.")]
 Where = Annotated[
     str | None, typer.Option(metavar="CONDITION", help="What all rows of a table meet: \"age > 40 AND sex = 'F'\".")

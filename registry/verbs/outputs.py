@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
+from genzoo.core.pictures import grids as pictures
 from genzoo.core.spec import DataSpec
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -37,3 +40,11 @@ def output_kind(path: Path, spec: DataSpec, n: int, *, folders: bool = True) -> 
     if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is not an empty folder: give a new one, so that nothing is overwritten")
     return "own"
+
+
+def save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, behind: Tensor | None = None) -> None:
+    """Write the picture of observations; raises `UsageError` where there is none."""
+    image = of(spec).picture(spec, x, columns, behind)
+    if image is None:
+        raise UsageError("there is no picture of such data: write it as .npz")
+    pictures.save(image, path)

@@ -18,6 +18,7 @@ from genzoo.core.conditions import labels_for, numbered
 from genzoo.core.data import Data, to_model, to_units
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.likelihood import drawing
 from genzoo.core.modality import Modality, of
 from genzoo.core.model import Model
 from genzoo.core.noise import generator
@@ -30,7 +31,7 @@ from genzoo.core.training.runs import columns_for
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
-from genzoo.registry.verbs.outputs import output_kind
+from genzoo.registry.verbs.outputs import output_kind, save_picture
 from genzoo.registry.verbs.per_observation import by_name, named, write_table
 from genzoo.registry.verbs.selecting import search
 from genzoo.registry.verbs.subjects import open_reference
@@ -53,6 +54,8 @@ def sample(
     where: str | None = None,
     max_draws: int | None = None,
     allow_fewer: bool = False,
+    temperature: float | None = None,
+    top_p: float | None = None,
     batch_size: int = 256,
     device: str = "auto",
     progress: bool | None = None,
@@ -79,6 +82,8 @@ def sample(
         where: a condition that all rows of a table meet, such as ``"age > 40 AND sex = 'F'"``.
         max_draws: draws to look for them among; default 1,000 for each, at least a million.
         allow_fewer: write what was found where that is less than asked for, instead of nothing.
+        temperature: of a model that draws value after value, as models of texts do: below 1 likelier values.
+        top_p: of such a model: the likeliest values that together have this share of the probability.
         batch_size: samples at a time.
         device: where to compute.
         progress: show a bar on stderr; None shows it where somebody can see it, at a terminal or in a notebook.
@@ -95,11 +100,14 @@ def sample(
         how: dict[str, Any] = {"seed": seed, "labels": labels, "condition": condition, "truncation": truncation}
         if wanted := of(model.spec).selection(model.spec, where):
             how["noise"] = noise
+            with drawing(model.likelihood, temperature, top_p):  # which tables refuse
+                pass
             n, own, found = search(model, n, wanted, max_draws, allow_fewer, batch_size, share, how)
         elif max_draws is not None or allow_fewer:
             raise UsageError("--max-draws and --allow-fewer go with --where: without a condition no draw is in vain")
         else:
-            own = model.sample_batches(n, **how, noise=noise, batch_size=batch_size, share=share)
+            own = model.sample_batches(n, **how, noise=noise, temperature=temperature, top_p=top_p,
+                                       batch_size=batch_size, share=share)  # fmt: skip
         # What is asked wrongly shows before a file is begun.
         drawn = runtime.in_order(chain(islice(own, 1), own), model.batches_of(n, batch_size))
         batches = _shown(chain([next(drawn)] if runtime.first else [], drawn), n, visible(progress) and runtime.first)
@@ -111,7 +119,7 @@ def sample(
             of(model.spec).write(path, model.spec, n, batches)
         else:
             across = columns_for(model.classes) if labels is None else None  # a column for each class
-            _save_picture(model.spec, torch.cat([x for x, _ in batches]), path, across)
+            save_picture(model.spec, torch.cat([x for x, _ in batches]), path, across)
         if wanted and runtime.first and wanted.text:
             say(found.words(of(model.spec).many, wanted.text))
         runtime.barrier()
@@ -123,7 +131,7 @@ def shown(weights: Model | Out, n: int = 8, *, device: str = "auto", **how: Any)
     """Samples as a terminal shows them; ``how`` are keywords of `genzoo.core.model.Model.sample`."""
     kind = of((model := open_model(weights, device)).spec)
     if type(kind).lines is not Modality.lines:
-        return kind.lines(model.spec, model.sample(n, **how))
+        return kind.lines(model.spec, model.sample(n, **how, numbers=True))
     raise UsageError(f"{kind.many} are not shown in a terminal: name a file, --out samples.png")
 
 
@@ -151,7 +159,7 @@ def reconstruct(
     if wrote_whole(model, data, path, seed):
         return path
     x, told = observations(model, open_fitting(model, data), n)
-    again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0)
+    again = model.reconstruct(x, **told, sample=seed is not None, seed=seed or 0, numbers=True)
     before = to_units(spec, to_model(spec, x.to(model.device)))
     if kind == "npz":
         write_arrays(path, data=modality.to_array(spec, before), reconstructions=modality.to_array(spec, again))
@@ -161,7 +169,7 @@ def reconstruct(
         return path
     above, below = (modality.render(spec, v) for v in (before, again))
     if above is None or below is None:
-        _save_picture(spec, again, path, None, before)
+        save_picture(spec, again, path, None, before)
         return path
     columns = min(len(x), 16)
     rows = [part for i in range(0, len(x), columns) for part in (above[i : i + columns], below[i : i + columns])]
@@ -217,7 +225,7 @@ def interpolate(
         y = None if labels is None else labels.repeat_interleave(steps)
         of(model.spec).write(where, model.spec, n * steps, iter([(x.flatten(0, 1), y)]))
     else:
-        _save_picture(model.spec, x.flatten(0, 1), where, steps)
+        save_picture(model.spec, x.flatten(0, 1), where, steps)
     return where
 
 
@@ -253,7 +261,7 @@ def paths(
         told = {k: None if v is None else v[:n] for k, v in told.items()}  # a path keeps what it starts from
         labels = told.pop("labels", None) if label is None else labels
         more = {k: v for k, v in told.items() if k != "labels"}
-    return model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more), labels
+    return model.interpolate(codes[:n], codes[n:], steps, path=path, labels=labels, **more, numbers=True), labels
 
 
 def _between(
@@ -283,8 +291,8 @@ def _between(
             codes.append(model.encode(x, **told))
             y.append(told.get("labels"))
     if not model.classes:
-        return model.interpolate(codes[0], codes[1], steps, path=path), None
-    return model.interpolate(codes[0], codes[1], steps, path=path, labels=y[0], to_labels=y[1]), y[0]
+        return model.interpolate(codes[0], codes[1], steps, path=path, numbers=True), None
+    return model.interpolate(codes[0], codes[1], steps, path=path, labels=y[0], to_labels=y[1], numbers=True), y[0]
 
 
 @checked
@@ -358,13 +366,6 @@ def _shown(batches: Batches, n: int, progress: bool) -> Batches:
         for x, y in batches:
             yield x, y
             bar.update(len(x))
-
-
-def _save_picture(spec: DataSpec, x: Tensor, path: Path, columns: int | None, behind: Tensor | None = None) -> None:
-    image = of(spec).picture(spec, x, columns, behind)
-    if image is None:
-        raise UsageError("there is no picture of such data: write it as .npz")
-    pictures.save(image, path)
 
 
 def open_fitting(model: Model, data: Any, *, whole: bool = False) -> Data:

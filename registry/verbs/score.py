@@ -202,7 +202,7 @@ def _by_model(
         return found, absent
     x, told = observations(model, data, len(data))
     if "reconstruction" not in absent:
-        again, spec = model.reconstruct(x, **told, batch_size=batch_size).cpu(), data.spec
+        again, spec = model.reconstruct(x, **told, batch_size=batch_size, numbers=True).cpu(), data.spec
         before = as_floats(data)
         if of(spec).bounds is None:
             before, again = (of(spec).to_model(spec, v) for v in (before, again))

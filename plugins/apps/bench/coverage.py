@@ -225,7 +225,7 @@ def _cell(job: _Job, tell: Callable[[float], None] | None = None) -> ModeResult:
         batches = run.model.sample_batches(known.samples, seed=job.seed, batch_size=1000)
         coverage = stack_coverage(torch.cat([modes_of(x.cpu(), known.classifier) for x, _ in batches]))
     else:
-        x = run.model.sample(known.samples, seed=job.seed)
+        x = run.model.sample(known.samples, seed=job.seed, numbers=True)
         coverage = mode_coverage(x, known.centres, known.sigma)
         points = [[round(v, 4) for v in p] for p in torch.nan_to_num(x).tolist()]
     seconds = round(run.seconds, 1)

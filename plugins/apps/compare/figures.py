@@ -116,7 +116,7 @@ def ways(compared: Comparison, side: Candidate) -> Figure:
     rows = 8
     codes = model.codes(0, 2 * rows, seed=compared.seed)
     labels = torch.arange(rows) % model.classes if model.classes else None
-    x = model.interpolate(codes[:rows], codes[rows:], ACROSS, labels=labels)
+    x = model.interpolate(codes[:rows], codes[rows:], ACROSS, labels=labels, numbers=True)
     caption = (
         "Interpolations: from one random code to another in each row, along the sphere. The model has no encoder that "
         "would say what its code's numbers are for."
@@ -133,7 +133,10 @@ def reconstructions(compared: Comparison, side: Candidate) -> Figure:
     if model.classes and data.y is None:
         return Figure(absent="the model is conditional and the data has no labels")
     some = data.take(torch.arange(2 * ACROSS) * max(len(data) // (2 * ACROSS), 1) % len(data))
-    x, again = as_floats(some), model.reconstruct(as_floats(some), some.y if model.classes else None).cpu()
+    x, again = (
+        as_floats(some),
+        model.reconstruct(as_floats(some), some.y if model.classes else None, numbers=True).cpu(),
+    )
     rows = [part for i in (0, ACROSS) for part in (x[i : i + ACROSS], again[i : i + ACROSS])]
     alt = f"{len(x)} pictures of the {data.split} data in rows one and three, reconstructions by {side.name} below each"
     kind = of(model.spec)
@@ -195,7 +198,7 @@ def _drawn(compared: Comparison, side: Candidate, n: int) -> tuple[Tensor, Data]
     """Samples of the seed, 8-bit as a saved picture would be, on the CPU; and the data. `GenzooError` without any."""
     if compared.data is not None and side.model is not None:
         spec, kind = side.model.spec, of(side.model.spec)
-        made = kind.to_storage(spec, side.model.sample(n, seed=compared.seed))
+        made = kind.to_storage(spec, side.model.sample(n, seed=compared.seed, numbers=True))
         return kind.from_storage(spec, made), compared.data
     if compared.data is None or side.samples is None:
         raise GenzooError("a report keeps no samples")

@@ -211,7 +211,7 @@ def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: 
     x, asked = draw_samples(model, n, how, progress)
     samples = of(spec).from_storage(spec, x)
     few = min(n, sample_health.JUDGED)
-    whole = model.sample(few, seed=how.seed, batch_size=how.batch_size).flatten(1).isfinite().all(1)
+    whole = model.sample(few, seed=how.seed, batch_size=how.batch_size, numbers=True).flatten(1).isfinite().all(1)
     if not whole.all():  # in 8 bits that does not show
         share = 1 - whole.double().mean().item()
         fact = Fact("share of samples that are not finite", share, "none may be", True)

@@ -157,7 +157,7 @@ def _inputs(model: Model, part: Part, n: int, seed: int) -> dict[str, Tensor]:
         if model.spec.levels == 2:
             x = x.round()
         if of(model.spec).bounds is None:  # what the model takes for data, more or less
-            x = model.sample(n, seed=seed) + x - 0.5
+            x = model.sample(n, seed=seed, numbers=True) + x - 0.5
         found = {"observation": x}
     if model.classes:
         found["label"] = torch.randint(model.classes, (n,), generator=g)
@@ -168,7 +168,7 @@ def _original(model: Model, part: Part, inputs: Mapping[str, Tensor]) -> list[Te
     """What the model itself says, by its public methods."""
     label = inputs.get("label")
     if part == "generator":
-        return [model.decode(inputs["code"], label)]
+        return [model.decode(inputs["code"], label, numbers=True)]
     found = [model.encode(inputs["observation"], label)]
     with torch.no_grad():
         spread = _deviation(model.posterior(to_model(model.spec, inputs["observation"]), label))

@@ -62,7 +62,7 @@ def evidence(registry: Registry, spec: DataSpec, conditional: bool) -> Evidence:
     model = _model(registry, spec, conditional)
 
     def draw() -> tuple[Tensor, Tensor | None]:
-        return model.sample(N), torch.arange(N) % CLASSES if conditional else None
+        return model.sample(N, numbers=True), torch.arange(N) % CLASSES if conditional else None
 
     training = cases.small_data(spec, 2 * N)
     return Evidence(data, draw, n_fake=N, model=model, asked=conditional, training=lambda: training, has_training=True,

@@ -95,17 +95,20 @@ def samples(made: Short) -> None:
     model, spec = made.model, made.config.data
     if model.prior.unfitted:
         raise Skip(model.prior.unfitted)
-    x = model.sample(70, seed=1)
+    x = model.sample(70, seed=1, numbers=True)
     cases.shaped("samples", x, (70, *of(spec).unit_shape(spec)))
     low, high = of(spec).bounds or (-float("inf"), float("inf"))
     found = f"numbers in [{float(x.min()):.2g}, {float(x.max()):.2g}]"
     mend = "let the likelihood's mean stay in the range of model space"
     expect(low <= float(x.min()) and float(x.max()) <= high, f"numbers in [{low:g}, {high:g}]", found, mend)
-    others = {"another batch size": model.sample(70, seed=1, batch_size=64), "fewer": model.sample(9, seed=1)}
+    others = {
+        "another batch size": model.sample(70, seed=1, batch_size=64, numbers=True),
+        "fewer": model.sample(9, seed=1, numbers=True),
+    }
     for what, other in others.items():
         same = gap(x[: len(other)], other) <= 1e-3
         expect(same, "a sample that depends on its seed and number only", f"another one with {what}")
-    differs = gap(x, model.sample(70, seed=2)) >= 1e-6
+    differs = gap(x, model.sample(70, seed=2, numbers=True)) >= 1e-6
     expect(differs, "other samples for another seed", "the same", "use the codes in the generator")
 
 
@@ -145,6 +148,10 @@ def round_trip(made: Short) -> None:
 
 def _made(model: Model) -> torch.Tensor:
     """Samples; of a model without a prior, what it makes of some codes."""
-    if not model.prior.unfitted:
-        return model.sample(8, seed=4)
-    return model.decode(model.codes(0, 8, seed=4), torch.arange(8) % CLASSES if model.classes else None)
+    labels = torch.arange(8) % CLASSES if model.classes else None
+    found: torch.Tensor = (
+        model.decode(model.codes(0, 8, seed=4), labels, numbers=True)
+        if model.prior.unfitted
+        else model.sample(8, seed=4, numbers=True)
+    )
+    return found

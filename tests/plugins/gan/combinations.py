@@ -45,7 +45,11 @@ PAGE = Path(__file__).parents[3] / "docs" / "combinations.md"
 @cache
 def losses() -> tuple[str, ...]:
     """Objectives of the zoo's own that are GANs, each with a recipe of its name."""
-    return tuple(e.name for e in the_registry().entries("objective", tag="gan") if e.distribution == "genzoo")
+    return tuple(
+        e.name
+        for e in the_registry().entries("objective", tag="gan")
+        if e.distribution == "genzoo" and "text" not in e.tags
+    )
 
 
 @cache
