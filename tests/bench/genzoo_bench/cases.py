@@ -79,6 +79,15 @@ CASES: dict[str, Case] = {
         wanted={**HAND, "torchgan": 1.0, "mimicry": 1.0, "torchgan/bfloat16": 1.25, "mimicry/bfloat16": 1.25},
     ),
     "sngan": Case("SNGAN", "sngan", {"objective.critic_steps": 1, **NARROW}, loop=hand.Hinge, wanted=HAND),
+    "sngan-labels": Case(
+        "SNGAN told the class", "sngan", {"objective.critic_steps": 1, "conditional": True, **NARROW},
+        loop=hand.HingeLabels, wanted=HAND,
+    ),
+    "hinge-ada": Case("Hinge loss, ADA", "hinge", {"augmentation": ["ada"]}, loop=hand.HingeADA, wanted=HAND),
+    "wgan-gp-pack": Case(
+        "WGAN-GP, packs of 2", "wgan-gp", {"objective.pack": 2, "objective.critic_steps": 1},
+        loop=hand.PackedWGANGP, wanted=HAND,
+    ),
     "r3gan-net": Case("R3GAN's networks", "r3gan", {**R3, **NARROW}, loop=hand.R3GAN, wanted=HAND),
     "stylegan2": Case(
         "StyleGAN2's networks", "gan", {"generator": "stylegan2", "critic": "stylegan2", "critic.group": 1, **NARROW},

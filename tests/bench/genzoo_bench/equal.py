@@ -13,7 +13,7 @@ from genzoo.core.objective import Batch, Loss, Networks, Objective
 from genzoo_bench.cases import Prepared
 from genzoo_bench.hand import Source
 
-Turn = tuple[Tensor, dict[str, Tensor]]
+Turn = tuple[Tensor, Tensor | None, dict[str, Tensor]]
 
 
 def taped(objective: Objective) -> deque[Turn]:
@@ -22,7 +22,7 @@ def taped(objective: Objective) -> deque[Turn]:
     original = objective.loss
 
     def loss(player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        turns.append((batch.x.detach().clone(), {k: v.clone() for k, v in noise.items()}))
+        turns.append((batch.x.detach().clone(), batch.y, {k: v.clone() for k, v in noise.items()}))
         return original(player, nets, batch, noise)
 
     objective.loss = loss  # type: ignore[method-assign]
@@ -34,10 +34,11 @@ class Replay(Source):
 
     def __init__(self, turns: deque[Turn], size: int) -> None:
         self.turns, self.size, self.noise = turns, size, dict[str, Tensor]()
+        self.device = turns[0][0].device
 
     def batch(self) -> Tensor:
         """The next turn's."""
-        x, noise = self.turns.popleft()
+        x, self.labels, noise = self.turns.popleft()
         self.noise = {name.rpartition(".")[2]: v for name, v in noise.items()}  # without the regularizer's name
         return x
 
@@ -47,7 +48,7 @@ class Replay(Source):
             self.batch()
         return self.noise.pop(name)
 
-    def uniform(self, name: str) -> Tensor:
+    def uniform(self, name: str, size: int = 1) -> Tensor:
         """This turn's."""
         return self.noise.pop(name)
 

@@ -19,6 +19,7 @@ from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.modality import of
 from genzoo.core.objective import Networks
+from genzoo.plugins.augmentations.diffaugment import augmented
 
 
 class Source:
@@ -31,6 +32,7 @@ class Source:
         else:
             self.scale, self.shift = 1 / data.spec.scale[0], -data.spec.shift[0] / data.spec.scale[0]
         self.order, self.at = torch.randperm(len(data), device=self.device), 0
+        self.y, self.labels = data.y, data.y  # of all data, and of the last batch
 
     def batch(self) -> Tensor:
         """The next ``(B, …)``."""
@@ -38,15 +40,16 @@ class Source:
             self.order, self.at = torch.randperm(len(self.order), device=self.device), 0
         index = self.order[self.at : self.at + self.size]
         self.at += self.size
+        self.labels = None if self.y is None else self.y[index]
         return self.x[index].float().mul_(self.scale).add_(self.shift)
 
     def normal(self, name: str, size: int) -> Tensor:
         """Standard normal numbers ``(B, size)``."""
         return torch.randn(self.size, size, device=self.device)
 
-    def uniform(self, name: str) -> Tensor:
-        """Uniform numbers ``(B, 1)``."""
-        return torch.rand(self.size, 1, device=self.device)
+    def uniform(self, name: str, size: int = 1) -> Tensor:
+        """Uniform numbers ``(B, size)``."""
+        return torch.rand(self.size, size, device=self.device)
 
 
 class Loop:
@@ -206,6 +209,82 @@ class Hinge(GAN):
     def generator_loss(self) -> Tensor:
         """Good scores."""
         score: Tensor = self.critic(self.squash(self.generator(self.source.normal("z", self.latent))))
+        return -score.mean()
+
+
+class HingeLabels(GAN):
+    """The hinge loss of networks that are told the class."""
+
+    def critic_loss(self, x: Tensor) -> Tensor:
+        """Margins on both sides, of samples of the same classes."""
+        y = self.source.labels
+        with torch.no_grad():
+            fake = self.squash(self.generator(self.source.normal("z", self.latent), y))
+        loss: Tensor = (F.relu(1 - self.critic(x, y)) + F.relu(1 + self.critic(fake, y))).mean()
+        return loss
+
+    def generator_loss(self) -> Tensor:
+        """Good scores."""
+        z, y = self.source.normal("z", self.latent), self.source.labels
+        score: Tensor = self.critic(self.squash(self.generator(z, y)), y)
+        return -score.mean()
+
+
+class HingeADA(Hinge):
+    """The hinge loss of images that are changed with a probability, which follows the sign of real scores."""
+
+    def begin(self) -> None:
+        """And the probability."""
+        super().begin()
+        self.p = torch.zeros((), device=self.source.device)
+        (self.ada,) = (part.options for part in self.config.lists["augmentation"])
+
+    def critic_loss(self, x: Tensor) -> Tensor:
+        """Margins on both sides, each with changes of its own."""
+        with torch.no_grad():
+            fake = self.squash(self.generator(self.source.normal("z", self.latent)))
+        real = self.critic(augmented(x, self.source.uniform("real", 10), self.p))
+        made = self.critic(augmented(fake, self.source.uniform("fake", 10), self.p))
+        with torch.no_grad():
+            way = (real.sign().mean() - self.ada["target"]).sign()
+            self.step_of_p = way * len(x) / self.ada["images"]
+        loss: Tensor = (F.relu(1 - real) + F.relu(1 + made)).mean()
+        return loss
+
+    def generator_loss(self) -> Tensor:
+        """Good scores of changed samples."""
+        self.p.add_(self.step_of_p).clamp_(0, self.ada["highest"])
+        fake = self.squash(self.generator(self.source.normal("z", self.latent)))
+        score: Tensor = self.critic(augmented(fake, self.source.uniform("fake", 10), self.p))
+        return -score.mean()
+
+
+class PackedWGANGP(GAN):
+    """Wasserstein GAN with gradient penalty, whose critic judges several observations as one."""
+
+    def packs(self, x: Tensor) -> Tensor:
+        """``(B / m, m * first axis, …)``."""
+        m = self.config.parts["objective"].options["pack"]
+        return x.reshape(len(x) // m, m * x.shape[1], *x.shape[2:])
+
+    def critic_loss(self, x: Tensor) -> Tensor:
+        """The negative distance and the penalty, of packs."""
+        with torch.no_grad():
+            fake = self.squash(self.generator(self.source.normal("z", self.latent)))
+        x, fake = self.packs(x), self.packs(fake)
+        real_score, fake_score = self.critic(torch.cat([x, fake])).chunk(2)
+        mix = self.source.uniform("mix")[:: self.config.parts["objective"].options["pack"]]
+        between = torch.lerp(x, fake, mix.view(-1, *[1] * (x.dim() - 1))).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
+        penalty = (gradient.flatten(1).norm(dim=1) - 1).square()
+        weight = self.config.parts["objective"].options["gp_weight"]
+        loss: Tensor = (fake_score - real_score).mean() + weight * penalty.mean()
+        return loss
+
+    def generator_loss(self) -> Tensor:
+        """Good scores of packs."""
+        fake = self.squash(self.generator(self.source.normal("z", self.latent)))
+        score: Tensor = self.critic(self.packs(fake))
         return -score.mean()
 
 
