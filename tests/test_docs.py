@@ -37,6 +37,14 @@ def text(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
 
+def test_the_guide_of_gans_names_them_all():
+    registry, guide = the_registry(), text("docs/gans.md")
+    losses = {e.name for e in registry.entries("objective", tag="gan")}
+    names = [e.name for e in registry.entries("recipe") if e.data["objective"] in losses]
+    names += [e.name for kind in ("regularizer", "augmentation") for e in registry.entries(kind)]
+    assert not [name for name in names if f"`{name}`" not in guide]
+
+
 def commands(page: str) -> list[list[str]]:
     """The arguments of every line ``genzoo …`` in a page's blocks: as one types it, with or without a prompt."""
     found = []

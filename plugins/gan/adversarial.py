@@ -46,6 +46,10 @@ class Adversarial(Objective):
     class Options(Objective.Options):
         critic_steps: int = option(1, "turns of the critic for one of the generator", low=1)
         critic_lr: float | None = option(None, "the critic's learning rate, none for the run's (TTUR)", low=0)
+        critic_betas: tuple[float, float] | None = option(
+            None, "the critic's Adam decay rates, none for the run's", low=0, high=0.999999
+        )
+        critic_decay: float | None = option(None, "the critic's weight decay, none for the run's", low=0)
         pack: int = option(1, "observations that the critic judges as one (PacGAN)", low=1, high=64)
 
     options: Options
@@ -130,7 +134,8 @@ class Adversarial(Objective):
         return CriticPlan(**{"penalized": penalized, "pack": self.pack, **changes})
 
     def players(self) -> tuple[Player, ...]:
-        critic = Player("critic", ("critic",), turns=self.options.critic_steps, lr=self.options.critic_lr)
+        o = self.options
+        critic = Player("critic", ("critic",), o.critic_steps, o.critic_lr, o.critic_betas, o.critic_decay)
         return critic, Player("generator", ("generator",))
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class Energy(Adversarial):
 
     def players(self) -> tuple[Player, ...]:
         critic, generator = super().players()
-        return Player("critic", ("coder", "decoder"), critic.turns, critic.lr), generator
+        return replace(critic, moves=("coder", "decoder")), generator
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         with torch.set_grad_enabled(player == "generator" and torch.is_grad_enabled()):

@@ -108,6 +108,17 @@ def test_every_gan_of_the_zoo_contends():
         coverage.contenders(["r3gn"])
 
 
+def test_gans_that_do_not_fit_the_data_are_left_out():
+    chosen = coverage.contenders(["r3gan", "biggan", "wavegan"])
+    left = coverage.left_out("grid25", chosen)
+    assert set(left) == {"biggan", "wavegan"}
+    assert left["biggan"].startswith("recipe 'biggan' is for images, and the data are vectors")
+    (found,) = coverage.modes("ring8", seeds=1, steps=1, jobs=1, contenders=chosen)
+    assert found.label == "r3gan"
+    with pytest.raises(UsageError, match="none of them fits ring8: recipe 'biggan' is for images"):
+        coverage.modes("ring8", seeds=1, steps=1, contenders=coverage.contenders(["biggan"]))
+
+
 def test_stacks_that_are_covered_by_construction():
     some = torch.arange(400).repeat(10)
     found = coverage.stack_coverage(some)

@@ -204,13 +204,16 @@ def modes(
     from genzoo.plugins.apps.bench import coverage
 
     how = opt.chosen(locals(), "seeds budget steps jobs threads out")
-    chosen = coverage.contenders(only or ())
-    results = coverage.modes(several(data) or coverage.KNOWN, contenders=chosen, **how, progress=opt.shown(quiet))
+    chosen, names = coverage.contenders(only or ()), several(data) or coverage.KNOWN
+    results = coverage.modes(names, contenders=chosen, **how, progress=opt.shown(quiet))
     if json:
         emit_json(coverage.modes_dict(results))
         return
     found = coverage.mode_table(results)
     table(found.rows, found.header)
+    for name in names:
+        for label, why in coverage.left_out(name, chosen).items():
+            hint(f"{label} is left out on {name}: {why}")
     _kept(f"table, numbers and pictures in {out}", results)
 
 

@@ -136,10 +136,11 @@ def modes(
     on with those that are missing. None writes nothing.
 
     Returns:
-        Results by data, contender and seed, in order. `reference_lines` gives what to read them against.
+        Results by data, contender and seed, in order, without those that do not fit the data (`left_out`).
+        `reference_lines` gives what to read them against.
 
     Raises:
-        UsageError: for data whose modes are not known, and a budget that is none.
+        UsageError: for data whose modes are not known, a budget that is none, and if no contender fits the data.
     """
     folder = folder_for(out)
     results = covered(data, folder, contenders, seeds, budget, steps, jobs, threads, progress)
@@ -175,12 +176,27 @@ def covered(
         at_once = jobs or (1 if stack else cores)
         effort = Effort(seconds, steps, threads or (max(cores // at_once, 1) if stack else 1), "cpu")
         of_each = range((1 if stack else 3) if seeds is None else seeds)
-        todo = [_job(name, contender, seed, effort, folder) for contender in contenders for seed in of_each]
+        left = left_out(name, contenders)
+        if contenders and len(left) == len(contenders):
+            raise UsageError(f"none of them fits {name}: {'; '.join(left.values())}")
+        fit = [c for c in contenders if c.label not in left]
+        todo = [_job(name, contender, seed, effort, folder) for contender in fit for seed in of_each]
         with tqdm(total=len(todo), desc=name, unit="run", disable=not progress) as bar:
             for result in _made(todo, at_once, bar):
                 results.append(result)
                 bar.update()
     return results
+
+
+def left_out(data: str, contenders: Sequence[Contender]) -> dict[str, str]:
+    """Labels of the contenders that do not fit the data, with the reason."""
+    registry, spec, left = the_registry(), load_data(data, options={"samples": 2}).spec, dict[str, str]()
+    for contender in contenders:
+        try:
+            compose(registry, spec, contender.recipe, contender.options)
+        except UsageError as e:
+            left[contender.label] = str(e)
+    return left
 
 
 def _job(data: str, contender: Contender, seed: int, effort: Effort, folder: Path | None) -> _Job:

@@ -187,3 +187,14 @@ def test_two_time_scales_give_the_critic_its_own_rate(trainer):
     run = trainer("gan", objective__critic_lr=4e-4, train__lr=1e-4, train__schedule="constant")
     run.train()
     assert [s.optimizer.param_groups[0]["lr"] for s in run.player_states] == [4e-4, 1e-4]
+
+
+@pytest.mark.parametrize("loss", ["gan", "ebgan", "reacgan", "vae-gan"])
+def test_critics_have_decay_rates_of_their_own(loss):
+    given = {"objective.critic_betas": (0.0, 0.9), "objective.critic_decay": 0.01, "train.betas": (0.5, 0.99),
+             "conditional": loss == "reacgan"}  # fmt: skip
+    spec = DataSpec.image(1, 8, 8, classes=2)
+    objective, _ = initialize(compose(the_registry(), spec, loss, given), 0)
+    critic, *others = objective.players()
+    assert (critic.betas, critic.weight_decay) == ((0.0, 0.9), 0.01)
+    assert all((p.betas, p.weight_decay) == (None, None) for p in others)
