@@ -19,8 +19,8 @@ from tqdm import tqdm
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.modality import of
+from genzoo.plugins.apps.bench import table_protocol as judges
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
-from genzoo.plugins.metrics import judged_rows as judges
 from genzoo.plugins.modalities.columns import Column, learnt
 from genzoo.plugins.modalities.table_files import write_table
 from genzoo.registry.verbs.load import load, load_data
