@@ -41,7 +41,7 @@ def test_rows_are_of_use_where_they_teach_what_holds():
     one = mixed.copy()
     one[:, 1] = 0.5
     assert table_protocol.use(columns, one, real, 1)["auc"] == 0.5
-    assert table_protocol.use(columns, _numbers(600, 1), real, 0)["r2"] > 0.5  # half of the variance is the sign
+    assert table_protocol.use(columns, _numbers(600, 1), real, 0)["r2"] > 0.4  # 2 over π of the variance is the sign
 
 
 def test_equal_rows_on_both_sides_of_a_split_do_not_give_copies_away():
@@ -106,7 +106,7 @@ def test_lines_are_kept_and_another_library_stands_beside(tmp_path, monkeypatch)
     board = table_bench.tables("penguins", **how)
     lines = {line.name: line for line in board.lines}
     assert board.target == "species"
-    assert list(lines) == [*table_bench.LINES, "copula", "CTGAN 2 epochs", "TVAE 300 epochs"]
+    assert list(lines) == [*table_bench.LINES, "copula", "CTGAN 2 epochs"]
     assert not any(line.why for line in lines.values())
     assert lines["training rows"].numbers["copies"] == 1
     assert lines["CTGAN 2 epochs"].numbers["cpu"] == 2

@@ -129,7 +129,7 @@ def tables(
     target: Annotated[str | None, typer.Option(help="Column that trees are to tell; default the class.")] = None,
     recipes: Annotated[str, typer.Option(help="Names, as a,b; default all for tables.")] = "",
     peers: Annotated[str | None, typer.Option(help="A Python that has ctgan: CTGAN and TVAE are trained too.")] = None,
-    epochs: Annotated[str, typer.Option(help="Of peers, as CTGAN=60,TVAE=300; default their own.")] = "",
+    epochs: Annotated[str, typer.Option(help="Peers, as CTGAN=60,TVAE=300; default both, 300 each.")] = "",
     seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of its own.")] = None,
     threads: opt.Threads = None,

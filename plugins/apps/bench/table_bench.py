@@ -80,7 +80,7 @@ def tables(
     """Train recipes for tables by their defaults and judge all by one protocol, beside lines to hold against them.
 
     The arguments are the options of ``genzoo bench tables``; ``peers`` is a Python in which the package ctgan is
-    installed, whose CTGAN and TVAE are trained for ``epochs`` (their defaults: 300) and judged alike. The folder
+    installed, whose CTGAN and TVAE (or those that ``epochs`` names) are trained and judged alike. The folder
     ``out`` keeps what is done, and gets ``tables.md`` and ``tables.json``; None writes nothing.
 
     Raises:
@@ -92,7 +92,9 @@ def tables(
         raise UsageError(f"{data} is {train.spec.modality} data: genzoo bench tables takes a table, such as adult")
     contest = _Contest(data, train, unseen, target, seed, Effort(None, steps, threads, device), folder_for(out))
     lines = []
-    with tqdm([*LINES, *(recipes or RECIPES), *(PEERS if peers else ())], unit="line", disable=not progress) as bar:
+    with tqdm(
+        [*LINES, *(recipes or RECIPES), *((epochs or PEERS) if peers else ())], unit="line", disable=not progress
+    ) as bar:
         for name in bar:
             bar.set_description_str(name)
             if name in LINES:
