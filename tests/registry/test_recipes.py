@@ -24,6 +24,7 @@ DATA = (
     DataSpec("vector", (5,)),
 )
 RECIPES = [e.name for e in the_registry().entries("recipe") if e.distribution == "genzoo"]
+EXEMPLARS = {"gan", "r3gan", "ali", "vae", "vq-vae", "vae-iaf", "factor-vae", "top-down-vae", "pixelcnn", "spec-vae"}
 GIVEN = (
     {},
     {"train.lr": "0.005", "latent.size": 3, "train.betas": (0.25, 0.5)},
@@ -37,8 +38,9 @@ def same(a, b) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_saved_recipe_is_the_recipe(recipe: str, tmp_path: Path) -> None:
+    """With what is given over it; the exemplars of each way to say a recipe, with each kind of options."""
     registry = the_registry()
-    for number, given in enumerate(GIVEN):
+    for number, given in enumerate(GIVEN if recipe in EXEMPLARS else GIVEN[1:2]):
         file = genzoo.save_recipe(recipe, tmp_path / f"r{number}.toml", options=given)
         for spec in DATA:
             if not registry.get("recipe", recipe).fits(spec.modality):

@@ -133,7 +133,7 @@ def compression(
 
 
 def _fits(model: Model, data: Data) -> bool:
-    if model.spec.modality != data.spec.modality:
+    if of(model.spec) is not of(data.spec):
         return False
     return keeps(model) or of(model.spec).alike(model.spec, data.spec)
 

@@ -96,7 +96,7 @@ def _given(model: Model, data: Any, n: int, options: Mapping[str, Any] | None) -
         if path is None or (kind.opens(path) and path.is_file()):
             return data if path is None else path, {}  # all that is in it
     opened = open_data(the_registry(), data, options, split=None)  # as they are: resized ones would not be exact
-    if keeps(model) and opened.spec.modality == model.spec.modality:
+    if keeps(model) and of(opened.spec) is kind:
         some = opened.take(slice(n or len(opened)))
         if model.classes and some.y is None:
             raise UsageError("the model is conditional and the data has no labels: give data with labels")
