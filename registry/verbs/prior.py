@@ -55,7 +55,8 @@ def fit_prior(
             f"{weights} has no posterior over codes to fit a prior to: it needs an encoder and a likelihood"
         )
     told = {"critic", "objective", "prior", "train", "regularizer", "augmentation"}
-    given = {k: v for k, v in first.arguments["options"].items() if k in _KEPT or k.partition(".")[0] not in told}
+    kept = _KEPT[1:] if how.get("batch_size") else _KEPT
+    given = {k: v for k, v in first.arguments["options"].items() if k in kept or k.partition(".")[0] not in told}
     given |= {"objective": "vae:fit-prior", "prior": prior, "objective.first": first.config.recipe,
               "objective.sha256": sha256(first.folder / TENSORS), **(options or {})}  # fmt: skip
     return fit(

@@ -15,7 +15,7 @@ Run = Callable[..., Any]  # genzoo(*arguments); see conftest.py
 def test_a_prior_is_fitted_and_the_model_of_both_is_whole(genzoo: Run, vae: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "second"
     ran = genzoo("prior", "fit", vae, "--prior", "mixture", "--set", "prior.components=2", "--data", images,
-                 "--out", out, "--steps", 3, "--device", "cpu", "--quiet", "--json")  # fmt: skip
+                 "--out", out, "--steps", 3, "--batch-size", 4, "--device", "cpu", "--quiet", "--json")  # fmt: skip
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["steps"] == 3
     model = gz.load(out)
