@@ -114,3 +114,10 @@ def test_versions_agree():
     required = {re.split(r"[<>=\[ ]", d)[0] for d in PROJECT["project"]["dependencies"]}
     pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(pinned) <= required | {"setuptools"}
+
+
+def test_every_mutant_has_its_piece():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/bench/mutants.py", "--list"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
