@@ -50,7 +50,7 @@ MUTANTS = [
         ("(1 + fake).relu()", "(1 + fake)"),
         ("return -fake", "return fake")),
     *of("plugins/gan/wgan.py", GAN, ("return fake - real", "return real - fake"), ("return -fake", "return fake")),
-    *of("plugins/gan/relativistic.py", f"{GAN}/test_losses.py {GAN}/test_oracles_gan.py",
+    *of("plugins/gan/relativistic.py", f"{GAN}/test_coupled.py {GAN}/test_losses.py",
         ("real - all_gather(fake).mean()", "all_gather(fake).mean() - real"),
         ("all_gather(real).mean() - fake", "real - all_gather(fake).mean()"),
         ("return self.critic_loss(fake, real)", "return self.critic_loss(real, fake)"),
