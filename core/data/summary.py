@@ -71,7 +71,7 @@ def was_read(data: Data, *, validation: int = 0, steps: int = 0) -> dict[str, An
         "observations": max(read.total, used),
         "used": used,
         "kind": of(data.spec).many if max(read.total, used) > 1 else of(data.spec).one,
-        "shape": list(data.spec.shape),
+        "shape": list(of(data.spec).unit_shape(data.spec)),
         "classes": _classes(data),
         "split": data.split,
         "splits": read.splits,

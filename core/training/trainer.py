@@ -105,7 +105,8 @@ class Trainer:
         if held_out is not None and type(objective).held_out is Objective.held_out:
             raise UsageError("this objective has no held-out loss: --set train.validation=0")
         if options.patience and held_out is None:
-            raise UsageError("train.patience waits for a better held-out loss: --set train.validation=0.1")
+            raise UsageError("train.patience waits for a better held-out loss: --set train.validation=0.1, or "
+                             "--set train.patience=0")  # fmt: skip
         self.observers = list(observers)
         self.about: dict[str, Any] = {}  # what the registry knows of the composition, for the record
         self.place = ""  # where the data are on this machine: checkpoints keep it, and what is shared does not

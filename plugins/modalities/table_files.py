@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from genzoo.core.storage.files import replacing
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import Column, decode
 
+PART = 16_384  # rows that are written at a time
 SUFFIXES = (".csv", ".parquet", ".arrow")
 NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]
 
@@ -187,6 +188,19 @@ def typed(values: Any, missing: Any, kind: Any, levels: Sequence[str] = ()) -> A
     return whole.cast(kind)
 
 
+def _parts(batches: Iterable[Any]) -> Iterator[Any]:
+    """The same rows in parts of some thousands: a part costs what it costs however few rows it has."""
+    held, n = [], 0
+    for codes in batches:
+        held.append(codes)
+        n += len(codes)
+        if n >= PART:
+            yield np.concatenate(held)
+            held, n = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
 def write_table(path: Path, columns: Sequence[Column], batches: Iterable[Any]) -> None:
     """Write rows of codes ``(N, S)`` as they come, whole or not at all."""
     pa = arrow(str(path))
@@ -195,7 +209,7 @@ def write_table(path: Path, columns: Sequence[Column], batches: Iterable[Any]) -
     suffix, start = path.suffix.lower(), 0
     schema = pa.schema(plain) if suffix == ".csv" else schema
     with replacing(path) as temporary, _writer(suffix, temporary, schema) as out:
-        for codes in batches:
+        for codes in _parts(batches):
             table = given_back(columns, codes, start)
             out.write_table(table.cast(schema))
             start += len(codes)

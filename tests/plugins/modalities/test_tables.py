@@ -21,6 +21,7 @@ from pyarrow import csv as pa_csv  # noqa: E402
 from pyarrow import parquet  # noqa: E402
 
 from genzoo.plugins.datasets.table_file import TableFile, data_of, kinds  # noqa: E402
+from genzoo.plugins.modalities import table_files  # noqa: E402
 from genzoo.plugins.modalities.table_files import given_back, read_table, write_table  # noqa: E402
 
 
@@ -156,7 +157,8 @@ def test_every_type_and_its_gaps_come_back():
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow"])
-def test_files_are_written_as_they_come(tmp_path, suffix):
+def test_files_are_written_as_they_come(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(table_files, "PART", 100)
     table = _rows()
     data, path = data_of(table, "rows"), tmp_path / f"rows{suffix}"
     write_table(path, kinds(table, "rows"), iter(data.x.numpy()[i : i + 150] for i in range(0, 400, 150)))
