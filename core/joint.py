@@ -145,12 +145,16 @@ class Joint(nn.Module):
         They are made of numbers drawn on the CPU, so that a seed means the same on every device. Labels ``(count,)``
         matter to a prior that goes by them.
         """
+        u = self.code_noise(start, count, seed)
+        y = None if labels is None else labels.to(self.device)
+        return self.prior.sample(u, y, truncation=truncation).to(self.device)
+
+    def code_noise(self, start: int, count: int, seed: int = 0) -> Tensor:
+        """The uniform numbers that `codes` are made of, ``(count, *prior.noise_shape)``."""
         shape = self.prior.noise_shape
         first, last = start // BLOCK, (start + count - 1) // BLOCK
         parts = [torch.rand(BLOCK, *shape, generator=seeded(seed, _CODES, b)) for b in range(first, last + 1)]
-        u = torch.cat(parts)[start - first * BLOCK :][:count] if parts else torch.empty(0, *shape)
-        y = None if labels is None else labels.to(self.device)
-        return self.prior.sample(u, y, truncation=truncation).to(self.device)
+        return torch.cat(parts)[start - first * BLOCK :][:count] if parts else torch.empty(0, *shape)
 
     def _codes_of(
         self, starts: range, size: int, n: int, seed: int, truncation: float | None, labels: Tensor | None = None

@@ -91,6 +91,7 @@ class Modality(ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()  # of files that `write` writes, beside .npz and pictures; "/" is a folder
     general: ClassVar[str] = "raw"  # an extractor that was trained on nothing, and so sees what no training showed
     units: ClassVar[str] = "the data's own units"  # in words, for whoever calls an exported program
+    asks: ClassVar[str] = ""  # what somebody types to give an observation, see `typed`; "" where nothing is typed
 
     @dataclass(frozen=True)
     class Facts:
@@ -190,6 +191,10 @@ class Modality(ABC):
     def presented(self, spec: DataSpec, x: Tensor) -> Any:
         """Data units ``(…, *spec.shape)`` as a model gives them to people, where these have something else."""
         return x
+
+    def typed(self, spec: DataSpec, text: str) -> Tensor:
+        """What somebody typed as one observation in data units ``(1, …)``; `UsageError` for what is none."""
+        raise UsageError(f"{self.many} are not typed: give a file")
 
     # Stored form, model space, data units.
 

@@ -68,6 +68,7 @@ class Generator(Network):
     """Codes, and a condition, to the parameters of data: a GAN's generator and a VAE's decoder alike."""
 
     codeless: bool = False  # it reads no code, and is for models of ``latent.size`` 0 only
+    stages: tuple[int, ...] = ()  # how many numbers of a code each of its layers reads, where one goes by those before
 
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:

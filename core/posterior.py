@@ -192,6 +192,7 @@ class TokenHead(PosteriorHead):
     codes: int  # vectors to choose from
     places: int  # how many are chosen for one observation; of a grid row by row
     levels: int = 1  # how many of them, beside each other, are at one place of the code: residuals, groups
+    stages: tuple[int, ...] = ()  # places of each of its grids, where there are several
 
     def attach(self, model: Model) -> None:
         super().attach(model)

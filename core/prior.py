@@ -47,6 +47,11 @@ class Prior(CodePart):
         return self.sample(draws.uniform(*self.noise_shape), y)
 
     @property
+    def stages(self) -> tuple[int, ...]:
+        """How many of the noise's numbers are for each part of a code that goes by the parts before; none for one."""
+        return self.of[0].generator.stages if self.noise_shape == self.latent.shape else ()
+
+    @property
     def bound_noise(self) -> tuple[int, ...]:
         """Normal numbers that `bound` takes for one code; none where the density itself is maximized."""
         return ()
@@ -91,6 +96,12 @@ class TokenPrior(Prior):
     @property
     def noise_shape(self) -> tuple[int, ...]:
         return (self.head.places,)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Grids where there are several, else quarters: a place is drawn after those above it and to its left."""
+        quarter = self.head.places // 4
+        return self.head.stages or ((quarter,) * 3 + (self.head.places - 3 * quarter,) if quarter else ())
 
     def log_prob_of(self, tokens: Tensor, y: Tensor | None = None) -> Tensor:
         """Log probability of tokens ``(..., B, places)`` themselves, where a posterior knows which it has drawn."""

@@ -38,7 +38,7 @@ COMMANDS = (
     "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "score", "eval",
     "compare", "compress", "decompress",
     "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
-    "plugins", "doctor", "quickstart", "help", "genzoo",
+    "explore", "plugins", "doctor", "quickstart", "help", "genzoo",
 )  # fmt: skip
 TABLE = {
     kind.name: kind

@@ -37,6 +37,7 @@ class Text(Modality):
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
     units: ClassVar[str] = "numbers of tokens (0 pads, 1 ends, 2 is unknown, then the alphabet)"
     task: ClassVar[str] = "text-generation"
+    asks: ClassVar[str] = "A text"
 
     @dataclass(frozen=True)
     class Facts:
@@ -122,6 +123,11 @@ class Text(Modality):
     def presented(self, spec: DataSpec, x: Tensor) -> Any:
         """Lists of str, of as many dimensions as there are before a text's own."""
         return self.texts(spec, x) if x.dim() < 3 else [self.presented(spec, part) for part in x]
+
+    def typed(self, spec: DataSpec, text: str) -> Tensor:
+        from genzoo.plugins.modalities import alphabet as tokens
+
+        return tokens.encode([text], spec.facts, spec.shape[0])
 
     # Stored form, model space, data units: stored numbers are data units.
 

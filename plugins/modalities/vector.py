@@ -26,6 +26,7 @@ class Vector(Modality):
     one: ClassVar[str] = "vector"
     many: ClassVar[str] = "vectors"
     preview: ClassVar[int] = 2000
+    asks: ClassVar[str] = "Numbers, with blanks or commas between them"
 
     def plane(self, spec: DataSpec) -> bool:
         return spec.shape == (2,)
@@ -56,6 +57,17 @@ class Vector(Modality):
         rows = arrays.stored(x, form, about.memory)
         data = told.conditioned(Data(spec, rows, told.y, about.name, about.license, about.split))
         return self.standardized(data) if about.standardize else data
+
+    def typed(self, spec: DataSpec, text: str) -> Tensor:
+        import torch
+
+        try:
+            numbers = [float(word) for word in text.replace(",", " ").split()]
+        except ValueError:
+            raise UsageError(f"these are no numbers: {text[:60]!r}") from None
+        if len(numbers) != spec.size:
+            raise UsageError(f"a {self.one} has {spec.size} numbers here, not {len(numbers)}")
+        return torch.tensor(numbers).view(1, *spec.shape)
 
     def standardized(self, data: Data) -> Data:
         from genzoo.core.data import standardized

@@ -36,6 +36,11 @@ class Hierarchy(Generator):
     shapes: list[tuple[int, ...]]  # of the code of every layer, from the top down
 
     @property
+    def stages(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Numbers of every layer's code."""
+        return tuple(math.prod(shape) for shape in self.shapes)
+
+    @property
     @abstractmethod
     def feature_shape(self) -> tuple[int, ...]:
         """What an encoder tells a posterior that goes down with it."""

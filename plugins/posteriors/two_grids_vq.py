@@ -81,7 +81,7 @@ class TwoGridsVQ(BookHead):
             raise UsageError("this posterior is of a generator of two grids: use --generator two-grids")
         self._generator, f, dim = (generator,), self.options.features, generator.options.dim
         self.codes, self.cut = self.options.codes, [math.prod(size) for size in generator.sizes]
-        self.places = sum(self.cut)
+        self.places, self.stages = sum(self.cut), tuple(self.cut)
         self.coarse = nn.Sequential(nn.Conv2d(f, f, 3, padding=1), nn.SiLU(), nn.Conv2d(f, dim, 1))
         self.down = nn.Sequential(nn.Conv2d(dim, f, 3, padding=1), nn.SiLU())
         self.fine = nn.Sequential(nn.Conv2d(2 * f, f, 3, padding=1), nn.SiLU(), nn.Conv2d(f, dim, 1))

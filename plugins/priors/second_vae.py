@@ -84,6 +84,10 @@ class SecondVAE(Standardized):
     def noise_shape(self) -> tuple[int, ...]:
         return (2 * self.latent.size,)
 
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (self.latent.size, self.latent.size)
+
     def _beside(self, x: Tensor, y: Tensor | None) -> Tensor:
         """What the networks read, ``(..., B, size + told)``."""
         if not any(self.told):

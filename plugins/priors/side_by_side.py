@@ -36,6 +36,10 @@ class ProductPrior(Prior):
     def noise_shape(self) -> tuple[int, ...]:
         return (self.normal + self.places,)
 
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (self.normal, self.places)
+
     def log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return normal_log_prob(z[..., : self.normal]).sum(-1) - self.places * math.log(self.codes)
 

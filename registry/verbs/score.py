@@ -29,8 +29,7 @@ from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.evaluate import open_extractor
 from genzoo.registry.verbs.per_observation import by_name, named, write_table
 from genzoo.registry.verbs.sample import check_fits, observations, open_model
-from genzoo.registry.verbs.subjects import open_reference, subset
-from genzoo.registry.weights.history import history_of
+from genzoo.registry.verbs.subjects import data_of, open_reference, subset
 
 Numbers = NDArray[Any]
 WORDS = {"reconstruction": 1, "bound": -1, "distance": 1}  # and whether the odd have more or less of it
@@ -219,12 +218,9 @@ def _training(registry: Registry, weights: Any, model: Model, data: Data, traini
         known = open_data(registry, training, None, split="train")
         check_fits(model, known.spec)
         return subset(known, MOST), _called(known)
-    if isinstance(weights, (str, os.PathLike)):
-        record = history_of(weights).record
-        source = "" if record is None else record.called.source
-        if record is not None and source.rpartition(":")[2] in {e.name for e in registry.entries("dataset")}:
-            known = open_data(registry, source, dict(record.called.data), split="train")
-            return subset(known, MOST), _called(known)
+    recorded = data_of(registry, weights, "train") if isinstance(weights, (str, os.PathLike)) else None
+    if recorded is not None:
+        return subset(recorded, MOST), _called(recorded)
     return None, "the rest of the data"
 
 

@@ -123,6 +123,15 @@ def trained_on(subject: Any, source: DataSource, whole: Data) -> bool:
     return False
 
 
+def data_of(registry: Registry, weights: str | os.PathLike[str], split: Split | None) -> Data | None:
+    """A split of the data set that weights say they were trained on; None where it has no name."""
+    record = history_of(weights).record
+    source = "" if record is None else record.called.source
+    if record is None or source.rpartition(":")[2] not in {e.name for e in registry.entries("dataset")}:
+        return None
+    return open_data(registry, source, dict(record.called.data), split=split)
+
+
 def no_data() -> Data | None:
     """The training data of what came without any."""
     return None

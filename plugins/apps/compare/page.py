@@ -58,7 +58,7 @@ def page(compared: Comparison, *, title: str = "") -> str:
         "notes": {reason: number for number, reason in enumerate(dict.fromkeys(reasons), 1)},
         "span": _span,
         "figures": {k: [(s.name, attempt(partial(make, s))) for s in compared.sides] for k, make in shown.items()},
-        "drawn": _drawn,
+        "drawn": drawn,
         "classes": _classes(compared.names, [figures.shares(compared, i) for i in range(len(compared.sides))]),
         "width": lambda share: f"{min(max(share, 0), 1):.4f}",
         "percent": lambda share: f"{share:.1%}",
@@ -90,7 +90,7 @@ def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return content.getvalue()
 
 
-def _drawn(figure: Figure) -> Markup:
+def drawn(figure: Figure) -> Markup:
     """A figure's picture as markup."""
     if isinstance(figure.picture, str):
         return Markup(figure.picture)  # a modality's own
@@ -169,7 +169,7 @@ def _classes(names: Sequence[str], shares: Sequence[Shares | str]) -> dict[str, 
 
 def _making(sides: Sequence[Candidate]) -> dict[str, Any]:
     """How each was made: what is always of interest, then every option in which they differ."""
-    facts = [_facts(side) for side in sides]
+    facts = [facts_of(side) for side in sides]
     keys = dict.fromkeys(k for f in facts for k in f)
     options = [side.history.options() for side in sides]
     known = [o for o in options if o]
@@ -186,7 +186,7 @@ def _making(sides: Sequence[Candidate]) -> dict[str, Any]:
     }
 
 
-def _facts(side: Candidate) -> dict[str, str]:
+def facts_of(side: Candidate) -> dict[str, str]:
     """What is known of how one was made."""
     history, model, record = side.history, side.model, side.history.record
     facts: dict[str, str] = {"Source": side.source}
