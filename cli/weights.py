@@ -170,6 +170,7 @@ def push(
     unfinished: Unfinished = False,
     endpoint: opt.Endpoint = None,
     message: Annotated[str, typer.Option("--message", "-m", help="Of the commit.")] = "",
+    space: Annotated[bool, typer.Option("--space", help="Push a Space too: the page of 'genzoo explore'.")] = False,
     dry_run: DryRun = False,
     quiet: opt.Quiet = False,
     json: opt.Json = False,
@@ -180,7 +181,7 @@ def push(
     """
     from genzoo.registry.weights.push import push
 
-    how = opt.chosen(locals(), "license data_license metrics tag private unfinished endpoint message dry_run")
+    how = opt.chosen(locals(), "license data_license metrics tag private unfinished endpoint message space dry_run")
     done = push(weights, repository, progress=opt.shown(quiet), **how)
     if json:
         emit_json({**done.to_dict(), "dry_run": dry_run})
@@ -229,12 +230,18 @@ def _show(done: Any, rehearsal: bool, card: bool = False) -> None:
             f"{name}: {len(done.files)} files, {sum(f.size for f in done.files) / 1e6:,.1f} MB, {about}; {done.url}"
         )
         say(pushed if done.changed else f"{name} holds these files already ({about}): nothing was pushed")
+        if done.space:
+            say(f"{done.space.url}: the page of 'genzoo explore', {'pushed' if done.space.changed else 'as it was'}")
         return
     say(f"would push to {done.repository}{f', tag {done.tag}' if done.tag else ''}:")
     table([[f"  {f.name}", f"{f.size:,} bytes".rjust(19), f"sha256 {f.sha256}"] for f in done.files])
     say(f"  {len(done.files)} files, {sum(f.size for f in done.files):,} bytes")
     if card:
         say(f"\n{done.card}", end="")
+    if done.space:
+        say(f"\nwould push a Space, {done.repository}, too:")
+        for file in done.space.files:
+            say(f"\n  {file.name}, {file.size:,} bytes, sha256 {file.sha256}\n\n{file.text}", end="")
 
 
 COMMANDS = {

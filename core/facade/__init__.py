@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from genzoo.plugins.apps.compress.compress import compress as compress
     from genzoo.plugins.apps.compress.compress import decompress as decompress
     from genzoo.plugins.apps.diagnose.diagnose import diagnose as diagnose
+    from genzoo.plugins.apps.explore.explore import explore as explore
     from genzoo.plugins.apps.export.export import export as export
     from genzoo.registry.recipes.save import save_recipe as save_recipe
     from genzoo.registry.verbs.evaluate import evaluate as evaluate
@@ -69,6 +70,7 @@ _HOME = {
     "diagnose": "genzoo.plugins.apps.diagnose.diagnose",
     "encode": "genzoo.registry.verbs.sample",
     "evaluate": "genzoo.registry.verbs.evaluate",
+    "explore": "genzoo.plugins.apps.explore.explore",
     "export": "genzoo.plugins.apps.export.export",
     "fit": "genzoo.registry.verbs.fit",
     "fit_prior": "genzoo.registry.verbs.prior",

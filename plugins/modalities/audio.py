@@ -40,6 +40,7 @@ class Audio(Modality):
     like: ClassVar[str] = "vector"
     bounds: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
     renders: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("audio",)
     preview: ClassVar[int] = 36
     suffixes: ClassVar[tuple[str, ...]] = ("/", ".wav", ".flac")
     units: ClassVar[str] = "waveforms in [-1, 1], channels first"

@@ -30,6 +30,7 @@ class Table(Modality):
     name: ClassVar[str] = "table"
     one: ClassVar[str] = "row"
     many: ClassVar[str] = "rows"
+    needs: ClassVar[tuple[str, ...]] = ("tables",)
     preview: ClassVar[int] = SHOWN
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".arrow")
     units: ClassVar[str] = "one number for each learnt column: the level or bin, and the place within it"

@@ -51,14 +51,16 @@ _PUSHING: dict[int | str, str] = {
 class Client:
     """One repository of a Hub: what asks it is tried again where that may help, and fails in one sentence."""
 
-    def __init__(self, endpoint: str, repository: str, *, pushing: bool = False) -> None:
-        self.endpoint, self.repository, self.pushing = endpoint, repository, pushing
+    def __init__(self, endpoint: str, repository: str, *, pushing: bool = False, kind: str = "model") -> None:
+        self.endpoint, self.repository, self.pushing, self.kind = endpoint, repository, pushing, kind
+        self.made = {} if kind == "model" else {"repo_type": kind, "space_sdk": "gradio"}  # how it is created
         self.api = HfApi(endpoint=endpoint)
 
     def info(self, revision: str = "") -> Any:
         """What a revision (empty: ``main``) is: its commit and files; in one request, so one answer."""
         how: dict[str, Any] = {"timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT, "files_metadata": True}
-        return self.ask(lambda: self.api.model_info(self.repository, revision=revision or None, **how), revision)
+        how |= {"repo_type": self.kind, "revision": revision or None}
+        return self.ask(lambda: self.api.repo_info(self.repository, **how), revision)
 
     def listing(self, revision: str = "") -> Listing:
         """The commit that a revision is, and its files with their size and what the Hub calls their content."""

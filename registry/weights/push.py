@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.modality import of
 from genzoo.core.notebook import visible
 from genzoo.core.record import TrainingRecord, read_record
 from genzoo.core.storage.files import MANIFEST
 from genzoo.core.storage.strict import parse_json, read_plain
 from genzoo.registry import the_registry
 from genzoo.registry.weights import Located, resolve
-from genzoo.registry.weights.base import CARD, LIMITS, RECORD, SAMPLES, Listing, Remote, check, git_id
+from genzoo.registry.weights.base import CARD, RECORD, SAMPLES, check
 from genzoo.registry.weights.bundled import license_of
 from genzoo.registry.weights.hub import check_repository, check_revision, endpoint_of, offline
+from genzoo.registry.weights.space import space_files
+from genzoo.registry.weights.upload import File, committed, here, holds, opened
 
 if TYPE_CHECKING:
     from genzoo.core.config import Config
     from genzoo.core.evaluation.report import Report
     from genzoo.registry.weights.client import Client
-
-
-@dataclass(frozen=True)
-class File:
-    """A file to publish: what it is called there, its content (a path, or bytes), size and sha256."""
-
-    name: str
-    content: Path | bytes
-    size: int
-    sha256: str
-
-    @classmethod
-    def of(cls, name: str, content: bytes) -> File:
-        """A file whose content is at hand."""
-        return cls(name, content, len(content), hashlib.sha256(content).hexdigest())
-
-    @cached_property
-    def git_id(self) -> str:
-        """What git, and so the Hub, calls the content."""
-        return git_id(self.content if isinstance(self.content, bytes) else self.content.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -63,11 +44,13 @@ class Pushed:
     changed: bool = False  # whether anything on the Hub is now different
     created: bool = False  # whether the repository is new
     url: str = ""  # to look at it
+    space: Pushed | None = None  # the page to play with it, where that was pushed too
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         files = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in self.files]
-        return {**self.__dict__, "files": files}
+        space = {} if self.space is None else {"space": self.space.to_dict()}
+        return {**self.__dict__, "files": files} | space
 
 
 @checked
@@ -83,6 +66,7 @@ def push(
     unfinished: bool = False,
     endpoint: str | None = None,
     message: str = "",
+    space: bool = False,
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> Pushed:
@@ -103,6 +87,7 @@ def push(
         unfinished: whether to push a run that stopped before its last step (its ``best/`` is one, too).
         endpoint: the Hub's address; default ``HF_ENDPOINT``, or Hugging Face.
         message: of the commit.
+        space: push a Space of the same name, too: the page of `genzoo.explore` with these weights.
         dry_run: only say what would be pushed; the Hub is not asked.
         progress: show a bar on stderr; None shows it where somebody sees it (terminal, notebook).
 
@@ -135,11 +120,14 @@ def push(
     files[MANIFEST] = File.of(MANIFEST, manifest.encode())
     told = Pushed(repository, tuple(files.values()), text, tag=tag)
     message = message or f"{card.title(config, record)}{f' ({tag})' if tag else ''}"
-    return (
-        told
-        if dry_run
-        else publish(told, private=private, endpoint=endpoint, message=message, progress=visible(progress))
-    )
+    how: dict[str, Any] = {"private": private, "endpoint": endpoint, "progress": visible(progress)}
+    if not dry_run:
+        told = publish(told, message=message, **how)
+    if space:
+        shown = space_files(repository, told.tag, card.title(config, record), chosen, of(config.data).needs)
+        page = Pushed(repository, shown, next(f for f in shown if f.name == CARD).text)
+        told = replace(told, space=page if dry_run else publish_space(page, **how))
+    return told
 
 
 def publish_all(
@@ -281,73 +269,40 @@ def publish(told: Pushed, *, private: bool, endpoint: str | None, message: str, 
     if not get_token():
         raise GenzooError(f"pushing to {client.endpoint} needs a token that may write: {LOGIN}")
     with quiet(client.endpoint, progress):
-        created = _opened(client, private)
+        created = opened(client, private)
         tags = _tags(client)
         done = replace(told, created=created, url=f"{client.endpoint}/{told.repository}")
         if told.tag in tags:
-            if not _holds(client.listing(tags[told.tag]), told.files):
+            if not holds(client.listing(tags[told.tag]), told.files):
                 other = f"other files (commit {tags[told.tag][:12]}), and tags never move"
-                raise UsageError(f"the tag {told.tag!r} of {_here(client)} names {other}: nothing was pushed; give "
+                raise UsageError(f"the tag {told.tag!r} of {here(client)} names {other}: nothing was pushed; give "
                                  "another --tag")  # fmt: skip
             return replace(done, commit=tags[told.tag])
         there = client.listing()
-        same = _holds(there, told.files)
-        commit = there.commit if same else _committed(client, there, told.files, message)
+        same = holds(there, told.files)
+        commit = there.commit if same else committed(client, there, told.files, message)
         named = next((name for name, at in reversed(tags.items()) if at == commit), "") if not told.tag else ""
         tag = named or _tagged(client, told.tag, commit, tags)
     return replace(done, commit=commit, tag=tag, changed=not (same and named))
 
 
-def _here(client: Client) -> str:
-    return f"{client.repository} on {client.endpoint}"
+def publish_space(told: Pushed, *, private: bool, endpoint: str | None, progress: bool) -> Pushed:
+    """Make a Space's ``main`` hold these files; others in it are left alone."""
+    from genzoo.registry.weights.client import Client, quiet
 
-
-def _opened(client: Client, private: bool) -> bool:
-    """Make the repository, if it is not there; whether it was made."""
-    api, name = client.api, client.repository
-    if not client.ask(lambda: api.repo_exists(name)):
-        client.ask(lambda: api.create_repo(name, private=private, exist_ok=True))
-        return True
-    if private and client.info().private is False:
-        raise UsageError(f"{_here(client)} is public: make it private in its settings, or leave out --private")
-    return False
+    client = Client(endpoint_of(endpoint), told.repository, pushing=True, kind="space")
+    with quiet(client.endpoint, progress):
+        created = opened(client, private)
+        there = client.listing()
+        commit = committed(client, there, told.files, "Explore these weights", whole=False)
+    url = f"{client.endpoint}/spaces/{told.repository}"
+    return replace(told, created=created, commit=commit, changed=commit != there.commit, url=url)
 
 
 def _tags(client: Client) -> dict[str, str]:
     """Names of tags and the commits that they are on."""
     refs = client.ask(lambda: client.api.list_repo_refs(client.repository))
     return {ref.name: ref.target_commit for ref in refs.tags}
-
-
-def _holds(there: Listing, files: Sequence[File]) -> bool:
-    """Whether a commit holds these files, and no others of a weights folder."""
-    return {f.name for f in files} == {n for n in there.files if n in LIMITS} and not _new(there, files)
-
-
-def _new(there: Listing, files: Sequence[File]) -> list[File]:
-    """The files that a commit does not hold, or with other content."""
-    found = [(f, there.files.get(f.name, Remote(0))) for f in files]
-    return [f for f, at in found if (at.sha256 != f.sha256 if at.sha256 else at.git_id != f.git_id)]
-
-
-def _committed(client: Client, there: Listing, files: Sequence[File], message: str) -> str:
-    """Commit what differs, on top of what was seen; the new commit."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    gone = [n for n in there.files if n in LIMITS and n not in {f.name for f in files}]
-
-    def commit() -> Any:  # an operation cannot be used twice
-        changes: list[Any] = [CommitOperationAdd(f.name, f.content) for f in _new(there, files)]
-        changes += map(CommitOperationDelete, gone)
-        return client.api.create_commit(client.repository, changes, commit_message=message, parent_commit=there.commit)
-
-    try:
-        return str(client.ask(commit).oid)
-    except GenzooError:
-        now = client.listing()
-        if not _holds(now, files):
-            raise
-        return now.commit  # it came through, and only the answer was lost
 
 
 def _tagged(client: Client, wanted: str, commit: str, tags: dict[str, str]) -> str:
@@ -362,4 +317,4 @@ def _tagged(client: Client, wanted: str, commit: str, tags: dict[str, str]) -> s
         why = "somebody else gave it just now"
     except GenzooError as e:
         why = str(e)
-    raise GenzooError(f"{_here(client)} has the files, and no tag {tag!r} ({why}): run the same command again")
+    raise GenzooError(f"{here(client)} has the files, and no tag {tag!r} ({why}): run the same command again")

@@ -76,6 +76,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(401, "", "Invalid credentials in Authorization header")
 
     def _route(self, path: str) -> None:
+        path = re.sub("^/api/spaces/([^/]+/[^/]+)", r"/api/models/\1.space", path)  # a repository of that name
         for method, pattern, answer in _ROUTES:
             match = re.fullmatch(pattern, path)
             if match and method == ("GET" if self.command == "HEAD" else self.command):
@@ -152,6 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.user is None:
             raise Refused(401, "", "Invalid username or password.")
         id = f"{given.get('organization') or self.user[0]}/{given['name']}"
+        id += ".space" if given.get("type") == "space" else ""
         if id.partition("/")[0] not in self.user[1] or not self.writes:
             raise Refused(403, "", f'You don\'t have the rights to create a model under the namespace "{id}"')
         url = f"{self.hub.url}/{id}"

@@ -322,3 +322,38 @@ def test_what_was_pulled_can_be_pushed_elsewhere(hub, run: Path, tmp_path: Path)
     done = push("hf:zoo/ring@v1", "ada/ring")  # its card knows the license
     assert "license: mit" in done.card
     assert on_hub(hub, "ada/ring")["model.safetensors"] == on_hub(hub)["model.safetensors"]
+
+
+def test_a_space_goes_with_the_weights(hub, run: Path) -> None:
+    rehearsal = push(run, "zoo/ring", license="mit", space=True, dry_run=True)
+    assert not hub.requests
+    assert rehearsal.space is not None
+    assert [f.name for f in rehearsal.space.files] == ["README.md", "app.py", "requirements.txt"]
+    done = push(run, "zoo/ring", license="mit", space=True)
+    assert done.space is not None
+    assert done.space.url == f"{hub.url}/spaces/zoo/ring"
+    there = on_hub(hub, "zoo/ring.space")
+    assert there == {f.name: f.content for f in done.space.files}
+    card = ModelCard(there["README.md"].decode()).data.to_dict()
+    assert (card["sdk"], card["app_file"], card["models"], card["license"]) == ("gradio", "app.py", ["zoo/ring"], "mit")
+    calls = []
+    namespace = {"genzoo": type("Genzoo", (), {"explore": staticmethod(lambda *a, **k: calls.append((a, k)))})}
+    exec(there["app.py"].decode().replace("import genzoo\n", ""), namespace)
+    assert calls == [(("hf:zoo/ring@v1",), {"host": "0.0.0.0", "port": 7860})]
+    assert there["requirements.txt"].decode().startswith(f"genzoo[explore,compress]=={genzoo.__version__}")
+    hub.repositories["zoo/ring.space"].add({"notes.txt": b"mine"})
+    again = push(run, "zoo/ring", license="mit", space=True)
+    assert again.space is not None
+    assert (again.changed, again.space.changed, again.space.created) == (False, False, False)
+    assert "notes.txt" in on_hub(hub, "zoo/ring.space")
+
+
+def test_a_space_of_a_kind_of_data_brings_what_reads_its_files() -> None:
+    from genzoo.core.modality import every
+    from genzoo.registry.weights.space import space_files
+
+    extras = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    for kind in every():
+        (needs,) = [f.text for f in space_files("a/b", "", "t", "mit", kind.needs) if f.name == "requirements.txt"]
+        assert all(f"\n{extra} = [" in extras for extra in ("explore", *kind.needs))
+        assert needs.startswith("genzoo[explore,compress")

@@ -16,7 +16,7 @@ from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
 from genzoo.plugins.apps.compare.comparison import distinct
-from genzoo.plugins.apps.explore.interface import Page, gradio, look
+from genzoo.plugins.apps.explore.interface import Page, look, need_gradio
 from genzoo.plugins.apps.explore.subject import Subject
 from genzoo.registry.verbs.sample import open_model
 
@@ -119,12 +119,12 @@ def explore(
     Raises:
         GenzooError: if gradio is missing, the weights cannot be read, or the data do not fit them.
     """
-    gradio()
     given = list(weights) if isinstance(weights, (list, tuple)) else [weights]
     if not 1 <= len(given) <= MOST:
         raise UsageError(f"an explorer shows 1 to {MOST} models, not {len(given)}")
     if names is not None and (len(names) != len(given) or len(set(names)) != len(names)):
         raise UsageError(f"{len(given)} different names are needed, one for each, not {', '.join(names) or 'none'}")
+    need_gradio()
     sources = [None if isinstance(w, Model) else os.fspath(w) for w in given]
     called = [s or (w.config.recipe if w.config else "") or "model" for s, w in zip(sources, given, strict=True)]
     titles = names or distinct(called)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,16 @@ FACTOR = 4  # by which its pixels are enlarged where there is room
 Ask = Callable[..., Figures]
 
 
+def need_gradio() -> None:
+    """Raise `GenzooError` where the package gradio is missing; it takes long to import."""
+    if find_spec("gradio") is None:
+        raise GenzooError("the explorer needs the package gradio: pip install 'genzoo[explore]'")
+
+
 def gradio() -> Any:
-    """The package gradio, which asks nobody about itself; `GenzooError` where it is missing."""
-    try:
-        return import_module("gradio")
-    except ImportError as e:
-        raise GenzooError("the explorer needs the package gradio: pip install 'genzoo[explore]'") from e
+    """The package gradio."""
+    need_gradio()
+    return import_module("gradio")
 
 
 def look() -> dict[str, Any]:

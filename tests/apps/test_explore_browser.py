@@ -1,0 +1,249 @@
+"""The explorer as people meet it, in a browser: needs genzoo[explore], playwright, axe-playwright-python, chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio")
+playwright = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.skipif(not CHROMIUM, reason="needs chromium")]
+Start = Callable[..., tuple[Any, str]]
+PATIENCE = 120_000  # milliseconds, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """``process, url = start(*ARGUMENTS)``: an explorer that serves."""
+    running = []
+
+    def explore(*arguments: object) -> tuple[Any, str]:
+        command = [sys.executable, "-m", "genzoo.cli", "explore", *map(str, arguments), "--no-browser"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        running.append(process)
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:"), process.communicate(timeout=60)
+        return process, url
+
+    yield explore
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as p:
+        found = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def two(start: Start) -> str:
+    """A VAE and a conditional one, side by side."""
+    return start("vae/fashion-mnist", "cvae/fashion-mnist", "--data", "fashion-mini")[1]
+
+
+@pytest.fixture
+def page(browser: Any, two: str) -> Iterator[Any]:
+    found = browser.new_page(viewport={"width": 1280, "height": 1000})
+    found.set_default_timeout(PATIENCE)
+    found.asked = []
+    found.said = []
+    found.on("request", lambda request: found.asked.append(request.url))
+    found.on("console", lambda message: found.said.append(message.text) if message.type == "error" else None)
+    found.goto(two)
+    shown(found, 2)
+    yield found
+    assert [u for u in found.asked if not u.startswith((two, "data:", "blob:"))] == []  # nobody else is asked
+    assert found.said == []
+    found.close()
+
+
+def shown(page: Any, figures: int) -> list[Any]:
+    """The pictures that are to be seen, once there are as many and nothing is being computed."""
+    page.wait_for_function(
+        "n => [...document.querySelectorAll('figure, p.absent')].filter(e => e.offsetParent).length >= n", arg=figures
+    )
+    page.wait_for_function("() => !document.querySelector('.generating, .pending')")
+    page.wait_for_timeout(300)
+    return [f for f in page.locator("figure, p.absent").all() if f.is_visible()]
+
+
+def sources(page: Any) -> list[str]:
+    return [i.get_attribute("src") for i in page.locator("figure img").all() if i.is_visible()]
+
+
+def opened(page: Any, tab: str) -> None:
+    page.get_by_role("tab", name=tab, exact=True).click()
+
+
+def changed(page: Any, before: list[str]) -> list[str]:
+    """The pictures, once they are others."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while sources(page) in (before, []) and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert sources(page) != before
+    return sources(page)
+
+
+def test_somebody_with_no_manual_samples_walks_reconstructs_and_compares(page: Any, tmp_path: Path) -> None:
+    first = sources(page)
+    assert len(first) == 2
+    page.get_by_role("button", name="Next seed").first.click()
+    second = changed(page, first)
+    page.get_by_label("Seed", exact=True).first.fill("0")
+    assert changed(page, second) == first  # equal seeds, equal samples
+    page.get_by_label("Class", exact=True).first.click()
+    page.get_by_role("option", name="Sneaker").click()
+    page.get_by_text("64 samples of Sneaker.").wait_for()
+    assert sources(page)[0] == first[0]  # the one without classes does not care
+
+    opened(page, "Walk")
+    assert len(shown(page, 2)) == 2
+    opened(page, "Code")
+    assert len(shown(page, 4)) == 4
+    before = sources(page)
+    slider = page.get_by_role("slider").filter(visible=True).first
+    slider.focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    after = changed(page, before)
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, True, True]
+
+    opened(page, "Reconstruct")
+    mine = tmp_path / "mine.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(mine)
+    page.locator("input[type=file]:visible, input[type=file]").filter(visible=None).all()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.locator("input[type=file]").first.set_input_files(mine)
+    shown(page, 2)
+    page.get_by_text("Above: given. Below: made again.").filter(visible=True).first.wait_for()
+
+
+@pytest.mark.parametrize(
+    ("tab", "button", "words"),
+    [
+        ("Reconstruct", "Reconstruct", "Root mean square error"),
+        ("Neighbours", "Of these samples", "nearest by the features of scattering"),
+        ("Score", "Score", "unseen observations that are less odd"),
+        ("Compress", "Compress", "Everything comes back exactly"),
+    ],
+)
+def test_tabs_about_observations_answer_for_both(page: Any, tab: str, button: str, words: str) -> None:
+    opened(page, tab)
+    page.get_by_role("button", name=button, exact=True).click()
+    page.get_by_text(words).filter(visible=True).nth(1).wait_for()
+    assert len(shown(page, 2)) == 2
+
+
+def test_bad_uploads_are_answered_in_a_sentence(page: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing of the kind")
+    opened(page, "Reconstruct")
+    page.get_by_role("tabpanel").filter(visible=True).locator("input[type=file]").first.set_input_files(bad)
+    answer = page.locator("p.absent").filter(visible=True)
+    answer.nth(1).wait_for()
+    assert answer.first.inner_text().startswith("bad.png cannot be used")
+    assert "Traceback" not in page.content()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_tab_is_clean_to_axe(page: Any, scheme: str, request: pytest.FixtureRequest) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.reload()
+    shown(page, 2)
+    found, folder = {}, os.environ.get("GENZOO_SCREENSHOTS")
+    for tab in [t.inner_text() for t in page.get_by_role("tab").all()]:
+        opened(page, tab)
+        if tab in ("Reconstruct", "Score", "Compress"):
+            page.get_by_role("button", name=tab, exact=True).click()
+        if tab != "About":
+            shown(page, 2)
+        page.mouse.move(0, 0)
+        violations = axe.Axe().run(page).response["violations"]
+        found |= {f"{tab}: {v['id']}": v["nodes"][0]["html"][:200] for v in violations}
+        if folder:
+            page.screenshot(path=Path(folder) / f"{scheme}-{tab}.png", full_page=True)
+    assert found == {}
+
+
+def test_all_of_it_is_reached_by_the_keyboard(page: Any) -> None:
+    """Every control that is seen is come to by Tab; tabs change by arrows."""
+    page.get_by_role("tab", name="Samples").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    shown(page, 4)
+    assert page.get_by_role("tab", name="Code").get_attribute("aria-selected") == "true"
+    count = "[...document.querySelectorAll('input, button, select, textarea')].filter(e => e.offsetParent && !e.disabled"
+    wanted = page.evaluate(f"() => {count} && e.tabIndex >= 0).length")
+    seen = set()
+    for _ in range(3 * wanted):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("() => [...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    controls = page.evaluate(f"() => {{ const all = [...document.querySelectorAll('*')]; return {count} && "
+                             "e.tabIndex >= 0).map(e => all.indexOf(e)) }")  # fmt: skip
+    assert set(controls) <= seen
+
+
+def test_two_at_once_and_nothing_is_left_of_either(start: Start, two: str) -> None:
+    before = folders()
+    (a, one), (b, other) = (start("vae/emoji") for _ in range(2))
+    assert len({one, other, two}) == 3
+    for url in (one, other):
+        assert b"genzoo" in urlopen(url, timeout=30).read()
+    assert len(folders() - before) == 2
+    a.send_signal(signal.SIGINT)
+    b.send_signal(signal.SIGTERM)
+    for process, url in ((a, one), (b, other)):
+        assert process.wait(30) == 0
+        assert process.stderr.read().splitlines() == ["Ctrl-C closes it"]
+        with pytest.raises(URLError):
+            urlopen(url, timeout=5)
+    assert folders() == before
+    for process in (a, b):  # nor children of theirs
+        assert not children(process.pid)
+    assert urlopen(two, timeout=30).status == 200  # and others go on
+
+
+def folders() -> set[str]:
+    return {p.name for p in Path(tempfile.gettempdir()).glob("genzoo-explore-*")}
+
+
+def children(pid: int) -> list[str]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:
+            continue
+        if re.split(r"\) ", text)[-1].split()[1] == str(pid):
+            found.append(text)
+    return found
+
+
+def test_a_port_that_is_taken_is_a_sentence(start: Start, two: str) -> None:
+    command = [sys.executable, "-m", "genzoo.cli", "explore", "vae/emoji", "--no-browser", "--port", two.rpartition(":")[2].strip("/")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("genzoo: cannot serve a page on port")
