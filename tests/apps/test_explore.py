@@ -16,6 +16,7 @@ import genzoo
 from genzoo.core.data import from_arrays
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
+from genzoo.plugins.apps.compare.figures import Figure
 from genzoo.plugins.apps.explore import uploads
 from genzoo.plugins.apps.explore.subject import ACROSS, Subject, Told
 
@@ -41,6 +42,11 @@ def vae() -> Subject:
 def png(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L") -> Path:
     Image.fromarray(np.arange(size[0] * size[1], dtype=np.uint8).reshape(size)).convert(mode).save(path)
     return path
+
+
+def answer(s: Subject, file: str | None, typed: str, number: float | None) -> Figure:
+    """What is said of the reconstruction of what is given."""
+    return s.attempts(lambda: s.reconstruct(uploads.observed(s, file, typed, number), Told()))[0]
 
 
 def test_tabs_follow_what_a_model_can_do(vae: Subject) -> None:
@@ -164,32 +170,27 @@ def test_bad_uploads_are_answered_in_a_sentence(vae: Subject, tmp_path: Path) ->
     files["pickled.npy"] = stored.getvalue()
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-        (figure,) = vae.attempts(lambda name=name: vae.reconstruct(uploads.observed(vae, str(tmp_path / name), "", 0),
-                                                                   Told()))  # type: ignore[misc]  # fmt: skip
+        figure = answer(vae, str(tmp_path / name), "", 0)
         assert figure.picture is None
         assert figure.absent.startswith(f"{name} cannot be "), figure.absent
         assert "images of 1×8×8" in figure.absent
         assert str(tmp_path) not in figure.absent
     for number, words in ((40, "0 to 39"), (-1, "0 to 39"), (0.5, "no 0.5")):
-        (figure,) = vae.attempts(lambda number=number: vae.reconstruct(uploads.observed(vae, None, "", number), Told()))  # type: ignore[misc]
-        assert words in figure.absent
-    vae = made("vae", DataSpec.image(1, 8, 8))
-    (figure,) = vae.attempts(lambda: vae.reconstruct(uploads.observed(vae, None, "", 0), Told()))
-    assert "give a file" in figure.absent
+        assert words in answer(vae, None, "", number).absent
+    assert "give a file" in answer(made("vae", DataSpec.image(1, 8, 8)), None, "", 0).absent
 
 
 def test_what_can_be_typed_is_typed() -> None:
     plane, lines = made("vae", DataSpec("vector", (2,)), {}), made("text-vae", TEXTS, {})
     assert uploads.observed(plane, None, "0.5, -1", None).tolist() == [[0.5, -1.0]]
     for typed, words in (("a b", "no numbers"), ("1 2 3", "has 2 numbers"), ("nan 1", "")):
-        (figure,) = plane.attempts(lambda typed=typed: plane.reconstruct(uploads.observed(plane, None, typed, 0), Told()))  # type: ignore[misc]
-        assert words in figure.absent
-        assert figure.absent
+        wrong = answer(plane, None, typed, 0)
+        assert wrong.absent
+        assert words in wrong.absent
     x = uploads.observed(lines, None, "abc", None)
     assert of(TEXTS).lines(TEXTS, x) == ["abc"]
     assert "<li>abc</li>" in str(lines.reconstruct(x, Told())[0].picture)
-    (figure,) = lines.attempts(lambda: lines.reconstruct(uploads.observed(lines, None, "a" * 20, None), Told()))
-    assert "more than 8" in figure.absent
+    assert "more than 8" in answer(lines, None, "a" * 20, None).absent
 
 
 def test_every_kind_of_data_is_shown() -> None:

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +25,42 @@ LARGEST_FILE = "100mb"
 MOST = 4  # models side by side
 
 
+class _Settings:
+    """What gradio reads from the environment while a page is served: no reports to anybody, a folder for uploads.
+
+    All explorers of a process share it; the last one to close takes it away.
+    """
+
+    def __init__(self) -> None:
+        self.users, self.folder, self.before = 0, "", dict[str, str | None]()
+        self.lock = threading.Lock()
+
+    def enter(self) -> str:
+        """Make the settings, if there are none; the folder."""
+        with self.lock:
+            self.users += 1
+            if self.users == 1:
+                self.folder = tempfile.mkdtemp(prefix="genzoo-explore-")
+                near = ",".join(filter(None, (os.environ.get("NO_PROXY"), LOOPBACK, "localhost")))
+                wanted = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": self.folder, "NO_PROXY": near}
+                self.before = {name: os.environ.get(name) for name in wanted}
+                os.environ.update(wanted)
+            return self.folder
+
+    def leave(self) -> None:
+        """Take them away, if nobody else needs them."""
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                for name, value in self.before.items():
+                    os.environ.pop(name, None)
+                    os.environ.update({name: value} if value is not None else {})
+
+
+_SETTINGS = _Settings()
+
+
 class Explorer:
     """A page that is served; `close` ends it, and so does leaving a ``with`` block.
 
@@ -33,24 +69,22 @@ class Explorer:
     """
 
     def __init__(self, subjects: Sequence[Subject], host: str, port: int | None, browser: bool) -> None:
-        self._folder = tempfile.mkdtemp(prefix="genzoo-explore-")  # uploads, and files to take away
-        self._closed = threading.Event()
-        with _settings({"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": self._folder,
-                        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), LOOPBACK, "localhost")))}):  # fmt: skip
-            try:
-                self._page = Page(subjects, self._folder).build()
-                self._page.queue(default_concurrency_limit=2)
-                _, url, _ = self._page.launch(
-                    server_name=host, server_port=port, inbrowser=browser, prevent_thread_lock=True, quiet=True,
-                    share=False, ssr_mode=False, enable_monitoring=False, footer_links=[],
-                    max_file_size=LARGEST_FILE, **look(),
-                )  # fmt: skip
-            except OSError as e:
-                self._forget()
-                raise GenzooError(f"cannot serve a page on port {port}: it is taken; leave out --port") from e
-            except BaseException:
-                self._forget()
-                raise
+        self._closed, self._ended = threading.Event(), False
+        folder = _SETTINGS.enter()
+        try:
+            self._page = Page(subjects, folder).build()
+            self._page.queue(default_concurrency_limit=2)
+            _, url, _ = self._page.launch(
+                server_name=host, server_port=port, inbrowser=browser, prevent_thread_lock=True, quiet=True,
+                share=False, ssr_mode=False, enable_monitoring=False, footer_links=[], max_file_size=LARGEST_FILE,
+                **look(),
+            )  # fmt: skip
+        except OSError as e:
+            _SETTINGS.leave()
+            raise GenzooError(f"cannot serve a page on port {port}: it is taken; leave out --port") from e
+        except BaseException:
+            _SETTINGS.leave()
+            raise
         self.url = str(url)
 
     def __enter__(self) -> Self:
@@ -79,12 +113,11 @@ class Explorer:
     def close(self) -> None:
         """End it: nobody listens any more, and what was uploaded is gone."""
         self._closed.set()
-        with suppress(Exception):
-            self._page.close(verbose=False)
-        self._forget()
-
-    def _forget(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._ended:
+            self._ended = True
+            with suppress(Exception):
+                self._page.close(verbose=False)
+            _SETTINGS.leave()
 
 
 @checked
@@ -138,18 +171,3 @@ def explore(
     if wait:
         explorer.wait()
     return explorer
-
-
-@contextmanager
-def _settings(values: dict[str, str]) -> Any:
-    """Environment variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

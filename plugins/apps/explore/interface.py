@@ -162,7 +162,9 @@ class Page:
     def _next(self, seed: Any) -> None:
         """A button for the seed after this one."""
         button = self.gr.Button("Next seed", min_width=110)
-        button.click(lambda value: int(value or 0) + 1, [seed], [seed], api_visibility="private", show_progress="hidden")
+        button.click(
+            lambda value: int(value or 0) + 1, [seed], [seed], api_visibility="private", show_progress="hidden"
+        )
 
     def _observations(self, tab: str, button: str, ask: Callable[[Subject, Tensor, Told], Figures]) -> None:
         """A tab about observations that somebody gives."""
@@ -256,7 +258,9 @@ class Page:
             files = [gr.File(label=f"{word} (a file, in place of the seed)", height=120, min_width=240)
                      for word in ("From", "To")]  # fmt: skip
 
-        def ask(s: Subject, a: int, b: int, steps: float, first: str, last: str, condition: str, *paths: Any) -> Figures:
+        def ask(
+            s: Subject, a: int, b: int, steps: float, first: str, last: str, condition: str, *paths: Any
+        ) -> Figures:
             seeds = (int(a or 0), int(b or 0))
             ends = [observed(s, path, "", None) if path else seed for path, seed in zip(paths, seeds, strict=True)]
             told = tuple(_told(s, label, condition).label for label in (first, last))

@@ -365,7 +365,8 @@ class Subject:
         raw = self.kind.to_storage(self.spec, x)
         lossy = scheme_of(self.model) == "tokens"
         rows = [["Bytes of the file", f"{len(content):,}"], ["Bytes as stored", f"{raw.nbytes:,}"],
-                ["Bits per dimension", f"{8 * len(content) / x.numel():.3f}"], ["Scheme", scheme_of(self.model)]]  # fmt: skip
+                ["Bits per dimension", f"{8 * len(content) / x.numel():.3f}"],
+                ["Scheme", scheme_of(self.model)]]  # fmt: skip
         note = "What comes back is a reconstruction." if lossy else "Everything comes back exactly, which was tried."
         figures = [Figure(_table(["", ""], rows), f"sizes by {self.name}", f"{size_text(len(content))}. {note}")]
         if lossy:

@@ -55,7 +55,7 @@ def as_taken(subject: Subject, x: Tensor) -> Tensor:
 
 def _of_file(subject: Subject, path: Path) -> Tensor:
     """All that a file holds, brought to the model's form, to 64 observations."""
-    kind, spec, name = subject.kind, subject.spec, path.name
+    kind, name = subject.kind, path.name
     try:
         if path.suffix.lower() in ARRAYS or kind.opens(path):
             given = _read(subject, path)
@@ -87,5 +87,3 @@ def _wanted(subject: Subject) -> str:
     own = [s for s in subject.kind.suffixes if s != "/"]
     alone = "a picture (.png, .jpg), " if subject.kind.pixels else ""
     return f"{alone}{''.join(f'{s}, ' for s in own)}or an .npz with an array of {subject.kind.describe(subject.spec)}"
-
-
