@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import collections
 import textwrap
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from genzoo.core.errors import did_you_mean, folded
+from genzoo.core.errors import UsageError, did_you_mean, folded
 from genzoo.core.options import OptionInfo, typed
 from genzoo.core.text import one_line
 from genzoo.registry.console import options as opt
@@ -21,6 +22,11 @@ def list_entries(
     modality: Annotated[str | None, typer.Option(help="Only what works on images, vectors, …")] = None,
     tag: Annotated[str | None, typer.Option(help="Only what carries this tag.")] = None,
     plugin: Annotated[str | None, typer.Option(help="Only what this plugin adds.")] = None,
+    tree: Annotated[bool, typer.Option("--tree", help="Recipes under what they are like.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the tree as a page, .md.")] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="For ranks in the tree: leaderboard.md of 'genzoo bench zoo'.")
+    ] = None,
     json: opt.Json = False,
 ) -> None:
     """Show what is in the zoo.
@@ -32,7 +38,14 @@ def list_entries(
     registry = the_registry()
     if kind and name is None and set("*?[") & set(kind):
         kind, name = None, kind
+    if (out or results) and not tree:
+        raise UsageError("--out and --results go with --tree")
+    if tree and (kind := kind or "recipe") != "recipe":
+        raise UsageError(f"--tree is of recipes, and {kind!r} is another kind: genzoo list recipe --tree")
     entries = registry.entries(kind, name, modality=modality, tag=tag, plugin=plugin)
+    if tree and entries and not json:
+        _tree(registry, entries, out, results or [])
+        return
     if json:
         emit_json([e.to_dict() for e in entries])
         return
@@ -62,13 +75,36 @@ def list_entries(
     hint(f"\n{len(entries)} entries; 'genzoo show NAME' tells more" + (f"; --tag {tags_hint}" if tags_hint else ""))
 
 
+def _tree(registry: Any, entries: list[Any], out: Path | None, files: list[Path]) -> None:
+    """Recipes under what they are like: on lines, or as a page."""
+    from genzoo.registry import zoo_tree
+
+    families, tables = zoo_tree.tree(registry, entries), zoo_tree.results(files)
+    if out is not None:
+        again = " ".join(["genzoo list --tree", *(f"--results {f}" for f in files), f"--out {out}"])
+        zoo_tree.write(out, zoo_tree.page(families, tables, again))
+        say(out)
+        return
+    for number, (family, places) in enumerate(families.items()):
+        say("\n" if number else "", bold(family or "others"))
+        rows = []
+        for p in places:
+            rank = zoo_tree.ranked(p, tables)
+            note = f" ({rank})" if rank else ""
+            rows.append([f"{'  ' * (p.depth + 1)}{p.entry.name}", p.entry.summary + note])
+        table(rows)
+    hint(f"\n{len(entries)} recipes; 'genzoo show NAME' tells more")
+
+
 def _family(e: Any) -> str:
     """What an entry stands under: its first tag that tells what it is, of data what kind, of weights the recipe."""
     if e.kind == "weights":
         return str(e.name.partition("/")[0])
     if e.kind == "dataset":
         return " or ".join(e.modalities)
-    return next((t for t in e.tags if t not in ("default", "bundled", "toy", "own")), "")
+    from genzoo.registry.zoo_tree import family_of
+
+    return str(family_of(e))
 
 
 def show_entry(
