@@ -95,7 +95,7 @@ def test_sliders_begin_at_the_code_of_the_seed_and_move_one_number(vae: Subject)
     still, moved = vae.turned(2, [], Told())[0], vae.turned(2, [-2.5, *start[1:]], Told())[0]
     assert still.picture.tobytes() != moved.picture.tobytes()  # type: ignore[union-attr]
     z[0, found.dimensions[0]] = -2.5
-    expected = of(vae.spec).fragment(vae.spec, vae.model.decode(z))
+    expected = of(vae.spec).fragment(vae.spec, vae.model.decode(z, numbers=True))
     assert expected is not None
     assert moved.picture.tobytes() == expected.content.tobytes()  # type: ignore[union-attr]
 
@@ -203,6 +203,15 @@ def test_every_kind_of_data_is_shown() -> None:
         s = Subject(recipe, genzoo.create(recipe, spec))
         (figure,) = s.attempts(lambda s=s: s.samples(4, 0, None, Told()))  # type: ignore[misc]
         assert figure.picture is not None, (kind.name, figure.absent)
+
+
+def test_rows_can_be_asked_to_meet_a_condition(vae: Subject) -> None:
+    s = made("table-ar", of("table").examples()[0], {})
+    assert (s.selects, vae.selects) == (True, False)
+    (figure,) = s.samples(5, 0, None, Told(), "colour = 'red'")
+    assert str(figure.picture).count("<td>red</td>") == 5
+    (wrong,) = s.attempts(lambda: s.samples(5, 0, None, Told(), "nothing = 1"))
+    assert "nothing" in wrong.absent
 
 
 def test_without_gradio_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,15 +187,17 @@ class Page:
             label = self._classes()
             truncation = gr.Slider(0, 3, value=0, step=0.1, label="Truncation, 0 for none",
                                    visible=any(s.truncates for s in subjects), min_width=200)  # fmt: skip
+            where = gr.Textbox("", label="Only rows where", placeholder="age > 40 AND sex = 'F'", min_width=200,
+                               visible=any(s.selects for s in subjects))  # fmt: skip
             condition = self._conditions()
             self._next(seed)
 
-        def ask(s: Subject, n: int, seed: int, label: str, truncation: float, condition: str) -> Figures:
-            return s.samples(max(1, min(int(n or usual), 2000)), int(seed or 0), truncation or None,
-                             _told(s, label, condition))  # fmt: skip
+        def ask(s: Subject, n: int, seed: int, label: str, truncation: float, where: str, condition: str) -> Figures:
+            count = max(1, min(int(n or usual), 2000))
+            return s.samples(count, int(seed or 0), truncation or None, _told(s, label, condition), where or "")
 
-        inputs = [n, seed, label, truncation, condition]
-        events = [page.load, *(i.change for i in inputs)]
+        inputs = [n, seed, label, truncation, where, condition]
+        events = [page.load, where.submit, *(i.change for i in inputs if i is not where)]
         self._connect(events, self._answered("Samples", ask), inputs, self._columns())
 
     def _code(self, page: Any, tab: Any) -> None:
@@ -300,7 +302,7 @@ class Page:
         def of_samples(s: Subject, seed: int) -> Figures:
             if s.lacks["Samples"]:
                 raise UsageError(s.lacks["Samples"])
-            return s.neighbours(s.model.sample(6, seed=int(seed or 0)).cpu())
+            return s.neighbours(s.model.sample(6, seed=int(seed or 0), numbers=True).cpu())
 
         outputs = self._columns()
         answer = self._answered("Neighbours", lambda s, *given: s.neighbours(observed(s, *given[:3])[:8]))

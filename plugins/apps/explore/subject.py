@@ -21,7 +21,7 @@ from genzoo.core.evaluation.evidence import Evidence, as_floats
 from genzoo.core.evaluation.feature_cache import FeatureCache
 from genzoo.core.math.neighbours import nearest
 from genzoo.core.math.traversal import REACH, Traversal, traverse
-from genzoo.core.modality import of
+from genzoo.core.modality import Modality, of
 from genzoo.core.model import Model
 from genzoo.core.storage.strict import one_line
 from genzoo.core.text import html
@@ -107,10 +107,15 @@ class Subject:
     def truncates(self) -> bool:
         """Whether its prior is made of normal numbers, which a truncation keeps near their mean."""
         try:
-            self.model.prior.sample(torch.full((1, *self.model.prior.noise_shape), 0.5), self._y(1), 1.0)
+            self.model.prior.sample(torch.full((1, *self.model.prior.noise_shape), 0.5), self._labels(1, Told()), 1.0)
         except (GenzooError, RuntimeError):
             return False
         return bool(self.model.latent.size) and not self.lacks["Samples"]
+
+    @property
+    def selects(self) -> bool:
+        """Whether samples can be asked to meet a condition in words."""
+        return type(self.kind).selection is not Modality.selection
 
     @property
     def classes(self) -> list[str]:
@@ -191,9 +196,6 @@ class Subject:
                 raise UsageError(f"{self.name} is told {self.model.conditions} numbers: {names}")
         return found
 
-    def _y(self, n: int) -> Tensor | None:
-        return torch.zeros(n, dtype=torch.long, device=self.model.device) if self.model.classes else None
-
     def _labels(self, n: int, told: Told) -> Tensor | None:
         """Classes of ``n`` samples as numbers: the one that is told, or each in turn."""
         if not self.model.classes:
@@ -202,14 +204,16 @@ class Subject:
             raise UsageError(f"{self.name} has no class {told.label!r}: its classes are {', '.join(self.classes[:12])}")
         return torch.full((n,), self.classes.index(told.label)) if told.label else torch.arange(n) % self.model.classes
 
-    def samples(self, n: int, seed: int, truncation: float | None, told: Told) -> Figures:
+    def samples(self, n: int, seed: int, truncation: float | None, told: Told, where: str = "") -> Figures:
         """Samples of a seed; of a conditional model a class in each column, where none is chosen."""
         how = self._told(n, told, needed=False)
         columns = None if told.label else columns_for(self.model.classes)
         if columns and self.kind.renders:
             n = max(n // columns, 1) * columns
             how = self._told(n, told, needed=False)
-        x = self.model.sample(n, seed=seed, truncation=truncation if self.truncates else None, **how)
+        if where.strip() and self.selects:
+            how["where"] = where.strip()
+        x = self.model.sample(n, seed=seed, truncation=truncation if self.truncates else None, numbers=True, **how)
         each = ", one class in each column" if columns else f" of {told.label}" if told.label else ""
         alt = f"{n:,} {self.kind.many} by {self.name}{each}"
         return [self.shown(x, alt, f"{n:,} samples{each}." if self.kind.renders else "", columns or self._across(n))]
@@ -241,7 +245,7 @@ class Subject:
             z[d] = value
         labels = self._labels(1, told)
         told = replace(told, label="" if labels is None else self.classes[int(labels[0])])
-        x = self.model.decode(z.view(1, *self.model.latent.shape), **self._told(1, told))
+        x = self.model.decode(z.view(1, *self.model.latent.shape), numbers=True, **self._told(1, told))
         unit = " nats" if found.measure == "nats" else ""
         order = ", ".join(f"{d} ({a:.3g}{unit})" for d, a in zip(found.dimensions, found.activity, strict=True))
         ends = f"from {found.values[0]:g} to {found.values[-1]:g} standard deviations"
@@ -264,7 +268,7 @@ class Subject:
         how = self._told(1, first)
         if self.model.classes and last.label != first.label:
             how["to_labels"] = [last.label]
-        x = self.model.interpolate(codes[0], codes[1], steps, **how)[0]
+        x = self.model.interpolate(codes[0], codes[1], steps, numbers=True, **how)[0]
         return [self.shown(x, f"{steps} steps of a walk by {self.name}", "From one to the other, through what is "
                            "likely in between.", self._across(steps))]  # fmt: skip
 
@@ -281,7 +285,7 @@ class Subject:
         with torch.no_grad():
             z = model.prior.sample(u, y).to(model.device)
         told = replace(told, label="" if labels is None else self.classes[int(labels[0])])
-        x = model.decode(z, **self._told(len(z), told))
+        x = model.decode(z, numbers=True, **self._told(len(z), told))
         said = ", ".join("none" if k == 0 else f"the first {k}" for k in kept)
         return [
             self.shown(x[:1], f"{self.kind.one} by {self.name}", "The sample of the seed."),
@@ -293,7 +297,7 @@ class Subject:
 
     def reconstruct(self, x: Tensor, told: Told) -> Figures:
         """Observations, and what the model makes of their codes."""
-        again = self.model.reconstruct(x, **self._told(len(x), told)).cpu()
+        again = self.model.reconstruct(x, numbers=True, **self._told(len(x), told)).cpu()
         kept = self.kind.from_storage(self.spec, self.kind.to_storage(self.spec, again))
         error = f"Root mean square error {(kept - x).square().mean().sqrt().item():.3g}."
         one = f"{len(x)} {self.kind.many}"
