@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.math.permutation import permuted
 
 _MASK = (1 << 64) - 1
+LARGEST, AHEAD = 2**24, 2**16  # observations whose permutation is kept, and positions of a longer one that are
 
 
 def stream_seed(*path: int) -> int:
@@ -103,12 +105,15 @@ class Order:
     """In which order observations are visited: a new permutation per epoch, computed from (seed, epoch).
 
     Position ``p`` of the endless sequence is element ``p mod N`` of the permutation of epoch ``p div N``,
-    so a batch has the same size at every step and resuming needs one number.
+    so a batch has the same size at every step and resuming needs one number. Beyond `LARGEST` observations a
+    permutation is not kept but computed where it is asked for, `AHEAD` positions at a time: memory and time stay.
     """
 
     def __init__(self, n: int, seed: int, device: torch.device | str = "cpu") -> None:
         self.n, self.seed, self.device = n, seed, device
         self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.int64)
+        self._part = (-1, -1)
+        self._computed = n > LARGEST and type(self)._draw is Order._draw
 
     def _of(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
@@ -122,6 +127,8 @@ class Order:
     def take(self, start: int, count: int) -> Tensor:
         """Indices of ``count`` observations from position ``start``, int64 ``(count,)``."""
         epoch, offset = divmod(start, self.n)
+        if self._computed:
+            return self._computed_at(epoch, offset, count)
         if offset + count <= self.n:
             return self._of(epoch)[offset : offset + count]
         parts = []
@@ -129,4 +136,19 @@ class Order:
             part = self._of(epoch)[offset : offset + count]
             parts.append(part)
             epoch, offset, count = epoch + 1, 0, count - len(part)
+        return torch.cat(parts)
+
+    def _computed_at(self, epoch: int, offset: int, count: int) -> Tensor:
+        parts = []
+        while count:
+            number, within = divmod(offset, AHEAD)
+            if self._part != (epoch, number):
+                index = torch.arange(number * AHEAD, min((number + 1) * AHEAD, self.n))
+                self._permutation = permuted(index, self.n, stream_seed(self.seed, epoch, 0x0DE2)).to(self.device)
+                self._part = (epoch, number)
+            part = self._permutation[within : within + count]
+            parts.append(part)
+            offset, count = offset + len(part), count - len(part)
+            if offset == self.n:
+                epoch, offset = epoch + 1, 0
         return torch.cat(parts)

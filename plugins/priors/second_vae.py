@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import UsageError
+from genzoo.core.math.permutation import mixed
 from genzoo.core.model import Model
 from genzoo.core.options import option
 from genzoo.core.posterior import normal_kl, normal_log_prob
@@ -22,20 +23,13 @@ from genzoo.registry import declare
 _DRAWS = 16  # for the bound that stands in for the density
 
 
-def _mixed(h: Tensor) -> Tensor:
-    """The finalizer of SplitMix64, on int64 numbers that wrap around."""
-    for shift, by in ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64)):
-        h = (h ^ (h >> shift & (1 << 64 - shift) - 1)) * by
-    return h ^ (h >> 31 & (1 << 33) - 1)
-
-
 def normals_of(z: Tensor, n: int) -> Tensor:
     """Standard normal numbers ``(n, *z.shape)`` that belong to codes ``z (..., d)``: equal codes have equal ones."""
     state = torch.full(z.shape[:-1], 0x2E, dtype=torch.int64, device=z.device)
     for bits in z.detach().float().contiguous().view(torch.int32).long().unbind(-1):
-        state = _mixed(state + bits)
+        state = mixed(state + bits)
     turn = torch.arange(n * z.shape[-1], device=z.device).view(n, *[1] * (z.dim() - 1), -1)
-    uniform = (_mixed(state[..., None] + (turn + 1) * (0x9E3779B97F4A7C15 - 2**64)) >> 40 & (1 << 24) - 1) * 2.0**-24
+    uniform = (mixed(state[..., None] + (turn + 1) * (0x9E3779B97F4A7C15 - 2**64)) >> 40 & (1 << 24) - 1) * 2.0**-24
     return normal_quantiles(uniform.float())
 
 

@@ -1,0 +1,67 @@
+"""One process against two, for every family: how far gradients and what is kept differ. Prints a table.
+
+    python tests/bench/families.py              trains tests/distributed/cases.py on one process and on two
+    python tests/bench/families.py ONE TWO      reads what such trainings left in two folders
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+CASES = Path(__file__).parents[1] / "distributed" / "cases.py"
+
+
+def trained(folder: str) -> tuple[Path, Path]:
+    """Train all cases on one process, and on two."""
+    from genzoo.core.distributed.launch import launch
+
+    one, two = Path(folder, "one"), Path(folder, "two")
+    one.mkdir()
+    two.mkdir()
+    subprocess.run([sys.executable, str(CASES), str(one)], check=True)
+    launch([sys.executable, str(CASES), str(two)], 2)
+    return one, two
+
+
+def row(name: str, one: Path, two: Path) -> str | None:
+    """How far one case's gradients and ends lie apart, as shares of their norms."""
+    files = [folder / f"{name}.safetensors" for folder in (one, two)]
+    if not all(f.exists() for f in files):
+        return None
+    a, b = map(load_file, files)
+    turns = [k for k in a if " turn " in k]
+    norms = {k: float(np.linalg.norm(a[k].astype(np.float64))) for k in a}
+    largest = {p: max(norms[k] for k in turns if k.startswith(p)) for p in {k.partition(" ")[0] for k in turns}}
+    felt = [k for k in turns if norms[k] > 1e-5 * largest[k.partition(" ")[0]]]  # the rest is rounding
+
+    def apart(keys: list[str]) -> float:
+        return max((float(np.linalg.norm(a[k].astype(np.float64) - b[k])) / norms[k] for k in keys if norms[k]),
+                   default=0.0)  # fmt: skip
+
+    kept = [k for k in a if k.startswith("kept ") and a[k].dtype.kind == "f" and norms[k] > 1e-3]
+    return f"| {name} | {len(felt):,} | {apart(felt):.0e} | {apart(kept):.0e} |"
+
+
+def names() -> list[str]:
+    """Names of cases in their order, of files that are there."""
+    text = CASES.read_text(encoding="utf-8")
+    table = next(n for n in ast.parse(text).body if isinstance(n, ast.AnnAssign) and n.target.id == "CASES")  # type: ignore[union-attr]
+    return [k.value for k in table.value.keys if isinstance(k, ast.Constant)]  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        first, second = map(Path, sys.argv[1:3]) if len(sys.argv) > 2 else trained(temporary)
+        print("| case | gradients compared | largest difference of one | of a kept tensor |\n| --- | --- | --- | --- |")
+        listed = [n for n in names() if (first / f"{n}.safetensors").exists()]
+        rest = sorted({p.stem for p in first.glob("*.safetensors")} - set(listed))
+        for case in [*listed, *rest]:
+            if line := row(case, first, second):
+                print(line)
