@@ -14,8 +14,11 @@ BATCH, BATCHES = 256, 2000
 
 def measured(n: int) -> dict[str, float]:
     """Of a process of its own, since memory is that of its peak."""
+    import torch
+
     from genzoo.core.noise import Order
 
+    torch.set_num_threads(1)
     order = Order(16, 0)
     order.take(0, 4)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
