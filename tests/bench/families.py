@@ -1,7 +1,7 @@
 """One process against two, for every family: how far gradients and what is kept differ. Prints a table.
 
-    python tests/bench/families.py              trains tests/distributed/cases.py on one process and on two
-    python tests/bench/families.py ONE TWO      reads what such trainings left in two folders
+python tests/bench/families.py              trains tests/distributed/cases.py on one process and on two
+python tests/bench/families.py ONE TWO      reads what such trainings left in two folders
 """
 
 from __future__ import annotations
