@@ -27,6 +27,7 @@ class LeCam(Regularizer):
     class Options(Regularizer.Options):
         weight: float = option(0.3, "factor λ of the term", low=0)
         decay: float = option(0.99, "of the running means, per turn of the critic", low=0, high=0.999999)
+        start: int = option(1, "turns of the critic before the term counts", low=1)
 
     options: Options
     means: Tensor
@@ -40,7 +41,7 @@ class LeCam(Regularizer):
     def term(self, judged: Judged) -> Tensor:
         real, fake = self.means / (1 - torch.pow(self.options.decay, self.turns)).clamp(min=1e-8)
         term: Tensor = (judged.real_score - fake).relu().square() + (real - judged.fake_score).relu().square()
-        return term * (self.turns > 0)
+        return term * (self.turns >= self.options.start)
 
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
         self.means.lerp_(torch.stack([seen["real"], seen["fake"]]), 1 - self.options.decay)

@@ -144,6 +144,16 @@ def test_lecam_of_constant_scores():
     assert real_mean == pytest.approx(b, abs=0.02)
     assert fake_mean == pytest.approx(a, abs=0.02)
     assert part.term(Scores).abs().max() < 1e-2  # scores that agree with the other side's cost nothing
+    late, means = LeCam(LeCam.Options(start=3)), {"real": torch.tensor(a), "fake": torch.tensor(b)}
+    costs = []
+
+    class First:
+        real_score, fake_score = real, fake
+
+    for _ in range(4):
+        costs.append(late.term(First)[0].item())
+        late.after_step(means)
+    assert costs == pytest.approx([0, 0, 0, 2 * (a - b) ** 2])  # the means are followed from the first turn on
 
 
 @pytest.mark.parametrize("loss", [WGAN, WGANGP, R3GAN])
