@@ -31,7 +31,9 @@ def sample(
     weights: opt.Weights,
     out: Annotated[
         Path | None,
-        typer.Option(help=".png for a grid, .npz for arrays, a folder for one picture each; texts are shown without."),
+        typer.Option(
+            help=".png for a grid, .npz for arrays, a folder for one picture each; texts and rows are shown without."
+        ),
     ] = None,
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,

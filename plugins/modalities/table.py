@@ -150,22 +150,34 @@ class Table(Modality):
     def undrawn(self, spec: DataSpec, n: int) -> str:
         return "there is no picture of rows: write them to a .csv or .parquet file"
 
+    def lines(self, spec: DataSpec, x: Tensor) -> list[str]:
+        from genzoo.core.text import one_line
+
+        head, cells = self._cells(spec, x)
+        columns = [[one_line(v, 40) for v in (name, *values)] for name, values in zip(head, cells, strict=True)]
+        widths = [max(map(len, column)) for column in columns]
+        rows = zip(*columns, strict=True)
+        return ["  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
     def fragment(
         self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
     ) -> Fragment | None:
         from html import escape
 
-        from genzoo.plugins.modalities.columns import decode, learnt
+        head, cells = self._cells(spec, x[:SHOWN])
+        names = "".join(f"<th>{escape(name)}</th>" for name in head)
+        rows = ("".join(f"<td>{escape(v)}</td>" for v in row) for row in zip(*cells, strict=True))
+        return Fragment(f"<table><tr>{names}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>", "")
 
-        rows, found = x[:SHOWN].float().cpu().numpy(), learnt(spec)
-        cells = []
-        for s, c in enumerate(found):
-            values, missing = decode(c, rows[:, s])
-            shown = [v if isinstance(v, str) else f"{v:.6g}" for v in values.tolist()]
-            cells.append(["" if gone else escape(v) for v, gone in zip(shown, missing, strict=True)])
-        head = "".join(f"<th>{escape(c.name)}</th>" for c in found)
-        body = "".join(f"<tr>{''.join(f'<td>{v}</td>' for v in row)}</tr>" for row in zip(*cells, strict=True))
-        return Fragment(f"<table><tr>{head}</tr>{body}</table>", "")
+    def _cells(self, spec: DataSpec, x: Tensor) -> tuple[list[str], list[list[str]]]:
+        """Names of all columns, and what stands in the cells of each, "" where it is missing."""
+        from genzoo.plugins.modalities.columns import columns
+        from genzoo.plugins.modalities.table_files import given_back
+
+        found = given_back(columns(spec), x.float().cpu().numpy())
+        cells = [["" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in c.to_pylist()]
+                 for c in found.columns]  # fmt: skip
+        return list(found.column_names), cells
 
     # What is compressed.
 

@@ -190,16 +190,16 @@ def _raw(some: Data) -> tuple[list[bytes], int, str]:
     if kind.pixels:
         return [x.tobytes() for x in some.x.numpy()], len(some) * spec.size, "dimension"
     held = kind.lossless(spec, some)
-    lines = kind.lines(spec, to_units(spec, to_model(spec, some.x)))
-    if held is None or (not lines and held.unit != "row"):
+    if held is None:
         raise UsageError(f"there is no generic codec of {kind.many} here")
-    if not lines:
+    if held.unit == "row":
         import io
 
         from pyarrow import csv
 
         csv.write_csv(kind.restored(spec, held), out := io.BytesIO())
         return out.getvalue().splitlines(keepends=True)[1:], held.units, held.unit
+    lines = kind.lines(spec, to_units(spec, to_model(spec, some.x)))
     return [(line + "\n").encode() for line in lines], held.units, held.unit
 
 

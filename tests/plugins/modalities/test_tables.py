@@ -11,6 +11,7 @@ import torch
 
 import genzoo
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.plugins.likelihoods.table_ar import TableAutoregressive
 from genzoo.plugins.modalities.columns import Column, decode, encode, infer, spec_of
 from genzoo.plugins.modalities.one_hot import layout
@@ -201,3 +202,23 @@ def test_bad_tables_get_one_sentence(tmp_path, text, options, said):
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
         TableFile(TableFile.Options(path=str(path), **options)).read("train")
+
+
+def test_rows_are_shown_in_a_terminal_and_on_a_page_as_they_are_written():
+    day = np.datetime64("2026-03-01")
+    table = pa.table(
+        {
+            "day": pa.array(day + np.arange(300).astype("timedelta64[D]")),
+            "town": pa.array(["<b>", None, "a\x1b[1m"] * 100),
+            "n": pa.array(np.arange(300) % 7),
+        }
+    )
+    data = data_of(table, "rows")
+    head, *rows = of(data.spec).lines(data.spec, data.x[:3])
+    assert head.split() == ["day", "town", "n"]
+    assert [row.split()[0] for row in rows] == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert [row.split()[-1] for row in rows] == ["0", "1", "2"]
+    assert "\x1b" not in "".join(rows)
+    page = of(data.spec).fragment(data.spec, data.x[:3]).content
+    assert "<td>2026-03-02</td><td></td><td>1</td>" in page
+    assert "&lt;b&gt;" in page
