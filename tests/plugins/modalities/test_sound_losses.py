@@ -13,7 +13,7 @@ from genzoo.plugins.apps.kit.recipe_checks import trained
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose, with_steps
 
-TRIED = ("gan", "hinge", "wgan-gp", "vae")
+TRIED = ("gan", "wgan-gp")
 RECIPES = {"rae": "rae-l2"}  # where an objective has several
 REFUSED = {"ms-ssim-vae": "of pictures", "dfc-vae": "of pictures", "vq-gan": "latent.grid"}  # on spectrograms
 OWN = [e for e in the_registry().entries("objective") if e.distribution == "genzoo" and "second stage" not in e.tags]
