@@ -45,6 +45,8 @@ def open_reference(
     Files that are of another form than the first model, of ``subjects`` or else of ``like``, or of several, are
     brought to its form (the size and colours of pictures), unless the options say one.
     """
+    if isinstance(data, Data) and callable(training):
+        return data, training  # both were found before
 
     def known(source: DataSource, whole: Data) -> bool:
         return any(trained_on(s, source, whole) for s in subjects)

@@ -97,6 +97,9 @@ def test_samples_are_brought_to_the_data(mine: Path, tmp_path: Path) -> None:
     assert genzoo.evaluate(str(mixed), str(mine), "frechet", samples_options={"size": "16"})["frechet"].n_fake == 12
     with pytest.raises(UsageError, match=r'samples_options=.*"size": "16"'):
         genzoo.evaluate(str(mixed), str(mine), "frechet")
+    compared = genzoo.compare([str(mixed), str(mine)], str(mixed), "kid", data_options={"size": "16"})
+    assert [r["kid"].n_real for r in compared.reports] == [12, 12]
+    assert compared.reports[0]["kid"].value == 0
     grey = folder(tmp_path / "grey", 12, grey=True)
     for a, b in ((grey, mine), (mine, grey)):
         assert genzoo.evaluate(str(a), str(b), "frechet")["frechet"].value < 60

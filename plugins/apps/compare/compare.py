@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,9 +127,8 @@ def compare(
             what = side.samples if side.asked is None else (side.samples, side.asked)
             by = replace(how, noise=False, truncation=None)
         reports.append(report or measure(
-            what, opened, metrics, by, training=_lazily(trained, data, training, opened), options=options,
-            data_options=data_options, strict=False, name=side.name, progress=visible(progress),
-            draws=min(given) if given and side.model is not None else None,
+            what, opened, metrics, by, training=trained, options=options, strict=False, name=side.name,
+            progress=visible(progress), draws=min(given) if given and side.model is not None else None,
         ))  # fmt: skip
     found = Compared.of(
         reports, titles, uneven=n is None, sides=sides, data=opened, training=trained, seed=seed, extractor=extractor
@@ -169,10 +168,3 @@ def _history(subject: Any, model: Model | None) -> History:
         return History()
     known = history_of(subject) if isinstance(subject, (str, os.PathLike)) else History()
     return known if known.config is not None else replace(known, config=model.config)
-
-
-def _lazily(trained: Callable[[], Data | None], data: Any, training: Any, opened: Data) -> Any:
-    """The training data for an evaluation of opened data: what was named, as `evaluate` would find it itself."""
-    if training is not None:
-        return training
-    return data if isinstance(data, (str, os.PathLike)) and opened.split != "all" else trained()

@@ -99,6 +99,16 @@ def test_kid_is_unbiased_and_its_interval_holds(normal):
     assert found[0].estimate == kid(normal(0, 200, 4) + 0.3, normal(999, 200, 4), subsets=20).estimate
 
 
+@pytest.mark.parametrize("kernel", [cubic, RBF((1.0, 2.0))])
+def test_a_set_is_not_further_from_itself_than_nothing(normal, kernel):
+    """The estimate for independent sets would be below 0, and its interval too."""
+    x = normal(0, 60, 4)
+    again = x.flip(0)
+    for found in (mmd(x, again, kernel), kid(x, again, size=10).estimate):
+        assert (found.value, found.low, found.high) == (0, 0, 0)
+    assert mmd(x, torch.cat([again[:-1], again[:1]]), kernel).value != 0
+
+
 def test_subsets_that_do_not_fit(normal):
     with pytest.raises(UsageError, match="from 2 to 20"):
         kid(normal(0, 30, 2), normal(1, 20, 2), size=21)
