@@ -22,7 +22,7 @@ def texts(evidence: Evidence, x: Tensor) -> list[str]:
     return of(evidence.spec).lines(evidence.spec, x)
 
 
-class _Of(Metric):
+class TextMetric(Metric):
     """Of texts only."""
 
     niche = True
@@ -38,7 +38,7 @@ class _Of(Metric):
     needs=("data", "likelihood"),
     tags=("default", "likelihood", "text"),
 )
-class NatsPerCharacter(_Of):
+class NatsPerCharacter(TextMetric):
     """Negative log-likelihood of held-out texts over their characters, the end counted with each text.
 
     Exact where there is no code, else the importance-weighted bound: over all characters, not a mean of means, so that
@@ -77,7 +77,7 @@ def distinct(lines: Sequence[str], n: int) -> tuple[int, int]:
     "distinct-n", direction="higher", unit="share", needs=("samples", "data"), paper="arXiv:1510.03055",
     tags=("default", "text"),
 )  # fmt: skip
-class Distinct(_Of):
+class Distinct(TextMetric):
     """Share of the runs of n words in samples that are different: a generator that loops has few.
 
     It falls with the number of samples; that of as many real texts stands in the details.

@@ -221,6 +221,9 @@ class Text(Modality):
 
     # What fits it.
 
+    def extractor(self, spec: DataSpec) -> str:
+        return "token-runs"
+
     def likelihood(self, spec: DataSpec) -> str:
         return "ar-gru"
 

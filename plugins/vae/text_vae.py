@@ -27,6 +27,18 @@ declare.recipe(
 )
 
 declare.recipe(
+    "text-vq",
+    summary="VAE of texts whose code is 16 vectors from a learned book; a second stage learns which go together",
+    paper="arXiv:1711.00937",
+    tags=("vae", "text", "quantizer"),
+    modalities=("text",),
+    like="text-vae",
+    posterior="vq",
+    prior="uniform-codes",
+    options={"latent.size": 16, "latent.grid": 4, "posterior.codes": 256, "objective.kl_warmup": 0.0},
+)
+
+declare.recipe(
     "text-cvae",
     summary="The same, with labels told to encoder and generator",
     paper="arXiv:1406.5298",

@@ -14,7 +14,7 @@ from genzoo.core.distributed.gather import all_gather
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
-from genzoo.core.objective import Batch, Loss, Networks, Plan
+from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
 from genzoo.core.spec import DataSpec
@@ -77,7 +77,8 @@ class VAE(Variational):
     Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
     they say. ``free_bits`` follows Kingma et al. (arXiv:1606.04934): a dimension's KL, averaged over the
     batch, costs nothing below it. ``kl_warmup`` raises the KL's weight over a share of training, ``kl_cycles``
-    again and again (Fu et al., arXiv:1903.10145: four cycles, a warm-up of .5). ``kl_balance`` keeps layers of a
+    again and again (Fu et al., arXiv:1903.10145: four cycles, a warm-up of .5). ``encoder_turns`` keeps the encoder from
+    lagging behind, so that the code is used (arXiv:1901.05534). ``kl_balance`` keeps layers of a
     hierarchy in use while the KL's weight rises, as NVAE does (arXiv:2007.03898).
 
     When: codes, reconstructions or a bound on the likelihood are wanted, or every mode must be covered. Samples of
@@ -96,6 +97,9 @@ class VAE(Variational):
         free_by: Literal["number", "channel", "layer", "code"] = option(
             "number", "whose KL is free together, at so much for each of its numbers"
         )
+        encoder_turns: int = option(
+            0, "turns in which the encoder learns alone, before each one in which all do (arXiv:1901.05534)", low=0
+        )
         kl_balance: bool = option(False, "during the warm-up, layers of a hierarchy weigh by how much they say already")
 
     options: Options
@@ -109,6 +113,10 @@ class VAE(Variational):
                 "--set objective.kl_warmup=0.3"
             )
         return super().plan(spec, classes)
+
+    def players(self) -> tuple[Player, ...]:
+        turns = self.options.encoder_turns
+        return (*[Player("encoder", ("encoder", "head"), turns=turns)] * (turns > 0), *super().players())
 
     @property
     def beta(self) -> float:

@@ -1,0 +1,189 @@
+"""What samples of texts are worth: how likely they are, what they cover, and how alike they are among themselves."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, mean
+from genzoo.core.options import option
+from genzoo.plugins.metrics.texts import TextMetric, texts
+from genzoo.registry import declare
+
+START, STOP = "\x02", "\x03"
+
+
+class CharacterModel:
+    """Interpolated model of n characters after Witten and Bell: p(c|h) = (count(hc) + kinds(h) p(c|h')) / (N + kinds).
+
+    h' is h without its first character, N how often h was seen, and kinds how many characters followed it. Before all
+    of them stands the uniform distribution over characters that were seen, the end, and one for all others.
+    """
+
+    def __init__(self, lines: Sequence[str], n: int) -> None:
+        self.n, self.counts = n, [defaultdict[str, Counter[str]](Counter) for _ in range(n)]
+        for line in lines:
+            text = START * (n - 1) + line + STOP
+            for i in range(n - 1, len(text)):
+                for k in range(n):
+                    self.counts[k][text[i - k : i]][text[i]] += 1
+        self.kinds = len(self.counts[0][""]) + 1
+
+    def probability(self, before: str, character: str) -> float:
+        p = 1 / self.kinds
+        for k in range(self.n):
+            seen = self.counts[k].get(before[len(before) - k :])
+            if not seen:
+                break
+            p = (seen[character] + len(seen) * p) / (seen.total() + len(seen))
+        return p
+
+    def nats(self, line: str) -> float:
+        """-log p of a line and its end."""
+        text = START * (self.n - 1) + line + STOP
+        return -sum(math.log(self.probability(text[i - self.n + 1 : i], text[i])) for i in range(self.n - 1, len(text)))
+
+    def per_character(self, lines: Sequence[str]) -> Estimate:
+        """Of all lines over all their characters, the end counted with each."""
+        nats = torch.tensor([self.nats(line) for line in lines], dtype=torch.float64)
+        size = torch.tensor([len(line) + 1.0 for line in lines], dtype=torch.float64)
+        value = (nats.sum() / size.sum()).item()
+        around = mean((nats - value * size) / size.mean())  # of a ratio, to first order
+        return Estimate(value, value + around.low, value + around.high, (len(lines),), around.interval)
+
+
+class _ByCharacters(TextMetric):
+    """Options of both directions."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        n: int = option(5, "characters that the judge goes by, the last one included", low=1, high=12)
+        limit: int = option(1000, "texts that are judged", low=2)
+        fitted: int = option(10_000, "texts that the judge is fitted to, at most", low=2)
+
+    options: Options
+
+
+@declare.metric(
+    "forward-lm", direction="lower", unit="nats/char", needs=("samples", "data", "training"), tags=("text", "fidelity"),
+    paper="arXiv:1706.03872",
+)  # fmt: skip
+class Forward(_ByCharacters):
+    """How likely samples are to a model of 5 characters that was fitted to the training data.
+
+    Lower is better, down to what held-out texts have, which stands in the details: below it samples are likelier than
+    texts are, as those of a low temperature. It says nothing of what is missing: see reverse-lm.
+    """
+
+    def measure(self, evidence: Evidence) -> Measured:
+        o, training = self.options, evidence.training
+        assert training is not None
+        judge = CharacterModel(texts(evidence, training.x[: o.fitted]), o.n)
+        samples, real = texts(evidence, evidence.samples[: o.limit]), texts(evidence, evidence.real[: o.limit])
+        return Measured(judge.per_character(samples), {"real": judge.per_character(real).value}, n_fake=len(samples))
+
+
+@declare.metric(
+    "reverse-lm", direction="lower", unit="nats/char", needs=("samples", "data"), tags=("text", "diversity"),
+    paper="arXiv:1706.03872",
+)  # fmt: skip
+class Reverse(_ByCharacters):
+    """How likely held-out texts are to a model of 5 characters that was fitted to the samples.
+
+    Lower is better: what samples lack is dear. It falls with their number, so that only values of as many compare.
+    """
+
+    def measure(self, evidence: Evidence) -> Measured:
+        o = self.options
+        samples, real = texts(evidence, evidence.samples[: o.fitted]), texts(evidence, evidence.real[: o.limit])
+        found = CharacterModel(samples, o.n).per_character(real)
+        return Measured(found, {"fitted to": len(samples)}, n_fake=len(samples), n_real=len(real),
+                        why="it falls with the number of samples")  # fmt: skip
+
+
+def bleu(lines: Sequence[Sequence[str]], n: int) -> list[float]:
+    """BLEU of each line against all others: clipped counts of runs of 1 to n words, and a penalty for short ones.
+
+    A count is clipped at the most that one other line has; the two largest per run tell that of all others. No match
+    of a run counts as a tenth of one. The length that counts is that of the other line that is nearest, the shorter of
+    two.
+    """
+    scores = torch.zeros(len(lines), dtype=torch.float64)
+    orders = torch.zeros(len(lines), dtype=torch.float64)
+    for k in range(1, n + 1):
+        counts = [Counter(tuple(words[i : i + k]) for i in range(len(words) - k + 1)) for words in lines]
+        most: dict[tuple[str, ...], tuple[int, int, int]] = {}  # the largest count, whose it is, the second largest
+        for i, found in enumerate(counts):
+            for run, c in found.items():
+                first, whose, second = most.get(run, (0, -1, 0))
+                most[run] = (c, i, first) if c > first else (first, whose, max(c, second))
+        for i, found in enumerate(counts):
+            if found:
+                hit = sum(min(c, most[run][2] if most[run][1] == i else most[run][0]) for run, c in found.items())
+                scores[i] += math.log(max(hit, 0.1) / found.total())
+                orders[i] += 1
+    sizes = Counter(map(len, lines))
+    out = []
+    for i, words in enumerate(lines):
+        there = [s for s in sizes if sizes[s] > (s == len(words))]
+        if not words or not there:
+            out.append(0.0)
+            continue
+        nearest = min(there, key=lambda s: (abs(s - len(words)), s))
+        out.append(math.exp(min(0.0, 1 - nearest / len(words)) + (scores[i] / orders[i]).item()))
+    return out
+
+
+@declare.metric(
+    "self-bleu", direction="lower", unit="share", needs=("samples", "data"), tags=("text", "diversity"),
+    paper="arXiv:1802.01886",
+)  # fmt: skip
+class SelfBLEU(TextMetric):
+    """Mean BLEU of each sample against all others: near 1 where a generator says the same again and again.
+
+    That of as many real texts stands in the details. It falls with shuffled words, so it is no measure of quality.
+    """
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        n: int = option(4, "longest run of words", low=1, high=8)
+        limit: int = option(500, "samples", low=2)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        o = self.options
+        found = [
+            torch.tensor(bleu([line.split() for line in texts(evidence, x[: o.limit])], o.n), dtype=torch.float64)
+            for x in (evidence.samples, evidence.real)
+        ]
+        return Measured(Estimate(found[0].mean().item(), samples=(len(found[0]),)), {"real": found[1].mean().item()},
+                        n_fake=len(found[0]), why="it rises with their number")  # fmt: skip
+
+
+@declare.metric(
+    "valid-words", direction="higher", unit="share", needs=("samples", "data", "training"), tags=("text", "fidelity")
+)
+class ValidWords(TextMetric):
+    """Share of the words in samples that the training data has; that of held-out texts stands in the details."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        limit: int = option(1000, "samples", low=2)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        training = evidence.training
+        assert training is not None
+        known = {word for line in texts(evidence, training.x) for word in line.split()}
+        samples, real = (texts(evidence, x[: self.options.limit]) for x in (evidence.samples, evidence.real))
+        each = [torch.tensor([float(w in known) for w in line.split()]).mean() for line in samples if line.split()]
+        words = [w in known for line in real for w in line.split()]
+        found = mean(torch.stack(each).double()) if len(each) > 1 else Estimate(0.0, samples=(len(each),))
+        return Measured(found, {"real": sum(words) / max(len(words), 1)}, n_fake=len(samples))
