@@ -77,8 +77,8 @@ class VAE(Variational):
     Both terms are sums over dimensions and means over the batch, in nats, so that their weights mean what
     they say. ``free_bits`` follows Kingma et al. (arXiv:1606.04934): a dimension's KL, averaged over the
     batch, costs nothing below it. ``kl_warmup`` raises the KL's weight over a share of training, ``kl_cycles``
-    again and again (Fu et al., arXiv:1903.10145: four cycles, a warm-up of .5). ``encoder_turns`` keeps the encoder from
-    lagging behind, so that the code is used (arXiv:1901.05534). ``kl_balance`` keeps layers of a
+    again and again (Fu et al., arXiv:1903.10145: four cycles, a warm-up of .5). ``encoder_turns`` keeps the encoder
+    from lagging behind, so that the code is used (arXiv:1901.05534). ``kl_balance`` keeps layers of a
     hierarchy in use while the KL's weight rises, as NVAE does (arXiv:2007.03898).
 
     When: codes, reconstructions or a bound on the likelihood are wanted, or every mode must be covered. Samples of

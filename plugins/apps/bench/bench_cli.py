@@ -324,6 +324,38 @@ def likelihood(
         f"(importance-weighted, {samples} samples each, {found['effective_samples']:.1f} effective)")  # fmt: skip
 
 
+@bench.command(name="text")
+def text_(
+    data: Annotated[str, typer.Option(help="A data set of texts, or a .txt file.")] = "kjv-mini",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of lm, and again of each GAN.")] = 300,
+    recipes: Annotated[str, typer.Option(help="GANs of texts, as a,b; none for none.")] = "gumbel-gan,reinforce-gan",
+    n: Annotated[int, typer.Option("-n", min=10, help="Samples of each.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the numbers (.json).")] = None,
+    set_: opt.Set = None,
+    quiet: opt.Quiet = False,
+    json: opt.Json = False,
+) -> None:
+    """Hold GANs of texts beside a language model at eight temperatures: a GAN wins only below that curve.
+
+    Example: genzoo bench text --data kjv-mini --steps 300 --out board
+    """
+    from genzoo.plugins.apps.bench.text_bench import texts
+
+    names = [] if recipes == "none" else several(recipes)
+    rows = texts(data, steps=steps, recipes=names, n=n, seed=seed, options=assignments(set_), out=out,
+                 progress=opt.shown(quiet))  # fmt: skip
+    if json:
+        return emit_json({"rows": rows})
+    numbers = ("nll", "forward", "reverse", "self-bleu", "distinct-2", "seconds")
+    body = [[r["what"], *(f"{r[k]:.3g}" if k in r else "" for k in numbers), _won(r)] for r in rows]
+    table(body, ["", *numbers, "below the curve"])
+
+
+def _won(row: dict[str, Any]) -> str:
+    return "" if "wins" not in row else "yes" if row["wins"] else "no"
+
+
 @bench.command(name="compress")
 def compress_(
     weights: Annotated[list[str], typer.Argument(help="Models, by name or folder; none for codecs alone.")] = [],  # noqa: B006

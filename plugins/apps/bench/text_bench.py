@@ -1,0 +1,100 @@
+"""GANs of texts beside the curve of a language model over temperatures: ``genzoo bench text``."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from genzoo.core.errors import UsageError
+from genzoo.core.math.estimates import LogLikelihood
+from genzoo.core.modality import of
+from genzoo.core.model import Model
+from genzoo.core.storage.files import write_json
+from genzoo.plugins.metrics.text_samples import CharacterModel, bleu
+from genzoo.plugins.metrics.texts import distinct
+from genzoo.registry.verbs.fit import fit
+from genzoo.registry.verbs.load import load_data
+
+GANS = ("gumbel-gan", "reinforce-gan")
+TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+Row = dict[str, Any]
+
+
+def measured(name: str, made: Sequence[str], judge: CharacterModel, held: Sequence[str]) -> Row:
+    """Quality by the judge of training data, diversity by one of the samples, and what loops; lower is better."""
+    different, runs = distinct(made, 2)
+    alike = bleu([line.split() for line in made[:300]], 4)
+    return {"what": name, "forward": judge.per_character(made).value,
+            "reverse": CharacterModel(made, judge.n).per_character(held).value,
+            "self-bleu": sum(alike) / len(alike), "distinct-2": different / max(runs, 1)}  # fmt: skip
+
+
+def texts(
+    data: Any = "kjv-mini",
+    *,
+    steps: int = 300,
+    recipes: Sequence[str] = GANS,
+    temperatures: Sequence[float] = TEMPERATURES,
+    n: int = 1000,
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> list[Row]:
+    """Train `lm`, then each GAN as many steps from where it stands, and measure all alike.
+
+    Returns:
+        A row for held-out texts and for texts of shuffled characters, for the model at each temperature, and for each
+        GAN: ``nll`` (nats per character of held-out texts), ``forward`` and ``reverse`` by a model of 5 characters,
+        ``self-bleu``, ``distinct-2``, ``seconds`` of training, and of a GAN ``wins``: whether it lies below the curve,
+        better in forward and in reverse than every temperature is in both.
+    """
+    train, test = (load_data(data, split=split) for split in ("train", "test"))
+    kind = of(train.spec)
+    if "alphabet" not in train.spec.facts:
+        raise UsageError(f"this benchmark is of texts, and {data} holds {kind.many}: --data kjv-mini, or a .txt file")
+    known, held = (kind.lines(d.spec, d.x[: 10 * n]) for d in (train, test))
+    held = held[:n]
+    judge, rng = CharacterModel(known, 5), random.Random(seed)
+    rows = [measured("held-out texts", held, judge, known[:n])]
+    rows += [measured("shuffled characters", ["".join(rng.sample(t, len(t))) for t in held], judge, held)]
+    with TemporaryDirectory() as place:
+        base = Path(place, "lm")
+        plain = _trained("lm", data, steps, seed, options, None, progress)
+        plain[0].save(base)
+        for t in temperatures:
+            made = plain[0].sample(n, seed=seed, temperature=t)
+            rows.append(measured(f"lm, temperature {t:g}", made, judge, held) | {"seconds": plain[1]})
+            if t == 1:
+                rows[-1]["nll"] = _nll(plain[0], held)
+        curve = rows[2:]
+        for recipe in recipes:
+            model, seconds = _trained(recipe, data, steps, seed, options, base, progress)
+            row = measured(f"lm, then {recipe}", model.sample(n, seed=seed), judge, held)
+            wins = not any(c["forward"] <= row["forward"] and c["reverse"] <= row["reverse"] for c in curve)
+            rows.append(row | {"seconds": plain[1] + seconds, "nll": _nll(model, held), "wins": wins})
+    if out is not None:
+        folder = Path(out).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "text.json", {"data": str(data), "steps": steps, "n": n, "seed": seed, "rows": rows})
+    return rows
+
+
+def _trained(
+    recipe: str, data: Any, steps: int, seed: int, options: Any, init: Path | None, progress: bool
+) -> tuple[Model, float]:
+    begun = time.process_time()
+    run = fit(recipe, data, steps=steps, seed=seed, options=options, init=init, progress=progress)
+    if not run.finished:
+        raise KeyboardInterrupt
+    return run.model, time.process_time() - begun
+
+
+def _nll(model: Model, held: Sequence[str]) -> float:
+    found: LogLikelihood = model.log_likelihood(list(held))
+    return -found.values.sum().item() / sum(len(text) + 1 for text in held)

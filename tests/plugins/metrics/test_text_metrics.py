@@ -1,0 +1,76 @@
+"""Metrics of texts against counting by hand, and planted faults that they must see."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+import torch
+
+from genzoo.core.data import from_arrays
+from genzoo.plugins.extractors.token_runs import TokenRuns
+from genzoo.plugins.metrics.text_samples import CharacterModel, bleu
+
+LINES = ["the man of the sea", "the man of the land", "a sea of the man", "the land"]
+
+
+def test_a_character_model_is_a_distribution() -> None:
+    judge = CharacterModel(["ab", "abb", "ba"], 3)
+    for before in ("\x02\x02", "\x02a", "ab", "bb", "zz"):
+        # Characters that were seen, the end, and one that was not, which stands for all others.
+        assert sum(judge.probability(before, c) for c in "ab\x03?") == pytest.approx(1)
+    one = (3 + 3 * 0.25) / (10 + 3)  # of 10 places, a stands at 3, and 3 kinds are seen; before it 1/4 for each
+    assert judge.probability("", "a") == pytest.approx(one)
+    assert judge.probability("zz", "a") == pytest.approx(one)
+    two = (2 + 2 * one) / (3 + 2)  # at the start: a, a, b
+    assert judge.probability("\x02\x02", "a") == pytest.approx((2 + 2 * two) / (3 + 2))
+    assert judge.nats("ab") == pytest.approx(
+        -math.log(
+            judge.probability("\x02\x02", "a") * judge.probability("\x02a", "b") * judge.probability("ab", "\x03")
+        )
+    )
+    whole = judge.per_character(["ab", "b"])
+    assert whole.value == pytest.approx((judge.nats("ab") + judge.nats("b")) / 5)
+
+
+def test_bleu_against_others_is_bleu_by_its_definition() -> None:
+    lines = [line.split() for line in LINES]
+
+    def plain(i: int, n: int) -> float:
+        words, others = lines[i], lines[:i] + lines[i + 1 :]
+        total = 0.0
+        orders = 0
+        for k in range(1, n + 1):
+            runs = [tuple(words[j : j + k]) for j in range(len(words) - k + 1)]
+            if runs:
+                most = {r: max(sum(o[j : j + k] == list(r) for j in range(len(o))) for o in others) for r in set(runs)}
+                total += math.log(max(sum(min(runs.count(r), most[r]) for r in set(runs)), 0.1) / len(runs))
+                orders += 1
+        nearest = min((len(o) for o in others), key=lambda s: (abs(s - len(words)), s))
+        return math.exp(min(0, 1 - nearest / len(words)) + total / orders)
+
+    for n in (1, 2, 4):
+        assert bleu(lines, n) == pytest.approx([plain(i, n) for i in range(4)])
+    assert bleu([["a", "b", "c", "d"]] * 3, 4) == pytest.approx([1, 1, 1])
+    assert max(bleu([[c] * 4 for c in "abc"], 4)) < 0.1
+    assert bleu([[], ["a"]], 2)[0] == 0
+
+
+def test_spoilt_texts_are_far_and_new_ones_are_near() -> None:
+    rng = random.Random(0)
+    syllables = ["".join(p) for p in itertools.product("bdmn", "aeo")]
+    texts = list(dict.fromkeys("".join(rng.choices(syllables, k=4)) for _ in range(600)))
+    data = from_arrays(texts, modality="text")
+    found = TokenRuns.open(data.spec)
+    x = data.x.float()
+    shuffled = x.clone()
+    for row in shuffled:
+        n = int((row > 1).sum())
+        row[:n] = row[torch.randperm(n, generator=torch.Generator().manual_seed(n))]
+    a, b, c = (found.extract(v).features.mean(0) for v in (x[:300], x[300:], shuffled[300:]))
+    assert found.extract(x[:2]).features.shape == (2, 288)
+    assert (a - c).norm() > 3 * (a - b).norm()
+    padded = torch.nn.functional.pad(x[:3], (0, 5))
+    torch.testing.assert_close(found.extract(padded).features, found.extract(x[:3]).features)
