@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from genzoo.registry.weights.verify import Check, Verification
 
 Named = Annotated[str, typer.Argument(metavar="WEIGHTS", help="A name ('genzoo list weights'), hf:org/name, a folder.")]
-Source = Annotated[
-    str | None, typer.Option(help="Where its training data is, if that is no data set of the zoo: a folder or file.")
-]
 WORDS = {"good": "ok", "bad": "FAILED", "unknown": "-"}
 OutPicture = Annotated[Path, typer.Option(help="A .png or .npz file.")]
 
@@ -262,7 +259,7 @@ def verify(
     all_: Annotated[bool, typer.Option("--all", help="All weights that have a name in the zoo.")] = False,
     metrics: Annotated[bool, typer.Option("--metrics", help="Measure what the card states, and compare.")] = False,
     data: Annotated[bool, typer.Option("--data", help="See that the training data here is the same.")] = False,
-    source: Source = None,
+    source: opt.Source = None,
     endpoint: opt.Endpoint = None,
     device: opt.Device = "cpu",
     quiet: opt.Quiet = False,
@@ -333,7 +330,7 @@ def reproduce(
         int | None, typer.Option(min=1, help="Stop after so many, compare the losses so far; --resume goes on.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with one that was interrupted.")] = False,
-    source: Source = None,
+    source: opt.Source = None,
     init: Annotated[str | None, typer.Option(help="Weights that training started from, if those moved.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default as recorded.")] = None,
     device: Annotated[str, typer.Option(help="auto (as recorded), cpu, cuda or mps.")] = "auto",

@@ -48,6 +48,9 @@ SetMetrics = Annotated[
         "--set", metavar="NAME=VALUE", help="METRIC.OPTION of a metric, data.OPTION of the data, samples.OPTION."
     ),
 ]
+Source = Annotated[
+    str | None, typer.Option(help="Where its training data is, if that is no data set of the zoo: a folder or file.")
+]
 Split = Annotated[
     str | None,
     typer.Option(

@@ -132,9 +132,8 @@ def shown(weights: Model | Out, n: int = 8, *, device: str = "auto", **how: Any)
     kind = of((model := open_model(weights, device)).spec)
     if type(kind).lines is not Modality.lines:
         return kind.lines(model.spec, model.sample(n, **how, numbers=True))
-    raise UsageError(
-        f"{kind.many} are not shown in a terminal: name a file, --out samples{(*kind.suffixes, '.png')[0]}"
-    )
+    suffix = (*kind.suffixes, ".png")[0]
+    raise UsageError(f"{kind.many} are not shown in a terminal: name a file, --out samples{suffix}")
 
 
 @checked
