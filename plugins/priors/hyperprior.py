@@ -36,6 +36,8 @@ class ScaleHyperprior(TokenPrior):
     them into the scale of every number of y. With ``side`` 0 all channels have learned densities of their own: the
     factorized prior of arXiv:1611.01704. Unlike the paper's, z lies on the same grid as y, since grids are small here.
 
+    Labels are told to the networks, and not to it.
+
     When: lossy compression, with ``--posterior rounded`` and the objective `rate-distortion`.
     """
 
@@ -57,8 +59,6 @@ class ScaleHyperprior(TokenPrior):
                              f"--set latent.size={o.side + 12}")  # fmt: skip
         if o.side and not self.latent.grid:
             raise UsageError("the scale-hyperprior's network needs a grid: --set latent.grid=7, or prior.side=0")
-        if model.classes or model.conditions:
-            raise UsageError("the scale-hyperprior is not told classes: leave out --conditional")
         own, k = o.side or channels, o.components
         self.logits = nn.Parameter(torch.zeros(own, k))
         self.places = nn.Parameter(

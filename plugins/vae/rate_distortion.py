@@ -45,7 +45,7 @@ declare.recipe(
 )
 
 
-@declare.objective("rate-distortion", paper="arXiv:1802.01436", tags=("vae", "compression"))
+@declare.objective("rate-distortion", paper="arXiv:1802.01436", tags=("vae", "compression"), modalities=("image",))
 class RateDistortion(Variational):
     """Bits per pixel + λ · 255² · mean squared error, as Ballé et al. (2018) have it, in nats of a picture.
 

@@ -42,7 +42,7 @@ class Size:
     unit: str
     together: float | None
     each: float | None
-    encode: float = 0.0  # units of ``speed`` a second
+    encode: float = 0.0  # observations in a second of one core
     decode: float = 0.0
     forward: float = 0.0  # of a model, its networks' own, 0 of others
     bound: float | None = None  # of a model: its likelihood's bound in the same unit
@@ -139,8 +139,8 @@ def _fits(model: Model, data: Data) -> bool:
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    return call(), time.perf_counter() - start
+    start = time.process_time()  # of one core, whatever else the machine does
+    return call(), max(time.process_time() - start, 1e-9)
 
 
 def _of_model(name: str, data: str, model: Model, some: Data, fast: bool) -> Size:
