@@ -25,6 +25,8 @@ def compress(
 ) -> None:
     """Write data as a file whose size is a model's bound on their likelihood.
 
+    Of a .txt file every byte comes back, of a table every cell, of pictures every level; of rounded codes, nearly.
+
     Example: genzoo compress vae/fashion-mnist fashion-mnist --out clothes.zoo
     """
     if out is None:

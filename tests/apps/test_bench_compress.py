@@ -1,0 +1,66 @@
+"""Models beside generic codecs: sheets, sizes of files, rates and distortions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import genzoo
+from genzoo import DataSpec
+from genzoo.core.errors import UsageError
+from genzoo.plugins.apps.bench import codecs
+from genzoo.plugins.apps.bench.compression import compression, point_table, size_table
+
+pytest.importorskip("constriction")
+
+
+@pytest.mark.parametrize("n", [1, 6, 7])
+def test_a_sheet_is_cut_into_its_pictures(n: int) -> None:
+    pictures = [np.random.default_rng(i).integers(0, 256, (3, 5), np.uint8) for i in range(n)]
+    whole = codecs.sheet(pictures)
+    assert whole.size == n * 15
+    for a, b in zip(pictures, codecs.unsheet(whole, n, 3, 5), strict=True):
+        assert (a == b).all()
+
+
+def test_models_and_codecs_in_one_table(tmp_path: Path) -> None:
+    x = torch.randint(0, 256, (6, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    np.savez(tmp_path / "x.npz", x=x.numpy())
+    spec = DataSpec.image(1, 8, 8)
+    genzoo.create("multiscale", spec, options={"likelihood.hidden": 4, "likelihood.layers": 0}).save(tmp_path / "exact")
+    lossy = {"latent.grid": 4, "latent.size": 5, "prior.side": 2, "prior.width": 4}
+    genzoo.create("hyperprior", spec, options=lossy).save(tmp_path / "lossy")
+    weights = [tmp_path / "exact", tmp_path / "lossy"]
+    found = compression(weights, [str(tmp_path / "x.npz")], 6, out=tmp_path / "out")
+    sizes = {s.name: s for s in found.sizes}
+    mine = sizes[str(tmp_path / "exact")]
+    written = len(genzoo.load(tmp_path / "exact").compress(x))
+    assert mine.together == pytest.approx(8 * written / x.numel())
+    assert mine.bound is not None
+    assert mine.bound < mine.together < mine.each
+    assert sizes["PNG"].together > 7.5  # noise is not compressed
+    assert not sizes["gzip -9"].absent
+    assert all(s.together or s.absent for s in found.sizes)
+    points = [p for p in found.points if p.name == "JPEG, one sheet"]
+    assert [p.bits for p in points] == sorted(p.bits for p in points)
+    assert points[-1].psnr > points[0].psnr
+    assert any(p.name == "hyperprior" for p in found.points)
+    assert (tmp_path / "out" / "rate-distortion.svg").read_text().count("<path") > 4
+    assert len(size_table(found).rows) == len(found.sizes)
+    assert len(point_table(found).rows) == len(found.points)
+    with pytest.raises(UsageError, match="other data than digits"):
+        compression(weights, ["digits"], 2)
+
+
+def test_texts_and_rows_stand_beside_what_compresses_bytes(tmp_path: Path) -> None:
+    small = {"likelihood.hidden": 4, "likelihood.embed": 4}
+    genzoo.create("lm", genzoo.load_data("kjv-mini").spec, options=small).save(tmp_path / "lm")
+    found = compression([tmp_path / "lm"], ["kjv-mini"], 3)
+    assert {s.unit for s in found.sizes} == {"character"}
+    assert not found.points
+    mine = found.sizes[0]
+    assert mine.bound is not None
+    assert mine.bound < mine.together < mine.bound + 8 * 200 / 300
