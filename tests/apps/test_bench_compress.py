@@ -24,6 +24,7 @@ def test_a_sheet_is_cut_into_its_pictures(n: int) -> None:
     assert whole.size == n * 15
     for a, b in zip(pictures, codecs.unsheet(whole, n, 3, 5), strict=True):
         assert (a == b).all()
+    assert codecs.sheet(pictures, tall=True).shape == (3 * n, 5)
 
 
 def test_models_and_codecs_in_one_table(tmp_path: Path) -> None:

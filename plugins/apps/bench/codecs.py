@@ -19,6 +19,7 @@ from PIL import features as pillow
 
 from genzoo.core.errors import GenzooError
 
+TALLEST = 16_383  # rows of a picture that WebP takes
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W) or (H, W, 3)
 
 
@@ -118,10 +119,13 @@ def pixels_of(rows: Any) -> Pixels:
     return np.ascontiguousarray(found)
 
 
-def sheet(pictures: Sequence[Pixels]) -> Pixels:
-    """All of them side by side in rows, as near to a square as they make without a gap."""
-    n = len(pictures)
-    across = max(k for k in range(1, int(n**0.5) + 1) if n % k == 0)
+def sheet(pictures: Sequence[Pixels], tall: bool = False) -> Pixels:
+    """All of them in rows without a gap: near to a square, or as tall as can be, which codecs without loss like."""
+    n, height = len(pictures), len(pictures[0])
+    columns = [k for k in range(1, n + 1) if n % k == 0]
+    across = max(k for k in columns if k * k <= n)
+    if tall:
+        across = min((k for k in columns if n // k * height <= TALLEST), default=n)
     return np.concatenate([np.concatenate(pictures[i : i + across], 1) for i in range(0, n, across)])
 
 

@@ -206,18 +206,20 @@ def _raw(some: Data) -> tuple[list[bytes], int, str]:
 def _of_codecs(data: str, some: Data, progress: Callable[[str], object]) -> list[Size]:
     parts, units, unit = _raw(some)
     found = []
-    kinds: list[tuple[codecs.Codec, list[Any], Any]] = []
+    kinds: list[tuple[codecs.Codec, list[Any], list[Any]]] = []
     if of(some.spec).pixels and some.spec.shape[0] in (1, 3):
         pictures = [codecs.pixels_of(x) for x in some.x.numpy()]
-        kinds += [(c, pictures, codecs.sheet(pictures)) for c in codecs.of_pictures()]
-    kinds += [(c, parts, b"".join(parts)) for c in codecs.of_bytes()]
-    for codec, each, whole in kinds:
+        sheets = [codecs.sheet(pictures, tall) for tall in (False, True)]
+        kinds += [(c, pictures, sheets) for c in codecs.of_pictures()]
+    kinds += [(c, parts, [b"".join(parts)]) for c in codecs.of_bytes()]
+    for codec, each, wholes in kinds:
         progress(f"{data}: {codec.name}")
         if codec.absent:
             found.append(Size(codec.name, data, unit, None, None, absent=codec.absent))
             continue
         single = sum(len(codec.encode(x, 0)) for x in each)
-        content, encode = _timed(partial(codec.encode, whole, 0))
+        tried = [(*_timed(partial(codec.encode, whole, 0)), whole) for whole in wholes]
+        content, encode, whole = min(tried, key=lambda found: len(found[0]))  # the arrangement that it likes best
         back, decode = _timed(partial(codec.decode, content))
         if not np.array_equal(_like(back, whole), whole) if isinstance(whole, np.ndarray) else back != whole:
             raise GenzooError(f"{codec.name} did not give back what it was given")
