@@ -29,7 +29,7 @@ def largest_variance(nats: float) -> float:
 class BoundedNormal(NormalHead):
     """Normal posterior whose KL to N(0, I) is δ nats or more, since variances are at most v: ½ (v - 1 - log v) = δ/d.
 
-    The independent case of δ-VAEs: every number of the code has its share of δ.
+    The independent case of δ-VAEs: every number of the code has its share of δ. The sequential one is ``--prior ar1``.
     """
 
     @dataclass(frozen=True)

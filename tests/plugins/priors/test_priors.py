@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Normal
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import genzoo
 from genzoo.core.errors import UsageError
@@ -13,6 +13,7 @@ from genzoo.core.noise import Draws
 from genzoo.core.prior import NormalPrior
 from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.posteriors.normal import HamiltonianHead
+from genzoo.plugins.priors.ar1 import AR1
 from genzoo.plugins.priors.mixture import Normal as NormalPart
 from genzoo.plugins.priors.mixture import Vamp
 from genzoo.plugins.priors.normals import Mixture
@@ -52,6 +53,7 @@ PRIORS = {
     "mixture": lambda: Mixture(Latent(2), Mixture.Options(components=3)),
     "diagonal": lambda: Mixture(Latent(2), Mixture.Options(components=3, covariance="diagonal")),
     "vamp": lambda: Vamp(Latent(2), Vamp.Options(components=5)),
+    "ar1": lambda: AR1(Latent(2), AR1.Options(alpha=0.8)),
 }
 SCALE = {"real-nvp": 0.2, "vamp": 1.0}
 
@@ -121,6 +123,29 @@ def test_a_flow_scores_its_samples_by_base_density_and_jacobian():
     assert torch.equal(RealNVP(Latent(3))(base[:, :3]), base[:, :3])  # it starts as the normal
 
 
+@pytest.mark.parametrize("latent", [Latent(6), Latent(2, 3)], ids=["flat", "grid"])
+@torch.no_grad()
+def test_numbers_in_a_row_are_normal_with_falling_correlations_and_cost_an_independent_posterior(latent):
+    prior, alpha = AR1(latent, AR1.Options(alpha=0.9)), 0.9
+    n = 9 if latent.grid else 6
+    steps = torch.arange(n, dtype=torch.float64)
+    truth = MultivariateNormal(torch.zeros(n, dtype=torch.float64), alpha ** (steps[:, None] - steps).abs())
+    base = torch.randn(4, latent.numbers // n, n)
+    z = prior(base)
+    rows = z.view(4, -1, n)
+    torch.testing.assert_close(prior.log_prob(z), truth.log_prob(rows.double()).sum(1).float(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(prior.base(z), base, atol=1e-4, rtol=1e-4)
+    # The best independent normal has the inverses of the precision's diagonal as variances.
+    best = truth.precision_matrix.diagonal().rsqrt()
+    least = prior.least / (latent.numbers // n)
+    for factor, mean in ((1.0, 0.0), (1.1, 0.0), (0.9, 0.0), (1.0, 0.1)):
+        q = MultivariateNormal(torch.full_like(best, mean), scale_tril=torch.diag(best * factor))
+        kl = kl_divergence(q, truth).item()
+        assert kl == pytest.approx(least, abs=1e-9) if (factor, mean) == (1.0, 0.0) else kl > least + 1e-3
+    drawn = prior.sample(torch.rand(20_000, *prior.noise_shape)).view(20_000, -1, n)[:, 0]
+    assert (torch.cov(drawn.T) - truth.covariance_matrix.float()).abs().max() < 0.05
+
+
 @torch.no_grad()
 def test_a_truncated_prior_keeps_what_it_is_made_of_near_its_mean(within):
     u = torch.rand(500, 3, generator=torch.Generator().manual_seed(0))
@@ -154,6 +179,8 @@ def test_a_mixture_of_posteriors_asks_for_some(linear_gaussian):
         Model(m.spec, m.latent, m.generator, m.likelihood, prior=Vamp(Latent(2)))
     with pytest.raises(UsageError, match="at least 2 numbers"):
         RealNVP(Latent(1))
+    with pytest.raises(UsageError, match="in order"):
+        AR1(Latent(1))
 
 
 @pytest.mark.parametrize("conditional", [False, True])
