@@ -13,6 +13,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.options import option
 from genzoo.core.posterior import DiagonalNormal, Posterior, PosteriorHead
 from genzoo.core.spec import Latent
+from genzoo.plugins.posteriors.bends import Layer, planar, planar_back, radial, radial_back
 from genzoo.registry import declare
 
 declare.recipe(
@@ -24,7 +25,6 @@ declare.recipe(
     posterior="planar",
 )
 
-Layer = tuple[Tensor, Tensor, Tensor]
 ROOM = 1e-3  # that volumes keep at least, where softplus is 0 in float32
 
 
@@ -35,9 +35,9 @@ class Bent(Posterior):
     β̂ = softplus(β) - α, where volumes keep a thousandth at least.
     """
 
-    def __init__(self, base: DiagonalNormal, layers: list[Layer], radial: bool) -> None:
-        self.base, self.layers, self.radial = base, layers, radial
-        self.step, self.back = (_radial, _radial_back) if radial else (_planar, _planar_back)
+    def __init__(self, base: DiagonalNormal, layers: list[Layer], by_radius: bool) -> None:
+        self.base, self.layers = base, layers
+        self.step, self.back = (radial, radial_back) if by_radius else (planar, planar_back)
 
     @property
     def mean(self) -> Tensor:
@@ -64,45 +64,6 @@ class Bent(Posterior):
             z = self.back(z, layer)
             volume = volume + self.step(z, layer)[1]
         return self.base.log_prob(z) - volume
-
-
-def _planar(z: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-    u, w, b = layer
-    t = torch.tanh((z * w).sum(-1) + b)
-    return z + u * t.unsqueeze(-1), torch.log1p((u * w).sum(-1) * (1 - t.square()))
-
-
-def _planar_back(z: Tensor, layer: Layer) -> Tensor:
-    """Solve s + c tanh(s + b) = wᵀz for s = wᵀx, c = wᵀû > -1: halving, then a Newton step, which has the gradient."""
-    u, w, b = layer
-    c, a = (u * w).sum(-1), (z * w).sum(-1)
-    with torch.no_grad():
-        low, high = a - c.abs(), a + c.abs()
-        for _ in range(26):
-            s = (low + high) / 2
-            over = s + c * torch.tanh(s + b) > a
-            low, high = torch.where(over, low, s), torch.where(over, s, high)
-        s = (low + high) / 2
-    t = torch.tanh(s + b)
-    s = s - (s + c * t - a) / (1 + c * (1 - t.square())).clamp(min=1e-6)
-    return z - u * torch.tanh(s + b).unsqueeze(-1)
-
-
-def _radial(z: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-    center, alpha, beta = layer
-    r = (z - center).square().sum(-1).clamp(min=1e-12).sqrt()
-    h = 1 / (alpha + r)
-    volume = (z.shape[-1] - 1) * torch.log1p(beta * h) + torch.log1p(beta * h - beta * h.square() * r)
-    return z + (beta * h).unsqueeze(-1) * (z - center), volume
-
-
-def _radial_back(z: Tensor, layer: Layer) -> Tensor:
-    """r + β̂ r / (α + r) = ‖z - c‖ is a quadratic equation."""
-    center, alpha, beta = layer
-    after = (z - center).square().sum(-1).clamp(min=1e-12).sqrt()
-    p = alpha + beta - after
-    r = 0.5 * ((p.square() + 4 * alpha * after).sqrt() - p)
-    return center + (z - center) * (r / after).unsqueeze(-1)
 
 
 @declare.posterior("planar", paper="arXiv:1505.05770", tags=("vae", "flow"))

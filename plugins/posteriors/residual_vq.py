@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
 from genzoo.core.spec import Latent
-from genzoo.plugins.posteriors.codebook import Book, BookOptions
+from genzoo.plugins.posteriors.book import Book, BookOptions
 from genzoo.plugins.posteriors.quantizer import Quantizer
 from genzoo.plugins.posteriors.vq import VQ, LookedUp
 from genzoo.registry import declare

@@ -15,7 +15,8 @@ from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
 from genzoo.plugins.nets.pyramid import Size, enlarged
 from genzoo.plugins.nets.two_grids import TwoGrids
-from genzoo.plugins.posteriors.codebook import Book, BookHead, BookOptions, FromBooks
+from genzoo.plugins.posteriors.book import Book, BookOptions
+from genzoo.plugins.posteriors.codebook import BookHead, FromBooks
 from genzoo.registry import declare
 
 declare.recipe(

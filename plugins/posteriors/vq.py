@@ -13,7 +13,8 @@ from genzoo.core.errors import UsageError
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
 from genzoo.core.spec import Latent
-from genzoo.plugins.posteriors.codebook import Book, BookHead, BookOptions, FromBooks
+from genzoo.plugins.posteriors.book import Book, BookOptions
+from genzoo.plugins.posteriors.codebook import BookHead, FromBooks
 from genzoo.plugins.posteriors.quantizer import Quantizer, levels_kept, uniform_of
 from genzoo.registry import declare
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from genzoo.core.distributed.gather import all_gather
 from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
@@ -18,7 +15,7 @@ from genzoo.core.objective import Batch, Loss, Networks, Plan, Player
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.nets.hierarchy import Hierarchy
+from genzoo.plugins.vae.layers import balanced, spared
 from genzoo.plugins.vae.variational import Variational, plain_bound
 from genzoo.registry import declare
 
@@ -142,48 +139,7 @@ class VAE(Variational):
         found = replace(found, weights={"kl": noise.get("beta", self.beta)})
         if self.options.kl_balance and "beta" in noise:
             found = balanced(found, model, q, noise["beta"] < self.beta)
-        if not free:
-            return found
-        each, by = (q.kl(), self.options.free_by) if model.closed(q) else (kl[:, None], "code")
-        if by == "channel":
-            each = each.view(len(kl), model.latent.size, -1).sum(2)
-        elif by == "layer":
-            each = by_layer(model, each)
-        elif by == "code":  # as a whole, as where its KL does not come apart
-            each = each.sum(1, keepdim=True)
-        means = all_gather(each).mean(0)
-        if by == "layer":  # of which each has numbers of its own
-            paid = torch.stack([m.clamp(min=free * n) for m, n in zip(means, layers(model), strict=True)])
-        else:
-            paid = means.clamp(min=free * (model.latent.numbers / len(means)))
-        paid = paid.sum().expand(len(kl))
-        return replace(found, terms={**found.terms, "kl": paid}, shown={"raw kl": kl},
-                       coupled={**found.coupled, "kl": True})  # fmt: skip
-
-
-def layers(model: Model) -> list[int]:
-    """How many numbers of the code each layer of a hierarchy has; of other generators the whole code is one."""
-    shapes = model.generator.shapes if isinstance(model.generator, Hierarchy) else [model.latent.shape]
-    return [math.prod(shape) for shape in shapes]
-
-
-def by_layer(model: Model, each: Tensor) -> Tensor:
-    """The KL of each layer ``(B, layers)``, of those of all numbers."""
-    return torch.stack([part.sum(1) for part in torch.split(each, layers(model), 1)], 1)
-
-
-def balanced(found: Loss, model: Model, q: Posterior, active: Tensor) -> Loss:
-    """The same with a KL of Σ_l γ_l KL_l while ``active``: γ_l as the layer's mean KL over its size, 1 on average."""
-    if not model.closed(q):
-        raise UsageError(
-            "objective.kl_balance weighs the KL of layers, which this posterior does not have in closed form"
-        )
-    each, sizes = by_layer(model, q.kl()), layers(model)
-    means = all_gather(each).mean(0).detach() + 0.01
-    shares = torch.stack([m * (min(sizes) / n) for m, n in zip(means, sizes, strict=True)])
-    gamma = torch.where(active, shares / shares.mean(), torch.ones_like(shares))
-    kl = (each * gamma).sum(1)
-    return replace(found, terms={**found.terms, "kl": kl}, coupled={**found.coupled, "kl": True})
+        return spared(found, model, q, kl, free, self.options.free_by) if free else found
 
 
 @declare.objective(

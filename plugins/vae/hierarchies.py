@@ -1,0 +1,41 @@
+"""VAEs of several stochastic layers: a generator and a posterior that goes down with it."""
+
+from __future__ import annotations
+
+from genzoo.registry import declare
+
+declare.recipe(
+    "top-down-vae",
+    summary="VAE of ten stochastic layers, each given those above it",
+    paper="arXiv:2011.10650",
+    tags=("vae", "hierarchy"),
+    modalities=("image",),
+    like="vae",
+    generator="top-down",
+    posterior="top-down",
+    options={"train.clip": 200.0},
+)
+declare.recipe(
+    "nvae",
+    summary="Top-down VAE of depthwise cells whose weights are kept smooth by their largest singular values",
+    paper="arXiv:2007.03898",
+    tags=("vae", "hierarchy"),
+    modalities=("image",),
+    like="top-down-vae",
+    options={
+        "generator.cell": "depthwise",
+        "posterior.spectral": 0.1,
+        "objective.kl_warmup": 0.3,
+        "objective.kl_balance": True,
+    },
+)
+declare.recipe(
+    "two-level-vae",
+    summary="VAE of two levels: q(z2|x) q(z1|x, z2) and a learned p(z1|z2)",
+    paper="arXiv:1401.4082",
+    tags=("vae", "hierarchy"),
+    like="vae",
+    generator="levels",
+    posterior="top-down",
+    presets={"image": {"generator.decoder": "conv"}, "vector": {"generator.sizes": (2, 2)}},
+)
