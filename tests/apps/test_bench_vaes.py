@@ -59,6 +59,41 @@ def test_every_vae_has_a_place_or_a_reason():
         vaes._entries(test, ("vaee",), {})
 
 
+def test_a_prior_is_fitted_afterwards_and_seeds_give_intervals(tmp_path):
+    given = {"recipes": ("vae",), "metrics": "log-likelihood,mmd", "prior": "mixture", "prior_steps": 2, "seeds": 2}
+    found = board(tmp_path, **given)
+    lines = {line.recipe: line for line in found.lines}
+    assert list(lines) in (["vae", "vae + mixture"], ["vae + mixture", "vae"])
+    for line in lines.values():
+        for result in line.report:
+            values = result.details["seeds"]
+            assert len(set(values)) == 2
+            middle, half = sum(values) / 2, 12.7062 * abs(values[0] - values[1]) / 2  # Student's t of one degree
+            assert result.value == pytest.approx(middle)
+            assert result.interval.high - middle == pytest.approx(half, rel=1e-3)
+    assert lines["vae"].report["mmd"].value != lines["vae + mixture"].report["mmd"].value
+    assert "Means over 2 seeds" in (tmp_path / "vaes" / "vaes.md").read_text()
+    again = board(tmp_path, **given)
+    assert all(line.was_there for line in again.lines)
+    assert again.to_dict() == found.to_dict()
+    refused = board(tmp_path, **{**given, "prior": "transformer", "seeds": 1})
+    assert "tokens" in refused.left_out["vae + transformer"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"seeds": 0}, "at least 1"),
+        ({"seeds": 2, "pythae": "python"}, "one seed"),
+        ({"prior": "mixtrue"}, "mixture"),
+        ({"prior": "mixture", "out": None}, "folder"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_training(tmp_path, given, why):
+    with pytest.raises(UsageError, match=why):
+        board(tmp_path, **given)
+
+
 @pytest.mark.slow
 def test_a_python_without_pythae_is_named(tmp_path):
     with pytest.raises(GenzooError, match=r"pythae's VAE cannot be run by .*python.*No module named 'pythae'"):

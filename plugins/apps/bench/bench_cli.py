@@ -97,7 +97,10 @@ def vaes(
     n: Annotated[int, typer.Option("-n", min=2, help="Test images that are weighed, and samples.")] = 1000,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples for each image.")] = 500,
     pythae: Annotated[str | None, typer.Option(help="A Python that has pythae: its models are trained too.")] = None,
+    prior: Annotated[str | None, typer.Option(help="Fit this prior to each afterwards, as mixture.")] = None,
+    prior_steps: Annotated[int, typer.Option(min=1, help="Steps of that.")] = 400,
     seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each; intervals are over them if several.")] = 1,
     threads: opt.Threads = None,
     device: opt.Device = "auto",
     out: Annotated[
@@ -111,7 +114,9 @@ def vaes(
     from genzoo.plugins.apps.bench import leaderboard
     from genzoo.plugins.apps.bench import vaes as every
 
-    how = opt.chosen(locals(), "data epochs budget steps n samples pythae seed threads device out")
+    how = opt.chosen(
+        locals(), "data epochs budget steps n samples pythae prior prior_steps seed seeds threads device out"
+    )
     how |= {"recipes": several(recipes) or None, "metrics": several(metrics) or None, "options": assignments(set_)}
     board = every.vaes(**how, progress=opt.shown(quiet))
     if json:

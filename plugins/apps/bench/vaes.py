@@ -23,6 +23,7 @@ from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, folder_for, keep, machine
 from genzoo.plugins.apps.bench.leaderboard import Board, Contest, Line, board_text
 from genzoo.plugins.apps.bench.nll import PROTOCOL
+from genzoo.plugins.apps.bench.repeated import fitted, over_seeds
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.recipes.compose import compose
@@ -61,7 +62,10 @@ def vaes(
     n: int = 1000,
     samples: int = 500,
     seed: int = 0,
+    seeds: int = 1,
     steps: int | None = None,
+    prior: str | None = None,
+    prior_steps: int = 400,
     options: Mapping[str, Any] | None = None,
     pythae: str | os.PathLike[str] | None = None,
     threads: int | None = None,
@@ -74,7 +78,9 @@ def vaes(
     Pixels are binarized, so that likelihoods are probabilities and compare: every recipe that has one takes the data's
     own, but for codes without density, whose error's weight is a part of the recipe; samples of those are grey, and not
     judged. Networks have one hidden layer of 512, codes 16 numbers; where a recipe cannot do with those it has its own,
-    and a ``*`` after its name. The arguments are the options of ``genzoo bench vaes``; ``pythae`` is a Python in which
+    and a ``*`` after its name. With several ``seeds`` numbers are means over trainings, and intervals are over them. A
+    ``prior`` is fitted to the codes of each once it is trained, in ``prior_steps``, and such models have lines of their
+    own. The arguments are the options of ``genzoo bench vaes``; ``pythae`` is a Python in which
     pythae is installed, whose models that are right (`PYTHAE`) are trained and judged on the same. The folder ``out``
     keeps what is done, and gets ``vaes.md`` and ``vaes.json``; None writes nothing.
 
@@ -83,6 +89,7 @@ def vaes(
         GenzooError: if data cannot be read, or pythae cannot be run.
     """
     wanted = [e.name for e in choose(the_registry(), METRICS if metrics is None else metrics)[0]]
+    _check(seeds, prior, out, pythae)
     train, test = (load_data(data, split=split, options=BINARY) for split in ("train", "test"))
     entries, left_out = _entries(test, recipes, options or {})
     of_samples = [m for m in wanted if "samples" in the_registry().get("metric", m).data["needs"]]
@@ -99,15 +106,42 @@ def vaes(
     with tqdm(entries.items(), unit="recipe", disable=not progress) as bar:
         for name, entry in bar:
             judged = [m for m in wanted if m not in of_samples] if entry.grey else wanted
-            line = replace(contest, options=entry.options, metrics=judged).line(name, entry.config, bar)
-            lines.append(replace(line, recipe=f"{name} *" if entry.own else name))
+            own = replace(contest, options=entry.options, metrics=judged)
+            turns = [replace(own, how={**how, "seed": s}) for s in range(seed, seed + seeds)]
+            found = [turn.line(name, entry.config, bar) for turn in turns]
+            lines.append(_named(over_seeds(found), entry))
+            if prior is not None and not entry.grey and all(line.report for line in found):
+                bar.set_description_str(f"{name}: fitting a prior")
+                try:
+                    second = [fitted(turn, line, prior, prior_steps) for turn, line in zip(turns, found, strict=True)]
+                except UsageError as e:
+                    left_out[f"{name} + {prior}"] = str(e)
+                else:
+                    lines.append(_named(over_seeds(second), entry))
     lines += _pythaes(contest, pythae, train, samples, lines) if pythae else []
     lines.sort(key=_rank)
     board = Board(data, effort, tuple(lines), contest.real(), left_out, contest.compared(lines))
     if contest.folder is not None:
-        text = f"{board_text(board)}\n\n{NOTE}" if any(entry.own for entry in entries.values()) else board_text(board)
+        notes = [NOTE] * any(entry.own for entry in entries.values()) + [f"Means over {seeds} seeds."] * (seeds > 1)
+        text = "\n\n".join([board_text(board), *notes])
         keep(contest.folder, "vaes", board.to_dict(), text, machine(device, threads))
     return board
+
+
+def _named(line: Line, entry: _Entry) -> Line:
+    return replace(line, recipe=f"{line.recipe} *") if entry.own else line
+
+
+def _check(seeds: int, prior: str | None, out: Any, pythae: Any) -> None:
+    """Refuse what does not go together before anything is trained."""
+    if seeds < 1:
+        raise UsageError(f"seeds are a whole number of at least 1, not {seeds}")
+    if seeds > 1 and pythae is not None:
+        raise UsageError("pythae's models are trained by one seed: leave out --seeds, or --pythae")
+    if prior is not None:
+        the_registry().get("prior", prior)
+        if out is None:
+            raise UsageError("a prior is fitted to weights in a folder: say which by out")
 
 
 def _entries(
