@@ -45,12 +45,8 @@ class Riemannian(Hamiltonian):
 
     def inverse(self, z: Tensor) -> Tensor:
         """G⁻¹ at codes ``(..., B, d)``: ``(..., B, d, d)``."""
-        head, width = self.curved, self.curved.options.temperature**2
-        d = z.shape[-1]
-        apart = (z.unsqueeze(-2) - head.centers).square().sum(-1)
-        stored = torch.exp(-apart / width) @ head.metrics.flatten(1)
-        own = torch.exp(-(z - self.mean).square().sum(-1) / width)[..., None, None] * self.own
-        return torch.unflatten(stored, -1, (d, d)) + own + head.options.floor * torch.eye(d, device=z.device)
+        apart = (z - self.mean).square().sum(-1) / self.curved.options.temperature**2
+        return self.curved.inverse(z) + torch.exp(-apart)[..., None, None] * self.own
 
     def momenta(self, z: Tensor, rho: Tensor) -> Tensor:
         """Log N(ρ; 0, G(z)), ``(..., B)``."""
@@ -152,6 +148,13 @@ class RiemannianHead(PosteriorHead):
         d = self.latent.size
         mean, log_var, diagonal, below = torch.split(numbers.float(), [d, d, d, d * (d - 1) // 2], 1)
         return Riemannian(mean, log_var, lower(softplus(diagonal), below), self)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """G⁻¹ at codes ``(..., d)`` by the centroids alone: ``(..., d, d)``."""
+        d = self.latent.size
+        apart = (z.unsqueeze(-2) - self.centers).square().sum(-1) / self.options.temperature**2
+        stored = torch.exp(-apart) @ self.metrics.flatten(1)
+        return torch.unflatten(stored, -1, (d, d)) + self.options.floor * torch.eye(d, device=z.device)
 
     @torch.no_grad()
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
