@@ -37,6 +37,7 @@ class Levels(Hierarchy):
         width: int = option(128, "units of a hidden layer", low=1, high=65536)
         decoder: Literal["mlp", "conv"] = option("mlp", "network from the levels to the data")
         channels: int = option(32, "width of a decoder of convolutions", low=1, high=1024)
+        hidden: int = option(0, "units of the decoder mlp's hidden layer, 0 for as many as width", low=0, high=65536)
 
     options: Options
 
@@ -67,7 +68,7 @@ class Levels(Hierarchy):
         if o.decoder == "conv":
             self.body = ConvGenerator(inner, ConvGenerator.Options(width=o.channels))
         else:
-            self.body = MLPGenerator(inner, MLPGenerator.Options(width=o.width, depth=1))
+            self.body = MLPGenerator(inner, MLPGenerator.Options(width=o.hidden or o.width, depth=1))
 
     @property
     def feature_shape(self) -> tuple[int, ...]:

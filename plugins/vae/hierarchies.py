@@ -39,3 +39,25 @@ declare.recipe(
     posterior="top-down",
     presets={"image": {"generator.decoder": "conv"}, "vector": {"generator.sizes": (2, 2)}},
 )
+declare.recipe(
+    "ten-level-vae",
+    summary="VAE of ten levels of plain numbers, each given those above it",
+    paper="arXiv:2011.10650",
+    tags=("vae", "hierarchy"),
+    like="vae",
+    generator="levels",
+    posterior="top-down",
+    options={
+        "generator.sizes": (4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
+        "generator.width": 128,
+        "generator.hidden": 1024,
+        "objective.kl_warmup": 0.1,
+        "train.lr": 2e-3,
+        "train.schedule": "cosine",
+        "train.clip": 200.0,
+    },
+    presets={
+        "image": {"encoder": "mlp", "encoder.width": 512, "encoder.depth": 1, "encoder.activation": "silu"},
+        "vector": {"generator.sizes": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1), "generator.hidden": 0},
+    },
+)

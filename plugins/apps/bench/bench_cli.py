@@ -307,6 +307,7 @@ def sensitivity(
 
 @bench.command()
 def likelihood(
+    recipe: Annotated[str, typer.Option(help="What is trained; all but vae have networks of their own.")] = "vae",
     seed: Annotated[int, typer.Option(help="Of initialization, order and noise.")] = 0,
     epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 10,
     images: Annotated[int, typer.Option(min=2, help="How many of the first test images.")] = 1000,
@@ -320,13 +321,14 @@ def likelihood(
     """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images."""
     from genzoo.plugins.apps.bench import nll
 
-    how = opt.chosen(locals(), "seed epochs images samples threads out")
+    how = opt.chosen(locals(), "recipe seed epochs images samples threads out")
     found = nll.likelihood(**how, options=assignments(set_), progress=opt.shown(quiet))
     if json:
         emit_json(found)
         return
     say(f"NLL {found['nll']:.2f} ± {found['standard_error']:.2f} nats over {images} test images "
-        f"(importance-weighted, {samples} samples each, {found['effective_samples']:.1f} effective)")  # fmt: skip
+        f"(importance-weighted, {samples} samples each, {found['effective_samples']:.1f} effective), "
+        f"{found['seconds']:.0f} s of training")  # fmt: skip
 
 
 @bench.command(name="text")
