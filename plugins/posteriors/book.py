@@ -16,6 +16,7 @@ from genzoo.plugins.posteriors.quantizer import GOLDEN, distances
 
 OFFERS = 1024  # least number of codes that vectors are offered to, so that few get more than one
 EACH = 8  # vectors of an observation that are offered
+BEAM = 8  # partial sums that are kept in search of the tokens of a sum
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,25 @@ class Book(nn.Module):
         codes = self.total / smooth[:, None]
         self.codebook.copy_(F.normalize(codes, dim=-1) if self.sphere else codes)
         self.steps.add_(1)
+
+
+@torch.no_grad()
+def nearest_sum(raw: Tensor, books: list[Tensor]) -> Tensor:
+    """Tokens ``(..., levels)`` of one code ``(K, D)`` of each book whose sum is near to vectors ``(..., D)``.
+
+    By a search that keeps the best few sums of each level: the nearest code may be none of the nearest sum.
+    """
+    left, found = raw[..., None, :], raw.new_zeros(*raw.shape[:-1], 1, 0, dtype=torch.long)
+    for book in books:
+        far = left.square().sum(-1, keepdim=True) - 2 * left @ book.T + book.square().sum(1)
+        best = far.flatten(-2).topk(min(BEAM, far.shape[-2] * len(book)), largest=False).indices
+        parent, token = best // len(book), best % len(book)
+        found = torch.cat([_of(found, parent), token[..., None]], -1)
+        left = _of(left, parent) - F.embedding(token, book)
+    nearest = left.square().sum(-1).argmin(-1, keepdim=True)
+    return _of(found, nearest).squeeze(-2)
+
+
+def _of(x: Tensor, index: Tensor) -> Tensor:
+    """Rows ``(..., M, N)`` of ``x (..., L, N)`` by number ``(..., M)``."""
+    return x.gather(-2, index[..., None].expand(*index.shape, x.shape[-1]))

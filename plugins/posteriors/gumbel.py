@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior, PosteriorHead
 from genzoo.core.spec import Latent
-from genzoo.plugins.posteriors.quantizer import Quantizer, through, uniform_of
-from genzoo.plugins.posteriors.residual_vq import nearest_sum
+from genzoo.plugins.posteriors.book import nearest_sum
+from genzoo.plugins.posteriors.quantizer import Quantizer, on_grid, through, uniform_of
 from genzoo.registry import declare
 
 declare.recipe(
@@ -137,7 +137,7 @@ class GumbelVQ(Quantizer):
 
     def vectors(self, z: Tensor) -> Tensor:
         """Numbers of each place ``(B, n, ·)``: a code's, or the encoder's logits."""
-        return z.flatten(2).transpose(1, 2) if self.latent.grid else z.reshape(len(z), self.vectors_of, -1)
+        return on_grid(z) if self.latent.grid else z.reshape(len(z), self.vectors_of, -1)
 
     def logits(self, book: Tensor, left: Tensor) -> Tensor:
         """Logits ``(B, n, K)`` of a book, by what the encoder gave less what was drawn before."""

@@ -20,6 +20,11 @@ MOST_CODES = 2**24  # more cannot be told apart by one uniform number in float32
 GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, without their whole part, spread evenly
 
 
+def on_grid(z: Tensor) -> Tensor:
+    """Vectors ``(B, n, D)`` of the places of a grid ``(B, D, H, W)``, row by row."""
+    return z.flatten(2).transpose(1, 2)
+
+
 def through(value: Tensor, by: Tensor) -> Tensor:
     """The value to the last bit, with the gradient of ``by`` (straight through: arXiv:1308.3432)."""
     return value.detach() + (by - by.detach())

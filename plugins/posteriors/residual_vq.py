@@ -6,17 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from genzoo.core.options import option
 from genzoo.core.posterior import Posterior
 from genzoo.core.spec import Latent
-from genzoo.plugins.posteriors.book import Book, BookOptions
+from genzoo.plugins.posteriors.book import Book, BookOptions, nearest_sum
 from genzoo.plugins.posteriors.quantizer import Quantizer
 from genzoo.plugins.posteriors.vq import VQ, LookedUp
 from genzoo.registry import declare
-
-BEAM = 8  # partial sums that are kept in search of the tokens of a sum
 
 declare.recipe(
     "residual-vq-vae",
@@ -70,25 +67,3 @@ class ResidualVQ(VQ):
 
     def nearest(self, raw: Tensor) -> Tensor:
         return nearest_sum(raw, [book.codebook for book in self.each])
-
-
-@torch.no_grad()
-def nearest_sum(raw: Tensor, books: list[Tensor]) -> Tensor:
-    """Tokens ``(..., levels)`` of one code ``(K, D)`` of each book whose sum is near to vectors ``(..., D)``.
-
-    By a search that keeps the best few sums of each level: the nearest code may be none of the nearest sum.
-    """
-    left, found = raw[..., None, :], raw.new_zeros(*raw.shape[:-1], 1, 0, dtype=torch.long)
-    for book in books:
-        far = left.square().sum(-1, keepdim=True) - 2 * left @ book.T + book.square().sum(1)
-        best = far.flatten(-2).topk(min(BEAM, far.shape[-2] * len(book)), largest=False).indices
-        parent, token = best // len(book), best % len(book)
-        found = torch.cat([_of(found, parent), token[..., None]], -1)
-        left = _of(left, parent) - F.embedding(token, book)
-    nearest = left.square().sum(-1).argmin(-1, keepdim=True)
-    return _of(found, nearest).squeeze(-2)
-
-
-def _of(x: Tensor, index: Tensor) -> Tensor:
-    """Rows ``(..., M, N)`` of ``x (..., L, N)`` by number ``(..., M)``."""
-    return x.gather(-2, index[..., None].expand(*index.shape, x.shape[-1]))

@@ -17,6 +17,7 @@ from genzoo.plugins.nets.pyramid import Size, enlarged
 from genzoo.plugins.nets.two_grids import TwoGrids
 from genzoo.plugins.posteriors.book import Book, BookOptions
 from genzoo.plugins.posteriors.codebook import BookHead, FromBooks
+from genzoo.plugins.posteriors.quantizer import on_grid
 from genzoo.registry import declare
 
 declare.recipe(
@@ -37,10 +38,10 @@ class TwoGridsQuantized(FromBooks):
 
     def __init__(self, features: Tensor, head: TwoGridsVQ) -> None:
         self.options, sizes = head.options, head.generator.sizes
-        coarse = _vectors(head.coarse(F.adaptive_avg_pool2d(features, sizes[0])))
+        coarse = on_grid(head.coarse(F.adaptive_avg_pool2d(features, sizes[0])))
         first = _nearest(head.each[0], coarse)
         told = head.down(_grid(self.passed(head.each[0](first), coarse), sizes[0]))
-        fine = _vectors(head.fine(torch.cat([features, enlarged(told, sizes[1])], 1)))
+        fine = on_grid(head.fine(torch.cat([features, enlarged(told, sizes[1])], 1)))
         super().__init__(head, [coarse, fine], [first, _nearest(head.each[1], fine)])
         values = [self.passed(e, z).transpose(1, 2).flatten(1) for z, e in zip(self.asked, self.codes, strict=True)]
         self.finish(torch.cat(self.answers, 1), torch.cat(values, 1))
@@ -49,10 +50,6 @@ class TwoGridsQuantized(FromBooks):
 def _nearest(book: Book, vectors: Tensor) -> Tensor:
     with torch.no_grad():
         return book.nearest(vectors)
-
-
-def _vectors(grid: Tensor) -> Tensor:
-    return grid.flatten(2).transpose(1, 2)
 
 
 def _grid(vectors: Tensor, size: Size) -> Tensor:
@@ -102,5 +99,5 @@ class TwoGridsVQ(BookHead):
 
     def tokens_of(self, z: Tensor) -> Tensor:
         grids = self.generator.split(z.reshape(-1, *self.latent.shape))
-        found = [book.nearest(_vectors(grid)) for book, grid in zip(self.each, grids, strict=True)]
+        found = [book.nearest(on_grid(grid)) for book, grid in zip(self.each, grids, strict=True)]
         return torch.cat(found, 1).view(*z.shape[:-1], self.places)
