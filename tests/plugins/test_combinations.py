@@ -33,7 +33,7 @@ NOT_HERE = {"two-grids-vq", "conditional"}  # of images, or with labels
 HIERARCHIES = {"top-down", "ladder"}
 LEVELS = {"latent.size": 3, "generator": "levels", "generator.sizes": (2, 1)}
 # Which go together: the others are refused.
-NUMBERS = {"iaf", "maf", "mixture", "normal", "nsf", "real-nvp", "second-vae", "unfitted", "vamp"}
+NUMBERS = {"ar1", "iaf", "maf", "mixture", "normal", "nsf", "real-nvp", "second-vae", "unfitted", "vamp"}
 TOKENS = {"pixelcnn", "transformer", "uniform-codes"}
 DISCRETE = {"bsq", "categorical", "fsq", "gumbel-vq", "hrq", "lfq", "residual-vq", "simvq", "vq", "vq-gradient"}
 OTHERS = {
@@ -42,6 +42,7 @@ OTHERS = {
     "point": NUMBERS - {"vamp"},
     "power-spherical": {"sphere", "vamp"},
     "product": {"product", "vamp"},
+    "riemannian": NUMBERS | {"manifold"},
     "rounded": TOKENS | {"scale-hyperprior"},
     "vmf": {"sphere", "vamp"},
     "wrapped-normal": {"poincare", "vamp"},
