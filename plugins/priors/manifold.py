@@ -94,7 +94,7 @@ class Manifold(Prior):
         uniform = uniform.to(self.mean)
         x = normal_quantiles(uniform[:, :d])
         energy, slope = self._energy(x)
-        for move in uniform[:, d:].unflatten(1, (-1, d + 1)).unbind(1):
+        for move in torch.unflatten(uniform[:, d:], 1, (-1, d + 1)).unbind(1):
             rho = first = normal_quantiles(move[:, :d])
             to, force = x, slope
             for _ in range(self.options.leaps):
