@@ -123,7 +123,7 @@ def vaes(
     board = Board(data, effort, tuple(lines), contest.real(), left_out, contest.compared(lines))
     if contest.folder is not None:
         notes = [NOTE] * any(entry.own for entry in entries.values()) + [f"Means over {seeds} seeds."] * (seeds > 1)
-        text = "\n\n".join([board_text(board), *notes])
+        text = "\n\n".join([board_text(board).rstrip(), *notes])
         keep(contest.folder, "vaes", board.to_dict(), text, machine(device, threads))
     return board
 
