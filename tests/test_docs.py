@@ -176,7 +176,8 @@ def test_the_guide_says_which_recipes_need_labels_or_their_own_generator():
 def test_the_table_of_vaes_is_of_the_commands_above_it():
     page = text("docs/vaes.md")
     printed = re.findall(r"^\| (?:\d+|–) \| ([a-z0-9-]+)(?: \\\*)? \|", page, re.MULTILINE)
-    called = [c[c.index("--recipes") + 1] for c in commands("docs/vaes.md") if "fashion-mini" in c and "--recipes" in c]
+    tables = [c for c in commands("docs/vaes.md") if "fashion-mini" in c and "--recipes" in c and "--prior" not in c]
+    called = [c[c.index("--recipes") + 1] for c in tables]
     assert sorted(printed) == sorted(",".join(called).split(","))
     rows = re.findall(r"^\| `([a-z-]+)`[^|]* \| \d\.\d+ \[", page, re.MULTILINE)
     trained = [
