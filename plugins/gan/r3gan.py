@@ -20,7 +20,7 @@ from genzoo.registry import declare
         "options": {"train.betas": (0.0, 0.99)},
         "presets": {
             "image": {"critic.spectral_norm": False},
-            "vector": {"objective.gamma": 0.05},
+            "vector": {"objective.gamma": 0.05, "train.lr": 2e-3},
             # As published for 32x32 colour: 20 million observations, everything on a cosine.
             "cifar10": {
                 "objective.gamma": (0.05, 0.005),
