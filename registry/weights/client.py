@@ -53,7 +53,9 @@ class Client:
 
     def __init__(self, endpoint: str, repository: str, *, pushing: bool = False, kind: str = "model") -> None:
         self.endpoint, self.repository, self.pushing, self.kind = endpoint, repository, pushing, kind
-        self.made = {} if kind == "model" else {"repo_type": kind, "space_sdk": "gradio"}  # how it is created
+        self.made: dict[str, Any] = (
+            {} if kind == "model" else {"repo_type": kind, "space_sdk": "gradio"}
+        )  # how it is created
         self.api = HfApi(endpoint=endpoint)
 
     def info(self, revision: str = "") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -147,7 +148,7 @@ class Page:
 
         def answer(*inputs: Any) -> Any:
             found = [
-                [Figure(absent=s.lacks[tab])] if s.lacks[tab] else s.attempts(lambda s=s: ask(s, *inputs))
+                [Figure(absent=s.lacks[tab])] if s.lacks[tab] else s.attempts(partial(ask, s, *inputs))
                 for s in self.subjects
             ]
             parts = ["".join(map(block, figures)) for figures in found]
@@ -222,26 +223,27 @@ class Page:
 
     def _turning(self, s: Subject, tab: Any, told: list[Any], sliders: list[Any], out: Any) -> None:
         """Connect a model's sliders."""
-        gr, last = self.gr, dict[str, int]()
+        gr = self.gr
 
-        def begin(seed: int, label: str, condition: str) -> Any:
+        def begin(seed: int, label: str, condition: str) -> list[Any]:
+            what, values = _told(s, label, condition), list[float]()
+
             def ask() -> Figures:
-                what = _told(s, label, condition)
-                last["values"] = s.start(int(seed or 0), what)  # type: ignore[assignment]
+                values.extend(s.start(int(seed or 0), what))
                 return s.turned(int(seed or 0), [], what)
 
             figures = s.attempts(ask)
+            shown = "".join(map(block, figures))
             if figures[0].absent:
-                return ["".join(map(block, figures)), *(gr.skip() for _ in sliders)]
-            found, values = s.sweep(int(seed or 0), _told(s, label, condition)), last["values"]
+                return [shown, *(gr.skip() for _ in sliders)]
+            found = s.sweep(int(seed or 0), what)
             unit = " nats" if found.measure == "nats" else ""
             names = [f"Number {d} ({a:.3g}{unit})" for d, a in zip(found.dimensions, found.activity, strict=True)]
-            moved = [gr.update(value=round(v, 2), label=name) for v, name in zip(values, names, strict=True)]  # type: ignore[call-overload]
-            return ["".join(map(block, figures)), *moved]
+            return [shown, *(gr.update(value=round(v, 2), label=n) for v, n in zip(values, names, strict=True))]
 
         def turn(seed: int, label: str, condition: str, *values: float) -> str:
-            asked = lambda: s.turned(int(seed or 0), list(values), _told(s, label, condition))  # noqa: E731
-            return "".join(map(block, s.attempts(asked)))
+            figures = s.attempts(partial(s.turned, int(seed or 0), list(values), _told(s, label, condition)))
+            return "".join(map(block, figures))
 
         self._connect([tab.select, *(t.change for t in told)], begin, told, [out, *sliders])
         self._connect([x.input for x in sliders], turn, [*told, *sliders], [out])
