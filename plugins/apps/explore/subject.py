@@ -138,7 +138,7 @@ class Subject:
                 held, training = open_reference(
                     the_registry(), self.given, None, None, None, [self.source or self.model], [self.model]
                 )
-                found = (training(), held)
+                found: tuple[Data | None, Data | None] = (training(), held)
             elif self.source is not None:
                 found = (data_of(the_registry(), self.source, "train"), data_of(the_registry(), self.source, "test"))
             else:
