@@ -130,6 +130,20 @@ def mean(values: Tensor, how: str = "Student's t") -> Estimate:
     return normal(v.mean().item(), v.std().item() / math.sqrt(n), (n,), how, n - 1)
 
 
+def smaller(some: Tensor, others: Tensor) -> Estimate:
+    """Probability that one of ``some`` numbers ``(N,)`` is smaller than one of ``others`` ``(M,)``, ties by half.
+
+    Mann–Whitney's statistic, with E. DeLong's interval (Biometrics 1988): the area under the curve of a score.
+    """
+    ordered, own = others.sort().values, some.sort().values
+    below = torch.searchsorted(ordered, some, right=True) + torch.searchsorted(ordered, some)
+    above = torch.searchsorted(own, others, right=True) + torch.searchsorted(own, others)
+    a, b = mean(1 - below.double() / (2 * len(others))), mean(above.double() / (2 * len(some)))
+    width = ((a.high - a.value) ** 2 + (b.high - b.value) ** 2) ** 0.5  # NaN, and so both ends, where one is alone
+    low, high = max(a.value - width, 0), min(a.value + width, 1)
+    return Estimate(a.value, low, high, (len(some), len(others)), "Mann–Whitney with DeLong's variance")
+
+
 def share(hits: Tensor | int, trials: int | None = None) -> Estimate:
     """The share of hits, booleans ``(N,)`` or a count of trials, with its exact interval, which covers .95 at least.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric, as_floats
 from genzoo.core.evaluation.report import POPULATION
-from genzoo.core.math.intervals import Estimate, mean, normal, poisson, share
+from genzoo.core.math.intervals import Estimate, normal, poisson, share, smaller
 from genzoo.core.math.neighbours import centred, nearest, slabs
 from genzoo.core.options import option
 from genzoo.plugins.metrics import checks
@@ -68,7 +68,7 @@ def memorization(
     if unseen is not None:
         held, _ = checks.pair(unseen, training, least=1, names=("unseen data", "training data"))
         far, _, usual = _ratios(held.to(train), train)
-        expected, nearer = share(usual < limit), _nearer(distance, far)
+        expected, nearer = share(usual < limit), smaller(distance, far)
     return Memorization(share(ratio < limit), expected, nearer, limit, index, neighbour[index], neighbour, distance)
 
 
@@ -82,17 +82,6 @@ def _ratios(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     second = torch.where(same.all(1), distance[:, -1], distance.gather(1, same.int().argmin(1)[:, None])[:, 0])
     first_distance = distance[:, 0].contiguous()
     return first_distance, index[:, 0], first_distance / second.clamp(min=torch.finfo(second.dtype).tiny)
-
-
-def _nearer(distance: Tensor, unseen: Tensor) -> Estimate:
-    """Mann–Whitney's statistic as a probability, with E. DeLong's interval of it."""
-    ordered, own = unseen.sort().values, distance.sort().values
-    below = torch.searchsorted(ordered, distance, right=True) + torch.searchsorted(ordered, distance)
-    above = torch.searchsorted(own, unseen, right=True) + torch.searchsorted(own, unseen)
-    a, b = mean(1 - below.double() / (2 * len(unseen))), mean(above.double() / (2 * len(distance)))
-    width = ((a.high - a.value) ** 2 + (b.high - b.value) ** 2) ** 0.5  # NaN, and so both ends, where one is alone
-    low, high = max(a.value - width, 0), min(a.value + width, 1)
-    return Estimate(a.value, low, high, (len(distance), len(unseen)), "Mann–Whitney with DeLong's variance")
 
 
 @declare.metric(

@@ -1,0 +1,174 @@
+"""Whether samples serve as the data do: a classifier that learns from them, and one that tells both apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from genzoo.core.errors import GenzooError
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import Estimate, bootstrap, smaller
+from genzoo.core.options import option
+from genzoo.plugins.metrics.rows import OfTables, classifier, is_category, keys, sklearn, training_rows, values
+from genzoo.plugins.modalities.columns import learnt
+from genzoo.registry import declare
+
+FITTED = "the number over unlimited rows of the classifier that was fitted"
+
+
+class _Fitted(OfTables):
+    """What is measured by a fitted classifier."""
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        model: Literal["trees", "linear"] = option("trees", "boosted trees, or a logistic (or ridge) regression")
+        rounds: int = option(200, "trees, or in multi-class tasks trees of each class", low=1, high=10_000)
+        limit: int = option(40_000, "rows that it is fitted to, and rows that it is tested on", low=50)
+
+    options: Options
+    covers, quick = FITTED, {"rounds": 10, "limit": 400}
+
+    def refuses(self, evidence: Evidence) -> str:
+        if not (why := super().refuses(evidence)):
+            sklearn("a fitted classifier")
+        return why
+
+    def scores(self, evidence: Evidence, x: Any, y: Any, test: Any, leave: int | None, seed: int) -> Any:
+        """Probabilities of the classes ``(M, C)``, which come in the order of the labels that there are, and those."""
+        o = self.options
+        fit = classifier(o.model, evidence.spec, seed, o.rounds, leave).fit(x[: o.limit], y[: o.limit])
+        return fit.predict_proba(test), fit.classes_
+
+
+@declare.metric("detection", direction="lower", unit="AUC", rank=32, modalities=("table",), tags=("default", "table"))
+class Detection(_Fitted):
+    """How well a classifier tells samples from data: AUC, .5 where it cannot.
+
+    It is fitted to 70 % of as many rows of each and tested on the rest. Identical rows stay on one side, since a twin
+    of a row that was seen gives itself away. The data are to be rows that the model was not trained on; beside it
+    stands the same of training rows against them.
+    """
+
+    def told_apart(self, evidence: Evidence, fake: Any, real: Any, seed: int) -> Estimate:
+        """The area under the curve with its interval."""
+        n = min(len(fake), len(real), self.options.limit)
+        x = np.concatenate([fake[:n], real[:n]])
+        y = np.repeat([1, 0], n)
+        groups = np.unique(keys(x), return_inverse=True)[1]
+        random = np.random.default_rng(seed)
+        test = random.random(groups.max() + 1)[groups] < 0.3
+        order = random.permutation(np.flatnonzero(~test))
+        if len(np.unique(y[order])) < 2 or len(np.unique(y[test])) < 2:
+            raise GenzooError("there are too few rows to tell samples from data by")
+        p = self.scores(evidence, x[order], y[order], x[test], None, seed)[0][:, 1]
+        return smaller(torch.from_numpy(p[y[test] == 0]), torch.from_numpy(p[y[test] == 1]))
+
+    def measure(self, evidence: Evidence) -> Measured:
+        spec = evidence.spec
+        fake, real = values(spec, evidence.samples), values(spec, evidence.real)
+        found, details = self.told_apart(evidence, fake, real, evidence.seed), dict[str, Any]()
+        if evidence.has_training and evidence.data.split not in ("train", "all"):
+            rows = values(spec, training_rows(evidence))
+            some = rows[np.random.default_rng(1).permutation(len(rows))]
+            details["of training rows"] = round(self.told_apart(evidence, some, real, evidence.seed).value, 4)
+        n = min(len(fake), len(real), self.options.limit)
+        return Measured(found, details, n_real=n, n_fake=n)
+
+
+@declare.metric(
+    "tstr", direction="higher", unit="AUC or R²", needs=("samples", "data", "training"), rank=35, modalities=("table",),
+    tags=("default", "table"),
+)  # fmt: skip
+class Utility(_Fitted):
+    """Train on synthetic, test on real: how well a classifier that saw samples alone predicts a column of the data.
+
+    AUC of the column of ``data.labels`` (the mean over its classes where they are more than two), or R² of another
+    column of numbers that ``target`` names. The details say average precision, F1, the share of the commonest class
+    in samples and in data, and the same number of training rows and of shuffled columns.
+    """
+
+    @dataclass(frozen=True)
+    class Options(_Fitted.Options):
+        target: str = option("", "the column; default the one that is the data's class")
+
+    options: Options
+
+    def refuses(self, evidence: Evidence) -> str:
+        if why := super().refuses(evidence):
+            return why
+        found = learnt(evidence.spec)
+        if self.options.target and self.options.target not in [c.name for c in found]:
+            return f"there is no column {self.options.target!r} among those that are learnt"
+        if not self.options.target and not any(evidence.spec.facts.get("label", ())):
+            return "no column is the class: --set data.labels=COLUMN, or --set tstr.target=COLUMN"
+        return "" if len(found) > 1 else "there is no other column to predict it from"
+
+    def measure(self, evidence: Evidence) -> Measured:
+        spec, found, name = evidence.spec, learnt(evidence.spec), self.options.target
+        target = next(s for s, c in enumerate(found) if (c.name == name if name else getattr(c, "label", False)))
+        column = found[target]
+        test = values(spec, evidence.real)[: self.options.limit]
+        train = values(spec, training_rows(evidence))
+        random = np.random.default_rng(evidence.seed)
+        shuffled = np.stack([random.permutation(v) for v in train.T], 1)
+        regression = not is_category(column) and (bool(column.edges) or column.size > 20)
+        sets = {"samples": values(spec, evidence.samples), "of training rows": train, "of shuffled columns": shuffled}
+        made, details = dict[str, Estimate](), dict[str, Any]()
+        for what, rows in sets.items():
+            if len(rows) > self.options.limit:
+                rows = rows[random.permutation(len(rows))]
+            given = rows[~np.isnan(rows[:, target])], test[~np.isnan(test[:, target])]
+            x, y, z, true = (*(v for rows in given for v in (np.delete(rows, target, 1), rows[:, target])),)
+            if regression:
+                made[what] = self.explained(evidence, x, y, z, true, target)
+            else:
+                made[what], more = self.predicted(evidence, x, y, z, true, target)
+                details |= more if what == "samples" else {}
+        details |= {what: round(e.value, 4) for what, e in made.items() if what != "samples"}
+        return Measured(made["samples"], details, n_real=len(test))
+
+    def explained(self, evidence: Evidence, x: Any, y: Any, z: Any, true: Any, target: int) -> Estimate:
+        """R² of a regression, and its spread over the rows that it is tested on."""
+        o = self.options
+        fit = classifier(o.model, evidence.spec, evidence.seed, o.rounds, target, True).fit(x[: o.limit], y[: o.limit])
+        both = torch.from_numpy(np.stack([fit.predict(z), true], 1))
+
+        def r2(rows: torch.Tensor) -> float:
+            return float(1 - (rows[:, 0] - rows[:, 1]).square().sum() / (rows[:, 1] - rows[:, 1].mean()).square().sum())
+
+        return bootstrap(r2, both, seed=evidence.seed, high=1)
+
+    def predicted(
+        self, evidence: Evidence, x: Any, y: Any, z: Any, true: Any, target: int
+    ) -> tuple[Estimate, dict[str, Any]]:
+        """AUC over the rows that it is tested on, with what else is said of a classifier."""
+        from sklearn import metrics
+
+        there, counts = np.unique(true, return_counts=True)
+        details: dict[str, Any] = {"commonest in data": round(float(counts.max() / len(true)), 4)}
+        common = there[counts.argmax()]
+        details["commonest in samples"] = round(float((y == common).mean()), 4) if len(y) else 0.0
+        if len(there) < 2:
+            raise GenzooError("the data to test on hold one class")
+        if len(np.unique(y)) < 2:  # nothing can be learnt: any order of the rows is as good as any other
+            return Estimate(0.5, samples=(len(true),)), details | {"samples": "hold one class"}
+        p, classes = self.scores(evidence, x, y, z, target, evidence.seed)
+        whole = np.zeros((len(z), len(there)))
+        for i, c in enumerate(there):
+            whole[:, i] = p[:, list(classes).index(c)] if c in classes else 0.0
+        hot = true[:, None] == there[None]
+        areas = [smaller(torch.from_numpy(whole[~hot[:, i], i]), torch.from_numpy(whole[hot[:, i], i]))
+                 for i in range(len(there))]  # fmt: skip
+        rare = int(counts.argmin())
+        found = areas[rare] if len(there) == 2 else Estimate(float(np.mean([a.value for a in areas])))
+        precision = [metrics.average_precision_score(hot[:, i], whole[:, i]) for i in range(len(there))]
+        guess = there[whole.argmax(1)]
+        scored = metrics.f1_score(true == there[rare], guess == there[rare], zero_division=0.0)
+        details |= {
+            "average precision": round(float(precision[rare] if len(there) == 2 else np.mean(precision)), 4),
+            "F1": round(float(scored if len(there) == 2 else metrics.f1_score(true, guess, average="macro")), 4),
+        }
+        return found, details
