@@ -96,6 +96,15 @@ class Likelihood(Configured, nn.Module, ABC):
         """
         return None
 
+    fill_noise: int = 0  # uniform numbers of each draw of `filled`; 0 for what cannot fill anything
+
+    def filled(self, params: Tensor, x: Tensor, given: Tensor, uniform: Tensor) -> Tensor:
+        """Observations in model space of which places stay as ``given``, ``(S,)`` booleans, and others are drawn.
+
+        They are drawn given all that stays, by uniform numbers ``(B, K, fill_noise)`` of K draws for each.
+        """
+        raise UsageError("this model's likelihood fills no gaps: train table-ar, whose does")
+
     def steps(self, params: Tensor) -> Steps:
         """Say the distribution of an observation's `symbols`, a few places at a time, each given those before.
 

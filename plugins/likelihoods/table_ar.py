@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -180,6 +181,64 @@ class TableAutoregressive(RowLikelihood):
             weights, digits, tried = weights[rows] * p[rows, k], digits[rows], number + 1
             digits[:, t], a = k, a[rows] + self.embed[self.layout.starts[t] + k]
         return tried, digits, weights, a
+
+    @property
+    def fill_noise(self) -> int:  # type: ignore[override]
+        return len(self.layout.sizes) + len(self.layout.binned) + 1
+
+    def filled(self, params: Tensor, x: Tensor, given: Tensor, uniform: Tensor) -> Tensor:
+        """Draw the columns that are not given, but no missing cell.
+
+        With ``any_order`` the given columns are read first. Otherwise columns that are given to the right weigh K
+        draws of a row, of which one is chosen: importance resampling, right as K grows. It is exact where the columns
+        to fill are categories of at most K combinations, of which all are tried.
+        """
+        (n, draws), layout, t_all = uniform.shape[:2], self.layout, len(self.layout.sizes)
+        empty = [t for t, s in enumerate(layout.column) if not given[s]]
+        tried = None if self.noise_size else self.combinations(empty, draws)
+        draws = 1 if self.noise_size else draws if tried is None else len(tried)
+        digits = layout.chosen(x)[:, None].repeat(1, draws, 1)
+        if tried is not None:
+            digits[:, :, empty] = tried.to(x.device)
+        order = [*(t for t in range(t_all) if t not in empty), *empty] if self.noise_size else range(t_all)
+        a = params.float()[:, None].expand(n, draws, -1)
+        weights = torch.zeros(n, draws, dtype=torch.float64, device=x.device)
+        for t in order:
+            if t < (empty[0] if empty else t_all) or (self.noise_size and t not in empty):
+                a = a + self.embed[layout.starts[t] + digits[..., t]]
+                continue
+            before = digits[..., t - 1].flatten() if t else None
+            log_p = torch.log_softmax(self.logits(a.flatten(0, 1), t, before), -1).view(n, draws, -1)
+            if t in empty and tried is None:
+                log_p = self.there(log_p, t, digits)
+                mass = log_p.logsumexp(-1)
+                k = drawn((log_p - mass[..., None]).flatten(0, 1), uniform[:, :draws, t].flatten())
+                digits[..., t], weights = k.view(n, draws), weights + mass
+            else:
+                weights = weights + log_p.gather(-1, digits[..., t, None])[..., 0]
+            a = a + self.embed[layout.starts[t] + digits[..., t]]
+        chosen = (weights - weights.max(1, keepdim=True).values).exp().cumsum(1)
+        pick = (uniform[:, 0, -1:] * chosen[:, -1:] >= chosen[:, :-1]).sum(1)
+        places = uniform[:, 0, t_all:-1]
+        return self.rows(digits[torch.arange(n, device=x.device), pick], places)
+
+    def there(self, log_p: Tensor, t: int, digits: Tensor) -> Tensor:
+        """Log-probabilities ``(B, K, n)`` of slot t without what means a missing cell."""
+        s = self.layout.column[t]
+        column = self.layout.columns[s]
+        if not column.missing or (column.base and t not in self.last):
+            return log_p
+        none = torch.zeros_like(log_p, dtype=torch.bool)
+        none[..., 0] = digits[..., t - 1] == 0 if column.base else True
+        return log_p.masked_fill(none, -math.inf)
+
+    def combinations(self, slots: Sequence[int], most: int) -> Tensor | None:
+        """All values ``(C, T)`` of slots that are whole columns, but missing ones; None of more than ``most``."""
+        columns = [self.layout.columns[self.layout.column[t]] for t in slots]
+        if any(c.base for c in columns) or math.prod(c.size - int(c.missing) for c in columns) > most:
+            return None
+        found = [torch.arange(int(c.missing), c.size) for c in columns]
+        return torch.cartesian_prod(*found).view(-1, len(slots)) if found else None
 
     def may(self, t: int, allowed: Sequence[Tensor | None], digits: Tensor) -> Tensor:
         """Which values of slot t belong to a level that is allowed, given the digit before it, ``(B or 1, n)``."""
