@@ -32,7 +32,7 @@ class Table(Modality):
     many: ClassVar[str] = "rows"
     needs: ClassVar[tuple[str, ...]] = ("tables",)
     preview: ClassVar[int] = SHOWN
-    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".arrow")
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".arrow", ".gz")
     units: ClassVar[str] = "one number for each learnt column: the level or bin, and the place within it"
 
     @dataclass(frozen=True)
@@ -115,7 +115,8 @@ class Table(Modality):
             from genzoo.plugins.modalities.table_files import has_pictures
 
             return "" if has_pictures(path) else "table-file"
-        return "table-file" if path.suffix.lower() in (".csv", ".arrow") and path.is_file() else ""
+        known = path.name.lower().endswith((".csv", ".csv.gz", ".arrow", ".table.toml"))
+        return "table-file" if known and path.is_file() else ""
 
     def takes(self, x: Any) -> bool:
         return hasattr(x, "__arrow_c_stream__")

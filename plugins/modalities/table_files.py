@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import Column, decode
 
 PART = 16_384  # rows that are written at a time
-SUFFIXES = (".csv", ".parquet", ".arrow")
+SUFFIXES = (".csv", ".gz", ".parquet", ".arrow")  # .gz is of .csv.gz
 NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]
 
 
@@ -40,7 +42,7 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         if path.suffix.lower() == ".arrow":
             with pa.OSFile(str(path)) as file:
                 return pa.ipc.open_file(file).read_all()
-        return _csv(path, types, *_delimiter(path))
+        return _csv(path, types, *delimiter(path))
     except GenzooError:
         raise
     except FileNotFoundError:
@@ -68,9 +70,10 @@ def _csv(source: Any, types: dict[str, str] | None = None, between: str = ",", s
     return csv.read_csv(source, convert_options=convert, parse_options=parse)
 
 
-def _delimiter(path: Path) -> tuple[str, bool]:
+def delimiter(path: Path) -> tuple[str, bool]:
     """What separates the names in the first line, and whether it does: there are several columns."""
-    with open(path, encoding="utf-8", errors="replace") as file:
+    unpack: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with unpack(path, "rt", encoding="utf-8", errors="replace") as file:
         line = file.readline()
     between = max((",", ";", "\t", "|"), key=line.count)
     return between, between in line
@@ -207,8 +210,8 @@ def write_table(path: Path, columns: Sequence[Column], batches: Iterable[Any]) -
     schema = pa.schema([(c.name, type_named(c.dtype)) for c in columns])
     plain = [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema]
     suffix, start = path.suffix.lower(), 0
-    schema = pa.schema(plain) if suffix == ".csv" else schema
-    with replacing(path) as temporary, _writer(suffix, temporary, schema) as out:
+    schema = pa.schema(plain) if suffix in (".csv", ".gz") else schema
+    with replacing(path) as temporary, table_writer(suffix, temporary, schema) as out:
         for codes in _parts(batches):
             table = given_back(columns, codes, start)
             out.write_table(table.cast(schema))
@@ -218,16 +221,17 @@ def write_table(path: Path, columns: Sequence[Column], batches: Iterable[Any]) -
 def write_arrow(path: Path, table: Any) -> None:
     """Write a whole Arrow table."""
     suffix = path.suffix.lower()
-    if suffix == ".csv":
+    if suffix in (".csv", ".gz"):
         import pyarrow as pa
 
         plain = [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in table.schema]
         table = table.cast(pa.schema(plain))
-    with replacing(path) as temporary, _writer(suffix, temporary, table.schema) as out:
+    with replacing(path) as temporary, table_writer(suffix, temporary, table.schema) as out:
         out.write_table(table)
 
 
-def _writer(suffix: str, path: Path, schema: Any) -> Any:
+def table_writer(suffix: str, path: Path, schema: Any, between: str = "") -> Any:
+    """What writes parts of a table to a file; ``between`` what separates cells, and only such as need it are quoted."""
     import pyarrow as pa
 
     if suffix == ".parquet":
@@ -236,9 +240,20 @@ def _writer(suffix: str, path: Path, schema: Any) -> Any:
         return parquet.ParquetWriter(path, schema)
     if suffix == ".arrow":
         return pa.ipc.new_file(str(path), schema)
+    return _csv_writer(path, schema, suffix == ".gz", between)
+
+
+@contextmanager
+def _csv_writer(path: Path, schema: Any, packed: bool, between: str) -> Iterator[Any]:
+    import pyarrow as pa
     from pyarrow import csv
 
-    return csv.CSVWriter(str(path), schema)
+    how = csv.WriteOptions(delimiter=between, quoting_style="needed") if between else csv.WriteOptions()
+    with (
+        pa.CompressedOutputStream(str(path), "gzip") if packed else pa.OSFile(str(path), "wb") as file,
+        csv.CSVWriter(file, schema, write_options=how) as out,
+    ):
+        yield out
 
 
 def has_pictures(path: Path) -> bool:

@@ -20,7 +20,8 @@ from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.storage.files import given_path
 from genzoo.plugins.modalities.columns import Column, columns, encode, learnt
-from genzoo.plugins.modalities.table_files import given_back, read_table, taken, typed_like, write_like
+from genzoo.plugins.modalities.raw_tables import check_out, write_like
+from genzoo.plugins.modalities.table_files import given_back, read_table, taken
 from genzoo.registry.verbs.sample import open_model
 
 Out = str | os.PathLike[str]
@@ -61,7 +62,9 @@ def complete(
         draws: for each row with gaps.
         device: where to compute.
     """
-    source, path, model = given_path(file), given_path(out), open_model(weights, device)
+    source, path = given_path(file), given_path(out)
+    check_out(path)
+    model = open_model(weights, device)
     if "dtype" not in model.spec.facts:
         raise UsageError(f"{model.called} is of {model.spec.modality} data: complete fills the cells of tables")
     if not model.likelihood.fill_noise or not model.exact:
@@ -88,7 +91,7 @@ def complete(
             continue
         if c.name in number or c.kind != "id":
             cells[c.name] = int(empty.sum())
-            made[c.name] = (typed_like(new[c.name], table, c.name), empty)
+            made[c.name] = (new[c.name].combine_chunks(), empty)
     write_like(source, path, table, made)
     return Completed(path, len(table), {k: v for k, v in cells.items() if v}, left, unknown)
 

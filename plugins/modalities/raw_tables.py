@@ -1,0 +1,72 @@
+"""Tables with some cells changed: all others stay as they were, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genzoo.core.errors import UsageError
+from genzoo.core.storage.files import replacing
+from genzoo.plugins.modalities.table_files import SUFFIXES, arrow, delimiter, table_writer
+
+TEXTS = (".csv", ".gz")
+
+
+def check_out(path: Path) -> None:
+    """Refuse a path that no table is written to."""
+    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        raise UsageError(f"cannot tell what to write from {path.name!r}: use .csv, .csv.gz, .parquet or .arrow")
+
+
+def write_like(source: Path, out: Path, table: Any, cells: Mapping[str, tuple[Any, Any]]) -> None:
+    """Write a table that was read from a file, with new values where cells were empty (booleans), and new columns.
+
+    From one .csv file to another the texts of the cells are taken over, and so is what separates them.
+    """
+    pa = arrow(str(out))
+    import pyarrow.compute as pc
+
+    texts = out.suffix.lower() in TEXTS and source.suffix.lower() in TEXTS
+    old, between = _texts(source) if texts else (table, ",")
+    names = [*old.column_names, *(n for n in cells if n not in old.column_names)]
+    columns = []
+    for name in names:
+        if name not in cells:
+            columns.append(old[name])
+            continue
+        new, empty = cells[name]
+        new = new.cast(pa.string()) if texts else new
+        if name not in old.column_names:
+            columns.append(new)
+            continue
+        was = old[name].combine_chunks()
+        plain = pa.types.is_dictionary(was.type)
+        was = was.cast(was.type.value_type) if plain else was
+        columns.append(pc.if_else(pa.array(empty), _as(new, was.type), was))
+    made = pa.table(dict(zip(names, columns, strict=True)))
+    with replacing(out) as temporary, table_writer(out.suffix.lower(), temporary, made.schema, between) as file:
+        file.write_table(made)
+
+
+def _as(new: Any, kind: Any) -> Any:
+    import pyarrow as pa
+
+    new = new.combine_chunks() if hasattr(new, "combine_chunks") else new
+    new = new.cast(new.type.value_type) if pa.types.is_dictionary(new.type) else new
+    return new.cast(kind, safe=False)
+
+
+def _texts(path: Path) -> tuple[Any, str]:
+    """The cells of a .csv file as they are written there, and what separates them."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    between, several = delimiter(path)
+    parse = csv.ParseOptions(delimiter=between, ignore_empty_lines=several)
+    with csv.open_csv(path, parse_options=parse) as reader:
+        names = reader.schema.names
+    convert = csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), null_values=[], strings_can_be_null=False
+    )
+    return csv.read_csv(path, parse_options=parse, convert_options=convert), between
