@@ -66,7 +66,7 @@ class Found:
         rate = share(self.kept, self.drawn)
         about, low, high = (100 * self.chance * p for p in (rate.value, rate.low, rate.high))
         return (f"{self.kept:,} of {self.wanted:,} {many} found among {self.drawn:,} drawn: about {about:.2g} % "
-                f"({low:.2g} to {high:.2g}) meet {text}")  # fmt: skip
+                f"({low:.2g} to {high:.2g}) meet {text or 'the rules of the data'}")  # fmt: skip
 
 
 @torch.no_grad()

@@ -35,8 +35,8 @@ class Kind:
 # The commands of the program and of its apps, as the help lists them; no other plugin's can replace one. A test
 # compares them with the program.
 COMMANDS = (
-    "list", "show", "recipe", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "score", "eval",
-    "compare", "compress", "decompress",
+    "list", "show", "recipe", "data", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "complete",
+    "score", "eval", "compare", "compress", "decompress",
     "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
     "explore", "plugins", "doctor", "quickstart", "help", "genzoo",
 )  # fmt: skip

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from genzoo.plugins.apps.diagnose.diagnose import diagnose as diagnose
     from genzoo.plugins.apps.explore.explore import explore as explore
     from genzoo.plugins.apps.export.export import export as export
+    from genzoo.plugins.apps.tables.complete import complete as complete
     from genzoo.registry.recipes.save import save_recipe as save_recipe
     from genzoo.registry.verbs.evaluate import evaluate as evaluate
     from genzoo.registry.verbs.fit import Run as Run
@@ -64,6 +65,7 @@ _HOME = {
     "Run": "genzoo.registry.verbs.fit",
     "UsageError": "genzoo.core.errors",
     "compare": "genzoo.plugins.apps.compare.compare",
+    "complete": "genzoo.plugins.apps.tables.complete",
     "compress": "genzoo.plugins.apps.compress.compress",
     "create": "genzoo.registry.verbs.load",
     "decompress": "genzoo.plugins.apps.compress.compress",

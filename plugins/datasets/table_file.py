@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, infer, learnt, spec_of
-from genzoo.plugins.modalities.table_files import named, read_table, taken
+from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, learnt, spec_of
+from genzoo.plugins.modalities.table_files import read_table, taken
+from genzoo.plugins.modalities.table_plan import Plan, Planned, planned, read_plan
 from genzoo.registry import declare
 
 
@@ -34,8 +35,19 @@ class TableSource(DataSource):
         drop: tuple[str, ...] = option((), "columns to leave out")
         category: tuple[str, ...] = option((), "columns of numbers that are categories")
         bins: int = option(100, "quantile bins of a number of many values", low=1, high=4096)
+        constraints: str = option("", "what holds in every row: start <= end; c = a + b; code determines name")
+        violations: Literal["auto", "refuse", "drop", "keep"] = option(
+            "auto", "rows that break a constraint; auto drops at most one in a hundred"
+        )
 
     options: Options
+
+    def plan(self) -> Plan:
+        """What the options say of columns and rows."""
+        o = self.options
+        given = dict.fromkeys(o.category, "category") | dict.fromkeys(o.drop, "drop")
+        rules = tuple(text for text in o.constraints.split(";") if text.strip())
+        return Plan(given, o.bins, rules, o.violations)
 
     @abstractmethod
     def table(self) -> tuple[Any, str]:
@@ -49,21 +61,22 @@ class TableSource(DataSource):
 
     def read(self, split: Split) -> Data:
         """Read a split; columns are those of the train split."""
-        o, (whole, what) = self.options, self.table()
-        table, called = named(whole, what), Path(what).stem
-        for name in (*o.drop, *o.category):
-            taken(table, name, what)
-        table = named(table.drop_columns(list(o.drop)), what)
-        train, test = self.parts(len(table))
-        label = {"auto": self.label if self.label not in o.drop else "", "none": ""}.get(o.labels, o.labels)
-        data = data_of(table, called, train, o.category, o.bins, label)
+        plan, (table, what) = self.plan(), self.table()
+        found, called = planned(table, what, plan, self.parts), Path(what).name.split(".")[0]
+        train, test = self.parts(len(found.table))
+        label, labels = plan.labels or self.label, self.options.labels
+        label = {"auto": label if label not in plan.dropped else "", "none": ""}.get(labels, labels)
+        data = planned_data(found, called, label)
         return replace(data.take(torch.from_numpy(train if split == "train" else test)), split=split,
                        license=self.license)  # fmt: skip
 
 
 @declare.dataset("table-file", summary="your .csv, .parquet or .arrow file", modalities=("table",), tags=("own",))
 class TableFile(TableSource):
-    """Rows of a .csv, .parquet or .arrow file; the test split is a tenth of them, held out with seed 0.
+    """Rows of a .csv, .csv.gz, .parquet or .arrow file; the test split is a tenth of them, held out with seed 0.
+
+    A .toml file that names one says the kinds of its columns and what holds in every row; `genzoo data inspect` writes
+    it.
 
     ``labels=income`` makes a column the class of a row, which a conditional model is told.
     """
@@ -76,9 +89,24 @@ class TableFile(TableSource):
 
     def table(self) -> tuple[Any, str]:
         if not self.options.path:
-            raise UsageError("the data set 'table-file' needs a path to a .csv, .parquet or .arrow file")
-        path = Path(self.options.path).expanduser()
+            raise UsageError(
+                "the data set 'table-file' needs a path to a .csv, .csv.gz, .parquet or .arrow file, or a .toml"
+            )
+        path = self.plan().file or Path(self.options.path).expanduser()
         return read_table(path), path.name
+
+    def plan(self) -> Plan:
+        said, path = super().plan(), Path(self.options.path).expanduser()
+        if path.suffix.lower() != ".toml":
+            return said
+        read = read_plan(path)
+        return replace(
+            read,
+            kinds={**read.kinds, **said.kinds},
+            bins=read.bins if said.bins == BINS else said.bins,
+            rules=read.rules + said.rules,
+            violations=read.violations if said.violations == "auto" else said.violations,
+        )
 
 
 def data_of(
@@ -90,14 +118,24 @@ def data_of(
     label: str = "",
 ) -> Data:
     """Data of an Arrow table, whose columns are found by the rows ``train``, or by all; ``label`` is one of them."""
-    found = kinds(named(table, what), what, train, category, bins)
+    return planned_data(
+        planned(table, what, Plan(dict.fromkeys(category, "category"), bins), _always(train)), what, label
+    )
+
+
+def planned_data(plan: Planned, what: str, label: str = "") -> Data:
+    """Data of a table whose columns are known."""
+    found = plan.columns
     if not any(c.size for c in found):
         raise UsageError(f"{what} has no column to learn: all are constant, or identify rows")
     classes: tuple[str, ...] = ()
     if label:
         found = [replace(c, label=c.name == label) for c in found]
         classes = _classes(found, label, what)
-    data = encoded(table, spec_of(found, what, len(classes), classes), what)
+    spec = spec_of(found, what, len(classes), classes, rules=plan.rules, seen=plan.seen)
+    data = encoded(plan.table, spec, what)
+    for note in plan.notes:
+        data = replace(data, read=data.read.noting(note))
     if not label:
         return data
     place = [c.label for c in learnt(data.spec)].index(True)
@@ -117,22 +155,11 @@ def _classes(found: list[Column], label: str, what: str) -> tuple[str, ...]:
 
 def kinds(table: Any, what: str, train: Any = None, category: tuple[str, ...] = (), bins: int = BINS) -> list[Column]:
     """Columns of an Arrow table, in its order."""
-    found = []
-    for name in table.column_names:
-        values, missing, dtype = taken(table, name, what)
-        gaps, at = bool(missing.any()), slice(None) if train is None else train
-        found.append(
-            infer(
-                name,
-                values[at],
-                missing[at],
-                dtype,
-                category=name in category or dtype.startswith("dictionary"),
-                bins=bins,
-                nullable=gaps,
-            )
-        )
-    return found
+    return planned(table, what, Plan(dict.fromkeys(category, "category"), bins), _always(train)).columns
+
+
+def _always(train: Any) -> Any:
+    return None if train is None else lambda n: (train, None)
 
 
 def encoded(table: Any, spec: DataSpec, what: str) -> Data:

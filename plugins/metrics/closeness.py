@@ -179,6 +179,8 @@ class Membership(_Beside):
     exact, and each one's share of training rows found where 1 % of the unseen rows are taken for such.
     """
 
+    covers = "the number for unlimited rows, given the samples"
+
     def measure(self, evidence: Evidence) -> Measured:
         spec, o, model = evidence.spec, self.options, evidence.model
         train, real = training_rows(evidence), evidence.real

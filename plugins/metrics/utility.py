@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,6 @@ from genzoo.plugins.metrics.rows import OfTables, classifier, is_category, keys,
 from genzoo.plugins.modalities.columns import learnt
 from genzoo.registry import declare
 
-FITTED = "the number over unlimited rows of the classifier that was fitted"
-
 
 class _Fitted(OfTables):
     """What is measured by a fitted classifier."""
@@ -29,7 +28,7 @@ class _Fitted(OfTables):
         limit: int = option(40_000, "rows that it is fitted to, and rows that it is tested on", low=50)
 
     options: Options
-    covers, quick = FITTED, {"rounds": 10, "limit": 400}
+    quick: ClassVar[Mapping[str, Any]] = {"rounds": 10, "limit": 400}
 
     def refuses(self, evidence: Evidence) -> str:
         if not (why := super().refuses(evidence)):

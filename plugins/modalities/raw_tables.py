@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,22 @@ def write_like(source: Path, out: Path, table: Any, cells: Mapping[str, tuple[An
         was = was.cast(was.type.value_type) if plain else was
         columns.append(pc.if_else(pa.array(empty), _as(new, was.type), was))
     made = pa.table(dict(zip(names, columns, strict=True)))
-    with replacing(out) as temporary, table_writer(out.suffix.lower(), temporary, made.schema, between) as file:
-        file.write_table(made)
+    with replacing(out) as temporary:
+        if texts:
+            _write_texts(temporary, made, between, out.suffix.lower() == ".gz")
+        else:
+            with table_writer(out.suffix.lower(), temporary, made.schema) as file:
+                file.write_table(made)
+
+
+def _write_texts(path: Path, table: Any, between: str, packed: bool) -> None:
+    """Write cells as they are; those that need it are quoted."""
+    unpack: Any = gzip.open if packed else open
+    with unpack(path, "wt", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, delimiter=between, lineterminator="\n")
+        out.writerow(table.column_names)
+        for part in table.to_batches(max_chunksize=65_536):
+            out.writerows(zip(*(c.to_pylist() for c in part.columns), strict=True))
 
 
 def _as(new: Any, kind: Any) -> Any:
@@ -60,13 +76,13 @@ def _as(new: Any, kind: Any) -> Any:
 def _texts(path: Path) -> tuple[Any, str]:
     """The cells of a .csv file as they are written there, and what separates them."""
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv as arrow_csv
 
     between, several = delimiter(path)
-    parse = csv.ParseOptions(delimiter=between, ignore_empty_lines=several)
-    with csv.open_csv(path, parse_options=parse) as reader:
+    parse = arrow_csv.ParseOptions(delimiter=between, ignore_empty_lines=several)
+    with arrow_csv.open_csv(path, parse_options=parse) as reader:
         names = reader.schema.names
-    convert = csv.ConvertOptions(
+    convert = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), null_values=[], strings_can_be_null=False
     )
-    return csv.read_csv(path, parse_options=parse, convert_options=convert), between
+    return arrow_csv.read_csv(path, parse_options=parse, convert_options=convert), between

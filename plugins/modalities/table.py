@@ -50,11 +50,14 @@ class Table(Modality):
         edges: tuple[tuple[float, ...], ...] = option((), "edges of bins")
         shares: tuple[tuple[float, ...], ...] = option((), "share of each level and bin")
         label: tuple[bool, ...] = option((), "whether it is the class of a row")
+        rules: tuple[str, ...] = option((), "what holds in every row, and samples are tested by")
+        seen: tuple[tuple[str, ...], ...] = option((), "columns of which only these combinations occur")
 
     def check(self, spec: DataSpec) -> None:
         from genzoo.plugins.modalities.columns import learnt
 
-        if len({len(held) for name, held in spec.facts.items() if held or name != "packed"}) != 1:
+        loose = ("packed", "rules", "seen")
+        if len({len(held) for name, held in spec.facts.items() if name not in loose or (held and name == "packed")}) != 1:
             raise UsageError("the columns of a table have one entry in each list of facts")
         found = learnt(spec)
         if spec.shape != (size := sum(sum(c.slots) + bool(c.edges) for c in found),):
@@ -115,7 +118,11 @@ class Table(Modality):
             from genzoo.plugins.modalities.table_files import has_pictures
 
             return "" if has_pictures(path) else "table-file"
-        known = path.name.lower().endswith((".csv", ".csv.gz", ".arrow", ".table.toml"))
+        if path.suffix.lower() == ".toml":
+            from genzoo.plugins.modalities.table_plan import is_plan
+
+            return "table-file" if is_plan(path) else ""
+        known = path.name.lower().endswith((".csv", ".csv.gz", ".arrow"))
         return "table-file" if known and path.is_file() else ""
 
     def takes(self, x: Any) -> bool:

@@ -14,7 +14,8 @@ import numpy as np
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.storage.files import replacing
 from genzoo.core.storage.strict import regular
-from genzoo.plugins.modalities.columns import Column, decode
+from genzoo.plugins.modalities.columns import Column
+from genzoo.plugins.modalities.rules import values_by_name
 
 PART = 16_384  # rows that are written at a time
 SUFFIXES = (".csv", ".gz", ".parquet", ".arrow")  # .gz is of .csv.gz
@@ -141,18 +142,14 @@ def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
     """An Arrow table of rows ``(N, S)`` of codes, in the types that the training rows had."""
     import pyarrow as pa
 
-    arrays, s = {}, 0
+    arrays, n, values_of = {}, len(codes), values_by_name(columns, codes)
     for c in columns:
-        kind, n = type_named(c.dtype), len(codes)
-        if c.size:
-            values, missing = decode(c, codes[:, s])
-            s += 1
-        elif c.kind == "id":
+        kind = type_named(c.dtype)
+        if c.kind == "id":
             values, missing = np.arange(start + 1, start + n + 1), np.zeros(n, bool)
             values = values.astype(str).astype(object) if _is_text(kind) else values
         else:
-            held: Any = c.names[0] if c.names else c.values[0] if c.values else 0.0
-            values, missing = np.full(n, held, object if c.names else float), np.full(n, c.missing)
+            values, missing = values_of[c.name]
         arrays[c.name] = typed(values, missing, kind, c.names)
     return pa.table(arrays)
 
@@ -230,8 +227,8 @@ def write_arrow(path: Path, table: Any) -> None:
         out.write_table(table)
 
 
-def table_writer(suffix: str, path: Path, schema: Any, between: str = "") -> Any:
-    """What writes parts of a table to a file; ``between`` what separates cells, and only such as need it are quoted."""
+def table_writer(suffix: str, path: Path, schema: Any) -> Any:
+    """What writes parts of a table to a file."""
     import pyarrow as pa
 
     if suffix == ".parquet":
@@ -240,18 +237,17 @@ def table_writer(suffix: str, path: Path, schema: Any, between: str = "") -> Any
         return parquet.ParquetWriter(path, schema)
     if suffix == ".arrow":
         return pa.ipc.new_file(str(path), schema)
-    return _csv_writer(path, schema, suffix == ".gz", between)
+    return _csv_writer(path, schema, suffix == ".gz")
 
 
 @contextmanager
-def _csv_writer(path: Path, schema: Any, packed: bool, between: str) -> Iterator[Any]:
+def _csv_writer(path: Path, schema: Any, packed: bool) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow import csv
 
-    how = csv.WriteOptions(delimiter=between, quoting_style="needed") if between else csv.WriteOptions()
     with (
         pa.CompressedOutputStream(str(path), "gzip") if packed else pa.OSFile(str(path), "wb") as file,
-        csv.CSVWriter(file, schema, write_options=how) as out,
+        csv.CSVWriter(file, schema) as out,
     ):
         yield out
 

@@ -1,4 +1,4 @@
-"""Rows that a condition asks for, in codes: what the likelihood may draw, and the test of what is written."""
+"""Rows that a condition and the data's rules ask for, in codes: what may be drawn, and the test of what is written."""
 
 from __future__ import annotations
 
@@ -12,50 +12,72 @@ from torch import Tensor
 from genzoo.core.errors import UsageError
 from genzoo.core.selection import Selection
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.modalities.columns import Column, columns, decode, learnt
-from genzoo.plugins.modalities.truth import Frame, Node, on_levels, on_rows, values_of
+from genzoo.plugins.modalities.columns import Column, columns, learnt
+from genzoo.plugins.modalities.rules import rule, texts, values_by_name
+from genzoo.plugins.modalities.truth import Frame, on_levels, on_rows, values_of
 from genzoo.plugins.modalities.where import parse
 
 
 def frame(spec: DataSpec, codes: Any) -> Frame:
     """Values of rows of codes ``(N, S)`` as they are written, but for what identifies rows."""
-    found, s = dict[str, tuple[Any, Any]](), 0
-    for c in columns(spec):
-        if c.size:
-            values, missing = decode(c, codes[:, s])
-            s += 1
-        elif c.kind == "id":
-            continue
-        else:
-            held: Any = c.names[0] if c.names else c.values[0] if c.values else 0.0
-            values = np.full(len(codes), held, object if c.names else float)
-            missing = np.full(len(codes), c.missing)
-        found[c.name] = values_of(c, values), missing
-    return found
+    found = columns(spec)
+    made = values_by_name(found, codes)
+    return {c.name: (values_of(c, made[c.name][0]), made[c.name][1]) for c in found if c.name in made}
 
 
 def wanted(spec: DataSpec, where: str | None) -> Selection | None:
     """Which rows are wanted, None for all."""
-    return None if where is None else Where(spec, where)
+    if where is None and not spec.facts["rules"] and not spec.facts["seen"]:
+        return None
+    return Where(spec, where)
 
 
 class Where(Selection):
-    """Rows of which a condition is true."""
+    """Rows of which a condition is true, and which break no rule of the data; no two alike where a rule says so."""
 
-    def __init__(self, spec: DataSpec, where: str) -> None:
-        self.spec, self.text = spec, where
-        self.node: Node = parse(where, columns(spec))
+    def __init__(self, spec: DataSpec, where: str | None) -> None:
+        self.spec, self.text = spec, where or ""
+        found = columns(spec)
+        self.node = None if where is None else parse(where, found)
+        rules = [rule(text, found) for text in spec.facts["rules"]]
+        self.tests = [r.node for r in rules if r.node is not None]
+        self.unique: list[tuple[tuple[str, ...], set[tuple[str, ...]]]] = [
+            (r.names, set()) for r in rules if r.kind == "unique"
+        ]
+        self.seen = []
+        for held in spec.facts["seen"]:
+            n = held.index("")
+            flat = held[n + 1 :]
+            self.seen.append((held[:n], {tuple(flat[i : i + n]) for i in range(0, len(flat), n)}))
 
     def keeps(self, x: Tensor) -> Tensor:
-        true = on_rows(self.node, frame(self.spec, x.float().cpu().numpy()))[0]
-        return torch.from_numpy(np.broadcast_to(true, len(x)).copy())
+        rows, n = frame(self.spec, x.float().cpu().numpy()), len(x)
+        kept = np.ones(n, bool)
+        if self.node is not None:
+            kept &= on_rows(self.node, rows)[0]
+        for node in self.tests:
+            kept &= ~np.asarray(on_rows(node, rows)[1])
+        for names, among in self.seen:
+            kept &= np.fromiter((row in among for row in self._cells(names, rows)), bool, n)
+        for names, before in self.unique:
+            for i, row in enumerate(self._cells(names, rows)):
+                kept[i] &= row not in before
+                if kept[i]:
+                    before.add(row)
+        return torch.from_numpy(kept)
+
+    def _cells(self, names: Sequence[str], rows: Frame) -> list[tuple[str, ...]]:
+        return list(zip(*(texts(*rows[name]) for name in names), strict=True))
 
     def allowed(self) -> Sequence[Tensor | None] | None:
         found: list[Tensor | None] = []
         for c in learnt(self.spec):
-            may = on_levels(self.node, c)[0]
+            may = np.ones(c.size, bool) if self.node is None else on_levels(self.node, c)[0]
+            for node in self.tests:
+                can, cannot = on_levels(node, c)
+                may = may & (can | ~cannot)
             if not may.any():
-                raise UsageError(f"no row can meet {self.text}: column {c.name!r} {said(c)}")
+                raise UsageError(f"no row can meet {self.text or 'the rules of the data'}: column {c.name!r} {said(c)}")
             found.append(None if may.all() else torch.from_numpy(may))
         return found
 

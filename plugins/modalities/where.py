@@ -38,6 +38,15 @@ def parse(text: str, columns: Sequence[Column]) -> Node:
     return node
 
 
+def parse_term(text: str, columns: Sequence[Column]) -> Term:
+    """Read a value: columns and literals with + - * between them."""
+    reader = _Reader(text, columns)
+    found = reader.term()
+    if reader.kind != "end":
+        raise reader.wrong("+, -, * or the end")
+    return found
+
+
 class _Reader:
     def __init__(self, text: str, columns: Sequence[Column]) -> None:
         self.text, self.at = text, 0

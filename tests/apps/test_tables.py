@@ -33,7 +33,11 @@ COLUMNS = [_cat("a", 3), _cat("b", 2, True), _cat("c", 4)]
 
 def _model(columns=COLUMNS, **options):
     torch.manual_seed(0)
-    model = genzoo.create("table-ar", spec_of(columns), options={"likelihood.hidden": 16, **options}).eval().requires_grad_(False)
+    model = (
+        genzoo.create("table-ar", spec_of(columns), options={"likelihood.hidden": 16, **options})
+        .eval()
+        .requires_grad_(False)
+    )
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.6)
     model.likelihood.embed.mul_(4)  # columns go by each other
@@ -122,7 +126,7 @@ def test_what_cannot_be_completed_is_said(tmp_path: Path):
     (tmp_path / "holes.csv").write_text("x,y\n1,\n")
     with pytest.raises(UsageError, match="has no column of the model's"):
         complete(_model(), tmp_path / "holes.csv", tmp_path / "full.csv")
-    with pytest.raises(UsageError, match="use .csv"):
+    with pytest.raises(UsageError, match=r"use \.csv"):
         complete(_model(), tmp_path / "holes.csv", tmp_path / "full.txt")
     with pytest.raises(UsageError, match="image data"):
         complete("vae/emoji", tmp_path / "holes.csv", tmp_path / "full.csv")

@@ -36,6 +36,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.metrics import codes, disentanglement, fidelity, twosample
 from genzoo.plugins.metrics.frechet import frechet
 from genzoo.plugins.modalities import alphabet
+from genzoo.plugins.modalities.columns import Column, spec_of
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
@@ -375,6 +376,55 @@ def _(seed: int):
     loud = (torch.rand(300, 1, 1, generator=g) > 0.1) * CLIPS.facts["level"]
     x = loud * torch.randn(300, *of(CLIPS).unit_shape(CLIPS), generator=g)
     return measured("silent-samples", posed(x, torch.zeros(300, dtype=torch.long), x, spec=CLIPS)), 0.1
+
+
+def table_rows(n: int, seed: int, shift: float = 0.0) -> Tensor:
+    """Codes of a category and two numbers that go by it."""
+    g = generator(seed, 7)
+    level = torch.multinomial(torch.tensor([0.2, 0.5, 0.3]), n, replacement=True, generator=g)
+    age = (torch.rand(n, generator=g) + level + shift).clamp(0, 2.999)
+    return torch.stack([level + 0.5, torch.rand(n, generator=g) * 2.999, age], 1)
+
+
+EDGES = ((0.0, 1.0, 2.0, 3.0), (1 / 3,) * 3)
+TABLE = spec_of([
+    Column("a", "category", "string", names=("x", "y", "z"), shares=(0.2, 0.5, 0.3)),
+    *(Column(name, "number", "double", edges=EDGES[0], shares=EDGES[1]) for name in ("b", "c")),
+])  # fmt: skip
+
+
+def judged(metric: str, fake: Tensor, real: Tensor, train: Tensor, **options: Any) -> Estimate:
+    y = torch.zeros(len(real), dtype=torch.long)
+    evidence = posed(real, y, fake, spec=TABLE, train=Data(TABLE, train))
+    return measured(metric, evidence, **options)
+
+
+for metric in ("columns", "pairs"):
+
+    @case(metric, "n = 400, m = 500, differ")
+    def _(seed: int, metric: str = metric):
+        return judged(metric, table_rows(400, 2 * seed, 0.2), table_rows(500, 2 * seed + 1), table_rows(10, 0)), None
+
+
+@case("row-copies", "n = 500, 10 % copies")
+def _(seed: int):
+    train, fake = table_rows(500, 1), table_rows(500, seed + 9)
+    copied = torch.rand(500, generator=generator(seed, 8)) < 0.1
+    return judged("row-copies", torch.where(copied[:, None], train, fake), table_rows(300, 2), train), 0.1
+
+
+for metric in ("nearer", "dcr", "nndr"):
+
+    @case(metric, "n = 300, rows that stay")
+    def _(seed: int, metric: str = metric):
+        return judged(metric, table_rows(300, seed + 9), table_rows(300, 1), table_rows(300, 2)), None
+
+
+@case("membership", "m = 2 × 200, samples that stay")
+def _(seed: int):
+    return judged(
+        "membership", table_rows(300, 1, 0.2), table_rows(400, 2 * seed + 9), table_rows(200, 2 * seed + 10)
+    ), None
 
 
 @case("posterior-kl", "m = 300")

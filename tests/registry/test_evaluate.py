@@ -403,5 +403,6 @@ def test_every_metric_that_can_be_is_measured(clothes):
         "fid", "modes", "high-quality", "mode-kl", "conditional-accuracy", "stacked-modes", "stacked-kl", "mig", "sap",
         "modularity", "factor-vae", "dci-disentanglement", "dci-completeness", "dci-informativeness", "code-use",
         "code-perplexity", "mr-stft", "si-sdr", "snr", "log-spectral-distance", "mel-distance", "silent-samples",
-        "nats-per-character", "distinct-n",
+        "nats-per-character", "distinct-n", "columns", "pairs", "levels-lost", "repeats", "detection", "tstr",
+        "row-copies", "nearer", "dcr", "nndr", "membership",
     }  # fmt: skip

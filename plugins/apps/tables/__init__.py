@@ -1,4 +1,4 @@
-"""Tables as people have them: ``genzoo data inspect``, ``genzoo complete``, ``genzoo augment``."""
+"""Tables as people have them: ``genzoo data inspect``, ``genzoo complete``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,3 @@ def genzoo_register(registry: Registrar) -> None:
     """Register the commands."""
     registry.command("data", f"{__name__}.tables_cli:data", summary="What a file of data holds.")
     registry.command("complete", f"{__name__}.tables_cli:complete", summary="Fill the empty cells of a table.")
-    registry.command(
-        "augment", f"{__name__}.tables_cli:augment", summary="Add rows of a rare class, and say whether that helps."
-    )

@@ -13,6 +13,49 @@ from genzoo.registry.console.output import emit_json, hint, say, table
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz, .parquet or .arrow file.")]
 
+data = typer.Typer(
+    help="What a file of data holds.\n\nExample: genzoo data inspect people.csv", rich_markup_mode=None,
+    no_args_is_help=True,
+)  # fmt: skip
+
+
+@data.callback()
+def _data() -> None:
+    """What a file of data holds."""
+
+
+@data.command("inspect")
+def inspect(
+    file: File,
+    out: Annotated[Path | None, typer.Option(help="A .toml file to edit: give it as --data then.")] = None,
+    json: opt.Json = False,
+) -> None:
+    """Say what each column of a table is and why, and what seems to hold in every row; trains nothing.
+
+    Example: genzoo data inspect people.csv --out people.toml
+    """
+    from genzoo.plugins.apps.tables.inspect_file import inspect as inspecting
+
+    found = inspecting(file, out)
+    if json:
+        emit_json(found.to_dict())
+        return
+    rows = []
+    for c in found.columns:
+        gaps = f"{found.missing[c.name] / max(found.rows, 1):.1%}" if found.missing[c.name] else ""
+        could = f" (could be: {found.could[c.name]})" if c.name in found.could else ""
+        rows.append([c.name, c.kind, c.dtype, gaps, f"{c.why}{could}"])
+    hint(f"{found.rows:,} rows of {len(found.columns)} columns")
+    table(rows, ("column", "kind", "type", "missing", "why"))
+    for why in found.refused.values():
+        hint(why)
+    for note in found.notes:
+        hint(note)
+    for rule in found.candidates:
+        hint(f"all rows keep: {rule}")
+    if out is not None:
+        say(out)
+
 
 def complete(
     weights: opt.Weights,

@@ -48,5 +48,5 @@ def test_every_interval_is_simulated(bench):
     counts = {e.name for e in own} - claims
     assert counts == {
         "active-units", "classes", "modes", "stacked-modes", "code-use", "code-perplexity", "distinct-n",
-        "dci-completeness", "dci-disentanglement", "dci-informativeness",
+        "dci-completeness", "dci-disentanglement", "dci-informativeness", "detection", "tstr", "levels-lost", "repeats",
     }  # fmt: skip

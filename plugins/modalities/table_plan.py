@@ -1,0 +1,137 @@
+"""How a table is read: the kinds of its columns, and what holds in every row; as options or a .toml file say."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.storage.strict import regular
+from genzoo.plugins.modalities.columns import BINS, Column, infer
+from genzoo.plugins.modalities.rules import Rule, broken, combinations, following, ordered, rule
+from genzoo.plugins.modalities.table_files import named, taken
+from genzoo.plugins.modalities.truth import values_of
+
+KINDS = ("category", "number", "id", "constant", "drop")
+MOST_BROKEN = 0.01  # share of rows that break a rule, above which that is an error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What people say of a table."""
+
+    kinds: Mapping[str, str] = field(default_factory=dict)  # of columns whose kind is not to be found
+    bins: int = BINS
+    rules: tuple[str, ...] = ()
+    violations: str = "auto"  # refuse, drop or keep rows that break a rule; auto drops at most one in a hundred
+    labels: str = ""
+    file: Path | None = None
+
+    @property
+    def dropped(self) -> list[str]:
+        """Columns that are left out."""
+        return [name for name, kind in self.kinds.items() if kind == "drop"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A table whose rows keep the rules, and what its columns are."""
+
+    table: Any
+    columns: list[Column]
+    rules: tuple[str, ...] = ()  # that samples are tested by
+    seen: tuple[tuple[str, ...], ...] = ()  # columns that go together, "", and their combinations
+    notes: tuple[str, ...] = ()
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a .toml file that says how a table is read."""
+    try:
+        said = tomllib.loads(regular(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UsageError(f"{path} is no TOML ({e})") from None
+    known = {"file": str, "labels": str, "bins": int, "violations": str, "constraints": list, "columns": dict}
+    for key, value in said.items():
+        if key not in known:
+            raise UsageError(f"{path} says {key!r}, which is not known{did_you_mean(key, known)}")
+        if not isinstance(value, known[key]):
+            raise UsageError(f"{path}: {key} is of the wrong type")
+    kinds, rules = said.get("columns", {}), said.get("constraints", [])
+    for name, kind in kinds.items():
+        if kind not in KINDS:
+            raise UsageError(f"{path}: column {name!r} is to be {kind!r}; it can be {', '.join(KINDS)}")
+    if "file" not in said or not all(isinstance(r, str) for r in rules):
+        raise UsageError(f'{path} needs file = "…", and constraints as a list of texts')
+    return Plan(kinds, said.get("bins", BINS), tuple(rules), said.get("violations", "auto"), said.get("labels", ""),
+                path.parent / Path(said["file"]).expanduser())  # fmt: skip
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a .toml file says how a table is read."""
+    try:
+        return re.search(r"^file\s*=", regular(path).read_text(encoding="utf-8"), re.MULTILINE) is not None
+    except (OSError, UnicodeDecodeError, UsageError):
+        return False
+
+
+def planned(table: Any, what: str, plan: Plan, parts: Any = None) -> Planned:
+    """Find the columns of an Arrow table; ``parts`` gives the training rows of so many, None takes all."""
+    named(table, what)
+    for name in plan.kinds:
+        taken(table, name, what)
+    table = named(table.drop_columns(plan.dropped), what)
+    raw = {name: taken(table, name, what) for name in table.column_names}
+    frame = {name: (values, missing) for name, (values, missing, _) in raw.items()}
+    rough = [Column(n, "category" if v.dtype == object else "number", dtype) for n, (v, _, dtype) in raw.items()]
+    frame = {c.name: (values_of(c, frame[c.name][0]), frame[c.name][1]) for c in rough}
+    rules, notes = ordered([rule(text, rough) for text in plan.rules]), []
+    bad = np.zeros(len(table), bool)
+    for r in rules:
+        wrong = broken(r, frame)
+        if not wrong.any():
+            continue
+        share = wrong.mean()
+        said = f"{int(wrong.sum()):,} of {len(table):,} rows of {what} ({share:.2%}) break {r.text}"
+        if plan.violations == "refuse" or (plan.violations == "auto" and share > MOST_BROKEN):
+            raise UsageError(f"{said}: --set data.violations=drop leaves them out, and keep keeps them")
+        if plan.violations != "keep":
+            bad |= wrong
+        notes.append(f"{said}: {'kept' if plan.violations == 'keep' else 'left out'}")
+    if bad.any():
+        table = table.filter(~bad)
+        raw = {name: (v[~bad], gone[~bad], dtype) for name, (v, gone, dtype) in raw.items()}
+        frame = {name: (v[~bad], gone[~bad]) for name, (v, gone) in frame.items()}
+        named(table, f"{what} without the rows that break its rules")
+    train = slice(None) if parts is None else parts(len(table))[0]
+    found = [_kind(name, *raw[name], plan, train) for name in table.column_names]
+    seen = {name: (v[train], gone[train]) for name, (v, gone) in frame.items()}
+    place = {c.name: i for i, c in enumerate(found)}
+    for r in rules:
+        if r.kind in ("computed", "looked-up"):
+            source = frame if r.kind == "looked-up" else seen
+            found[place[r.names[0]]] = following(r, found[place[r.names[0]]], source)
+    tests = tuple(r.text for r in rules if r.kind in ("test", "unique"))
+    together = tuple((*r.names, "", *combinations(r, seen)) for r in rules if r.kind == "together")
+    return Planned(table, found, tests, together, tuple(notes))
+
+
+def _kind(name: str, values: Any, missing: Any, dtype: str, plan: Plan, train: Any) -> Column:
+    kind = plan.kinds.get(name, "")
+    if kind == "id":
+        return Column(name, "id", dtype, why="said so")
+    if kind == "number" and values.dtype == object:
+        raise UsageError(f"column {name!r} holds texts: it cannot be a number")
+    category = kind == "category" or (not kind and dtype.startswith("dictionary"))
+    return infer(name, values[train], missing[train], dtype, category=category, bins=plan.bins,
+                 nullable=bool(missing.any()), key=kind != "number")  # fmt: skip
+
+
+def rules_of(texts: tuple[str, ...], columns: list[Column]) -> list[Rule]:
+    """Rules that samples are tested by."""
+    return [rule(text, columns) for text in texts]
