@@ -34,7 +34,7 @@ class Column:
     """One column as plain data; ``config.json`` holds these fields, a list for each."""
 
     name: str
-    kind: str  # category, number, constant, or id
+    kind: str  # category, number, constant, id, or what follows from others: computed, looked-up
     dtype: str  # Arrow's name of the type
     missing: bool = False  # level 0 is "missing"
     step: float = 0.0  # to which numbers are rounded: 1, .01; 0 is none
@@ -118,10 +118,13 @@ def learnt(spec: DataSpec) -> list[Column]:
     return [c for c in columns(spec) if c.size]
 
 
-def spec_of(found: Sequence[Column], name: str = "", classes: int = 0, class_names: tuple[str, ...] = ()) -> DataSpec:
-    """The spec of rows of such columns."""
+def spec_of(
+    found: Sequence[Column], name: str = "", classes: int = 0, class_names: tuple[str, ...] = (), **rules: Any
+) -> DataSpec:
+    """The spec of rows of such columns; ``rules`` and ``seen`` are what `genzoo.plugins.modalities.rules` tests."""
     size = sum(sum(c.slots) + bool(c.edges) for c in found)
-    return DataSpec("table", (size,), classes=classes, class_names=class_names, name=name, facts=facts(found))
+    held = facts(found) | {k: v for k, v in rules.items() if v}
+    return DataSpec("table", (size,), classes=classes, class_names=class_names, name=name, facts=held)
 
 
 def infer(
@@ -133,6 +136,7 @@ def infer(
     category: bool = False,
     bins: int = BINS,
     nullable: bool = False,
+    key: bool = True,
 ) -> Column:
     """Find the kind of a column from the training rows: texts (objects) or float64 numbers, and where they miss."""
     present = values[~missing]
@@ -145,7 +149,7 @@ def infer(
         kinds = len(counts)
         if kinds == 1 and not gaps:
             return Column(name, "constant", dtype, names=(present[0],), why="one value")
-        if text and not category and len(present) >= 50 and kinds >= 0.99 * len(present):
+        if key and text and not category and len(present) >= 50 and kinds >= 0.99 * len(present):
             if max(map(len, counts)) > 30:
                 raise UsageError(f"column {name!r} is free text, which is not learnt: --set data.drop={name}")
             return Column(name, "id", dtype, why="all values differ")
@@ -165,7 +169,7 @@ def infer(
     if len(distinct) == 1 and not gaps:
         return Column(name, "constant", dtype, values=(float(distinct[0]),), why="one value")
     whole = dtype.startswith(("int", "uint"))
-    if whole and len(distinct) == len(present) >= 50:
+    if key and whole and len(distinct) == len(present) >= 50:
         run = distinct[-1] - distinct[0] + 1 == len(distinct)
         if run or KEY.search(name):
             return Column(name, "id", dtype, why="all values differ, and " + ("make a run" if run else "by its name"))

@@ -57,7 +57,10 @@ class Table(Modality):
         from genzoo.plugins.modalities.columns import learnt
 
         loose = ("packed", "rules", "seen")
-        if len({len(held) for name, held in spec.facts.items() if name not in loose or (held and name == "packed")}) != 1:
+        if (
+            len({len(held) for name, held in spec.facts.items() if name not in loose or (held and name == "packed")})
+            != 1
+        ):
             raise UsageError("the columns of a table have one entry in each list of facts")
         found = learnt(spec)
         if spec.shape != (size := sum(sum(c.slots) + bool(c.edges) for c in found),):
