@@ -359,7 +359,7 @@ def _(seed: int):
     return measured("nats-per-character", posed(rows, lengths, rows, spec=TEXTS, weights=weights)), 2.0
 
 
-for metric in ("mr-stft", "si-sdr"):
+for metric in ("mr-stft", "si-sdr", "snr", "log-spectral-distance", "mel-distance"):
 
     @case(metric, "m = 200, noise of many levels")
     def _(seed: int, metric: str = metric):

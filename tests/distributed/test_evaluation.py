@@ -94,7 +94,9 @@ def test_what_cannot_be_measured_is_told_once(jobs: Any, data: Path, trained: Pa
         (("--data", tmp_path / "nosuch.npz"), "nosuch.npz"),
         (("--out", tmp_path / "x.txt"), "a report is written to"),
     ):
-        done = jobs.genzoo(*asked(trained, data, tmp_path / "x.json"), *change, "--devices", 2)
+        words = list(asked(trained, data, tmp_path / "x.json"))
+        words[words.index(change[0]) : words.index(change[0]) + 2] = change
+        done = jobs.genzoo(*words, "--devices", 2)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert sentence in done.stderr
         assert done.stderr.count("\n") == 1, done.stderr

@@ -54,9 +54,7 @@ def zoo(
     budget: Annotated[str, typer.Option(help="Training time of each recipe, as 90s, 10min or 1h.")] = "10min",
     recipes: Annotated[str, typer.Option(help="Names, as a,b; default all that fit the data.")] = "",
     metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; the first one ranks.")] = "",
-    n: Annotated[
-        int | None, typer.Option("-n", min=2, help="Samples of each; default as many as there are data.")
-    ] = None,
+    n: Annotated[int | None, typer.Option("-n", min=2, help="Samples of each; default as many as data.")] = None,
     seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of a time.")] = None,
     threads: opt.Threads = None,
