@@ -46,8 +46,8 @@ def start() -> Iterator[Start]:
 
     yield explore
     for process in running:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
