@@ -49,4 +49,5 @@ def test_every_interval_is_simulated(bench):
     assert counts == {
         "active-units", "classes", "modes", "stacked-modes", "code-use", "code-perplexity", "distinct-n",
         "dci-completeness", "dci-disentanglement", "dci-informativeness", "detection", "tstr", "levels-lost", "repeats",
+        "forward-lm", "reverse-lm", "self-bleu", "valid-words",
     }  # fmt: skip
