@@ -404,5 +404,5 @@ def test_every_metric_that_can_be_is_measured(clothes):
         "modularity", "factor-vae", "dci-disentanglement", "dci-completeness", "dci-informativeness", "code-use",
         "code-perplexity", "mr-stft", "si-sdr", "snr", "log-spectral-distance", "mel-distance", "silent-samples",
         "nats-per-character", "distinct-n", "columns", "pairs", "levels-lost", "repeats", "detection", "tstr",
-        "row-copies", "nearer", "dcr", "nndr", "membership",
+        "row-copies", "nearer", "dcr", "nndr", "membership", "forward-lm", "reverse-lm", "self-bleu", "valid-words",
     }  # fmt: skip
