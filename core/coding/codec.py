@@ -29,6 +29,12 @@ BLOCK, MEMORY = 64, 2**24  # observations that networks see at a time, and numbe
 _START = (1, 1, 2, 4, 8, 16, 32)  # observations in the first blocks of bits back, which find few bits to pop
 
 
+_PLAIN = (
+    "{} cannot compress: bits back needs a normal posterior and the normal prior, whose numbers are coded one by one "
+    "(--posterior normal --prior normal)"
+)
+
+
 def scheme_of(model: Model) -> str:
     """How a model compresses; raises `UsageError` if it cannot, with the reason."""
     head, prior, likelihood = model.head, model.prior, model.likelihood
@@ -47,6 +53,8 @@ def scheme_of(model: Model) -> str:
         return "direct"
     if model.encoder is None or head is None:
         raise UsageError(f"{model.called} cannot compress: it has no encoder, and no exact likelihood")
+    if type(prior) is not NormalPrior:
+        raise UsageError(_PLAIN.format(model.called))
     return "bits-back"
 
 
@@ -178,10 +186,7 @@ class Codec:
         x = self.model.likelihood.observed(symbols).to(self.dtype)
         q = self.model.posterior(x, y)
         if not isinstance(q, DiagonalNormal) or type(self.model.prior) is not NormalPrior:
-            raise UsageError(
-                f"{self.model.called} cannot compress: bits back needs a normal posterior and the normal prior, "
-                "whose numbers are coded one by one (--posterior normal --prior normal)"
-            )
+            raise UsageError(_PLAIN.format(self.model.called))
         return snapped(q.mean.double()), snapped(q.log_var.double()).clamp(-16, 8).mul(0.5).exp()
 
     @staticmethod

@@ -100,6 +100,8 @@ def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None, bytes
     if header.weights != identity(model):
         raise UsageError(f"this file was compressed by other weights ({header.name or 'without a name'}): give those")
     codec = Codec(model, header.portable)
+    if header.count > codec.block * (len(rest) // 4):  # each block has a checksum; before anything of that size is made
+        raise GenzooError(_CUT)
     blocks = len([*codec.spans(header.count)])
     if codec.block != header.block or (len(rest) - 4 * blocks) % 4 or len(rest) < 4 * blocks:
         raise GenzooError(_CUT)

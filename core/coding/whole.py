@@ -63,7 +63,7 @@ def packed_json(content: Any) -> bytes:
     return zlib.compress(json.dumps(content).encode(), 9) if any(content.values()) else b""
 
 
-def unpacked_json(content: bytes, most: int = 2**31) -> dict[str, Any]:
+def unpacked_json(content: bytes, most: int = 2**28) -> dict[str, Any]:
     """Back from `packed_json`; raises `GenzooError` for what it did not write."""
     try:
         found = json.loads(zlib.decompressobj().decompress(content, most)) if content else {}

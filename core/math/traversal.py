@@ -61,7 +61,7 @@ def traverse(
     activity, measure = _activity(model, seed, labels, data, reach)
     chosen = list(dimensions) or activity.argsort(descending=True, stable=True)[: min(rows, size)].tolist()
     values = torch.linspace(-reach, reach, steps)
-    z = model.codes(0, 1, seed=seed).flatten(1).repeat(len(chosen), steps, 1)
+    z = model.codes(0, 1, seed=seed, labels=labels).flatten(1).repeat(len(chosen), steps, 1)
     for row, d in enumerate(chosen):
         z[row, :, d] = values.to(z)
     y = None if labels is None else labels.repeat(len(chosen) * steps)
@@ -79,7 +79,8 @@ def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None,
             return kl.double().mean(0).cpu(), "nats"
     size = model.latent.numbers
     few = max(1, min(8, 2048 // size))
-    z = model.codes(0, few, seed=seed).flatten(1)
+    told = None if labels is None else labels.repeat(few)
+    z = model.codes(0, few, seed=seed, labels=told).flatten(1)
     change = torch.empty(size, dtype=torch.float64)
     for d in range(size):  # both ends of one number at a time: memory does not grow with the code
         ends = z.repeat(2, 1)

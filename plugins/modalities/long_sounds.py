@@ -57,7 +57,7 @@ def reconstruct(model: Model, x: Tensor, labels: Tensor | None = None, *, part: 
 def whole(model: Model, source: object, out: Path) -> Tensor | None:
     """A sound file reconstructed in one piece, where source and result are such files and the model can; else None."""
     path = Path(source).expanduser() if isinstance(source, (str, Path)) else None
-    if path is None or path.suffix.lower() not in SUFFIXES or not path.is_file() or not out.suffix:
+    if path is None or path.suffix.lower() not in SUFFIXES or not path.is_file() or out.suffix.lower() not in SUFFIXES:
         return None
     if model.classes or model.encoder is None:
         return None

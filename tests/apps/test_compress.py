@@ -136,3 +136,9 @@ def test_another_process_with_other_threads_reads_it(kind: str, n: int, tmp_path
         with pytest.raises(GenzooError):
             genzoo.decompress(tmp_path / "a.zoo", tmp_path / f"c-{out}")
         assert not (tmp_path / f"c-{out}").exists()
+
+
+def test_a_number_of_observations_is_not_for_a_file_that_comes_back_whole(tmp_path):
+    (tmp_path / "few.txt").write_text("in the beginning\nwas the word\n")
+    with pytest.raises(UsageError, match="-n is not for a file of which everything comes back"):
+        genzoo.compress("lm/kjv-mini", tmp_path / "few.txt", tmp_path / "few.gz0", 1)

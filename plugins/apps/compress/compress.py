@@ -95,6 +95,8 @@ def _given(model: Model, data: Any, n: int, options: Mapping[str, Any] | None) -
         path = Path(data).expanduser() if isinstance(data, (str, os.PathLike)) else None
         if path is None or (kind.opens(path) and path.is_file()):
             return data if path is None else path, {}  # all that is in it
+    if keeps(model) and n and isinstance(data, (str, os.PathLike)) and Path(data).expanduser().is_file():
+        raise UsageError("-n is not for a file of which everything comes back: cut the file, or leave out -n")
     opened = open_data(the_registry(), data, options, split=None)  # as they are: resized ones would not be exact
     if keeps(model) and of(opened.spec) is kind:
         some = opened.take(slice(n or len(opened)))

@@ -234,13 +234,13 @@ class Subject:
 
     def start(self, seed: int, told: Told) -> list[float]:
         """Where the sliders stand for the code of a seed."""
-        z = self.model.codes(0, 1, seed=seed).flatten()
+        z = self.model.codes(0, 1, seed=seed, labels=self._labels(1, told)).flatten()
         return [min(max(float(z[d]), -REACH), REACH) for d in self.sweep(seed, told).dimensions]
 
     def turned(self, seed: int, values: list[float], told: Told) -> Figures:
         """What comes of a seed's code when the numbers that matter are set."""
         found = self.sweep(seed, told)
-        z = self.model.codes(0, 1, seed=seed).flatten()
+        z = self.model.codes(0, 1, seed=seed, labels=self._labels(1, told)).flatten()
         for d, value in zip(found.dimensions, values, strict=False):
             z[d] = value
         labels = self._labels(1, told)
