@@ -120,3 +120,10 @@ def test_lines_are_kept_and_another_library_stands_beside(tmp_path, monkeypatch)
         table_bench.tables("penguins", target="specie", out=None)
     with pytest.raises(UsageError, match="takes a table"):
         table_bench.tables("ring8", out=None)
+
+
+def test_who_is_greater_goes_by_chance_where_all_are_equal():
+    same = np.zeros(5)
+    assert table_protocol.separated(same, same) == 0.5
+    assert table_protocol.separated(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1
+    assert table_protocol.separated(np.array([1.0, 3.0]), np.array([2.0])) == 0.5

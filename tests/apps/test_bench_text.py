@@ -41,3 +41,12 @@ def test_one_row_for_each_temperature_and_gan(tmp_path) -> None:
     assert json.loads((tmp_path / "board" / "text.json").read_text())["rows"] == found
     with pytest.raises(UsageError, match="is of texts"):
         texts("digits", steps=1)
+
+
+def test_only_what_lies_below_the_curve_wins():
+    from genzoo.plugins.apps.bench.text_bench import below
+
+    curve = [{"forward": 1.0, "reverse": 2.0}, {"forward": 1.2, "reverse": 1.8}]
+    assert below(curve, {"forward": 1.1, "reverse": 1.85})
+    assert not below(curve, {"forward": 1.19, "reverse": 1.99})  # above it, though no point of it is better in both
+    assert not below(curve, {"forward": 0.5, "reverse": 1.0})  # collapsed: nothing to compare with

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from genzoo.core.errors import GenzooError
+from genzoo.core.math.intervals import smaller
 from genzoo.plugins.modalities.columns import Column, decode
 
 MOST_CATEGORIES = 254  # that boosted trees take as categories; rarer ones go by their place in the list
@@ -134,8 +135,9 @@ def pairs(columns: Sequence[Column], real: Any, made: Any) -> float:
         if c.kind == "category" or c.size <= 10:
             cells.append([np.floor(x[:, s]).astype(int) for x in (real, made)])
         else:
-            cut = np.unique(np.quantile(features([c], real[:, [s]]), np.linspace(0, 1, 11)[1:-1], method="nearest"))
-            cells.append([np.searchsorted(cut, features([c], x[:, [s]])[:, 0], side="right") for x in (real, made)])
+            both = [features([c], x[:, [s]])[:, 0] for x in (real, made)]
+            cut = np.unique(np.nanquantile(both[0], np.linspace(0, 1, 11)[1:-1], method="nearest"))
+            cells.append([np.searchsorted(cut, v, side="right") + np.isnan(v) for v in both])  # missing apart
     found = []
     for i, (a, b) in enumerate(cells):
         for p, q in cells[:i]:
@@ -157,8 +159,7 @@ def lost(columns: Sequence[Column], train: Any, made: Any, least: int = 20) -> i
 
 def separated(a: Any, b: Any) -> float:
     """AUC of telling numbers of a from those of b by their size: the chance that one of a is greater."""
-    ranks = np.argsort(np.argsort(np.concatenate([a, b]), kind="stable"), kind="stable")[: len(a)]
-    return float((ranks.sum() - len(a) * (len(a) - 1) / 2) / (len(a) * len(b)))
+    return smaller(torch.from_numpy(b), torch.from_numpy(a)).value
 
 
 def nearest(columns: Sequence[Column], rows: Any, among: Any, scale: Any, part: int = 200) -> Any:

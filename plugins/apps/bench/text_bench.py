@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from genzoo.core.errors import UsageError
 from genzoo.core.math.estimates import LogLikelihood
@@ -76,13 +78,20 @@ def texts(
         for recipe in recipes:
             model, seconds = _trained(recipe, data, steps, seed, options, base, progress)
             row = measured(f"lm, then {recipe}", model.sample(n, seed=seed), judge, held)
-            wins = not any(c["forward"] <= row["forward"] and c["reverse"] <= row["reverse"] for c in curve)
+            wins = below(curve, row)
             rows.append(row | {"seconds": plain[1] + seconds, "nll": _nll(model, held), "wins": wins})
     if out is not None:
         folder = Path(out).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "text.json", {"data": str(data), "steps": steps, "n": n, "seed": seed, "rows": rows})
     return rows
+
+
+def below(curve: Sequence[Mapping[str, float]], row: Mapping[str, float]) -> bool:
+    """Whether a model's reverse-lm is less than the curve's at its forward-lm; not where the curve does not reach."""
+    points = sorted((c["forward"], c["reverse"]) for c in curve)
+    inside = points[0][0] <= row["forward"] <= points[-1][0]
+    return bool(inside and row["reverse"] < np.interp(row["forward"], *zip(*points, strict=True)))
 
 
 def _trained(
