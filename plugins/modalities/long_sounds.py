@@ -30,8 +30,12 @@ def hears(model: Model) -> tuple[int, int]:
             f"{model.called} has codes of whole clips of {model.spec.facts['samples']:,} samples, and takes no longer "
             "ones: train with --set generator.code=frames --set encoder.code=frames, or the recipe audio-codec"
         )
-    hop = max(encoder.hop, generator.hop)
-    return -(-(encoder.reach + generator.reach) // hop) * hop, hop
+    facts = model.spec.facts
+    lapped = facts.get("front") == "mdct"  # networks hear frames, of whose windows each has twice as many samples
+    unit = facts["bands"] if lapped else 1
+    hop = unit * max(encoder.hop, generator.hop)
+    reach = unit * (encoder.reach + generator.reach + 4 * lapped)
+    return -(-reach // hop) * hop, hop
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ LOCAL = {f"{part}.{k}": v for part in ("generator", "encoder")
          for k, v in {"stride": 2, "strides": 3, "width": 8, "blocks": 1, "per_frame": 4}.items()}  # fmt: skip
 
 
-def model_of(recipe: str, **options: object) -> Model:
+def model_of(recipe: str, spec: genzoo.DataSpec = SPEC, **options: object) -> Model:
     torch.manual_seed(0)
-    model = genzoo.create(recipe, SPEC, options={**LOCAL, **options})
+    model = genzoo.create(recipe, spec, options={**LOCAL, **options})
     with torch.no_grad():  # residual layers add nothing at first, and would not be seen
         for p in model.parameters():
             p.add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
@@ -37,7 +38,13 @@ def frames() -> Model:
     return model_of("rave", **{"generator.code": "frames", "encoder.code": "frames"})
 
 
-@pytest.mark.parametrize("make", [codec, frames])
+def bands() -> Model:
+    spec = replace(SPEC, shape=(16, 64), facts={**SPEC.facts, "front": "mdct", "bands": 16})
+    few = {"generator.strides": 2, "encoder.strides": 2}
+    return model_of("rave", spec, **{"generator.code": "frames", "encoder.code": "frames", **few})
+
+
+@pytest.mark.parametrize("make", [codec, frames, bands])
 def test_parts_are_the_whole(make) -> None:
     model = make()
     _, hop = hears(model)
