@@ -158,7 +158,7 @@ def _of_model(name: str, data: str, model: Model, some: Data, fast: bool) -> Siz
     bound, forward = _timed(lambda: _bound(model, some))
     per, n = sum(s.units for s in single) / len(single), len(some)
     return Size(name, data, done.unit, done.bits, each, n / encode, n / decode, n / forward,
-                None if bound is None else bound * n / done.units if whole else bound / per)  # fmt: skip
+                None if bound is None else bound * done.count / done.units if whole else bound / per)  # fmt: skip
 
 
 @torch.no_grad()

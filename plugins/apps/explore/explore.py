@@ -15,6 +15,7 @@ from typing import Any, Self
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.model import Model
+from genzoo.core.text import one_line
 from genzoo.plugins.apps.compare.comparison import distinct
 from genzoo.plugins.apps.explore.interface import Page, look, need_gradio
 from genzoo.plugins.apps.explore.subject import Subject
@@ -81,7 +82,8 @@ class Explorer:
             )  # fmt: skip
         except OSError as e:
             _SETTINGS.leave()
-            raise GenzooError(f"cannot serve a page on port {port}: it is taken; leave out --port") from e
+            at = f"{host}:{port}" if port else host
+            raise GenzooError(f"cannot serve a page on {at} ({one_line(str(e))}): leave out --port and --host") from e
         except BaseException:
             _SETTINGS.leave()
             raise

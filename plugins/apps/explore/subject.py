@@ -371,7 +371,11 @@ class Subject:
         rows = [["Bytes of the file", f"{len(content):,}"], ["Bytes as stored", f"{raw.nbytes:,}"],
                 ["Bits per dimension", f"{8 * len(content) / x.numel():.3f}"],
                 ["Scheme", scheme_of(self.model)]]  # fmt: skip
-        note = "What comes back is a reconstruction." if lossy else "Everything comes back exactly, which was tried."
+        note = (
+            "What comes back is a reconstruction."
+            if lossy
+            else "What was looked at comes back exactly, which was tried."
+        )
         figures = [Figure(_table(["", ""], rows), f"sizes by {self.name}", f"{size_text(len(content))}. {note}")]
         if lossy:
             figures.append(self.shown(self.model.decompress(content), f"what comes back from {self.name}"))
@@ -384,7 +388,7 @@ class Subject:
                 return ask()
         except GenzooError as e:
             return [Figure(absent=one_line(str(e)))]
-        except (RuntimeError, ValueError, IndexError, OSError, MemoryError) as e:  # a page goes on
+        except Exception as e:  # a page goes on
             return [Figure(absent=f"that did not work: {one_line(str(e) or type(e).__name__, 200)}")]
 
 

@@ -57,14 +57,14 @@ def _of_file(subject: Subject, path: Path) -> Tensor:
     """All that a file holds, brought to the model's form, to 64 observations."""
     kind, name = subject.kind, path.name
     try:
-        if path.suffix.lower() in ARRAYS or kind.opens(path):
-            given = _read(subject, path)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                shutil.copyfile(path, Path(folder) / name)
-                if not kind.opens(Path(folder)):
-                    raise UsageError(f"it is no file of {kind.many}")
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copyfile(path, Path(folder) / name)
+            if path.suffix.lower() not in ARRAYS and kind.opens(Path(folder)):  # which is brought to the model's size
                 given = _read(subject, Path(folder))
+            elif path.suffix.lower() in ARRAYS or kind.opens(path):
+                given = _read(subject, path)
+            else:
+                raise UsageError(f"it is no file of {kind.many}")
     except GenzooError as e:
         why = one_line(str(e)).replace(os.fspath(path), name)
         raise UsageError(f"{name} cannot be used: {why}; give {_wanted(subject)}") from e
