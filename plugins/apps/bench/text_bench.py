@@ -91,7 +91,8 @@ def below(curve: Sequence[Mapping[str, float]], row: Mapping[str, float]) -> boo
     """Whether a model's reverse-lm is less than the curve's at its forward-lm; not where the curve does not reach."""
     points = sorted((c["forward"], c["reverse"]) for c in curve)
     inside = points[0][0] <= row["forward"] <= points[-1][0]
-    return bool(inside and row["reverse"] < np.interp(row["forward"], *zip(*points, strict=True)))
+    forward, reverse = zip(*points, strict=True)
+    return bool(inside and row["reverse"] < np.interp(row["forward"], forward, reverse))
 
 
 def _trained(
