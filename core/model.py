@@ -21,7 +21,7 @@ from genzoo.core.math.estimates import LogLikelihood, active_units, spherical
 from genzoo.core.modality import of
 from genzoo.core.posterior import Posterior
 from genzoo.core.prior import straight
-from genzoo.core.selection import gathered, selected
+from genzoo.core.selection import check_truncation, gathered, selected
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,8 +112,7 @@ class Model(Joint):
             raise UsageError(f"the number of samples must not be negative, got {n}")
         if self.prior.unfitted:
             raise UsageError(f"{self.called} has nothing to sample from: {self.prior.unfitted}")
-        if truncation is not None and not truncation > 0:
-            raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
+        check_truncation(truncation)
         size, noise = max(batch_size // BLOCK, 1) * BLOCK, noise or self.likelihood.sampled
         if (wanted := of(self.spec).selection(self.spec, where)) is not None:
             with drawing(self.likelihood, temperature, top_p):

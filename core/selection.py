@@ -69,6 +69,12 @@ class Found:
                 f"({low:.2g} to {high:.2g}) meet {text or 'the rules of the data'}")  # fmt: skip
 
 
+def check_truncation(truncation: float | None) -> None:
+    """Raise `UsageError` unless codes can be kept within so many standard deviations."""
+    if truncation is not None and not truncation > 0:
+        raise UsageError(f"truncation is a positive number of standard deviations, not {truncation}")
+
+
 @torch.no_grad()
 def selected(
     model: Model,
@@ -90,6 +96,7 @@ def selected(
     Raises:
         TooFewError: after ``max_draws`` draws (default 1,000 for each that is wanted, at least a million).
     """
+    check_truncation(truncation)
     if max_draws is not None and max_draws < 1:
         raise UsageError(f"the most draws must be at least 1, not {max_draws}")
     if isinstance(labels, (list, tuple, Tensor)) and len(labels) != 1:
