@@ -188,13 +188,14 @@ class Membership(_Beside):
         members = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:n]]
         others, reference = real[:n], real[len(real) // 2 :][: 5 * o.limit]
         near, fake = self.nearness(evidence), values(spec, evidence.samples[: 5 * o.limit])
+        exact = model is not None and model.exact and model.likelihood.normalized  # else its values are none's
         scores, known = dict[str, list[Tensor]](), values(spec, reference)
         for x in (members, others):
             rows = values(spec, x)
             to_samples, to_others = (near.nearest(rows, 1, among)[:, 0].double() for among in (fake, known))
             scores.setdefault("distance", []).append(to_samples)
             scores.setdefault("density ratio", []).append((to_samples + 1e-3).log() - (to_others + 1e-3).log())
-            if model is not None and model.exact and not model.classes and not model.conditions:
+            if model is not None and exact and not model.classes and not model.conditions:
                 scores.setdefault("likelihood", []).append(-model.log_likelihood(x).values.double().cpu())
         details = dict[str, Any]()
         for what, (inside, outside) in scores.items():

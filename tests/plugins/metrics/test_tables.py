@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
+import genzoo
 from genzoo.core.data import Data
 from genzoo.core.evaluation.evidence import Evidence, Metric
 from genzoo.plugins.metrics import margins, rows
@@ -119,6 +120,16 @@ def test_closeness_is_a_half_for_clean_samples_and_more_for_a_leak():
     assert attack[0].estimate.low < 0.5 < attack[0].estimate.high
     assert attack[1].estimate.low > 0.5
     assert set(attack[0].details) == {"distance", "density ratio"}
+
+
+@pytest.mark.parametrize(("recipe", "known"), [("copula", False), ("table-ar", True)])
+def test_an_attack_goes_by_the_likelihood_only_where_it_is_one(recipe, known):
+    rows, model = _codes(60, 0), genzoo.create(recipe, SPEC)
+    evidence = Evidence(
+        Data(SPEC, rows, split="test"), lambda: (rows, None), n_fake=60, model=model,
+        training=lambda: Data(SPEC, _codes(60, 1)), has_training=True,
+    )  # fmt: skip
+    assert ("likelihood" in _measured("membership", evidence, limit=30).details) is known
 
 
 def test_what_is_judged_by_unseen_rows_is_refused_of_training_rows():
