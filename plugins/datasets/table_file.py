@@ -63,7 +63,7 @@ class TableSource(DataSource):
         """Read a split; columns are those of the train split."""
         plan, (table, what) = self.plan(), self.table()
         found, called = planned(table, what, plan, self.parts), Path(what).name.split(".")[0]
-        train, test = self.parts(len(found.table))
+        train, test = found.split or self.parts(len(found.table))
         label, labels = plan.labels or self.label, self.options.labels
         label = {"auto": label if label not in plan.dropped else "", "none": ""}.get(labels, labels)
         data = planned_data(found, called, label)

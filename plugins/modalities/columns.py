@@ -170,10 +170,10 @@ def infer(
         return Column(name, "constant", dtype, values=(float(distinct[0]),), why="one value")
     whole = dtype.startswith(("int", "uint"))
     if key and whole and len(distinct) == len(present) >= 50:
-        run = distinct[-1] - distinct[0] + 1 == len(distinct)
+        run = len(distinct) >= 0.85 * (distinct[-1] - distinct[0] + 1)  # of which a tenth may be held out
         if run or KEY.search(name):
             return Column(name, "id", dtype, why="all values differ, and " + ("make a run" if run else "by its name"))
-    step = _step(distinct)
+    step = step_of(distinct)
     if len(distinct) <= EXACT:
         share = _shares(gaps, missing, tally.tolist())
         why = f"{len(distinct)} different numbers"
@@ -201,7 +201,7 @@ def _by_digit(column: Column, shares: tuple[float, ...]) -> tuple[float, ...]:
 
 def number_text(value: float) -> str:
     """A number as the name of a level."""
-    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+    return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 2**53 else repr(value)
 
 
 def _shares(gaps: bool, missing: Any, tally: Sequence[int]) -> tuple[float, ...]:
@@ -210,7 +210,7 @@ def _shares(gaps: bool, missing: Any, tally: Sequence[int]) -> tuple[float, ...]
     return tuple(round((c + 0.5) / total, 9) or 1e-9 for c in counts)
 
 
-def _step(values: Any) -> float:
+def step_of(values: Any) -> float:
     """The power of ten to which all are rounded, from 1 to a millionth, or 0."""
     for digits in range(7):
         if np.abs(values).max() < 2**52 / 10**digits and (np.round(values, digits) == values).all():
@@ -236,6 +236,8 @@ def encode(column: Column, values: Any, missing: Any) -> Any:
         texts = values.tolist() if values.dtype.kind == "O" else [number_text(v) for v in values.tolist()]
         code[:] = [where.get(t, len(where) - 1) + first + 0.5 for t in texts]
     else:
+        if values.dtype.kind == "O":
+            raise UsageError(f"column {column.name!r} holds texts, and the model's holds numbers")
         values = np.where(missing, 0.0, values)
         levels, edges = np.array(column.values), np.array(column.edges)
         if len(levels):

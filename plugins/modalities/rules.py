@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UsageError, did_you_mean
-from genzoo.plugins.modalities.columns import Column, decode, number_text
+from genzoo.plugins.modalities.columns import Column, decode, number_text, step_of
 from genzoo.plugins.modalities.truth import Frame, Node, domain, on_rows, values_of
-from genzoo.plugins.modalities.where import parse, parse_term
+from genzoo.plugins.modalities.where import parse
 
 GONE = "␀"  # a missing cell among texts
 _LISTS = re.compile(r"(?P<kind>together|unique)\b\s*\(?(?P<names>[^()]+)\)?\s*", re.IGNORECASE)
@@ -50,13 +50,21 @@ def rule(text: str, columns: Sequence[Column]) -> Rule:
         if a == b:
             raise UsageError(f"the rule {text!r} names one column twice")
         return Rule(text, "looked-up", (b, a))
-    node = parse(text, columns)
+    node = _equation(text, columns)
     target = node.left.plain
     others = tuple(n for n, _ in node.right.columns)
     numbers = all(domain(c) == "number" for c in columns if c.name == target)
     if node.kind == "=" and target and others and target not in others and numbers:
         return Rule(text, "computed", (target, *others), node)
     return Rule(text, "test", tuple(sorted(node.columns())), node)
+
+
+def _equation(text: str, columns: Sequence[Column]) -> Node:
+    """A condition; of one that says what equals a column, that column stands left."""
+    node = parse(text, columns)
+    if node.kind == "=" and node.right.plain and not node.left.plain:
+        return replace(node, left=node.right, right=node.left)
+    return node
 
 
 def _named(name: str, columns: Sequence[Column]) -> str:
@@ -93,11 +101,17 @@ def texts(values: Any, missing: Any) -> list[str]:
     return [GONE if gone else str(v) for v, gone in zip(plain, missing.tolist(), strict=True)]
 
 
-def broken(r: Rule, frame: Frame, step: float = 0.0) -> Any:
-    """Which rows break a rule, booleans ``(N,)``; of two that are alike the later one."""
+def broken(r: Rule, frame: Frame) -> Any:
+    """Which rows break a rule, booleans ``(N,)``; of two that are alike the later one.
+
+    What is computed may be rounded as its column is; to whole numbers only where it is of several columns.
+    """
     if r.kind == "computed":
         assert r.node is not None
         (a, gone), (b, other) = r.node.left.of(frame), r.node.right.of(frame)
+        there = ~np.asarray(gone)
+        step = step_of(a[there]) if there.any() else 0.0
+        step = step if step < 1 or len(r.names) > 2 else 0.0
         near = np.isclose(a, b, rtol=1e-9, atol=max(step * 0.501, 1e-12))
         return ~near & ~gone & ~other | (gone != other)
     if r.node is not None:
@@ -153,12 +167,12 @@ def values_by_name(found: Sequence[Column], codes: Any) -> dict[str, tuple[Any, 
 def _sources(c: Column, found: Sequence[Column]) -> set[str]:
     if c.kind == "looked-up":
         return {c.names[0]}
-    return {n for n, _ in parse_term(c.names[0].partition("=")[2], found).columns}
+    return {n for n, _ in _equation(c.names[0], found).right.columns}
 
 
 def _follows(c: Column, found: Sequence[Column], frame: Mapping[str, tuple[Any, Any]]) -> tuple[Any, Any]:
     if c.kind == "computed":
-        total, gone = parse_term(c.names[0].partition("=")[2], found).of(frame)
+        total, gone = _equation(c.names[0], found).right.of(frame)
         if c.step:
             total = np.round(np.round(total / c.step) * c.step, max(0, round(-np.log10(c.step))))
         return np.where(gone, 0.0, total), np.asarray(gone)

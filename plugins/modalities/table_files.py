@@ -112,6 +112,8 @@ def taken(table: Any, name: str, what: str) -> tuple[Any, Any, str]:
 
     if name not in table.column_names:
         raise UsageError(f"{what} has no column {name!r}{did_you_mean(name, table.column_names)}")
+    if table.column_names.count(name) > 1:
+        raise UsageError(f"{what} has two columns {name!r}: leave one out, or rename it")
     column = table.column(name).combine_chunks()
     text, kind = str(column.type), column.type
     if pa.types.is_dictionary(kind):

@@ -19,6 +19,7 @@ from genzoo.plugins.modalities.table_files import named, taken
 from genzoo.plugins.modalities.truth import values_of
 
 KINDS = ("category", "number", "id", "constant", "drop")
+VIOLATIONS = ("auto", "refuse", "drop", "keep")
 MOST_BROKEN = 0.01  # share of rows that break a rule, above which that is an error
 
 
@@ -48,12 +49,15 @@ class Planned:
     rules: tuple[str, ...] = ()  # that samples are tested by
     seen: tuple[tuple[str, ...], ...] = ()  # columns that go together, "", and their combinations
     notes: tuple[str, ...] = ()
+    split: tuple[Any, ...] | None = None  # numbers of the training rows and of the test rows
 
 
 def read_plan(path: Path) -> Plan:
     """Read a .toml file that says how a table is read."""
     try:
         said = tomllib.loads(regular(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UsageError(f"{path} cannot be read ({e.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"{path} is no TOML ({e})") from None
     known = {"file": str, "labels": str, "bins": int, "violations": str, "constraints": list, "columns": dict}
@@ -66,9 +70,13 @@ def read_plan(path: Path) -> Plan:
     for name, kind in kinds.items():
         if kind not in KINDS:
             raise UsageError(f"{path}: column {name!r} is to be {kind!r}; it can be {', '.join(KINDS)}")
+    if (way := said.get("violations", "auto")) not in VIOLATIONS:
+        raise UsageError(f"{path}: violations can be {', '.join(VIOLATIONS)}, not {way!r}")
+    if isinstance(bins := said.get("bins", BINS), bool) or not 1 <= bins <= 4096:
+        raise UsageError(f"{path}: bins is a number from 1 to 4096, not {bins!r}")
     if "file" not in said or not all(isinstance(r, str) for r in rules):
         raise UsageError(f'{path} needs file = "…", and constraints as a list of texts')
-    return Plan(kinds, said.get("bins", BINS), tuple(rules), said.get("violations", "auto"), said.get("labels", ""),
+    return Plan(kinds, bins, tuple(rules), way, said.get("labels", ""),
                 path.parent / Path(said["file"]).expanduser())  # fmt: skip
 
 
@@ -83,8 +91,9 @@ def is_plan(path: Path) -> bool:
 def planned(table: Any, what: str, plan: Plan, parts: Any = None) -> Planned:
     """Find the columns of an Arrow table; ``parts`` gives the training rows of so many, None takes all."""
     named(table, what)
-    for name in plan.kinds:
-        taken(table, name, what)
+    for name, kind in plan.kinds.items():
+        if kind != "drop" or name not in table.column_names:  # what is left out need not be readable
+            taken(table, name, what)
     table = named(table.drop_columns(plan.dropped), what)
     raw = {name: taken(table, name, what) for name in table.column_names}
     frame = {name: (values, missing) for name, (values, missing, _) in raw.items()}
@@ -103,22 +112,33 @@ def planned(table: Any, what: str, plan: Plan, parts: Any = None) -> Planned:
         if plan.violations != "keep":
             bad |= wrong
         notes.append(f"{said}: {'kept' if plan.violations == 'keep' else 'left out'}")
+    split = None if parts is None else parts(len(table))
     if bad.any():
+        if split is not None:  # cut before rows were left out, so that a published split stays one
+            place_of = np.cumsum(~bad) - 1
+            split = tuple(None if part is None else place_of[part[~bad[part]]] for part in split)
+            if any(part is not None and not len(part) for part in split):
+                raise UsageError(f"{what} has no rows to train on, or to test, without those that break its rules")
         table = table.filter(~bad)
         raw = {name: (v[~bad], gone[~bad], dtype) for name, (v, gone, dtype) in raw.items()}
         frame = {name: (v[~bad], gone[~bad]) for name, (v, gone) in frame.items()}
         named(table, f"{what} without the rows that break its rules")
-    train = slice(None) if parts is None else parts(len(table))[0]
+    train = slice(None) if split is None else split[0]
     found = [_kind(name, *raw[name], plan, train) for name in table.column_names]
     seen = {name: (v[train], gone[train]) for name, (v, gone) in frame.items()}
     place = {c.name: i for i, c in enumerate(found)}
+    for r in rules:
+        for name in r.names[r.kind in ("computed", "looked-up") :]:
+            if found[place[name]].kind == "id":
+                raise UsageError(f"the rule {r.text!r} is about column {name!r}, which identifies rows and is not "
+                                 "learnt: leave the rule out, or say the column's kind")  # fmt: skip
     for r in rules:
         if r.kind in ("computed", "looked-up"):
             source = frame if r.kind == "looked-up" else seen
             found[place[r.names[0]]] = following(r, found[place[r.names[0]]], source)
     tests = tuple(r.text for r in rules if r.kind in ("test", "unique"))
     together = tuple((*r.names, "", *combinations(r, seen)) for r in rules if r.kind == "together")
-    return Planned(table, found, tests, together, tuple(notes))
+    return Planned(table, found, tests, together, tuple(notes), split)
 
 
 def _kind(name: str, values: Any, missing: Any, dtype: str, plan: Plan, train: Any) -> Column:

@@ -75,7 +75,8 @@ class Where(Selection):
             may = np.ones(c.size, bool) if self.node is None else on_levels(self.node, c)[0]
             for node in self.tests:
                 can, cannot = on_levels(node, c)
-                may = may & (can | ~cannot)
+                gone = (np.arange(c.size) == 0) & (c.missing and len(node.columns()) > 1)  # perhaps neither
+                may = may & (can | ~cannot | gone)
             if not may.any():
                 raise UsageError(f"no row can meet {self.text or 'the rules of the data'}: column {c.name!r} {said(c)}")
             found.append(None if may.all() else torch.from_numpy(may))

@@ -86,12 +86,12 @@ def inspect(file: str | os.PathLike[str], out: str | os.PathLike[str] | None = N
     made = planned(table.drop_columns(list(refused)), path.name, plan) if len(refused) < len(found) else None
     kept = {c.name: c for c in made.columns} if made else {}
     columns = [kept.get(c.name, c) for c in found]
-    raw = {c.name: taken(table, c.name, path.name) for c in columns}
-    missing = {name: int(gone.sum()) for name, (_, gone, _) in raw.items()}
-    frame = {c.name: (values_of(c, raw[c.name][0]), raw[c.name][1]) for c in columns if c.kind != "drop"}
+    raw = {c.name: taken(table, c.name, path.name) for c in columns if c.kind != "drop"}
+    missing = {c.name: int(raw[c.name][1].sum()) if c.name in raw else table[c.name].null_count for c in columns}
+    frame = {c.name: (values_of(c, raw[c.name][0]), raw[c.name][1]) for c in columns if c.name in raw}
     known = set(plan.rules)
     rules = [r for r in candidates([c for c in columns if c.size], frame) if r not in known]
-    could = {c.name: said for c in columns if (said := _could(c, raw[c.name][0], raw[c.name][1]))}
+    could = {c.name: said for c in columns if c.name in raw and (said := _could(c, *raw[c.name][:2]))}
     result = Inspected(
         plan.file or path, len(table), columns, missing, could, refused, rules, made.notes if made else ()
     )
@@ -105,11 +105,11 @@ def _columns(table: Any, what: str, plan: Plan) -> tuple[list[Column], dict[str,
     found, refused = [], dict[str, str]()
     for name in table.column_names:
         try:
-            values, missing, dtype = taken(table, name, what)
             kind = plan.kinds.get(name, "")
             if kind in ("id", "drop"):
-                found.append(Column(name, kind, dtype, why="said so"))
+                found.append(Column(name, kind, str(table.schema.field(name).type), why="said so"))
                 continue
+            values, missing, dtype = taken(table, name, what)
             category = kind == "category" or dtype.startswith("dictionary")
             found.append(infer(name, values, missing, dtype, category=category, bins=plan.bins, key=kind != "number"))
         except GenzooError as e:
