@@ -71,6 +71,10 @@ def complete(
         raise UsageError(f"{model.called} has no likelihood that fills gaps: train table-ar, whose does")
     if model.classes or model.conditions:
         raise UsageError(f"{model.called} is told a class: train one without --conditional to fill gaps")
+    facts = model.spec.facts
+    if facts["rules"] or facts["seen"] or any(k in ("computed", "looked-up") for k in facts["kind"]):
+        raise UsageError(f"{model.called} keeps rules, which a row filled by its gaps alone could break: train one "
+                         "without constraints to fill gaps")  # fmt: skip
     if draws < 1:
         raise UsageError(f"the draws for each row must be at least 1, not {draws}")
     found = columns(model.spec)
