@@ -12,6 +12,7 @@ Nothing else is known: no functions, no further queries.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -36,15 +37,6 @@ def parse(text: str, columns: Sequence[Column]) -> Node:
     if reader.kind != "end":
         raise reader.wrong("AND, OR or the end")
     return node
-
-
-def parse_term(text: str, columns: Sequence[Column]) -> Term:
-    """Read a value: columns and literals with + - * between them."""
-    reader = _Reader(text, columns)
-    found = reader.term()
-    if reader.kind != "end":
-        raise reader.wrong("+, -, * or the end")
-    return found
 
 
 class _Reader:
@@ -170,10 +162,13 @@ class _Reader:
                                  "which is no number")  # fmt: skip
 
     def factor(self) -> Term:
-        if self.take("-"):
+        signs = 0
+        while self.take("-"):
+            signs += 1
+        if signs:
             inner = self.factor()
             self.arithmetic(inner)
-            return Term(tuple((n, -f) for n, f in inner.columns), -inner.constant)
+            return Term(tuple((n, -f) for n, f in inner.columns), -inner.constant) if signs % 2 else inner
         if word := self.take("true", "false"):
             return Term(constant=word)
         kind, value = self.kind, self.value
@@ -182,6 +177,8 @@ class _Reader:
             return Term(((self.column(value, kind), 1.0),))
         if kind in ("number", "text"):
             self.next()
+            if kind == "number" and not math.isfinite(float(value)):
+                raise UsageError(f"the condition {self.text!r} has a number that is too large, {value}")
             return Term(constant=float(value) if kind == "number" else _Text(value))
         raise self.wrong("a column or a value")
 

@@ -27,6 +27,7 @@ from genzoo.plugins.modalities.table_files import (
     write_arrow,
 )
 
+_MOST = 2**28  # bytes of cells that a model does not know, of a stranger's file too
 _DAMAGED = "this file holds something else than the cells of its model's table"
 
 
@@ -175,6 +176,8 @@ def _exceptions(base: Any, table: Any) -> bytes:
             with pa.ipc.new_stream(held := io.BytesIO(), batch.schema) as writer:
                 writer.write_batch(batch)
             out.write(struct.pack("<HI", place, held.tell()) + held.getvalue())
+    if out.tell() > _MOST:
+        raise UsageError(f"the cells that the model does not know take {out.tell():,} bytes, more than {_MOST:,}")
     return lzma.compress(out.getvalue(), preset=9) if out.tell() else b""
 
 
@@ -202,7 +205,10 @@ def table_of(spec: DataSpec, held: Whole) -> Any:
         (size,) = struct.unpack_from("<I", held.rest)
         digits = from_mixed_radix(held.rest[4 : 4 + size], _sizes(found, levels))
         table, other = _table(found, levels, digits), held.rest[4 + size :]
-        content, at = lzma.decompress(other) if other else b"", 0
+        reader, at = lzma.LZMADecompressor(memlimit=2**28), 0
+        content = reader.decompress(other, _MOST) if other else b""
+        if other and not reader.eof:
+            raise GenzooError(_DAMAGED)
         while at < len(content):
             place, length = struct.unpack_from("<HI", content, at)
             batch = pa.ipc.open_stream(content[at + 6 : at + 6 + length]).read_all()
