@@ -146,7 +146,7 @@ def test_somebody_with_no_manual_samples_walks_reconstructs_and_compares(page: A
         ("Reconstruct", "Reconstruct", "Root mean square error"),
         ("Neighbours", "Of these samples", "nearest by the features of scattering"),
         ("Score", "Score", "unseen observations that are less odd"),
-        ("Compress", "Compress", "What was looked at comes back exactly"),
+        ("Compress", "Compress", "What comes back is exactly what was looked at"),
     ],
 )
 def test_tabs_about_observations_answer_for_both(page: Any, tab: str, button: str, words: str) -> None:

@@ -371,11 +371,7 @@ class Subject:
         rows = [["Bytes of the file", f"{len(content):,}"], ["Bytes as stored", f"{raw.nbytes:,}"],
                 ["Bits per dimension", f"{8 * len(content) / x.numel():.3f}"],
                 ["Scheme", scheme_of(self.model)]]  # fmt: skip
-        note = (
-            "What comes back is a reconstruction."
-            if lossy
-            else "What was looked at comes back exactly, which was tried."
-        )
+        note = f"What comes back is {'a reconstruction' if lossy else 'exactly what was looked at, which was tried'}."
         figures = [Figure(_table(["", ""], rows), f"sizes by {self.name}", f"{size_text(len(content))}. {note}")]
         if lossy:
             figures.append(self.shown(self.model.decompress(content), f"what comes back from {self.name}"))
