@@ -11,7 +11,7 @@ from torch import nn
 from genzoo.core.augmentation import Augmentation
 from genzoo.core.config import Config, Part
 from genzoo.core.errors import UsageError
-from genzoo.core.likelihood import Implicit, Likelihood
+from genzoo.core.likelihood import Autoregressive, Implicit, Likelihood
 from genzoo.core.model import Model
 from genzoo.core.networks import Critic, Encoder, Generator, Ports
 from genzoo.core.objective import Networks, Objective
@@ -57,6 +57,12 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
         raise UsageError(f"latent.size must be at least 1, not 0: objective {name!r} cannot do without codes")
 
     likelihood: Likelihood = make("likelihood", Likelihood, spec) if plan.likelihood else Implicit(spec)
+    if plan.means and isinstance(likelihood, Autoregressive):
+        raise UsageError(
+            f"objective {name!r} goes by slopes of the mean of p(x|z), and likelihood "
+            f"{config.parts['likelihood'].name!r} draws value after value, which has none: name another with "
+            "--likelihood, or use --objective vae"
+        )
     generator: Generator = make(
         "generator", Generator,
         Ports(latent.shape, likelihood.input_shape, classes, plan.penalized, condition=condition),

@@ -59,6 +59,7 @@ class Plan:
     several: bool = False  # it weighs several codes of an observation: a posterior that gives one is refused
     points: bool = False  # it needs no density of codes, and works with posteriors that are points as well
     draws_prior: bool = False  # it draws codes before it knows their labels: a prior that goes by them is refused
+    means: bool = False  # its losses go by slopes of the mean of p(x|z): one that draws value after value is refused
     moves_prior: bool = True  # its losses have slopes of the prior's parameters; where not, a learned one is refused
 
     def wants(self, kind: str) -> bool:

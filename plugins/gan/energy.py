@@ -88,6 +88,7 @@ class Energy(Adversarial):
                 "train.schedule": "cosine",
                 "train.average": 0,
             },
+            "text": {"generator": "mlp", "encoder": "mlp"},
         },
     },
 )

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from genzoo.core.conditions import numbers_of
 from genzoo.core.errors import UsageError
-from genzoo.core.modality import of
 from genzoo.core.networks import Critic, Encoder, Generator, Network, Ports
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec, Latent
@@ -71,7 +70,8 @@ class Pyramid(Network):
     @classmethod
     def code_shape(cls, spec: DataSpec, latent: Latent, options: Network.Options) -> tuple[int, ...]:
         """A grid of codes lies on the resolution that is nearest to the recipe's."""
-        square = [h for h, w in ladder(*spec.shape[1:])[1:] if h == w] if latent.grid and of(spec).pixels else []
+        sides = spec.shape[1:]
+        square = [h for h, w in ladder(*sides)[1:] if h == w] if latent.grid and len(sides) == 2 else []
         if not square:
             return latent.shape
         grid = min(square, key=lambda size: abs(size - latent.grid))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
-from genzoo.core.objective import Batch, Loss, Networks
+from genzoo.core.objective import Batch, Loss, Networks, Plan
 from genzoo.core.options import option
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.vae.variational import Variational, bound_of
 from genzoo.registry import declare
 
@@ -48,6 +49,9 @@ class GECO(Variational):
         self.register_buffer("log_strength", torch.tensor(2 * math.log(self.options.error)))
         for name in ("constraint", "turns"):
             self.register_buffer(name, torch.zeros(()))
+
+    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
+        return replace(super().plan(spec, classes), means=True)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         """The posterior's noise, and λ."""

@@ -51,7 +51,7 @@ class MSSSIMVAE(Variational):
         if not of(spec).pixels:
             raise UsageError(f"MS-SSIM is of pictures, and this is {spec.modality} data: use --objective vae")
         scales_of(*spec.shape[1:])
-        return super().plan(spec, classes)
+        return replace(super().plan(spec, classes), means=True)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         model, weight = nets.model, self.options.weight
@@ -113,7 +113,7 @@ class DFCVAE(VAE):
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         if not of(spec).pixels:
             raise UsageError(f"the classifier is of pictures, and this is {spec.modality} data: use --objective vae")
-        return super().plan(spec, classes)
+        return replace(super().plan(spec, classes), means=True)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Features of pictures ``(B, C, H, W)`` in [0, 1], layer by layer."""

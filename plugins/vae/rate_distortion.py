@@ -64,7 +64,7 @@ class RateDistortion(Variational):
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         if not of(spec).pixels:
             raise UsageError("the rate-distortion objective is for images: its error is of pixels")
-        return Plan(posterior="rounded", likelihood=True, prior="scale-hyperprior", posteriors=("rounded",))
+        return Plan(posterior="rounded", likelihood=True, prior="scale-hyperprior", posteriors=("rounded",), means=True)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         model = nets.model

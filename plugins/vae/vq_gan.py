@@ -24,6 +24,13 @@ from genzoo.registry import declare
     "vq-gan",
     paper="arXiv:2012.09841",
     tags=("vae", "gan", "quantizer"),
+    modalities=(
+        "image",
+        "vector",
+        "audio",
+        "spectrogram",
+        "table",
+    ),  # numbers, of which a reconstruction is near or far
     recipe={
         "like": "vq-vae",
         "likelihood": "laplace",
@@ -61,7 +68,13 @@ class VQGAN(Hinge):
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         critics = (self.critic_plan(spec),)
         return Plan(
-            posterior="vq", prior="uniform-codes", likelihood=True, critics=critics, points=True, moves_prior=False
+            posterior="vq",
+            prior="uniform-codes",
+            likelihood=True,
+            critics=critics,
+            points=True,
+            moves_prior=False,
+            means=True,
         )
 
     def players(self) -> tuple[Player, ...]:

@@ -126,7 +126,7 @@ def builds(e: Example) -> None:
     vae = e.vae()
     same = Config.from_dict(vae.config.to_dict()).data == e.spec
     expect(same, "the same spec from config.json", "another", "let facts be plain data")
-    shaped("samples", vae.nets.model.eval().sample(3), (3, *e.kind.unit_shape(e.spec)))
+    shaped("samples", vae.nets.model.eval().sample(3, numbers=True), (3, *e.kind.unit_shape(e.spec)))
     e.case.registry.get("extractor", e.kind.extractor(e.spec))
 
 

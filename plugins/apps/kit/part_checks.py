@@ -299,7 +299,8 @@ class Coded(Subject):
 def coded(case: Case, options: Any = None, *, thorough: bool = False) -> Iterator[Coded]:
     """The part in small models, each with the first partner that takes it; where none does, in its own recipes."""
     kind, other = case.entry.kind, "prior" if case.entry.kind == "posterior" else "posterior"
-    parts = {kind: case.cls and case.entry.address, "generator.width": 8, "encoder.width": 8}
+    narrow = {"generator.width": 8, "encoder.width": 8}
+    parts = {kind: case.cls and case.entry.address, **narrow}
     partners = [e.address for e in case.registry.entries(other) if e.distribution == "genzoo"]
     own = [e.address for e in case.registry.entries("recipe") if e.data.get(kind) == case.entry.name]
 
@@ -307,7 +308,7 @@ def coded(case: Case, options: Any = None, *, thorough: bool = False) -> Iterato
         """A quantizer's book is small, where it may be."""
         asked = {"conditional": conditional}
         ways = [("vae:vae", {**parts, **latent, **few, **asked, other: e}) for e in partners for few in (FEW, {})]
-        ways += [(recipe, {**few, **asked}) for recipe in own for few in (FEW, {})]
+        ways += [(recipe, {**size, **few, **asked}) for recipe in own for size in (narrow, {}) for few in (FEW, {})]
         if kind == "prior":  # one that is fitted afterwards only
             later = {**parts, **latent, **asked, "objective": "vae:fit-prior"}
             ways += [("vae:vae", {**later, other: e}) for e in partners]

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from genzoo.core.build import build
 from genzoo.core.config import Config
-from genzoo.core.likelihood import Implicit
-from genzoo.core.modality import of
+from genzoo.core.likelihood import Autoregressive, Implicit, Likelihood
+from genzoo.core.modality import Modality, of
 from genzoo.core.model import Model
+from genzoo.core.objective import Objective
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import update_folder
 from genzoo.core.storage.load_model import load_model
@@ -70,7 +72,17 @@ def recipes(case: Case) -> Iterator[Short]:
 
     for kind in cases.kinds(case.entry):
         makers = (partial(short, kind.examples(CLASSES)[0], conditional) for conditional in (False, True))
-        yield from accepted(makers, f"to be built for {kind.name} data")
+        yield from accepted(makers, "" if _without_slopes(case, kind) else f"to be built for {kind.name} data")
+
+
+def _without_slopes(case: Case, kind: Modality) -> bool:
+    """Whether its objective goes by slopes of means (`Plan.means`) that the likelihood of a kind of data has not."""
+    spec, entry, registry = kind.examples(CLASSES)[0], case.entry, case.registry
+    objective: Any = registry.load(registry.get("objective", entry.data["objective"], prefer=entry.home), Objective)
+    likelihood = registry.load(registry.get("likelihood", kind.likelihood(spec), prefer="genzoo"), Likelihood)
+    if not issubclass(likelihood, Autoregressive):
+        return False
+    return bool(objective(objective.Options()).plan(spec).means)
 
 
 @over(recipes)

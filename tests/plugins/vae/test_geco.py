@@ -6,8 +6,11 @@ import math
 import pytest
 import torch
 
+import genzoo
+from genzoo.core.errors import UsageError
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.vae.geco import GECO
 
 
@@ -63,3 +66,10 @@ def test_the_multiplier_follows_what_was_seen_and_is_saved():
     assert again.log_strength == objective.log_strength
     assert again.turns == 3
     assert objective.watched == ("constraint",)
+
+
+def test_slopes_of_a_mean_are_refused_where_values_are_drawn_in_turn():
+    spec = DataSpec.image(1, 8, 8)
+    with pytest.raises(UsageError, match="'geco' goes by slopes of the mean.*'pixelcnn' draws value after value"):
+        genzoo.create("geco", spec, options={"likelihood": "pixelcnn"})
+    assert genzoo.create("vae", spec, options={"likelihood": "pixelcnn"}).likelihood.sampled
