@@ -186,7 +186,12 @@ LOOKING = {
     "describe all": "from genzoo.registry import the_registry; r = the_registry()\n"
     "for e in r.entries(): r.options(e); r.docstring(e)\n"
     "assert r.check_targets() == []",
-} | {" ".join(c): CLI.format(c) for c in (["list"], ["show", "wgan-gp"], ["plugins"], ["--help"], ["train", "--help"])}
+    "data inspect": "import pathlib, tempfile; path = pathlib.Path(tempfile.mkdtemp(), 'x.csv')\n"
+    "path.write_text('a,b\\n1,x\\n2,y\\n'); " + CLI.format("['data', 'inspect', str(path)]"),
+} | {
+    " ".join(c): CLI.format(c)
+    for c in (["list"], ["list", "--tree"], ["show", "wgan-gp"], ["plugins"], ["--help"], ["train", "--help"])
+}
 
 
 @pytest.mark.parametrize("doing", LOOKING)

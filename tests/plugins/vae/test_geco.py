@@ -70,6 +70,6 @@ def test_the_multiplier_follows_what_was_seen_and_is_saved():
 
 def test_slopes_of_a_mean_are_refused_where_values_are_drawn_in_turn():
     spec = DataSpec.image(1, 8, 8)
-    with pytest.raises(UsageError, match="'geco' goes by slopes of the mean.*'pixelcnn' draws value after value"):
+    with pytest.raises(UsageError, match=r"'geco' goes by slopes of the mean.*'pixelcnn' draws value after value"):
         genzoo.create("geco", spec, options={"likelihood": "pixelcnn"})
     assert genzoo.create("vae", spec, options={"likelihood": "pixelcnn"}).likelihood.sampled
