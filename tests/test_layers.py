@@ -186,8 +186,6 @@ LOOKING = {
     "describe all": "from genzoo.registry import the_registry; r = the_registry()\n"
     "for e in r.entries(): r.options(e); r.docstring(e)\n"
     "assert r.check_targets() == []",
-    "data inspect": "import pathlib, tempfile; path = pathlib.Path(tempfile.mkdtemp(), 'x.csv')\n"
-    "path.write_text('a,b\\n1,x\\n2,y\\n'); " + CLI.format("['data', 'inspect', str(path)]"),
 } | {
     " ".join(c): CLI.format(c)
     for c in (["list"], ["list", "--tree"], ["show", "wgan-gp"], ["plugins"], ["--help"], ["train", "--help"])
@@ -203,3 +201,14 @@ def test_looking_costs_no_torch(doing):
     done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_looking_at_a_table_costs_no_torch(tmp_path):
+    (tmp_path / "people.csv").write_text("age,town\n1,x\n2,y\n3,x\n")
+    run = [sys.executable, "-X", "importtime", "-m", "genzoo.cli", "data", "inspect", str(tmp_path / "people.csv")]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "age" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "pyarrow" in imported
+    assert "torch" not in imported
