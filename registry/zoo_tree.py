@@ -11,6 +11,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.storage.files import write_bytes
 from genzoo.core.text import markdown
 from genzoo.registry.entries import Entry
+from genzoo.registry.handbook import said
 from genzoo.registry.registry import Registry
 
 _RANKED = re.compile(r"^\| (\d+) \| ([^|]*?)(?: \\\*)? \| ([^|]*\d[^|]*) \|", re.MULTILINE)
@@ -59,13 +60,8 @@ def tree(registry: Registry, entries: Iterable[Entry]) -> dict[str, list[Place]]
 
 
 def cost(registry: Registry, recipe: Entry) -> str:
-    """What a recipe costs, in the first sentence that its objective says of it."""
-    objective = registry.get("objective", recipe.data["objective"], prefer=recipe.home)
-    for paragraph in registry.docstring(objective).split("\n\n"):
-        head, colon, rest = paragraph.strip().partition(":")
-        if colon and head == "Cost":
-            return re.split(r"(?<=[.;]) ", " ".join(rest.split()))[0].rstrip(".;")
-    return ""
+    """What a recipe costs, in the first sentence that is said of it."""
+    return re.split(r"(?<=[.;]) ", said(registry, recipe)["cost"])[0].rstrip(".;")
 
 
 def results(files: Sequence[Path]) -> list[Table]:

@@ -34,7 +34,9 @@ class CopulaLikelihood(RowLikelihood):
     cell, which is a density for numbers only: it is no likelihood's value.
 
     When: a baseline in no time. It keeps every column's own distribution, and of what ties them what is monotone in
-    pairs. Cost: a product of the square of the number of columns for each row.
+    pairs.
+
+    Cost: a product of the square of the number of columns for each row.
     """
 
     normalized = False

@@ -92,7 +92,9 @@ class MultiScale(Autoregressive):
     pixel, which are told.
 
     When: exact likelihoods of pictures that must be drawn or decompressed quickly; `pixelcnn` makes a pass for every
-    pixel. Cost: about 9 · layers · hidden² + hidden · levels multiply-adds for each pixel.
+    pixel.
+
+    Cost: about 9 · layers · hidden² + hidden · levels multiply-adds for each pixel.
     """
 
     @dataclass(frozen=True)

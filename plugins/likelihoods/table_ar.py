@@ -58,7 +58,9 @@ class TableAutoregressive(RowLikelihood):
     With ``any_order`` each observation of a batch is read in an order of its own, so that any columns can be given and
     the rest drawn; the likelihood that is told is that of the columns' own order, from left to right.
 
-    When: rows with mixed columns. Cost: training is one pass of B for each column; sampling the same in all.
+    When: rows with mixed columns.
+
+    Cost: training is one pass of B for each column; sampling the same in all.
     """
 
     @dataclass(frozen=True)

@@ -100,7 +100,9 @@ class TableLikelihood(RowLikelihood):
     A category of many levels is two digits, and the second one's logits move by the first: those of (a, b) get u_a v_b
     of ``rank`` learned numbers.
 
-    When: rows with a code, as in a VAE; `table-ar` needs none. Cost: a softmax of each column.
+    When: rows with a code, as in a VAE; `table-ar` needs none.
+
+    Cost: a softmax of each column.
     """
 
     @dataclass(frozen=True)

@@ -23,7 +23,9 @@ class TableGenerator(MLPGenerator):
     number comes: g = -log(-log Φ(z)). So a code decides a row, and the greatest of ℓ + g has the probabilities softmax
     ℓ (Jang et al., 2017). With zeros in its last layer the rows would be those of independent columns.
 
-    When: GANs of tables. Likelihoods draw for themselves, and take `mlp`. Cost: that of `mlp`.
+    When: GANs of tables. Likelihoods draw for themselves, and take `mlp`.
+
+    Cost: that of `mlp`.
     """
 
     @dataclass(frozen=True)

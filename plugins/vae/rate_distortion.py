@@ -52,7 +52,9 @@ class RateDistortion(Variational):
     The rate is -log p of the code by the prior. What is decoded is the likelihood's mean; its own scale is fitted
     beside, and moves nothing else. A λ ten times as large buys about half the error for half as many bits again.
 
-    When: pictures may come back a little changed. Cost: one pass of encoder, decoder and prior for each step.
+    When: pictures may come back a little changed.
+
+    Cost: one pass of encoder, decoder and prior for each step.
     """
 
     @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
     Raises:
         UsageError: if there is no such entry, data set or modality.
     """
+    from genzoo.registry.handbook import said
     from genzoo.registry.recipes.inherit import settled
 
     registry = the_registry()
@@ -107,7 +108,7 @@ def show(name: str, *, data: str = "", modality: str = "") -> dict[str, Any]:
         **entry.to_dict(),
         **more,
         "doc": doc,
-        **_sections(doc),
+        **said(registry, entry),
         "options": [dict(o.__dict__) for o in registry.options(chosen)],
         "relatives": _relatives(registry, entry),
         "also": [f"{e.kind}:{e.name}" for e in others],
@@ -118,18 +119,6 @@ def _is_run(name: str) -> bool:
     """Whether a folder of weights is meant: one that is there, and holds what a run writes."""
     folder = os.path.expanduser(name)
     return any(os.path.exists(os.path.join(folder, part)) for part in ("config.json", "checkpoints", "training.json"))
-
-
-def _sections(doc: str) -> dict[str, str]:
-    """What stands below a docstring's first line: ``When:`` and ``Cost:`` paragraphs, and the rest, the formula."""
-    found = {"formula": "", "when": "", "cost": ""}
-    for paragraph in doc.partition("\n")[2].strip("\n").split("\n\n"):
-        head, colon, rest = paragraph.partition(":")
-        if colon and head in ("When", "Cost"):
-            found[head.lower()] = " ".join(rest.split())
-        else:
-            found["formula"] += ("\n\n" if found["formula"] else "") + paragraph
-    return found
 
 
 def _relatives(registry: Registry, entry: Entry) -> dict[str, builtins.list[str]]:

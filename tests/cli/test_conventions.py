@@ -114,6 +114,9 @@ def test_a_page_says_when_and_at_what_cost(genzoo: Run) -> None:
         assert all(shown[part].strip() for part in ("formula", "when", "cost", "paper")), name
         assert shown["relatives"]
         assert "When:" not in shown["formula"]
+    other = json.loads(genzoo("show", "hamiltonian-vae", "--json").out)
+    assert other["cost"] == "that of `vae`, and of posterior `hamiltonian`"
+    assert "every mode" not in other["when"]  # which is said of vae
     page = genzoo("show", "r3gan").out
     (relatives,) = [line.split()[1:] for line in page.splitlines() if line.split()[:1] == ["relatives"]]
     assert relatives[:2] == ["like", "gan;"]
