@@ -82,7 +82,7 @@ def _without_slopes(case: Case, kind: Modality) -> bool:
     likelihood = registry.load(registry.get("likelihood", kind.likelihood(spec), prefer="genzoo"), Likelihood)
     if not issubclass(likelihood, Autoregressive):
         return False
-    return bool(objective(objective.Options()).plan(spec).means)
+    return bool(objective(objective.Options()).plan(spec, CLASSES).means)
 
 
 @over(recipes)
