@@ -72,6 +72,7 @@ def was_read(data: Data, *, validation: int = 0, steps: int = 0) -> dict[str, An
         "used": used,
         "kind": of(data.spec).many if max(read.total, used) > 1 else of(data.spec).one,
         "shape": list(of(data.spec).unit_shape(data.spec)),
+        "each": of(data.spec).describe(data.spec).removeprefix(of(data.spec).many).partition(" (")[0].strip(),
         "classes": _classes(data),
         "split": data.split,
         "splits": read.splits,
@@ -87,11 +88,12 @@ def was_read(data: Data, *, validation: int = 0, steps: int = 0) -> dict[str, An
 
 def sentence(found: dict[str, Any]) -> str:
     """What was read in one sentence, of what `was_read` gave."""
-    total, used, shape = found["observations"], found["used"], "×".join(map(str, found["shape"]))
+    total, used = found["observations"], found["used"]
+    each = found.get("each") or "of " + "×".join(map(str, found["shape"]))
     split, splits, others = found.get("split", "train"), found.get("splits", ""), found.get("others", {})
     held = sum(others.values()) if splits == "held out" and split == "train" else 0
     said = f"{total:,}" if used + held == total else f"{used:,}" if splits == "own" else f"{used:,} of {total:,}"
-    text = f"{one_line(found.get('name') or 'data', 80)}: {said} {found['kind']} {shape}"
+    text = f"{one_line(found.get('name') or 'data', 80)}: {said} {found['kind']} {each}"
     if counts := found.get("classes"):
         text += f" in {len(counts)} {'classes' if len(counts) > 1 else 'class'}"
         named = ", ".join(f"{one_line(name, 40)} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])

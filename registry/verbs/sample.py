@@ -334,12 +334,12 @@ def check_fits(model: Model, spec: DataSpec) -> None:
     """Raise `UsageError` unless data of ``spec`` can be given to the model."""
     ours = model.spec
     if not of(ours).alike(ours, spec):
-        mine, theirs = (f"{of(s).many} of shape {'×'.join(map(str, s.shape))}" for s in (ours, spec))
+        mine, theirs = (of(s).describe(s).partition(" (")[0] for s in (ours, spec))
         hint, has = "", of(spec).reading(spec)
         if changed := {k: v for k, v in of(ours).reading(ours).items() if k in has and has[k] != v}:
             said = " ".join(f"--set data.{k}={v}" for k, v in changed.items())
             hint = f", or bring a folder's {of(spec).many} to it with {said}"
-        raise UsageError(f"the model was trained on {mine} and the data is {theirs}: give data of the same kind{hint}")
+        raise UsageError(f"the model was trained on {mine} and the data are {theirs}: give data of the same kind{hint}")
     if ours.levels == 2 and spec.levels != 2:
         raise UsageError(
             "the model was trained on binary images and the data has grey values: --set data.binarize=static"

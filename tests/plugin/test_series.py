@@ -160,7 +160,7 @@ def test_what_cannot_be_is_a_sentence(ran):
     assert [ran[k][0] for k in ("folder", "wav", "other data")] == [2, 2, 2]
     assert "this model makes time series: use .png or .npz or .csv" in ran["stderr"]
     assert "cannot tell what to write from 'x.wav': use .png or .npz or .csv" in ran["stderr"]
-    assert "trained on time series of shape 2×16 and the data is vectors of shape 2" in ran["stderr"]
+    assert "trained on time series of 2 channels and the data are vectors of 2 numbers" in ran["stderr"]
     assert "Traceback" not in ran["stderr"]
 
 
