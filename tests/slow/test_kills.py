@@ -18,7 +18,8 @@ import genzoo
 from genzoo.core.storage.files import ASIDE, MANIFEST, read_manifest, verify
 from genzoo.core.training.runs import checkpoints, read_checkpoint
 
-RECIPES = [entry.name for entry in genzoo.list("recipe")]
+# One for each kind of state that a run has: players and turns, statistics, multipliers, parts that learn, two codes.
+RECIPES = ("vae", "cvae", "vae-iaf", "vamp-vae", "factor-vae", "gan", "wgan-gp", "r3gan", "fisher-gan")
 CASES = [(recipe, kind) for recipe in RECIPES for kind in ("vectors", "pictures")]
 KILLS = 4  # of each case, unless it comes to its end before
 KILLED = dict[tuple[str, str], int]()
