@@ -6,10 +6,11 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from genzoo.core.errors import UsageError
 from genzoo.core.spec import Latent
+from genzoo.plugins.posteriors.curved import Riemannian
 from genzoo.plugins.posteriors.full_normal import FullNormalHead
 from genzoo.plugins.posteriors.normal import HamiltonianHead
 from genzoo.plugins.posteriors.planar import Planar
-from genzoo.plugins.posteriors.riemannian import Riemannian, RiemannianHead
+from genzoo.plugins.posteriors.riemannian import RiemannianHead
 from genzoo.plugins.posteriors.spline import Spline
 
 HEADS = {

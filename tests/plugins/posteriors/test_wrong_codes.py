@@ -14,7 +14,7 @@ from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.plugins.nets.mlp import MLPEncoder, MLPGenerator
 from genzoo.plugins.posteriors.categorical import CategoricalHead
 from genzoo.plugins.posteriors.gamma import Gammas
-from genzoo.plugins.posteriors.normal import Normal
+from genzoo.plugins.posteriors.normal import HamiltonianHead, Normal
 from genzoo.plugins.priors.mixture import Vamp
 
 
@@ -38,6 +38,31 @@ def test_a_slope_along_accepted_proposals_alone_is_not_that_of_von_mises_fisher(
     assert right.item() == pytest.approx(truth, rel=1e-3)
     assert wrong.item() == pytest.approx(0.120, abs=0.01)
     assert abs(wrong.item() - truth) > 0.04
+
+
+def test_a_variance_that_is_drawn_by_one_form_and_paid_by_another_claims_more_than_the_evidence(linear_gaussian):
+    """pythae's HVAE draws by σ = softplus(s) and has ½ Σ s for log σ: seen best at steps of no length."""
+    oracle = linear_gaussian(0.0, 1.0)  # the true posterior, whose weights are all p(x)
+    model, x = oracle.model, oracle.to_model(oracle.data(1))
+    moved = Model(model.spec, model.latent, model.generator, model.likelihood, model.encoder,
+                  HamiltonianHead(model.latent, HamiltonianHead.Options(3, 1e-6, 1.0)))  # fmt: skip
+    eps, truth = (
+        torch.randn(4000, 1, 4, generator=torch.Generator().manual_seed(0)),
+        oracle.log_p(oracle.data(1)).item(),
+    )
+    with torch.no_grad():
+        ours = moved.log_weights(x, None, eps).mean().item()
+        q, gamma = model.posterior(x), eps[..., 2:]
+        std, z = (0.5 * q.log_var).exp(), q.sample(eps[..., :2])
+        s, d = std.expm1().log(), z.shape[-1]
+        constants = 0.5 * d * (math.log(2 * math.pi) + 1)  # which it leaves out
+        joint = model.likelihood.log_prob(model.generator(z.flatten(0, 1)), x.expand(4000, -1))
+        joint = joint + model.prior.log_prob(z.flatten(0, 1))
+        rho = gamma.flatten(0, 1)
+        theirs = (joint - 0.5 * rho.square().sum(1) + 0.5 * d).mean().item() + 0.5 * s.sum().item() + constants
+    assert ours == pytest.approx(truth, abs=0.01)
+    assert theirs == pytest.approx(truth + (0.5 * s - std.log()).sum().item(), abs=0.15)
+    assert theirs > truth + 0.3 * d
 
 
 def test_a_gamma_divergence_with_rate_and_scale_exchanged_is_none():
