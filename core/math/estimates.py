@@ -58,6 +58,11 @@ def active_units(codes: Tensor, threshold: float = 0.01) -> int:
     return int((codes.var(dim=0) > threshold).sum())
 
 
+def running_mean(mean: Tensor, decay: float, turns: Tensor) -> Tensor:
+    """A running mean that started at 0, corrected for that; 0 before its first turn."""
+    return mean / (1 - torch.pow(decay, turns)).clamp(min=1e-8)
+
+
 def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Great-circle interpolation ``(N, S, D)`` between codes ``(N, D)`` at ``t (S,)`` in [0, 1].
 

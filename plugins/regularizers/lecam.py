@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genzoo.core.math.estimates import running_mean
 from genzoo.core.options import option
 from genzoo.core.regularizer import Judged, Regularizer
 from genzoo.registry import declare
@@ -39,7 +40,7 @@ class LeCam(Regularizer):
         self.register_buffer("turns", torch.zeros(()))
 
     def term(self, judged: Judged) -> Tensor:
-        real, fake = self.means / (1 - torch.pow(self.options.decay, self.turns)).clamp(min=1e-8)
+        real, fake = running_mean(self.means, self.options.decay, self.turns)
         term: Tensor = (judged.real_score - fake).relu().square() + (real - judged.fake_score).relu().square()
         return term * (self.turns >= self.options.start)
 

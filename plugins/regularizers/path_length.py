@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
+from genzoo.core.math.estimates import running_mean
 from genzoo.core.math.penalties import input_gradient
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
@@ -54,7 +55,7 @@ class PathLength(Regularizer):
 
     def generator_term(self, made: Made) -> Tensor:
         length = made.shown["path_length"] = lengths(made.nets.model, made.z, made.real.y, made.noise["y"])
-        usual = self.mean / (1 - torch.pow(self.options.decay, self.terms)).clamp(min=1e-8)
+        usual = running_mean(self.mean, self.options.decay, self.terms)
         return (length - usual).square() * (self.terms > 0)
 
     def after_step(self, seen: Mapping[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from genzoo.core.math.estimates import running_mean
 from genzoo.core.model import Model
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, Loss, Networks, Plan
@@ -74,5 +75,5 @@ class GECO(Variational):
         o = self.options
         self.turns += 1
         self.constraint.lerp_(seen["constraint"], 1 - o.decay)
-        mean = self.constraint / (1 - o.decay**self.turns).clamp(min=1e-6)  # it started at 0
+        mean = running_mean(self.constraint, o.decay, self.turns)
         self.log_strength.add_(o.rate * mean.clamp(-1, 1)).clamp_(-14, 14)

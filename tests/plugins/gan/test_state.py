@@ -124,7 +124,7 @@ class StopsAtFour(Observer):
         trainer.stopping = trainer.step == 4
 
 
-@pytest.mark.parametrize("which", ["began", "lecam", "ada", "apa"])
+@pytest.mark.parametrize("which", ["began", "fisher-gan", "lecam", "ada", "apa"])
 def test_a_run_that_goes_on_keeps_its_state(trainer, toy, which):
     whole, first, second = (parted(trainer, toy, which, 1, steps=8) for _ in range(3))
     whole.train()
