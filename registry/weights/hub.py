@@ -8,7 +8,8 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,8 +196,23 @@ def _called(path: Path, *, large: bool) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_ALONE = ContextVar("_ALONE", default=False)
+
+
+@contextmanager
+def without_asking() -> Iterator[None]:
+    """What is wanted of the Hub meanwhile is had only if it is here already."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
 def offline() -> bool:
-    """Whether the environment forbids to ask the Hub, as huggingface_hub reads it."""
+    """Whether the environment forbids to ask the Hub, as huggingface_hub reads it, or `without_asking` does."""
+    if _ALONE.get():
+        return True
     said = (os.environ.get(name, "").upper() for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
     return any(word in ("1", "ON", "YES", "TRUE") for word in said)
 

@@ -124,7 +124,7 @@ def push(
     if not dry_run:
         told = publish(told, message=message, **how)
     if space:
-        shown = space_files(repository, told.tag, card.title(config, record), chosen, of(config.data).needs)
+        shown = space_files(repository, told.tag, card.title(config, record), chosen, of(config.data).needs, private)
         page = Pushed(repository, shown, next(f for f in shown if f.name == CARD).text)
         told = replace(told, space=page if dry_run else publish_space(page, **how))
     return told

@@ -348,6 +348,13 @@ def test_a_space_goes_with_the_weights(hub, run: Path) -> None:
     assert "notes.txt" in on_hub(hub, "zoo/ring.space")
 
 
+def test_a_space_of_private_weights_says_what_opens_them() -> None:
+    from genzoo.registry.weights.space import space_files
+
+    pages = [space_files("a/b", "", "t", "mit", private=private)[0].text for private in (False, True)]
+    assert ["HF_TOKEN" in page for page in pages] == [False, True]
+
+
 def test_a_space_of_a_kind_of_data_brings_what_reads_its_files() -> None:
     from genzoo.core.modality import every
     from genzoo.registry.weights.space import space_files

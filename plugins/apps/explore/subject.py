@@ -34,6 +34,7 @@ from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.score import MOST, WORDS, score
 from genzoo.registry.verbs.subjects import data_of, open_reference, subset
 from genzoo.registry.weights.history import History, history_of
+from genzoo.registry.weights.hub import without_asking
 
 ACROSS = 8  # observations in a row
 SLIDERS = 6  # numbers of a code that have one
@@ -133,14 +134,15 @@ class Subject:
     @cached_property
     def _splits(self) -> tuple[Data | None, Data | None]:
         """The data that it was trained on, and such that it was not."""
+        registry = the_registry()
         try:
             if self.given is not None:
-                held, training = open_reference(
-                    the_registry(), self.given, None, None, None, [self.source or self.model], [self.model]
-                )
+                how = (self.given, None, None, None, [self.source or self.model], [self.model])
+                held, training = open_reference(registry, *how)
                 found: tuple[Data | None, Data | None] = (training(), held)
             elif self.source is not None:
-                found = (data_of(the_registry(), self.source, "train"), data_of(the_registry(), self.source, "test"))
+                with without_asking():  # a page that opens downloads nothing that nobody named
+                    found = (data_of(registry, self.source, "train"), data_of(registry, self.source, "test"))
             else:
                 return None, None
         except GenzooError:

@@ -24,6 +24,7 @@ from genzoo.plugins.datasets.folder import Folder, parse_size
 from genzoo.plugins.datasets.toys import Grid25, Ring8
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.data import entry_for, open_data
+from genzoo.registry.weights.hub import without_asking
 
 # --- toys -------------------------------------------------------------------------------------------------
 
@@ -133,6 +134,8 @@ def test_an_unreachable_hub_is_asked_once(monkeypatch):
     monkeypatch.setattr(hub, "get_hf_file_metadata", metadata)
     assert "ConnectionError" in fashion_mnist._from_hub("train")
     assert [a["local_files_only"] for a in asked] == [True]
+    with without_asking():
+        assert "not to be asked" in fashion_mnist._from_hub("train")
 
 
 def test_fashion_mnist_as_parquet(monkeypatch, tmp_path):
