@@ -99,6 +99,10 @@ class GenzooError(Exception):
         return in_words(super().__str__(), self.door)
 
 
+class MissingPackage(GenzooError):
+    """An optional package that something needs is not installed; the message says how to install it."""
+
+
 class UsageError(GenzooError):
     """The request itself was wrong (an unknown name, an option out of range); exits 2."""
 

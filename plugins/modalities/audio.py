@@ -78,7 +78,7 @@ class Audio(Modality):
         f = spec.facts
         channels = "" if f["channels"] == 1 else f" of {f['channels']} channels"
         seen = "" if f["front"] == "waveform" else f", seen as {f['front']} {'×'.join(map(str, spec.shape))}"
-        return f"clips{channels} of {f['samples'] / f['rate']:.3g} s at {f['rate']:,} Hz{seen}"
+        return f"{self.many}{channels} of {f['samples'] / f['rate']:.3g} s at {f['rate']:,} Hz{seen}"
 
     def unit_shape(self, spec: DataSpec) -> tuple[int, ...]:
         return (spec.facts["channels"], spec.facts["samples"])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError, MissingPackage
 from genzoo.core.storage.strict import regular
 
 Array = NDArray[Any]
@@ -30,13 +30,13 @@ class BadSound(ValueError):
 
 
 def needs(name: str) -> Any:
-    """The package ``soundfile`` or ``soxr``; `UsageError` that says how to install it."""
+    """The package ``soundfile`` or ``soxr``; `MissingPackage` that says how to install it."""
     from importlib import import_module
 
     try:
         return import_module(name)
     except ImportError:
-        raise UsageError(
+        raise MissingPackage(
             f"sound files are read with {name}, which is not installed: pip install 'genzoo[audio]'"
         ) from None
 
@@ -60,7 +60,7 @@ def read_sound(path: Path, rate: int, mono: bool) -> Array:
 
     Raises:
         BadSound: if it holds none that can be read.
-        UsageError: if a package is missing.
+        MissingPackage: if a package is missing.
     """
     soundfile = needs("soundfile")
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.errors import GenzooError, MissingPackage, UsageError, did_you_mean
 from genzoo.core.storage.files import replacing
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import Column
@@ -27,7 +27,7 @@ def arrow(what: str) -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise GenzooError(f"{what} needs pyarrow: pip install 'genzoo[tables]'") from None
+        raise MissingPackage(f"{what} needs pyarrow: pip install 'genzoo[tables]'") from None
     return pyarrow
 
 
@@ -142,8 +142,7 @@ def taken(table: Any, name: str, what: str) -> tuple[Any, Any, str]:
 
 def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
     """An Arrow table of rows ``(N, S)`` of codes, in the types that the training rows had."""
-    import pyarrow as pa
-
+    pa = arrow("showing rows")
     arrays, n, values_of = {}, len(codes), values_by_name(columns, codes)
     for c in columns:
         kind = type_named(c.dtype)

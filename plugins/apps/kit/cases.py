@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genzoo.core.build import build
 from genzoo.core.config import Config
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError, MissingPackage, UsageError
 from genzoo.core.modality import Modality, of
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.options import options_of
@@ -133,6 +133,8 @@ def at(where: str) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Skip):
         raise
+    except MissingPackage as e:
+        raise Skip(f"it cannot be tried here: {e}") from e
     except Fault as e:
         e.where = e.where or where
         raise
