@@ -204,6 +204,23 @@ def test_a_collapsed_posterior_and_what_follows_from_it(collapsed):
     assert "note" not in found.record  # the data that it was trained on was found again
 
 
+def test_a_text_model_whose_codes_vary_and_whose_decoder_does_not_go_by_them():
+    """Its posterior is no prior, by batch norm, and its numbers are active: what swapping codes costs tells."""
+    texts = genzoo.load_data("kjv-mini").take(slice(300))
+    small = {"generator.width": 8, "encoder.hidden": 8, "likelihood.hidden": 8, "latent.size": 4}
+    model = genzoo.create("text-vae", texts.spec, options=small, seed=0)
+    with torch.no_grad():
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm1d)):
+            norm.momentum = None  # what is seen once counts whole
+        model.train().posterior(to_model(texts.spec, texts.x))
+        for p in list(model.generator.parameters())[-2:]:
+            p.zero_()
+    found = diagnose(model.eval(), texts, n=100)
+    assert found["posterior-collapse"].status == "problem", found["posterior-collapse"]
+    assert "another observation's code" in found["posterior-collapse"].says
+    assert found.problems[:1] == ("posterior-collapse",)
+
+
 def test_what_is_advised_exists_and_differs(collapsed):
     found = genzoo.diagnose(collapsed, n=500, device="cpu")
     recipes = {e.name for e in genzoo.list("recipe")}
