@@ -45,7 +45,9 @@ class Drawn(Posterior):
             token, log_p = noisy.argmax(-1), logits.log_softmax(-1)
             value, own = F.embedding(token, book), log_p.gather(-1, token[..., None]).squeeze(-1)
             if head.training and noise is not None:
-                value = through(value, (noisy / temperature).softmax(-1) @ book)
+                # The logits' slopes are a softmax's; a code's are of the places that drew it.
+                chosen = F.one_hot(token, logits.shape[-1]).to(logits)
+                value = through(chosen, (noisy / temperature).softmax(-1)) @ book
                 own = (log_p.exp() * log_p).sum(-1)
             own = own.sum(1)
             if kept is not None:  # of a level that is left out nothing is known, and nothing is paid

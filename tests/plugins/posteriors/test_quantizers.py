@@ -13,6 +13,7 @@ from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.metrics.code_use import use
 from genzoo.plugins.posteriors.fsq import FSQ
 from genzoo.plugins.posteriors.gradient_vq import GradientVQ, SimVQ
+from genzoo.plugins.posteriors.gumbel import GumbelVQ
 from genzoo.plugins.posteriors.hrq import HRQ
 from genzoo.plugins.posteriors.lfq import BSQ, LFQ, bit_entropy, joint_entropy
 from genzoo.plugins.posteriors.quantizer import Quantized, Quantizer, uniform_of
@@ -62,6 +63,24 @@ def test_codes_are_those_of_their_tokens_and_gradients_go_straight_through(name)
     for term, value in q.cost.items():
         assert value.shape == (6,)
         torch.testing.assert_close(twice.cost[term], value.repeat(2), rtol=1e-4, atol=1e-5)
+
+
+def test_a_drawn_code_moves_by_the_slopes_of_its_places_and_logits_by_a_softmaxs():
+    """As with torch's hard Gumbel softmax times the book; a mean of all codes would move each by all places."""
+    head = GumbelVQ(Latent(3, 2), GumbelVQ.Options(codes=5)).train()
+    numbers = torch.randn(6, 5, 2, 2, requires_grad=True)
+    eps, direction = torch.randn(6, *head.noise_shape), torch.randn(6, 3, 2, 2)
+    (book,), q = head.books, head(numbers)
+    code = q.sample(eps)
+    by_book, by_logits = torch.autograd.grad((code * direction).sum(), [book, numbers])
+    slopes, tokens = direction.flatten(2).transpose(1, 2).flatten(0, 1), q.drawn.flatten()
+    torch.testing.assert_close(code.flatten(2).transpose(1, 2).flatten(0, 1), book[tokens])
+    torch.testing.assert_close(by_book, torch.zeros(5, 3).index_add_(0, tokens, slopes))
+    gumbel = -(-torch.special.ndtr(eps[:, 1:]).log()).log().view(24, 5)
+    logits = numbers.detach().flatten(2).transpose(1, 2).flatten(0, 1).requires_grad_()
+    soft = (logits + gumbel).softmax(-1) @ book.detach()
+    (truth,) = torch.autograd.grad((soft * slopes).sum(), logits)
+    torch.testing.assert_close(by_logits.flatten(2).transpose(1, 2).flatten(0, 1), truth, rtol=1e-4, atol=1e-5)
 
 
 def drawn_model(**options):
