@@ -37,7 +37,10 @@ def new(
     author: Annotated[str | None, typer.Option(help="Who holds the copyright; by default git's user.name.")] = None,
     json: opt.Json = False,
 ) -> None:
-    """Write a complete package for a plugin, which installs, passes its own tests and trains at once."""
+    """Write a complete package for a plugin, which installs, passes its own tests and trains at once.
+
+    Example: genzoo plugins new genzoo-faces
+    """
     from genzoo.plugins.apps.kit.new_plugin import LICENSES, new_plugin
 
     if license is None and not json and sys.stdin.isatty() and sys.stdout.isatty():
@@ -84,7 +87,10 @@ def check(
     jobs: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
     json: opt.Json = False,
 ) -> None:
-    """Hold all that a plugin registers to what the zoo asks of its parts; exits 1 if something fails."""
+    """Hold all that a plugin registers to what the zoo asks of its parts; exits 1 if something fails.
+
+    Example: genzoo plugins check genzoo --entry recipe:vae
+    """
     from genzoo import testing
 
     shows = not json and sys.stderr.isatty()
@@ -157,7 +163,10 @@ def default(ctx: typer.Context, json: opt.Json = False) -> None:
 
 
 def list_all(json: opt.Json = False) -> None:
-    """Show every plugin, its version, what it adds, and its error."""
+    """Show every plugin, its version, what it adds, and its error.
+
+    Example: genzoo plugins list
+    """
     from genzoo.registry.verbs.load import list_plugins
 
     records = list_plugins()
@@ -180,12 +189,18 @@ def list_all(json: opt.Json = False) -> None:
 
 
 def disable(name: Name, json: opt.Json = False) -> None:
-    """Load a plugin no more in this environment; works whatever state it is in."""
+    """Load a plugin no more in this environment; works whatever state it is in.
+
+    Example: genzoo plugins disable genzoo-faces
+    """
     _switch(name, False, json)
 
 
 def enable(name: Name, json: opt.Json = False) -> None:
-    """Load a plugin again that was disabled."""
+    """Load a plugin again that was disabled.
+
+    Example: genzoo plugins enable genzoo-faces
+    """
     _switch(name, True, json)
 
 
@@ -206,7 +221,10 @@ def doctor(
     seconds: Annotated[float, typer.Option(min=0.1, help="The time limit.")] = 30.0,
     json: opt.Json = False,
 ) -> None:
-    """Say what is wrong with the installed plugins and what to do; exits 1 if something is."""
+    """Say what is wrong with the installed plugins and what to do; exits 1 if something is.
+
+    Example: genzoo plugins doctor --import
+    """
     from genzoo.registry.discovery import installed
     from genzoo.registry.discovery.doctor import doctor
 

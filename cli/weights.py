@@ -74,7 +74,10 @@ def lock(
 
 
 def ls(json: opt.Json = False) -> None:
-    """Show what was pulled: name, revisions, commit, size, last use."""
+    """Show what was pulled: name, revisions, commit, size, last use.
+
+    Example: genzoo cache ls
+    """
     from genzoo.registry.weights.cache import chosen
 
     copies = chosen()
@@ -91,7 +94,10 @@ def ls(json: opt.Json = False) -> None:
 
 
 def verify(weights: Copies = None, json: opt.Json = False) -> None:
-    """Hash every file that was pulled again; exit 1 if one is damaged."""
+    """Hash every file that was pulled again; exit 1 if one is damaged.
+
+    Example: genzoo cache verify
+    """
     from genzoo.registry.weights.cache import chosen, fault
 
     results = [(c, fault(c)) for c in chosen(weights or [])]
@@ -114,7 +120,10 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: opt.Json = False,
 ) -> None:
-    """Remove what was pulled; models in the cache that are not genzoo's are never touched."""
+    """Remove what was pulled; models in the cache that are not genzoo's are never touched.
+
+    Example: genzoo cache rm hf:org/name@v1
+    """
     from genzoo.registry.weights.cache import chosen, remove
 
     if bool(weights) == all_:

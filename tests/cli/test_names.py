@@ -245,14 +245,16 @@ def test_an_option_given_twice_is_refused(genzoo: Run, line: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "list", "show", "train", "sample", "reconstruct", "interpolate", "encode", "eval", "compare", "export"],
-)
+    ["", "list", "show", "train", "sample", "reconstruct", "interpolate", "encode", "eval", "compare", "export",
+     "cache", "cache ls", "cache rm", "plugins", "plugins new", "plugins check", "plugins doctor", "plot", "plot samples",
+     "plot traversal", "plot curves"],
+)  # fmt: skip
 def test_help_fits_a_screen_and_shows_an_example(
     genzoo: Run, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
-    shown = genzoo(*filter(None, [command]), "--help").out
+    shown = genzoo(*command.split(), "--help").out
     assert len(shown.splitlines()) <= 56
     example = " ".join(shown[shown.index("Example: genzoo ") :].partition("\n\n")[0].split()[2:])
     assert example in shown  # on one line, so that it can be pasted

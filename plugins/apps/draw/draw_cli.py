@@ -39,7 +39,10 @@ def samples(
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
-    """Draw a grid of samples."""
+    """Draw a grid of samples.
+
+    Example: genzoo plot samples gan/fashion-mnist-labels --out grid.png
+    """
     from genzoo.plugins.apps.draw import draw as plots
 
     how = opt.chosen(locals(), "seed truncation device")
@@ -62,7 +65,10 @@ def interpolation(
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
-    """Draw paths between codes: one in each row, or all in a film."""
+    """Draw paths between codes: one in each row, or all in a film.
+
+    Example: genzoo plot interpolation vae/fashion-mnist --out paths.png
+    """
     from genzoo.plugins.apps.draw import draw as plots
 
     how = opt.chosen(locals(), "steps seed label straight fps device")
@@ -87,7 +93,10 @@ def traversal(
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
-    """Draw what single numbers of a code do: one in each row, or all in a film."""
+    """Draw what single numbers of a code do: one in each row, or all in a film.
+
+    Example: genzoo plot traversal vae/fashion-mnist --out numbers.png
+    """
     try:
         chosen = [int(d) for d in dimensions.split(",") if d.strip()]
     except ValueError:
@@ -106,7 +115,10 @@ def curves(
     terms: Annotated[str, typer.Option(help="What to draw, comma-separated; default is the losses.")] = "",
     json: opt.Json = False,
 ) -> None:
-    """Draw the curves of runs, below each other."""
+    """Draw the curves of runs, below each other.
+
+    Example: genzoo plot curves runs/vae --out curves.png
+    """
     from genzoo.plugins.apps.draw import draw as plots
 
     written(plots.curves(runs, out, terms=[t.strip() for t in terms.split(",") if t.strip()]), json)
@@ -118,6 +130,8 @@ def training(run: Run, out: Out, fps: Rate = 6, json: opt.Json = False) -> None:
 
     Of data in the plane it shows the critic's surface under the samples. For more frames train with
     --set train.sample_every=N.
+
+    Example: genzoo plot training runs/vae --out film.gif
     """
     from genzoo.plugins.apps.draw import draw as plots
 
