@@ -226,9 +226,14 @@ class Page:
         gr = self.gr
 
         def begin(seed: int, label: str, condition: str) -> list[Any]:
-            what, values = _told(s, label, condition), list[float]()
+            what, values, names = _told(s, label, condition), list[float](), list[str]()
 
-            def ask() -> Figures:
+            def ask() -> Figures:  # all under the model's lock: another visitor turns at another seed
+                found = s.sweep(int(seed or 0), what)
+                unit = " nats" if found.measure == "nats" else ""
+                names.extend(
+                    f"Number {d} ({a:.3g}{unit})" for d, a in zip(found.dimensions, found.activity, strict=True)
+                )
                 values.extend(s.start(int(seed or 0), what))
                 return s.turned(int(seed or 0), [], what)
 
@@ -236,9 +241,6 @@ class Page:
             shown = "".join(map(block, figures))
             if figures[0].absent:
                 return [shown, *(gr.skip() for _ in sliders)]
-            found = s.sweep(int(seed or 0), what)
-            unit = " nats" if found.measure == "nats" else ""
-            names = [f"Number {d} ({a:.3g}{unit})" for d, a in zip(found.dimensions, found.activity, strict=True)]
             return [shown, *(gr.update(value=round(v, 2), label=n) for v, n in zip(values, names, strict=True))]
 
         def turn(seed: int, label: str, condition: str, *values: float) -> str:
