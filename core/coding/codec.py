@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from genzoo.core.coding.stack import CELLS, REACH, Stack, pop_all, push_all
+from genzoo.core.coding.stack import CELLS, COUNTED, REACH, Stack, pop_all, push_all
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import evaluating
 from genzoo.core.math.tables import Steps, snapped
@@ -78,9 +78,11 @@ class Codec:
 
     def __init__(self, model: Model, portable: bool = True) -> None:
         self.scheme = scheme_of(model)
-        self.plain = copy.deepcopy(model).cpu()  # makes tokens and reconstructions, which nobody has to agree on
+        own = model.device.type == "cpu" and {p.dtype for p in model.parameters()} <= {torch.float32}
+        # Makes tokens and reconstructions, which nobody has to agree on.
+        self.plain = model if own else copy.deepcopy(model).cpu().float()
         self.dtype = torch.float64 if portable else torch.float32
-        self.model = copy.deepcopy(self.plain).to(self.dtype)
+        self.model = copy.deepcopy(self.plain).to(self.dtype) if portable else self.plain
         likelihood, spec = self.model.likelihood, model.spec
         if self.scheme == "tokens":
             assert isinstance(self.model.head, TokenHead)
@@ -132,7 +134,7 @@ class Codec:
             for a, b in self.spans(len(symbols)):
                 part, told = symbols[a:b], self._told(y, a, b)
                 if self.scheme != "bits-back":
-                    push_all(stack, self._steps(b - a, None, told), part)
+                    self._push(stack, part, None, told)
                     continue
                 mean, scale = self._posterior(part, told)
                 rich = stack.copy()
@@ -143,7 +145,7 @@ class Codec:
                 else:
                     poor += 1
                     cells = torch.round(mean * CELLS).long().clamp(-CELLS * REACH, CELLS * REACH)
-                push_all(stack, self._steps(b - a, cells, told), part)
+                self._push(stack, part, cells, told)
                 stack.push_cells(cells, *self._prior(cells))
             if y is not None:
                 stack.push_uniform(y, self.model.classes)
@@ -159,27 +161,58 @@ class Codec:
             for i, (a, b) in reversed([*enumerate(self.spans(n))]):
                 told = self._told(y, a, b)
                 if self.scheme != "bits-back":
-                    found[a:b] = pop_all(stack, self._steps(b - a, None, told), b - a, self.places)
+                    found[a:b] = self._pop(stack, b - a, None, told)
                     continue
                 like = torch.zeros(b - a, *self.model.latent.shape, dtype=torch.long)
                 cells = stack.pop_cells(*self._prior(like))
-                found[a:b] = pop_all(stack, self._steps(b - a, cells, told), b - a, self.places)
+                found[a:b] = self._pop(stack, b - a, cells, told)
                 if i >= poor:
                     mean, scale = self._posterior(found[a:b], told)
                     stack.push_cells(cells, mean, scale)
         self.stack = stack
         return found, y
 
-    def _steps(self, rows: int, cells: Tensor | None, y: Tensor | None) -> Steps:
-        """Distributions of a block's symbols."""
+    def _push(self, stack: Stack, symbols: Tensor, cells: Tensor | None, y: Tensor | None) -> None:
+        """Push a block's symbols: by counts where the likelihood has them and the stack is rich enough, else by tables."""
+        params = self._params(len(symbols), cells, y)
+        if params is None or not (quick := self.model.likelihood.intervals(params)):
+            push_all(stack, self._steps(len(symbols), params, y), symbols)
+            return
+        rich = stack.bits > COUNTED * (symbols[:, quick[0][0]].numel() + 4)
+        if rich:
+            for where, table in reversed(quick):
+                stack.push_counts(symbols[:, where], table)
+        else:
+            push_all(stack, self._steps(len(symbols), params, y), symbols)
+        stack.push_uniform(torch.tensor([rich]), 2)
+
+    def _pop(self, stack: Stack, rows: int, cells: Tensor | None, y: Tensor | None) -> Tensor:
+        """Pop them, int64 ``(rows, places)``."""
+        params = self._params(rows, cells, y)
+        quick = [] if params is None else self.model.likelihood.intervals(params)
+        if not quick or not stack.pop_uniform(1, 2):
+            return pop_all(stack, self._steps(rows, params, y), rows, self.places)
+        found = torch.zeros(rows, self.places, dtype=torch.long)
+        for where, table in quick:
+            found[:, where] = stack.pop_counts(table)
+        return found
+
+    def _params(self, rows: int, cells: Tensor | None, y: Tensor | None) -> Tensor | None:
+        """What the generator puts out for a block of codes, on the grid; None where the prior alone codes."""
         if isinstance(self.model.prior, TokenPrior):
-            return self.model.prior.steps(rows, y)
+            return None
         if cells is None:
             z = torch.empty(rows, *self.model.latent.shape, dtype=self.dtype)
         else:
             z = (cells / CELLS).to(self.dtype)
-        params: Tensor = self.model.generator(z, y)
-        return self.model.likelihood.steps(snapped(params.to(torch.float64)).to(self.dtype))
+        return snapped(self.model.generator(z, y).to(torch.float64)).to(self.dtype)
+
+    def _steps(self, rows: int, params: Tensor | None, y: Tensor | None) -> Steps:
+        """Distributions of a block's symbols."""
+        if params is not None:
+            return self.model.likelihood.steps(params)
+        assert isinstance(self.model.prior, TokenPrior)
+        return self.model.prior.steps(rows, y)
 
     def _posterior(self, symbols: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of a block's codes."""

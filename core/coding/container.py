@@ -21,7 +21,7 @@ from genzoo.core.errors import GenzooError, UsageError
 if TYPE_CHECKING:
     from genzoo.core.model import Model
 
-MAGIC, FORMAT = b"GENZOO", 2
+MAGIC, FORMAT = b"GENZOO", 3
 _HEAD = struct.Struct("<6sBB32sQHH")  # magic, format, portable, sha256 of the weights, count, block, poor blocks
 _CUT = "this is no whole compressed file of genzoo: it was cut or changed; make it again"
 

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.math.tables import LEAST, ONE, Steps
+from genzoo.core.math.tables import LEAST, ONE, Logistic, Steps
 
 Words = np.ndarray[Any, np.dtype[np.uint32]]
+# An interval of n counts is chosen in by a number below n · `SPARE` and more, whose rest goes back: the coder has uniform
+# distributions of 24 bits, of which those over 2^12 numbers or a power of two are even, and those over n are not.
+SPARE = 2**12
+COUNTED = 36  # bits that a stack must hold for each symbol that is pushed by counts
 CELLS, REACH = 16, 8  # a real number of a code is coded as a multiple of 1/16, within ± 8
 
 
@@ -69,6 +73,35 @@ class Stack:
         found = self._coder.decode(self._normal, *_cells(mean, scale))
         return torch.from_numpy(found.astype(np.int64)).view(mean.shape)
 
+    def push_counts(self, symbols: Tensor, table: Logistic) -> None:
+        """Push symbols ``(B, places)`` by whole numbers: what the stack holds says where in its interval each is.
+
+        It must hold `COUNTED` bits for each.
+        """
+        flat = symbols.flatten()
+        first = table.below(flat)
+        sizes = table.below(flat + 1) - first
+        held = self._popped(_powers(sizes)) * SPARE + self._popped(torch.full_like(sizes, SPARE))
+        self._pushed(held // sizes, _rests(sizes))
+        self._pushed(first + held % sizes, torch.full_like(sizes, ONE))
+
+    def pop_counts(self, table: Logistic) -> Tensor:
+        """Pop them, int64 ``(B, places)``."""
+        at = self._popped(torch.full((table.shape.numel(),), ONE))
+        symbols, first, end = table.find(at)
+        sizes = end - first
+        held = self._popped(_rests(sizes)) * sizes + at - first
+        self._pushed(held % SPARE, torch.full_like(sizes, SPARE))
+        powers = _powers(sizes)
+        self._pushed(torch.minimum(held // SPARE, powers - 1), powers)
+        return symbols.view(table.shape)
+
+    def _pushed(self, numbers: Tensor, sizes: Tensor) -> None:
+        self._coder.encode_reverse(_int32(numbers), self._uniform(), _int32(sizes))
+
+    def _popped(self, sizes: Tensor) -> Tensor:
+        return torch.from_numpy(self._coder.decode(self._uniform(), _int32(sizes))).long()
+
     def push_uniform(self, symbols: Tensor, k: int) -> None:
         """Push symbols that are each of ``k`` as likely."""
         self._coder.encode_reverse(symbols.numpy().astype(np.int32), self._uniform(k))
@@ -76,6 +109,20 @@ class Stack:
     def pop_uniform(self, n: int, k: int) -> Tensor:
         """Pop ``n`` of them."""
         return torch.from_numpy(self._coder.decode(self._uniform(k), n).astype(np.int64))
+
+
+def _int32(x: Tensor) -> Any:
+    return x.to(torch.int32).numpy()
+
+
+def _powers(sizes: Tensor) -> Tensor:
+    """The least powers of two that are larger, of at most 2^24 counts."""
+    return torch.exp2(torch.frexp(sizes.double()).exponent).long()
+
+
+def _rests(sizes: Tensor) -> Tensor:
+    """How many quotients there are of a power of two, times `SPARE`, by each size."""
+    return (_powers(sizes) * SPARE - 1) // sizes + 1
 
 
 def _cells(mean: Tensor, scale: Tensor) -> tuple[Any, Any]:

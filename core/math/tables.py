@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -40,6 +41,70 @@ def logistic_table(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
     table[..., 0], table[..., -1] = below[..., 0], 1 - below[..., -1]
     torch.sub(below[..., 1:], below[..., :-1], out=table[..., 1:-1])
     return table
+
+
+_REACH, _FINE = 24, 2**11  # of arguments of the tabulated logistic function, and its steps in 1
+
+
+@cache
+def _sigmoid_counts(levels: int) -> Tensor:
+    at = torch.arange(-_REACH * _FINE, _REACH * _FINE + 1, dtype=torch.float64) / _FINE
+    return (torch.sigmoid(at) * (ONE - levels * LEAST)).floor_().long()
+
+
+class Logistic:
+    """Discretized logistic distributions in model space as whole numbers, ``ONE`` in all and `LEAST` for each symbol.
+
+    What is below a symbol comes from a table of σ, on whose places two machines agree.
+    """
+
+    def __init__(self, mean: Tensor, log_scale: Tensor, levels: int) -> None:
+        self.levels, self.shape = levels, mean.shape
+        inverse = torch.exp(-log_scale.double()).expand_as(mean) * _FINE
+        self.step = (inverse * (2 / (levels - 1))).flatten()
+        # Where in the table the edge below level 0 would be.
+        self.start = ((-1 - 1 / (levels - 1) - mean.double()) * inverse + _REACH * _FINE).flatten()
+
+    def below(self, symbols: Tensor, of: Tensor | None = None) -> Tensor:
+        """Counts below symbols ``(n,)``, int64, of all places or some: 0 below the first, and `ONE` below the end."""
+        table = _sigmoid_counts(self.levels)
+        start, step = (self.start, self.step) if of is None else (self.start[of], self.step[of])
+        at = torch.addcmul(start, step, symbols.double()).round_().clamp_(0, len(table) - 1).long()
+        inner = table.take(at).add_(symbols, alpha=LEAST)
+        return inner.masked_fill_(symbols <= 0, 0).masked_fill_(symbols >= self.levels, ONE)
+
+    def find(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Symbols that have these counts ``(n,)``, and where each begins and ends."""
+        inner, found = ONE - self.levels * LEAST, torch.zeros_like(counts)
+        for _ in range(2):  # by the inverse of σ; what `LEAST` adds below is known only then
+            u = ((counts - found * LEAST).double() + 0.5).div_(inner).clamp_(1e-9, 1 - 1e-9)
+            at = torch.logit(u).mul_(_FINE).add_(_REACH * _FINE).sub_(self.start).div_(self.step)
+            found = at.clamp_(0, self.levels - 1).long()
+        first, end = self.below(found), self.below(found + 1)
+        for turn in range(4):  # most are right now, or next to it
+            wrong = ((first > counts) | (end <= counts)).nonzero()[:, 0]
+            if not len(wrong):
+                break
+            if turn < 3:
+                found[wrong] += (end[wrong] <= counts[wrong]).long() * 2 - 1
+            else:
+                found[wrong] = self._bisected(counts[wrong], wrong)
+            first[wrong], end[wrong] = self.below(found[wrong], wrong), self.below(found[wrong] + 1, wrong)
+        return found, first, end
+
+    def _bisected(self, counts: Tensor, of: Tensor) -> Tensor:
+        low, high = torch.zeros_like(counts), torch.full_like(counts, self.levels)
+        for _ in range((self.levels - 1).bit_length()):
+            middle = (low + high) >> 1
+            under = self.below(middle, of) <= counts
+            low, high = torch.where(under, middle, low), torch.where(under, high, middle)
+        return low
+
+
+def pieces(places: int) -> list[slice]:
+    """Places a few at a time: so few that a stack that holds as many observations has the bits to push by counts."""
+    step = -(-places // 16)
+    return [slice(a, min(a + step, places)) for a in range(0, places, step)]
 
 
 def portions(places: int, rows: int, levels: int) -> Iterator[Tensor]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UsageError
 from genzoo.core.likelihood import Likelihood
-from genzoo.core.math.tables import Steps, logistic_table, portions
+from genzoo.core.math.tables import Logistic, Steps, logistic_table, pieces, portions
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -99,3 +99,9 @@ class DiscretizedLogistic(Likelihood):
         log_scale = log_scale.expand_as(mean).flatten(1)
         for where in portions(self.spec.size, len(mean), self.levels):
             yield where, logistic_table(mean.flatten(1)[:, where], log_scale[:, where], self.levels)
+
+    def intervals(self, params: Tensor) -> list[tuple[slice, Logistic]]:
+        mean, log_scale = self._split(params)
+        log_scale = log_scale.expand_as(mean).flatten(1)
+        return [(at, Logistic(mean.flatten(1)[:, at], log_scale[:, at], self.levels))
+                for at in pieces(self.spec.size)]  # fmt: skip

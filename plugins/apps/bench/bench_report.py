@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from genzoo.core.training.trainer import Observer, Trainer
 from genzoo.core.units import duration_text
 from genzoo.registry.verbs.fit import Run, fit
 from genzoo.registry.verbs.initialize import pick_device
+from genzoo.registry.verbs.prior import fit_prior
 
 _LIMIT = 2**26  # bytes of a cell
 _ENDLESS, _WARM = 10**9, 3  # steps of a trial: at most, and before its clock starts
@@ -177,19 +179,22 @@ def train_for(
     options: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     tell: Callable[[float], None] | None = None,
+    first: Path | None = None,
 ) -> Run:
     """Train one recipe for a time or a number of steps; go on where an earlier call was stopped.
 
     Schedules need to know their end. So where it goes by time, a short trial finds out how many steps fit into it, and
-    the run is laid out for that many; if the machine turns out slower than in the trial, the time ends it.
+    the run is laid out for that many; if the machine turns out slower than in the trial, the time ends it. Where a
+    ``first`` run is given, the recipe is the name of a prior, which is fitted to the codes of that.
 
     Raises:
         KeyboardInterrupt: if it was stopped from outside; what was done is saved in the folder.
     """
 
     def train(steps: int | None, clock: Clock, out: Path | None = None, resume: bool = False) -> Run:
-        run = fit(
-            recipe, data, out, steps=steps, seed=seed, options=given, device=effort.device, threads=effort.threads,
+        make = partial(fit, recipe, data) if first is None else partial(fit_prior, first, recipe)
+        run = make(
+            out, steps=steps, seed=seed, options=given, device=effort.device, threads=effort.threads,
             progress=False, resume=resume, on_start=lambda trainer, config: trainer.observers.append(clock),
         )  # fmt: skip
         if not run.finished and not clock.spent:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from genzoo.core.pictures.drawing import Drawing, curves, stacked
 from genzoo.core.storage.files import write_bytes
 from genzoo.plugins.apps.bench import codecs
 from genzoo.plugins.apps.bench.bench_report import Table, folder_for, keep, machine
+from genzoo.plugins.apps.bench.rates import LADDERS, Point, ladder, margins
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.load import load
@@ -50,17 +52,6 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A lossy file: bits for a pixel, header included, and what comes back."""
-
-    name: str
-    data: str
-    bits: float
-    psnr: float
-    source: str  # quality, or weights
-
-
-@dataclass(frozen=True)
 class Compression:
     """All sizes, and all points of rate and distortion."""
 
@@ -80,6 +71,11 @@ def compression(
     n: int = 300,
     *,
     fast: bool = False,
+    lossy: bool | Sequence[str] = False,
+    budget: float | str = "1min",
+    steps: int | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] | None = None,
     data_options: Mapping[str, Any] | None = None,
     progress: Callable[[str], object] = lambda text: None,
@@ -93,6 +89,12 @@ def compression(
         data: names or files of data.
         n: observations of each.
         fast: networks in float32; what is read on this machine only.
+        lossy: train lossy models at several rates first, on each of the data: those of these names, or all of
+            `LADDERS`. The folder keeps them, and a call that was stopped goes on.
+        budget: time of each of their trainings, and of that of the prior over a quantizer's tokens.
+        steps: of each, in place of a time.
+        seed: of each.
+        options: of each, by dotted name.
         out: folder for ``compress.md``, ``compress.json`` and ``rate-distortion.svg``.
         data_options: of the data.
         progress: is told what is measured.
@@ -100,6 +102,9 @@ def compression(
     if n < 1:
         raise UsageError(f"the number of observations must be at least 1, not {n}")
     folder, found = folder_for(out), Compression(n)
+    if lossy:
+        chosen = [*LADDERS] if lossy is True else lossy
+        weights = [*weights, *ladder(chosen, data, budget, steps, seed, folder, options or {}, progress)]
     models = {os.fspath(w): load(w, device="cpu") for w in weights}
     for model in models.values():
         scheme_of(model)
@@ -230,7 +235,9 @@ def _of_codecs(data: str, some: Data, progress: Callable[[str], object]) -> list
 
 def _lossy_model(name: str, data: str, model: Model, some: Data) -> Point:
     done = compressed(model, some.x, some.told(model).get("labels"), verify=False)
-    recipe = model.config.recipe if model.config else name
+    recipe = str(name)
+    if model.config:  # of a prior that was fitted afterwards, what its codes are of
+        recipe = model.config.parts["objective"].options.get("first", model.config.recipe)
     return Point(recipe, data, 8 * len(done.content) / _pixels(some), psnr(done.distortion), name)
 
 
@@ -276,10 +283,14 @@ def size_table(found: Compression) -> Table:
 
 
 def point_table(found: Compression) -> Table:
-    """Points of rate and distortion."""
-    ordered = sorted(found.points, key=lambda p: (p.data, p.name, p.bits))
-    return Table(["data", "codec", "bits per pixel", "PSNR (dB)", "by"],
-                 [[p.data, p.name, f"{p.bits:.3f}", f"{p.psnr:.2f}", p.source] for p in ordered])  # fmt: skip
+    """Points of rate and distortion; those of models with what they are over the best codec at that rate."""
+    rows = []
+    for p in sorted(found.points, key=lambda p: (p.data, p.name, p.bits)):
+        over = {} if "," in p.name else margins(found.points, p)
+        said = [f"{over[way][0]:+.1f} ({over[way][1]})" if way in over else "" for way in ("a file each", "one sheet")]
+        rows.append([p.data, p.name, f"{p.bits:.3f}", f"{p.psnr:.2f}", *said, Path(p.source).name])
+    header = ["data", "codec", "bits per pixel", "PSNR (dB)", "over files (dB)", "over a sheet (dB)", "by"]
+    return Table(header, rows)
 
 
 def drawing(found: Compression) -> Drawing:
