@@ -173,7 +173,7 @@ class Codec:
         return found, y
 
     def _push(self, stack: Stack, symbols: Tensor, cells: Tensor | None, y: Tensor | None) -> None:
-        """Push a block's symbols: by counts where the likelihood has them and the stack is rich enough, else by tables."""
+        """Push a block's symbols: as whole numbers where that can be and the stack holds enough, else by tables."""
         params = self._params(len(symbols), cells, y)
         if params is None or not (quick := self.model.likelihood.intervals(params)):
             push_all(stack, self._steps(len(symbols), params, y), symbols)

@@ -84,6 +84,8 @@ def read_header(content: bytes) -> tuple[Header, bytes]:
         raise GenzooError(f"this file has format {number}, and this genzoo reads format {FORMAT}: {what}")
     texts, at = list[str](), _HEAD.size
     for _ in range(2):
+        if at >= len(content) - 4:
+            raise GenzooError(_CUT)
         end = at + 1 + content[at]
         texts.append(content[at + 1 : end].decode(errors="replace"))
         at = end

@@ -14,8 +14,8 @@ from genzoo.core.errors import UsageError
 from genzoo.core.math.tables import LEAST, ONE, Logistic, Steps
 
 Words = np.ndarray[Any, np.dtype[np.uint32]]
-# An interval of n counts is chosen in by a number below n · `SPARE` and more, whose rest goes back: the coder has uniform
-# distributions of 24 bits, of which those over 2^12 numbers or a power of two are even, and those over n are not.
+# A place in an interval of n counts is chosen by a number below n · `SPARE` or more, and the quotient goes back: the
+# coder's uniform distributions have 24 bits, and are even over a power of two or few numbers, and not over large n.
 SPARE = 2**12
 COUNTED = 36  # bits that a stack must hold for each symbol that is pushed by counts
 CELLS, REACH = 16, 8  # a real number of a code is coded as a multiple of 1/16, within ± 8

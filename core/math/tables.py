@@ -43,13 +43,13 @@ def logistic_table(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
     return table
 
 
-_REACH, _FINE = 24, 2**11  # of arguments of the tabulated logistic function, and its steps in 1
+_REACH, _FINE = 20, 2**12  # of arguments of the tabulated logistic function, and its steps in 1
 
 
 @cache
 def _sigmoid_counts(levels: int) -> Tensor:
     at = torch.arange(-_REACH * _FINE, _REACH * _FINE + 1, dtype=torch.float64) / _FINE
-    return (torch.sigmoid(at) * (ONE - levels * LEAST)).floor_().long()
+    return (torch.sigmoid(at) * (ONE - levels * LEAST)).floor_().int()
 
 
 class Logistic:
@@ -70,7 +70,7 @@ class Logistic:
         table = _sigmoid_counts(self.levels)
         start, step = (self.start, self.step) if of is None else (self.start[of], self.step[of])
         at = torch.addcmul(start, step, symbols.double()).round_().clamp_(0, len(table) - 1).long()
-        inner = table.take(at).add_(symbols, alpha=LEAST)
+        inner = table.take(at).long().add_(symbols, alpha=LEAST)
         return inner.masked_fill_(symbols <= 0, 0).masked_fill_(symbols >= self.levels, ONE)
 
     def find(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ from genzoo import DataSpec
 from genzoo.core.errors import UsageError
 from genzoo.plugins.apps.bench import codecs
 from genzoo.plugins.apps.bench.compression import compression, point_table, size_table
+from genzoo.plugins.apps.bench.rates import LADDERS, Point, margins
 
 pytest.importorskip("constriction")
 
@@ -48,7 +49,7 @@ def test_models_and_codecs_in_one_table(tmp_path: Path) -> None:
     points = [p for p in found.points if p.name == "JPEG, one sheet"]
     assert [p.bits for p in points] == sorted(p.bits for p in points)
     assert points[-1].psnr > points[0].psnr
-    assert any(p.name == "hyperprior" for p in found.points)
+    assert [p.bits > 0 for p in found.points if p.name == "hyperprior"] == [True]
     assert (tmp_path / "out" / "rate-distortion.svg").read_text().count("<path") > 4
     assert len(size_table(found).rows) == len(found.sizes)
     assert len(point_table(found).rows) == len(found.points)
@@ -65,3 +66,38 @@ def test_texts_and_rows_stand_beside_what_compresses_bytes(tmp_path: Path) -> No
     mine = found.sizes[0]
     assert mine.bound is not None
     assert mine.bound < mine.together < mine.bound + 8 * 200 / 300
+
+
+def test_a_point_is_over_the_best_codec_at_its_rate() -> None:
+    line = [("A, a file each", 1.0, 20.0), ("A, a file each", 2.0, 30.0), ("B, a file each", 1.0, 22.0),
+            ("B, a file each", 3.0, 26.0), ("A, one sheet", 0.5, 10.0), ("A, one sheet", 0.7, 16.0)]  # fmt: skip
+    points = [Point(name, "x", bits, db, "") for name, bits, db in line]
+    found = margins(points, Point("model", "x", 1.5, 28.0, ""))
+    assert found["a file each"] == (3.0, "A")  # 25 by A, 23 by B
+    assert found["one sheet"] == (12.0, "A")  # at its highest rate
+    assert margins(points, Point("model", "x", 1.25, 28.0, ""))["a file each"] == (pytest.approx(5.5), "A")
+    assert margins(points, Point("model", "x", 0.6, 28.0, "")) == {"one sheet": (pytest.approx(15.0), "A")}
+    assert margins(points, Point("model", "y", 0.6, 28.0, "")) == {}
+
+
+def test_what_cannot_be_trained_at_several_rates_is_refused_before_anything_is(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name one with out"):
+        compression([], ["digits"], 2, lossy=True)
+    with pytest.raises(UsageError, match="vae is not trained at several rates: choose of hyperprior"):
+        compression([], ["digits"], 2, lossy=["vae"], out=tmp_path)
+    with pytest.raises(UsageError, match="kjv-mini are no pictures"):
+        compression([], ["digits", "kjv-mini"], 2, lossy=True, out=tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_lossy_models_are_trained_at_several_rates_once(tmp_path: Path) -> None:
+    small = {"generator.width": 4, "encoder.width": 4}
+    how = {"lossy": ["hyperprior", "vq-vae"], "steps": 3, "options": small, "out": tmp_path}
+    found = compression([], ["emoji"], 4, **how)
+    names = [p.name for p in found.points if "," not in p.name]
+    assert sorted(set(names)) == ["hyperprior", "vq-vae"]
+    assert len(names) == len(LADDERS["hyperprior"]) + len(LADDERS["vq-vae"])
+    runs = {run: (run / "training.json").stat().st_mtime_ns for run in (tmp_path / "runs").iterdir()}
+    assert compression([], ["emoji"], 4, **how).points == found.points
+    assert {run: (run / "training.json").stat().st_mtime_ns for run in (tmp_path / "runs").iterdir()} == runs

@@ -12,7 +12,7 @@ import torch
 import genzoo
 from genzoo import DataSpec
 from genzoo.core.errors import GenzooError
-from genzoo.core.math.tables import from_levels, inverted, logistic_table, snapped
+from genzoo.core.math.tables import LEAST, ONE, Logistic, from_levels, inverted, logistic_table, snapped
 from genzoo.core.modality import of
 
 pytest.importorskip("constriction")
@@ -85,6 +85,41 @@ def test_a_logistic_table_is_differences_of_the_distribution() -> None:
     edges = [-math.inf, -2 / 3, 0.0, 2 / 3, math.inf]
     cdf = [1 / (1 + math.exp(-(e - 0.2) / math.exp(-1.0))) if abs(e) < 9 else float(e > 0) for e in edges]
     assert torch.allclose(table, torch.tensor([b - a for a, b in pairwise(cdf)], dtype=torch.float64), atol=1e-7)
+
+
+def test_whole_numbers_are_the_same_distribution_and_are_found() -> None:
+    g = torch.Generator().manual_seed(0)
+    for levels in (2, 6, 256):
+        mean = torch.cat([torch.rand(200, generator=g) * 3 - 1.5, torch.tensor([-9.0, 9.0, 0.0, 0.0])])[:, None]
+        log_scale = torch.cat([torch.rand(200, generator=g) * 6 - 7, torch.tensor([-7.0, -7.0, 1.0, -7.0])])[:, None]
+        table = Logistic(mean, log_scale, levels)
+        edges = torch.stack([table.below(torch.full((204,), k)) for k in range(levels + 1)], 1)
+        sizes = edges.diff(dim=1)
+        assert (sizes >= LEAST).all()
+        assert (edges[:, 0] == 0).all()
+        assert (edges[:, -1] == ONE).all()
+        right = logistic_table(mean[:, 0], log_scale[:, 0], levels)
+        assert (right * (right / (sizes / ONE)).clamp(min=1e-30).log()).sum(1).max() < 1.5e-3  # nats lost by rounding
+        for counts in (edges[:, :-1:9].T, edges[:, 1::9].T - 1, torch.randint(0, ONE, (9, 204), generator=g)):
+            for row in counts:
+                symbols, first, end = table.find(row)
+                assert ((first <= row) & (row < end)).all()
+                assert (table.below(symbols) == first).all()
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.5, 50.0])
+def test_whole_numbers_take_the_entropy(scale: float) -> None:
+    mean = torch.linspace(-1, 1, 5000)[:, None]
+    table, stack = Logistic(mean, torch.full_like(mean, math.log(scale)), 256), Stack()
+    p = logistic_table(mean[:, 0], torch.full((5000,), math.log(scale)), 256)
+    symbols = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(0))
+    stack.push_uniform(torch.randint(0, 2**20, (10_000,), generator=torch.Generator().manual_seed(1)), 2**20)
+    before, content = stack.bits, stack.words
+    stack.push_counts(symbols, table)
+    bits = -p.gather(1, symbols).log2().sum().item()
+    assert stack.bits - before == pytest.approx(bits, rel=2e-3, abs=64)
+    assert torch.equal(stack.pop_counts(table), symbols)
+    assert (stack.words == content).all()
 
 
 @pytest.mark.parametrize("prior", ["uniform-codes", "transformer", "pixelcnn"])
@@ -177,6 +212,9 @@ def test_what_is_damaged_is_refused() -> None:
     changed = content[:-5] + bytes([content[-5] ^ 1])  # with a checksum of the file that fits
     with pytest.raises(GenzooError, match="does not decode"):
         model.decompress(changed + zlib.crc32(changed).to_bytes(4, "little"))
+    short = content[:62]  # in the middle of what it says of itself, with a checksum that fits
+    with pytest.raises(GenzooError, match="cut or changed"):
+        model.decompress(short + zlib.crc32(short).to_bytes(4, "little"))
     other = built("discretized-logistic", **{"latent.size": 2})
     with pytest.raises(GenzooError, match="other weights"):
         other.decompress(content)

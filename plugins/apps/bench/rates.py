@@ -1,9 +1,10 @@
-"""Lossy models trained at several rates, and how far they are over generic codecs. ``genzoo bench compress --lossy``."""
+"""Lossy models trained at several rates, beside generic codecs: ``genzoo bench compress --lossy``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,11 @@ def ladder(
     if unknown := [name for name in recipes if name not in LADDERS]:
         raise UsageError(f"{unknown[0]} is not trained at several rates: choose of {', '.join(LADDERS)}")
     effort = Effort(None if steps else parse_duration(budget), steps)
-    for called in data:
-        spec = load_data(called, split="test").spec
+    specs = {called: load_data(called, split="test").spec for called in data}
+    for called, spec in specs.items():
         if not of(spec).pixels or not spec.levels:
             raise UsageError(f"{called} are no pictures with levels, and lossy models are of pictures")
+    for called, spec in specs.items():
         fitting = {"latent.grid": spec.shape[1] // 4} if spec.shape[1] == spec.shape[2] else {}
         for recipe in recipes:
             for rung in LADDERS[recipe]:
@@ -93,9 +95,9 @@ def margins(points: Sequence[Point], point: Point) -> dict[str, tuple[float, str
     found: dict[str, tuple[float, str]] = {}
     for way in ("a file each", "one sheet"):
         rivals = dict[str, float]()
-        for name in {p.name for p in points if p.data == point.data and p.name.endswith(way)}:
+        for name in sorted({p.name for p in points if p.data == point.data and p.name.endswith(way)}):
             line = sorted((p.bits, p.psnr) for p in points if p.data == point.data and p.name == name)
-            reached = [_between(a, b, point.bits) for a, b in zip(line, line[1:], strict=False)
+            reached = [_between(a, b, point.bits) for a, b in pairwise(line)
                        if a[0] <= point.bits <= b[0]]  # fmt: skip
             reached += [line[-1][1]] if point.bits > line[-1][0] else []
             if reached:
