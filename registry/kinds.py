@@ -36,7 +36,7 @@ class Kind:
 # compares them with the program.
 COMMANDS = (
     "list", "show", "recipe", "data", "train", "prior", "sample", "reconstruct", "interpolate", "encode", "complete",
-    "score", "eval", "compare", "compress", "decompress",
+    "augment", "score", "eval", "compare", "compress", "decompress",
     "diagnose", "plot", "bench", "weights", "pull", "push", "lock", "cache", "verify", "reproduce", "export",
     "explore", "plugins", "doctor", "quickstart", "help", "genzoo",
 )  # fmt: skip

@@ -68,13 +68,16 @@ def _halves(real: Any, errors: Callable[[Any, Any], Any]) -> float | None:
     return float(errors(real[order[: len(real) // 2]], real[order[len(real) // 2 :]]).mean())
 
 
-def _estimated(fake: Any, real: Any, errors: Callable[[Any, Any], Any], parts: int, seed: int) -> Estimate:
+def _estimated(
+    fake: Any, real: Any, errors: Callable[[Any, Any], Any], parts: int, seed: int, twice: bool = False
+) -> Estimate:
     """The mean of errors with its interval."""
 
     def mean(a: Tensor, b: Tensor) -> float:
         return float(errors(a.numpy(), b.numpy()).mean())
 
-    return jackknife(mean, torch.from_numpy(fake), torch.from_numpy(real), parts=parts, low=0, high=1, seed=seed)
+    return jackknife(mean, torch.from_numpy(fake), torch.from_numpy(real), parts=parts, low=0, high=1, seed=seed,
+                     twice=twice)  # fmt: skip
 
 
 @declare.metric("columns", direction="lower", unit="share", rank=30, modalities=("table",), tags=("default", "table"))
@@ -97,7 +100,8 @@ class Columns(_Mean):
             "worst": {names[i]: round(float(each[i]), 4) for i in np.argsort(-each)[:10]},
             "between halves of the data": _halves(real, errors),
         }
-        return Measured(_estimated(fake, real, errors, self.options.parts, evidence.seed), details)
+        # A greatest difference is not smooth: less its second-order parts, the interval holds in 90 % of cases.
+        return Measured(_estimated(fake, real, errors, self.options.parts, evidence.seed, twice=True), details)
 
 
 @declare.metric("pairs", direction="lower", unit="share", rank=31, modalities=("table",), tags=("default", "table"))

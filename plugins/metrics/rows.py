@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.modalities.columns import Column, decode, learnt
 
 FEW = 50  # commonest levels of a category that are counted apart
+MOST_CATEGORIES = 255  # that boosted trees take as such
 _CELLS = 4_000_000  # distances held at a time
 
 
@@ -150,19 +152,26 @@ def classifier(
     kind: str, spec: DataSpec, seed: int, rounds: int, leave: int | None = None, regression: bool = False
 ) -> Any:
     """Boosted trees or a linear model for rows of `values`, without one column if it is named."""
-    sklearn("a fitted classifier")
     columns = [c for s, c in enumerate(learnt(spec)) if s != leave]
+    if kind == "trees":
+        few = [is_category(c) and c.size <= MOST_CATEGORIES for c in columns]
+        return unfitted(kind, few, seed, regression, max_iter=rounds)
+    return unfitted(kind, [is_category(c) for c in columns], seed, regression)
+
+
+def unfitted(kind: str, category: Sequence[bool], seed: int, regression: bool = False, **options: Any) -> Any:
+    """Boosted trees or a linear model for numbers ``(N, D)``, of which some are categories; options are the trees'."""
+    sklearn("a fitted classifier")
     if kind == "trees":
         from sklearn import ensemble
 
         fit = ensemble.HistGradientBoostingRegressor if regression else ensemble.HistGradientBoostingClassifier
-        few = [is_category(c) and c.size <= 255 for c in columns]
-        return fit(max_iter=rounds, early_stopping=False, categorical_features=few if any(few) else None,
-                   random_state=seed)  # fmt: skip
+        named = list(category) if any(category) else None
+        return fit(early_stopping=False, categorical_features=named, random_state=seed, **options)
     from sklearn import compose, impute, linear_model, pipeline, preprocessing
 
-    hot = [i for i, c in enumerate(columns) if is_category(c)]
-    plain = [i for i in range(len(columns)) if i not in hot]
+    hot = [i for i, unordered in enumerate(category) if unordered]
+    plain = [i for i, unordered in enumerate(category) if not unordered]
     scaled = pipeline.make_pipeline(impute.SimpleImputer(), preprocessing.StandardScaler())
     ready = compose.ColumnTransformer([
         ("hot", preprocessing.OneHotEncoder(handle_unknown="ignore", max_categories=FEW), hot), ("plain", scaled, plain)

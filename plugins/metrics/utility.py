@@ -17,6 +17,13 @@ from genzoo.plugins.metrics.rows import OfTables, classifier, is_category, keys,
 from genzoo.plugins.modalities.columns import learnt
 from genzoo.registry import declare
 
+ONE = "it is that of one fitted classifier"
+
+
+def _bare(found: Estimate) -> Estimate:
+    """The number alone: the interval of rows that are judged does not hold what another fit would give."""
+    return Estimate(found.value, samples=found.samples)
+
 
 class _Fitted(OfTables):
     """What is measured by a fitted classifier."""
@@ -74,7 +81,7 @@ class Detection(_Fitted):
             some = rows[np.random.default_rng(1).permutation(len(rows))]
             details["of training rows"] = round(self.told_apart(evidence, some, real, evidence.seed).value, 4)
         n = min(len(fake), len(real), self.options.limit)
-        return Measured(found, details, n_real=n, n_fake=n)
+        return Measured(_bare(found), details, n_real=n, n_fake=n, why=ONE)
 
 
 @declare.metric(
@@ -106,28 +113,27 @@ class Utility(_Fitted):
         return "" if len(found) > 1 else "there is no other column to predict it from"
 
     def measure(self, evidence: Evidence) -> Measured:
-        spec, found, name = evidence.spec, learnt(evidence.spec), self.options.target
-        target = next(s for s, c in enumerate(found) if (c.name == name if name else getattr(c, "label", False)))
-        column = found[target]
-        test = values(spec, evidence.real)[: self.options.limit]
-        train = values(spec, training_rows(evidence))
+        test = values(evidence.spec, evidence.real)
+        train = values(evidence.spec, training_rows(evidence))
         random = np.random.default_rng(evidence.seed)
         shuffled = np.stack([random.permutation(v) for v in train.T], 1)
-        regression = not is_category(column) and (bool(column.edges) or column.size > 20)
-        sets = {"samples": values(spec, evidence.samples), "of training rows": train, "of shuffled columns": shuffled}
-        made, details = dict[str, Estimate](), dict[str, Any]()
-        for what, rows in sets.items():
-            if len(rows) > self.options.limit:
-                rows = rows[random.permutation(len(rows))]
-            given = rows[~np.isnan(rows[:, target])], test[~np.isnan(test[:, target])]
-            x, y, z, true = (*(v for rows in given for v in (np.delete(rows, target, 1), rows[:, target])),)
-            if regression:
-                made[what] = self.explained(evidence, x, y, z, true, target)
-            else:
-                made[what], more = self.predicted(evidence, x, y, z, true, target)
-                details |= more if what == "samples" else {}
-        details |= {what: round(e.value, 4) for what, e in made.items() if what != "samples"}
-        return Measured(made["samples"], details, n_real=len(test))
+        found, details = self.taught(evidence, values(evidence.spec, evidence.samples), test)
+        for what, rows in (("of training rows", train), ("of shuffled columns", shuffled)):
+            details[what] = round(self.taught(evidence, rows, test)[0].value, 4)
+        return Measured(_bare(found), details, n_real=min(len(test), self.options.limit), why=ONE)
+
+    def taught(self, evidence: Evidence, rows: Any, test: Any) -> tuple[Estimate, dict[str, Any]]:
+        """What a classifier that learned from some rows of `values` is worth on others, and what else is said of it."""
+        found, name, limit = learnt(evidence.spec), self.options.target, self.options.limit
+        target = next(s for s, c in enumerate(found) if (c.name == name if name else c.label))
+        column, test = found[target], test[:limit]
+        if len(rows) > limit:
+            rows = rows[np.random.default_rng(evidence.seed).permutation(len(rows))]
+        given = rows[~np.isnan(rows[:, target])], test[~np.isnan(test[:, target])]
+        x, y, z, true = (*(v for rows in given for v in (np.delete(rows, target, 1), rows[:, target])),)
+        if not is_category(column) and (bool(column.edges) or column.size > 20):
+            return self.explained(evidence, x, y, z, true, target), {}
+        return self.predicted(evidence, x, y, z, true, target)
 
     def explained(self, evidence: Evidence, x: Any, y: Any, z: Any, true: Any, target: int) -> Estimate:
         """R² of a regression, and its spread over the rows that it is tested on."""

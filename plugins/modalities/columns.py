@@ -8,13 +8,16 @@ one-hot blocks (`genzoo.plugins.modalities.one_hot`).
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import re
+import uuid
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +29,7 @@ from genzoo.core.spec import DataSpec
 SPIKE, EXACT, BINS, LONGEST = 0.005, 256, 100, 200
 MOST_LEVELS, MOST_NAMES = 10**6, 8 * 2**20  # of a category, and characters of their names, which `config.json` holds
 MOST_PLAIN, _PIECE = 5000, 1000  # levels that are not packed, and characters of a piece of packed ones
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 KEY = re.compile(r"(?:^|_|\b)(?:id|key|uuid|guid|number)$", re.IGNORECASE)
 
 
@@ -78,9 +82,9 @@ FIELDS = tuple(f.name for f in fields(Column) if f.name != "why")
 
 
 def facts(columns: Sequence[Column]) -> dict[str, Any]:
-    """Columns as `DataSpec.facts` holds them: names that are very many, or of several lines, are packed."""
+    """Columns as `DataSpec.facts` holds them: names that are many, of lines, or end in blanks are packed."""
     found = {name: tuple(getattr(c, name) for c in columns) for name in FIELDS}
-    wide = [len(c.names) > MOST_PLAIN or not all(map(str.isprintable, c.names)) for c in columns]
+    wide = [len(c.names) > MOST_PLAIN or any(not n.isprintable() or n != n.strip() for n in c.names) for c in columns]
     packed = tuple(pack(c.names) if w else () for c, w in zip(columns, wide, strict=True))
     return found | {"names": tuple(() if w else c.names for c, w in zip(columns, wide, strict=True)), "packed": packed}
 
@@ -150,9 +154,9 @@ def infer(
         if kinds == 1 and not gaps:
             return Column(name, "constant", dtype, names=(present[0],), why="one value")
         if key and text and not category and len(present) >= 50 and kinds >= 0.99 * len(present):
-            if max(map(len, counts)) > 30:
+            if max(map(len, counts)) > 30 and not all(map(UUID.fullmatch, counts)):
                 raise UsageError(f"column {name!r} is free text, which is not learnt: --set data.drop={name}")
-            return Column(name, "id", dtype, why="all values differ")
+            return identifier(name, dtype, present, "all values differ")
         longest, characters = max(map(len, counts)), sum(map(len, counts))
         if kinds > MOST_LEVELS or longest > LONGEST or characters > MOST_NAMES:
             raise UsageError(
@@ -172,20 +176,64 @@ def infer(
     if key and whole and len(distinct) == len(present) >= 50:
         run = len(distinct) >= 0.85 * (distinct[-1] - distinct[0] + 1)  # of which a tenth may be held out
         if run or KEY.search(name):
-            return Column(name, "id", dtype, why="all values differ, and " + ("make a run" if run else "by its name"))
+            why = "make a run" if run else "by its name"
+            return identifier(name, dtype, present, f"all values differ, and {why}")
     step = step_of(distinct)
     if len(distinct) <= EXACT:
         share = _shares(gaps, missing, tally.tolist())
         why = f"{len(distinct)} different numbers"
         return Column(name, "number", dtype, gaps, step, (), tuple(distinct.tolist()), (), share, why=why)
-    spiked = tally >= SPIKE * len(values)
+    spiked, step = tally >= SPIKE * len(values), common_step(distinct)
     rest = np.repeat(distinct[~spiked], tally[~spiked])
     edges = _edges(rest, bins, step)
     inside = np.histogram(rest, edges)[0]
     share = _shares(gaps, missing, [*tally[spiked].tolist(), *inside.tolist()])
     spikes = tuple(distinct[spiked].tolist())
     why = f"{len(distinct):,} different numbers" + (f", {len(spikes)} frequent" if spikes else "")
+    why += f", multiples of {step:g}" if step != step_of(distinct) else ""
     return Column(name, "number", dtype, gaps, step, (), spikes, tuple(edges.tolist()), share, why=why)
+
+
+def identifier(name: str, dtype: str, present: Any, why: str) -> Column:
+    """A column that identifies rows: how its keys are written, and from which number on there are none.
+
+    ``names`` is what stands before the number, how many digits it has at least, and what stands behind it; or ``uuid``.
+    """
+    if present.dtype.kind != "O":
+        return Column(name, "id", dtype, values=(float(present.max()),) if len(present) else (), why=why)
+    if len(present) and all(map(UUID.fullmatch, present.tolist())):
+        return Column(name, "id", dtype, names=("uuid",), why=f"{why}: UUIDs")
+    keys = present.tolist()
+    front = re.sub(r"\d+$", "", _beginning(keys))
+    back = re.sub(r"^\d+", "", _beginning([v[len(front) :][::-1] for v in keys])[::-1])
+    inner = [v[len(front) : len(v) - len(back)] for v in keys]
+    digits = [v for v in inner if v.isascii() and v.isdigit() and len(v) <= 15]
+    if len(digits) < len(present):  # of no form: none is a number alone from here on
+        digits, front, back = [v for v in keys if v.isascii() and v.isdigit() and len(v) <= 15], "", ""
+    width = min(map(len, digits), default=0)
+    top = max(map(int, digits), default=0)
+    said = f"{front}{'#' * width}{back}" if front or back else ""
+    return Column(name, "id", dtype, names=(front, str(width), back), values=(float(top),),
+                  why=f"{why}: {said}" if said else why)  # fmt: skip
+
+
+def _beginning(texts: Sequence[str]) -> str:
+    """What all begin with."""
+    a, b = min(texts, default=""), max(texts, default="")
+    return a[: next((i for i, (p, q) in enumerate(zip(a, b, strict=False)) if p != q), min(len(a), len(b)))]
+
+
+def keys_of(column: Column, start: int, n: int) -> Any:
+    """Keys of rows that were made, from a place on, none of which is a training row's: texts, or whole numbers."""
+    numbers = int(column.values[0]) if column.values else 0
+    if column.names == ("uuid",):
+        made = (hashlib.sha256(f"genzoo {start + i}".encode()).digest()[:16] for i in range(n))
+        return np.array([str(uuid.UUID(bytes=key, version=4)) for key in made], object)
+    found = numbers + start + 1 + np.arange(n, dtype=np.int64)
+    if not column.names:
+        return found
+    front, width, back = column.names
+    return np.array([f"{front}{number:0{int(width) or 1}d}{back}" for number in found.tolist()], object)
 
 
 def _by_digit(column: Column, shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -216,6 +264,19 @@ def step_of(values: Any) -> float:
         if np.abs(values).max() < 2**52 / 10**digits and (np.round(values, digits) == values).all():
             return float(10.0**-digits)
     return 0.0
+
+
+def common_step(values: Any) -> float:
+    """The greatest step, such as .25 or 5, of which all are multiples; as `step_of`, 0 is none."""
+    if not (step := step_of(values)):
+        return 0.0
+    whole = np.round(values / step).astype(np.int64)
+    return float(round(int(np.gcd.reduce(np.abs(whole))) * Decimal(repr(step)), 6)) or step
+
+
+def rounded(values: Any, step: float) -> Any:
+    """Whole multiples of a step, as they are written."""
+    return np.round(np.round(values / step) * step, max(0, -int(Decimal(repr(step)).normalize().as_tuple().exponent)))
 
 
 def _edges(rest: Any, bins: int, step: float) -> Any:
@@ -273,7 +334,6 @@ def decode(column: Column, code: Any) -> tuple[Any, Any]:
         inside = edges[at] + (code - level) * (edges[at + 1] - edges[at])
         if column.step:
             low, high = edges[0] + column.step / 2, edges[-1] - column.step / 2
-            inside = (np.round(inside / column.step) * column.step).clip(low, high)
-            inside = np.round(inside, max(0, round(-np.log10(column.step))))
+            inside = rounded(rounded(inside, column.step).clip(low, high), column.step)
         found = np.where(level >= column.first_bin, inside, found)
     return found, missing

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UsageError, did_you_mean
-from genzoo.plugins.modalities.columns import Column, decode, number_text, step_of
+from genzoo.plugins.modalities.columns import Column, decode, number_text, rounded, step_of
 from genzoo.plugins.modalities.truth import Frame, Node, domain, on_rows, values_of
 from genzoo.plugins.modalities.where import parse
 
@@ -174,7 +174,7 @@ def _follows(c: Column, found: Sequence[Column], frame: Mapping[str, tuple[Any, 
     if c.kind == "computed":
         total, gone = _equation(c.names[0], found).right.of(frame)
         if c.step:
-            total = np.round(np.round(total / c.step) * c.step, max(0, round(-np.log10(c.step))))
+            total = rounded(total, c.step)
         return np.where(gone, 0.0, total), np.asarray(gone)
     source, *flat = c.names
     known = dict(zip(flat[::2], flat[1::2], strict=True))

@@ -14,7 +14,7 @@ import numpy as np
 from genzoo.core.errors import GenzooError, MissingPackage, UsageError, did_you_mean
 from genzoo.core.storage.files import replacing
 from genzoo.core.storage.strict import regular
-from genzoo.plugins.modalities.columns import Column
+from genzoo.plugins.modalities.columns import Column, keys_of
 from genzoo.plugins.modalities.rules import values_by_name
 
 PART = 16_384  # rows that are written at a time
@@ -147,11 +147,18 @@ def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
     for c in columns:
         kind = type_named(c.dtype)
         if c.kind == "id":
-            values, missing = np.arange(start + 1, start + n + 1), np.zeros(n, bool)
-            values = values.astype(str).astype(object) if _is_text(kind) else values
+            values, missing = keys_of(c, start, n), np.zeros(n, bool)
+            if _is_text(kind) and values.dtype != object:
+                values = values.astype(str).astype(object)
         else:
             values, missing = values_of[c.name]
-        arrays[c.name] = typed(values, missing, kind, c.names)
+        try:
+            arrays[c.name] = typed(values, missing, kind, c.names)
+        except pa.ArrowInvalid:
+            if c.kind != "id":
+                raise
+            raise GenzooError(f"column {c.name!r} of type {c.dtype} has no more keys than it had: "
+                              "draw fewer rows, or leave it out") from None  # fmt: skip
     return pa.table(arrays)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.storage.strict import regular
-from genzoo.plugins.modalities.columns import BINS, Column, infer
+from genzoo.plugins.modalities.columns import BINS, Column, identifier, infer
 from genzoo.plugins.modalities.rules import Rule, broken, combinations, following, ordered, rule
 from genzoo.plugins.modalities.table_files import named, taken
 from genzoo.plugins.modalities.truth import values_of
@@ -144,7 +144,7 @@ def planned(table: Any, what: str, plan: Plan, parts: Any = None) -> Planned:
 def _kind(name: str, values: Any, missing: Any, dtype: str, plan: Plan, train: Any) -> Column:
     kind = plan.kinds.get(name, "")
     if kind == "id":
-        return Column(name, "id", dtype, why="said so")
+        return identifier(name, dtype, values[train][~missing[train]], "said so")
     if kind == "number" and values.dtype == object:
         raise UsageError(f"column {name!r} holds texts: it cannot be a number")
     category = kind == "category" or (not kind and dtype.startswith("dictionary"))

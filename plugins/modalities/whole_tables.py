@@ -6,6 +6,7 @@ import io
 import lzma
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from genzoo.core.coding.whole import Whole, from_mixed_radix, mixed_radix
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.modalities.columns import Column, columns, encode
+from genzoo.plugins.modalities.columns import Column, columns, encode, rounded
 from genzoo.plugins.modalities.table_files import (
     arrow,
     given_back,
@@ -34,7 +35,7 @@ _DAMAGED = "this file holds something else than the cells of its model's table"
 def whole(spec: DataSpec, given: Any) -> Whole:
     """A path, anything that speaks Arrow's interface, or `Data`."""
     pa = arrow("a table")
-    found = columns(spec)
+    found = _from_one(columns(spec))
     if isinstance(given, Path):
         types = {c.name: c.dtype for c in found}
         table, what = read_table(given, types), given.name
@@ -53,6 +54,11 @@ def whole(spec: DataSpec, given: Any) -> Whole:
     places = mixed_radix(digits, sizes)
     rest = struct.pack("<I", len(places)) + places + other
     return Whole(torch.from_numpy(levels + np.float32(0.5)), rest, len(table), "row")
+
+
+def _from_one(found: list[Column]) -> list[Column]:
+    """The same with keys that begin at 1, as those of a whole table mostly do."""
+    return [replace(c, values=()) if c.kind == "id" else c for c in found]
 
 
 def _fitting(table: Any, found: Sequence[Column], what: str) -> Any:
@@ -133,7 +139,7 @@ def _table(found: Sequence[Column], levels: Any, digits: Sequence[int]) -> Any:
         own = [low[b - c.first_bin] + d for b, d in zip(levels[at, s].tolist(), digits[start:], strict=False)]
         start += len(at)
         if c.step:
-            made = np.round(np.array(own, float) * c.step, max(0, round(-np.log10(c.step))))
+            made = rounded(np.array(own, float) * c.step, c.step)
         else:
             made = np.array([_unordered(n, c) for n in own], float)
         table = _patched(table, c.name, at, typed(made, np.zeros(len(made), bool), type_named(c.dtype)))
@@ -200,7 +206,7 @@ def _differ(a: Any, b: Any) -> Any:
 def table_of(spec: DataSpec, held: Whole) -> Any:
     """The Arrow table."""
     pa = arrow("a table")
-    found, levels = columns(spec), np.floor(held.rows.numpy()).astype(np.int64)
+    found, levels = _from_one(columns(spec)), np.floor(held.rows.numpy()).astype(np.int64)
     try:
         (size,) = struct.unpack_from("<I", held.rest)
         digits = from_mixed_radix(held.rest[4 : 4 + size], _sizes(found, levels))

@@ -4,87 +4,55 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
+from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
-from genzoo.plugins.apps.bench import table_bench, table_protocol
-from genzoo.plugins.modalities.columns import Column, encode
+from genzoo.plugins.apps.bench import table_bench
+from genzoo.plugins.modalities.columns import Column, encode, spec_of
 
 A = Column("a", "category", "string", False, 0, ("u", "v"), (), (), (0.5, 0.5))
-B = replace(A, name="b")
 X = Column("x", "number", "double", False, 0, (), (), tuple(np.linspace(-4, 4, 81).tolist()), (1 / 80,) * 80)
 
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch):
-    monkeypatch.setattr(table_protocol, "ROUNDS", 8)
+    monkeypatch.setattr(table_bench, "ROUNDS", 8)
 
 
-def _numbers(n, seed=0):
+def _rows(n, seed=0, columns=(X, A)):
     x = np.random.default_rng(seed).normal(size=n).clip(-3.9, 3.9)
-    label = (x > 0).astype(float) + 0.5
-    return np.stack([encode(X, x, np.zeros(n, bool)), label], 1)
+    label = (x > 0).astype(np.float32) + 0.5
+    codes = np.stack([encode(X, x, np.zeros(n, bool)), label], 1).astype(np.float32)
+    return Data(spec_of(list(columns)), torch.from_numpy(codes), split="test" if seed else "train")
 
 
-def test_rows_are_of_use_where_they_teach_what_holds():
-    columns, real = [X, A], _numbers(600)
-    assert table_protocol.use(columns, _numbers(600, 1), real, 1)["auc"] > 0.99
-    mixed = _numbers(600, 1)
-    mixed[:, 1] = np.random.default_rng(0).permutation(mixed[:, 1])
-    assert abs(table_protocol.use(columns, mixed, real, 1)["auc"] - 0.5) < 0.2
-    one = mixed.copy()
+def test_a_line_is_what_the_metrics_say():
+    train, unseen = _rows(600), _rows(600, 1)
+    good = table_bench.judge(train, unseen, _rows(600, 2).x.numpy(), "a")
+    assert good["auc"] > 0.99
+    assert good["detection"] < 0.62
+    assert good["copies"] == 0
+    shuffled = train.x.numpy().copy()
+    shuffled[:, 1] = np.random.default_rng(0).permutation(shuffled[:, 1])
+    bad = table_bench.judge(train, unseen, shuffled, "a")
+    assert abs(bad["auc"] - 0.5) < 0.2
+    assert bad["column"] == 0
+    assert bad["pair"] == pytest.approx(0.5, abs=0.06)  # of ten tenths each is of one class, and here of both
+    assert bad["detection"] > 0.7
+    leaked = table_bench.judge(train, unseen, train.x.numpy(), "a")
+    assert leaked["copies"] == 1
+    assert leaked["nearer"] > 0.9 > 0.6 > good["nearer"]
+    assert table_bench.judge(train, unseen, _rows(600, 2).x.numpy(), "x")["r2"] > 0.4  # 2 over π is the sign's
+    one = train.x.numpy().copy()
     one[:, 1] = 0.5
-    assert table_protocol.use(columns, one, real, 1)["auc"] == 0.5
-    assert table_protocol.use(columns, _numbers(600, 1), real, 0)["r2"] > 0.4  # 2 over π of the variance is the sign
-
-
-def test_equal_rows_on_both_sides_of_a_split_do_not_give_copies_away():
-    columns, r = [X, A], np.random.default_rng(0)
-    unseen, train = _numbers(400, 1), _numbers(400, 2)
-    bootstrap = train[r.integers(60, size=400)]  # each row about seven times
-    shuffled = np.stack([r.permutation(unseen[:, 0]), r.permutation(unseen[:, 1])], 1)
-    assert table_protocol.detection(columns, unseen, shuffled) > 0.7
-    assert abs(table_protocol.detection(columns, unseen, train) - 0.5) < 0.12
-    grouped = table_protocol.detection(columns, unseen, bootstrap)
-    assert grouped < 0.85  # rows of one kind are learned nowhere and judged nowhere else
-
-
-def test_margins_and_pairs_are_distances_of_distributions():
-    r = np.random.default_rng(0)
-    a = r.integers(0, 2, 4000) + 0.5
-    real, apart = np.stack([a, a], 1), np.stack([a, r.permutation(a)], 1)
-    assert table_protocol.margins([A, B], real, apart) == [0, 0]
-    assert table_protocol.pairs([A, B], real, apart) == pytest.approx(0.5, abs=0.03)
-    assert table_protocol.pairs([A, B], real, real) == 0
-    moved = np.where(np.arange(4000) < 1000, 0.5, a)  # a quarter goes to one level
-    assert table_protocol.margins([A], a[:, None], moved[:, None])[0] == pytest.approx(0.125, abs=0.02)
-    x = _numbers(2000)
-    up = x.copy()
-    up[:, 0] += 10  # a standard deviation: Kolmogorov-Smirnov is 2 Φ(1/2) - 1
-    assert table_protocol.margins([X], x[:, :1], up[:, :1])[0] == pytest.approx(0.383, abs=0.03)
-
-
-def test_planted_copies_are_found_and_unseen_rows_are_none():
-    columns = [X, replace(X, name="z")]
-    train, unseen, made = (np.stack([_numbers(500, s)[:, 0], _numbers(500, s + 9)[:, 0]], 1) for s in (1, 2, 3))
-    clean = table_protocol.closeness(columns, train, unseen, made)
-    assert clean["copies"] == 0
-    assert abs(clean["nearer"] - 0.5) < 0.1
-    made[:100] = train[:100]
-    planted = table_protocol.closeness(columns, train, unseen, made)
-    assert planted["copies"] == pytest.approx(0.2)
-    assert planted["nearer"] > 0.55
-
-
-def test_an_order_of_numbers_is_told_from_another():
-    assert table_protocol.separated(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1
-    assert table_protocol.separated(np.array([1.0, 4.0]), np.array([2.0, 3.0])) == 0.5
+    assert table_bench.judge(train, unseen, one, "a")["auc"] == 0.5
 
 
 PEER = """
@@ -120,10 +88,3 @@ def test_lines_are_kept_and_another_library_stands_beside(tmp_path, monkeypatch)
         table_bench.tables("penguins", target="specie", out=None)
     with pytest.raises(UsageError, match="takes a table"):
         table_bench.tables("ring8", out=None)
-
-
-def test_who_is_greater_goes_by_chance_where_all_are_equal():
-    same = np.zeros(5)
-    assert table_protocol.separated(same, same) == 0.5
-    assert table_protocol.separated(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1
-    assert table_protocol.separated(np.array([1.0, 3.0]), np.array([2.0])) == 0.5

@@ -413,11 +413,18 @@ def _(seed: int):
     return judged("row-copies", torch.where(copied[:, None], train, fake), table_rows(300, 2), train), 0.1
 
 
+@cache
+def of_many(metric: str) -> float:
+    """The number of many samples: of a distance with ties the mean over repeats of few is another."""
+    fake = torch.cat([table_rows(LARGE // 10, 10**6 + s) for s in range(10)])
+    return judged(metric, fake, table_rows(300, 1), table_rows(300, 2), limit=LARGE).value
+
+
 for metric in ("nearer", "dcr", "nndr"):
 
     @case(metric, "n = 300, rows that stay")
     def _(seed: int, metric: str = metric):
-        return judged(metric, table_rows(300, seed + 9), table_rows(300, 1), table_rows(300, 2)), None
+        return judged(metric, table_rows(300, seed + 9), table_rows(300, 1), table_rows(300, 2)), of_many(metric)
 
 
 @case("membership", "m = 2 × 200, samples that stay")

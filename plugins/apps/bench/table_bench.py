@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,14 @@ from tqdm import tqdm
 
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.math.intervals import smaller
 from genzoo.core.modality import of
-from genzoo.plugins.apps.bench import table_protocol as judges
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
+from genzoo.plugins.metrics.closeness import ClosestRecord, Nearer, RowCopies
+from genzoo.plugins.metrics.margins import LevelsLost, column_errors, pair_errors
+from genzoo.plugins.metrics.rows import Bins, is_category, sklearn, values
+from genzoo.plugins.metrics.utility import Detection, Utility
 from genzoo.plugins.modalities.columns import Column, learnt
 from genzoo.plugins.modalities.table_files import write_table
 from genzoo.registry.verbs.load import load, load_data
@@ -30,9 +37,17 @@ VARIANTS = {"table-ar any order": ("table-ar", {"likelihood.any_order": True})}
 LINES = ("training rows", "bootstrap of them", "columns shuffled")
 PEERS = {"CTGAN": 300, "TVAE": 300}  # with their own epochs
 SHOWN = ("auc", "f1", "ap", "r2", "detection", "column", "pair", "copies", "nearer", "dcr", "lost", "nats", "attack")
+ROUNDS = 200  # of the trees that judge
+NUMBERS: dict[str, Metric] = {
+    "copies": RowCopies(),
+    "nearer": Nearer(Nearer.Options(limit=4000)),
+    "dcr": ClosestRecord(ClosestRecord.Options(limit=4000)),
+    "lost": LevelsLost(),
+}
 PROTOCOL = """As many rows as there are to train on, by one seed. auc, f1, ap (r2 of numbers): trees that learned from
 these rows tell the column `{target}` of unseen ones. detection: trees tell them from unseen rows, .5 is ideal. column:
-mean distance of the columns' distributions; pair: of all two-way tables, numbers in tenths. copies: rows equal to a
+mean distance of the columns' distributions; pair: of all two-way tables, numbers in tenths, of a category its 50
+commonest levels. copies: rows equal to a
 training row; nearer: share of rows nearer to training rows than to as many unseen ones, a half is ideal; dcr: median
 distance to the nearest training row. lost: levels of at least 20 training rows that do not occur. nats: -log p of an
 unseen row; attack: AUC of telling training rows from unseen ones by log p. cpu: seconds of the processor to train."""
@@ -87,6 +102,7 @@ def tables(
         UsageError: for data that are no table, an unknown target, or a recipe that does not fit.
         GenzooError: if data cannot be read, or the peers cannot be run.
     """
+    sklearn("judging rows by trees")
     train, unseen = (load_data(data, split=split) for split in ("train", "test"))
     if "dtype" not in train.spec.facts:  # of its columns
         raise UsageError(f"{data} is {train.spec.modality} data: genzoo bench tables takes a table, such as adult")
@@ -128,13 +144,15 @@ class _Contest:
 
     def judged(self, name: str, settings: Mapping[str, Any], made: Any) -> TableLine:
         """The line of rows that ``made()`` gives as codes ``(N, S)``, with further numbers; or what was kept of it."""
-        known = {"data": self.train.fingerprint(), "unseen": self.unseen.fingerprint(), "seed": self.seed}
+        known = {"data": self.train.fingerprint(), "unseen": self.unseen.fingerprint(), "seed": self.seed,
+                 "by": "metrics"}  # fmt: skip
         cell = Cell(self.folder, name, {**known, "target": self.columns[self.target].name, **settings})
         found = cell.get()
         if (was_there := found is not None) is False:
             try:
                 rows, more = made()
-                found = {"numbers": {**judge(self.columns, self.x, self.z, rows, self.target), **more}, "why": ""}
+                numbers = judge(self.train, self.unseen, rows, self.columns[self.target].name)
+                found = {"numbers": numbers | more, "why": ""}
             except UsageError:
                 raise
             except GenzooError as e:  # one that breaks down costs its own line, not the table
@@ -167,8 +185,8 @@ class _Contest:
             rows = model.sample(len(self.x), seed=self.seed, batch_size=4096).cpu().numpy()
             more["sampling"] = time.process_time() - begun
             if model.exact and model.likelihood.normalized:
-                log_p = [model.log_likelihood(torch.from_numpy(part)).values.numpy() for part in self._parts()]
-                more |= {"nats": -float(log_p[1].mean()), "attack": judges.separated(log_p[0], log_p[1])}
+                log_p = [model.log_likelihood(torch.from_numpy(part)).values.cpu() for part in self._parts()]
+                more |= {"nats": -float(log_p[1].mean()), "attack": smaller(log_p[1], log_p[0]).value}
             return rows, more
 
         return self.judged(name, settings, made)
@@ -195,17 +213,31 @@ class _Contest:
         return made.x.numpy(), json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def judge(columns: Sequence[Column], train: Any, unseen: Any, made: Any, target: int) -> dict[str, float]:
-    """All numbers of rows of codes."""
-    apart = judges.margins(columns, train, made)
+def judge(train: Data, unseen: Data, made: Any, target: str) -> dict[str, float]:
+    """All numbers of rows of codes, by the metrics of tables; columns and pairs beside the training rows."""
+    spec = train.spec
+    evidence = Evidence(unseen, lambda: (torch.from_numpy(made), None), n_fake=len(made), training=lambda: train,
+                        has_training=True)  # fmt: skip
+    fake, real, known = values(spec, evidence.samples), values(spec, evidence.real), values(spec, train.x)
+    category, bins = [is_category(c) for c in learnt(spec)], Bins.of(spec, known)
+    pairs = list(itertools.combinations(range(len(category)), 2))
+    use = Utility(Utility.Options(target=target, rounds=ROUNDS))
+    with import_module("threadpoolctl").threadpool_limits(torch.get_num_threads()):
+        taught, more = use.taught(evidence, fake, real)
+        apart = Detection(Detection.Options(rounds=ROUNDS)).told_apart(evidence, fake, real, 0)
+    classes = {"auc": taught.value, "f1": more.get("F1", 0.0), "ap": more.get("average precision", 0.0)}
     return {
-        **judges.use(columns, made, unseen, target),
-        "detection": judges.detection(columns, unseen, made),
-        "column": float(np.mean(apart)),
-        "pair": judges.pairs(columns, train, made),
-        **judges.closeness(columns, train, unseen, made),
-        "lost": float(judges.lost(columns, train, made)),
+        **(classes if more else {"r2": taught.value}),
+        "detection": apart.value,
+        "column": float(column_errors(fake, known, category).mean()),
+        "pair": float(pair_errors(bins(fake), bins(known), bins.sizes, pairs).mean()) if pairs else 0.0,
+        **{name: _number(metric, evidence) for name, metric in NUMBERS.items()},
     }
+
+
+def _number(metric: Metric, evidence: Evidence) -> float:
+    found = metric.measure(evidence)
+    return (found.estimate if isinstance(found, Measured) else found).value
 
 
 def board_table(board: TableBoard) -> Table:

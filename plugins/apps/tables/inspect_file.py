@@ -185,9 +185,11 @@ def _sums(numbers: list[Column], frame: Any) -> Iterator[str]:
             (x, g1), (y, g2) = frame[a.name], frame[b.name]
             fit = ~(gone | g1 | g2)
             head = np.flatnonzero(fit)[:50]
-            if len(head) < FEWEST or not np.allclose(x[head] + y[head], z[head], rtol=1e-9, atol=c.step / 2 + 1e-9):
+            if len(head) < FEWEST or not np.allclose(
+                x[head] + y[head], z[head], rtol=1e-9, atol=min(c.step, 1.0) / 2 + 1e-9
+            ):
                 continue
-            if not np.ptp(x[fit]) or not np.ptp(y[fit]) or not _same(x[fit] + y[fit], z[fit], c.step):
+            if not (np.ptp(x[fit]) and np.ptp(y[fit]) and _same(x[fit] + y[fit], z[fit], min(c.step, 1.0))):
                 continue
             told.add(c.name)
             yield f"{_name(c)} = {_name(a)} + {_name(b)}"

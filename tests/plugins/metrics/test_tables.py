@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -144,8 +146,9 @@ def test_a_bootstrap_of_the_data_is_not_told_from_them_by_its_twins():
     again = real[torch.randint(1200, (1200,), generator=torch.Generator().manual_seed(0))]
     same = _measured("detection", _evidence(again, real, real), rounds=20)
     loose = _measured("detection", _evidence(_codes(1200, 1, tied=False), real, _codes(1200, 3)), rounds=20)
-    assert same.estimate.low < 0.53
-    assert loose.estimate.low > 0.6
+    assert same.estimate.value < 0.57
+    assert loose.estimate.value > 0.64
+    assert math.isnan(loose.estimate.low)  # of one fit; another one's number may lie elsewhere
     assert loose.details["of training rows"] == pytest.approx(0.5, abs=0.07)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import uuid
+
 import numpy as np
 import pytest
 
@@ -19,9 +22,9 @@ from pyarrow import csv as pa_csv  # noqa: E402
 from genzoo.plugins.apps.tables.complete import complete  # noqa: E402
 from genzoo.plugins.apps.tables.inspect_file import inspect  # noqa: E402
 from genzoo.plugins.datasets.bundled_tables import BundledTable  # noqa: E402
-from genzoo.plugins.datasets.table_file import TableFile, encoded, planned_data  # noqa: E402
+from genzoo.plugins.datasets.table_file import TableFile, data_of, encoded, planned_data  # noqa: E402
 from genzoo.plugins.modalities import whole_tables  # noqa: E402
-from genzoo.plugins.modalities.table_files import given_back  # noqa: E402
+from genzoo.plugins.modalities.table_files import given_back, read_table, write_table  # noqa: E402
 from genzoo.plugins.modalities.table_plan import Plan, planned, read_plan  # noqa: E402
 
 R = np.random.default_rng(0)
@@ -183,3 +186,34 @@ def test_cells_that_the_model_does_not_know_are_unpacked_within_bounds(monkeypat
         whole_tables.table_of(data.spec, held)
     with pytest.raises(UsageError, match="more than 500"):
         whole_tables.whole(data.spec, table)
+
+
+@pytest.mark.parametrize(("keys", "form"), [
+    ([f"C{i:05d}" for i in range(7, 107)], r"C\d{5}"),
+    ([f"order {i}/24" for i in range(95, 195)], r"order \d+/24"),
+    ([str(i) for i in range(1000, 1100)], r"\d{4}"),
+    ([str(uuid.uuid5(uuid.NAMESPACE_DNS, str(i))) for i in range(100)], "[0-9a-f]{8}-[0-9a-f]{4}-4.*"),
+    ([f"{'xy'[i % 2]}{i * 37 % 101}" for i in range(100)], r"\d+"),
+    (list(range(5000, 5100)), None),
+])  # fmt: skip
+def test_made_keys_have_the_form_of_the_training_keys_and_are_none_of_them(tmp_path, keys, form):
+    """Numbers from 1, the wrong form, are some of the training keys."""
+    table = pa.table({"id": keys, "a": ["u", "v"] * 50})
+    data = data_of(table, "t")
+    found = columns(data.spec)
+    assert found[0].kind == "id"
+    write_table(tmp_path / "rows.parquet", found, (data.x.numpy()[:60] for _ in range(2000)))  # in several parts
+    made = read_table(tmp_path / "rows.parquet")["id"].to_pylist()
+    assert len(set(made)) == len(made) == 120_000
+    assert not set(made) & set(keys)
+    assert isinstance(made[0], type(keys[0]))
+    if form:
+        assert re.fullmatch(form, made[0])
+
+
+def test_keys_that_a_type_cannot_hold_are_said(tmp_path):
+    table = pa.table({"id": pa.array(range(100), pa.int8()), "a": ["u", "v"] * 50})
+    data = data_of(table, "t")
+    with pytest.raises(GenzooError, match="column 'id' of type int8 has no more keys"):
+        write_table(tmp_path / "rows.csv", columns(data.spec), [data.x.numpy()])
+    assert not (tmp_path / "rows.csv").exists()

@@ -1,0 +1,117 @@
+"""More pictures of a class, made rare for the purpose, and whether they help a small classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.core.data import Data
+from genzoo.core.errors import UsageError, did_you_mean
+from genzoo.core.evaluation.evidence import as_floats
+from genzoo.core.storage.files import replacing
+from genzoo.plugins.apps.tables import treatments as ways
+from genzoo.plugins.apps.tables.verdict import LINEAR, TREES, Fold, Made, Verdict, inner_part, judged
+from genzoo.registry.verbs.load import load_data
+
+COMPONENTS, MOST = 40, 2000  # principal components that pictures are judged by; pictures of other classes
+COPIES, ALL, HALF = "copies", "generated", "generated, half weight"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of which some are rare, those of a test split, and what makes more."""
+
+    train: Data
+    test: Data
+    rare: int
+    recipe: str
+    options: Mapping[str, Any]
+    seed: int
+    steps: int | None
+    threads: int | None
+    device: str
+
+    def kept(self, drop_to: int, seed: int) -> Tensor:
+        """Numbers of the training pictures that stay: so many of the rare class, and of the others at most `MOST`."""
+        y, random = _labels(self.train), np.random.default_rng([self.seed, seed])
+        rare, others = (random.permutation(np.flatnonzero(found)) for found in (y == self.rare, y != self.rare))
+        return torch.from_numpy(np.sort(np.concatenate([rare[:drop_to], others[:MOST]])))
+
+    def drawn(self, data: Data, n: int, seed: int) -> Tensor:
+        """So many pictures of the rare class, in data units, of a conditional model of the data."""
+        model = ways.learned(self.recipe, data, seed, self.steps, self.options, self.threads, self.device)
+        return torch.as_tensor(model.sample(n, seed=seed, labels=self.rare, batch_size=256)).float().cpu()
+
+
+def _labels(data: Data) -> Any:
+    assert data.y is not None
+    return data.y.cpu().numpy()
+
+
+def opened(name: Any, rare: str | None, recipe: str, options: Mapping[str, Any], seed: int, steps: int | None,
+           threads: int | None, device: str) -> Pictures:  # fmt: skip
+    """Pictures with labels and a test split of their own."""
+    train, test = (load_data(name, split=split) for split in ("train", "test"))
+    classes = train.spec.class_names or tuple(map(str, range(train.spec.classes)))
+    if train.y is None or len(classes) < 2:
+        raise UsageError(f"{name} has no classes: augment adds rows or pictures of one")
+    if rare is None:
+        raise UsageError(f"name the class to make rare with --rare: {name} has {', '.join(classes)}")
+    if rare not in classes:
+        raise UsageError(f"{name} has no class {rare!r}{did_you_mean(rare, classes)}")
+    how = {"conditional": True, **options}
+    return Pictures(train, test, classes.index(rare), recipe, how, seed, steps, threads, device)
+
+
+def pictures_verdict(task: Pictures, drop_to: int, repeats: int, tell: Callable[[str], object]) -> Verdict:
+    """Judge by the test split, for several choices of the pictures that stay."""
+    kinds = {kind: [False] * COMPONENTS for kind in (TREES, LINEAR)}
+    return judged(_folds(task, drop_to, max(repeats, 2), tell), kinds, seed=task.seed, generated=(ALL, HALF))
+
+
+def _folds(task: Pictures, drop_to: int, repeats: int, tell: Callable[[str], object]) -> Iterator[Fold]:
+    from sklearn.decomposition import PCA
+
+    test = as_floats(task.test).flatten(1).numpy()
+    for i in range(repeats):
+        tell(f"choice {i + 1} of {repeats}")
+        data = task.train.take(task.kept(drop_to, i))
+        x, y = as_floats(data).flatten(1).numpy(), _labels(data) == task.rare
+        inner, n = inner_part(y, task.seed + i), int(np.bincount(_labels(data)).max())
+        axes = PCA(min(COMPONENTS, *x.shape), random_state=0).fit(x[~inner])
+        made = task.drawn(data.take(torch.from_numpy(np.flatnonzero(~inner))), n - drop_to, task.seed + i)
+        more, seen = axes.transform(made.flatten(1).numpy()), axes.transform(x)
+        yield Fold(seen, y, inner, axes.transform(test), _labels(task.test) == task.rare,
+                   {COPIES: partial(_copied, seen, y, n, i), ALL: _always(more), HALF: _always(more, 0.5)})  # fmt: skip
+
+
+def _copied(x: Any, y: Any, n: int, seed: int, mask: Any) -> Made:
+    some = x[mask & y]
+    return Made(ways.copies(some, max(n - len(some), 1), np.random.default_rng(seed)))
+
+
+def _always(x: Any, weight: float = 1.0) -> Callable[[Any], Made]:
+    return lambda mask: Made(x, weight)
+
+
+def write_pictures(path: Path, task: Pictures, drop_to: int, weight: float) -> tuple[int, int]:
+    """Write the pictures that stay and new ones, in data units, with labels; returns how many of each."""
+    data = task.train.take(task.kept(drop_to, 0))
+    y = _labels(data)
+    n = max(int(np.bincount(y).max()) - drop_to, 1)
+    made = task.drawn(data, n, task.seed)
+    held = {
+        "samples": torch.cat([as_floats(data), made]).numpy(), "labels": np.concatenate([y, np.full(n, task.rare)]),
+        "genzoo_generated": np.repeat([False, True], [len(y), n]),
+        "genzoo_weight": np.repeat([1.0, weight], [len(y), n]),
+    }  # fmt: skip
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **held)
+    return len(y), n

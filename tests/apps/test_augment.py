@@ -1,0 +1,284 @@
+"""More rows of a rare class: what they are made from, what is written, and a verdict that known answers bear out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import t as student
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("sklearn")
+import pyarrow as pa
+
+import genzoo
+from genzoo.cli.main import main
+from genzoo.core.errors import UsageError
+from genzoo.plugins.apps.tables import augment as augmenting
+from genzoo.plugins.apps.tables import augment_pictures, treatments, verdict
+from genzoo.plugins.apps.tables.augment import ALL, ALONE, FLAG, HALF, WEIGHT, augment
+from genzoo.plugins.apps.tables.verdict import AS_IS, CHOSEN, WEIGHTS, Fold, Made, halves, judged, paired
+from genzoo.plugins.modalities.table_files import read_table, write_arrow
+
+
+def oracle(common, rare, seed, random_label=False):
+    """Pairs of columns that are mostly equal but for rare rows; no column alone tells them."""
+    r = np.random.default_rng(seed)
+    y = r.permutation(np.arange(common + rare) < rare)
+    x = r.integers(4, size=(len(y), 10))
+    x[:, 1::2] = np.where((r.random((len(y), 5)) < 0.6) & ~y[:, None], x[:, ::2], x[:, 1::2])
+    y = r.permutation(y) if random_label else y
+    letters = np.array(list("abcd"))
+    return pa.table({**{f"c{i}": letters[x[:, i]] for i in range(10)}, "y": np.where(y, "rare", "common")})
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(verdict, "TREE_SETTINGS", ((8, 0.2, (5, 10)),))
+    monkeypatch.setattr(verdict, "LINEAR_SETTINGS", (1.0,))
+
+
+@pytest.fixture
+def spied(monkeypatch):
+    """Generators that are not trained; what they were given is kept, and what they give is known."""
+    seen = []
+
+    class Fake:
+        classes = 0
+
+        def __init__(self, x):
+            self.x = x
+
+        def sample(self, n, **how):
+            seen[-1]["where"] = how["where"]
+            return self.x[torch.arange(n) % len(self.x)]
+
+    def learned(recipe, data, seed, *more):
+        seen.append({"x": data.x})
+        return Fake(data.x)
+
+    monkeypatch.setattr(treatments, "learned", learned)
+    return seen
+
+
+def test_halves_are_disjoint_whole_and_of_equal_shares():
+    y = np.arange(103) < 21
+    seen = list(halves(y, 3, 0))
+    assert len(seen) == 6
+    for train, test in seen:
+        assert sorted([*train, *test]) == list(range(103))
+        assert abs(y[train].sum() - y[test].sum()) <= 1
+    assert (seen[0][0] == seen[1][1]).all()
+    assert set(seen[0][0]) != set(seen[2][0])
+
+
+def test_no_generator_sees_the_rows_that_are_judged_by_nor_those_that_settings_are_chosen_by(spied):
+    """Rows are told by a number of their own. A fit on all rows, the wrong form, is found by the same comparison."""
+    n = 300
+    table = pa.table({"place": np.arange(n) * 1.5, "y": np.where(np.arange(n) % 5 == 0, "rare", "common")})
+    task = augmenting._task(table, "y", None, "1:1", "table-ar", {}, 0, None, None, "cpu", None)
+    for i, (fold, (train, test)) in enumerate(zip(augmenting.folds(task, 2), halves(task.y, 2, 0), strict=True)):
+        learn, data = train[~fold.inner], task.data(train, test)
+        assert not set(learn) & (set(test) | set(train[fold.inner]))
+        whole, alone = (entry["x"] for entry in spied[2 * i : 2 * i + 2])
+        assert torch.equal(whole, data.x[learn])
+        assert torch.equal(alone, data.x[learn[task.y[learn]]])
+        assert not torch.equal(whole, data.x[: len(whole)])
+        places = set(fold.x[~fold.inner & fold.y, 0])
+        assert set(fold.made["copies"](~fold.inner).x[:, 0]) <= places
+        mixed = fold.made["SMOTE-NC"](~fold.inner).x[:, 0]
+        assert min(places) <= mixed.min() <= mixed.max() <= max(places)
+        assert (fold.made[ALL](~fold.inner).x == fold.made[ALL](fold.inner | True).x).all()
+
+
+def test_levels_of_rows_that_are_judged_by_are_not_known():
+    """A level that the other half alone has is another's there."""
+    y = np.array(["rare", "common"] * 60)
+    table = pa.table({"c": ["only"] + ["u", "v"] * 59 + ["u"], "y": y})
+    task = augmenting._task(table, "y", "rare", "3", "copies", {}, 0, None, None, "cpu", None)
+    sizes = {task.data(*parts).spec.facts["names"][0] for parts in halves(task.y, 1, 0)}
+    assert {"only" in names for names in sizes} == {True, False}
+
+
+def test_the_interval_of_differences_allows_for_splits_that_share_rows():
+    d = [0.01, 0.03, 0.02, 0.05]
+    found = paired(d, 1.0)
+    reach = student.ppf(0.975, 3) * np.sqrt((1 / 4 + 1) * np.var(d, ddof=1))
+    assert found.value == pytest.approx(0.0275)
+    assert found.low == pytest.approx(0.0275 - reach)
+    naive = student.ppf(0.975, 3) * np.sqrt(np.var(d, ddof=1) / 4)  # of splits that share nothing: half as wide
+    assert reach > 2 * naive
+
+
+def test_the_verdict_knows_rows_that_help_from_rows_that_hurt(monkeypatch):
+    def verdict_of(gain):
+        r = np.random.default_rng(0)
+
+        def scores(kind, fold, treatment, category, seed):
+            ap = 0.5 + 0.02 * r.normal() + (gain + 0.005 * r.normal() if treatment == ALL else 0)
+            inner = 0.6 if kind == "trees" else 0.5
+            return {"inner": inner, "ap": ap, "auc": 0.5, "f1": 0.6, "f1 at ½": 0.2, "log_loss": 0.1}
+
+        monkeypatch.setattr(verdict, "_one", scores)
+        y = np.arange(40) < 20
+        splits = (Fold(None, y, None, None, y, {ALL: lambda mask: Made(None)}) for _ in range(10))
+        return judged(splits, {"trees": [], "logistic": []}, generated=(ALL,))
+
+    good, none, bad = (verdict_of(gain) for gain in (0.2, 0.0, -0.2))
+    assert (good.helps, none.helps, bad.helps) == (True, False, False)
+    assert good.sentence.startswith("generated: +0.")
+    assert "over the data as they are" in good.sentence
+    assert bad.sentence.startswith("Nothing tried beats the data as they are")
+    assert good.line(ALL).difference.value == pytest.approx(0.2, abs=0.03)
+    assert {v.treatment for v in good.lines} == {AS_IS, "threshold moved", WEIGHTS, ALL}
+    assert good.line("threshold moved").means["f1"] == pytest.approx(0.6)  # at the best threshold; that at ½ is .2
+    assert good.line(AS_IS).means["f1"] == pytest.approx(0.2)
+    assert good.line(ALL, CHOSEN).means == good.line(ALL, "trees").means
+
+
+def test_mixtures_lie_between_rows_and_have_their_levels():
+    r = np.random.default_rng(0)
+    rare = np.stack([r.normal(size=30), r.integers(3, size=30), r.normal(size=30)], 1)
+    rare[0, 2] = np.nan
+    made = treatments.smote(rare, [False, True, False], 400, r)
+    assert set(made[:, 1]) <= {0.0, 1.0, 2.0}
+    assert np.nanmin(made[:, 0]) >= rare[:, 0].min()
+    assert np.nanmax(made[:, 0]) <= rare[:, 0].max()
+    assert 0 < np.isnan(made[:, 2]).sum() < 200
+    assert len(treatments.smote(rare[:1], [False, True, False], 7, r)) == 7
+    assert (treatments.copies(np.arange(3), 7, r) < 3).all()
+    assert sorted(np.bincount(treatments.copies(np.arange(3), 7, r)).tolist()) == [2, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["copies", "smote", "table-ar"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_what_is_written_is_all_rows_and_then_new_ones(tmp_path, spied, way, suffix):
+    n = 60
+    table = pa.table({
+        "id": np.arange(n) + 1000, "flag": np.arange(n) % 2 == 0, "size": np.arange(n) * 0.25,
+        "town": pa.array(["Rome", "Oslo", None] * 20).dictionary_encode(), "y": ["b"] * 12 + ["a"] * 48,
+    })  # fmt: skip
+    done = augment(table, tmp_path / f"more.{suffix}", target="y", to="1:2", recipe=way, weight="half", judge=False)
+    assert (done.added, done.rare, done.rare_rows) == (12, "b", 12)
+    assert done.odds == pytest.approx(12 / 18)
+    found = read_table(tmp_path / f"more.{suffix}")
+    assert len(found) == n + 12
+    assert found[FLAG].to_pylist() == [False] * n + [True] * 12
+    assert found[WEIGHT].to_pylist() == [1.0] * n + [0.5] * 12
+    assert found["size"].to_pylist()[:n] == table["size"].to_pylist()
+    assert set(found["town"].to_pylist()[n:]) <= {"Rome", "Oslo", None}
+    if way == "table-ar":
+        assert spied[-1]["where"] == "\"y\" = 'b'"
+    else:
+        assert set(found["y"].to_pylist()[n:]) == {"b"}
+    if suffix == "parquet":
+        assert found.schema.field("flag").type == pa.bool_()
+        assert found.schema.field("town").type == table.schema.field("town").type
+
+
+def test_what_cannot_be_augmented_is_said(tmp_path):
+    table, out = oracle(90, 10, 0), tmp_path / "more.csv"
+    for how, said in (
+        ({}, "name the column that is the class"),
+        ({"target": "z"}, "no column 'z'"),
+        ({"target": "y", "rare": "rar"}, "did you mean 'rare'"),
+        ({"target": "y", "to": "2 to 1"}, "is 1:1, 1:4"),
+        ({"target": "y", "to": "1:20"}, "nothing to add"),
+        ({"target": "y", "recipe": "smote", "where": "c0 = 'a'"}, "smote is no model"),
+        ({"target": "y", "where": "c99 = 'a'"}, "c99"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            augment(table, out, **how)
+    assert not out.exists()
+    with pytest.raises(UsageError, match="adds rows to tables"):
+        augment("ring8", out)
+    done = augment(table, out, target="y", recipe="copies")  # ten rare rows are too few to judge by
+    assert done.verdict is None
+    assert "too few to find out" in done.says
+    with pytest.raises(UsageError, match="augmented before"):
+        augment(out, tmp_path / "again.csv", target="y")
+
+
+def ended():
+    """Run the command that `sys.argv` says."""
+    with contextlib.suppress(SystemExit):
+        main()
+
+
+def test_the_command_says_whether_rows_help(tmp_path, spied, quick, capsys, monkeypatch):
+    table = oracle(200, 44, 0)
+    write_arrow(tmp_path / "rare.csv", table)
+    asked = f"genzoo augment {tmp_path / 'rare.csv'} --target y --out {tmp_path / 'more.csv'} --repeats 1".split()
+    monkeypatch.setattr(sys, "argv", [*asked, "--json"])
+    ended()
+    found = json.loads(capsys.readouterr().out)
+    assert found["added"] == 156
+    assert found["verdict"]["splits"] == 2
+    assert {line["treatment"] for line in found["verdict"]["lines"]} >= {AS_IS, WEIGHTS, "SMOTE-NC", ALL, ALONE, HALF}
+    monkeypatch.setattr(sys, "argv", asked)
+    ended()
+    text = capsys.readouterr()
+    assert "multiply them by 0.22" in text.err
+    assert "AP against as it is" in text.out + text.err
+
+
+def test_pictures_of_a_class_are_made_rare_and_judged_by_the_test_split(tmp_path, monkeypatch):
+    """The generator sees neither the pictures of the test split nor those that settings are chosen by."""
+    seen, judgements = [], []
+
+    class Fake:
+        def sample(self, n, seed, labels, batch_size):
+            assert labels == 3
+            return torch.full((n, 1, 28, 28), 0.5)
+
+    def learned(recipe, data, seed, steps, options, *more):
+        assert (recipe, options["conditional"]) == ("cvae", True)
+        seen.append(data)
+        return Fake()
+
+    def score(kind, fold, treatment, category, seed):
+        judgements.append(fold)
+        return {"inner": 0.5, "ap": 0.5, "auc": 0.5, "f1": 0.5, "f1 at ½": 0.5, "log_loss": 0.5}
+
+    monkeypatch.setattr(treatments, "learned", learned)
+    monkeypatch.setattr(verdict, "_one", score)
+    monkeypatch.setattr(augment_pictures, "MOST", 300)
+    done = augment(
+        "fashion-mini",
+        tmp_path / "more.npz",
+        rare=genzoo.load_data("fashion-mini").spec.class_names[3],
+        drop_to=20,
+        repeats=2,
+    )
+    fold = judgements[0]
+    assert (fold.y.sum(), (~fold.y).sum()) == (20, 300)
+    assert len(seen[0]) == (~fold.inner).sum()
+    assert (seen[0].y == 3).sum() == (fold.y & ~fold.inner).sum()
+    test = genzoo.load_data("fashion-mini", split="test")
+    assert len(fold.test_y) == len(test)
+    assert fold.test_y.sum() == (test.y == 3).sum()
+    assert done.rare_rows == 20
+    with np.load(tmp_path / "more.npz") as found:
+        assert found["samples"].shape == (320 + done.added, 1, 28, 28)
+        assert (found["labels"][320:] == 3).all()
+        assert found[FLAG].sum() == done.added
+        assert (found[WEIGHT] == 1).all()
+    for how, said in (({}, "name the class"), ({"rare": "shoe"}, "no class 'shoe'")):
+        with pytest.raises(UsageError, match=said):
+            augment("fashion-mini", tmp_path / "more.npz", drop_to=20, **how)
+
+
+@pytest.mark.slow
+def test_generation_wins_where_it_has_to_and_not_on_a_random_label(tmp_path):
+    """No classifier of few rare rows finds that their columns are independent; a model of them alone assumes it."""
+    how = {"target": "y", "recipe": "copula", "threads": 1}
+    found = augment(oracle(3000, 150, 0), tmp_path / "a.parquet", repeats=2, **how).verdict
+    assert found.helps
+    assert found.line(ALONE, CHOSEN).difference.low > 0.1
+    gains = [augment(oracle(1000, 60, s, True), tmp_path / "b.parquet", repeats=2, seed=s, **how).verdict.helps
+             for s in range(5)]  # fmt: skip
+    assert sum(gains) == 0
