@@ -173,6 +173,10 @@ class Modality(ABC):
             raise UsageError(f"samples of {self.many} have no option {next(iter(options))!r}")
         return samples
 
+    def as_known(self, data: Data, spec: DataSpec) -> Data:
+        """Data as a model of ``spec`` takes them, where they are the same in another writing."""
+        return data
+
     def advice(self, given: DataSpec, wanted: DataSpec) -> str:
         """What to add to a sentence that refuses samples of one shape beside data of another; "" if nothing helps."""
         return ""

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from genzoo.core.data import Data, DataSource, Split, from_arrays
+from genzoo.core.data.rows import read as all_rows
 from genzoo.core.data.summary import Read
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.options import option
@@ -19,8 +22,9 @@ from genzoo.registry import declare
 class TextOptions(DataSource.Options):
     """Options of all texts."""
 
-    tokens: Literal["characters", "bytes"] = option("characters", "what a token is")
-    length: int = option(160, "longest text in tokens; longer ones are left out", low=1, high=4096)
+    tokens: Literal["characters", "bytes", "bpe"] = option("characters", "what a token is")
+    length: int = option(160, "longest text in characters, or bytes; longer ones are left out", low=1, high=4096)
+    pieces: int = option(512, "kinds of pieces of byte-level BPE, which training texts tell", low=243, high=10_000)
 
 
 def data_of(texts: list[str], y: Any, o: TextOptions, name: str, license: str = "") -> Data:
@@ -29,28 +33,33 @@ def data_of(texts: list[str], y: Any, o: TextOptions, name: str, license: str = 
 
     first = dict.fromkeys(texts)
     labels = None if y is None else dict(zip(reversed(texts), reversed(y), strict=True))
-    kept = [text for text in first if len(text if o.tokens == "characters" else text.encode()) <= o.length]
+    unit = "characters" if o.tokens == "characters" else "bytes"
+    sizes = {text: len(text if unit == "characters" else tokens.whole(text).encode()) for text in first}
+    kept = [text for text in first if sizes[text] <= o.length]
     if not kept:
-        raise UsageError(
-            f"{name} has no text of at most {o.length} {o.tokens}: --set data.length={min(map(len, texts))}"
-        )
-    facts = {"tokens": o.tokens, "alphabet": tokens.alphabet_of(kept) if o.tokens == "characters" else ""}
-    longest = max(tokens.size(text, facts) for text in kept) + 1
+        raise UsageError(f"{name} has no text of at most {o.length} {unit}: --set data.length={min(sizes.values())}")
     notes = []
     if len(first) < len(texts):
         notes.append(f"{len(texts) - len(first):,} texts that are there twice are left out")
     if len(kept) < len(first):
-        notes.append(f"{len(first) - len(kept):,} texts of more than {o.length} {o.tokens} are left out: "
+        notes.append(f"{len(first) - len(kept):,} texts of more than {o.length} {unit} are left out: "
                      "--set data.length=… takes longer ones")  # fmt: skip
     plain = from_arrays(kept, None if labels is None else [labels[text] for text in kept], name=name, modality="text",
                         license=license)  # fmt: skip
+    facts: dict[str, Any] = {
+        "tokens": o.tokens,
+        "alphabet": tokens.alphabet_of(kept) if o.tokens == "characters" else "",
+    }
+    if o.tokens == "bpe":
+        learnt = parted(replace(plain, rows=torch.arange(len(kept))), "train").rows
+        facts["merges"] = tokens.learn([kept[int(i)] for i in all_rows(learnt, "cpu")], o.pieces)
+    longest = max(map(len, tokens.numbers(kept, facts))) + 1
     spec = DataSpec("text", (longest,), tokens.levels(facts), plain.spec.classes, plain.spec.class_names, name=name,
                     facts=facts)  # fmt: skip
     rows = tokens.encode(kept, facts, longest)
     lost = int((rows == tokens.UNKNOWN).sum())
-    notes += [f"{lost:,} rare characters beyond {tokens.MOST} kinds are unknown: --set data.tokens=bytes keeps all"] * (
-        lost > 0
-    )
+    if lost:
+        notes.append(f"{lost:,} characters that are rare or of control are unknown: --set data.tokens=bytes keeps all")
     return replace(plain, spec=spec, rows=rows, read=Read(len(kept), "held out").noting(*notes))
 
 

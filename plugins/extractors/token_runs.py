@@ -32,7 +32,7 @@ class TokenRuns(Extractor):
     def __init__(self, spec: DataSpec) -> None:
         if "alphabet" not in spec.facts:
             raise UsageError(f"token-runs is of texts, and this is {of(spec).many}")
-        self.alphabet = spec.facts["alphabet"] or spec.facts["tokens"]
+        self.alphabet = spec.facts["alphabet"] or " ".join([spec.facts["tokens"], *spec.facts["merges"]])
 
     @classmethod
     def open(cls, spec: DataSpec, path: Path | None = None) -> TokenRuns:

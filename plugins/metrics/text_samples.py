@@ -80,6 +80,8 @@ class Forward(_ByCharacters):
     texts are, as those of a low temperature. It says nothing of what is missing: see reverse-lm.
     """
 
+    covers = "the mean over unlimited samples, by this training data"
+
     def measure(self, evidence: Evidence) -> Measured:
         o, training = self.options, evidence.training
         assert training is not None
@@ -97,6 +99,8 @@ class Reverse(_ByCharacters):
 
     Lower is better: what samples lack is dear. It falls with their number, so that only values of as many compare.
     """
+
+    covers = "the mean over unlimited data, by these samples"
 
     def measure(self, evidence: Evidence) -> Measured:
         o = self.options
@@ -171,6 +175,8 @@ class SelfBLEU(TextMetric):
 )
 class ValidWords(TextMetric):
     """Share of the words in samples that the training data has; that of held-out texts stands in the details."""
+
+    covers = "the mean share over unlimited samples, by this training data"
 
     @dataclass(frozen=True)
     class Options(Metric.Options):

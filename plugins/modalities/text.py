@@ -1,4 +1,4 @@
-"""Texts: lines or paragraphs, as numbers of characters or of bytes that end and are then padded."""
+"""Texts: lines or paragraphs, as numbers of characters, bytes or pieces that end and are then padded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @declare.modality("text")
 class Text(Modality):
-    """Texts of at most ``shape[0] - 1`` characters or bytes: numbers of tokens, then the end, then padding.
+    """Texts of at most ``shape[0] - 1`` characters, bytes or pieces: numbers of tokens, then the end, then padding.
 
     Data units are the numbers themselves (0 pads, 1 ends, 2 is a character that the alphabet lacks); `texts` makes
     strings of them. In model space they lie evenly in [-1, 1], as all levels do.
@@ -43,24 +43,46 @@ class Text(Modality):
     class Facts:
         """What tokens are."""
 
-        tokens: Literal["characters", "bytes"] = option("characters", "what a token is")
-        alphabet: str = option("", "the characters, in the order of their numbers from 3; of bytes none")
+        tokens: Literal["characters", "bytes", "bpe"] = option("characters", "what a token is")
+        alphabet: str = option("", "the characters, in the order of their numbers from 3; of others none")
+        merges: tuple[str, ...] = option((), "pairs of pieces that byte-level BPE merges, in order; of others none")
 
     def check(self, spec: DataSpec) -> None:
-        from genzoo.plugins.modalities.alphabet import BYTES, FIRST
+        from genzoo.plugins.modalities.pieces import FIRST, NAMES, kinds
 
-        alphabet, characters = spec.facts["alphabet"], spec.facts["tokens"] == "characters"
-        known = len(alphabet) if characters else len(BYTES)
+        alphabet, characters, known = spec.facts["alphabet"], spec.facts["tokens"] == "characters", kinds(spec.facts)
         if len(spec.shape) != 1 or spec.shape[0] < 2:
             raise UsageError(f"a text's shape is its greatest length and one for the end, not {spec.shape}")
         if len(set(alphabet)) != len(alphabet) or bool(alphabet) != characters:
-            raise UsageError("a text of characters has an alphabet of different ones, and a text of bytes has none")
+            raise UsageError("a text of characters has an alphabet of different ones, and other texts have none")
+        if spec.facts["merges"] and spec.facts["tokens"] != "bpe":
+            raise UsageError("a text that is not of BPE has no merges")
         if spec.levels != known + FIRST:
-            raise UsageError(f"texts of {known} kinds of {spec.facts['tokens']} have {known + FIRST} levels")
+            raise UsageError(f"texts of {known} kinds of {NAMES[spec.facts['tokens']]} have {known + FIRST} levels")
 
     def describe(self, spec: DataSpec) -> str:
-        kinds = f" of {len(spec.facts['alphabet'])} kinds" if spec.facts["alphabet"] else ""
-        return f"texts of at most {spec.shape[0] - 1} {spec.facts['tokens']}{kinds}"
+        from genzoo.plugins.modalities.pieces import FIRST, NAMES
+
+        what = spec.facts["tokens"]
+        kinds = f" of {_levels(spec) - FIRST} kinds" if what != "bytes" else ""
+        return f"texts of at most {spec.shape[0] - 1} {NAMES[what]}{kinds}"
+
+    def stored(self, spec: DataSpec) -> str:
+        return "uint8" if _levels(spec) <= 256 else "int16"
+
+    def alike(self, spec: DataSpec, other: DataSpec) -> bool:
+        """Numbers of tokens say the same where the tokens are the same."""
+        return (spec.modality, spec.shape, spec.facts) == (other.modality, other.shape, other.facts)
+
+    def reading(self, spec: DataSpec) -> dict[str, str]:
+        what = spec.facts["tokens"]
+        found = {} if what == "characters" else {"tokens": what}
+        return found | ({"pieces": str(_levels(spec) - 3)} if what == "bpe" else {})
+
+    def as_known(self, data: Data, spec: DataSpec) -> Data:
+        from genzoo.plugins.modalities.whole_texts import in_tokens_of
+
+        return data if self.alike(spec, data.spec) else in_tokens_of(data, spec)
 
     # What people give.
 
@@ -156,14 +178,14 @@ class Text(Modality):
     def to_storage(self, spec: DataSpec, x: Tensor) -> Tensor:
         import torch
 
-        return x.detach().round().to(torch.uint8).cpu()
+        return x.detach().round().to(getattr(torch, self.stored(spec))).cpu()
 
     def to_array(self, spec: DataSpec, x: Tensor, *, spare: bool = False) -> np.ndarray[Any, Any]:
         found: np.ndarray[Any, Any] = self.to_storage(spec, x).numpy()
         return found
 
     def array_dtype(self, spec: DataSpec) -> str:
-        return "uint8"
+        return self.stored(spec)
 
     def rounded(self, spec: DataSpec, x: Tensor) -> bytes | None:
         return self.to_array(spec, x).tobytes()
@@ -202,6 +224,14 @@ class Text(Modality):
         items = "".join(f"<li>{html(text)}</li>" for text in self.texts(spec, x[: 2 * self.preview]))
         return Fragment(f"<ol>{items}</ol>", "", "Each line is a whole text.")
 
+    def complaint(self, spec: DataSpec, x: Tensor) -> str:
+        from genzoo.plugins.modalities.text_files import loops
+
+        looping = sum(map(loops, self.texts(spec, x)))
+        return f"{looping:,} of {len(x):,} samples loop: half of each is a few words again and again." * (
+            2 * looping > len(x)
+        )
+
     # What is compressed.
 
     def lossless(self, spec: DataSpec, given: Any) -> Whole:
@@ -239,7 +269,8 @@ class Text(Modality):
 
         g = torch.Generator().manual_seed(seed)
         length = spec.shape[0]
-        letters = (3 + 97, 3 + 123) if spec.facts["tokens"] == "bytes" else (3, _levels(spec))  # which are UTF-8
+        whole = spec.facts["tokens"] == "characters"
+        letters = (3, _levels(spec)) if whole else (3 + 97, 3 + 123)  # which are UTF-8
         rows = torch.randint(*letters, (n, length), generator=g)
         end, at = torch.randint(0, length, (n, 1), generator=g), torch.arange(length)
         return self.from_rows(spec, torch.where(at < end, rows, (at == end).long()))

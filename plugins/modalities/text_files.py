@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,13 @@ def write(path: Path, spec: DataSpec, batches: Iterable[tuple[list[str], Any]]) 
                 label = {} if y is None else {"label": spec.class_names[int(y[i])] if spec.class_names else int(y[i])}
                 line = " ".join(text.split("\n")) if plain else json.dumps({"text": text} | label, ensure_ascii=False)
                 file.write(line + "\n")
+
+
+def loops(text: str) -> bool:
+    """Whether half of a text or more is something of 2 to 60 characters that stands there three times in a row."""
+    text = text[:500]
+    again = sum(len(found[0]) for found in re.finditer(r"(.{2,60}?)\1{2,}", text, re.DOTALL))
+    return len(text) >= 12 and 2 * again >= len(text)
 
 
 def drawn(texts: list[str]) -> Image.Image:

@@ -76,13 +76,32 @@ def _open(
     try:
         opened = open_data(registry, data, options, split=split, trained_on=known)
         if form.items() <= of(opened.spec).reading(opened.spec).items():
-            return opened
+            return _known(opened, like)
     except UsageError:
         if not form:
             raise
     opened = open_data(registry, data, {**(options or {}), **form}, split=split, trained_on=known)
     said = " ".join(f"--set data.{k}={v}" for k, v in form.items())
-    return replace(opened, read=opened.read.noting(f"brought to the form that the model knows ({said})"))
+    opened = replace(opened, read=opened.read.noting(f"brought to the form that the model knows ({said})"))
+    return _known(opened, like)
+
+
+def _known(data: Data, like: Sequence[Any]) -> Data:
+    """Data as the first model or spec of ``like`` writes them, where it is of their kind."""
+    spec = _spec(like)
+    return of(spec).as_known(data, spec) if spec is not None and spec.modality == data.spec.modality else data
+
+
+def _spec(like: Sequence[Any]) -> DataSpec | None:
+    """The spec of the first of these that has one: a model, weights, or itself one."""
+    for subject in like:
+        if isinstance(subject, (Model, DataSpec)):
+            return subject.spec if isinstance(subject, Model) else subject
+        if isinstance(subject, (str, os.PathLike)):
+            with suppress(GenzooError):
+                if (config := history_of(subject).config) is not None:
+                    return config.data
+    return None
 
 
 def _form(registry: Registry, data: Any, options: Mapping[str, Any], like: Sequence[Any]) -> dict[str, Any]:
@@ -93,14 +112,9 @@ def _form(registry: Registry, data: Any, options: Mapping[str, Any], like: Seque
     if "path" not in implied:
         return {}
     known = {i.name for i in registry.options(entry)} - {k.removeprefix("data.") for k in options}
-    for subject in like:
-        spec = subject.spec if isinstance(subject, Model) else subject if isinstance(subject, DataSpec) else None
-        if isinstance(subject, (str, os.PathLike)):
-            with suppress(GenzooError):
-                config = history_of(subject).config
-                spec = None if config is None else config.data
-        if spec is not None:
-            return {k: v for k, v in of(spec).reading(spec).items() if k in known}
+    spec = _spec(like)
+    if spec is not None:
+        return {k: v for k, v in of(spec).reading(spec).items() if k in known}
     return {}
 
 

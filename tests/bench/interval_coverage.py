@@ -359,6 +359,28 @@ def _(seed: int):
     return measured("nats-per-character", posed(rows, lengths, rows, spec=TEXTS, weights=weights)), 2.0
 
 
+def _said(n: int, seed: int) -> torch.Tensor:
+    """Rows of texts of 1 to 7 letters, whose first ones tell what others are likely."""
+    g = generator(seed)
+    count, first = torch.randint(1, 8, (n,), generator=g), torch.randint(3, generator=g, size=(n,))
+    odd = torch.rand(n, 7, generator=g) < 0.3
+    letters = [["abc "[int(f) if not o else 3 - int(f)] for o in row] for f, row in zip(first, odd, strict=True)]
+    rows = ["".join(row[: int(c)]) for row, c in zip(letters, count, strict=True)]
+    return alphabet.encode(rows, TEXTS.facts, 8)
+
+
+for metric in ("forward-lm", "reverse-lm", "valid-words"):
+
+    @case(metric, "n = 200 texts of up to 7 letters")
+    def _(seed: int, metric: str = metric):
+        fixed, drawn = _said(60, 10**6), _said(200, seed)
+        none = torch.zeros(len(drawn), dtype=torch.long)
+        train = Data(TEXTS, fixed, None, split="train")
+        if metric == "reverse-lm":
+            return measured(metric, posed(drawn, none, fixed.float(), spec=TEXTS, train=train)), None
+        return measured(metric, posed(drawn, none, drawn.float(), spec=TEXTS, train=train)), None
+
+
 for metric in ("mr-stft", "si-sdr", "snr", "log-spectral-distance", "mel-distance"):
 
     @case(metric, "m = 200, noise of many levels")

@@ -109,7 +109,9 @@ def mode_collapse(looked: Looked, limit: int = 2000) -> Verdict:
         says = f"Samples leave out {mass:.0%} of the data."
         if missing:
             says = f"{len(missing)} of {data.spec.classes} classes are missing from the samples: {_listed(missing)}."
-    says = of(data.spec).complaint(data.spec, samples) or says
+    kind = of(data.spec)
+    if complaint := kind.complaint(data.spec, samples):
+        says = says if kind.complaint(data.spec, real) else complaint  # data may be so themselves
     if hint and not says:
         return Verdict(name, "hint", hint, tuple(facts), CURES[:2], missing=tuple(missing), pictures=shown)
     return judged(
