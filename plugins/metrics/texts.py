@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,19 +31,8 @@ class TextMetric(Metric):
         return "" if "alphabet" in evidence.spec.facts else "it is for texts"
 
 
-@declare.metric(
-    "nats-per-character",
-    direction="lower",
-    unit="nats/char",
-    needs=("data", "likelihood"),
-    tags=("default", "likelihood", "text"),
-)
-class NatsPerCharacter(TextMetric):
-    """Negative log-likelihood of held-out texts over their characters, the end counted with each text.
-
-    Exact where there is no code, else the importance-weighted bound: over all characters, not a mean of means, so that
-    texts of characters and of bytes compare.
-    """
+class _Rate(TextMetric):
+    """Negative log-likelihood of all texts over all that they are long, the end counted with each."""
 
     covers = "the mean over unlimited data"
 
@@ -53,18 +42,52 @@ class NatsPerCharacter(TextMetric):
         limit: int = option(300, "texts", low=1)
 
     options: Options
+    per, nats = "characters", 1.0
+
+    def size(self, text: str) -> int:
+        """How long a text is."""
+        return len(text)
 
     def measure(self, evidence: Evidence) -> Measured:
         weights = evidence.log_weights(self.options.samples, self.options.limit).double()
-        found = LogLikelihood.of([weights], evidence.spec.size).values
-        each = torch.tensor([len(text) + 1.0 for text in texts(evidence, evidence.data.x[: len(found)])]).to(found)
+        found = LogLikelihood.of([weights], evidence.spec.size).values / self.nats
+        lines = texts(evidence, evidence.data.x[: len(found)])
+        each = torch.tensor([self.size(text) + 1.0 for text in lines]).to(found)
         value = -(found.sum() / each.sum()).item()
         around = mean((-found - value * each) / each.mean())  # of a ratio, to first order: residuals have mean 0
         exact = evidence.model is not None and evidence.model.exact
-        details: dict[str, Any] = {"estimator": "exact" if exact else f"importance-weighted, K = {len(weights)}",
-                                   "characters": int(each.sum())}  # fmt: skip
-        return Measured(replace(around, value=value, low=value + around.low, high=value + around.high), details,
-                        n_real=len(each))  # fmt: skip
+        estimator = "exact" if exact else f"importance-weighted, K = {len(weights)}"
+        if evidence.spec.facts["tokens"] == "bpe":
+            estimator += ", of one way to cut a text into pieces, which is an upper bound"
+        return Measured(replace(around, value=value, low=value + around.low, high=value + around.high),
+                        {"estimator": estimator, self.per: int(each.sum())}, n_real=len(each))  # fmt: skip
+
+
+@declare.metric(
+    "nats-per-character",
+    direction="lower",
+    unit="nats/char",
+    needs=("data", "likelihood"),
+    tags=("default", "likelihood", "text"),
+)
+class NatsPerCharacter(_Rate):
+    """Negative log-likelihood of held-out texts over their characters, the end counted with each text.
+
+    Exact where there is no code, else the importance-weighted bound: over all characters, not a mean of means, so that
+    texts of characters, bytes and pieces compare.
+    """
+
+
+@declare.metric(
+    "bits-per-byte", direction="lower", unit="bits/byte", needs=("data", "likelihood"), tags=("likelihood", "text")
+)
+class BitsPerByte(_Rate):
+    """The same in bits over the bytes of UTF-8, as compressors are measured."""
+
+    per, nats = "bytes", math.log(2)
+
+    def size(self, text: str) -> int:
+        return len(text.encode(errors="replace"))
 
 
 def distinct(lines: Sequence[str], n: int) -> tuple[int, int]:

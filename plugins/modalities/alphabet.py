@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,13 +45,13 @@ def numbers(texts: Sequence[str], facts: Mapping[str, Any]) -> list[list[int]]:
 
 def encode(texts: Sequence[str], facts: Mapping[str, Any], length: int) -> Tensor:
     """Numbers ``(N, length)``; raises `UsageError` for a text that is longer than ``length - 1`` tokens."""
-    out = torch.zeros(len(texts), length, dtype=stored(levels(facts)))
+    out = np.zeros((len(texts), length), str(stored(levels(facts))).removeprefix("torch."))
     for i, found in enumerate(numbers(texts, facts)):
         if len(found) >= length:
             raise UsageError(f"text {i + 1} has {len(found)} {NAMES[facts['tokens']]}, more than {length - 1}: "
                              "leave it out, or cut it")  # fmt: skip
-        out[i, : len(found) + 1] = torch.tensor([*found, END], dtype=out.dtype)
-    return out
+        out[i, : len(found) + 1] = [*found, END]
+    return torch.from_numpy(out)
 
 
 def contents(facts: Mapping[str, Any]) -> list[bytes]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import MissingPackage, UsageError
 
 PAD, END, UNKNOWN, FIRST = 0, 1, 2, 3
 NAMES = {"characters": "characters", "bytes": "bytes", "bpe": "pieces"}
@@ -96,5 +96,7 @@ def _library() -> Any:
     try:
         return import_module("tokenizers")
     except ImportError:
-        raise UsageError("texts are cut into pieces by tokenizers, which is not installed: pip install 'genzoo[text]'; "
-                         "--set data.tokens=bytes needs nothing") from None  # fmt: skip
+        raise MissingPackage(
+            "texts are cut into pieces by tokenizers, which is not installed: pip install 'genzoo[text]'; "
+            "--set data.tokens=bytes needs nothing"
+        ) from None

@@ -49,7 +49,7 @@ def test_hardly_a_verse_loops(verses) -> None:
 
 def test_a_generator_of_texts_that_loops_is_named(verses) -> None:
     model = genzoo.create("lm", verses.spec, options=SMALL)
-    words = "king house land sea son day man earth people word".split()
+    words = ["king", "house", "land", "sea", "son", "day", "man", "earth", "people", "word"]
 
     def looping(u: float) -> str:
         a, b = words[int(u * 1000) % 10], words[int(u * 100_000) % 10]

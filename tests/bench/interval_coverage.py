@@ -350,13 +350,23 @@ for metric in ("log-likelihood", "bits-per-dimension", "elbo"):
         return measured(metric, posed(x, torch.zeros(300, dtype=torch.long), x, weights=weights)), None
 
 
-@case("nats-per-character", "m = 300, K = 20, lengths from 1 to 8")
+for metric, nats in (("nats-per-character", 1.0), ("bits-per-byte", math.log(2))):
+
+    @case(metric, "m = 300, K = 20, lengths from 1 to 8")
+    def _(seed: int, metric: str = metric, nats: float = nats):
+        g = generator(seed)
+        lengths = torch.randint(1, 9, (300,), generator=g)  # with the end; each character costs 2 nats, give or take
+        weights = -(2 * lengths + torch.randn(300, generator=g)).expand(20, -1)
+        rows = alphabet.encode(["a" * (n - 1) for n in lengths.tolist()], TEXTS.facts, 8)
+        return measured(metric, posed(rows, lengths, rows, spec=TEXTS, weights=weights)), 2.0 / nats
+
+
+@case("valid-molecules", "n = 200, 10 % are none")
 def _(seed: int):
-    g = generator(seed)
-    lengths = torch.randint(1, 9, (300,), generator=g)  # with the end; each character costs 2 nats, give or take
-    weights = -(2 * lengths + torch.randn(300, generator=g)).expand(20, -1)
-    rows = alphabet.encode(["a" * (n - 1) for n in lengths.tolist()], TEXTS.facts, 8)
-    return measured("nats-per-character", posed(rows, lengths, rows, spec=TEXTS, weights=weights)), 2.0
+    spec = DataSpec("text", (4,), 5, facts={"tokens": "characters", "alphabet": "(C"})
+    wrong = (torch.rand(200, generator=generator(seed)) < 0.1).tolist()
+    rows = alphabet.encode(["C(" if bad else "CC" for bad in wrong], spec.facts, 4)
+    return measured("valid-molecules", posed(rows, torch.zeros(200, dtype=torch.long), rows, spec=spec)), 0.9
 
 
 def _said(n: int, seed: int) -> torch.Tensor:

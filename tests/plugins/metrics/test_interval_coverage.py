@@ -50,5 +50,5 @@ def test_every_interval_is_simulated(bench):
     assert counts == {
         "active-units", "classes", "modes", "stacked-modes", "code-use", "code-perplexity", "distinct-n",
         "dci-completeness", "dci-disentanglement", "dci-informativeness", "detection", "tstr", "levels-lost", "repeats",
-        "self-bleu",
+        "self-bleu", "unique-molecules", "novel-molecules",
     }  # fmt: skip

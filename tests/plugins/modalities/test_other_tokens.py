@@ -27,7 +27,7 @@ def test_a_file_of_another_alphabet_is_scored_as_its_strings_are(tmp_path) -> No
 
 
 def test_what_does_not_fit_is_left_out_and_said(tmp_path) -> None:
-    data = genzoo.load_data(LINES + ["zebra " * 5])
+    data = genzoo.load_data([*LINES, "zebra " * 5])
     kind, spec = of("text"), lm(" abc", 9).spec
     found = kind.as_known(data, spec)
     assert kind.lines(spec, found.x) == LINES
