@@ -8,7 +8,7 @@ import os
 import wave
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ def resampled(x: Array, old: int, new: int) -> Array:
 
 
 def _whole(path: Path, size: int) -> None:
-    """Refuse a .wav file that ends before the sound that its header announces, and an .ogg without its last page."""
+    """Refuse a file that ends before the sound that its header announces, and an .ogg without its last page."""
     with open(path, "rb") as file:
         kind = file.read(4)
         if kind == b"OggS":
@@ -106,7 +106,10 @@ def _whole(path: Path, size: int) -> None:
             pages = file.read().split(b"OggS")
             if len(pages[-1]) < 2 or not pages[-1][1] & 4:  # the flag of a stream's end
                 raise BadSound("it was cut off: its last page is not there")
+        if kind == b"FORM" and (announced := int.from_bytes(file.read(4), "big") + 8) > size:
+            raise BadSound(f"it was cut off: its header says {announced:,} bytes, and it has {size:,}")
         if kind != b"RIFF":
+            _whole_mp3(file, kind, size)
             return
         place = 12
         while place + 8 <= size:
@@ -119,6 +122,23 @@ def _whole(path: Path, size: int) -> None:
                 return
             place += 8 + length + length % 2
     raise BadSound("it has no sound: it is a .wav file that ends before its data")
+
+
+def _whole_mp3(file: BinaryIO, kind: bytes, size: int) -> None:
+    """Refuse an .mp3 file that has fewer bytes than the header of its first frame says, where it has such a header."""
+    file.seek(0)
+    head, start = file.read(10), 0
+    if kind[:3] == b"ID3":  # tags before the sound, of a size in four times 7 bits
+        start = 10 + sum((b & 127) << 7 * i for i, b in enumerate(reversed(head[6:10])))
+    file.seek(start)
+    frame = file.read(200)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if frame[:1] != b"\xff" or at < 0 or not frame[at + 7] & 2:
+        return
+    at += 8 + 4 * (frame[at + 7] & 1)  # behind the number of frames, where that is told
+    announced = int.from_bytes(frame[at : at + 4], "big")
+    if size - start < announced:
+        raise BadSound(f"it was cut off: its header says {announced:,} bytes of sound, and it has {size - start:,}")
 
 
 def trimmed(x: Array, below: float) -> Array:

@@ -75,7 +75,7 @@ def _cut(spec: DataSpec, texts: list[str], file: bool) -> Whole:
     rows, owner, several, lost = list[list[int]](), list[int](), dict[str, int](), list[str]()
     number = {} if facts["tokens"] == "bpe" else _numbers(facts)
     for i, text in enumerate(texts):
-        found = []
+        found = list[int]()
         if facts["tokens"] == "bpe":
             found, odd = _pieces(text, facts)
             lost += odd

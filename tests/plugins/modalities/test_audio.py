@@ -194,10 +194,11 @@ def broken(path: Path, kind: str) -> None:
         path.write_bytes(content[:40] + (2**31).to_bytes(4, "little") + content[44:])
     elif kind == "1-hertz":  # an hour of sound in 8 kB, which would be 32 million samples
         path.write_bytes(content[:24] + (1).to_bytes(4, "little") + content[28:])
-    elif kind == "cut-ogg":
-        put(path.with_name("bad.ogg"), np.random.default_rng(0).normal(0, 0.1, 40_000))
-        whole = path.with_name("bad.ogg").read_bytes()
-        path.with_name("bad.ogg").unlink()
+    elif kind.startswith("cut-"):
+        other = path.with_name(f"bad.{kind[4:]}")
+        put(other, np.random.default_rng(0).normal(0, 0.1, 40_000))
+        whole = other.read_bytes()
+        other.unlink()
         path.write_bytes(whole[: len(whole) // 2])
     elif kind == "text":
         path.write_text("RIFF this is no sound")
@@ -216,6 +217,8 @@ def broken(path: Path, kind: str) -> None:
         ("2-gigabytes", "2,147,483,648 bytes of sound"),
         ("1-hertz", "1 samples a second"),
         ("cut-ogg", "its last page is not there"),
+        ("cut-mp3", "it was cut off"),
+        ("cut-aiff", "it was cut off"),
         ("text", "sound"),
         ("nan", "NaN"),
         ("9-channels", "9 channels"),
