@@ -53,7 +53,7 @@ def test_ten_thousand_come_with_genzoo() -> None:
 
 def test_molecules_are_told_from_other_texts() -> None:
     pytest.importorskip("rdkit")
-    from genzoo.plugins.metrics.molecules import canonical
+    from genzoo.plugins.metrics.valid_molecules import canonical
 
     found = canonical(["OCC", "CCO", "C(", "", "C(C)(C)(C)(C)C", "c1ccccc1"])
     assert found == ["CCO", "CCO", "", "", "", "c1ccccc1"]
