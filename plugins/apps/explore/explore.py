@@ -83,7 +83,9 @@ class Explorer:
         except OSError as e:
             _SETTINGS.leave()
             at = f"{host}:{port}" if port else host
-            raise GenzooError(f"cannot serve a page on {at} ({one_line(str(e))}): leave out --port and --host") from e
+            taken = "empty port" in str(e)  # gradio goes on with advice that is not ours
+            why = ", which is taken" if taken else f" ({one_line(str(e))})"
+            raise GenzooError(f"cannot serve a page on {at}{why}: leave out --port and --host") from e
         except BaseException:
             _SETTINGS.leave()
             raise

@@ -46,7 +46,7 @@ def look() -> dict[str, Any]:
     own = Path(__file__).with_name("explore.css").read_text(encoding="utf-8")
     mono = ["ui-monospace", "monospace"]
     theme = gradio().themes.Base(font=["system-ui", "sans-serif"], font_mono=mono, primary_hue="blue")
-    return {"theme": theme, "css": colours + own}
+    return {"theme": theme, "css": own, "head": f"<style>{colours}</style>"}  # of css, gradio keeps no dark :root
 
 
 def block(figure: Figure) -> str:
