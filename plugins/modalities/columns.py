@@ -48,6 +48,7 @@ class Column:
     shares: tuple[float, ...] = ()  # of each value of its slots among the training rows: of each level, or digit
     why: str = ""  # the reason for its kind
     label: bool = False  # it is the class of a row
+    declared: tuple[str, ...] = ()  # a dictionary's levels in their own order, also those that no row has
 
     @property
     def size(self) -> int:
@@ -78,7 +79,7 @@ class Column:
         return self.size - max(len(self.edges) - 1, 0)
 
 
-FIELDS = tuple(f.name for f in fields(Column) if f.name != "why")
+FIELDS = tuple(f.name for f in fields(Column) if f.name not in ("why", "declared"))
 
 
 def facts(columns: Sequence[Column]) -> dict[str, Any]:
@@ -86,15 +87,18 @@ def facts(columns: Sequence[Column]) -> dict[str, Any]:
     found = {name: tuple(getattr(c, name) for c in columns) for name in FIELDS}
     wide = [len(c.names) > MOST_PLAIN or any(not n.isprintable() or n != n.strip() for n in c.names) for c in columns]
     packed = tuple(pack(c.names) if w else () for c, w in zip(columns, wide, strict=True))
-    return found | {"names": tuple(() if w else c.names for c, w in zip(columns, wide, strict=True)), "packed": packed}
+    declared = tuple(c.declared for c in columns)
+    return found | {"names": tuple(() if w else c.names for c, w in zip(columns, wide, strict=True)), "packed": packed,
+                    "declared": declared if any(declared) else ()}  # fmt: skip
 
 
 def columns(spec: DataSpec) -> list[Column]:
     """Columns of a spec."""
     rows = zip(*(spec.facts[name] for name in FIELDS), strict=True)
     found = [Column(**dict(zip(FIELDS, row, strict=True))) for row in rows]
-    packed = spec.facts["packed"] or ((),) * len(found)
-    return [replace(c, names=unpack(p)) if p else c for c, p in zip(found, packed, strict=True)]
+    packed, declared = (spec.facts[name] or ((),) * len(found) for name in ("packed", "declared"))
+    found = [replace(c, names=unpack(p)) if p else c for c, p in zip(found, packed, strict=True)]
+    return [replace(c, declared=d) if d else c for c, d in zip(found, declared, strict=True)]
 
 
 def pack(names: Sequence[str]) -> tuple[str, ...]:

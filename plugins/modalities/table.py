@@ -46,6 +46,7 @@ class Table(Modality):
         step: tuple[float, ...] = option((), "to which numbers are rounded")
         names: tuple[tuple[str, ...], ...] = option((), "levels of categories")
         packed: tuple[tuple[str, ...], ...] = option((), "the same, compressed, where they are very many")
+        declared: tuple[tuple[str, ...], ...] = option((), "levels of dictionaries in their own order")
         values: tuple[tuple[float, ...], ...] = option((), "numbers that are levels")
         edges: tuple[tuple[float, ...], ...] = option((), "edges of bins")
         shares: tuple[tuple[float, ...], ...] = option((), "share of each level and bin")
@@ -56,11 +57,8 @@ class Table(Modality):
     def check(self, spec: DataSpec) -> None:
         from genzoo.plugins.modalities.columns import learnt
 
-        loose = ("packed", "rules", "seen")
-        if (
-            len({len(held) for name, held in spec.facts.items() if name not in loose or (held and name == "packed")})
-            != 1
-        ):
+        loose = {"rules", "seen"} | {name for name in ("packed", "declared") if not spec.facts[name]}
+        if len({len(held) for name, held in spec.facts.items() if name not in loose}) != 1:
             raise UsageError("the columns of a table have one entry in each list of facts")
         found = learnt(spec)
         if spec.shape != (size := sum(sum(c.slots) + bool(c.edges) for c in found),):

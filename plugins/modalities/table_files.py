@@ -14,7 +14,7 @@ import numpy as np
 from genzoo.core.errors import GenzooError, MissingPackage, UsageError, did_you_mean
 from genzoo.core.storage.files import replacing
 from genzoo.core.storage.strict import regular
-from genzoo.plugins.modalities.columns import Column, keys_of
+from genzoo.plugins.modalities.columns import MOST_PLAIN, Column, keys_of
 from genzoo.plugins.modalities.rules import values_by_name
 
 PART = 16_384  # rows that are written at a time
@@ -140,6 +140,21 @@ def taken(table: Any, name: str, what: str) -> tuple[Any, Any, str]:
         ) from None
 
 
+def declared(table: Any, name: str) -> tuple[str, ...]:
+    """The levels of a dictionary of texts in their own order, if they are few and plain; else ()."""
+    import pyarrow as pa
+
+    kind = table.schema.field(name).type
+    if not pa.types.is_dictionary(kind) or not _is_text(kind.value_type):
+        return ()
+    whole = table.column(name).unify_dictionaries()
+    levels = (
+        [str(v).strip() for v in whole.chunk(0).dictionary.to_pylist() if v is not None] if whole.num_chunks else []
+    )
+    plain = len(levels) <= MOST_PLAIN and len(set(levels)) == len(levels) and all(v.isprintable() for v in levels)
+    return tuple(levels) if plain else ()
+
+
 def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
     """An Arrow table of rows ``(N, S)`` of codes, in the types that the training rows had."""
     pa = arrow("showing rows")
@@ -153,7 +168,7 @@ def given_back(columns: Sequence[Column], codes: Any, start: int = 0) -> Any:
         else:
             values, missing = values_of[c.name]
         try:
-            arrays[c.name] = typed(values, missing, kind, c.names)
+            arrays[c.name] = typed(values, missing, kind, c.declared or c.names)
         except pa.ArrowInvalid:
             if c.kind != "id":
                 raise

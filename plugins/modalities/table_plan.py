@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import BINS, Column, identifier, infer
 from genzoo.plugins.modalities.rules import Rule, broken, combinations, following, ordered, rule
-from genzoo.plugins.modalities.table_files import named, taken
+from genzoo.plugins.modalities.table_files import declared, named, taken
 from genzoo.plugins.modalities.truth import values_of
 
 KINDS = ("category", "number", "id", "constant", "drop")
@@ -125,6 +125,8 @@ def planned(table: Any, what: str, plan: Plan, parts: Any = None) -> Planned:
         named(table, f"{what} without the rows that break its rules")
     train = slice(None) if split is None else split[0]
     found = [_kind(name, *raw[name], plan, train) for name in table.column_names]
+    found = [replace(c, declared=held) if c.kind == "category" and set(held := declared(table, c.name)) >= set(c.names)
+             else c for c in found]  # fmt: skip
     seen = {name: (v[train], gone[train]) for name, (v, gone) in frame.items()}
     place = {c.name: i for i, c in enumerate(found)}
     for r in rules:

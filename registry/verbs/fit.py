@@ -360,7 +360,7 @@ def _train(
 def _split(data: Data, config: Config, seed: int) -> tuple[Data, Data | None]:
     """Hold out the validation share (or number) of the data; raises `UsageError` if nothing would be left."""
     share = config.train.validation
-    n = int(share * len(data)) if share < 1 else int(share)
+    n = max(int(share * len(data)), share > 0 and len(data) > 1) if share < 1 else int(share)  # a share is one at least
     if n < 1:
         return data, None
     return data.hold_out(n, stream_seed(seed, _SPLIT))

@@ -204,3 +204,27 @@ def test_a_resumed_run_of_balanced_batches_is_the_run_that_never_stopped(tmp_pat
     run("stopped", resume=True)
     one, two = (checkpoints(tmp_path / n)[-1] / "trainer.safetensors" for n in ("whole", "stopped"))
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize(("recipe", "given"), [
+    ("cvae", {"train.class_weights": "balanced"}), ("cvae", {"train.sampling": "balanced"}),
+    ("table-gan", {"train.sampling": "balanced", "conditional": True}),
+    ("table-ar", {"train.class_weights": (1.0, 9.0)}),
+])  # fmt: skip
+def test_rows_of_tables_are_weighed_and_ordered_by_their_class(recipe, given):
+    pa = pytest.importorskip("pyarrow")
+    from genzoo.plugins.datasets.table_file import data_of
+
+    table = pa.table(
+        {"x": [i * 0.5 for i in range(100)], "y": ["rare" if i % 10 == 0 else "usual" for i in range(100)]}
+    )
+    data, seen = data_of(table, "rows", label="y"), []
+
+    def begin(trainer, config):
+        seen.append(torch.bincount(trainer.feed.at(0)[1], minlength=2).tolist())
+
+    run = genzoo.fit(recipe, data, None, steps=2, batch_size=10, options=given, device="cpu", progress=False,
+                     on_start=begin)  # fmt: skip
+    assert run.steps == 2
+    if "train.sampling" in given:
+        assert seen == [[5, 5]]

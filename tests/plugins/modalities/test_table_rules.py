@@ -11,6 +11,7 @@ import pytest
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.modalities.columns import Column, columns, infer, number_text
 from genzoo.plugins.modalities.rules import broken, rule
 from genzoo.plugins.modalities.where import parse
@@ -217,3 +218,20 @@ def test_keys_that_a_type_cannot_hold_are_said(tmp_path):
     with pytest.raises(GenzooError, match="column 'id' of type int8 has no more keys"):
         write_table(tmp_path / "rows.csv", columns(data.spec), [data.x.numpy()])
     assert not (tmp_path / "rows.csv").exists()
+
+
+def test_levels_of_a_dictionary_stay_in_their_order_and_declared(tmp_path):
+    """By falling frequency, the wrong form, high comes first and never is lost."""
+    index = np.random.default_rng(0).choice(3, 200, p=[0.1, 0.2, 0.7])
+    for ordered in (True, False):
+        held = pa.DictionaryArray.from_arrays(pa.array(index, pa.int8()), ["low", "mid", "high", "never"],
+                                              ordered=ordered)  # fmt: skip
+        table = pa.table({"c": held, "x": np.arange(200) * 0.5})
+        data = data_of(table, "t")
+        assert columns(data.spec)[0].names == ("high", "mid", "low")
+        assert DataSpec.from_dict(data.spec.to_dict()) == data.spec
+        write_table(tmp_path / "rows.parquet", columns(data.spec), [data.x.numpy()[:50], data.x.numpy()[50:]])
+        back = read_table(tmp_path / "rows.parquet")["c"]
+        assert back.type == held.type
+        assert back.chunk(0).dictionary.to_pylist() == ["low", "mid", "high", "never"]
+        assert back.to_pylist() == held.to_pylist()
