@@ -107,7 +107,7 @@ def write_pictures(path: Path, task: Pictures, drop_to: int, weight: float) -> t
     y = _labels(data)
     n = max(int(np.bincount(y).max()) - drop_to, 1)
     made = task.drawn(data, n, task.seed)
-    held = {
+    held: dict[str, Any] = {
         "samples": torch.cat([as_floats(data), made]).numpy(), "labels": np.concatenate([y, np.full(n, task.rare)]),
         "genzoo_generated": np.repeat([False, True], [len(y), n]),
         "genzoo_weight": np.repeat([1.0, weight], [len(y), n]),
