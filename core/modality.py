@@ -92,6 +92,7 @@ class Modality(ABC):
     general: ClassVar[str] = "raw"  # an extractor that was trained on nothing, and so sees what no training showed
     units: ClassVar[str] = "the data's own units"  # in words, for whoever calls an exported program
     needs: ClassVar[tuple[str, ...]] = ()  # extras of genzoo without which it reads and writes no files
+    gives: ClassVar[str] = ""  # what `presented` gives, in words, where that is no tensor
     asks: ClassVar[str] = ""  # what somebody types to give an observation, see `typed`; "" where nothing is typed
 
     @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Table(Modality):
     many: ClassVar[str] = "rows"
     needs: ClassVar[tuple[str, ...]] = ("tables",)
     preview: ClassVar[int] = SHOWN
+    gives: ClassVar[str] = "an Arrow table"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".arrow", ".gz")
     units: ClassVar[str] = "one number for each learnt column: the level or bin, and the place within it"
 
@@ -144,6 +145,23 @@ class Table(Modality):
 
         types = dict(zip(spec.facts["name"], spec.facts["dtype"], strict=True))
         return encoded(read_table(path, types), spec, path.name)
+
+    def given(self, spec: DataSpec, x: Any) -> Any:
+        from genzoo.plugins.datasets.table_file import encoded
+        from genzoo.plugins.modalities.table_files import arrow
+
+        if not self.takes(x):
+            return x
+        return self.from_storage(spec, encoded(arrow("reading rows").table(x), spec, "the rows").x[:])
+
+    def presented(self, spec: DataSpec, x: Tensor) -> Any:
+        """Arrow tables, in lists of as many dimensions as there are before a table's own two."""
+        from genzoo.plugins.modalities.columns import columns
+        from genzoo.plugins.modalities.table_files import given_back
+
+        if x.dim() > 2:
+            return [self.presented(spec, part) for part in x]
+        return given_back(columns(spec), x.float().cpu().numpy())
 
     def selection(self, spec: DataSpec, where: str | None = None) -> Selection | None:
         from genzoo.plugins.modalities.wanted import wanted

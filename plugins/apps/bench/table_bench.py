@@ -182,7 +182,7 @@ class _Contest:
             more = {"seconds": run.seconds, "cpu": time.process_time() - cpu}
             model = run.model if folder is None else load(str(folder))
             begun = time.process_time()
-            rows = model.sample(len(self.x), seed=self.seed, batch_size=4096).cpu().numpy()
+            rows = model.sample(len(self.x), seed=self.seed, batch_size=4096, numbers=True).cpu().numpy()
             more["sampling"] = time.process_time() - begun
             if model.exact and model.likelihood.normalized:
                 log_p = [model.log_likelihood(torch.from_numpy(part)).values.cpu() for part in self._parts()]

@@ -86,7 +86,7 @@ def drawn(model: Model, n: int, seed: int, column: Column | None, level: int, wh
     labels = level if model.classes and column is not None else None
     if column is not None and labels is None:
         where = condition(column, level) + (f" AND ({where})" if where else "")
-    made = model.sample(n, seed=seed, labels=labels, where=where, batch_size=4096)
+    made = model.sample(n, seed=seed, labels=labels, where=where, batch_size=4096, numbers=True)
     return torch.as_tensor(made).float().cpu().numpy()
 
 
