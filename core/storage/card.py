@@ -116,7 +116,8 @@ def _packages(config: Config) -> list[str]:
     """Packages that the model's parts come from, genzoo first."""
     made = {part.distribution or "genzoo": part.version for _, part in config.components()}
     extras = ",".join(of(config.data).needs)
-    return [shell(f"genzoo[{extras}]") if extras else "genzoo", *(shell(f"{n}=={v}" if v else n) for n, v in made.items() if n != "genzoo")]
+    others = (shell(f"{n}=={v}" if v else n) for n, v in made.items() if n != "genzoo")
+    return [shell(f"genzoo[{extras}]") if extras else "genzoo", *others]
 
 
 def _notes(record: TrainingRecord, found: Sequence[Result]) -> list[str]:

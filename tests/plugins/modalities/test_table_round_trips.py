@@ -108,7 +108,8 @@ n = 600_000
 who = np.random.default_rng(0).permutation(np.arange(n) % 300_000)
 table = pa.table({"who": pa.array([f"user_{i}" for i in who]), "k": pa.array(who % 3)})
 run = genzoo.fit("table-ar", table, OUT, steps=20, progress=False)
-print(run.model.sample(100, seed=0, numbers=True)[:, 0].max().item(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+made = run.model.sample(100, seed=0, numbers=True)
+print(made[:, 0].max().item(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
