@@ -30,6 +30,7 @@ class Likelihood(Configured, nn.Module, ABC):
     gathered: bool = False  # where it is coupled, it goes by all processes' batch (`distributed.gather.all_gather`)
     normalized: bool = True  # `log_prob` is that of a distribution; a distance's is not, and is no likelihood's value
     noise_size: int = 0  # uniform numbers for each observation, where training goes by `log_prob_by`
+    heavy: int = 1  # as many codes fewer are decoded at a time, of what takes so much more memory than a picture's do
     sampled: bool = False  # `genzoo.core.model.Model.sample` draws from it by default instead of showing its mean
 
     def __init__(self, spec: DataSpec, options: Any = None) -> None:

@@ -267,6 +267,7 @@ class Model(Joint):
         """Yield the weights that `log_likelihood` is made of, ``(K, B)`` in nats as float64, for a few x at a time."""
         if self.head is not None and self.head.point:
             raise UsageError(f"{self.called} has no likelihood, and no bound on it: its codes are points")
+        budget = max(budget // self.likelihood.heavy, 1)
         chunk = max(min(samples, budget), 1)
         with evaluating(self):
             for start, xb, yb in self._batches(x, labels, condition, max(budget // samples, 1)):

@@ -36,10 +36,18 @@ class SequenceLikelihood(Autoregressive):
 
     options: Options
 
+    def __init__(self, spec: DataSpec, options: Options | None = None) -> None:
+        super().__init__(spec, options)
+        self.dropped = nn.Dropout(self.options.word_dropout)  # a module, which tells the trainer to seed it each turn
+
     @classmethod
     def check(cls, spec: DataSpec) -> None:
         if "alphabet" not in spec.facts:
             raise UsageError("this likelihood is for texts, and this is none: use --likelihood gaussian")
+
+    @property
+    def heavy(self) -> int:  # type: ignore[override]
+        return 1 + self.spec.shape[0] * (self.levels + self.options.hidden) // 2**12
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -79,7 +87,7 @@ class SequenceLikelihood(Autoregressive):
         read = self.read(tokens)
         heard = read
         if self.training and self.options.word_dropout:
-            kept = F.dropout(torch.ones_like(read, dtype=torch.float32), self.options.word_dropout) > 0
+            kept = self.dropped(torch.ones_like(read, dtype=torch.float32)) > 0
             heard = torch.where(kept | (read == PAD), read, UNKNOWN)
         found = self._run(params, heard, {})
         return self.allowed(found, read, torch.arange(tokens.shape[1], device=x.device))

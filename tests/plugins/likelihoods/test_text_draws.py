@@ -117,3 +117,12 @@ def test_pictures_have_no_temperature() -> None:
     model = genzoo.create("vae", DataSpec.image(1, 8, 8), options={"encoder": "mlp", "generator": "mlp"})
     with pytest.raises(UsageError, match="have no top-p"):
         model.sample(1, top_p=0.5)
+
+
+def test_long_texts_are_scored_few_at_a_time_with_the_same_result() -> None:
+    spec = DataSpec("text", (161,), 65, facts={"tokens": "characters", "alphabet": "".join(map(chr, range(192, 254)))})
+    model = genzoo.create("text-vae", spec, options={"likelihood.hidden": 16, "likelihood.embed": 4})
+    assert model.likelihood.heavy > 1  # else ten thousand codes at a time take gigabytes
+    texts = ["".join(map(chr, range(192, 200)))] * 3
+    found = [model.log_likelihood(texts, samples=4, budget=budget).values for budget in (4, 10_000)]
+    assert torch.allclose(*found, atol=1e-4)
