@@ -273,6 +273,7 @@ def test_pictures_of_a_class_are_made_rare_and_judged_by_the_test_split(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_generation_wins_where_it_has_to_and_not_on_a_random_label(tmp_path):
     """No classifier of few rare rows finds that their columns are independent; a model of them alone assumes it."""
     how = {"target": "y", "recipe": "copula", "threads": 1}

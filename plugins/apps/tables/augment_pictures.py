@@ -72,7 +72,8 @@ def opened(name: Any, rare: str | None, recipe: str, options: Mapping[str, Any],
 
 def pictures_verdict(task: Pictures, drop_to: int, repeats: int, tell: Callable[[str], object]) -> Verdict:
     """Judge by the test split, for several choices of the pictures that stay."""
-    kinds = {kind: [False] * COMPONENTS for kind in (TREES, LINEAR)}
+    numbers = min(COMPONENTS, as_floats(task.train.take([0])).numel())
+    kinds = {kind: [False] * numbers for kind in (TREES, LINEAR)}
     return judged(_folds(task, drop_to, max(repeats, 2), tell), kinds, seed=task.seed, generated=(ALL, HALF))
 
 
