@@ -294,18 +294,18 @@ def point_table(found: Compression) -> Table:
 
 
 def drawing(found: Compression) -> Drawing:
-    """PSNR by bits per pixel, a panel for each data set."""
+    """PSNR by bits per pixel, for each data set beside codecs with a file each and with one sheet."""
     panels = []
     for data in dict.fromkeys(p.data for p in found.points):
-        lines: dict[str, list[tuple[float, float]]] = {}
-        for p in sorted((p for p in found.points if p.data == data), key=lambda p: p.bits):
-            if math.isfinite(p.psnr):
-                lines.setdefault(p.name, []).append((p.bits, p.psnr))
-        edge = 1.5 * max((b for name, line in lines.items() if "," not in name for b, _ in line), default=8.0)
-        lines = {k: [p for p in v if p[0] <= max(edge, 4.0)] for k, v in lines.items()}
-        panel = curves({k: _visible(v) for k, v in lines.items() if v}, title=f"{data}: PSNR (dB)",
-                       x_label="bits per pixel", height=320)  # fmt: skip
-        panels.append(panel)
+        mine = [p for p in found.points if p.data == data and math.isfinite(p.psnr)]
+        edge = max(1.5 * max((p.bits for p in mine if "," not in p.name), default=8.0), 4.0)
+        for way in ("a file each", "one sheet"):
+            lines: dict[str, list[tuple[float, float]]] = {}
+            for p in sorted(mine, key=lambda p: ("," in p.name, p.name, p.bits)):
+                if p.name.partition(", ")[2] in ("", way) and p.bits <= edge:
+                    lines.setdefault(p.name.partition(",")[0], []).append((p.bits, p.psnr))
+            panels.append(curves({k: _visible(v) for k, v in lines.items()}, title=f"{data}, codecs {way}: PSNR (dB)",
+                                 x_label="bits per pixel", height=260))  # fmt: skip
     return stacked(panels)
 
 
