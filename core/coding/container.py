@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAGIC, FORMAT = b"GENZOO", 3
 _HEAD = struct.Struct("<6sBB16sIH")  # magic, format, portable, half a sha256 of the weights, count, poor blocks
-_GROUP = 256  # observations that have a checksum together
+_GROUP = 512  # observations that have a checksum together
 _CUT = "this is no whole compressed file of genzoo: it was cut or changed; make it again"
 
 
