@@ -88,8 +88,8 @@ def _open(
 
 def _known(data: Data, like: Sequence[Any]) -> Data:
     """Data as the first model or spec of ``like`` writes them, where it is of their kind."""
-    spec = _spec(like)
-    return of(spec).as_known(data, spec) if spec is not None and spec.modality == data.spec.modality else data
+    spec, kind = _spec(like), of(data.spec)
+    return kind.as_known(data, spec) if spec is not None and of(spec) is kind else data
 
 
 def _spec(like: Sequence[Any]) -> DataSpec | None:

@@ -28,7 +28,7 @@ NARROW = {
 
 
 READ = re.compile(
-    r"genzoo: ([^:]+: [\d,]+ (of [\d,]+ )?\w+ [\d×]+(,|;| in |$)|the model was trained on the rest of these)"
+    r"genzoo: ([^:]+: [\d,]+ (of [\d,]+ )?[\w ]+ of [^:]+?(,|;| in |$)|the model was trained on the rest of these)"
 )  # what was read
 
 

@@ -89,10 +89,10 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("model", "data", "words"),
     [
-        ("vae", "larger", ["images of shape 1×9×8", "images of shape 1×10×8", "data.size=9x8"]),
-        ("vae", "colour", ["images of shape 1×9×8", "images of shape 3×9×8"]),
-        ("vae", "vectors", ["images of shape 1×9×8", "vectors of shape 2"]),
-        ("flat", "unlabelled", ["vectors of shape 2", "images of shape 1×9×8"]),
+        ("vae", "larger", ["images of 1×9×8", "images of 1×10×8", "data.size=9x8"]),
+        ("vae", "colour", ["images of 1×9×8", "images of 3×9×8"]),
+        ("vae", "vectors", ["images of 1×9×8", "vectors of 2 numbers"]),
+        ("flat", "unlabelled", ["vectors of 2 numbers", "images of 1×9×8"]),
         ("vae", "binary", ["the data is binary", "trained on grey values"]),
         ("cvae", "unlabelled", ["conditional", "no labels"]),
     ],

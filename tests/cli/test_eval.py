@@ -82,10 +82,9 @@ def test_samples_in_place_of_a_model(genzoo: Run, clothes: Path, tmp_path: Path)
 def test_what_is_absent_is_said_with_the_reason(genzoo: Run, gan: Path, images: Path) -> None:
     ran = genzoo("eval", gan, "--data", images, "--split", "train", "--metrics", "precision,likelihood")
     assert ran.code == 0
-    assert (
-        "absent: log-likelihood, elbo, ais, bits-per-dimension, nats-per-character (the model has no likelihood: a GAN"
-        in ran.err
-    )
+    absent = next(line for line in ran.err.splitlines() if "absent: log-likelihood, elbo, ais, " in line)
+    assert "bits-per-dimension" in absent
+    assert " (the model has no likelihood: a GAN" in absent
     ran = genzoo("eval", gan, "--data", images, "--split", "train", "--metrics", "precision,elbo")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("genzoo: elbo cannot be measured here: the model has no likelihood")
