@@ -130,7 +130,7 @@ def joined(first: Data, second: Data) -> Data:
     y, factors, condition = (both(getattr(first, k), getattr(second, k)) for k in ("y", "factors", "condition"))
     names = [d.read.files for d in (first, second)]
     files = None if names[0] is None or names[1] is None else np.concatenate([names[0], names[1]])
-    read = replace(first.read, splits="", others=(), counts=(), files=files)
+    read = replace(first.read, splits="", others=(), counts=(), files=files, again=None)
     return replace(first, rows=whole, y=y, factors=factors, condition=condition, split="all", read=read)
 
 

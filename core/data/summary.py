@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from genzoo.core.text import one_line
 
 if TYPE_CHECKING:
     from genzoo.core.data.observations import Data
+    from genzoo.core.spec import DataSpec
 
 SYSTEM = "files of the system"  # what desktops and archives leave behind, left out of every folder
 MOST_CLASSES = 12  # that a sentence names one by one
@@ -32,6 +34,7 @@ class Read:
         left_out: what was not read and how often: ``("hidden", 3)``, ``(".txt files", 2)``.
         notes: what a person would want to know, a sentence each: how numbers were mapped, what was taken for what.
         files: names of the observations, in their order, ``(N,)``; None where they are in no files of their own.
+        again: reads the same observations as a spec of the same kind writes them, where that is not the same.
     """
 
     total: int = 0
@@ -41,16 +44,26 @@ class Read:
     left_out: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     files: NDArray[np.object_] | None = None
+    again: Callable[[DataSpec], Data] | None = None
 
     def taken(self, chosen: Tensor | slice) -> Read:
         """The same of some observations, which have their own names only."""
-        if self.files is None:
+        if self.files is None and self.again is None:
             return self
-        return replace(self, files=self.files[chosen if isinstance(chosen, slice) else chosen.cpu().numpy()])
+        rows = chosen if isinstance(chosen, slice) else chosen.cpu().numpy()
+        return replace(
+            self,
+            files=None if self.files is None else self.files[rows],
+            again=None if self.again is None else partial(_then_taken, self.again, chosen),
+        )
 
     def noting(self, *notes: str) -> Read:
         """The same with more notes, each once."""
         return replace(self, notes=tuple(dict.fromkeys((*self.notes, *filter(None, notes)))))
+
+
+def _then_taken(again: Callable[[DataSpec], Data], chosen: Tensor | slice, spec: DataSpec) -> Data:
+    return again(spec).take(chosen)
 
 
 UNKNOWN = Read()

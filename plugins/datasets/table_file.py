@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -67,8 +68,17 @@ class TableSource(DataSource):
         label, labels = plan.labels or self.label, self.options.labels
         label = {"auto": label if label not in plan.dropped else "", "none": ""}.get(labels, labels)
         data = planned_data(found, called, label)
-        return replace(data.take(torch.from_numpy(train if split == "train" else test)), split=split,
-                       license=self.license)  # fmt: skip
+        read = replace(data.read, again=self._again)
+        if not self.own_splits() and split != "all":
+            held = () if split == "test" else (("held out", len(test)),)
+            read = replace(read, total=len(found.table), splits="held out", others=held)
+        chosen = slice(None) if split == "all" else torch.from_numpy(train if split == "train" else test)
+        return replace(replace(data, read=read).take(chosen), split=split, license=self.license)
+
+    def _again(self, spec: DataSpec) -> Data:
+        """All rows that are kept, as codes of another spec's columns."""
+        table, what = self.table()
+        return encoded(planned(table, what, self.plan(), self.parts).table, spec, what)
 
 
 @declare.dataset("table-file", summary="your .csv, .parquet or .arrow file", modalities=("table",), tags=("own",))
@@ -86,6 +96,9 @@ class TableFile(TableSource):
         path: str = option("", "the file")
 
     options: Options
+
+    def own_splits(self) -> bool:
+        return False
 
     def table(self) -> tuple[Any, str]:
         if not self.options.path:
@@ -118,9 +131,9 @@ def data_of(
     label: str = "",
 ) -> Data:
     """Data of an Arrow table, whose columns are found by the rows ``train``, or by all; ``label`` is one of them."""
-    return planned_data(
-        planned(table, what, Plan(dict.fromkeys(category, "category"), bins), _always(train)), what, label
-    )
+    plan = planned(table, what, Plan(dict.fromkeys(category, "category"), bins), _always(train))
+    data = planned_data(plan, what, label)
+    return replace(data, read=replace(data.read, again=partial(_written, plan.table, what)))
 
 
 def planned_data(plan: Planned, what: str, label: str = "") -> Data:
@@ -162,7 +175,11 @@ def _always(train: Any) -> Any:
     return None if train is None else lambda n: (train, None)
 
 
+def _written(table: Any, what: str, spec: DataSpec) -> Data:
+    return encoded(table, spec, what)
+
+
 def encoded(table: Any, spec: DataSpec, what: str) -> Data:
     """Rows of an Arrow table as codes of a spec's columns."""
-    codes = [encode(c, *taken(table, c.name, what)[:2]) for c in columns(spec) if c.size]
+    codes = [encode(c, *taken(table, c.name, what, c.dtype)[:2]) for c in columns(spec) if c.size]
     return Data(spec, torch.from_numpy(np.stack(codes, 1)), None, what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from genzoo.plugins.modalities.table_files import SUFFIXES, arrow, delimiter, ta
 TEXTS = (".csv", ".gz")
 
 
-def check_out(path: Path) -> None:
-    """Refuse a path that no table is written to."""
+def check_out(path: Path, source: Any = None) -> None:
+    """Refuse a path that no table is written to, or that is the file ``source`` itself, which would be lost."""
+    there = isinstance(source, (str, os.PathLike)) and path.exists() and os.path.exists(source)
+    if there and os.path.samefile(path, source):
+        raise UsageError(f"{path.name} is the file that is read: write to another one with --out")
     if path.suffix.lower() not in SUFFIXES or path.is_dir():
         raise UsageError(f"cannot tell what to write from {path.name!r}: use .csv, .csv.gz, .parquet or .arrow")
 

@@ -86,6 +86,25 @@ class Table(Modality):
         kept = ("name", "kind", "missing", "names", "packed", "values", "edges")
         return spec.modality == other.modality and all(spec.facts[k] == other.facts[k] for k in kept)
 
+    def as_known(self, data: Data, spec: DataSpec) -> Data:
+        """Rows by the columns, levels and bins of a model, whatever their own file would say."""
+        if self.alike(spec, data.spec) or data.read.again is None:
+            return data
+        from dataclasses import replace
+
+        from genzoo.plugins.modalities.columns import learnt
+
+        again, labels = data.read.again(spec), [c.label for c in learnt(spec)]
+        y = again.x[:, labels.index(True)].floor().long() if any(labels) else None
+        return replace(again, y=y, name=data.name, split=data.split, license=data.license,
+                       read=replace(data.read, again=None))  # fmt: skip
+
+    def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data | None:
+        from genzoo.plugins.datasets.table_file import encoded
+        from genzoo.plugins.modalities.table_files import arrow
+
+        return encoded(arrow(name).table(x), spec, name) if self.takes(x) else None
+
     def told(self, spec: DataSpec, x: Tensor, y: Tensor | None) -> Tensor:
         from genzoo.plugins.modalities.columns import learnt
 

@@ -105,8 +105,11 @@ def named(table: Any, what: str) -> Any:
     return table
 
 
-def taken(table: Any, name: str, what: str) -> tuple[Any, Any, str]:
-    """Texts (objects) or float64 numbers of a column, where they are missing, and Arrow's name of the type."""
+def taken(table: Any, name: str, what: str, like: str = "") -> tuple[Any, Any, str]:
+    """Texts (objects) or float64 numbers of a column, where they are missing, and Arrow's name of the type.
+
+    Times are counted in the unit of the type ``like``, where that is named and one of times.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -115,6 +118,8 @@ def taken(table: Any, name: str, what: str) -> tuple[Any, Any, str]:
     if table.column_names.count(name) > 1:
         raise UsageError(f"{what} has two columns {name!r}: leave one out, or rename it")
     column = table.column(name).combine_chunks()
+    if like and pa.types.is_timestamp(column.type) and pa.types.is_timestamp(type_named(like)):
+        column = column.cast(pa.timestamp(type_named(like).unit, column.type.tz), safe=False)
     text, kind = str(column.type), column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type

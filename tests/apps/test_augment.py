@@ -194,6 +194,15 @@ def test_what_cannot_be_augmented_is_said(tmp_path):
         with pytest.raises(UsageError, match=said):
             augment(table, out, **how)
     assert not out.exists()
+    for how, said in (
+        ({"to": "1:4"}, "leave out to"),
+        ({"recipe": "smote"}, "smote is of rows"),
+        ({"drop_to": 100_000}, "keep fewer of them"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            augment("fashion-mini", tmp_path / "more.npz", **{"rare": "Shirt", "drop_to": 40, **how})
+    with pytest.raises(UsageError, match="is for pictures"):
+        augment("penguins", tmp_path / "more.npz", rare="Gentoo", drop_to=10)
     with pytest.raises(UsageError, match="adds rows to tables"):
         augment("ring8", out)
     done = augment(table, out, target="y", recipe="copies")  # ten rare rows are too few to judge by
@@ -201,6 +210,8 @@ def test_what_cannot_be_augmented_is_said(tmp_path):
     assert "too few to find out" in done.says
     with pytest.raises(UsageError, match="augmented before"):
         augment(out, tmp_path / "again.csv", target="y")
+    with pytest.raises(UsageError, match="is the file that is read"):
+        augment(out, out, target="y")
 
 
 def ended():
@@ -263,8 +274,8 @@ def test_pictures_of_a_class_are_made_rare_and_judged_by_the_test_split(tmp_path
     assert fold.test_y.sum() == (test.y == 3).sum()
     assert done.rare_rows == 20
     with np.load(tmp_path / "more.npz") as found:
-        assert found["samples"].shape == (320 + done.added, 1, 28, 28)
-        assert (found["labels"][320:] == 3).all()
+        assert found["samples"].shape == (5420 + done.added, 1, 28, 28)  # all others stay
+        assert (found["labels"][5420:] == 3).all()
         assert found[FLAG].sum() == done.added
         assert (found[WEIGHT] == 1).all()
     for how, said in (({}, "name the class"), ({"rare": "shoe"}, "no class 'shoe'")):

@@ -128,6 +128,8 @@ def test_what_cannot_be_completed_is_said(tmp_path: Path):
         complete(_model(), tmp_path / "holes.csv", tmp_path / "full.csv")
     with pytest.raises(UsageError, match=r"use \.csv"):
         complete(_model(), tmp_path / "holes.csv", tmp_path / "full.txt")
+    with pytest.raises(UsageError, match="is the file that is read"):
+        complete(_model(), tmp_path / "holes.csv", tmp_path / "holes.csv")
     with pytest.raises(UsageError, match="image data"):
         complete("vae/emoji", tmp_path / "holes.csv", tmp_path / "full.csv")
     (tmp_path / "odd.csv").write_text("a,b,c\na7,b0,c1\n,b1,c0\n")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from genzoo.core.errors import UsageError
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import assignments, data_options, several
 from genzoo.registry.console.output import emit_json, hint, table
@@ -19,8 +20,8 @@ def compress(
     fast: Annotated[bool, typer.Option("--fast", help="Networks in float32.")] = False,
     lossy: Annotated[bool, typer.Option("--lossy", help="Train lossy models at several rates, and draw them.")] = False,
     recipes: Annotated[str, typer.Option(help="Which, as a,b; default all that can.")] = "",
-    budget: Annotated[str, typer.Option(help="Training time of each, as 90s or 10min.")] = "1min",
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of a time.")] = None,
+    budget: Annotated[str, typer.Option(help="Training time of each, with --lossy, as 90s or 10min.")] = "1min",
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of it.")] = None,
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for table, numbers, the picture and runs.")] = None,
     set_: opt.Set = None,
@@ -39,6 +40,8 @@ def compress(
     chosen = several(data) or ("fashion-mnist",)
     how = opt.chosen(locals(), "fast budget steps seed out")
     trained: Any = several(recipes) or lossy
+    if not trained and (steps or budget != "1min"):
+        raise UsageError("--steps and --budget are of models that are trained here: add --lossy")
     how |= {"data_options": data_options([pair for pair in set_ or () if not trained or pair.startswith("data.")])}
     how |= {"options": assignments(set_)} if trained else {}
     found = every.compression(weights, chosen, n, lossy=trained, **how, progress=said)

@@ -165,9 +165,14 @@ def augment(
     if threads:
         torch.set_num_threads(threads)
     if drop_to is not None:
+        if to != "1:1" or where is not None or target is not None:
+            raise UsageError("of pictures (--drop-to) as many are added as the commonest class has more: "
+                             "leave out --to, --where and --target")  # fmt: skip
+        if recipe in ("smote", "copies"):
+            raise UsageError(f"{recipe} is of rows: name a recipe for pictures, such as --with cvae")
         return _pictures(data, path, rare, "cvae" if recipe == "table-ar" else recipe, drop_to, each, repeats, judge,
                          seed, steps, options or {}, threads, device, tell)  # fmt: skip
-    check_out(path)
+    check_out(path, data)
     task = _task(data, target, rare, to, recipe, dict(options or {}), seed, steps, threads, device, where)
     count, n = int(task.y.sum()), task.more(task.y)
     if n < 1:
@@ -201,7 +206,7 @@ def _pictures(data: Any, path: Path, rare: str | None, recipe: str, drop_to: int
         raise UsageError(
             f"at least 10 pictures of the class stay, not {drop_to}: settings are chosen by a fifth of them"
         )
-    task = opened(data, rare, recipe, options, seed, steps, threads, device)
+    task = opened(data, rare, drop_to, recipe, options, seed, steps, threads, device)
     verdict = pictures_verdict(task, drop_to, repeats, tell) if judge else None
     real, added = write_pictures(path, task, drop_to, each)
     return Augmented(path, "label", str(rare), real, drop_to, added, drop_to / (drop_to + added * each), verdict,

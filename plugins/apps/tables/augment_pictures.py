@@ -15,6 +15,7 @@ from torch import Tensor
 from genzoo.core.data import Data
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.evaluation.evidence import as_floats
+from genzoo.core.modality import of
 from genzoo.core.storage.files import replacing
 from genzoo.plugins.apps.tables import treatments as ways
 from genzoo.plugins.apps.tables.verdict import LINEAR, TREES, Fold, Made, Verdict, inner_part, judged
@@ -38,11 +39,11 @@ class Pictures:
     threads: int | None
     device: str
 
-    def kept(self, drop_to: int, seed: int) -> Tensor:
-        """Numbers of the training pictures that stay: so many of the rare class, and of the others at most `MOST`."""
+    def kept(self, drop_to: int, seed: int, most: int | None) -> Tensor:
+        """Numbers of the training pictures that stay: so many of the rare class, and at most so many of the others."""
         y, random = _labels(self.train), np.random.default_rng([self.seed, seed])
         rare, others = (random.permutation(np.flatnonzero(found)) for found in (y == self.rare, y != self.rare))
-        return torch.from_numpy(np.sort(np.concatenate([rare[:drop_to], others[:MOST]])))
+        return torch.from_numpy(np.sort(np.concatenate([rare[:drop_to], others[:most]])))
 
     def drawn(self, data: Data, n: int, seed: int) -> Tensor:
         """So many pictures of the rare class, in data units, of a conditional model of the data."""
@@ -55,10 +56,12 @@ def _labels(data: Data) -> Any:
     return data.y.cpu().numpy()
 
 
-def opened(name: Any, rare: str | None, recipe: str, options: Mapping[str, Any], seed: int, steps: int | None,
-           threads: int | None, device: str) -> Pictures:  # fmt: skip
+def opened(name: Any, rare: str | None, drop_to: int, recipe: str, options: Mapping[str, Any], seed: int,
+           steps: int | None, threads: int | None, device: str) -> Pictures:  # fmt: skip
     """Pictures with labels and a test split of their own."""
     train, test = (load_data(name, split=split) for split in ("train", "test"))
+    if not of(train.spec).pixels:
+        raise UsageError(f"{name} holds {of(train.spec).many}: --drop-to is for pictures, leave it out")
     classes = train.spec.class_names or tuple(map(str, range(train.spec.classes)))
     if train.y is None or len(classes) < 2:
         raise UsageError(f"{name} has no classes: augment adds rows or pictures of one")
@@ -66,6 +69,8 @@ def opened(name: Any, rare: str | None, recipe: str, options: Mapping[str, Any],
         raise UsageError(f"name the class to make rare with --rare: {name} has {', '.join(classes)}")
     if rare not in classes:
         raise UsageError(f"{name} has no class {rare!r}{did_you_mean(rare, classes)}")
+    if drop_to >= (count := int((_labels(train) == classes.index(rare)).sum())):
+        raise UsageError(f"{name} has {count:,} pictures of {rare} to train on: keep fewer of them with --drop-to")
     how = {"conditional": True, **options}
     return Pictures(train, test, classes.index(rare), recipe, how, seed, steps, threads, device)
 
@@ -83,7 +88,7 @@ def _folds(task: Pictures, drop_to: int, repeats: int, tell: Callable[[str], obj
     test = as_floats(task.test).flatten(1).numpy()
     for i in range(repeats):
         tell(f"choice {i + 1} of {repeats}")
-        data = task.train.take(task.kept(drop_to, i))
+        data = task.train.take(task.kept(drop_to, i, MOST))
         x, y = as_floats(data).flatten(1).numpy(), _labels(data) == task.rare
         inner, n = inner_part(y, task.seed + i), int(np.bincount(_labels(data)).max())
         axes = PCA(min(COMPONENTS, *x.shape), random_state=0).fit(x[~inner])
@@ -104,7 +109,7 @@ def _always(x: Any, weight: float = 1.0) -> Callable[[Any], Made]:
 
 def write_pictures(path: Path, task: Pictures, drop_to: int, weight: float) -> tuple[int, int]:
     """Write the pictures that stay and new ones, in data units, with labels; returns how many of each."""
-    data = task.train.take(task.kept(drop_to, 0))
+    data = task.train.take(task.kept(drop_to, 0, None))
     y = _labels(data)
     n = max(int(np.bincount(y).max()) - drop_to, 1)
     made = task.drawn(data, n, task.seed)

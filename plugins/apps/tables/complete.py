@@ -63,7 +63,7 @@ def complete(
         device: where to compute.
     """
     source, path = given_path(file), given_path(out)
-    check_out(path)
+    check_out(path, source)
     model = open_model(weights, device)
     if "dtype" not in model.spec.facts:
         raise UsageError(f"{model.called} is of {model.spec.modality} data: complete fills the cells of tables")

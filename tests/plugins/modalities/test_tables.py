@@ -189,6 +189,19 @@ def test_a_file_trains_and_its_samples_have_its_types(tmp_path):
     assert run.model.sample(4, seed=1).equals(run.model.sample(8, seed=1)[:4])
 
 
+def test_other_rows_are_judged_by_the_columns_of_the_model(tmp_path):
+    rows, path = _rows(), tmp_path / "people.csv"
+    run = genzoo.fit("table-ar", rows, tmp_path / "run", steps=2, progress=False)
+    few = rows.slice(0, 30).select(rows.column_names[::-1])  # of other levels and bins, in another order
+    pa_csv.write_csv(few.drop_columns(["none"]), path)
+    exact = run.model.log_likelihood(few).values
+    for data in (few, path):
+        found = genzoo.score(run.model, data).columns["bound"]
+        assert found == pytest.approx(exact.numpy(), rel=1e-3)
+    found = genzoo.evaluate(few, rows, metrics=["columns"], progress=False)  # samples in one form, data in another
+    assert found.results[0].n_fake == 30
+
+
 def test_a_frame_trains_through_the_arrow_capsule(tmp_path):
     run = genzoo.fit("table-ar", _rows(), tmp_path / "run", steps=2, progress=False)
     rows = run.model.sample(3, seed=0)  # rows come in and out in one form
