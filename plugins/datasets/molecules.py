@@ -40,7 +40,7 @@ def evenly(rows: list[str], count: int) -> list[str]:
 
 
 @declare.dataset(
-    "smiles", summary="1.9 million molecules of MOSES, as texts", modalities=("text",), tags=("molecules",)
+    "smiles", summary="1.76 million molecules of MOSES, as texts", modalities=("text",), tags=("molecules",)
 )
 class Smiles(DataSource):
     """Molecules of the benchmark MOSES (arXiv:1811.12823) in SMILES, with its training and test split; 26 characters.

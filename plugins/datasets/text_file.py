@@ -24,7 +24,7 @@ class TextOptions(DataSource.Options):
 
     tokens: Literal["characters", "bytes", "bpe"] = option("characters", "what a token is")
     length: int = option(160, "longest text in characters, or bytes; longer ones are left out", low=1, high=4096)
-    pieces: int = option(512, "kinds of pieces of byte-level BPE, which training texts tell", low=243, high=10_000)
+    pieces: int = option(512, "kinds of pieces of byte-level BPE, learnt from the training texts", low=243, high=10_000)
 
 
 def data_of(texts: list[str], y: Any, o: TextOptions, name: str, license: str = "") -> Data:

@@ -171,7 +171,7 @@ class Table(Modality):
 
         if not self.takes(x):
             return x
-        return self.from_storage(spec, encoded(arrow("reading rows").table(x), spec, "the rows").x[:])
+        return self.from_storage(spec, encoded(arrow("reading rows").table(x), spec, "the table").x[:])
 
     def presented(self, spec: DataSpec, x: Tensor) -> Any:
         """Arrow tables, in lists of as many dimensions as there are before a table's own two."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -103,6 +104,8 @@ def tables(
         GenzooError: if data cannot be read, or the peers cannot be run.
     """
     sklearn("judging rows by trees")
+    if peers and not shutil.which(peers):
+        raise UsageError(f"there is no Python to run at {os.fspath(peers)!r}: name one that has the package ctgan")
     train, unseen = (load_data(data, split=split) for split in ("train", "test"))
     if "dtype" not in train.spec.facts:  # of its columns
         raise UsageError(f"{data} is {train.spec.modality} data: genzoo bench tables takes a table, such as adult")
