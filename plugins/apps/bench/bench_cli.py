@@ -24,7 +24,7 @@ LABORATORY = {
 }
 bench = typer.Typer(
     help="Measure: training and sampling speed, defaults, precision, mode coverage, likelihood.\n\n"
-    "Example: genzoo bench zoo --data fashion-mini --budget 2min --recipes vae,wgan-gp --out board",
+    "Example: genzoo bench zoo --data fashion-mini --budget 1min --out board",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -68,7 +68,10 @@ def zoo(
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
-    """Train recipes under one budget, judge all by one protocol, and rank them."""
+    """Train recipes under one budget, judge all by one protocol, and rank them.
+
+    Example: genzoo bench zoo --data fashion-mini --budget 1min --out board
+    """
     from genzoo.plugins.apps.bench import leaderboard
 
     how = opt.chosen(locals(), "data budget n seed steps threads device extractor out")
@@ -109,7 +112,10 @@ def vaes(
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
-    """Train VAEs on equal networks and epochs, and judge likelihood, samples and codes; pythae's too."""
+    """Train VAEs on equal networks and epochs, and judge likelihood, samples and codes; pythae's too.
+
+    Example: genzoo bench vaes --data fashion-mini --steps 500
+    """
     from genzoo.plugins.apps.bench import leaderboard
     from genzoo.plugins.apps.bench import vaes as every
 
@@ -204,7 +210,10 @@ def modes(
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
-    """Train GANs on data with known modes, mixtures and stacked pictures, and count the modes they cover."""
+    """Train GANs on data with known modes, mixtures and stacked pictures, and count the modes they cover.
+
+    Example: genzoo bench modes
+    """
     from genzoo.plugins.apps.bench import coverage
 
     how = opt.chosen(locals(), "seeds budget steps jobs threads out")
@@ -247,7 +256,10 @@ def gans(
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
-    """Train GANs on known modes, each loss with each part, and on few data, with each augmentation."""
+    """Train GANs on known modes, each loss with each part, and on few data, with each augmentation.
+
+    Example: genzoo bench gans
+    """
     from genzoo.plugins.apps.bench import gans as side_by_side
 
     how = opt.chosen(locals(), "recipe seeds budget steps n jobs threads device extractor out")
@@ -286,7 +298,10 @@ def sensitivity(
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
-    """Spoil real pictures and say which metrics see it: blur, noise, dropped classes, duplicates, copies, labels."""
+    """Spoil real pictures and say which metrics see it: blur, noise, dropped classes, duplicates, copies, labels.
+
+    Example: genzoo bench sensitivity
+    """
     from genzoo.plugins.apps.bench import sensitivity as sensing
 
     how = opt.chosen(locals(), "data n seeds extractor out")
@@ -317,7 +332,10 @@ def likelihood(
     quiet: opt.Quiet = False,
     json: opt.Json = False,
 ) -> None:
-    """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images."""
+    """Train a VAE on binarized Fashion-MNIST and estimate the likelihood of test images.
+
+    Example: genzoo bench likelihood
+    """
     from genzoo.plugins.apps.bench import nll
 
     how = opt.chosen(locals(), "recipe seed epochs images samples threads out")

@@ -34,7 +34,10 @@ def train(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Time training against hand-written loops and other libraries, on the same networks and batches."""
+    """Time training against hand-written loops and other libraries, on the same networks and batches.
+
+    Example: genzoo bench train --cases vae-mlp --pairs 3 --against hand
+    """
     lines = bench.train(
         several(cases) or tuple(bench.CASES), pairs=pairs, against=several(against) or bench.AGAINST,
         threads=threads, device=device, batch_size=batch_size, out=out, progress=shown(quiet),
@@ -53,7 +56,10 @@ def sample(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Time sampling to an .npz against the generator's bare forward pass, and measure its memory."""
+    """Time sampling to an .npz against the generator's bare forward pass, and measure its memory.
+
+    Example: genzoo bench sample
+    """
     lines = bench.sample(
         several(cases) or bench.SAMPLED, n=n, pairs=pairs, threads=threads, device=device, out=out,
         progress=shown(quiet),
@@ -74,7 +80,10 @@ def defaults(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Time what each default of the trainer brings: fused Adam, averages, bfloat16, channels last."""
+    """Time what each default of the trainer brings: fused Adam, averages, bfloat16, channels last.
+
+    Example: genzoo bench defaults
+    """
     lines = bench.defaults(
         several(cases) or bench.MEASURED, changes=tuple(bench.CHANGES) if compile else None, pairs=pairs,
         threads=threads, device=device, out=out, progress=shown(quiet),
@@ -93,7 +102,10 @@ def precision(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Train in float32 and in bfloat16 with the same seeds and compare the metrics."""
+    """Train in float32 and in bfloat16 with the same seeds and compare the metrics.
+
+    Example: genzoo bench precision
+    """
     lines = bench.precision(
         several(cases) or bench.JUDGED, steps=steps, seeds=seeds, threads=threads, device=device, out=out,
         progress=shown(quiet),
