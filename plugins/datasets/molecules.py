@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import lzma
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.data.summary import Read
 from genzoo.core.errors import GenzooError, MissingPackage
 from genzoo.core.options import option
-from genzoo.plugins.datasets.text_file import TextOptions, data_of, parted
+from genzoo.plugins.datasets.text_file import TextOptions, bundled, data_of, parted
 from genzoo.registry import declare
 
 MINI = Path(__file__).with_name("smiles_mini.txt.xz")
@@ -95,11 +94,7 @@ class SmilesMini(DataSource):
     options: Options
 
     def read(self, split: Split) -> Data:
-        try:
-            texts = lzma.decompress(MINI.read_bytes()).decode().split("\n")
-        except (OSError, lzma.LZMAError, UnicodeDecodeError) as e:
-            raise GenzooError(f"{MINI}, which comes with genzoo, is damaged ({e}): install genzoo again") from None
-        return parted(data_of(texts, None, self.options, "smiles-mini", "MIT"), split)
+        return parted(data_of(bundled(MINI), None, self.options, "smiles-mini", "MIT"), split)
 
     def own_splits(self) -> bool:
         return False

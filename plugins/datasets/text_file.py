@@ -94,6 +94,14 @@ class TextFile(DataSource):
         return False
 
 
+def bundled(file: Path) -> list[str]:
+    """The lines of a compressed file that comes with genzoo."""
+    try:
+        return lzma.decompress(file.read_bytes()).decode().split("\n")
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as e:
+        raise GenzooError(f"{file}, which comes with genzoo, is damaged ({e}): install genzoo again") from None
+
+
 def parted(whole: Data, split: Split) -> Data:
     """All texts, or those to train on, or the tenth that is held out with seed 0."""
     if split == "all" or len(whole) < 2:
@@ -123,11 +131,7 @@ class KJVMini(DataSource):
     options: Options
 
     def read(self, split: Split) -> Data:
-        file = Path(__file__).parent / "kjv_mini.txt.xz"
-        try:
-            texts = lzma.decompress(file.read_bytes()).decode().split("\n")
-        except (OSError, lzma.LZMAError, UnicodeDecodeError) as e:
-            raise GenzooError(f"{file}, which comes with genzoo, is damaged ({e}): install genzoo again") from None
+        texts = bundled(Path(__file__).parent / "kjv_mini.txt.xz")
         return parted(data_of(texts, None, self.options, "kjv-mini", "public domain"), split)
 
     def own_splits(self) -> bool:
