@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from genzoo.core.config import Config
 from genzoo.core.evaluation.report import Report, Result
 from genzoo.core.modality import of
 from genzoo.core.record import TrainingRecord
-from genzoo.core.templates import render
 from genzoo.core.text import lines as printable
 from genzoo.core.text import markdown, shell
 from genzoo.core.units import duration_text
@@ -34,6 +31,11 @@ def card(config: Config, record: TrainingRecord, *, picture: str = "", name: str
     ``picture`` is a file of samples beside it, ``name`` what the model is loaded by (``hf:org/name``; else a path is
     asked for), ``license`` that of the weights, as the Hub calls it (``mit``).
     """
+    # Not at the top: whoever loads a model imports this file, and writes no card.
+    import yaml  # type: ignore[import-untyped]
+
+    from genzoo.core.templates import render
+
     about = metadata(config, record, license)
     head = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
     if head != printable(head):
