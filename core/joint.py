@@ -77,9 +77,10 @@ class Joint(nn.Module):
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Posterior:
         """q(z|x) for observations in model space."""
-        if self.encoder is None or self.head is None:
+        encoder, head = self.encoder, self.head
+        if encoder is None or head is None:
             raise GenzooError(f"{self.called} has no encoder: it can sample and interpolate, but not encode")
-        q: Posterior = self.head(self.encoder(x, y))
+        q: Posterior = head(encoder(x, y))
         q.y = y
         return q.refined(lambda z: self._log_joint(z, x, y))
 

@@ -214,7 +214,7 @@ class Objective(Configured, nn.Module, ABC):
     @property
     def parts(self) -> dict[str, Any]:
         """Regularizers and augmentations by name."""
-        return {**self.regularizers, **self.augmentations}
+        return {**self.regularizers._modules, **self.augmentations._modules}
 
     @property
     def watching(self) -> tuple[str, ...]:
@@ -223,9 +223,10 @@ class Objective(Configured, nn.Module, ABC):
 
     def follow(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
         """Do what follows a turn: parts that watch something of it move what they remember, then `after_step`."""
-        for part in self.parts.values():
-            if part.watched and seen.keys() >= set(part.watched):
-                part.after_step(seen)
+        if seen:
+            for part in self.parts.values():
+                if part.watched and seen.keys() >= set(part.watched):
+                    part.after_step(seen)
         self.after_step(player, nets, seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from genzoo.core.config import TrainOptions
 from genzoo.core.distributed.sharding import is_sharded, own_part, whole_tensor
@@ -91,8 +90,8 @@ class FusedAdamStep:
     """Does what ``optimizer.step()`` and ``zero_grad(set_to_none=True)`` do, bit for bit.
 
     `torch.optim.Adam` collects its tensors anew at every step and tells the profiler, which in small networks costs as
-    much as the arithmetic. Where it is fused and every parameter has a gradient, they are kept here and handed to
-    torch's functional form, which runs the same kernel. In all other cases, and where somebody listens to the step by a
+    much as the arithmetic. Where it is fused, of one kind of numbers, and every parameter has a gradient, they are kept
+    here and handed to the kernel that it runs. In all other cases, and where somebody listens to the step by a
     hook or replaced it, the optimizer's own is called. Its state stays where it is, and may be loaded at any time.
     """
 
@@ -106,7 +105,9 @@ class FusedAdamStep:
             and bool(group["fused"])
             and not any(group.get(k) for k in ("amsgrad", "maximize", "capturable", "differentiable"))
             and not group.get("decoupled_weight_decay")
+            and len({(p.device, p.dtype) for p in self._parameters}) == 1
             and not any(p.is_complex() or is_sharded(p) for p in self._parameters)
+            and hasattr(torch, "_fused_adam_")  # a name of torch's own
         )
         self._state: Any = None  # the optimizer's, as it was when the lists were made
         self._lists: list[list[Tensor]] = []  # averages, squares, steps
@@ -119,10 +120,11 @@ class FusedAdamStep:
         else:
             group, (averages, squares, steps) = self.optimizer.param_groups[0], self._lists
             with torch.no_grad():
-                adam(
-                    self._parameters, gradients, averages, squares, [], steps, fused=True, amsgrad=False,
-                    maximize=False, beta1=group["betas"][0], beta2=group["betas"][1], lr=group["lr"],
-                    weight_decay=group["weight_decay"], eps=group["eps"],
+                torch._foreach_add_(steps, 1)
+                torch._fused_adam_(
+                    self._parameters, gradients, averages, squares, [], steps, lr=group["lr"],
+                    beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=group["weight_decay"],
+                    eps=group["eps"], amsgrad=False, maximize=False,
                 )  # fmt: skip
         for p in self._parameters:
             p.grad = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -284,7 +284,7 @@ class Adversarial(Objective):
         """Terms per observation, and which of them are coupled, with what the parts watch."""
         coupled = tuple(terms) if critic.mixes else (("adversarial",) if self.coupled else ()) + also
         shown, sums = dict(shown or {}), {}
-        if "real" in shown and self.augmentations:
+        if "real" in shown and self._augmentations:
             watching = self.watching
             if "sign" in watching:
                 shown["sign"] = shown["real"].detach().sign()
@@ -292,10 +292,10 @@ class Adversarial(Objective):
                 sums["images"] = torch.full_like(shown["real"][0], len(shown["real"]))
         return Loss(terms, coupled=dict.fromkeys(coupled, True), shown=shown, sums=sums)
 
-    @property
+    @cached_property  # the module's own dict, which is asked many times in a step
     def _regularizers(self) -> dict[str, Regularizer]:
-        return dict(self.regularizers.items())  # type: ignore[arg-type]
+        return self.regularizers._modules  # type: ignore[return-value]
 
-    @property
+    @cached_property
     def _augmentations(self) -> dict[str, Augmentation]:
-        return dict(self.augmentations.items())  # type: ignore[arg-type]
+        return self.augmentations._modules  # type: ignore[return-value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -135,8 +135,8 @@ class VAE(Variational):
         self, model: Model, batch: Batch, noise: Mapping[str, Tensor], q: Posterior, z: Tensor, kl: Tensor
     ) -> Loss:
         """The same, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and their KL ``(B,)``."""
-        found, free = plain_bound(model, batch, q, z, kl), self.options.free_bits
-        found = replace(found, weights={"kl": noise.get("beta", self.beta)})
+        found = plain_bound(model, batch, q, z, kl, noise.get("beta", self.beta))
+        free = self.options.free_bits
         if self.options.kl_balance and "beta" in noise:
             found = balanced(found, model, q, noise["beta"] < self.beta)
         return spared(found, model, q, kl, free, self.options.free_by) if free else found

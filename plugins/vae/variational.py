@@ -37,8 +37,9 @@ class Variational(Objective):
         return {"eps": draws.normal(*model.head.noise_shape)}
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        if nets.model.head is not None:
-            nets.model.head.after_step(seen)
+        head = nets.model.head
+        if head is not None:
+            head.after_step(seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:
         """The negative evidence lower bound itself, with neither weights nor free bits nor costs, in nats."""
@@ -48,19 +49,25 @@ class Variational(Objective):
         return torch.sub(kl, model.likelihood.log_prob(model.params(q, z, batch.y), batch.x))
 
 
-def plain_bound(model: Model, batch: Batch, q: Posterior, z: Tensor, kl: Tensor) -> Loss:
-    """The negative bound's two terms, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and costs."""
-    return bound_of(model, batch, q, model.params(q, z, batch.y), kl)
+def plain_bound(model: Model, batch: Batch, q: Posterior, z: Tensor, kl: Tensor, weight: float | Tensor = 1.0) -> Loss:
+    """The negative bound's two terms, of codes ``(B, *latent.shape)`` that were drawn from the posterior, and costs.
+
+    ``weight`` is that of the KL.
+    """
+    return bound_of(model, batch, q, model.params(q, z, batch.y), kl, weight)
 
 
-def bound_of(model: Model, batch: Batch, q: Posterior, params: Tensor, kl: Tensor) -> Loss:
+def bound_of(
+    model: Model, batch: Batch, q: Posterior, params: Tensor, kl: Tensor, weight: float | Tensor = 1.0
+) -> Loss:
     """Likewise, of data parameters that are there.
 
     Of detached ones only the likelihood's own scale learns: for objectives that judge reconstructions otherwise, so
     that their models still have a likelihood.
     """
     nll = -model.likelihood.log_prob(params, batch.x)
-    return Loss({"nll": nll, "kl": kl, **q.cost}, coupled=coupled_terms(model, "nll", q=q), sums=q.sums)
+    coupled = coupled_terms(model, "nll", q=q)
+    return Loss({"nll": nll, "kl": kl, **q.cost}, {"kl": weight}, coupled, sums=q.sums)
 
 
 def coupled_terms(model: Model, *names: str, q: Posterior | None = None) -> dict[str, bool]:
