@@ -94,7 +94,9 @@ def test_all_are_in_the_zoo_and_whole(zoo):
     assert zoo.get("objective", "squares").summary.startswith("Least-squares GAN: the critic minimizes")
 
 
-@pytest.mark.parametrize("label", NEW)
+@pytest.mark.parametrize(
+    "label", [pytest.param(label, marks=pytest.mark.slow if "squares" in label else ()) for label in NEW]
+)
 def test_all_pass_the_checks_for_plugins(zoo, label):
     entry = zoo.get(*label.split(":"))
     failures = [f.text() for name in checks_of(entry.kind) if (f := run(zoo, entry, name)).outcome == "failed"]

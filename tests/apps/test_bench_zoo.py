@@ -139,6 +139,7 @@ def test_what_real_stacks_score():
     assert noise.kl > 2
 
 
+@pytest.mark.slow
 def test_a_killed_table_goes_on(tmp_path):
     """A real process, killed when its first cell is there: the next one keeps that cell and makes the other."""
     command = [*GENZOO, "bench", "modes", "--data", "ring8", "--only", "r3gan", "--seeds", "2", "--jobs", "1"]

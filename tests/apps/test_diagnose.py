@@ -93,6 +93,7 @@ def test_missing_classes_are_named_and_shown(clothes, known, tmp_path):
     assert saved["problems"] == ["mode-collapse"]
 
 
+@pytest.mark.slow
 def test_rare_classes_are_a_hint(clothes, known):
     """What early models make is of most classes now and then, which is no collapse."""
     y = clothes.y[3000:6000]
@@ -108,6 +109,7 @@ def test_one_picture_over_and_over(clothes, known):
     assert found["mode-collapse"].facts[0].wrong
 
 
+@pytest.mark.slow
 def test_without_labels_the_collapse_is_still_found(clothes, known):
     bare = Data(known.spec, known.x, name="bare")
     kept = torch.arange(3000, 6000)[clothes.y[3000:6000] == 5]
@@ -116,7 +118,7 @@ def test_without_labels_the_collapse_is_still_found(clothes, known):
     assert diagnose(shows(clothes.take(slice(3000, 6000))), bare).problems == ()
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.slow), 0.1])
 def test_copies(clothes, known, noise):
     found = diagnose(shows(known.take(slice(200)), noise), known)
     assert found.problems == ("memorization",)

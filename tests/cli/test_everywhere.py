@@ -38,7 +38,7 @@ def test_a_run_without_streams_trains(images: Path, tmp_path: Path):
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("mask", [0o022, 0o027])
+@pytest.mark.parametrize("mask", [pytest.param(0o022, marks=pytest.mark.slow), 0o027])
 def test_every_file_of_a_run_has_the_permissions_of_a_new_file(images: Path, tmp_path: Path, mask: int):
     before = os.umask(mask)
     try:

@@ -69,7 +69,9 @@ def records(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("recipe", "number"), [("vae", signal.SIGINT), ("gan", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("recipe", "number"), [("vae", signal.SIGINT), pytest.param("gan", signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_after_the_step_and_saves(
     genzoo: Run,
     start: Run,
@@ -259,7 +261,7 @@ print("not interrupted")
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_script_is_interrupted_after_its_run_was_saved(
     images: Path, tmp_path: Path, python_start: Run, number: signal.Signals
 ) -> None:

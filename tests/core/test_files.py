@@ -221,6 +221,7 @@ def test_a_damaged_manifest_does_not_prevent_an_update(tmp_path: Path) -> None:
     assert version(tmp_path) == NEW
 
 
+@pytest.mark.slow
 def test_whatever_call_fails_an_update_is_never_a_mixture(tmp_path: Path, failing_at: Any) -> None:
     folder = tmp_path / "weights"
     update_folder(folder, writers(OLD))

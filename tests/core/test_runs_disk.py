@@ -93,6 +93,7 @@ def test_a_full_disk_at_any_call_of_a_save(halfway: Any, failing_at: Any) -> Non
     assert told >= total - 6
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_any_call_of_writing_weights(halfway: Any, failing_at: Any) -> None:
     """The weights that are there stay, whichever call fails, and nothing claims to be whole that is not."""
     run, trainer = halfway

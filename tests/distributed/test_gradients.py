@@ -24,20 +24,28 @@ def cases() -> Any:
 
 MODULE = cases()
 CASES = MODULE.CASES
+# One of each way that a turn, its state and its parts may go; the slow tests, all.
+EXEMPLARS = (
+    "wgan-gp", "r3gan, conditional", "gan, batch norm in the critic", "vae", "vae, batch norm", "cvae", "classes",
+    "optimal sigma", "accumulated", "skipping", "began", "lecam", "ada", "apa", "fisher", "ebgan", "pacgan",
+    "quantizer", "critic of codes", "second stage", "sharded gan", "sharded vae",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def folders(jobs: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def folders(jobs: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, Path]:
     """What one process found, and what two did."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    for name in CASES:
+    here = [i for i in request.session.items if isinstance(i, pytest.Function) and i.module is request.module]
+    names = [i.callspec.params["case"] for i in here]
+    for name in names:
         MODULE.run(name, one)
-    done = jobs.launched(HERE / "cases.py", two)
+    done = jobs.launched(HERE / "cases.py", two, *names)
     assert (done.returncode, done.stderr) == (0, "")
     return one, two
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in EXEMPLARS else pytest.mark.slow) for c in CASES])
 def test_two_processes_are_one(folders: tuple[Path, Path], case: str) -> None:
     one, two = (load_file(folder / f"{case}.safetensors") for folder in folders)
     assert one.keys() == two.keys()

@@ -251,11 +251,11 @@ def named(stderr: str, name: str) -> int:
     "command",
     [
         ("list",),
-        ("show", "vae"),
-        ("show", "gan:wgan"),
-        ("plugins",),
+        pytest.param(("show", "vae"), marks=pytest.mark.slow),
+        pytest.param(("show", "gan:wgan"), marks=pytest.mark.slow),
+        pytest.param(("plugins",), marks=pytest.mark.slow),
         ("train", "vae", "--data", "ring8", "--out", "vae", "--steps", "2", "-q"),
-        ("sample", "weights", "-n", "3", "--out", "samples.npz"),
+        pytest.param(("sample", "weights", "-n", "3", "--out", "samples.npz"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

@@ -172,22 +172,28 @@ def test_without_its_package_it_is_a_sentence(home, ran):
     assert not (home / "y.csv").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("series,step,a\n0,0,1\n0,1,x\n", "line 3 is not 3 finite numbers"),
-        ("series,step,a\n0,0,1\n0,1,nan\n", "line 3 is not 3 finite numbers"),
-        ("series,step,a\n0,0,1\n0,1,1\n1,0,1\n", "series 1 has 1 steps and the first 2"),
-        ("series,step,a\n", "has no channels or no lines"),
-        ("time,a\n0,1\n", "bad has no column to learn"),  # another header is that of a table
-    ],
-)
-def test_files_that_are_none(home, tmp_path, text, says):
-    (tmp_path / "bad.csv").write_text(text)
-    code = "import genzoo, sys\ntry: genzoo.load_data(sys.argv[1])\nexcept genzoo.GenzooError as e: print(e)"
-    assert says in python(home, "-c", code, str(tmp_path / "bad.csv")).stdout
+def test_files_that_are_none(home, tmp_path):
+    bad = {
+        "series,step,a\n0,0,1\n0,1,x\n": "line 3 is not 3 finite numbers",
+        "series,step,a\n0,0,1\n0,1,nan\n": "line 3 is not 3 finite numbers",
+        "series,step,a\n0,0,1\n0,1,1\n1,0,1\n": "series 1 has 1 steps and the first 2",
+        "series,step,a\n": "has no channels or no lines",
+        "time,a\n0,1\n": "bad4 has no column to learn",  # another header is that of a table
+    }
+    files = [tmp_path / f"bad{i}.csv" for i in range(len(bad))]
+    for file, text in zip(files, bad, strict=True):
+        file.write_text(text)
+    code = """import genzoo, sys
+for path in sys.argv[1:]:
+    try: genzoo.load_data(path)
+    except genzoo.GenzooError as e: print(e)
+"""
+    said = python(home, "-c", code, *map(str, files)).stdout.splitlines()
+    for line, says in zip(said, bad.values(), strict=True):
+        assert says in line
 
 
+@pytest.mark.slow
 def test_its_own_tests_are_the_suite(home):
     few = ("-k", "modality-series or dataset or metric or series-curves-builds")
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(SOURCE), *few, str(SOURCE / "tests"))

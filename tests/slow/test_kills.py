@@ -142,6 +142,7 @@ def torment(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "kind"), [("vae", "pictures")])
 def test_two_kills(fork: Any, until: Any, command: Any, whole: Any, tmp_path: Path, recipe: str, kind: str) -> None:
     """The sweep in small, in forked processes."""
@@ -191,6 +192,7 @@ def test_kills_while_checkpoints_are_written(
     assert len(done) >= 6
 
 
+@pytest.mark.slow
 def test_a_run_is_sampled_while_it_writes_and_drops_checkpoints(
     fork: Any, until: Any, command: Any, tmp_path: Path
 ) -> None:

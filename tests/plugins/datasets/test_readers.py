@@ -108,7 +108,7 @@ def test_what_unpacks_to_more_than_is_free_is_refused_before_it_is_unpacked(tmp_
 
 
 @pytest.mark.parametrize("make", [lambda x: x, lambda x: x.astype(np.float32) / 255], ids=["uint8", "float"])
-@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("last", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_unpacking_takes_the_memory_of_the_array_once(tmp_path, make, last, monkeypatch):
     """Beside the tensor that comes out, which tracemalloc does not see, NumPy takes a few chunks."""
     monkeypatch.setattr("genzoo.core.data.rows.CHUNK_BYTES", 2**16)

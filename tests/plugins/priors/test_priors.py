@@ -187,10 +187,10 @@ def test_a_mixture_of_posteriors_asks_for_some(linear_gaussian):
 @pytest.mark.parametrize(
     ("recipe", "parts"),
     [
-        ("vae-iaf", {}),
-        ("vamp-vae", {}),
+        pytest.param("vae-iaf", {}, marks=pytest.mark.slow),
+        pytest.param("vamp-vae", {}, marks=pytest.mark.slow),
         ("hamiltonian-vae", {}),
-        ("vae", {"prior": "real-nvp"}),
+        pytest.param("vae", {"prior": "real-nvp"}, marks=pytest.mark.slow),
         ("vae", {"posterior": "iaf", "prior": "vamp"}),
     ],
 )
