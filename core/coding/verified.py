@@ -40,8 +40,9 @@ class Compressed:
 
 
 def compressed(
-    model: Model, x: Any, labels: Any, *, portable: bool = True, verify: bool = True, name: str = ""
-) -> Compressed:
+    model: Model, x: Any, labels: Any, *, portable: bool = True, verify: bool = True, name: str = "",
+    number: int | None = None,
+) -> Compressed:  # fmt: skip
     """See `Model.compress`."""
     scheme, kind, spec = scheme_of(model), of(model.spec), model.spec
     held = None if scheme == "tokens" else kind.lossless(spec, x)
@@ -55,7 +56,7 @@ def compressed(
     y = given(model, labels, None, len(held.rows) if held.owner is None else int(held.owner[-1]) + 1)
     y = None if y is None else y.cpu() if held.owner is None else y.cpu()[held.owner]
     inside = to_model(spec, held.rows.cpu())
-    content, codec, symbols = packed(model, inside, y, portable=portable, name=name, rest=held.rest)
+    content, codec, symbols = packed(model, inside, y, portable=portable, name=name, number=number, rest=held.rest)
     back = codec.observed(symbols, y)
     if scheme == "tokens":
         lost = to_units(spec, back) - to_units(spec, inside)

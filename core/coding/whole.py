@@ -48,6 +48,11 @@ def from_mixed_radix(content: bytes, sizes: Sequence[int]) -> list[int]:
     return found
 
 
+def mixed_radix_bytes(sizes: Sequence[int]) -> int:
+    """How many `mixed_radix` takes."""
+    return sum(_width(sizes[a : a + _TOGETHER]) for a in range(0, len(sizes), _TOGETHER))
+
+
 _TOGETHER = 1024
 
 

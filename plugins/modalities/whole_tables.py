@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genzoo.core.coding.whole import Whole, from_mixed_radix, mixed_radix
+from genzoo.core.coding.whole import Whole, from_mixed_radix, mixed_radix, mixed_radix_bytes
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.modalities.columns import Column, columns, encode, rounded
@@ -51,8 +51,7 @@ def whole(spec: DataSpec, given: Any) -> Whole:
     digits, sizes = _places(found, table, levels, what)
     base = _table(found, levels, digits)
     other = _exceptions(base, table)
-    places = mixed_radix(digits, sizes)
-    rest = struct.pack("<I", len(places)) + places + other
+    rest = mixed_radix(digits, sizes) + other
     return Whole(torch.from_numpy(levels + np.float32(0.5)), rest, len(table), "row")
 
 
@@ -208,9 +207,9 @@ def table_of(spec: DataSpec, held: Whole) -> Any:
     pa = arrow("a table")
     found, levels = _from_one(columns(spec)), np.floor(held.rows.numpy()).astype(np.int64)
     try:
-        (size,) = struct.unpack_from("<I", held.rest)
-        digits = from_mixed_radix(held.rest[4 : 4 + size], _sizes(found, levels))
-        table, other = _table(found, levels, digits), held.rest[4 + size :]
+        sizes = _sizes(found, levels)
+        digits, other = from_mixed_radix(held.rest, sizes), held.rest[mixed_radix_bytes(sizes) :]
+        table = _table(found, levels, digits)
         reader, at = lzma.LZMADecompressor(memlimit=2**28), 0
         content = reader.decompress(other, _MOST) if other else b""
         if other and not reader.eof:

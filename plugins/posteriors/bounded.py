@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genzoo.core.errors import UsageError
+from genzoo.core.math.tables import wide
 from genzoo.core.options import option
 from genzoo.core.posterior import DiagonalNormal, NormalHead, Posterior
 from genzoo.core.spec import Latent
@@ -69,6 +70,6 @@ class BatchNormal(NormalHead):
         self.norm, self.shift = norm(latent.size, affine=False), nn.Parameter(torch.zeros(latent.size))
 
     def forward(self, numbers: Tensor) -> Posterior:
-        mean, log_var = numbers.float().chunk(2, dim=1)
+        mean, log_var = wide(numbers).chunk(2, dim=1)
         shift = self.shift.view(-1, *[1] * (mean.dim() - 2))
         return DiagonalNormal(self.options.spread * self.norm(mean) + shift, log_var)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from genzoo.core.arguments import checked
 from genzoo.core.coding.codec import scheme_of
-from genzoo.core.coding.container import read_header
+from genzoo.core.coding.container import Header, identity, read_header
 from genzoo.core.coding.verified import compressed, decompressed, keeps
 from genzoo.core.data import Data, to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
@@ -82,10 +83,32 @@ def compress(
     scheme_of(model)
     x, told = _given(model, data, n, data_options)
     called = name or ("" if isinstance(weights, Model) else os.fspath(weights))
-    found = compressed(model, x, told.get("labels"), portable=portable, verify=verify, name=called)
+    known = None if isinstance(weights, Model) or name or called not in _numbered() else _number(called)
+    found = compressed(model, x, told.get("labels"), portable=portable, verify=verify, name=called, number=known)
     write_bytes(path, found.content)
     size = len(found.content)
     return Shrunk(path, found.scheme, found.count, size, found.bits, found.unit, found.distortion)
+
+
+def _number(name: str) -> int:
+    """What a small file holds in place of the name of weights that are installed."""
+    return zlib.crc32(name.encode()) & 255
+
+
+def _numbered() -> list[str]:
+    return [entry.name for entry in the_registry().entries("weights")]
+
+
+def _weights_of(header: Header, file: str) -> Model:
+    """Those that a file says it was compressed by."""
+    if not isinstance(header.name, int):
+        if header.name:
+            return load(header.name, device="cpu")
+        raise UsageError(f"{file} does not say by which weights it was compressed: name them with --weights")
+    models = [load(name, device="cpu") for name in _numbered() if _number(name) == header.name]
+    if not models:
+        raise UsageError(f"{file} was compressed by weights that are not installed here: name them with --weights")
+    return next((m for m in models if identity(m).startswith(header.weights)), models[0])
 
 
 def _given(model: Model, data: Any, n: int, options: Mapping[str, Any] | None) -> tuple[Any, dict[str, Any]]:
@@ -122,9 +145,10 @@ def decompress(file: Out, out: Out, weights: Model | Out | None = None) -> Path:
     except OSError as e:
         raise GenzooError(f"cannot read {source}: {(e.strerror or str(e)).lower()}") from e
     header, _ = read_header(content)
-    if weights is None and not header.name:
-        raise UsageError(f"{source.name} does not say by which weights it was compressed: name them with --weights")
-    model = weights if isinstance(weights, Model) else load(weights or header.name, device="cpu")
+    if isinstance(weights, Model):
+        model = weights
+    else:
+        model = load(weights, device="cpu") if weights else _weights_of(header, source.name)
     kind, suffix = of(model.spec), path.suffix.lower()
     places = [*kind.suffixes] if keeps(model) else [".npz", *("a folder" if s == "/" else s for s in kind.suffixes)]
     if (suffix or "a folder") not in places:
