@@ -116,8 +116,8 @@ class Likelihood(Configured, nn.Module, ABC):
             "train with --likelihood discretized-logistic, or another discrete one"
         )
 
-    def intervals(self, params: Tensor) -> list[tuple[slice, Logistic]]:
-        """The same by whole numbers, a few places at a time; nothing where there is no quick way.
+    def intervals(self, params: Tensor, parts: int) -> list[tuple[slice, Logistic]]:
+        """The same by whole numbers, in ``parts`` pieces of places; nothing where there is no quick way.
 
         Only where symbols are independent of each other given the parameters: it makes coding as quick as the networks.
         """

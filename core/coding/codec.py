@@ -18,6 +18,7 @@ from torch import Tensor
 from genzoo.core.coding.stack import CELLS, COUNTED, REACH, Stack, pop_all, push_all
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import evaluating
+from genzoo.core.likelihood import Likelihood
 from genzoo.core.math.tables import Steps, snapped
 from genzoo.core.posterior import DiagonalNormal, TokenHead
 from genzoo.core.prior import NormalPrior, TokenPrior
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from genzoo.core.model import Model
 
 BLOCK, MEMORY = 64, 2**24  # observations that networks see at a time, and numbers of their tables
+_PARTS = (0, 1, 2, 4, 8, 16)  # pieces in which places are coded by counts, the fewest that a stack affords; 0 for none
 _START = (1, 1, 2, 4, 8, 16, 32)  # observations in the first blocks of bits back, which find few bits to pop
 
 
@@ -84,6 +86,7 @@ class Codec:
         self.dtype = torch.float64 if portable else torch.float32
         self.model = copy.deepcopy(self.plain).to(self.dtype) if portable else self.plain
         likelihood, spec = self.model.likelihood, model.spec
+        self._counted = type(likelihood).intervals is not Likelihood.intervals
         if self.scheme == "tokens":
             assert isinstance(self.model.head, TokenHead)
             self.places, kinds = self.model.head.places, self.model.head.codes
@@ -175,25 +178,26 @@ class Codec:
     def _push(self, stack: Stack, symbols: Tensor, cells: Tensor | None, y: Tensor | None) -> None:
         """Push a block's symbols: as whole numbers where that can be and the stack holds enough, else by tables."""
         params = self._params(len(symbols), cells, y)
-        if params is None or not (quick := self.model.likelihood.intervals(params)):
+        if params is None or not self._counted:
             push_all(stack, self._steps(len(symbols), params, y), symbols)
             return
-        rich = stack.bits > COUNTED * (symbols[:, quick[0][0]].numel() + 4)
-        if rich:
-            for where, table in reversed(quick):
+        affords = stack.bits // COUNTED - 4
+        which = next((i for i, n in enumerate(_PARTS) if n and -(-self.places // n) * len(symbols) < affords), 0)
+        if which:
+            for where, table in reversed(self.model.likelihood.intervals(params, _PARTS[which])):
                 stack.push_counts(symbols[:, where], table)
         else:
             push_all(stack, self._steps(len(symbols), params, y), symbols)
-        stack.push_uniform(torch.tensor([rich]), 2)
+        stack.push_uniform(torch.tensor([which]), len(_PARTS))
 
     def _pop(self, stack: Stack, rows: int, cells: Tensor | None, y: Tensor | None) -> Tensor:
         """Pop them, int64 ``(rows, places)``."""
         params = self._params(rows, cells, y)
-        quick = [] if params is None else self.model.likelihood.intervals(params)
-        if not quick or not stack.pop_uniform(1, 2):
+        parts = 0 if params is None or not self._counted else _PARTS[int(stack.pop_uniform(1, len(_PARTS)))]
+        if not parts:
             return pop_all(stack, self._steps(rows, params, y), rows, self.places)
         found = torch.zeros(rows, self.places, dtype=torch.long)
-        for where, table in quick:
+        for where, table in self.model.likelihood.intervals(params, parts):
             found[:, where] = stack.pop_counts(table)
         return found
 

@@ -162,8 +162,8 @@ def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None, bytes
     header, words = read_header(content)
     key = identity(model)
     if not key.startswith(header.weights):
-        called = header.name if isinstance(header.name, str) and header.name else "whose name it does not hold"
-        raise UsageError(f"this file was compressed by other weights ({called}): give those")
+        called = header.name if isinstance(header.name, str) and header.name.isprintable() else ""
+        raise UsageError(f"this file was compressed by other weights ({called or 'without a name'}), or was changed")
     codec = Codec(model, header.portable)
     if header.small and header.count * codec.places > _LITTLE:
         raise GenzooError(_CUT)

@@ -80,27 +80,36 @@ class Stack:
         """
         flat = symbols.flatten()
         first = table.below(flat)
-        sizes = table.below(flat + 1) - first
-        held = self._popped(_powers(sizes)) * SPARE + self._popped(torch.full_like(sizes, SPARE))
-        self._pushed(held // sizes, _rests(sizes))
-        self._pushed(first + held % sizes, torch.full_like(sizes, ONE))
+        sizes = table.below(flat + 1) - first + LEAST
+        powers = _powers(sizes)
+        held = self._popped(powers) * SPARE + self._popped(SPARE, len(flat))
+        quotient = torch.floor(held / sizes)
+        self._pushed(quotient, _rests(sizes, powers))
+        self._pushed(table.counts(flat, first, held - quotient * sizes), ONE)
 
     def pop_counts(self, table: Logistic) -> Tensor:
         """Pop them, int64 ``(B, places)``."""
-        at = self._popped(torch.full((table.shape.numel(),), ONE))
-        symbols, first, end = table.find(at)
-        sizes = end - first
-        held = self._popped(_rests(sizes)) * sizes + at - first
-        self._pushed(held % SPARE, torch.full_like(sizes, SPARE))
+        symbols, within, sizes = table.find(self._popped(ONE, table.shape.numel()))
         powers = _powers(sizes)
-        self._pushed(torch.minimum(held // SPARE, powers - 1), powers)
+        held = self._popped(_rests(sizes, powers)).mul_(sizes).add_(within)
+        high = torch.floor(held / SPARE)
+        self._pushed(held - high * SPARE, SPARE)
+        self._pushed(torch.minimum(high, powers - 1), powers)
         return symbols.view(table.shape)
 
-    def _pushed(self, numbers: Tensor, sizes: Tensor) -> None:
-        self._coder.encode_reverse(_int32(numbers), self._uniform(), _int32(sizes))
+    def _pushed(self, numbers: Tensor, sizes: Tensor | int) -> None:
+        if isinstance(sizes, int):
+            self._coder.encode_reverse(_int32(numbers), self._uniform(sizes))
+        else:
+            self._coder.encode_reverse(_int32(numbers), self._uniform(), _int32(sizes))
 
-    def _popped(self, sizes: Tensor) -> Tensor:
-        return torch.from_numpy(self._coder.decode(self._uniform(), _int32(sizes))).long()
+    def _popped(self, sizes: Tensor | int, n: int = 0) -> Tensor:
+        """Numbers below sizes, or n of them below one size; whole ones in float64."""
+        if isinstance(sizes, int):
+            found = self._coder.decode(self._uniform(sizes), n)
+        else:
+            found = self._coder.decode(self._uniform(), _int32(sizes))
+        return torch.from_numpy(found).double()
 
     def push_uniform(self, symbols: Tensor, k: int) -> None:
         """Push symbols that are each of ``k`` as likely."""
@@ -117,12 +126,12 @@ def _int32(x: Tensor) -> Any:
 
 def _powers(sizes: Tensor) -> Tensor:
     """The least powers of two that are larger, of at most 2^24 counts."""
-    return torch.exp2(torch.frexp(sizes.double()).exponent).long()
+    return torch.exp2(torch.frexp(sizes).exponent.double())
 
 
-def _rests(sizes: Tensor) -> Tensor:
+def _rests(sizes: Tensor, powers: Tensor) -> Tensor:
     """How many quotients there are of a power of two, times `SPARE`, by each size."""
-    return (_powers(sizes) * SPARE - 1) // sizes + 1
+    return powers.mul(SPARE).sub_(1).div_(sizes).floor_().add_(1)
 
 
 def _cells(mean: Tensor, scale: Tensor) -> tuple[Any, Any]:

@@ -44,66 +44,62 @@ def logistic_table(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
 
 
 _REACH, _FINE = 20, 2**12  # of arguments of the tabulated logistic function, and its steps in 1
+_PLACES = 2 * _REACH * _FINE + 1
 
 
 @cache
-def _sigmoid_counts(levels: int) -> Tensor:
-    at = torch.arange(-_REACH * _FINE, _REACH * _FINE + 1, dtype=torch.float64) / _FINE
-    return (torch.sigmoid(at) * (ONE - levels * LEAST)).floor_().int()
+def _sigmoid_counts(levels: int) -> tuple[Tensor, Tensor]:
+    """Whole numbers up to what `LEAST` leaves of ``ONE``, and the edges of levels, the outer ones far out."""
+    at = torch.arange(_PLACES, dtype=torch.float64) / _FINE - _REACH
+    inner = ONE - levels * LEAST
+    table, edges = (torch.sigmoid(at) * inner).floor_(), torch.arange(levels + 1, dtype=torch.float64)
+    table[-1], edges[0], edges[-1] = inner, -1e12, 1e12
+    return table, edges
 
 
 class Logistic:
     """Discretized logistic distributions in model space as whole numbers, ``ONE`` in all and `LEAST` for each symbol.
 
-    What is below a symbol comes from a table of σ, on whose places two machines agree.
+    The first `LEAST` counts of all symbols stand before the others, so that what is below a symbol comes from a table
+    of σ alone, on whose places two machines agree, and σ is inverted once. Numbers are whole ones in float64.
     """
 
     def __init__(self, mean: Tensor, log_scale: Tensor, levels: int) -> None:
-        self.levels, self.shape = levels, mean.shape
+        self.levels, self.shape, self.spare = levels, mean.shape, levels * LEAST
         inverse = torch.exp(-log_scale.double()).expand_as(mean) * _FINE
         self.step = (inverse * (2 / (levels - 1))).flatten()
         # Where in the table the edge below level 0 would be.
         self.start = ((-1 - 1 / (levels - 1) - mean.double()) * inverse + _REACH * _FINE).flatten()
 
     def below(self, symbols: Tensor, of: Tensor | None = None) -> Tensor:
-        """Counts below symbols ``(n,)``, int64, of all places or some: 0 below the first, and `ONE` below the end."""
-        table = _sigmoid_counts(self.levels)
+        """Counts of σ below symbols ``(n,)``, of all places or some: 0 below the first, and all below the end."""
+        table, edges = _sigmoid_counts(self.levels)
         start, step = (self.start, self.step) if of is None else (self.start[of], self.step[of])
-        at = torch.addcmul(start, step, symbols.double()).round_().clamp_(0, len(table) - 1).long()
-        inner = table.take(at).long().add_(symbols, alpha=LEAST)
-        return inner.masked_fill_(symbols <= 0, 0).masked_fill_(symbols >= self.levels, ONE)
+        at = torch.addcmul(start, step, edges.take(symbols))
+        return table.take(at.round_().clamp_(0, _PLACES - 1).long())
+
+    def counts(self, symbols: Tensor, first: Tensor, within: Tensor) -> Tensor:
+        """The counts that are in these places of their symbols, by what is `below` them."""
+        return torch.where(within < LEAST, symbols * LEAST, first + (self.spare - LEAST)).add_(within)
 
     def find(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Symbols that have these counts ``(n,)``, and where each begins and ends."""
-        inner, found = ONE - self.levels * LEAST, torch.zeros_like(counts)
-        for _ in range(2):  # by the inverse of σ; what `LEAST` adds below is known only then
-            u = ((counts - found * LEAST).double() + 0.5).div_(inner).clamp_(1e-9, 1 - 1e-9)
-            at = torch.logit(u).mul_(_FINE).add_(_REACH * _FINE).sub_(self.start).div_(self.step)
-            found = at.clamp_(0, self.levels - 1).long()
+        """Symbols that have these counts ``(n,)``, in which of their places, and how many each has."""
+        shared, t = counts < self.spare, counts - self.spare
+        # The last place of the table that holds no more than t, and the last edge that is no further.
+        at = (t + 1).clamp_(min=0.5).div_(ONE - self.spare).logit_().mul_(_FINE).add_(_REACH * _FINE)
+        at = at.ceil_().clamp_(1, _PLACES - 1).sub_(0.5).sub_(self.start).div_(self.step)
+        found = torch.where(shared, counts.mul(1 / LEAST), at.clamp_(0, self.levels - 1)).long()
         first, end = self.below(found), self.below(found + 1)
-        for turn in range(4):  # most are right now, or next to it
-            wrong = ((first > counts) | (end <= counts)).nonzero()[:, 0]
-            if not len(wrong):
-                break
-            if turn < 3:
-                found[wrong] += (end[wrong] <= counts[wrong]).long() * 2 - 1
-            else:
-                found[wrong] = self._bisected(counts[wrong], wrong)
+        while len(wrong := (((first > t) | (end <= t)) & ~shared).nonzero()[:, 0]):  # by a last bit
+            found[wrong] += (end[wrong] <= t[wrong]).long() * 2 - 1
             first[wrong], end[wrong] = self.below(found[wrong], wrong), self.below(found[wrong] + 1, wrong)
-        return found, first, end
-
-    def _bisected(self, counts: Tensor, of: Tensor) -> Tensor:
-        low, high = torch.zeros_like(counts), torch.full_like(counts, self.levels)
-        for _ in range((self.levels - 1).bit_length()):
-            middle = (low + high) >> 1
-            under = self.below(middle, of) <= counts
-            low, high = torch.where(under, middle, low), torch.where(under, high, middle)
-        return low
+        within = torch.where(shared, counts - found * LEAST, t - first + LEAST)
+        return found, within, end - first + LEAST
 
 
-def pieces(places: int) -> list[slice]:
-    """Places a few at a time: so few that a stack that holds as many observations has the bits to push by counts."""
-    step = -(-places // 16)
+def pieces(places: int, parts: int) -> list[slice]:
+    """Places a few at a time: so few that a stack has the bits to push them by counts."""
+    step = -(-places // parts)
     return [slice(a, min(a + step, places)) for a in range(0, places, step)]
 
 

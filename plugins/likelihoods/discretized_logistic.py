@@ -100,8 +100,8 @@ class DiscretizedLogistic(Likelihood):
         for where in portions(self.spec.size, len(mean), self.levels):
             yield where, logistic_table(mean.flatten(1)[:, where], log_scale[:, where], self.levels)
 
-    def intervals(self, params: Tensor) -> list[tuple[slice, Logistic]]:
+    def intervals(self, params: Tensor, parts: int) -> list[tuple[slice, Logistic]]:
         mean, log_scale = self._split(params)
         log_scale = log_scale.expand_as(mean).flatten(1)
         return [(at, Logistic(mean.flatten(1)[:, at], log_scale[:, at], self.levels))
-                for at in pieces(self.spec.size)]  # fmt: skip
+                for at in pieces(self.spec.size, parts)]  # fmt: skip

@@ -94,17 +94,22 @@ def test_whole_numbers_are_the_same_distribution_and_are_found() -> None:
         log_scale = torch.cat([torch.rand(200, generator=g) * 6 - 7, torch.tensor([-7.0, -7.0, 1.0, -7.0])])[:, None]
         table = Logistic(mean, log_scale, levels)
         edges = torch.stack([table.below(torch.full((204,), k)) for k in range(levels + 1)], 1)
-        sizes = edges.diff(dim=1)
+        sizes = edges.diff(dim=1) + LEAST
         assert (sizes >= LEAST).all()
         assert (edges[:, 0] == 0).all()
-        assert (edges[:, -1] == ONE).all()
+        assert (sizes.sum(1) == ONE).all()
         right = logistic_table(mean[:, 0], log_scale[:, 0], levels)
         assert (right * (right / (sizes / ONE)).clamp(min=1e-30).log()).sum(1).max() < 1.5e-3  # nats lost by rounding
-        for counts in (edges[:, :-1:9].T, edges[:, 1::9].T - 1, torch.randint(0, ONE, (9, 204), generator=g)):
-            for row in counts:
-                symbols, first, end = table.find(row)
-                assert ((first <= row) & (row < end)).all()
-                assert (table.below(symbols) == first).all()
+        shared = levels * LEAST
+        ends = (edges[:, 1::9].T + shared - 1).clamp(min=0)
+        random = (torch.randint(0, ONE, (9, 204), generator=g), torch.randint(0, shared, (9, 204), generator=g))
+        for counts in ((edges[:, :-1:9].T + shared).clamp(max=ONE - 1), ends, *random):
+            for row in counts.double():
+                symbols, within, found = table.find(row)
+                assert ((within >= 0) & (within < found)).all()
+                assert (found == sizes.gather(1, symbols[:, None])[:, 0]).all()
+                # Each symbol has as many counts as it has places, and they are these: no two have one in common.
+                assert (table.counts(symbols, table.below(symbols), within) == row).all()
 
 
 @pytest.mark.parametrize("scale", [0.02, 0.5, 50.0])
@@ -198,23 +203,38 @@ def test_tokens_take_what_the_prior_says() -> None:
     assert bits / 8 < len(content) < bits / 8 + 150
 
 
+def test_a_small_file_has_a_header_of_fifteen_bytes() -> None:
+    """Magic 2, facts 1, count 1 or 2, weights 3, name 1, checksum 4, and bits of the last byte."""
+    spec = DataSpec("text", (9,), 15, facts={"tokens": "characters", "alphabet": "abcdefghinI "})
+    model = genzoo.create("lm", spec, options={"likelihood.hidden": 4, "likelihood.embed": 4})
+    for n in (1, 200):
+        texts = ["bad face", "I", "", "aI da"] * (n // 4) or ["beg"]
+        rows = of(spec).to_model(spec, of(spec).given(spec, texts))
+        with torch.no_grad():
+            params = model.generator(torch.empty(len(texts), 0), None)
+            bits = -model.likelihood.log_prob(params, rows).double().sum().item() / math.log(2)
+        assert bits / 8 + 12 < len(model.compress(texts)) < bits / 8 + 15.5
+
+
 def test_what_is_damaged_is_refused() -> None:
     model = built("discretized-logistic")
     x = (observations(model, 9) + 1) / 2
     content = model.compress(x)
-    for at in range(0, len(content), 3):
+    for at in [*range(14), *range(14, len(content), 17)]:
         flipped = bytearray(content)
         flipped[at] ^= 4
         with pytest.raises(GenzooError):
             model.decompress(bytes(flipped))
         with pytest.raises(GenzooError):
             model.decompress(content[:at])
-    changed = content[:-5] + bytes([content[-5] ^ 1])  # with a checksum of the file that fits
+    many = model.compress(x[torch.arange(2100) % 9])  # which is no small file, and has a checksum of its bytes
+    changed = many[:-5] + bytes([many[-5] ^ 1])
+    with pytest.raises(GenzooError, match="was cut or changed; make it again"):
+        model.decompress(changed + many[-4:])
     with pytest.raises(GenzooError, match="does not decode"):
         model.decompress(changed + zlib.crc32(changed).to_bytes(4, "little"))
-    short = content[:62]  # in the middle of what it says of itself, with a checksum that fits
     with pytest.raises(GenzooError, match="cut or changed"):
-        model.decompress(short + zlib.crc32(short).to_bytes(4, "little"))
+        model.decompress(many[:15] + zlib.crc32(many[:15]).to_bytes(4, "little"))
     other = built("discretized-logistic", **{"latent.size": 2})
     with pytest.raises(GenzooError, match="other weights"):
         other.decompress(content)
