@@ -193,8 +193,9 @@ class Codec:
     def _pop(self, stack: Stack, rows: int, cells: Tensor | None, y: Tensor | None) -> Tensor:
         """Pop them, int64 ``(rows, places)``."""
         params = self._params(rows, cells, y)
-        parts = 0 if params is None or not self._counted else _PARTS[int(stack.pop_uniform(1, len(_PARTS)))]
-        if not parts:
+        counted = params is not None and self._counted
+        parts = _PARTS[int(stack.pop_uniform(1, len(_PARTS)))] if counted else 0
+        if params is None or not parts:
             return pop_all(stack, self._steps(rows, params, y), rows, self.places)
         found = torch.zeros(rows, self.places, dtype=torch.long)
         for where, table in self.model.likelihood.intervals(params, parts):
