@@ -21,6 +21,7 @@ from genzoo.core.errors import UsageError
 from genzoo.plugins.apps.tables import augment as augmenting
 from genzoo.plugins.apps.tables import augment_pictures, treatments, verdict
 from genzoo.plugins.apps.tables.augment import ALL, ALONE, FLAG, HALF, WEIGHT, augment
+from genzoo.plugins.apps.tables.treatments import Making
 from genzoo.plugins.apps.tables.verdict import AS_IS, CHOSEN, WEIGHTS, Fold, Made, halves, judged, paired
 from genzoo.plugins.modalities.table_files import read_table, write_arrow
 
@@ -57,11 +58,11 @@ def spied(monkeypatch):
             seen[-1]["where"] = how["where"]
             return self.x[torch.arange(n) % len(self.x)]
 
-    def learned(recipe, data, seed, *more):
+    def model(self, data, seed):
         seen.append({"x": data.x})
         return Fake(data.x)
 
-    monkeypatch.setattr(treatments, "learned", learned)
+    monkeypatch.setattr(Making, "model", model)
     return seen
 
 
@@ -80,8 +81,9 @@ def test_no_generator_sees_the_rows_that_are_judged_by_nor_those_that_settings_a
     """Rows are told by a number of their own. A fit on all rows, the wrong form, is found by the same comparison."""
     n = 300
     table = pa.table({"place": np.arange(n) * 1.5, "y": np.where(np.arange(n) % 5 == 0, "rare", "common")})
-    task = augmenting._task(table, "y", None, "1:1", "table-ar", {}, 0, None, None, "cpu", None)
-    for i, (fold, (train, test)) in enumerate(zip(augmenting.folds(task, 2), halves(task.y, 2, 0), strict=True)):
+    task = augmenting._task(table, "y", None, "1:1", Making("table-ar"), None)
+    splits = list(halves(task.y, 2, 0))
+    for i, (fold, (train, test)) in enumerate(zip(augmenting.folds(task, splits), splits, strict=True)):
         learn, data = train[~fold.inner], task.data(train, test)
         assert not set(learn) & (set(test) | set(train[fold.inner]))
         whole, alone = (entry["x"] for entry in spied[2 * i : 2 * i + 2])
@@ -89,17 +91,19 @@ def test_no_generator_sees_the_rows_that_are_judged_by_nor_those_that_settings_a
         assert torch.equal(alone, data.x[learn[task.y[learn]]])
         assert not torch.equal(whole, data.x[: len(whole)])
         places = set(fold.x[~fold.inner & fold.y, 0])
-        assert set(fold.made["copies"](~fold.inner).x[:, 0]) <= places
-        mixed = fold.made["SMOTE-NC"](~fold.inner).x[:, 0]
+        assert set(fold.made["copies"].x[:, 0]) <= places
+        mixed = fold.made["SMOTE-NC"].x[:, 0]
         assert min(places) <= mixed.min() <= mixed.max() <= max(places)
-        assert (fold.made[ALL](~fold.inner).x == fold.made[ALL](fold.inner | True).x).all()
+        assert np.abs(np.sort(fold.test_x[:, 0]) - 1.5 * np.sort(test)).max() < 15  # real rows, as near as levels are
+        assert (fold.test_y == task.y[test]).all()
+        assert {len(made.x) for made in fold.made.values()} == {int((~fold.y[~fold.inner]).sum() - len(places))}
 
 
 def test_levels_of_rows_that_are_judged_by_are_not_known():
     """A level that the other half alone has is another's there."""
     y = np.array(["rare", "common"] * 60)
     table = pa.table({"c": ["only"] + ["u", "v"] * 59 + ["u"], "y": y})
-    task = augmenting._task(table, "y", "rare", "3", "copies", {}, 0, None, None, "cpu", None)
+    task = augmenting._task(table, "y", "rare", "3", Making("copies"), None)
     sizes = {task.data(*parts).spec.facts["names"][0] for parts in halves(task.y, 1, 0)}
     assert {"only" in names for names in sizes} == {True, False}
 
@@ -114,6 +118,45 @@ def test_the_interval_of_differences_allows_for_splits_that_share_rows():
     assert reach > 2 * naive
 
 
+def test_intervals_of_few_splits_stay_within_what_a_difference_can_be():
+    found = paired([0.5, -0.6], 1.0)
+    assert (found.low, found.high) == (-1, 1)
+    reach = student.ppf(0.975, 1) * np.sqrt((1 / 2 + 1) * np.var([0.5, -0.6], ddof=1))
+    assert reach > 1  # what it was without bounds
+    assert paired([0.1, 0.2], 0.0).high < paired([0.1, 0.2], 1.0).high  # splits that share no rows say more
+
+
+def test_a_threshold_is_that_of_the_fit_which_is_judged(quick, monkeypatch):
+    """A fit whose probabilities are a thousandth of the usual has the F1 of any other.
+
+    A threshold that is carried over from another fit, the wrong form, calls none of its rows rare.
+    """
+    table, fits = oracle(400, 80, 0, pairs=2), []
+    task = augmenting._task(table, "y", None, "1:1", Making("copies"), None)
+    category, (fold, *_) = augmenting.kinds(task), augmenting.folds(task, list(halves(task.y, 1, 0)))
+
+    def settings(kind, category, x, y, w, asked, seed):
+        fits.append(len(x))
+        return iter([[rows[:, 0] * 1e-3 / (1 + len(fits)) for rows in asked]])
+
+    plain = verdict._one(verdict.LINEAR, fold, AS_IS, category[verdict.LINEAR], 0)
+    monkeypatch.setattr(verdict, "_settings", settings)
+    shrunk = verdict._one(verdict.LINEAR, fold, AS_IS, category[verdict.LINEAR], 0)
+    assert plain["f1"] > 0.2
+    assert shrunk["f1 at ½"] == 0
+    assert shrunk["f1"] > 0.2
+    assert len(fits) == 1
+
+
+def test_rows_without_a_class_are_left_out_and_that_is_said(tmp_path, spied):
+    y = [None if i % 10 == 0 else "rare" if i % 10 == 1 else "common" for i in range(100)]
+    table, said = pa.table({"a": np.arange(100) * 0.5, "y": y}), []
+    done = augment(table, tmp_path / "more.parquet", target="y", recipe="copies", judge=False, tell=said.append)
+    assert (done.real, done.rare_rows, done.added, done.rare) == (90, 10, 70, "rare")
+    assert said[0] == "10 rows of the table without y are left out"
+    assert None not in read_table(tmp_path / "more.parquet")["y"].to_pylist()
+
+
 def test_the_verdict_knows_rows_that_help_from_rows_that_hurt(monkeypatch):
     def verdict_of(gain):
         r = np.random.default_rng(0)
@@ -125,7 +168,7 @@ def test_the_verdict_knows_rows_that_help_from_rows_that_hurt(monkeypatch):
 
         monkeypatch.setattr(verdict, "_one", scores)
         y = np.arange(40) < 20
-        splits = (Fold(None, y, None, None, y, {ALL: lambda mask: Made(None)}) for _ in range(10))
+        splits = (Fold(None, y, None, None, y, {ALL: Made(None)}) for _ in range(10))
         return judged(splits, {"trees": [], "logistic": []}, generated=(ALL,))
 
     good, none, bad = (verdict_of(gain) for gain in (0.2, 0.0, -0.2))
@@ -190,6 +233,12 @@ def test_what_cannot_be_augmented_is_said(tmp_path):
         ({"target": "y", "to": "1:20"}, "nothing to add"),
         ({"target": "y", "recipe": "smote", "where": "c0 = 'a'"}, "smote is no model"),
         ({"target": "y", "where": "c99 = 'a'"}, "c99"),
+        ({"target": "y", "where": "c0 = 'z'"}, "has no value 'z'"),
+        ({"target": "y", "where": "c0 = 'a' AND c1 = 'a' AND c2 = 'b' AND c0 <> c1"}, "meets c0 = 'a' AND"),
+        ({"target": "y", "recipe": "tabel-ar"}, "table-ar"),
+        ({"target": "y", "recipe": "dcgan"}, "table"),
+        ({"target": "y", "options": {"likelihood.hiden": 3}}, "hidden"),
+        ({"target": "y", "recipe": "copies", "steps": 3}, "no model"),
     ):
         with pytest.raises(UsageError, match=said):
             augment(table, out, **how)
@@ -246,8 +295,8 @@ def test_pictures_of_a_class_are_made_rare_and_judged_by_the_test_split(tmp_path
             assert labels == 3
             return torch.full((n, 1, 28, 28), 0.5)
 
-    def learned(recipe, data, seed, steps, options, *more):
-        assert (recipe, options["conditional"]) == ("cvae", True)
+    def model(self, data, seed):
+        assert (self.recipe, self.options["conditional"]) == ("cvae", True)
         seen.append(data)
         return Fake()
 
@@ -255,7 +304,7 @@ def test_pictures_of_a_class_are_made_rare_and_judged_by_the_test_split(tmp_path
         judgements.append(fold)
         return {"inner": 0.5, "ap": 0.5, "auc": 0.5, "f1": 0.5, "f1 at ½": 0.5, "log_loss": 0.5}
 
-    monkeypatch.setattr(treatments, "learned", learned)
+    monkeypatch.setattr(Making, "model", model)
     monkeypatch.setattr(verdict, "_one", score)
     monkeypatch.setattr(augment_pictures, "MOST", 300)
     done = augment(

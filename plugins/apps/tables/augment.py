@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,16 @@ import torch
 
 from genzoo.core.arguments import checked
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean
+from genzoo.core.modality import of
 from genzoo.core.storage.files import given_path
 from genzoo.plugins.apps.tables import treatments as ways
+from genzoo.plugins.apps.tables.treatments import Making
 from genzoo.plugins.apps.tables.verdict import FEWEST, LINEAR, TREES, Fold, Made, Verdict, halves, inner_part, judged
 from genzoo.plugins.datasets.table_file import planned_data
 from genzoo.plugins.metrics.rows import MOST_CATEGORIES, is_category, sklearn, values
 from genzoo.plugins.modalities.columns import Column, columns, learnt
 from genzoo.plugins.modalities.raw_tables import check_out
-from genzoo.plugins.modalities.table_files import arrow, given_back, read_table, write_arrow
+from genzoo.plugins.modalities.table_files import arrow, given_back, read_table, taken, write_arrow
 from genzoo.plugins.modalities.table_plan import Plan, planned, read_plan
 from genzoo.registry.verbs.load import load_data
 
@@ -72,13 +73,9 @@ class _Task:
     y: Any  # of each row, whether it is
     commonest: int  # rows of the commonest class
     to: str
-    recipe: str
-    options: Mapping[str, Any]
-    seed: int
-    steps: int | None
-    threads: int | None
-    device: str
+    making: Making
     where: str | None
+    classless: int = 0  # rows that were left out because they have no class
 
     def more(self, y: Any) -> int:
         """Rows to add to those of which ``y`` says whether they are rare."""
@@ -91,7 +88,7 @@ class _Task:
     def data(self, train: Any, test: Any) -> Any:
         """All rows as codes of columns that the training rows alone decided."""
         found = planned(self.table, self.what, replace(self.plan, violations="keep"), lambda n: (train, test))
-        return planned_data(found, self.what, self.target if self.options.get("conditional") else "")
+        return planned_data(found, self.what, self.target if self.making.options.get("conditional") else "")
 
     def level(self, spec: Any) -> tuple[int, int, Column]:
         """Places of the target among the learnt columns and of the rare level in it, and the column."""
@@ -101,13 +98,10 @@ class _Task:
             raise GenzooError(f"a part of {self.what} has no row of {self.target} = {self.rare}")
         return at, found[at].texts.index(self.rare), found[at]
 
-    def model(self, data: Any, seed: int) -> Any:
-        return ways.learned(self.recipe, data, seed, self.steps, self.options, self.threads, self.device)
-
     def drawn(self, data: Any, n: int, seed: int, alone: bool = False) -> Any:
         """Codes of generated rows, of a model of the rows, or of rare ones ``alone``."""
         _, level, column = self.level(data.spec)
-        return ways.drawn(self.model(data, seed), n, seed, None if alone else column, level, self.where)
+        return ways.drawn(self.making.model(data, seed), n, seed, None if alone else column, level, self.where)
 
 
 @checked
@@ -168,12 +162,15 @@ def augment(
         if to != "1:1" or where is not None or target is not None:
             raise UsageError("of pictures (--drop-to) as many are added as the commonest class has more: "
                              "leave out --to, --where and --target")  # fmt: skip
-        if recipe in ("smote", "copies"):
+        if recipe in ways.NO_MODELS:
             raise UsageError(f"{recipe} is of rows: name a recipe for pictures, such as --with cvae")
-        return _pictures(data, path, rare, "cvae" if recipe == "table-ar" else recipe, drop_to, each, repeats, judge,
-                         seed, steps, options or {}, threads, device, tell)  # fmt: skip
+        making = Making("cvae" if recipe == "table-ar" else recipe, {"conditional": True, **(options or {})}, seed,
+                        steps, threads, device)  # fmt: skip
+        return _pictures(data, path, rare, making, drop_to, each, repeats, judge, tell)
     check_out(path, data)
-    task = _task(data, target, rare, to, recipe, dict(options or {}), seed, steps, threads, device, where)
+    task = _task(data, target, rare, to, Making(recipe, dict(options or {}), seed, steps, threads, device), where)
+    if task.classless:
+        tell(f"{task.classless:,} rows of {task.what} without {task.target} are left out")
     count, n = int(task.y.sum()), task.more(task.y)
     if n < 1:
         raise UsageError(f"{task.what} has {count:,} rows of {task.target} = {task.rare}, not fewer than --to {to} "
@@ -183,10 +180,9 @@ def augment(
         why = (f"{count} rows of {task.target} = {task.rare} are too few to find out whether more of them help: "
                f"half of them are to judge by, {FEWEST} at least")  # fmt: skip
     elif judge:
-        category = [is_category(c) for c in learnt(task.data(np.arange(len(task.y)), None).spec)
-                    if c.name != task.target]  # fmt: skip
-        made = (ALL, ALONE, HALF) if recipe not in ("smote", "copies") else ()
-        verdict = judged(folds(task, repeats, tell), _kinds(task, category), seed=seed, generated=made)
+        made = (ALL, ALONE, HALF) if task.making.trains else ()
+        splits = list(halves(task.y, repeats, seed))
+        verdict = judged(folds(task, splits, tell), kinds(task), seed=seed, generated=made)
     tell(f"{n:,} rows of {task.target} = {task.rare} to add")
     whole = task.data(np.arange(len(task.y)), None)
     added = _added(task, whole, n)
@@ -195,9 +191,8 @@ def augment(
                      "" if verdict else why)  # fmt: skip
 
 
-def _pictures(data: Any, path: Path, rare: str | None, recipe: str, drop_to: int, each: float, repeats: int,
-              judge: bool, seed: int, steps: int | None, options: Mapping[str, Any], threads: int | None, device: str,
-              tell: Callable[[str], object]) -> Augmented:  # fmt: skip
+def _pictures(data: Any, path: Path, rare: str | None, making: Making, drop_to: int, each: float, repeats: int,
+              judge: bool, tell: Callable[[str], object]) -> Augmented:  # fmt: skip
     from genzoo.plugins.apps.tables.augment_pictures import opened, pictures_verdict, write_pictures
 
     if path.suffix.lower() != ".npz":
@@ -206,40 +201,44 @@ def _pictures(data: Any, path: Path, rare: str | None, recipe: str, drop_to: int
         raise UsageError(
             f"at least 10 pictures of the class stay, not {drop_to}: settings are chosen by a fifth of them"
         )
-    task = opened(data, rare, drop_to, recipe, options, seed, steps, threads, device)
+    task = opened(data, rare, drop_to, making)
     verdict = pictures_verdict(task, drop_to, repeats, tell) if judge else None
     real, added = write_pictures(path, task, drop_to, each)
     return Augmented(path, "label", str(rare), real, drop_to, added, drop_to / (drop_to + added * each), verdict,
                      "" if verdict else "not judged")  # fmt: skip
 
 
-def _kinds(task: _Task, category: list[bool]) -> dict[str, list[bool]]:
+def kinds(task: _Task) -> dict[str, list[bool]]:
     """Which columns each classifier takes as categories: trees take few levels."""
-    sizes = [c.size for c in learnt(task.data(np.arange(len(task.y)), None).spec) if c.name != task.target]
-    return {LINEAR: category, TREES: [k and n <= MOST_CATEGORIES for k, n in zip(category, sizes, strict=True)]}
+    found = [c for c in learnt(task.data(np.arange(len(task.y)), None).spec) if c.name != task.target]
+    category = [is_category(c) for c in found]
+    return {LINEAR: category, TREES: [k and c.size <= MOST_CATEGORIES for k, c in zip(category, found, strict=True)]}
 
 
-def folds(task: _Task, repeats: int, tell: Callable[[str], object] = lambda line: None) -> Iterator[Fold]:
-    """Halves of the rows, to learn from and to judge by; what is made comes from those to learn from alone."""
-    for i, (train, test) in enumerate(halves(task.y, repeats, task.seed)):
-        tell(f"split {i + 1} of {2 * repeats}")
-        data, y = task.data(train, test), task.y[train]
+def folds(
+    task: _Task, splits: Sequence[tuple[Any, Any]], tell: Callable[[str], object] = lambda line: None
+) -> Iterator[Fold]:
+    """Rows to learn from and rows to judge by; what is made comes from the former without their inner part alone."""
+    for i, (train, test) in enumerate(splits):
+        tell(f"split {i + 1} of {len(splits)}")
+        data, y, seed = task.data(train, test), task.y[train], task.making.seed
+        inner, seed = inner_part(y, seed + i), seed + 1000 + i
         at = task.level(data.spec)[0]
         rows = np.delete(values(data.spec, data.x), at, 1)
-        inner, seed = inner_part(y, task.seed + i), task.seed + 1000 + i
         category = [is_category(c) for s, c in enumerate(learnt(data.spec)) if s != at]
-        x, n = rows[train], task.more(y)
-        made: dict[str, Callable[[Any], Made]] = {
-            COPIES: _of(x, y, partial(_copied, seed=seed), task),
-            SMOTE: _of(x, y, partial(_mixed, category=category, seed=seed), task),
-        }  # fmt: skip
-        if task.recipe not in ("smote", "copies"):
-            learn = train[~inner]
-            one = np.delete(values(data.spec, _tensor(task.drawn(_part(data, learn), n, seed))), at, 1)
-            two = np.delete(values(data.spec, _tensor(task.drawn(_part(data, learn[task.y[learn]]), n, seed, True))),
-                            at, 1)  # fmt: skip
-            made |= {ALL: _always(Made(one)), ALONE: _always(Made(two)), HALF: _always(Made(one, 0.5))}
-        yield Fold(x, y, inner, rows[test], task.y[test], made)
+        learn, n = train[~inner], max(task.more(y[~inner]), 1)
+        rare = learn[task.y[learn]]
+        made = {
+            COPIES: Made(ways.copies(rows[rare], n, np.random.default_rng(seed))),
+            SMOTE: Made(ways.smote(rows[rare], category, n, np.random.default_rng(seed))),
+        }
+        if task.making.trains:
+            all_of, alone = (
+                np.delete(values(data.spec, _tensor(task.drawn(_part(data, some), n, seed, few))), at, 1)
+                for some, few in ((learn, False), (rare, True))
+            )
+            made |= {ALL: Made(all_of), ALONE: Made(alone), HALF: Made(all_of, 0.5)}
+        yield Fold(rows[train], y, inner, rows[test], task.y[test], made)
 
 
 def _tensor(codes: Any) -> torch.Tensor:
@@ -250,30 +249,14 @@ def _part(data: Any, rows: Any) -> Any:
     return data.take(torch.from_numpy(rows))
 
 
-def _always(made: Made) -> Callable[[Any], Made]:
-    return lambda mask: made
-
-
-def _copied(some: Any, n: int, seed: int) -> Any:
-    return ways.copies(some, n, np.random.default_rng(seed))
-
-
-def _mixed(some: Any, n: int, category: list[bool], seed: int) -> Any:
-    return ways.smote(some, category, n, np.random.default_rng(seed))
-
-
-def _of(x: Any, y: Any, way: Callable[[Any, int], Any], task: _Task) -> Callable[[Any], Made]:
-    """What a way makes of the rare rows that a mask holds."""
-    return lambda mask: Made(way(x[mask & y], max(task.more(y[mask]), 1)))
-
-
 def _added(task: _Task, whole: Any, n: int) -> Any:
     """Codes of the rows that are written."""
     at, level, _ = task.level(whole.spec)
-    if task.recipe not in ("smote", "copies"):
-        return task.drawn(whole, n, task.seed)
-    rows, random = np.delete(values(whole.spec, whole.x), at, 1)[task.y], np.random.default_rng(task.seed)
-    if task.recipe == "copies":
+    if task.making.trains:
+        return task.drawn(whole, n, task.making.seed)
+    rows = np.delete(values(whole.spec, whole.x), at, 1)[task.y]
+    random = np.random.default_rng(task.making.seed)
+    if task.making.recipe == "copies":
         return whole.x.numpy()[task.y][ways.copies(np.arange(len(rows)), n, random)]
     category = [is_category(c) for s, c in enumerate(learnt(whole.spec)) if s != at]
     return ways.codes_of(whole.spec, ways.smote(rows, category, n, random), at, level)
@@ -292,43 +275,45 @@ def _write(path: Path, task: _Task, found: list[Column], codes: Any, weight: flo
     write_arrow(path, whole)
 
 
-def _task(data: Any, target: str | None, rare: str | None, to: str, recipe: str, options: dict[str, Any], seed: int,
-          steps: int | None, threads: int | None, device: str, where: str | None) -> _Task:  # fmt: skip
+def _task(data: Any, target: str | None, rare: str | None, to: str, making: Making, where: str | None) -> _Task:
     if not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", to):
         raise UsageError(f"--to is 1:1, 1:4, or a number of rows to add, not {to!r}")
-    if recipe in ("smote", "copies") and (options or steps or where):
-        raise UsageError(f"{recipe} is no model: it takes no options, steps or condition")
+    if where is not None and not making.trains:
+        raise UsageError(f"{making.recipe} is no model: it takes no condition")
     table, what, plan, label = _read(data)
     if mine := [n for n in (FLAG, WEIGHT) if n in table.column_names]:
         raise UsageError(f"{what} has a column {mine[0]!r} already: it was augmented before; give the rows that it "
                          "was made from")  # fmt: skip
-    base = planned(table, what, plan)
-    name = target or plan.labels or label
-    found = {c.name: c for c in base.columns}
+    name, there = target or plan.labels or label, [n for n in table.column_names if n not in plan.dropped]
     if not name:
-        raise UsageError(f"name the column that is the class with --target: {what} has {', '.join(found)}")
-    if name not in found:
-        raise UsageError(f"{what} has no column {name!r}{did_you_mean(name, list(found))}")
-    column = found[name]
+        raise UsageError(f"name the column that is the class with --target: {what} has {', '.join(there)}")
+    if name not in there:
+        raise UsageError(f"{what} has no column {name!r}{did_you_mean(name, there)}")
+    gone = taken(table, name, what)[1]
+    table = table.filter(~gone) if gone.any() and not gone.all() else table
+    base = planned(table, what, plan)
+    column = next(c for c in base.columns if c.name == name)
     if not column.size or column.edges or column.size < 2 or column.size > 1000:
         raise UsageError(f"column {name!r} of {what} is no class of a row ({column.why or 'many values'})")
     spec_data = planned_data(base, what)
     at = [c.name for c in learnt(spec_data.spec)].index(name)
     level = spec_data.x[:, at].floor().long().numpy()
     counts, names = np.bincount(level, minlength=column.size), column.texts
-    first = int(column.missing)  # rows without a class are not rare ones
     if rare is None:
-        rare = names[first + int(counts[first:].argmin())]
+        rare = names[int(counts.argmin())]
     elif rare not in names:
         raise UsageError(f"no row of {what} has {name} = {rare}{did_you_mean(rare, names)}")
-    if where is not None:
-        from genzoo.plugins.modalities.where import parse
-
-        parse(where, base.columns)
     if len(learnt(spec_data.spec)) < 2:
         raise UsageError(f"{what} has no other column to tell {name} by")
-    return _Task(base.table, what, plan, name, rare, level == names.index(rare), int(counts[first:].max()), to,
-                 recipe, options, seed, steps, threads, device, where)  # fmt: skip
+    task = _Task(base.table, what, plan, name, rare, level == names.index(rare), int(counts.max()), to, making, where,
+                 int(gone.sum()))  # fmt: skip
+    data = task.data(np.arange(len(level)), None)
+    making.check(data.spec)
+    if where is not None and (wanted := of(data.spec).selection(data.spec, where)) is not None:
+        wanted.allowed()
+        if not wanted.keeps(data.x[task.y]).any():
+            raise UsageError(f"no row of {what} with {name} = {rare} meets {where}: there is nothing to learn from")
+    return task
 
 
 def _read(data: Any) -> tuple[Any, str, Plan, str]:

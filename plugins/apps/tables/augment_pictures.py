@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.modality import of
 from genzoo.core.storage.files import replacing
 from genzoo.plugins.apps.tables import treatments as ways
+from genzoo.plugins.apps.tables.treatments import Making
 from genzoo.plugins.apps.tables.verdict import LINEAR, TREES, Fold, Made, Verdict, inner_part, judged
 from genzoo.registry.verbs.load import load_data
 
@@ -32,22 +32,17 @@ class Pictures:
     train: Data
     test: Data
     rare: int
-    recipe: str
-    options: Mapping[str, Any]
-    seed: int
-    steps: int | None
-    threads: int | None
-    device: str
+    making: Making
 
     def kept(self, drop_to: int, seed: int, most: int | None) -> Tensor:
         """Numbers of the training pictures that stay: so many of the rare class, and at most so many of the others."""
-        y, random = _labels(self.train), np.random.default_rng([self.seed, seed])
+        y, random = _labels(self.train), np.random.default_rng([self.making.seed, seed])
         rare, others = (random.permutation(np.flatnonzero(found)) for found in (y == self.rare, y != self.rare))
         return torch.from_numpy(np.sort(np.concatenate([rare[:drop_to], others[:most]])))
 
     def drawn(self, data: Data, n: int, seed: int) -> Tensor:
         """So many pictures of the rare class, in data units, of a conditional model of the data."""
-        model = ways.learned(self.recipe, data, seed, self.steps, self.options, self.threads, self.device)
+        model = self.making.model(data, seed)
         return torch.as_tensor(model.sample(n, seed=seed, labels=self.rare, batch_size=256)).float().cpu()
 
 
@@ -56,8 +51,7 @@ def _labels(data: Data) -> Any:
     return data.y.cpu().numpy()
 
 
-def opened(name: Any, rare: str | None, drop_to: int, recipe: str, options: Mapping[str, Any], seed: int,
-           steps: int | None, threads: int | None, device: str) -> Pictures:  # fmt: skip
+def opened(name: Any, rare: str | None, drop_to: int, making: Making) -> Pictures:
     """Pictures with labels and a test split of their own."""
     train, test = (load_data(name, split=split) for split in ("train", "test"))
     if not of(train.spec).pixels:
@@ -71,15 +65,15 @@ def opened(name: Any, rare: str | None, drop_to: int, recipe: str, options: Mapp
         raise UsageError(f"{name} has no class {rare!r}{did_you_mean(rare, classes)}")
     if drop_to >= (count := int((_labels(train) == classes.index(rare)).sum())):
         raise UsageError(f"{name} has {count:,} pictures of {rare} to train on: keep fewer of them with --drop-to")
-    how = {"conditional": True, **options}
-    return Pictures(train, test, classes.index(rare), recipe, how, seed, steps, threads, device)
+    making.check(train.spec)
+    return Pictures(train, test, classes.index(rare), making)
 
 
 def pictures_verdict(task: Pictures, drop_to: int, repeats: int, tell: Callable[[str], object]) -> Verdict:
     """Judge by the test split, for several choices of the pictures that stay."""
     numbers = min(COMPONENTS, as_floats(task.train.take([0])).numel())
     kinds = {kind: [False] * numbers for kind in (TREES, LINEAR)}
-    return judged(_folds(task, drop_to, max(repeats, 2), tell), kinds, seed=task.seed, generated=(ALL, HALF))
+    return judged(_folds(task, drop_to, max(repeats, 2), tell), kinds, seed=task.making.seed, generated=(ALL, HALF))
 
 
 def _folds(task: Pictures, drop_to: int, repeats: int, tell: Callable[[str], object]) -> Iterator[Fold]:
@@ -90,21 +84,14 @@ def _folds(task: Pictures, drop_to: int, repeats: int, tell: Callable[[str], obj
         tell(f"choice {i + 1} of {repeats}")
         data = task.train.take(task.kept(drop_to, i, MOST))
         x, y = as_floats(data).flatten(1).numpy(), _labels(data) == task.rare
-        inner, n = inner_part(y, task.seed + i), int(np.bincount(_labels(data)).max())
+        seed = task.making.seed + i
+        inner, n = inner_part(y, seed), int(np.bincount(_labels(data)).max()) - drop_to
         axes = PCA(min(COMPONENTS, *x.shape), random_state=0).fit(x[~inner])
-        made = task.drawn(data.take(torch.from_numpy(np.flatnonzero(~inner))), n - drop_to, task.seed + i)
+        made = task.drawn(data.take(torch.from_numpy(np.flatnonzero(~inner))), n, seed)
         more, seen = axes.transform(made.flatten(1).numpy()), axes.transform(x)
+        again = ways.copies(seen[~inner & y], max(n, 1), np.random.default_rng(i))
         yield Fold(seen, y, inner, axes.transform(test), _labels(task.test) == task.rare,
-                   {COPIES: partial(_copied, seen, y, n, i), ALL: _always(more), HALF: _always(more, 0.5)})  # fmt: skip
-
-
-def _copied(x: Any, y: Any, n: int, seed: int, mask: Any) -> Made:
-    some = x[mask & y]
-    return Made(ways.copies(some, max(n - len(some), 1), np.random.default_rng(seed)))
-
-
-def _always(x: Any, weight: float = 1.0) -> Callable[[Any], Made]:
-    return lambda mask: Made(x, weight)
+                   {COPIES: Made(again), ALL: Made(more), HALF: Made(more, 0.5)})  # fmt: skip
 
 
 def write_pictures(path: Path, task: Pictures, drop_to: int, weight: float) -> tuple[int, int]:
@@ -112,7 +99,7 @@ def write_pictures(path: Path, task: Pictures, drop_to: int, weight: float) -> t
     data = task.train.take(task.kept(drop_to, 0, None))
     y = _labels(data)
     n = max(int(np.bincount(y).max()) - drop_to, 1)
-    made = task.drawn(data, n, task.seed)
+    made = task.drawn(data, n, task.making.seed)
     held: dict[str, Any] = {
         "samples": torch.cat([as_floats(data), made]).numpy(), "labels": np.concatenate([y, np.full(n, task.rare)]),
         "genzoo_generated": np.repeat([False, True], [len(y), n]),

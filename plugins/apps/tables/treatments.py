@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from genzoo.core.data import Data
+from genzoo.core.errors import UsageError
 from genzoo.core.model import Model
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.metrics.rows import is_category
 from genzoo.plugins.modalities.columns import Column, encode, learnt, number_text
 from genzoo.registry.verbs.fit import fit
+from genzoo.registry.verbs.load import create
 
-NEIGHBOURS, FEWEST_STEPS = 5, 600
+NO_MODELS = ("smote", "copies")
+NEIGHBOURS, FEWEST_STEPS, MANY_ROWS = 5, 600, 50_000
 _CELLS = 4_000_000  # distances held at a time
 
 
@@ -67,18 +71,35 @@ def codes_of(spec: DataSpec, rows: Any, target: int, level: int) -> Any:
     return np.stack(found, 1)
 
 
-def steps_for(rows: int, steps: int | None) -> int | None:
-    """Steps of training: what was said; the recipe's own where there are many rows."""
-    return steps if steps is not None else FEWEST_STEPS if rows < 50_000 else None
+@dataclass(frozen=True)
+class Making:
+    """What makes rows or pictures: a recipe, and how it is trained."""
 
+    recipe: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    steps: int | None = None
+    threads: int | None = None
+    device: str = "auto"
 
-def learned(recipe: str, data: Data, seed: int, steps: int | None, options: Any = None, threads: int | None = None,
-            device: str = "auto") -> Model:  # fmt: skip
-    """A model of rows, from a training of its own."""
-    how = dict(options or {})
-    run = fit(recipe, data, None, steps=steps_for(len(data), steps), seed=seed, options=how, device=device,
-              threads=threads, progress=False)  # fmt: skip
-    return run.model
+    @property
+    def trains(self) -> bool:
+        """Whether it is a model."""
+        return self.recipe not in NO_MODELS
+
+    def check(self, spec: DataSpec) -> None:
+        """Build it, so that what cannot be is refused before anything is trained."""
+        if not self.trains and (self.options or self.steps):
+            raise UsageError(f"{self.recipe} is no model: it takes no options and no steps")
+        if self.trains:
+            create(self.recipe, spec, options=self.options)
+
+    def model(self, data: Data, seed: int) -> Model:
+        """A model of data, from a training of its own; of few rows by few steps, unless somebody says how many."""
+        steps = self.steps if self.steps is not None else FEWEST_STEPS if len(data) < MANY_ROWS else None
+        run = fit(self.recipe, data, None, steps=steps, seed=seed, options=dict(self.options), device=self.device,
+                  threads=self.threads, progress=False)  # fmt: skip
+        return run.model
 
 
 def drawn(model: Model, n: int, seed: int, column: Column | None, level: int, where: str | None = None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -36,15 +36,15 @@ class Made:
 class Fold:
     """Rows to learn from and rows to judge by, numbers ``(N, D)`` with whether each is of the rare class.
 
-    ``made`` gives what a treatment adds to the rows that a mask ``(N,)`` over those to learn from holds.
+    ``made`` is what a treatment adds to the rows to learn from that are not ``inner``.
     """
 
     x: Any
     y: Any
-    inner: Any  # of those to learn from, the ones that settings are chosen by; generators do not see them
+    inner: Any  # of those, the ones that settings and thresholds are chosen by; nothing else sees them
     test_x: Any
     test_y: Any
-    made: Mapping[str, Callable[[Any], Made]]
+    made: Mapping[str, Made]
 
 
 @dataclass(frozen=True)
@@ -101,20 +101,22 @@ def inner_part(y: Any, seed: int) -> Any:
 
 
 def judged(
-    folds: Iterator[Fold], category: Mapping[str, Sequence[bool]], *, seed: int = 0, generated: Sequence[str] = ()
-) -> Verdict:
+    folds: Iterator[Fold], category: Mapping[str, Sequence[bool]], *, seed: int = 0, generated: Sequence[str] = (),
+    apart: bool = False,
+) -> Verdict:  # fmt: skip
     """Judge every treatment on every split; ``generated`` names those whose rows a model made.
 
     ``category`` says of each classifier which numbers it takes as categories.
 
-    Each classifier is tuned for each treatment on the inner part of the rows that it learns from, and the better of
-    the two by the same part is a third one. Differences are paired by split; their intervals allow for splits that
-    share rows (Nadeau and Bengio, *Inference for the generalization error*, 2003).
+    Each classifier is tuned for each treatment on the inner part of the rows, which it does not learn from: of every
+    setting the same fit is judged, by the threshold that is best for it there. The better of the two classifiers by
+    the same part is a third one. Differences are paired by split; their intervals allow for splits that share rows
+    (Nadeau and Bengio, *Inference for the generalization error*, 2003), unless they are ``apart``.
     """
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     rare, splits, overlap = [], 0, 1.0
     for fold in folds:
-        splits, overlap = splits + 1, len(fold.test_y) / len(fold.y)
+        splits, overlap = splits + 1, 0.0 if apart else len(fold.test_y) / len(fold.y)
         rare.append(int(fold.test_y.sum()))
         few = len(fold.y) < MANY  # threads of trees that wait for each other cost more than they give
         with import_module("threadpoolctl").threadpool_limits(1 if few else torch.get_num_threads()):
@@ -146,36 +148,33 @@ def paired(differences: Sequence[float], overlap: float) -> Estimate:
         return Estimate(value, samples=(n,))
     error = math.sqrt((1 / n + overlap) * float(np.var(differences, ddof=1)))
     reach = student(CONFIDENCE, n - 1) * error
-    return Estimate(value, value - reach, value + reach, (n,), "corrected resampled t")
+    low, high = max(value - reach, -1.0), min(value + reach, 1.0)  # no difference of precisions lies beyond
+    return Estimate(value, low, high, (n,), "corrected resampled t")
 
 
 def _one(kind: str, fold: Fold, treatment: str, category: Sequence[bool], seed: int) -> dict[str, float]:
     """Scores of a classifier under a treatment."""
     from sklearn import metrics
 
-    def rows(mask: Any) -> tuple[Any, Any, Any]:
-        x, y = fold.x[mask], fold.y[mask]
-        if treatment == WEIGHTS:
-            return x, y, np.where(y, len(y) / (2 * max(y.sum(), 1)), len(y) / (2 * max((~y).sum(), 1)))
-        if treatment == AS_IS:
-            return x, y, np.ones(len(y))
-        more = fold.made[treatment](mask)
-        weight = np.concatenate([np.ones(len(y)), np.full(len(more.x), more.weight)])
-        return np.concatenate([x, more.x]), np.concatenate([y, np.ones(len(more.x), bool)]), weight
-
+    x, y = fold.x[~fold.inner], fold.y[~fold.inner]
+    weight = np.ones(len(y))
+    if treatment == WEIGHTS:
+        weight = np.where(y, len(y) / (2 * max(y.sum(), 1)), len(y) / (2 * max((~y).sum(), 1)))
+    elif treatment != AS_IS:
+        more = fold.made[treatment]
+        x, y = np.concatenate([x, more.x]), np.concatenate([y, np.ones(len(more.x), bool)])
+        weight = np.concatenate([weight, np.full(len(more.x), more.weight)])
     inner_x, inner_y = fold.x[fold.inner], fold.y[fold.inner]
     tried = [
-        (float(metrics.average_precision_score(inner_y, p)), i, setting, p)
-        for i, (setting, p) in enumerate(_settings(kind, category, *rows(~fold.inner), inner_x, seed))
+        (float(metrics.average_precision_score(inner_y, p)), -i, p, given)
+        for i, (p, given) in enumerate(_settings(kind, category, x, y, weight, (inner_x, fold.test_x), seed))
     ]
-    inner, _, setting, p = max(tried, key=lambda t: (t[0], -t[1]))
-    given = _fitted(kind, category, *rows(np.ones(len(fold.y), bool)), setting, seed)(fold.test_x)
-    guess = given >= _threshold(inner_y, p)
+    inner, _, p, given = max(tried, key=lambda t: t[:2])
     return {
         "inner": inner,
         "ap": float(metrics.average_precision_score(fold.test_y, given)),
         "auc": float(metrics.roc_auc_score(fold.test_y, given)),
-        "f1": float(metrics.f1_score(fold.test_y, guess, zero_division=0.0)),
+        "f1": float(metrics.f1_score(fold.test_y, given >= _threshold(inner_y, p), zero_division=0.0)),
         "f1 at ½": float(metrics.f1_score(fold.test_y, given >= 0.5, zero_division=0.0)),
         "log_loss": float(metrics.log_loss(fold.test_y, given.clip(1e-7, 1 - 1e-7))),
     }
@@ -190,34 +189,25 @@ def _threshold(y: Any, p: Any) -> float:
     return float(at[min(int(scores.argmax()), len(at) - 1)])
 
 
-def _settings(kind: str, category: Sequence[bool], x: Any, y: Any, w: Any, inner_x: Any, seed: int) -> Iterator[Any]:
-    """Each setting with the probabilities that it gives the inner rows; trees grow on from one count to the next."""
+def _settings(
+    kind: str, category: Sequence[bool], x: Any, y: Any, w: Any, asked: Sequence[Any], seed: int
+) -> Iterator[list[Any]]:
+    """Probabilities that each setting gives several sets of rows; trees grow on from one count to the next."""
     if kind == TREES:
         for leaves, rate, counts in TREE_SETTINGS:
             model = unfitted("trees", category, seed, max_iter=1, max_leaf_nodes=leaves, learning_rate=rate,
                              warm_start=True)  # fmt: skip
             for rounds in counts:
                 model.set_params(max_iter=rounds).fit(x, y, w)
-                yield (leaves, rate, rounds), model.predict_proba(inner_x)[:, 1]
+                yield [model.predict_proba(rows)[:, 1] for rows in asked]
         return
     pipe = unfitted("linear", category, seed)
     ready, last = pipe[:-1], pipe[-1].set_params(warm_start=True, max_iter=200, tol=1e-3)
     seen = ready.fit_transform(x)
-    inner = ready.transform(inner_x)
+    asked = [ready.transform(rows) for rows in asked]
     for strength in LINEAR_SETTINGS:
-        yield strength, last.set_params(C=strength).fit(seen, y, w).predict_proba(inner)[:, 1]
-
-
-def _fitted(kind: str, category: Sequence[bool], x: Any, y: Any, w: Any, setting: Any, seed: int) -> Callable[..., Any]:
-    if kind == TREES:
-        leaves, rate, rounds = setting
-        model = unfitted("trees", category, seed, max_iter=rounds, max_leaf_nodes=leaves, learning_rate=rate)
-        model.fit(x, y, w)
-    else:
-        model = unfitted("linear", category, seed)
-        model[-1].set_params(C=setting, max_iter=200, tol=1e-3)
-        model.fit(x, y, **{f"{model.steps[-1][0]}__sample_weight": w})
-    return lambda rows: model.predict_proba(rows)[:, 1]
+        last.set_params(C=strength).fit(seen, y, w)
+        yield [last.predict_proba(rows)[:, 1] for rows in asked]
 
 
 def _said(verdict: Verdict, generated: Sequence[str]) -> Verdict:
