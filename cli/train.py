@@ -38,6 +38,9 @@ def train(
     condition: Annotated[
         str | None, typer.Option(metavar="WAY", help="Tell the critic by projection or concat.")
     ] = None,
+    private: Annotated[
+        float | None, typer.Option(metavar="EPS", help="Differential privacy of this ε; of table-ar, table-vae.")
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
     init_partial: Annotated[bool, typer.Option("--init-partial", help="Take of --init what fits.")] = False,
     devices: Annotated[int | None, typer.Option(help="Processes here that share each batch.")] = None,
@@ -82,7 +85,8 @@ def train(
     in_processes(devices, advice="go on with the same command and --resume")
     from genzoo.registry.verbs.fit import fit
 
-    how = opt.chosen(asked, f"{SAME} init init_partial precision compile shard on_nan data_workers tensorboard watch")
+    own = "private init init_partial precision compile shard on_nan data_workers tensorboard watch"
+    how = opt.chosen(asked, f"{SAME} {own}")
     how |= {"data_memory": memory, "trackers": tracker or (), "on_start": _describe if verbose else None}
     finish(lambda: fit(recipe, data or None, out, options=given, progress=not quiet, **how), json, quiet)
 

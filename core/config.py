@@ -101,6 +101,10 @@ class TrainOptions:
     patience: int = option(
         0, "held-out losses in a row without a better one that end training, with the best model; 0 for never", low=0
     )
+    private: float = option(
+        0.0, "ε of differential privacy that all steps spend, 0 for none; needs genzoo[private]", low=0
+    )
+    delta: float = option(1e-5, "δ of differential privacy: the chance that ε does not hold", low=1e-15, high=0.1)
     log_every: int = option(50, "steps between lines of the log", low=1)
     sample_every: int = option(0, "steps between sample pictures, 0 for ten in a run", low=0)
     checkpoint_every: int = option(0, "steps between checkpoints, 0 for every five minutes", low=0)

@@ -51,6 +51,7 @@ class Feed:
         data: the data, on the device if they are resident.
         resident: whether they are.
         how: what was chosen and why, for people and records.
+        order: that in which observations are visited.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Feed:
             why = f"half of what is free on {self.device.type} is" if memory is None else "--data-memory is"
             self.how = f"streamed {by} ({size}; {why} {size_text(limit)})"
         place = self.data.device if self.resident else torch.device("cpu")
-        self._order = order(place) if order else Order(len(data), stream_seed(seed, SHUFFLE), place)
+        self.order = order(place) if order else Order(len(data), stream_seed(seed, SHUFFLE), place)
         self._draws = Draws(batch, self.device, start=self._part.start, count=self._count)
         self._reader = _Reader(self.data)
         self._ahead: Iterator[Any] | None = None
@@ -97,7 +98,7 @@ class Feed:
         be read, or a worker died.
         """
         if self.resident:
-            index = self._order.take(number * self._batch, self._batch)[self._part]
+            index = self.order.take(number * self._batch, self._batch)[self._part]
             x, y = self.data.stored(index) if self._labels else (pick(self.data.rows, index), None)
         else:
             x, y = self._streamed(number)
@@ -163,7 +164,7 @@ class Feed:
     def _index(self, piece: int) -> NDArray[np.int64]:
         """Numbers of the observations of a piece: this process's part of some batches."""
         batches = range(piece * self._batches, (piece + 1) * self._batches)
-        return torch.cat([self._order.take(i * self._batch, self._batch)[self._part] for i in batches]).numpy()
+        return torch.cat([self.order.take(i * self._batch, self._batch)[self._part] for i in batches]).numpy()
 
     def _indices(self, piece: int) -> Iterator[NDArray[np.int64]]:
         while True:

@@ -63,6 +63,10 @@ def describe(
     data, history = trainer.data, thinned(trainer.history, trainer.options.log_every)
     history = [{k: v for k, v in r.items() if math.isfinite(v)} for r in history]  # JSON has no infinity
     every, held_out = max(len(history) // 500, 1), 0 if trainer.held_out is None else len(trainer.held_out)
+    private = trainer.private
+    about = dict(trainer.about)
+    if private is not None:
+        about["privacy"], history = private.said(trainer.step), []  # losses have no noise, nor has a hash of rows
     plain = {
         "recipe": config.recipe,
         "data": {
@@ -70,7 +74,7 @@ def describe(
             "license": data.license,
             "observations": len(data),
             "held_out": held_out,
-            "fingerprint": data.fingerprint() if fingerprint is None else fingerprint,
+            "fingerprint": "" if private else data.fingerprint() if fingerprint is None else fingerprint,
             "fed": trainer.feed.how,
             "read": was_read(data, validation=held_out, steps=trainer.steps),
         },
@@ -83,7 +87,7 @@ def describe(
         "hardware": {**hardware(trainer.device), "processes": trainer.runtime.size},
         "python": sys.version.split()[0],
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "about": dict(trainer.about),
+        "about": about,
         "metrics": dict(metrics),
         "curves": history[::every] + (history[-1:] if (len(history) - 1) % every else []),
     }
@@ -322,6 +326,9 @@ def go_on(trainer: Trainer, config: Config, checkpoint: Path, read: Read, proble
     difference = _difference(before, now)
     if difference:
         raise UsageError(f"the run in {checkpoint.parent.parent} was started with {difference}: resume it as it was")
+    if trainer.private and trainer.steps != plain["steps"]:
+        raise UsageError(f"the run in {checkpoint.parent.parent} spends its ε over {plain['steps']:,} steps: resume it "
+                         "without other --steps or --epochs")  # fmt: skip
     if trainer.steps < plain["step"]:
         raise UsageError(f"the run in {checkpoint.parent.parent} is at step {plain['step']:,} already, beyond the "
                          f"{trainer.steps:,} that are asked for: name more")  # fmt: skip

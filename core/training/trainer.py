@@ -29,6 +29,7 @@ from genzoo.core.noise import Draws, scheduled, stream_seed
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.training import state
 from genzoo.core.training.optimizers import Average, clip_gradients, course
+from genzoo.core.training.private import PoissonOrder, make_private, private_run
 from genzoo.core.training.terms import ADVICE, GRAD, Terms, TrainingDiverged
 from genzoo.core.training.turns import (
     PlayerState,
@@ -122,23 +123,24 @@ class Trainer:
         if hardware.precision == "bfloat16":
             self.autocast = lambda: networks_in_bfloat16(self.device.type)
         self._weights = class_weights(options.class_weights, data.y, data.spec.classes, self.device)
-        batch = options.batch_size
+        players, n, batch = objective.players(), len(data), options.batch_size
+        self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
+        self.steps = options.steps or math.ceil(options.epochs * n / (batch * self.turns))
+        self.private = private_run(self, n)
+        order = partial(order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional)
+        if self.private:
+            batch, order = self.private.most, partial(PoissonOrder, n, self.private)
         share = self.runtime.share(batch)  # of every global batch, what this process computes
         own = share.stop - share.start
         self.feed = Feed(
             data, self.device, batch, seed=seed, part=share, labels=self.conditional or self._weights is not None,
-            order=partial(order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional),
-            memory=hardware.memory, workers=hardware.data_workers,
+            order=order, memory=hardware.memory, workers=hardware.data_workers,
         )  # fmt: skip
         self.data = self.feed.data
         if own % options.accumulate:
             each = f"{own} on each of {self.runtime.size} processes" if self.runtime.size > 1 else str(own)
             raise UsageError(f"train.batch_size ({each}) must be a multiple of train.accumulate ({options.accumulate})")
 
-        players = objective.players()
-        self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
-        self.steps = options.steps or math.ceil(options.epochs * len(data) / (batch * self.turns))
-        n = len(data)
         self._draws = Draws(batch, self.device, start=share.start, count=own, steps=self.steps, population=n)
         part = own // options.accumulate
         self._parts = [slice(i, i + part) for i in range(0, own, part)]
@@ -157,6 +159,8 @@ class Trainer:
                 self.average.follow(nets.model)
         self._dropout = any(getattr(m, "p", 0) and isinstance(m, nn.modules.dropout._DropoutNd) for m in nets.modules())
         self.player_states = [PlayerState.of(p, objective, nets, options, compiled=hardware.compile) for p in players]
+        if self.private:
+            make_private(self)
         self._wrapped, self._flags, self._agreed = False, FlagExchange(self.runtime), False
         self.terms = Terms([p.name for p in players], self.runtime)
         self._prepared: dict[str, Tensor] | None = None
@@ -290,8 +294,8 @@ class Trainer:
             found.append({k: terms[k].mean() / n for k in self._watching if k in terms} | dict(loss.sums))
             self.terms.add(self.step, playing.player.name, terms)
         logged = (self.step + 1) % self.options.log_every == 0 or self.step + 1 == self.steps
-        clips = self.options.clip or skips or logged
-        norm = clip_gradients(playing.parameters, self.options.clip) if clips else None
+        most = 0.0 if self.private else self.options.clip  # there it is of each observation, before the noise
+        norm = clip_gradients(playing.parameters, most) if most or skips or logged else None
         if skips and norm is not None and not self._may_move(norm, losses, limit):
             restore_buffers(self.nets, before)
             self._skip(playing, self.terms.take_back(n))

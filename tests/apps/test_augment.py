@@ -236,7 +236,7 @@ def test_what_cannot_be_augmented_is_said(tmp_path):
         ({"target": "y", "where": "c0 = 'z'"}, "has no value 'z'"),
         ({"target": "y", "where": "c0 = 'a' AND c1 = 'a' AND c2 = 'b' AND c0 <> c1"}, "meets c0 = 'a' AND"),
         ({"target": "y", "recipe": "tabel-ar"}, "table-ar"),
-        ({"target": "y", "recipe": "dcgan"}, "table"),
+        ({"target": "y", "recipe": "gan-conv"}, "gan-conv"),
         ({"target": "y", "options": {"likelihood.hiden": 3}}, "hidden"),
         ({"target": "y", "recipe": "copies", "steps": 3}, "no model"),
     ):

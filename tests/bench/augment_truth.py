@@ -85,9 +85,9 @@ def oracle(common: int, rare: int, test: int, random: bool = False, pairs: int =
 
 
 CASES = {
-    "adult": lambda: Case("income", ">50K", adult(1000, 100, 8000), Making("table-ar", steps=300, threads=1)),
-    "oracle": lambda: Case("y", "rare", oracle(2000, 100, 8000), Making("copula", threads=1)),
-    "random": lambda: Case("y", "rare", oracle(500, 30, 4000, random=True, pairs=3), Making("copula", threads=1)),
+    "adult": lambda: Case("income", ">50K", adult(800, 100, 4000), Making("table-ar", steps=200, threads=1)),
+    "oracle": lambda: Case("y", "rare", oracle(1000, 100, 4000), Making("copula", threads=1)),
+    "random": lambda: Case("y", "rare", oracle(400, 40, 3000, random=True, pairs=3), Making("copula", threads=1)),
 }
 
 
@@ -148,7 +148,7 @@ def main() -> None:
     """Compare, or print one verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--only", default=",".join(CASES))
     parser.add_argument("--adult", help="COMMON,RARE rows: print the verdict on them")
     asked = parser.parse_args()
