@@ -30,9 +30,8 @@ SMALL = {"likelihood.hidden": 8, "likelihood.dropout": 0.0, "train.delta": 1e-3,
 @pytest.fixture
 def cheap(monkeypatch):
     """The noise is not looked for."""
-    monkeypatch.setattr(
-        privates.Private, "of", lambda e, d, n, batch, *_: Private(e, d, batch / n, batch, 90, 1.0, 1.0)
-    )
+    made = Private(3.0, 1e-3, 32 / N, 32, 90, 1.0, 1.0)
+    monkeypatch.setattr(privates.Private, "of", lambda *given: made)
 
 
 @pytest.fixture
@@ -175,11 +174,15 @@ def test_a_run_says_what_it_spent_and_keeps_no_losses(tmp_path, trained):
     assert any((p != q).any() for p, q in zip(run.model.parameters(), other.model.parameters(), strict=True))
 
 
+def test_a_loss_of_the_whole_batch_is_refused(trained, cheap):
+    with pytest.raises(UsageError, match="of each observation by itself, and copula, rows is of the whole batch"):
+        trained("copula")
+
+
 @pytest.mark.parametrize(
     ("recipe", "options", "said"),
     [
         ("table-gan", {}, "one player"),
-        ("copula", {}, "of each observation by itself"),
         ("table-ar", {"train.validation": 0.1}, "rows that are held out"),
         ("table-ar", {"train.clip": 0.0}, "needs a bound"),
         ("table-ar", {"train.skip_above": 5.0}, "not accounted for"),
@@ -187,7 +190,6 @@ def test_a_run_says_what_it_spent_and_keeps_no_losses(tmp_path, trained):
         ("table-ar", {"train.delta": 0.01}, "more than one in the 300"),
         ("table-ar", {"train.batch_size": 400}, "fewer"),
         ("table-vae", {"encoder.norm": "batch", "generator.norm": "batch"}, "batch norm ties"),
-        ("table-vae", {"objective": "beta-tc-vae", "likelihood": "table"}, "whole batch"),
         ("vq-vae", {"latent.size": 4}, "not noisy"),
     ],
 )
