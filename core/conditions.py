@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genzoo.core.arguments import array
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean, folded
+from genzoo.core.modality import of
 from genzoo.core.noise import generator
 from genzoo.core.spec import DataSpec
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 64  # conditions of samples are drawn in blocks of this many
 _MOST_NAMED = 20  # classes in a sentence
-_CONDITION = -4  # stream of randomness, beside those of `genzoo.core.model`
+_CONDITION, _CLASS = -4, -7  # streams of randomness, beside those of `genzoo.core.model` and `selection`
 
 
 def joined(labels: Tensor | None, numbers: Tensor | None) -> Tensor | None:
@@ -80,12 +81,16 @@ def checked(spec: DataSpec, given: Any, n: int, what: str) -> Tensor:
 def told_of_samples(model: Model, n: int, labels: Any, condition: Any, seed: int) -> Tensor | None:
     """What a model's networks are told of each of ``n`` samples, on the CPU, or None.
 
-    Without labels it cycles through the classes; without conditions they are normal, drawn in blocks, so that those of
-    sample i are a function of the seed.
+    Without labels it cycles through the classes, or draws them by the shares that the modality names; without
+    conditions they are normal. Both are drawn in blocks, so that those of sample i are a function of the seed.
     """
     y = labels_for(model, labels, n)
     if model.classes and y is None:
+        shares = torch.tensor(of(model.spec).shares(model.spec))
         y = torch.arange(n) % model.classes
+        if len(shares):
+            drawn = [torch.rand(_BLOCK, generator=generator(seed, _CLASS, i)) for i in range(math.ceil(n / _BLOCK))]
+            y = torch.bucketize(torch.cat(drawn)[:n] * shares.sum(), shares.cumsum(0)[:-1], right=True) if n else y
     if condition is not None or not model.conditions:
         return _with_condition(model, y, condition, n)
     blocks = range(math.ceil(n / _BLOCK))

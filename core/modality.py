@@ -99,8 +99,6 @@ class Modality(ABC):
     class Facts:
         """What a spec of this kind says beyond shape, levels and classes: nothing."""
 
-    # The spec. Torch-free.
-
     def facts(self, given: Any) -> dict[str, Any]:
         """Facts as `DataSpec.facts` holds them; raises `UsageError` for one that is unknown or of another type."""
         from genzoo.core.options import options_of
@@ -118,6 +116,10 @@ class Modality(ABC):
     def unit_shape(self, spec: DataSpec) -> tuple[int, ...]:
         """Shape of one observation in data units; another than ``spec.shape`` where model space is a transform."""
         return spec.shape
+
+    def shares(self, spec: DataSpec) -> Sequence[float]:
+        """Shares of the classes among samples that are told none; nothing where they take turns."""
+        return ()
 
     def exact(self, spec: DataSpec) -> bool:
         """Whether data units survive the way to model space and back."""

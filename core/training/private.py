@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -77,7 +78,9 @@ class Private:
             return 0.0
         accountant = _opacus("accountants").RDPAccountant()
         accountant.history = [(self.sigma, self.rate, steps)]
-        return float(accountant.get_epsilon(self.delta * (1 - OVERFLOW)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the bound could be a little tighter
+            return float(accountant.get_epsilon(self.delta * (1 - OVERFLOW)))
 
     def said(self, steps: int) -> dict[str, Any]:
         """What the record of a run says."""
@@ -180,6 +183,18 @@ class PrivateTurn(nn.Module):
         return grads, value, terms
 
 
+def with_private(epsilon: float | None, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Options of a run that is asked to spend ``epsilon``, where that is not None."""
+    if epsilon is None:
+        return options or {}
+    if not epsilon > 0:
+        raise UsageError(f"private is an ε above 0, such as 3, not {epsilon:g}")
+    if (options or {}).get("train.private", epsilon) != epsilon:
+        raise UsageError("train.private was given twice, in options and beside them: give it once")
+    held_out = {"train.validation": 0, "train.patience": 0, "train.clip": 1.0}
+    return {**held_out, **(options or {}), "train.private": epsilon}
+
+
 def private_run(trainer: Trainer, n: int) -> Private | None:
     """What a trainer's options ask for; `UsageError` for what would not be private, or would look so and is not."""
     o, nets, players = trainer.options, trainer.nets, trainer.objective.players()
@@ -216,6 +231,7 @@ def make_private(trainer: Trainer) -> None:
     playing, private = trainer.player_states[0], trainer.private
     order = trainer.feed.order
     assert private is not None
+    assert isinstance(playing.turn, nn.Module)
     if not isinstance(order, PoissonOrder) or not trainer.feed.resident:
         raise UsageError("train.private: rows are drawn anew at every step, so they must fit in memory: leave out "
                          "--data-memory")  # fmt: skip

@@ -25,7 +25,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.hardware import Hardware
 from genzoo.core.mixed_precision import networks_in_bfloat16
 from genzoo.core.model import Model
-from genzoo.core.noise import Draws, scheduled, stream_seed
+from genzoo.core.noise import Draws, Order, scheduled, stream_seed
 from genzoo.core.objective import Networks, Objective
 from genzoo.core.training import state
 from genzoo.core.training.optimizers import Average, clip_gradients, course
@@ -127,7 +127,9 @@ class Trainer:
         self.turns = players[0].turns  # batches drawn in a step: the first player's; later ones reuse the last
         self.steps = options.steps or math.ceil(options.epochs * n / (batch * self.turns))
         self.private = private_run(self, n)
-        order = partial(order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional)
+        order: Callable[[torch.device], Order] = partial(
+            order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional
+        )
         if self.private:
             batch, order = self.private.most, partial(PoissonOrder, n, self.private)
         share = self.runtime.share(batch)  # of every global batch, what this process computes

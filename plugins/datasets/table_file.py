@@ -15,10 +15,13 @@ from genzoo.core.data import Data, DataSource, Split
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
+from genzoo.core.units import size_text
 from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, learnt, spec_of
 from genzoo.plugins.modalities.table_files import read_table, taken
 from genzoo.plugins.modalities.table_plan import Plan, Planned, planned, read_plan
 from genzoo.registry import declare
+
+WIDE, MOST_WIDE = 20_000, 2**20  # numbers of a row from which on that is said, and refused
 
 
 class TableSource(DataSource):
@@ -146,7 +149,15 @@ def planned_data(plan: Planned, what: str, label: str = "") -> Data:
         found = [replace(c, label=c.name == label) for c in found]
         classes = _classes(found, label, what)
     spec = spec_of(found, what, len(classes), classes, rules=plan.rules, seen=plan.seen)
+    width, widest = spec.size, sorted(found, key=lambda c: sum(c.slots), reverse=True)[:5]
+    said = f"a row of {what} is {width:,} numbers wide as networks see it"
+    if width > MOST_WIDE:
+        names = ", ".join(f"{c.name} ({sum(c.slots):,})" for c in widest)
+        raise UsageError(f"{said}, more than {MOST_WIDE:,}; the widest columns are {names}: fewer bins of numbers, "
+                         "--set data.bins=10, or leave columns out, --set data.drop=…")  # fmt: skip
     data = encoded(plan.table, spec, what)
+    if width > WIDE:
+        data = replace(data, read=data.read.noting(f"{said}: {size_text(4 * width)} of memory for each in a batch"))
     for note in plan.notes:
         data = replace(data, read=data.read.noting(note))
     if not label:

@@ -245,6 +245,13 @@ class Table(Modality):
     def likelihood(self, spec: DataSpec) -> str:
         return "table"
 
+    def shares(self, spec: DataSpec) -> Sequence[float]:
+        """Those of the training rows: samples of a conditional model then have the margins of the data."""
+        from genzoo.plugins.modalities.columns import learnt
+
+        found = next((c for c in learnt(spec) if c.label), None)
+        return () if found is None or found.base else found.shares
+
     def examples(self, classes: int = 0) -> Sequence[DataSpec]:
         from genzoo.plugins.modalities.columns import Column, spec_of
 

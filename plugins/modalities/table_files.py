@@ -62,13 +62,18 @@ def parsed(content: bytes, what: str) -> Any:
 
 def _csv(source: Any, types: dict[str, str] | None = None, between: str = ",", several: bool = True) -> Any:
     import pyarrow as pa
+    import pyarrow.compute as pc
     from pyarrow import csv
 
     known = {name: type_named(text) for name, text in (types or {}).items()}
     plain = {k: t.value_type if pa.types.is_dictionary(t) else t for k, t in known.items()}
     convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, column_types=plain)
     parse = csv.ParseOptions(delimiter=between, ignore_empty_lines=several)  # of one column, an empty cell
-    return csv.read_csv(source, convert_options=convert, parse_options=parse)
+    table = csv.read_csv(source, convert_options=convert, parse_options=parse)
+    for i, column in enumerate(table.columns):  # in files that have types a blank at an end is part of a text
+        if _is_text(column.type):
+            table = table.set_column(i, table.schema.field(i), pc.utf8_trim_whitespace(column))
+    return table
 
 
 def delimiter(path: Path) -> tuple[str, bool]:
@@ -124,7 +129,6 @@ def taken(table: Any, name: str, what: str, like: str = "") -> tuple[Any, Any, s
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
-        column = pc.utf8_trim_whitespace(column)
         missing = pc.is_null(column).to_numpy(zero_copy_only=False)
         return np.array([v or "" for v in column.to_pylist()], object), missing, text
     if pa.types.is_boolean(kind):
@@ -153,9 +157,7 @@ def declared(table: Any, name: str) -> tuple[str, ...]:
     if not pa.types.is_dictionary(kind) or not _is_text(kind.value_type):
         return ()
     whole = table.column(name).unify_dictionaries()
-    levels = (
-        [str(v).strip() for v in whole.chunk(0).dictionary.to_pylist() if v is not None] if whole.num_chunks else []
-    )
+    levels = [str(v) for v in whole.chunk(0).dictionary.to_pylist() if v is not None] if whole.num_chunks else []
     plain = len(levels) <= MOST_PLAIN and len(set(levels)) == len(levels) and all(v.isprintable() for v in levels)
     return tuple(levels) if plain else ()
 

@@ -33,6 +33,7 @@ from genzoo.core.objective import Networks
 from genzoo.core.storage.files import MANIFEST, given_path
 from genzoo.core.text import tell
 from genzoo.core.training.observers import Progress, final_metrics, observers, save
+from genzoo.core.training.private import with_private
 from genzoo.core.training.run_view import RunView
 from genzoo.core.training.runs import (
     check_folder,
@@ -59,7 +60,6 @@ from genzoo.registry.verbs.reporting import Reports, chosen_trackers, plugin_obs
 from genzoo.registry.verbs.starting import Known, Start, enough
 
 _SPLIT = 102  # stream of randomness
-PRIVATE = {"train.validation": 0, "train.patience": 0, "train.clip": 1.0}  # where ``private`` is asked for
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,8 @@ def fit(
             option's; ``options`` sets others, ``{"regularizer.lecam.decay": 0.99}``. ``"none"`` or ``[]`` is none.
         augmentation: names of augmentations, likewise.
         condition: makes the model conditional, and says how the critic is told the class: ``projection``, ``concat``.
-        private: train with differential privacy of this ε over all steps (at ``options``' ``train.delta``): noisy
-            gradients of single observations, as `genzoo.core.training.private` says. None is held out then, and
-            ``train.clip`` is of one observation's gradient, 1 unless given.
+        private: ε of differential privacy that all steps spend at the option ``train.delta``; none is held out then,
+            and ``train.clip`` is of one observation's gradient, 1 unless given.
         init: weights to start from: what is not said of the architecture is as theirs, and a folder of images is read
             in their size and colours. All must fit; see ``init_partial``.
         init_partial: take of ``init`` what fits, such as all but what goes by the number of classes.
@@ -190,15 +189,11 @@ def fit(
         raise UsageError("tensorboard=True writes event files under out: give it")
     parts = {"posterior": posterior, "prior": prior, "regularizer": regularizer, "augmentation": augmentation,
              "condition": condition}  # fmt: skip
-    if private is not None and not private > 0:
-        raise UsageError(f"private is an ε above 0, such as 3, not {private:g}")
-    if private is not None:
-        options = {**PRIVATE, **(options or {})}
-    short = {"train.private": private, "train.steps": steps, "train.epochs": epochs, "train.batch_size": batch_size}
+    options = with_private(private, options)
+    short = {"train.steps": steps, "train.epochs": epochs, "train.batch_size": batch_size}
     for name, now in (parts | short).items():
         if now is not None and name in (options or {}) and now != options[name]:  # type: ignore[index]
             raise UsageError(f"{name} was given twice, in options and beside them: give it once")
-    parts |= {"train.private": private}  # type: ignore[dict-item]
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen_trackers(registry, [*["tensorboard"] * tensorboard, *trackers], given)
     of_data = {k.partition(".")[2]: given.pop(k) for k in list(given) if k.startswith("data.")}

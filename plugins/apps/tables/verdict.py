@@ -136,8 +136,8 @@ def judged(
     for (treatment, kind), several in sorted(found.items(), key=lambda item: (
             (TREES, LINEAR, CHOSEN).index(item[0][1]), order.get(item[0][0], 9))):  # fmt: skip
         means = {m: float(np.mean([s[m] for s in several])) for m in MEASURES}
-        apart = [s["ap"] - t["ap"] for s, t in zip(several, found[AS_IS, kind], strict=True)]
-        lines.append(Line(treatment, kind, means, paired(apart, overlap)))
+        gains = [s["ap"] - t["ap"] for s, t in zip(several, found[AS_IS, kind], strict=True)]
+        lines.append(Line(treatment, kind, means, paired(gains, overlap)))
     return _said(Verdict(tuple(lines), splits, float(np.mean(rare)), ""), generated)
 
 
