@@ -1,6 +1,6 @@
 """Whether the verdict of ``genzoo augment`` is right: held against a truth from ten fresh draws and many unseen rows.
 
-    python tests/bench/augment_truth.py [--runs 10] [--only adult,oracle,random]
+    python tests/bench/augment_truth.py [--runs 10] [--only adult,oracle,random] [--repeats 5]
     python tests/bench/augment_truth.py --adult 8000,640 [--repeats 3]
 
 Cases are rows of ``adult``; a simulated rare class whose columns are independent, which generation must win, since no
@@ -126,7 +126,7 @@ def word(found: Verdict) -> str:
     return "helps" if found.helps else "does not help"
 
 
-def compared(name: str, runs: int, repeats: int) -> None:
+def compared(name: str, runs: int, repeats: int, first: int) -> None:
     """Print how often the verdict of a case is right."""
     case, begun = CASES[name](), time.process_time()
     true = truth(case)
@@ -134,7 +134,7 @@ def compared(name: str, runs: int, repeats: int) -> None:
     print(f"{name}: AP {true.line(AS_IS).means['ap']:.3f} as it is; in truth {best.treatment} {said(best)}, "
           f"{word(true)} ({time.process_time() - begun:.0f} s)", flush=True)  # fmt: skip
     agree = held = 0
-    for seed in range(runs):
+    for seed in range(first, first + runs):
         found = verdict(case, seed, repeats)
         line = found.line(best.treatment).difference
         inside = line.low <= best.difference.value <= line.high
@@ -148,14 +148,15 @@ def main() -> None:
     """Compare, or print one verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first run")
     parser.add_argument("--only", default=",".join(CASES))
     parser.add_argument("--adult", help="COMMON,RARE rows: print the verdict on them")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if not asked.adult:
         for name in asked.only.split(","):
-            compared(name, asked.runs, asked.repeats)
+            compared(name, asked.runs, asked.repeats, asked.first)
         return
     common, rare = map(int, asked.adult.split(","))
     begun = time.process_time()
