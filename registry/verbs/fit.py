@@ -192,7 +192,7 @@ def fit(
     options = with_private(private, options)
     short = {"train.steps": steps, "train.epochs": epochs, "train.batch_size": batch_size}
     for name, now in (parts | short).items():
-        if now is not None and name in (options or {}) and now != options[name]:  # type: ignore[index]
+        if now is not None and name in (options or {}) and now != options[name]:
             raise UsageError(f"{name} was given twice, in options and beside them: give it once")
     registry, given = the_registry(), {**(options or {}), **{k: v for k, v in parts.items() if v is not None}}
     reports = chosen_trackers(registry, [*["tensorboard"] * tensorboard, *trackers], given)
