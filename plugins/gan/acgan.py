@@ -92,16 +92,17 @@ class ACGAN(Classifying):
     def further(self, player: str, real: Tensor | None, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """Cross-entropies, in nats: of real observations in the critic's turn, of samples in either."""
         assert y is not None  # the plan refuses what has no labels
-        form, weight, judging = self.options.form, self.options.weight, real is not None
-
-        def entropy(outputs: Tensor, fakes: bool) -> Tensor:
-            logits = outputs[:, 1:].chunk(2, 1)[fakes] if form == "tac" else outputs[:, 1:]
-            target = y + logits.shape[1] // 2 if form == "adc" and fakes else y
-            return weight * cross_entropy(logits, target, reduction="none")
-
-        terms = {"classify": entropy(fake if real is None else real, False)}
+        form, judging = self.options.form, real is not None
+        terms = {"classify": entropy(form, fake if real is None else real, y, fakes=False)}
         if form != "ac":
-            terms["twin"] = entropy(fake, True) if judging else -entropy(fake, True)
+            terms["twin"] = entropy(form, fake, y, fakes=True) * (1 if judging else -1)
         elif self.options.fakes and judging:
-            terms["twin"] = entropy(fake, False)
-        return terms
+            terms["twin"] = entropy(form, fake, y, fakes=False)
+        return {name: self.options.weight * term for name, term in terms.items()}
+
+
+def entropy(form: str, outputs: Tensor, y: Tensor, *, fakes: bool) -> Tensor:
+    """Cross-entropy ``(B,)`` of what a critic put out with the classes, as real ones or, by the form, as fake ones."""
+    logits = outputs[:, 1:].chunk(2, 1)[fakes] if form == "tac" else outputs[:, 1:]
+    target = y + logits.shape[1] // 2 if form == "adc" and fakes else y
+    return cross_entropy(logits, target, reduction="none")

@@ -40,6 +40,7 @@ class Adversarial(Objective):
     paired: bool = False  # the generator's loss compares with real observations
     coupled: bool = False  # both losses compare with the whole batch: `genzoo.core.distributed.gather.all_gather`
     shift_invariant: bool = False  # a constant added to all scores changes nothing: their zero is anywhere
+    takes_slopes: bool = False  # of scores in the generator's turn, so that no part may do so before
     generator_terms: bool = True  # its other turn ends in `made`, which adds the regularizers' terms
 
     @dataclass(frozen=True)
@@ -118,6 +119,8 @@ class Adversarial(Objective):
                 )
             if part.rank not in (0, len(spec.shape)):
                 raise UsageError(f"{name!r} augments images, not {spec.modality} data of shape {spec.shape}")
+            if self.takes_slopes and getattr(part, "rescales", False):
+                raise UsageError(f"{name!r} takes slopes of what this loss takes slopes of: leave it out")
             if not self.generator_terms and "generator" in getattr(part, "plays", ()):
                 raise UsageError(
                     f"{name!r} has a term in the generator's turn, and this objective adds none there: leave it out, "

@@ -17,6 +17,8 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.adversarial import Adversarial
 from genzoo.registry import declare
 
+CODES = {"real": ("code",), "fake": ("z",), "both": ("code", "z")}  # the noise that is told with a side
+
 declare.recipe(
     "bigan",
     objective="ali",
@@ -63,8 +65,7 @@ class ALI(Adversarial):
         return softplus(-real) + softplus(fake)
 
     def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
-        names = {"real": ("code",), "fake": ("z",), "both": ("code", "z")}[side]
-        return torch.cat([noise[name] for name in names]).flatten(1)
+        return torch.cat([noise[name] for name in CODES[side]]).flatten(1)
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
@@ -72,8 +73,7 @@ class ALI(Adversarial):
             noise = {**noise, "code": nets.model.posterior(batch.x, batch.y).sample(noise["eps"])}
         if player == "critic":
             return self.judge(nets.critic, batch, made, noise, nets)
-        real = self._outputs(nets.critic, batch.x, batch.y, noise, "real")
-        fake = self._outputs(nets.critic, made, batch.y, noise, "fake")
+        real, fake = (self._outputs(nets.critic, x, batch.y, noise, s) for x, s in ((batch.x, "real"), (made, "fake")))
         return self.made(nets, batch, made, fake, noise, {"adversarial": self.critic_loss(-real, -fake)})
 
 
@@ -113,11 +113,15 @@ class VEEGAN(ALI):
             return super().loss(player, nets, batch, noise)
         with torch.set_grad_enabled(player == "generator" and torch.is_grad_enabled()):
             fake = nets.model.mean(noise["z"], batch.y)
-        error = (noise["z"] - nets.model.posterior(fake, batch.y).mean).flatten(1).square().sum(1)
-        terms = {"code": self.options.weight * error}
+        terms = {"code": self.options.weight * code_error(nets.model, noise["z"], fake, batch.y)}
         if player == "encoder":
             return Loss(terms)
-        with torch.no_grad():  # for regularizers that look at real observations too
-            noise = {**noise, "code": nets.model.posterior(batch.x, batch.y).mean}
+        # For regularizers that look at real observations too.
+        noise = {**noise, "code": nets.model.posterior(batch.x, batch.y).mean.detach()}
         outputs = self._outputs(nets.critic, fake, batch.y, noise, "fake")
         return self.made(nets, batch, fake, outputs, noise, {"adversarial": -outputs, **terms})
+
+
+def code_error(model: Model, z: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
+    """‖z - F(x)‖² of codes and their samples, ``(B,)``."""
+    return (z - model.posterior(x, y).mean).flatten(1).square().sum(1)

@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from genzoo.core.distributed.gather import all_gather
-from genzoo.core.errors import UsageError
 from genzoo.core.networks import Critic
-from genzoo.core.objective import Batch, Loss, Networks, Plan
+from genzoo.core.objective import Batch, Loss, Networks
 from genzoo.core.options import option
-from genzoo.core.spec import DataSpec
 from genzoo.plugins.gan.gan import GAN
 from genzoo.registry import declare
 
@@ -55,36 +53,40 @@ class Unrolled(GAN):
         rate: float = option(0.1, "learning rate of these steps", low=0)
 
     options: Options
-
-    def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        for name, part in self.regularizers.items():
-            if part.rescales:
-                raise UsageError(f"{name!r} takes slopes of what 'unrolled' takes slopes of: leave it out")
-        return super().plan(spec, classes)
+    takes_slopes = True
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
         if player == "critic" or not self.options.steps:
             return super().loss(player, nets, batch, noise)
-        fake = nets.model.mean(noise["z"], batch.y)
+        x = {"real": batch.x, "fake": nets.model.mean(noise["z"], batch.y)}
 
         def said(weights: Mapping[str, Tensor], side: str) -> Tensor:
-            critic: Any = Ahead(nets.critic, weights)
-            return self._outputs(critic, fake if side == "fake" else batch.x, batch.y, noise, side)
+            return self._outputs(_ahead(nets.critic, weights), x[side], batch.y, noise, side)
 
         def wanted(weights: Mapping[str, Tensor]) -> Tensor:
             return self._by_packs(self.critic_loss, said(weights, "real"), said(weights, "fake")).mean()
 
-        weights = {k: p.detach() for k, p in nets.critic.named_parameters()}
-        for _ in range(self.options.steps):
-            slopes = _slopes(wanted, weights)
-            # Of the whole batch, where processes share it: each has its own part's.
-            weights = {k: w - self.options.rate * all_gather(slopes[k][None]).mean(0) for k, w in weights.items()}
-        outputs = said(weights, "fake")
-        real = said(weights, "real") if self.paired else None
+        after = _descended(wanted, nets.critic, self.options.steps, self.options.rate)
+        outputs, real = said(after, "fake"), said(after, "real") if self.paired else None
         terms = {"adversarial": self._by_packs(self.generator_loss, outputs, real)}
-        terms |= self.further(player, None, outputs, batch.labels)
-        found = self.made(nets, batch, fake, outputs, noise, terms)
+        found = self.made(nets, batch, x["fake"], outputs, noise, terms)
         return replace(found, coupled=dict.fromkeys(found.terms, True))
+
+
+def _ahead(critic: Critic, weights: Mapping[str, Tensor]) -> Any:
+    return Ahead(critic, weights)
+
+
+def _descended(
+    loss: Callable[[Mapping[str, Tensor]], Tensor], critic: Critic, steps: int, rate: float
+) -> dict[str, Tensor]:
+    """A critic's weights after steps of gradient descent on a loss, differentiable."""
+    weights = {k: p.detach() for k, p in critic.named_parameters()}
+    for _ in range(steps):
+        slopes = _slopes(loss, weights)
+        # Of the whole batch, where processes share it: each has its own part's.
+        weights = {k: w - rate * all_gather(slopes[k][None]).mean(0) for k, w in weights.items()}
+    return weights
 
 
 def _slopes(loss: Callable[[Mapping[str, Tensor]], Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:

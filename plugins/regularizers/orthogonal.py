@@ -44,8 +44,7 @@ class Orthogonal(Regularizer):
 
     def __init__(self, options: Regularizer.Options | None = None) -> None:
         super().__init__(options)
-        network = self.options.network
-        self.plays = ("critic", "generator") if network == "both" else (network,)
+        self.plays = {"both": ("critic", "generator")}.get(self.options.network, (self.options.network,))
 
     def fits(self, nets: Networks) -> None:
         networks = {"generator": nets.model.generator, "critic": nets.critic}

@@ -28,8 +28,7 @@ class PathLength(Regularizer):
     The square of ‖Jᵀy‖ is summed over a style's numbers, averaged over layers. For generators with styles.
     """
 
-    plays = ("generator",)
-    watched = ("path_length",)
+    plays, watched = ("generator",), ("path_length",)
 
     @dataclass(frozen=True)
     class Options(Regularizer.Options):
@@ -55,8 +54,7 @@ class PathLength(Regularizer):
 
     def generator_term(self, made: Made) -> Tensor:
         length = made.shown["path_length"] = lengths(made.nets.model, made.z, made.real.y, made.noise["y"])
-        usual = running_mean(self.mean, self.options.decay, self.terms)
-        return (length - usual).square() * (self.terms > 0)
+        return (length - running_mean(self.mean, self.options.decay, self.terms)).square() * (self.terms > 0)
 
     def after_step(self, seen: Mapping[str, Tensor]) -> None:
         self.mean.lerp_(seen["path_length"], 1 - self.options.decay)

@@ -98,7 +98,7 @@ def test_unrolled_trains(trainer, more):
 
 
 def test_normalized_scores_are_not_looked_ahead_at(game):
-    with pytest.raises(UsageError, match="'gn' takes slopes of what 'unrolled' takes slopes of"):
+    with pytest.raises(UsageError, match="'gn' takes slopes of what this loss takes slopes of"):
         game("unrolled", regularizer=["gn"])
 
 
