@@ -46,7 +46,8 @@ class R3GAN(RpGAN):
     When: no mode may be lost, or long trainings must stay stable. The weight γ matters: less for the plane than for
     pictures. No batch norm in the critic.
 
-    Cost: one turn of the critic for one of the generator, with second derivatives at real and fake observations.
+    Cost: one turn of the critic for one of the generator, with second derivatives at real and fake observations; with
+    ``every`` above 1 only that often.
     """
 
     @dataclass(frozen=True)
@@ -55,9 +56,11 @@ class R3GAN(RpGAN):
             1.0, "weight γ of both gradient penalties; START,END follows train.schedule", low=0
         )
 
+        every: int = option(1, "steps from one penalty to the next, which weighs as many times more", low=1)
+
     options: Options
 
     def __init__(self, options: Adversarial.Options | None = None) -> None:
         super().__init__(options)
-        gamma = self.options.gamma
-        self.regularizers.update({"r1": R1(R1.Options(gamma)), "r2": R2(R2.Options(gamma))})
+        how = (self.options.gamma, self.options.every)
+        self.regularizers.update({"r1": R1(R1.Options(*how)), "r2": R2(R2.Options(*how))})

@@ -69,6 +69,15 @@ def test_dragan_on_both_sides_of_an_observation(teeth):
     teeth(SLOPES.test_dragans_points_are_within_half_a_deviation, owner=DRAGAN, name="draw", wrong=draw)
 
 
+def test_a_penalty_without_the_loss_beside_it(teeth, game):
+    right = Adversarial._loss
+
+    def wrong(self, critic, terms, *more):
+        return right(self, critic, {**terms, "adversarial": 0 * terms["adversarial"]}, *more)
+
+    teeth(SLOPES.test_a_penalty_comes_beside_the_loss, game, owner=Adversarial, name="_loss", wrong=wrong)
+
+
 def test_a_power_of_the_squared_slope(teeth):
     def term(self, judged):
         return sum(judged.squared_slopes(side) ** self.options.power for side in self.slopes) / 2

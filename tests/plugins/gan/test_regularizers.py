@@ -252,6 +252,36 @@ def test_each_trains_with_each_loss(trainer, loss, part):
     assert run.history[-1]["critic/part"] >= 0
 
 
+def test_a_penalty_comes_beside_the_loss(game):
+    """The critic's gradient is the loss's plus the penalty's, as many times as it weighs."""
+    found, x = [], randn(8, 2)
+    for parts in ([], ["dragan=0"], ["dragan=1"], ["dragan=2"]):
+        built = game("hinge", regularizer=parts, critic__spectral_norm=False)
+        loss = built.objective.loss("critic", built.nets, Batch(x), built.noise("critic", 8))
+        found.append(torch.cat([g.flatten() for g in built.gradients("critic", loss.total())]))
+    assert found[0].norm() > 0.1
+    torch.testing.assert_close(found[1], found[0])
+    assert (found[2] - found[0]).norm() > 0.01
+    torch.testing.assert_close(found[3] - found[0], 2 * (found[2] - found[0]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("step", [0, 1, 4])
+def test_r3gan_every_so_often_is_rpgan_with_both_penalties_as_often(game, step):
+    x, lazy = randn(8, 2), {"regularizer.r1.every": 4, "regularizer.r2.every": 4}
+    built = game("r3gan", objective__gamma=0.5, objective__every=4)
+    other = game("rpgan", regularizer=["r1=0.5", "r2=0.5"], **lazy)
+    losses = [
+        g.objective.loss("critic", g.nets, Batch(x), g.noise("critic", 8, step=step)).total() for g in (built, other)
+    ]
+    assert torch.equal(*losses)
+    every = game("r3gan", objective__gamma=0.5)
+    whole = every.objective.loss("critic", every.nets, Batch(x), every.noise("critic", 8, step=step))
+    rest = whole.terms["adversarial"].mean()
+    penalty = whole.total() - rest
+    assert penalty > 0
+    torch.testing.assert_close(losses[0] - rest, 4 * penalty if step % 4 == 0 else 0 * penalty)
+
+
 def test_images_are_squashed_in_both_turns(game):
     """The critic never sees what the generator puts out, but the observations that it stands for."""
     built = game("gan", DataSpec.image(1, 8, 8))
