@@ -32,8 +32,18 @@ from genzoo.registry import declare
                 "train.schedule": "cosine",
                 "train.average": (0.0, 5_000_000),
             },
-            "stacked-digits": {"train.lr": 5e-4, "train.schedule": "cosine", "objective.gamma": 0.5},
-            "stacked-fashion": {"train.lr": 5e-4, "train.schedule": "cosine", "objective.gamma": 0.5},
+            "stacked-digits": {
+                "train.lr": 2e-3,
+                "train.schedule": "cosine",
+                "objective.gamma": 0.5,
+                "objective.every": 4,
+            },
+            "stacked-fashion": {
+                "train.lr": 2e-3,
+                "train.schedule": "cosine",
+                "objective.gamma": 0.5,
+                "objective.every": 4,
+            },
         },
     },
 )
