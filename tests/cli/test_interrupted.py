@@ -190,6 +190,7 @@ def test_a_run_that_has_no_checkpoint_yet(genzoo: Run, images: Path, tmp_path: P
     assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["log.jsonl", "thesis.tex"]
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_on_a_real_process(
     genzoo: Run, images: Path, uninterrupted: Callable[[str], bytes], tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_its_parts_go_with_ours(trained, recipe):
     assert trained[f"mixed {recipe}"] is True
 
 
+@pytest.mark.slow
 def test_its_own_tests_are_the_suite(tiny):
     """Its two lines of tests, on what is cheap; the command, on one of its objectives."""
     tests = SOURCE / "tests" / "test_conformance.py"
@@ -145,6 +146,7 @@ def test_its_own_tests_are_the_suite(tiny):
     assert report["counts"] == {"passed": 1, "failed": 0, "skipped": 0}
 
 
+@pytest.mark.slow
 def test_the_command_line_and_a_missing_plugin(tiny):
     done = tiny.genzoo("train", "tiny-wae", "--data", "ring8", "--out", "w", "--steps", "3", "-q")
     assert done.returncode == 0, done.stderr
@@ -254,7 +256,7 @@ def named(stderr: str, name: str) -> int:
         pytest.param(("show", "vae"), marks=pytest.mark.slow),
         pytest.param(("show", "gan:wgan"), marks=pytest.mark.slow),
         pytest.param(("plugins",), marks=pytest.mark.slow),
-        ("train", "vae", "--data", "ring8", "--out", "vae", "--steps", "2", "-q"),
+        pytest.param(("train", "vae", "--data", "ring8", "--out", "vae", "--steps", "2", "-q"), marks=pytest.mark.slow),
         pytest.param(("sample", "weights", "-n", "3", "--out", "samples.npz"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
