@@ -28,7 +28,7 @@ SECTIONS = {
     "samples": "Samples",
     "classes": "Classes",
     "training": "Training",
-    "neighbours": "Nearest training pictures",
+    "neighbours": "Nearest in the training data",
     "latent": "Ways through the latent space",
     "reconstructions": "Reconstructions",
     "making": "How each was made",
