@@ -63,10 +63,12 @@ class Private:
             most += max(most // 100, 1)
         utils = _opacus("accountants.utils")
         try:
-            sigma = utils.get_noise_multiplier(
-                target_epsilon=epsilon, target_delta=delta * (1 - OVERFLOW), sample_rate=rate, steps=steps,
-                epsilon_tolerance=min(0.01, epsilon / 100), accountant="rdp",
-            )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that the bound could be a little tighter
+                sigma = utils.get_noise_multiplier(
+                    target_epsilon=epsilon, target_delta=delta * (1 - OVERFLOW), sample_rate=rate, steps=steps,
+                    epsilon_tolerance=min(0.01, epsilon / 100), accountant="rdp",
+                )  # fmt: skip
         except ValueError as e:
             raise UsageError(f"no noise gives train.private={epsilon:g} over {steps:,} steps ({e}): allow more, or "
                              "take fewer steps") from None  # fmt: skip
@@ -79,7 +81,7 @@ class Private:
         accountant = _opacus("accountants").RDPAccountant()
         accountant.history = [(self.sigma, self.rate, steps)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that the bound could be a little tighter
+            warnings.simplefilter("ignore", UserWarning)
             return float(accountant.get_epsilon(self.delta * (1 - OVERFLOW)))
 
     def said(self, steps: int) -> dict[str, Any]:
