@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genzoo.core.posterior import normal_log_prob
+from genzoo.core.posterior import LOG_2PI
 
 
 class Aggregate(NamedTuple):
@@ -19,10 +19,11 @@ class Aggregate(NamedTuple):
 
 def aggregate(z: Tensor, mean: Tensor, log_var: Tensor, log_weights: Tensor) -> Aggregate:
     """Density of codes ``(B, D)`` under Σ_n w_n q(z|x_n), ``mean`` and ``log_var (M, D)``, weights ``(B, M)``."""
-    terms = normal_log_prob(z[:, None], mean, log_var)  # (B, M, D)
-    return Aggregate(
-        torch.logsumexp(terms.sum(2) + log_weights, 1), torch.logsumexp(terms + log_weights[:, :, None], 1)
-    )
+    # By number first, so that sums over the population run along memory: (D, B, M).
+    scale, height = torch.exp(-0.5 * log_var), -0.5 * (log_var + LOG_2PI)
+    off = (z.T.unsqueeze(2) - mean.T.unsqueeze(1)) * scale.T.unsqueeze(1)
+    terms = torch.addcmul(height.T.unsqueeze(1), off, off, value=-0.5)
+    return Aggregate(torch.logsumexp(terms.sum(0) + log_weights, 1), torch.logsumexp(terms + log_weights, 2).T)
 
 
 def stratified_weights(batch: int, population: Tensor, like: Tensor) -> Tensor:

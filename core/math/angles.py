@@ -25,7 +25,8 @@ class Angles:
     def __init__(self, kappa: Tensor, d: int, power: bool = False) -> None:
         self.kappa, self.d, self.power = kappa, d, power
         with torch.no_grad():
-            k = kappa.clamp(min=1e-6)
+            k0 = kappa.detach()
+            k = k0.clamp(min=1e-6)
             if power:
                 cos = k / (k + d - 2)
                 curvature = k / (1 + cos) + (d - 2) / (1 - cos.square()).clamp(min=1e-9)
@@ -38,16 +39,19 @@ class Angles:
             self.step = (high - low) / (NODES - 1)
             g = 2 * (self.t / 2).cos().clamp(min=1e-30).log() if power else -2 * (self.t / 2).sin().square()
             log_sin = (d - 2) * self.t.sin().clamp(min=1e-30).log()
-        log_p = kappa[:, None] * g + log_sin
-        top = log_p.detach().amax(1, keepdim=True)
-        p = (log_p - top).exp()
-        area = self._whole(p)
-        self.log_z = area.log() + top[:, 0]  # whose derivative is the mean of g
-        self.mean_g = self._whole(p * g) / area
-        with torch.no_grad():
-            self.p = p / area[:, None]
-            self.below = self._cumulative(self.p)
-            self.moved = self._cumulative(self.p * (g - self.mean_g[:, None]))  # ∂F/∂κ
+            log_p = k0[:, None] * g + log_sin
+            top = log_p.amax(1, keepdim=True)
+            p = (log_p - top).exp_()
+            area = self._whole(p)
+            self.p = p.div_(area[:, None])
+            mean = self._whole(self.p * g)
+            off = g.sub_(mean[:, None])
+            moving = self.p * off
+            self.below, self.moved = self._cumulative(self.p), self._cumulative(moving)  # F, ∂F/∂κ
+            variance = self._whole(moving.mul_(off))
+        # By κ, log Z moves as the mean of g does, and that as its variance.
+        moved = kappa - k0
+        self.log_z, self.mean_g = area.log() + top[:, 0] + mean * moved, mean + variance * moved
 
     def _whole(self, p: Tensor) -> Tensor:
         return (p.sum(1) - 0.5 * (p[:, 0] + p[:, -1])) * self.step[:, 0]

@@ -52,10 +52,9 @@ class Mixture(Components):
         self.lower = nn.Parameter(torch.zeros(k, d, d)) if self.full else None
         around = torch.randn(k, d, generator=generator(0xE3))  # the mean of all codes, where components start
         self.register_buffer("around", around, persistent=False)
-        self.register_buffer("steps", torch.zeros(()))
-        self.register_buffer("share", torch.zeros(k))
-        self.register_buffer("first", torch.zeros(k, d))
-        self.register_buffer("second", torch.zeros(k, d, d) if self.full else torch.zeros(k, d))
+        shapes = {"steps": (), "share": (k,), "first": (k, d), "second": (k, d, d) if self.full else (k, d)}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
 
     @property
     def _factor(self) -> Tensor:
@@ -87,9 +86,8 @@ class Mixture(Components):
     def sums(self, z: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         z = z.flatten(1)
         r = self._each(z).softmax(-1)
-        moments = {"count": r.sum(0), "first": r.T @ z}
         second = torch.einsum("bk,bi,bj->kij", r, z, z) if self.full else r.T @ z.square()
-        return {**moments, "second": second}
+        return {"count": r.sum(0), "first": r.T @ z, "second": second}
 
     @torch.no_grad()
     def after_step(self, seen: Mapping[str, Tensor]) -> None:

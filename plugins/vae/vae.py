@@ -1,4 +1,4 @@
-"""The variational autoencoder, its conditional form, and a heavier prior for codes that come apart."""
+"""The variational autoencoder, and its conditional form."""
 
 from __future__ import annotations
 
@@ -39,33 +39,17 @@ declare.recipe(
             "image": {"generator": "conv", "encoder": "conv"},
             "vector": {"generator": "mlp", "encoder": "mlp", "latent.size": 2},
             "table": {
-                "likelihood": "table",
-                "generator": "mlp",
-                "generator.width": 256,
-                "generator.depth": 3,
-                "generator.residual": True,
-                "generator.norm": "layer",
-                "generator.activation": "silu",
-                "encoder": "mlp",
-                "encoder.width": 256,
-                "encoder.taper": 1.0,
-                "encoder.depth": 3,
-                "encoder.residual": True,
-                "encoder.norm": "layer",
-                "encoder.activation": "silu",
-                "train.batch_size": 256,
-                "train.optimizer": "adamw",
-                "train.weight_decay": 1e-4,
-                "train.lr": 2e-3,
-                "train.betas": (0.9, 0.99),
-                "train.schedule": "cosine",
-                "train.warmup": 100,
-                "train.clip": 5.0,
+                "likelihood": "table", "generator": "mlp", "encoder": "mlp", "encoder.taper": 1.0,
+                "generator.width": 256, "generator.depth": 3, "encoder.width": 256, "encoder.depth": 3,
+                "generator.residual": True, "generator.norm": "layer", "generator.activation": "silu",
+                "encoder.residual": True, "encoder.norm": "layer", "encoder.activation": "silu",
+                "train.batch_size": 256, "train.optimizer": "adamw", "train.weight_decay": 1e-4, "train.lr": 2e-3,
+                "train.betas": (0.9, 0.99), "train.schedule": "cosine", "train.warmup": 100, "train.clip": 5.0,
                 "train.average": 200_000,
             },
         },
     },
-)
+)  # fmt: skip
 class VAE(Variational):
     """Variational autoencoder: maximize E_q[log p(x|z)] - KL(q(z|x) ‖ p(z)), the evidence lower bound.
 
@@ -140,28 +124,3 @@ class VAE(Variational):
         if self.options.kl_balance and "beta" in noise:
             found = balanced(found, model, q, noise["beta"] < self.beta)
         return spared(found, model, q, kl, free, self.options.free_by) if free else found
-
-
-@declare.objective(
-    "beta-vae", paper="Higgins et al., ICLR 2017", tags=("vae", "disentanglement"), recipe={"like": "vae"}
-)
-class BetaVAE(VAE):
-    """VAE with the KL weighted by β: E_q[log p(x|z)] - β KL(q(z|x) ‖ p(z)).
-
-    β > 1 trades likelihood for a simpler, more disentangled code; β < 1 for sharper reconstructions.
-
-    When: each number of the code should stand for one thing (β > 1), or reconstructions should be sharper (β < 1).
-    The loss is then no bound on the likelihood; the held-out loss still is.
-
-    Cost: that of `vae`.
-    """
-
-    @dataclass(frozen=True)
-    class Options(VAE.Options):
-        beta: float = option(4.0, "weight of the KL", low=0)
-
-    options: Options
-
-    @property
-    def beta(self) -> float:
-        return self.options.beta

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -106,7 +107,7 @@ def networks(name: str) -> tuple[nn.Module, nn.Module]:
     return Encoder(), Decoder()
 
 
-def pythae(name: str, both: Both, x: Tensor) -> Callable[[], Any]:
+def pythae(name: str, both: Both, x: Tensor, batch: int) -> Callable[[], Any]:
     """One epoch of pythae's own trainer."""
     models, trainers = importlib.import_module("pythae.models"), importlib.import_module("pythae.trainers")
     callbacks = importlib.import_module("pythae.trainers.training_callbacks")
@@ -128,7 +129,7 @@ def pythae(name: str, both: Both, x: Tensor) -> Callable[[], Any]:
     kinds = (*kinds, "discriminator") if both.trainer == "CoupledOptimizerAdversarial" else kinds
     rates = {"learning_rate": 1e-3} if both.trainer == "Base" else {f"{k}_learning_rate": 1e-3 for k in kinds}
     how = getattr(trainers, f"{both.trainer}TrainerConfig")(
-        per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH, no_cuda=True, **rates
+        per_device_train_batch_size=batch, per_device_eval_batch_size=batch, no_cuda=True, **rates
     )
     trainer = Quiet(model, train_dataset=dataset(x, x.new_zeros(len(x))), training_config=how)
     trainer.prepare_training()
@@ -136,21 +137,23 @@ def pythae(name: str, both: Both, x: Tensor) -> Callable[[], Any]:
     return lambda: trainer.train_step(next(number))
 
 
-def measured(name: str, pairs: int, piece: float) -> tuple[Any, int]:
+def measured(name: str, asked: argparse.Namespace) -> tuple[Any, int]:
     """Times of both sides, and steps in each piece of work."""
-    both = MODELS[name]
-    prepared = prepare(Case(name, both.recipe, {**EQUAL, **both.options}), torch.device("cpu"))
-    trainer = prepared.trainer()
+    both, batch = MODELS[name], asked.batch_size
+    options = {**EQUAL, **both.options, "train.batch_size": batch}
+    prepared = prepare(Case(name, both.recipe, options), torch.device("cpu"))
+    trainer = prepared.trainer(asked.precision, compile_turns=asked.compile)
     ours(trainer, 3)
-    steps = max(math.ceil(piece / (seconds(partial(ours, trainer, 3), torch.device("cpu")) / 3)), 2)
-    data: Data = prepared.data.take(slice(min(steps * BATCH, len(prepared.data) // BATCH * BATCH)))
-    steps = len(data) // BATCH
+    steps = max(math.ceil(asked.piece / (seconds(partial(ours, trainer, 3), torch.device("cpu")) / 3)), 2)
+    data: Data = prepared.data.take(slice(min(steps * batch, len(prepared.data) // batch * batch)))
+    steps = len(data) // batch
     with _left_alone():
-        epoch = pythae(name, both, to_model(data.spec, data.x).cpu())
+        epoch = pythae(name, both, to_model(data.spec, data.x).cpu(), batch)
     sides = [partial(ours, trainer, steps), epoch]
     for work in sides:
         work()
-    return ratio_of(*interleaved(sides, pairs, torch.device("cpu"), lambda: None)), steps
+    clock = time.process_time if asked.clock == "cpu" else time.perf_counter
+    return ratio_of(*interleaved(sides, asked.pairs, torch.device("cpu"), lambda: None, clock)), steps
 
 
 def main() -> None:
@@ -160,6 +163,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--piece", type=float, default=0.15, help="seconds of one piece of work")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=BATCH)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="ours; pythae has one")
+    parser.add_argument("--compile", action="store_true", help="our turns")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: beside other jobs, one thread")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     rows, numbers = [], []
@@ -167,7 +174,7 @@ def main() -> None:
         for name in asked.models.split(","):
             recipe = MODELS[name].recipe
             try:
-                ratio, steps = measured(name, asked.pairs, asked.piece)
+                ratio, steps = measured(name, asked)
             except Exception as e:  # a line of the table, whatever breaks
                 why = f"{type(e).__name__}: {e}".splitlines()[0]
                 rows.append((recipe, name, why, "", "", ""))

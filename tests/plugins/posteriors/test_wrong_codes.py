@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Beta, Gamma, kl_divergence
 
-from genzoo.core.math.angles import Angles
+from genzoo.core.math.angles import Angles, log_area
 from genzoo.core.model import Model
 from genzoo.core.networks import Ports
 from genzoo.core.spec import DataSpec, Latent
@@ -38,6 +38,15 @@ def test_a_slope_along_accepted_proposals_alone_is_not_that_of_von_mises_fisher(
     assert right.item() == pytest.approx(truth, rel=1e-3)
     assert wrong.item() == pytest.approx(0.120, abs=0.01)
     assert abs(wrong.item() - truth) > 0.04
+
+
+def test_a_code_is_scored_by_the_concentration_that_it_was_drawn_with():
+    """pythae's SVAE draws by κ + 1 and scores by κ: its weights do not average to the evidence."""
+    d, u = 6, (torch.arange(20_000)[:, None] + 0.5) / 20_000
+    drawn, scored = (Angles(torch.tensor([kappa]), d) for kappa in (3.0, 2.0))
+    cos, uniform = drawn.quantile(u).cos(), -log_area(d)
+    assert (uniform - drawn.log_density(cos)).exp().mean().item() == pytest.approx(1, abs=2e-3)
+    assert abs((uniform - scored.log_density(cos)).exp().mean().item() - 1) > 0.1
 
 
 def test_a_variance_that_is_drawn_by_one_form_and_paid_by_another_claims_more_than_the_evidence(linear_gaussian):

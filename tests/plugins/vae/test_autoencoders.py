@@ -14,7 +14,8 @@ from genzoo.core.spec import DataSpec, Latent
 from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.plugins.nets.mlp import MLPEncoder, MLPGenerator
 from genzoo.plugins.posteriors.point import PointHead
-from genzoo.plugins.vae.autoencoder import RAE, Autoencoder
+from genzoo.plugins.vae.autoencoder import Autoencoder
+from genzoo.plugins.vae.rae import RAE
 
 SMALL = {"generator": "mlp", "encoder": "mlp", "generator.width": 8, "encoder.width": 8}
 

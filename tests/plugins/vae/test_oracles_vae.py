@@ -11,7 +11,8 @@ from torch.distributions import Normal, kl_divergence
 import genzoo
 from genzoo.core.objective import Batch
 from genzoo.core.posterior import DiagonalNormal, normal_kl
-from genzoo.plugins.vae.vae import VAE, BetaVAE
+from genzoo.plugins.vae.beta_vae import BetaVAE
+from genzoo.plugins.vae.vae import VAE
 
 
 def close_in_expectation(values, truth, most):

@@ -21,11 +21,11 @@ from genzoo.plugins.likelihoods.gaussian import Gaussian
 from genzoo.plugins.nets.mlp import MLPGenerator
 from genzoo.plugins.posteriors.point import Point, PointHead
 from genzoo.plugins.vae.annealed import AnnealedVAE
-from genzoo.plugins.vae.autoencoder import RAE
 from genzoo.plugins.vae.dip_vae import DIPVAE
 from genzoo.plugins.vae.info_vae import InfoVAE
 from genzoo.plugins.vae.iwae import IWAE
 from genzoo.plugins.vae.miwae import MIWAE
+from genzoo.plugins.vae.rae import RAE
 
 RANDOM = torch.Generator().manual_seed(0)
 
