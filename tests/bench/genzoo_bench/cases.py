@@ -18,7 +18,7 @@ from genzoo.core.training.trainer import Trainer
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
-from genzoo_bench import hand
+from genzoo_bench import bounds, hand
 from genzoo_bench.wae import WAE
 
 MLP = {"generator": "mlp", "encoder": "mlp"}
@@ -97,6 +97,18 @@ CASES: dict[str, Case] = {
         "VAE-MLP, squared error", "vae", {**MLP, **SQUARED}, loop=SquaredVAE, rivals=("pythae",),
         wanted={**HAND, "pythae": 1.4},
     ),
+    **{
+        recipe: Case(recipe, recipe, {**MLP, **SQUARED, **options}, loop=loop, wanted=HAND)
+        for recipe, loop, options in (
+            ("beta-vae", bounds.BetaVAE, {}),
+            ("iwae", bounds.IWAE, {}),
+            ("miwae", bounds.MIWAE, {"objective.samples": 4, "objective.bounds": 2}),
+            ("ciwae", bounds.CIWAE, {"objective.samples": 5}),
+            ("beta-tc-vae", bounds.BetaTCVAE, {}),
+            ("dip-vae", bounds.DIPVAE, {}),
+            ("info-vae", bounds.InfoVAE, {}),
+        )
+    },
     "vae-tiny": Case(
         "VAE-tiny, squared error", "vae", {**MLP, **SQUARED, **TINY}, loop=SquaredVAE, rivals=("pythae",),
         wanted={**HAND, "pythae": 2.0},

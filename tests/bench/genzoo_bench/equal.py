@@ -35,6 +35,7 @@ class Replay(Source):
     def __init__(self, turns: deque[Turn], size: int) -> None:
         self.turns, self.size, self.noise = turns, size, dict[str, Tensor]()
         self.device = turns[0][0].device
+        self.population = int(turns[0][2].get("population", torch.zeros(())))
 
     def batch(self) -> Tensor:
         """The next turn's."""

@@ -33,6 +33,7 @@ class Source:
             self.scale, self.shift = 1 / data.spec.scale[0], -data.spec.shift[0] / data.spec.scale[0]
         self.order, self.at = torch.randperm(len(data), device=self.device), 0
         self.y, self.labels = data.y, data.y  # of all data, and of the last batch
+        self.population = len(data)
 
     def batch(self) -> Tensor:
         """The next ``(B, …)``."""
