@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 from genzoo_bench.cases import Case, prepare
-from genzoo_bench.pairs import interleaved, ratio_of, seconds, threads_set
+from genzoo_bench.pairs import CLOCKS, interleaved, ratio_of, seconds, threads_set
 from genzoo_bench.rivals import _left_alone
 from genzoo_bench.speed import ours
 from torch import Tensor, nn
@@ -152,8 +151,7 @@ def measured(name: str, asked: argparse.Namespace) -> tuple[Any, int]:
     sides = [partial(ours, trainer, steps), epoch]
     for work in sides:
         work()
-    clock = time.process_time if asked.clock == "cpu" else time.perf_counter
-    return ratio_of(*interleaved(sides, asked.pairs, torch.device("cpu"), lambda: None, clock)), steps
+    return ratio_of(*interleaved(sides, asked.pairs, torch.device("cpu"), lambda: None, CLOCKS[asked.clock])), steps
 
 
 def main() -> None:
@@ -166,7 +164,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=BATCH)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="ours; pythae has one")
     parser.add_argument("--compile", action="store_true", help="our turns")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: beside other jobs, one thread")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall", help="cpu: beside other jobs, one thread")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     rows, numbers = [], []

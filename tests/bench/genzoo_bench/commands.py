@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import genzoo_bench as bench
+from genzoo.core.errors import UsageError
 from genzoo.plugins.apps.bench.bench_report import Table, machine, sentence
 from genzoo.registry.console.arguments import several
 from genzoo.registry.console.options import Device, Json, Quiet, Threads, shown
@@ -30,6 +31,7 @@ def train(
     threads: Threads = None,
     device: Device = "auto",
     batch_size: Annotated[int | None, typer.Option(min=1, help="In place of the recipes' own.")] = None,
+    clock: Annotated[str, typer.Option(help="wall, or cpu: beside other jobs, on one thread.")] = "wall",
     out: Out = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -38,9 +40,11 @@ def train(
 
     Example: genzoo bench train --cases vae-mlp --pairs 3 --against hand
     """
+    if clock not in ("wall", "cpu"):
+        raise UsageError(f"--clock is wall or cpu, not {clock!r}")
     lines = bench.train(
         several(cases) or tuple(bench.CASES), pairs=pairs, against=several(against) or bench.AGAINST,
-        threads=threads, device=device, batch_size=batch_size, out=out, progress=shown(quiet),
+        threads=threads, device=device, batch_size=batch_size, clock=clock, out=out, progress=shown(quiet),
     )  # fmt: skip
     _tell(bench.speed_table(lines), [asdict(line) for line in lines], "train", out, json, threads, device)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 Work = Callable[[], object]
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass(frozen=True)

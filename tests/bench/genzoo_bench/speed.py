@@ -19,7 +19,7 @@ from genzoo_bench import rivals
 from genzoo_bench.cases import CASES, Case, Prepared, prepare
 from genzoo_bench.equal import difference
 from genzoo_bench.hand import Source
-from genzoo_bench.pairs import Ratio, Work, interleaved, ratio_of, seconds, threads_set
+from genzoo_bench.pairs import CLOCKS, Ratio, Work, interleaved, ratio_of, seconds, threads_set
 
 AGAINST = ("hand", "pythae", "torchgan", "mimicry", "recorded")
 EQUAL = 1e-2  # largest share of the way by which updates of equal work may differ; rounding makes about 1e-4
@@ -60,6 +60,7 @@ def train(
     device: str = "auto",
     batch_size: int | None = None,
     piece: float = 0.4,
+    clock: str = "wall",
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> list[Speed]:
@@ -77,6 +78,7 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         batch_size: in place of the recipes'.
         piece: seconds that one timed piece of work should take.
+        clock: ``wall``, or ``cpu``: what other processes take counts as no time, which wants one thread.
         out: folder for ``train.json`` and ``train.md``; None writes nothing.
         progress: show a bar on stderr.
 
@@ -98,7 +100,9 @@ def train(
     with threads_set(threads), tqdm(total=len(cases) * pairs, unit="round", disable=not progress) as bar:
         for name in cases:
             bar.set_description(CASES[name].title)
-            lines += _measured(CASES[name], pairs, against, where, batch_size, piece, lambda: bar.update(1))
+            lines += _measured(
+                CASES[name], pairs, against, where, batch_size, piece, lambda: bar.update(1), CLOCKS[clock]
+            )
             numbers = {"lines": [asdict(line) for line in lines]}
             keep(folder, "train", numbers, speed_table(lines).markdown(), machine(where))
     return lines
@@ -122,6 +126,7 @@ def _measured(
     batch_size: int | None,
     piece: float,
     tick: Callable[[], Any],
+    clock: Callable[[], float],
 ) -> list[Speed]:
     prepared = prepare(case, device, batch_size)
     steps = steps_for(prepared, piece)
@@ -147,7 +152,7 @@ def _measured(
                 sides[name] = partial(_epochs, found[0], _repeats(prepared, steps))
     for work in sides.values():  # warm up
         work()
-    times = dict(zip(sides, interleaved(list(sides.values()), pairs, device, tick), strict=True))
+    times = dict(zip(sides, interleaved(list(sides.values()), pairs, device, tick, clock), strict=True))
     lines = []
     for precision in [p for p in ("float32", "bfloat16") if p in times]:
         for other in [s for s in times if s not in ("float32", "bfloat16")]:
