@@ -84,7 +84,7 @@ class Hierarchy(Generator):
         """
         h = self.begin(len(eps), y)
         sizes = [math.prod(shape) for shape in self.shapes]
-        codes, divergences, log_q = [], [], eps.new_zeros(len(eps))
+        codes, shifts, log_vars = [], [], []
         for i, part in enumerate(torch.split(eps, sizes, 1)):
             part, h = torch.unflatten(part, 1, self.shapes[i]), self.at(i, h)
             mean, log_std, below = self.prior(i, h)
@@ -92,13 +92,15 @@ class Hierarchy(Generator):
             if ask is not None:
                 shift, log_var = ask(i, h, mean, log_std)
                 part = part if given else torch.addcmul(shift, torch.exp(0.5 * log_var), part)
-                divergences.append(normal_kl(shift, log_var).flatten(1))
-                log_q = log_q + normal_log_prob(part, shift, log_var).flatten(1).sum(1)
+                shifts.append(shift.flatten(1))
+                log_vars.append(log_var.flatten(1))
             codes.append(part.flatten(1))
             h = self.join(i, below, torch.addcmul(mean, log_std.exp(), part))
         code = torch.cat(codes, 1)
-        kl = torch.cat(divergences, 1) if divergences else torch.zeros_like(code)
-        return Descent(self.finish(h, y), code, kl, log_q)
+        if not shifts:
+            return Descent(self.finish(h, y), code, torch.zeros_like(code), eps.new_zeros(len(eps)))
+        of = torch.cat(shifts, 1), torch.cat(log_vars, 1)  # of all layers at once: each has few numbers
+        return Descent(self.finish(h, y), code, normal_kl(*of), normal_log_prob(code, *of).sum(1))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map codes ``(B, numbers)`` to data parameters ``(B, *ports.outputs)``."""
