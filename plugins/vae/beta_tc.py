@@ -53,10 +53,10 @@ class BetaTCVAE(Variational):
         model, o = nets.model, self.options
         q = model.posterior(batch.x, batch.y)
         assert isinstance(q, DiagonalNormal)  # as planned
-        z = q.sample(noise["eps"])
+        z, own = q.sample_with_log_prob(noise["eps"])
         codes, mean, log_var = (all_gather(t.flatten(1)) for t in (z, q.mean, q.log_var))
         of = aggregate(codes, mean, log_var, stratified_weights(len(codes), noise["population"], codes))
-        own, prior, each = q.log_prob(z), model.prior.log_prob(z, batch.y), of.each.sum(1).mean()
+        prior, each = model.prior.log_prob(z, batch.y), of.each.sum(1).mean()
         own, prior = all_gather(own).mean(), all_gather(prior).mean()
         parts = (own - of.joint.mean(), of.joint.mean() - each, each - prior)
         found = plain_bound(model, batch, q, z, own - prior)
