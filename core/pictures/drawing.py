@@ -169,12 +169,14 @@ def curves(
     width: float = 640,
     height: float = 280,
     x_label: str = "step",
+    names: Sequence[str] = (),
 ) -> Drawing:
     """Draw lines, name to points (step, value), over a common axis, each with its colour and dashes and a legend.
 
     The axis shows all but the one percent of values at either end, so that a few wild steps at the start do not
     flatten the rest; what lies beyond is drawn at the edge. Values that are not finite are left out. A legend of
-    several rows adds to ``height``; ``x_label`` is what the horizontal axis counts.
+    several rows adds to ``height``; ``x_label`` is what the horizontal axis counts. Where there are several drawings
+    of the same things, ``names`` are all of them, so that each has one colour in all drawings.
 
     Raises:
         GenzooError: if there is nothing to draw.
@@ -188,7 +190,9 @@ def curves(
     if title:
         drawing.marks.append(Words((8, top + 12), title, "ink", size=14, bold=True))
         top += 24
-    top = _legend(drawing, list(finite), top)
+    known = list(names or finite)
+    place_of = {name: known.index(name) for name in finite}
+    top = _legend(drawing, place_of, top)
     drawing.height = height + max(top - 60, 0)
     xs = [x for line in finite.values() for x, _ in line]
     low, high = _middle([y for line in finite.values() for _, y in line])
@@ -214,7 +218,8 @@ def curves(
         anchor = "end" if x > right - 12 else "middle"
         drawing.marks.append(Words((x, bottom + 16), label, anchor=anchor))
     drawing.marks.append(Words(((left + right) / 2, bottom + 30), x_label, anchor="middle"))
-    for i, line in enumerate(finite.values()):
+    for name, line in finite.items():
+        i = place_of[name]
         drawing.marks.append(Line([place(*p) for p in line], _colour(i), 1.8, _dash(i)))
     return drawing
 
@@ -283,10 +288,10 @@ def _labels(ticks: Sequence[float]) -> list[str]:
     return [f"{t:.3g}" for t in ticks]
 
 
-def _legend(drawing: Drawing, names: Sequence[str], top: float) -> float:
+def _legend(drawing: Drawing, names: Mapping[str, int], top: float) -> float:
     """Names beside a piece of their line, in as many rows as they need; where the next thing begins."""
     x, y = 10.0, top + 12
-    for i, name in enumerate(names):
+    for name, i in names.items():
         wide = 40 + 6.8 * len(name)
         if x > 10 and x + wide > drawing.width:
             x, y = 10.0, y + 18

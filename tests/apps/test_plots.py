@@ -53,6 +53,14 @@ def test_ticks_are_round_and_hold_the_range(low: float, high: float, ticks: list
         assert found == pytest.approx(ticks)
 
 
+def test_a_thing_has_one_colour_in_all_drawings() -> None:
+    line, names = [(0.0, 1.0), (1.0, 2.0)], ["a", "b", "c"]
+    drawn = [curves(dict.fromkeys(some, line), names=names).marks for some in ("abc", "bc")]
+    every, few = ({(m.colour, m.dash) for m in marks if isinstance(m, Line) and m.colour != "rule"} for marks in drawn)
+    assert (len(every), len(few)) == (3, 2)
+    assert few < every
+
+
 def test_a_curve_goes_through_its_points() -> None:
     drawing = curves({"a": [(0, 0.0), (50, 10.0), (100, 5.0)], "b": [(0, float("nan"))]})
     (line,) = [m for m in drawing.marks if isinstance(m, Line) and len(m.points) == 3]

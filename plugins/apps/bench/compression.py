@@ -295,7 +295,8 @@ def point_table(found: Compression) -> Table:
 
 def drawing(found: Compression) -> Drawing:
     """PSNR by bits per pixel, for each data set beside codecs with a file each and with one sheet."""
-    panels = []
+    panels, every = [], sorted({p.name.partition(",")[0] for p in found.points}, key=lambda name: (
+        any(p.name.startswith(f"{name}, ") for p in found.points), name))  # fmt: skip
     for data in dict.fromkeys(p.data for p in found.points):
         mine = [p for p in found.points if p.data == data and math.isfinite(p.psnr)]
         edge = max(1.5 * max((p.bits for p in mine if "," not in p.name), default=8.0), 4.0)
@@ -305,7 +306,7 @@ def drawing(found: Compression) -> Drawing:
                 if p.name.partition(", ")[2] in ("", way) and p.bits <= edge:
                     lines.setdefault(p.name.partition(",")[0], []).append((p.bits, p.psnr))
             panels.append(curves({k: _visible(v) for k, v in lines.items()}, title=f"{data}, codecs {way}: PSNR (dB)",
-                                 x_label="bits per pixel", height=260))  # fmt: skip
+                                 x_label="bits per pixel", height=260, names=every))  # fmt: skip
     return stacked(panels)
 
 
