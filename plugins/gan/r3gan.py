@@ -21,6 +21,7 @@ from genzoo.registry import declare
         "presets": {
             "image": {"critic.spectral_norm": False},
             "vector": {"objective.gamma": 0.05, "train.lr": 2e-3},
+            "ring8": {"objective.every": 4, "train.lr": 3e-3},
             # As published for 32x32 colour: 20 million observations, everything on a cosine.
             "cifar10": {
                 "objective.gamma": (0.05, 0.005),
