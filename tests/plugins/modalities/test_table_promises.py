@@ -15,6 +15,7 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 
 import genzoo
+from genzoo.cli.main import main
 from genzoo.core.data import DataSource
 from genzoo.core.errors import UsageError
 from genzoo.core.training.trainer import Observer
@@ -91,6 +92,22 @@ def test_as_many_rows_as_asked_for(tmp_path, n):
     model = independent(pa.table({"a": R.choice(["u", "v"], 50), "i": R.integers(0, 300, 50).astype("int8")}))
     assert len(model.sample(n, seed=1)) == n
     assert len(model.sample(n, seed=1, where="a = 'u'")) == n
+
+
+def test_the_command_writes_all_rows_or_none_unless_fewer_will_do(tmp_path, monkeypatch, capsys):
+    out, asked = tmp_path / "rows.csv", "sex = 'Female' AND age = 17"
+    command = ["genzoo", "sample", "table-ar/adult", "-n", "500", "--max-draws", "300", "--where", asked]
+    for more, code in (([], 3), (["--allow-fewer"], 0)):
+        monkeypatch.setattr(sys, "argv", [*command, "--out", str(out), *more])
+        ended = 0
+        try:
+            main()
+        except SystemExit as e:
+            ended = e.code or 0
+        assert ended == code
+        assert "of 500 rows found among 300" in capsys.readouterr().err
+        assert out.exists() != bool(code)
+    assert all(row["age"] == 17 for row in read_table(out).to_pylist())
 
 
 def test_a_level_of_other_rows_counts_as_the_rarest_and_a_far_number_as_the_end():
