@@ -24,7 +24,7 @@ import torch
 
 from genzoo.plugins.apps.tables.augment import ALL, ALONE, HALF, _task, folds, kinds
 from genzoo.plugins.apps.tables.treatments import Making
-from genzoo.plugins.apps.tables.verdict import AS_IS, CHOSEN, TREES, Fold, Verdict, halves, judged
+from genzoo.plugins.apps.tables.verdict import AS_IS, CHOSEN, MOVED, TREES, Fold, Verdict, halves, judged
 from genzoo.plugins.modalities.columns import columns
 from genzoo.plugins.modalities.table_files import given_back
 from genzoo.registry.verbs.load import load_data
@@ -164,7 +164,7 @@ def main() -> None:
     found = verdict(case, 0, asked.repeats, alone=False)
     print("| rows | AP against the data as they are, tuned trees |\n| --- | --- |")
     for line in found.lines:
-        if line.classifier == TREES:
+        if line.classifier == TREES and line.treatment != MOVED:
             print(f"| {line.treatment} | {said(line)} |" if line.treatment != AS_IS else
                   f"| {AS_IS} | AP {line.means['ap']:.3f}, F1 at ½ {line.means['f1']:.3f} |")  # fmt: skip
     print(f"\n{found.sentence} F1 of {CHOSEN} at the threshold: {found.line('threshold moved').means['f1']:.3f}. "
