@@ -54,9 +54,6 @@ def fit_prior(
         raise UsageError(
             f"{weights} has no posterior over codes to fit a prior to: it needs an encoder and a likelihood"
         )
-    if first.config.train.private:
-        raise UsageError(f"{weights} was trained with differential privacy, which a prior fitted to codes of rows "
-                         "would not keep: table-vae learns its prior beside")  # fmt: skip
     told = {"critic", "objective", "prior", "train", "regularizer", "augmentation"}
     kept = _KEPT[1:] if how.get("batch_size") else _KEPT
     given = {k: v for k, v in first.arguments["options"].items() if k in kept or k.partition(".")[0] not in told}

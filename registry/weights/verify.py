@@ -258,11 +258,10 @@ def source_of(record: TrainingRecord, source: Any = None, given_by: str = "--sou
 
 
 def split_of(config: Config, record: TrainingRecord, source: Any = None) -> tuple[Data, Data | None]:
-    """The data that a model was trained on, and what was held out of it, checked against the recorded fingerprint.
-
-    Raises:
-        GenzooError: if it is not here, or is other data.
-    """
+    """The data that a model was trained on, and what was held out, by the recorded fingerprint; GenzooError if others."""
+    if config.train.private:
+        raise GenzooError("it was trained with differential privacy: no hash of its rows was kept to tell them by, and "
+                          "what uses them once more is not covered by its ε")  # fmt: skip
     data, said, differs = load_data(source_of(record, source), options=dict(record.called.data)), record.data, ""
     train, held_out = _split(data, config, record.seed)
     if len(train) != said.observations:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from opacus.accountants import RDPAccountant
 
 import genzoo
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.training import private as privates
 from genzoo.core.training.private import PoissonOrder, Private, PrivateTurn, _beyond
 
@@ -170,6 +170,8 @@ def test_a_run_says_what_it_spent_and_keeps_no_losses(tmp_path, trained):
     assert len(run.model.sample(5, seed=0)) == 5
     with pytest.raises(UsageError, match="spends its ε over 3 steps"):
         genzoo.fit(data=ROWS, resume=tmp_path / "run", steps=9, progress=False)
+    with pytest.raises(GenzooError, match="no hash of its rows was kept"):
+        genzoo.reproduce(tmp_path / "run", tmp_path / "again", source=ROWS)
     other, _ = trained(steps=3)  # by the same seed
     assert any((p != q).any() for p, q in zip(run.model.parameters(), other.model.parameters(), strict=True))
 
