@@ -258,7 +258,7 @@ def source_of(record: TrainingRecord, source: Any = None, given_by: str = "--sou
 
 
 def split_of(config: Config, record: TrainingRecord, source: Any = None) -> tuple[Data, Data | None]:
-    """The data that a model was trained on, and what was held out, by the recorded fingerprint; GenzooError if others."""
+    """The data that a model was trained on, and what was held out; GenzooError if it is not here, or is other data."""
     if config.train.private:
         raise GenzooError("it was trained with differential privacy: no hash of its rows was kept to tell them by, and "
                           "what uses them once more is not covered by its ε")  # fmt: skip
