@@ -78,7 +78,7 @@ MUTANTS = [
     *of("plugins/regularizers/consistency.py", GAN,
         ("self.options.radius * draws.normal", "draws.normal"),
         ("return -(made.fake - near)", "return (made.fake - near)")),
-    *of("plugins/regularizers/path_length.py", GAN, ("(length - usual).square()", "length.square()")),
+    *of("plugins/regularizers/path_length.py", GAN, ("(length - running_mean(self.mean, self.options.decay, self.terms)).square()", "length.square()")),
     *of("plugins/regularizers/feature_matching.py", GAN, ("(fake - real).square().sum()", "(fake + real).square().sum()")),
     *of("plugins/posteriors/iaf.py", "tests/plugins/posteriors tests/plugins/vae/test_oracles_vae.py",
         ("torch.lerp(m, z, log_s.exp())", "torch.lerp(z, m, log_s.exp())"),
