@@ -24,7 +24,7 @@ from genzoo.registry import Registry
 from genzoo.registry.recipes.compose import resolver, with_steps
 
 N = 8  # observations in a batch
-PARALLEL, CLOSE = 20, 3e-5  # steps of a run in parts of a batch, and how far it may be from that on whole ones
+PARALLEL, CLOSE = 20, 1e-4  # steps of a run in parts of a batch, and how far it may be from that on whole ones
 
 
 @dataclass
