@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from genzoo.core.data import DataSource
 from genzoo.core.errors import UsageError
 from genzoo.core.training.trainer import Observer
 from genzoo.plugins.apps.tables.inspect_file import inspect
+from genzoo.plugins.apps.tables.treatments import smote
 from genzoo.plugins.datasets import table_file
 from genzoo.plugins.datasets.table_file import data_of, kinds
 from genzoo.plugins.modalities.columns import infer, learnt
@@ -339,3 +342,24 @@ def test_every_recipe_that_takes_tables_trains_on_a_mixed_one(recipe):
     made = run.model.sample(9, seed=0)
     assert made.schema.types == table.schema.types
     assert len(made) == 9
+
+
+def test_rows_between_neighbours_take_memory_that_does_not_grow_with_their_square(monkeypatch):
+    monkeypatch.setattr("genzoo.plugins.apps.tables.treatments._CELLS", 60_000)
+    rows = R.normal(size=(3000, 4))
+    tracemalloc.start()
+    made = smote(rows, [False] * 4, 500, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made.shape == (500, 4)
+    assert peak < 3000 * 3000 * 8 / 4  # the square, of one number each, is 72 MB
+
+
+@pytest.mark.parametrize(("recipe", "share"), [("table-ar", 0.1), ("table-vae", 0.05)])
+def test_rows_that_are_held_out_judge_a_run_unless_told_otherwise(tmp_path, recipe, share):
+    run = genzoo.fit(recipe, "penguins", tmp_path / "run", steps=3, batch_size=16, device="cpu", progress=False)
+    assert run.config.train.patience > 0 or recipe != "table-ar"
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    rows = record["data"]["observations"] + record["data"]["held_out"]
+    assert record["data"]["held_out"] == pytest.approx(rows * share, abs=1)
+    assert np.isfinite(record["metrics"]["held-out loss"])
