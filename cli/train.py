@@ -176,7 +176,7 @@ def finish(train: Callable[[], Any], json: bool, quiet: bool) -> None:
     else:
         shown = "".join(f", {k} {v:.6g}" for k, v in run.metrics.items())
         say(f"{run.folder}: {run.config.recipe}, {run.steps} steps in {run.seconds:.1f} s{shown}")
-    if run.finished and run.steps < FEW_STEPS and not quiet:
+    if run.finished and run.steps < FEW_STEPS and not quiet and not run.config.train.private:  # whose ε is spent
         more = f"genzoo train --resume {shlex.quote(str(run.folder))} --steps {MANY_STEPS}"
         hint(f"genzoo: {run.steps:,} steps are few, and most data want thousands; go on: {more}")
     if not run.finished:

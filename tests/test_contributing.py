@@ -95,7 +95,11 @@ def test_all_are_in_the_zoo_and_whole(zoo):
 
 
 @pytest.mark.parametrize(
-    "label", [pytest.param(label, marks=pytest.mark.slow if "squares" in label else ()) for label in NEW]
+    "label",
+    [
+        pytest.param(label, marks=() if label in ("regularizer:drift", "metric:contrast") else pytest.mark.slow)
+        for label in NEW
+    ],
 )
 def test_all_pass_the_checks_for_plugins(zoo, label):
     entry = zoo.get(*label.split(":"))
@@ -287,6 +291,7 @@ def test_the_page_for_authors_makes_a_plugin_that_trains(tmp_path):
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {"gan", "vae", "by-class", "cppn"}
 
 
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds():
     asked = {"entries": ["metric:kid", "prior:vamp"], "checks": ["described", "options", "measures"]}
     one, two = (check("genzoo", **asked, jobs=jobs) for jobs in (1, 2))

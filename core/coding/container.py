@@ -20,6 +20,7 @@ from torch import Tensor
 from genzoo.core.coding.codec import Codec
 from genzoo.core.coding.stack import Stack
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.units import free_bytes, size_text
 
 if TYPE_CHECKING:
     from genzoo.core.model import Model
@@ -67,6 +68,7 @@ def packed(
     codec = Codec(model, portable)
     symbols, key = codec.symbols(x, y), identity(model)
     short = len(x) <= _FEW and symbols.numel() <= _LITTLE
+    name = name.encode(errors="replace")[-255:].decode(errors="ignore")
     called = name if number is None or not short else number
     header = Header(portable, short, len(x), key[: _LEAST if short else _HALF], called)
     poor = codec.push(Stack(_words(rest + _checksums(header, key, rest, symbols, y) + b"\1")), symbols, y)
@@ -79,7 +81,7 @@ def _said(header: Header) -> bytes:
     if isinstance(header.name, int):
         facts, called = facts | _NUMBERED, bytes([header.name])
     else:
-        text = header.name.encode()[-255:]
+        text = header.name.encode()
         called = bytes([len(text)]) + text
     poor = _number(header.poor) if header.poor else b""
     return MAGIC + bytes([FORMAT << 4 | facts]) + _number(header.count) + poor + header.weights + called
@@ -162,11 +164,17 @@ def unpacked(model: Model, content: bytes) -> tuple[Tensor, Tensor | None, bytes
     header, words = read_header(content)
     key = identity(model)
     if not key.startswith(header.weights):
-        called = header.name if isinstance(header.name, str) and header.name.isprintable() else ""
-        raise UsageError(f"this file was compressed by other weights ({called or 'without a name'}), or was changed")
+        called = f" ({header.name})" if isinstance(header.name, str) and header.name.isprintable() else ""
+        raise UsageError(f"this file was compressed by other weights{called}, or was changed")
     codec = Codec(model, header.portable)
     if header.small and header.count * codec.places > _LITTLE:
         raise GenzooError(_CUT)
+    needs, free = 8 * header.count * codec.places, free_bytes()
+    if needs > free:
+        raise GenzooError(
+            f"this file says that it holds {header.count:,} observations, which need {size_text(needs)} of memory, and "
+            f"{size_text(free)} are free"
+        )
     symbols, y = codec.pop(Stack(_words(words)), header.count, header.poor)
     left = codec.stack.words.astype("<u4").tobytes().rstrip(b"\0")
     rest = left[: -1 - 4 * -(-header.count // _GROUP)]

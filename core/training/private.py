@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from genzoo.core.training.trainer import Trainer
 
 CHUNK = 64  # observations whose gradients are held at a time
-OVERFLOW = 1e-3  # share of δ for the chance that a batch has more observations than are taken
+OVERFLOW = 1e-3  # share of δ for what it costs that a batch may have more observations than are taken
 
 
 def _random() -> np.random.Generator:
@@ -59,7 +59,9 @@ class Private:
             raise UsageError(f"train.delta={delta:g} is more than one in the {n:,} observations: it would allow to "
                              f"publish some; --set train.delta={0.1 / n:.0e}")  # fmt: skip
         rate, most = batch / n, batch
-        while most < n and steps * _beyond(most, n, rate) > OVERFLOW * delta:
+        # A sampler that is another one with the chance η costs (1 + e^ε) η of δ.
+        room = math.log(OVERFLOW * delta / steps) - float(np.logaddexp(0.0, epsilon))
+        while most < n and _log_beyond(most, n, rate) > room:
             most += max(most // 100, 1)
         utils = _opacus("accountants.utils")
         try:
@@ -99,12 +101,12 @@ def _opacus(module: str) -> Any:
         raise MissingPackage("training with differential privacy needs opacus: pip install 'genzoo[private]'") from None
 
 
-def _beyond(most: int, n: int, rate: float) -> float:
-    """A bound on the chance that Binomial(n, rate) exceeds ``most`` (Chernoff)."""
+def _log_beyond(most: int, n: int, rate: float) -> float:
+    """Log of a bound on the chance that Binomial(n, rate) exceeds ``most`` (Chernoff)."""
     a = most / n
     if a >= 1:
-        return 0.0
-    return math.exp(-n * (a * math.log(a / rate) + (1 - a) * math.log((1 - a) / (1 - rate)))) if rate < 1 else 1.0
+        return -math.inf
+    return -n * (a * math.log(a / rate) + (1 - a) * math.log((1 - a) / (1 - rate))) if rate < 1 else 0.0
 
 
 class PoissonOrder(Order):
@@ -209,6 +211,7 @@ def private_run(trainer: Trainer, n: int) -> Private | None:
         (trainer.held_out is not None or o.patience,
          "rows that are held out decide when training ends, and nothing covers them: --private EPS holds none out, or "
          "--set train.validation=0 --set train.patience=0"),
+        (trainer.record.get("init"), "what the weights of --init know of rows is not accounted for: leave it out"),
         (not o.clip, "each gradient needs a bound: --set train.clip=1"),
         (o.sampling != "uniform", "every row is drawn with one chance: leave out train.sampling"),
         (o.class_weights != "none", "every row weighs the same: leave out train.class_weights"),
@@ -219,7 +222,8 @@ def private_run(trainer: Trainer, n: int) -> Private | None:
         (trainer.hardware.compile, "leave out --compile"),
         (trainer.objective.watching, "what follows a turn's numbers is not noisy: take table-ar or table-vae"),
         (any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in nets.modules()),
-         "batch norm ties the rows of a batch together: --set generator.norm=layer"),
+         "batch norm ties the rows of a batch together: another norm in each network that has it, such as --set "
+         "generator.norm=layer --set encoder.norm=layer"),
         (any(getattr(m, "averaged", ()) for m in nets.modules()), "a codebook that averages move is not noisy"),
     )  # fmt: skip
     for is_so, why in wrong:

@@ -271,7 +271,9 @@ def test_a_planted_fault_is_found_by_its_own_check(planted, name):
     assert f"{kind}:{name} fails '{expected}'" in report.text()
 
 
-@pytest.mark.parametrize("kind", BASES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k in ("generator", "likelihood") else pytest.mark.slow) for k in BASES]
+)
 def test_the_same_without_the_fault_passes(planted, kind):
     report = check("planted-dist", [f"whole-{kind}"], registry=planted)
     assert report.ok, report.text()
@@ -293,6 +295,7 @@ def test_a_name_that_is_nothing_is_refused(planted):
         check("planted-dist", ["flatt"], registry=planted)
 
 
+@pytest.mark.slow
 def test_two_lines_are_a_test_of_an_author(tmp_path):
     """In a process of its own, on one of the zoo's own entries, with a fault that is known."""
     (tmp_path / "test_mine.py").write_text(

@@ -320,6 +320,7 @@ def test_out_of_disk_while_training(
         gz.load(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_no_checkpoint(
     train: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from opacus.accountants import RDPAccountant
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.training import private as privates
-from genzoo.core.training.private import PoissonOrder, Private, PrivateTurn, _beyond
+from genzoo.core.training.private import PoissonOrder, Private, PrivateTurn, _log_beyond
 
 N = 300
 R = np.random.default_rng(0)
@@ -151,9 +151,9 @@ def test_without_sampling_it_is_the_gaussian_mechanism():
 @pytest.mark.parametrize(("n", "batch", "steps"), [(300, 32, 100), (30_000, 256, 5000), (50, 50, 10)])
 def test_a_batch_is_larger_than_what_is_taken_with_less_than_the_share_of_delta(n, batch, steps):
     found = Private.of(5.0, 1e-3 / n, n, batch, steps, 1.0)
-    true = stats.binom.sf(found.most, n, batch / n)
-    assert true <= _beyond(found.most, n, batch / n) + 1e-300
-    assert steps * true <= privates.OVERFLOW * found.delta
+    true = stats.binom.logsf(found.most, n, batch / n)
+    assert true <= _log_beyond(found.most, n, batch / n) + 1e-9
+    assert np.log(steps) + true + np.log1p(np.exp(5.0)) <= np.log(privates.OVERFLOW * found.delta)
     assert found.most < 3 * batch + 60
 
 

@@ -101,7 +101,9 @@ CASES = [(name, "flipped") for name in FILES] + [
 ]
 
 
-@pytest.mark.parametrize(("name", "how"), CASES)
+@pytest.mark.parametrize(
+    ("name", "how"), [pytest.param(*c, marks=pytest.mark.slow if i % 2 else ()) for i, c in enumerate(CASES)]
+)
 def test_the_newest_checkpoint_is_damaged(
     interrupted: tuple[Path, bytes], train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, how: str
 ) -> None:

@@ -27,7 +27,8 @@ def asked(run: Path, data: Path, out: Path) -> tuple[object, ...]:
     return ("eval", run, "--data", data, "--metrics", METRICS, *given, "--out", out)
 
 
-@pytest.mark.parametrize("how", ["launch", pytest.param("torchrun", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["launch", "torchrun"])
 def test_the_numbers_are_those_of_one_process(jobs: Any, data: Path, trained: Path, tmp_path: Path, how: str) -> None:
     """The first time, and from features that were kept on disk."""
     one = gz.evaluate(trained, str(data), METRICS, n=150, batch_size=64, extractor="raw", split="train", device="cpu",

@@ -123,6 +123,7 @@ def test_samples_are_written_to_a_file_of_its_own(home, ran):
     assert len(rows(home, "ways.csv")) == 1 + 2 * 3 * 16
 
 
+@pytest.mark.slow
 def test_it_is_the_same_sample_in_every_format(home, ran):
     code = "import genzoo, sys; print(genzoo.load('vae').sample(9)[8, 1, 3].item())"
     assert float(python(home, "-c", code).stdout) == pytest.approx(float(rows(home, "new.csv")[1 + 8 * 16 + 3][3]))

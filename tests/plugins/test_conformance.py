@@ -19,7 +19,7 @@ from genzoo.testing import check, conformance
 
 EXEMPLARS = """gan wgan-gp r3gan acgan ali began pacgan vae cvae vae-iaf vamp-vae hamiltonian-vae vq-vae top-down-vae
     factor-vae pixelcnn"""
-PARTS_TRIED = "conv discretized-logistic vq real-nvp lecam"
+PARTS_TRIED = "discretized-logistic lecam"
 OWN = [e for e in the_registry().entries() if e.distribution == "genzoo"]
 test_own_parts = conformance(
     "genzoo", [f"{e.kind}:{e.name}" for e in OWN if e.kind in PARTS and e.name in PARTS_TRIED.split()]

@@ -44,7 +44,11 @@ def labels(model, n):
     return torch.arange(n) % model.classes if model.classes else None
 
 
-@pytest.mark.parametrize(("kind", "classes"), [(kind, 0) for kind in KINDS] + [("top-down", 3), ("ladder", 3)])
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [pytest.param(kind, 0, marks=() if kind in ("nvae", "ladder") else pytest.mark.slow) for kind in KINDS]
+    + [pytest.param(kind, 3, marks=() if kind == "top-down" else pytest.mark.slow) for kind in ("top-down", "ladder")],
+)
 @torch.no_grad()
 def test_the_bound_by_closed_divergences_is_the_bound_by_weights(kind, classes):
     model, k = model_of(classes=classes, **KINDS[kind]), 200
