@@ -65,6 +65,7 @@ def test_onnx_gives_the_originals_numbers(case: str, tmp_path: Path) -> None:
         assert torch.allclose(draws.std(0), torch.from_numpy(std), rtol=0.25)
 
 
+@pytest.mark.slow
 def test_of_torch(tmp_path: Path) -> None:
     model = CASES["cvae"]()
     done = genzoo.export(model, tmp_path / "out", "torch-export")

@@ -32,6 +32,7 @@ def test_streams_may_be_closed(command, closed):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_without_streams_trains(images: Path, tmp_path: Path):
     done = run(*TRAIN[:-1], "--data", images, "--out", tmp_path / "run", shell=">&- 2>&-")
     assert done.returncode == 0

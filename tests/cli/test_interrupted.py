@@ -157,6 +157,7 @@ fit("vae", sys.argv[1], sys.argv[2], steps=5, on_start=sleep_at_step_3, device="
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_has_no_checkpoint_yet(genzoo: Run, images: Path, tmp_path: Path, python_start: Run) -> None:
     """While it lives nobody else may train there; when it was killed, --resume starts over."""
     run = tmp_path / "run"

