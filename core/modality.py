@@ -93,6 +93,7 @@ class Modality(ABC):
     units: ClassVar[str] = "the data's own units"  # in words, for whoever calls an exported program
     needs: ClassVar[tuple[str, ...]] = ()  # extras of genzoo without which it reads and writes no files
     gives: ClassVar[str] = ""  # what `presented` gives, in words, where that is no tensor
+    held: ClassVar[str] = ""  # data set that reads what of this kind is in memory, and has options; "" is `read`
     asks: ClassVar[str] = ""  # what somebody types to give an observation, see `typed`; "" where nothing is typed
 
     @dataclass(frozen=True)

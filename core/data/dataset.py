@@ -33,6 +33,7 @@ class DataSource(Configured, ABC):
     Attributes:
         memory: bytes that observations may take in memory; None is up to half of what is free. What needs more is
             better read as it is needed: `genzoo.core.data.from_arrays` does so with what is not in memory.
+        held: what is read in place of a file, where a modality names the data set as its ``held``.
     """
 
     @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class DataSource(Configured, ABC):
         labels: str = option("auto", "class labels: auto, none, or the column or key that holds them")
 
     memory: int | None = None
+    held: Any = None
 
     options: Options
 

@@ -17,7 +17,7 @@ from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.core.units import size_text
 from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, learnt, spec_of
-from genzoo.plugins.modalities.table_files import read_table, taken
+from genzoo.plugins.modalities.table_files import arrow, read_table, taken
 from genzoo.plugins.modalities.table_plan import Plan, Planned, planned, read_plan
 from genzoo.registry import declare
 
@@ -88,6 +88,8 @@ class TableSource(DataSource):
 class TableFile(TableSource):
     """Rows of a .csv, .csv.gz, .parquet or .arrow file; the test split is a tenth of them, held out with seed 0.
 
+    A DataFrame in memory is read as a whole, with the same options.
+
     A .toml file that names one says the kinds of its columns and what holds in every row; `genzoo data inspect` writes
     it.
 
@@ -101,9 +103,14 @@ class TableFile(TableSource):
     options: Options
 
     def own_splits(self) -> bool:
-        return False
+        return self.held is not None
+
+    def parts(self, n: int) -> tuple[Any, Any]:
+        return super().parts(n) if self.held is None else (np.arange(n), np.arange(n))
 
     def table(self) -> tuple[Any, str]:
+        if self.held is not None:
+            return arrow("a DataFrame").table(self.held), "the table"
         if not self.options.path:
             raise UsageError(
                 "the data set 'table-file' needs a path to a .csv, .csv.gz, .parquet or .arrow file, or a .toml"

@@ -164,8 +164,8 @@ def infer(
         longest, characters = max(map(len, counts)), sum(map(len, counts))
         if kinds > MOST_LEVELS or longest > LONGEST or characters > MOST_NAMES:
             raise UsageError(
-                f"column {name!r} has {kinds:,} categories of up to {longest} characters, more than "
-                f"{MOST_LEVELS:,} of {LONGEST}, or {MOST_NAMES:,} in all: --set data.drop={name}"
+                f"column {name!r} has {kinds:,} categories of up to {longest:,} characters, {characters:,} in all; at "
+                f"most {MOST_LEVELS:,} of {LONGEST} are learnt, {MOST_NAMES:,} in all: --set data.drop={name}"
             )
         levels = sorted(counts, key=lambda k: (-counts[k], k))
         held = [counts[k] for k in levels]

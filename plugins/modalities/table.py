@@ -33,6 +33,7 @@ class Table(Modality):
     needs: ClassVar[tuple[str, ...]] = ("tables",)
     preview: ClassVar[int] = SHOWN
     gives: ClassVar[str] = "an Arrow table"
+    held: ClassVar[str] = "table-file"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet", ".arrow", ".gz")
     units: ClassVar[str] = "one number for each learnt column: the level or bin, and the place within it"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,11 @@ from genzoo.core.errors import GenzooError, MissingPackage, UsageError, did_you_
 from genzoo.core.storage.files import replacing
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import MOST_PLAIN, Column, keys_of
+from genzoo.plugins.modalities.csv_files import form, read_csv
 from genzoo.plugins.modalities.rules import values_by_name
 
 PART = 16_384  # rows that are written at a time
 SUFFIXES = (".csv", ".gz", ".parquet", ".arrow")  # .gz is of .csv.gz
-NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]
 
 
 def arrow(what: str) -> Any:
@@ -43,7 +42,7 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         if path.suffix.lower() == ".arrow":
             with pa.OSFile(str(path)) as file:
                 return pa.ipc.open_file(file).read_all()
-        return _csv(path, types, *delimiter(path))
+        return read_csv(path, {name: type_named(text) for name, text in (types or {}).items()}, form(path))
     except GenzooError:
         raise
     except FileNotFoundError:
@@ -57,32 +56,7 @@ def parsed(content: bytes, what: str) -> Any:
     arrow(what)
     from io import BytesIO
 
-    return _csv(BytesIO(content))
-
-
-def _csv(source: Any, types: dict[str, str] | None = None, between: str = ",", several: bool = True) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import csv
-
-    known = {name: type_named(text) for name, text in (types or {}).items()}
-    plain = {k: t.value_type if pa.types.is_dictionary(t) else t for k, t in known.items()}
-    convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, column_types=plain)
-    parse = csv.ParseOptions(delimiter=between, ignore_empty_lines=several)  # of one column, an empty cell
-    table = csv.read_csv(source, convert_options=convert, parse_options=parse)
-    for i, column in enumerate(table.columns):  # in files that have types a blank at an end is part of a text
-        if _is_text(column.type):
-            table = table.set_column(i, table.schema.field(i), pc.utf8_trim_whitespace(column))
-    return table
-
-
-def delimiter(path: Path) -> tuple[str, bool]:
-    """What separates the names in the first line, and whether it does: there are several columns."""
-    unpack: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with unpack(path, "rt", encoding="utf-8", errors="replace") as file:
-        line = file.readline()
-    between = max((",", ";", "\t", "|"), key=line.count)
-    return between, between in line
+    return read_csv(BytesIO(content))
 
 
 def type_named(text: str) -> Any:
@@ -105,14 +79,22 @@ def named(table: Any, what: str) -> Any:
     names = table.column_names
     if not names or not len(table):
         raise UsageError(f"{what} has no {'rows' if names else 'columns'}")
-    if "" in names or len(set(names)) < len(names):
-        raise UsageError(f"{what} has columns without a name, or two of one name: {', '.join(names)}")
+    if "" in names:
+        raise UsageError(f"{what} has a column without a name, number {names.index('') + 1} of {len(names)} (an index "
+                         "that pandas or R wrote?): name it, or leave it out")  # fmt: skip
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{what} has two columns of one name, {name!r}: leave one out, or rename it")
+        if name != name.strip() or len(name.splitlines()) > 1:
+            raise UsageError(f"the name of a column is one line without blanks at its ends, and {what} has {name!r}: "
+                             "rename it")  # fmt: skip
     return table
 
 
 def taken(table: Any, name: str, what: str, like: str = "") -> tuple[Any, Any, str]:
     """Texts (objects) or float64 numbers of a column, where they are missing, and Arrow's name of the type.
 
+    Whole numbers are texts where some lie beyond 2⁵³, which float64 does not tell from their neighbours.
     Times are counted in the unit of the type ``like``, where that is named and one of times.
     """
     import pyarrow as pa
@@ -136,6 +118,9 @@ def taken(table: Any, name: str, what: str, like: str = "") -> tuple[Any, Any, s
         return np.array(["true" if v else "false" for v in column.to_pylist()], object), missing, text
     if pa.types.is_null(kind):
         return np.zeros(len(column)), np.ones(len(column), bool), text
+    if pa.types.is_integer(kind) and not _exact(column):
+        missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+        return np.array(["" if v is None else str(v) for v in column.to_pylist()], object), missing, text
     if pa.types.is_date32(kind) or pa.types.is_time32(kind):
         column = column.cast(pa.int32())
     elif pa.types.is_temporal(kind):
@@ -147,6 +132,14 @@ def taken(table: Any, name: str, what: str, like: str = "") -> tuple[Any, Any, s
         raise UsageError(
             f"column {name!r} of {what} is of type {text}, which is no number, text or time: --set data.drop={name}"
         ) from None
+
+
+def _exact(column: Any) -> bool:
+    """Whether float64 holds all whole numbers of an array."""
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is None or -(2**53) <= ends["min"] <= ends["max"] <= 2**53
 
 
 def declared(table: Any, name: str) -> tuple[str, ...]:
@@ -203,6 +196,8 @@ def typed(values: Any, missing: Any, kind: Any, levels: Sequence[str] = ()) -> A
         return pa.array([v == "true" for v in values.tolist()], pa.bool_(), mask=missing)
     if values.dtype.kind == "O" and _is_text(kind):
         return pa.array(values, pa.string(), mask=missing).cast(kind)
+    if values.dtype.kind == "O" and pa.types.is_integer(kind):
+        return pa.array([int(v or 0) for v in values.tolist()], kind, mask=missing)
     if values.dtype.kind == "O":  # numbers that are categories
         values = np.array([float(v or 0) for v in values.tolist()])
     if pa.types.is_floating(kind):

@@ -14,6 +14,7 @@ import numpy as np
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import BINS, Column, identifier, infer
+from genzoo.plugins.modalities.csv_files import WRITTEN, meant, texts_of
 from genzoo.plugins.modalities.rules import Rule, broken, combinations, following, ordered, rule
 from genzoo.plugins.modalities.table_files import declared, named, taken
 from genzoo.plugins.modalities.truth import values_of
@@ -127,6 +128,10 @@ def planned(table: Any, what: str, plan: Plan, parts: Any = None) -> Planned:
     found = [_kind(name, *raw[name], plan, train) for name in table.column_names]
     found = [replace(c, declared=held) if c.kind == "category" and set(held := declared(table, c.name)) >= set(c.names)
              else c for c in found]  # fmt: skip
+    for c in found:
+        if c.kind == "id" and c.name not in plan.kinds and (seems := meant(texts_of(*raw[c.name][:2]))):
+            notes.append(f"column {c.name!r} of {what} differs in every row and is taken for an identifier, though it "
+                         f"seems to hold {seems}: {WRITTEN[seems]}")  # fmt: skip
     seen = {name: (v[train], gone[train]) for name, (v, gone) in frame.items()}
     place = {c.name: i for i, c in enumerate(found)}
     for r in rules:

@@ -84,6 +84,15 @@ def open_data(
         held = source.load("test")
         note = "the model was trained on the rest of these data: --split all takes all of them"
         return replace(held, read=held.read.noting(note))
+    kind = None if named or items or pair else next((m for m in modality.every() if m.held and m.takes(data)), None)
+    if kind is not None:
+        if labels is not None:
+            raise UsageError(f"labels of {kind.many} are one of their columns: options={{'data.labels': 'NAME'}}")
+        entry = registry.get("dataset", kind.held)
+        made = registry.load(entry, DataSource)
+        source = made(made.Options(**coerce_all(registry.options(entry), options, "data")))  # type: ignore[attr-defined]
+        source.held = data
+        return source.load("train")
     if isinstance(data, Data):
         return finished(
             data, DataSource.Options(**coerce_all(options_of(DataSource.Options), options, "data")), "train"

@@ -14,6 +14,7 @@ import numpy as np
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.storage.files import given_path, write_bytes
 from genzoo.plugins.modalities.columns import Column, infer
+from genzoo.plugins.modalities.csv_files import WRITTEN, meant, texts_of
 from genzoo.plugins.modalities.rules import texts
 from genzoo.plugins.modalities.table_files import named, read_table, taken
 from genzoo.plugins.modalities.table_plan import Plan, planned, read_plan
@@ -129,6 +130,8 @@ def _could(c: Column, values: Any, missing: Any) -> str:
             return "category, if the numbers are codes"
     if c.kind == "id" and values.dtype != object:
         return "number"
+    if c.kind in ("id", "category") and (seems := meant(texts_of(values, missing))):
+        return f"{seems}: {WRITTEN[seems]}"
     if c.kind == "category" and c.size > 1000:
         return "id, or left out: it has many values"
     return ""

@@ -213,7 +213,7 @@ def test_a_frame_trains_through_the_arrow_capsule(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        ("a,a\n1,2\n", {}, "two of one name"),
+        ("a,a\n1,2\n", {}, "two columns of one name"),
         ("a,b\n", {}, "no rows"),
         ("a\n1\n1\n", {}, "no column to learn"),
         ("town,b\n1,2\n2,3\n", {"drop": ("twon",)}, "did you mean 'town'"),

@@ -1,0 +1,124 @@
+"""Tables from .csv files: what separates the cells, decimal commas, and digits that are no number."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genzoo.core.errors import GenzooError
+
+NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]
+_HEAD = 2**16  # bytes that are looked at
+
+
+_FORMS = {
+    "dates": re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}( .*)?|\d{1,2}\.? ?[A-Za-z]{3,9}\.? ?\d{2,4}"),
+    "numbers": re.compile(r"[$€£¥] ?-?\d[\d.,']*|-?\d[\d.,']* ?[%$€£¥]|-?\d{1,3}([.,' ]\d{3})+([.,]\d+)?|-?\d+,\d+"),
+}
+WRITTEN = {
+    "dates": "write them as 2024-02-29",
+    "numbers": "write them as 1234.5, without other signs",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a .csv file is written."""
+
+    between: str = ","
+    several: bool = True  # columns; of one column, an empty line is an empty cell
+    decimal: str = "."
+
+    def parsing(self) -> Any:
+        """Options of Arrow's parser; cells in quotes may hold line breaks."""
+        from pyarrow.csv import ParseOptions
+
+        return ParseOptions(delimiter=self.between, ignore_empty_lines=self.several, newlines_in_values=True)
+
+
+def form(path: Path) -> Form:
+    """Look at the head of a .csv or .csv.gz file.
+
+    Cells are separated by what the first line has most often of comma, semicolon, tab and bar, outside of quotes. Where
+    that is no comma, a comma is the decimal sign if numbers have one and none has a point.
+
+    Raises:
+        GenzooError: for UTF-16.
+    """
+    unpack: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with unpack(path, "rb") as file:
+        content = file.read(_HEAD)
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise GenzooError(f"{path} is text in UTF-16: save it in UTF-8")
+    text = content.decode("utf-8", "replace").lstrip("\ufeff\r\n")
+    line = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
+    between = max((",", ";", "\t", "|"), key=line.count)
+    cells = [cell.strip() for row in csv.reader(text.splitlines(), delimiter=between) for cell in row]
+    commas, points = (sum(bool(re.fullmatch(rf"[+-]?\d+{p}\d+", c)) for c in cells) for p in (",", r"\."))
+    return Form(between, between in line, "," if between != "," and commas and not points else ".")
+
+
+def read_csv(source: Any, types: dict[str, Any] | None = None, how: Form | None = None) -> Any:
+    """An Arrow table of a file, or of a stream; ``types`` are those of columns that are known.
+
+    Blanks at the ends of texts and of names are left out. Digits stay text where they are no number: 00501, or more of
+    them than a number of eight bytes has.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    how = how or Form()
+    known = {k: t.value_type if pa.types.is_dictionary(t) else t for k, t in (types or {}).items()}
+    table = _read(source, how, column_types=known)
+    names = [name.strip() for name in table.column_names]
+    whole = [n for n, c in zip(table.column_names, table.columns, strict=True) if n not in known and _digits(c)]
+    if whole and len(set(table.column_names)) == len(names):
+        if hasattr(source, "seek"):
+            source.seek(0)
+        raw = _read(source, how, include_columns=whole, column_types=dict.fromkeys(whole, pa.string()))
+        for name in whole:
+            cells = pc.utf8_trim_whitespace(raw[name])
+            digits = r"^[+-]?\d{19,}$" if pa.types.is_floating(table[name].type) else r"^[+-]?0\d+$"
+            if pc.any(pc.match_substring_regex(cells, digits)).as_py():
+                table = table.set_column(table.column_names.index(name), name, cells)
+    for i, column in enumerate(table.columns):
+        if pa.types.is_binary(column.type) and names[i] not in known:
+            raise GenzooError(f"{source}: column {names[i]!r} is not in UTF-8: save the file in UTF-8")
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            table = table.set_column(i, table.schema.field(i), pc.utf8_trim_whitespace(column))
+    return table.rename_columns(names)
+
+
+def _read(source: Any, how: Form, **more: Any) -> Any:
+    from pyarrow import csv as arrow_csv
+
+    convert = arrow_csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, decimal_point=how.decimal, **more)
+    return arrow_csv.read_csv(source, convert_options=convert, parse_options=how.parsing())
+
+
+def _digits(column: Any) -> bool:
+    """Whether a column was read as whole numbers, or as real ones that could have been."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        return bool(pa.types.is_integer(column.type))
+    return bool((pc.max(pc.abs(column)).as_py() or 0) >= 2**63)
+
+
+def meant(some: Sequence[str]) -> str:
+    """What texts seem to be that are read as such: ``numbers`` with signs beside them, ``dates``, or ""."""
+    for what, form in _FORMS.items():
+        if some and sum(bool(form.fullmatch(v)) for v in some) >= 0.99 * len(some):
+            return what
+    return ""
+
+
+def texts_of(values: Any, missing: Any) -> list[str]:
+    """The first texts of a column; none of one of numbers."""
+    return list(values[~missing][:1000]) if values.dtype == object else []
