@@ -21,6 +21,7 @@ from genzoo.plugins.modalities.table_files import arrow, read_table, taken
 from genzoo.plugins.modalities.table_plan import Plan, Planned, planned, read_plan
 from genzoo.registry import declare
 
+FEW = 1000  # rows below which a warning is given
 WIDE, MOST_WIDE = 20_000, 2**20  # numbers of a row from which on that is said, and refused
 
 
@@ -165,7 +166,9 @@ def planned_data(plan: Planned, what: str, label: str = "") -> Data:
     data = encoded(plan.table, spec, what)
     if width > WIDE:
         data = replace(data, read=data.read.noting(f"{said}: {size_text(4 * width)} of memory for each in a batch"))
-    for note in plan.notes:
+    few = len(plan.table) < FEW
+    said = f"{len(plan.table):,} rows are few, and can be learnt by heart: the metrics row-copies and repeats see that"
+    for note in (*plan.notes, *[said] * few):
         data = replace(data, read=data.read.noting(note))
     if not label:
         return data
