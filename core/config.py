@@ -87,8 +87,10 @@ class TrainOptions:
     warmup: int = option(0, "steps over which the learning rate rises from zero", low=0)
     clip: float = option(0.0, "largest gradient norm, 0 for no limit", low=0)
     skip_above: float = option(0.0, "gradient norm above which a turn's update is left out, 0 for never", low=0)
-    sampling: Literal["uniform", "balanced", "log-frequency"] = option(
-        "uniform", "how often observations are visited: all alike, all classes alike, or by the log of a class's size"
+    sampling: Literal["uniform", "length", "balanced", "log-frequency"] = option(
+        "uniform",
+        "how often observations are visited: all alike, likewise with those of like length in a batch, "
+        "all classes alike, or by the log of a class's size",
     )
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = option(
         "none", "weight of a class's observations in the losses: none, balanced, or a number for each class", low=0

@@ -185,6 +185,10 @@ class Modality(ABC):
         """What to add to a sentence that refuses samples of one shape beside data of another; "" if nothing helps."""
         return ""
 
+    def lengths(self, spec: DataSpec, x: Tensor, *, characters: bool = False) -> Tensor | None:
+        """Numbers (or characters) of each observation in data units ``(N,)``, its end counted; None if all have all."""
+        return None
+
     def standardized(self, data: Data) -> Data:
         """Give real numbers a model space of mean 0 and standard deviation 1, where that is this kind's way."""
         return data
@@ -371,11 +375,9 @@ _known: dict[str, Modality] = {}
 
 def of(spec: DataSpec | str) -> Modality:
     """The modality of a spec, or of that name; raises `UsageError` if there is none."""
-    name = spec if isinstance(spec, str) else spec.modality
-    found = _known.get(name)
-    if found is None:
-        found = _known[name] = import_module(lookup.modalities).named(name)
-    return found
+    if (name := spec if isinstance(spec, str) else spec.modality) not in _known:
+        _known[name] = import_module(lookup.modalities).named(name)
+    return _known[name]
 
 
 def every() -> list[Modality]:
@@ -389,9 +391,8 @@ def recognized(x: Any, what: str) -> Modality:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(
-            f"{what} could be {' or '.join(m.many for m in found)}: say which, --set data.modality={found[0].name}"
-        )
+        several = " or ".join(m.many for m in found)
+        raise UsageError(f"{what} could be {several}: say which, --set data.modality={found[0].name}")
     shape = getattr(x, "shape", None)
     raise UsageError(
         f"{what} has shape {tuple(shape)}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C), vectors as (N, D)"

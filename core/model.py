@@ -255,9 +255,11 @@ class Model(Joint):
         if not self.likelihood.normalized:
             raise UsageError(f"{self.called} has no log-likelihood: what it is trained by is a distance, not a density")
         samples = 1 if self.exact else samples
-        levels = self.spec.levels if self.likelihood.discrete else None
+        levels, kind = self.spec.levels if self.likelihood.discrete else None, of(self.spec)
+        x = arguments.array(kind.given(self.spec, x), "observations")
         weights = self.importance_weights(x, labels, condition=condition, samples=samples, seed=seed, budget=budget)
         found = LogLikelihood.of(weights, self.spec.size, levels)
+        found = replace(found, units=kind.lengths(self.spec, x, characters=True))
         return replace(found, standard_error=torch.zeros_like(found.values)) if self.exact else found
 
     @_call

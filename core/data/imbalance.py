@@ -1,4 +1,4 @@
-"""Orders and weights for data whose classes are of unlike size."""
+"""Orders and weights for data whose classes, or whose observations, are of unlike size."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from genzoo.core.data.observations import Data
+from genzoo.core.data.rows import chunks
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.core.noise import Order, generator
 
-Sampling = Literal["uniform", "balanced", "log-frequency"]
+Sampling = Literal["uniform", "length", "balanced", "log-frequency"]
+WINDOW = 50  # batches among which observations are sorted by length
 
 
 class ClassOrder(Order):
@@ -48,15 +51,44 @@ class ClassOrder(Order):
         return torch.cat(chosen)[torch.cat(places).argsort(stable=True)]
 
 
-def order_of(sampling: Sampling, data: Data, seed: int, conditional: bool, device: torch.device) -> Order:
-    """The order that ``train.sampling`` names.
+class LengthOrder(Order):
+    """`Order`, with observations of like length in a batch: what is cut to the longest of a batch costs less.
 
-    ``uniform`` visits all observations once in an epoch, ``balanced`` all classes equally often, and ``log-frequency``
-    a class by log(1 + its observations) (Xu et al., *Modeling tabular data using conditional GAN*, arXiv:1907.00503,
-    section 4.3), for a ``conditional`` model, which is told the label. Raises `UsageError` where labels are wanting.
+    Of the batches that lie wholly in an epoch each `WINDOW` in a row are sorted by length among themselves, and come
+    in an order drawn anew: so each observation is still visited once in an epoch. ``lengths`` is int64 ``(N,)``.
+    """
+
+    def __init__(self, lengths: Tensor, batch: int, seed: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(len(lengths), seed, device)
+        self._lengths, self._batch = lengths.cpu(), batch
+
+    def _draw(self, epoch: int) -> Tensor:
+        index, random = super()._draw(epoch), generator(self.seed, epoch, 0x1E46)
+        first = -epoch * self.n % self._batch  # what is left of the batch that began in the epoch before
+        last = first + (self.n - first) // self._batch * self._batch
+        for start in range(first, last, WINDOW * self._batch):
+            some = index[start : min(start + WINDOW * self._batch, last)]
+            batches = some[self._lengths[some].argsort(stable=True)].view(-1, self._batch)
+            index[start : start + len(some)] = batches[torch.randperm(len(batches), generator=random)].flatten()
+        return index
+
+
+def order_of(sampling: Sampling, data: Data, batch: int, seed: int, conditional: bool, device: torch.device) -> Order:
+    """The order that ``train.sampling`` names, for so many observations a batch.
+
+    ``uniform`` visits all observations once in an epoch, and so does ``length``, see `LengthOrder`. ``balanced`` visits
+    all classes equally often, and ``log-frequency`` a class by log(1 + its observations) (Xu et al., *Modeling tabular
+    data using conditional GAN*, arXiv:1907.00503, section 4.3), for a ``conditional`` model, which is told the label.
+    Raises `UsageError` where labels or lengths are wanting.
     """
     if sampling == "uniform":
         return Order(len(data), seed, device)
+    if sampling == "length":
+        found = [of(data.spec).lengths(data.spec, rows) for rows in chunks(data.rows)]
+        lengths = [part for part in found if part is not None]
+        if not lengths:
+            raise UsageError(f"train.sampling=length is for texts, and {of(data.spec).many} are all of one length")
+        return LengthOrder(torch.cat(lengths), batch, seed, device)
     y = data.y
     if y is None:
         raise UsageError(f"train.sampling={sampling} goes by class labels, and this data has none")

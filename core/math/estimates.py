@@ -20,6 +20,7 @@ class LogLikelihood:
     samples: int  # K
     dimensions: int  # numbers per observation
     levels: int | None  # values a number can take, None for a density
+    units: Tensor | None = None  # characters of each text, its end counted, (N,); None where all have all dimensions
 
     @classmethod
     def of(cls, weights: Iterable[Tensor], dimensions: int, levels: int | None = None) -> LogLikelihood:
@@ -48,9 +49,15 @@ class LogLikelihood:
         return self.values.double().std().item() / math.sqrt(n) if n > 1 else math.nan
 
     @property
+    def nats_per_unit(self) -> float:
+        """Negative sum over all dimensions, or of texts over all characters: padding is none, nor is a token."""
+        n = self.dimensions * len(self.values) if self.units is None else int(self.units.sum())
+        return -self.values.double().sum().item() / n
+
+    @property
     def bits_per_dimension(self) -> float:
-        """Negative mean in bits per dimension (of the density, where the likelihood is continuous)."""
-        return -self.mean / (self.dimensions * math.log(2))
+        """The same in bits (of the density, where the likelihood is continuous); of texts, bits per character."""
+        return self.nats_per_unit / math.log(2)
 
 
 def active_units(codes: Tensor, threshold: float = 0.01) -> int:

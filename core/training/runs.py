@@ -64,7 +64,8 @@ def describe(
     history = [{k: v for k, v in r.items() if math.isfinite(v)} for r in history]  # JSON has no infinity
     every, held_out = max(len(history) // 500, 1), 0 if trainer.held_out is None else len(trainer.held_out)
     private = trainer.private
-    about = dict(trainer.about)
+    about, beside = dict(trainer.about), trainer.objective.compare_with
+    about |= {"compare with": beside} if beside else {}
     if private is not None:
         about["privacy"], history = private.said(trainer.step), []  # losses have no noise, nor has a hash of rows
     plain = {

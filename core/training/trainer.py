@@ -128,7 +128,7 @@ class Trainer:
         self.steps = options.steps or math.ceil(options.epochs * n / (batch * self.turns))
         self.private = private_run(self, n)
         order: Callable[[torch.device], Order] = partial(
-            order_of, options.sampling, data, stream_seed(seed, SHUFFLE), self.conditional
+            order_of, options.sampling, data, batch, stream_seed(seed, SHUFFLE), self.conditional
         )
         if self.private:
             batch, order = self.private.most, partial(PoissonOrder, n, self.private)

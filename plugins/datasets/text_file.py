@@ -53,7 +53,7 @@ def data_of(texts: list[str], y: Any, o: TextOptions, name: str, license: str = 
     if o.tokens == "bpe":
         learnt = parted(replace(plain, rows=torch.arange(len(kept))), "train").rows
         facts["merges"] = tokens.learn([kept[int(i)] for i in all_rows(learnt, "cpu")], o.pieces)
-    longest = max(map(len, tokens.numbers(kept, facts))) + 1
+    longest = tokens.longest(kept, facts) + 1
     spec = DataSpec("text", (longest,), tokens.levels(facts), plain.spec.classes, plain.spec.class_names, name=name,
                     facts=facts)  # fmt: skip
     rows = tokens.encode(kept, facts, longest)

@@ -20,6 +20,11 @@ from genzoo.plugins.gan.relativistic import RpGAN
 from genzoo.plugins.likelihoods.sequence import SequenceLikelihood
 from genzoo.registry import declare
 
+BESIDE = (
+    "Read this beside the curve of a language model over temperatures, which no GAN of texts is known to beat "
+    "(arXiv:1811.02549): 'genzoo bench text' measures it on these data, and the page on texts shows one."
+)
+
 
 def text_likelihood(model: Model) -> SequenceLikelihood:
     """The likelihood of a model of texts, by which a GAN of texts draws."""
@@ -76,6 +81,7 @@ class GumbelGAN(RpGAN):
     """
 
     takes = frozenset({"regularizer"})
+    compare_with = BESIDE
 
     @dataclass(frozen=True)
     class Options(Adversarial.Options):

@@ -16,7 +16,7 @@ from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch, CriticPlan, Loss, Networks, Objective, Plan, Player
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.gan.gumbel_gan import one_hot, text_likelihood, text_shape
+from genzoo.plugins.gan.gumbel_gan import BESIDE, one_hot, text_likelihood, text_shape
 from genzoo.plugins.modalities.alphabet import PAD
 from genzoo.registry import declare
 
@@ -55,6 +55,7 @@ class ReinforceGAN(Objective):
     """
 
     watched = ("reward",)
+    compare_with = BESIDE
     baseline: Tensor
 
     @dataclass(frozen=True)

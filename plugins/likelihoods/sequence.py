@@ -17,7 +17,7 @@ from genzoo.core.math.tables import to_levels, wide
 from genzoo.core.mixed_precision import in_bfloat16
 from genzoo.core.options import Configured, option
 from genzoo.core.spec import DataSpec
-from genzoo.plugins.modalities.alphabet import END, PAD, UNKNOWN
+from genzoo.plugins.modalities.alphabet import END, PAD, UNKNOWN, filled
 
 
 class SequenceLikelihood(Autoregressive):
@@ -109,8 +109,11 @@ class SequenceLikelihood(Autoregressive):
 
     def token_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log-probability of each token in nats, ``(B, L)``: 0 after the end."""
-        logits = self.logits(params, x)
-        return torch.log_softmax(logits, -1).gather(-1, self.tokens(x)[..., None])[..., 0]
+        tokens = self.tokens(x)
+        there = filled(tokens)
+        logits = self.logits(params, x[:, :there])
+        found = torch.log_softmax(logits, -1).gather(-1, tokens[:, :there, None])[..., 0]
+        return F.pad(found, (0, tokens.shape[1] - there))
 
     def next_logits(self, params: Tensor, x: Tensor, place: tuple[int, ...], state: dict[str, Any]) -> Tensor:
         at = place[0]

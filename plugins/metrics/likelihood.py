@@ -13,6 +13,7 @@ from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.estimates import LogLikelihood
 from genzoo.core.math.intervals import mean
+from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.registry import declare
 
@@ -44,7 +45,9 @@ class _Weighted(Metric):
         name, found = self.bound(weights, evidence.spec.size)
         per, nats = 1 / (evidence.spec.size * math.log(2)), mean(found.values)
         bits = replace(nats, value=-nats.value * per, low=-nats.high * per, high=-nats.low * per)
-        details: dict[str, Any] = {"nats": nats.value, "bits per dimension": bits.value}
+        details: dict[str, Any] = {"nats": nats.value}
+        if not _own_lengths(evidence):
+            details["bits per dimension"] = bits.value
         if self.exact(evidence):
             details = {"estimator": "exact", **details}
         else:
@@ -93,6 +96,14 @@ class BitsPerDimension(_Weighted):
     """
 
     in_bits = True
+
+    def refuses(self, evidence: Evidence) -> str:
+        return "texts have no dimensions but lengths of their own: see nats-per-character" * _own_lengths(evidence)
+
+
+def _own_lengths(evidence: Evidence) -> bool:
+    """Whether observations are of different lengths, so that what pads them is no dimension."""
+    return of(evidence.spec).lengths(evidence.spec, evidence.data.x[:1]) is not None
 
 
 @declare.metric(

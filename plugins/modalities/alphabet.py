@@ -21,9 +21,7 @@ LOST = "\N{REPLACEMENT CHARACTER}"
 
 def alphabet_of(texts: Sequence[str]) -> str:
     """The characters of texts in their order; the most frequent ones, where there are too many. None of control."""
-    found = Counter[str]()
-    for text in texts:
-        found.update(pieces.whole(text))
+    found = Counter(pieces.whole("".join(texts)))
     for c in [c for c in found if c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029"]:
         del found[c]
     return "".join(sorted(c for c, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:MOST]))
@@ -45,13 +43,44 @@ def numbers(texts: Sequence[str], facts: Mapping[str, Any]) -> list[list[int]]:
 
 def encode(texts: Sequence[str], facts: Mapping[str, Any], length: int) -> Tensor:
     """Numbers ``(N, length)``; raises `UsageError` for a text that is longer than ``length - 1`` tokens."""
+    flat, sizes = _flat(texts, facts)
+    if len(texts) and sizes.max() >= length:
+        i = int((sizes >= length).argmax())
+        raise UsageError(f"text {i + 1} has {sizes[i]} {NAMES[facts['tokens']]}, more than {length - 1}: "
+                         "leave it out, or cut it")  # fmt: skip
     out = np.zeros((len(texts), length), str(stored(levels(facts))).removeprefix("torch."))
-    for i, found in enumerate(numbers(texts, facts)):
-        if len(found) >= length:
-            raise UsageError(f"text {i + 1} has {len(found)} {NAMES[facts['tokens']]}, more than {length - 1}: "
-                             "leave it out, or cut it")  # fmt: skip
-        out[i, : len(found) + 1] = [*found, END]
+    place, end = np.arange(length), sizes[:, None]
+    out[place < end] = flat
+    out[place == end] = END
     return torch.from_numpy(out)
+
+
+def longest(texts: Sequence[str], facts: Mapping[str, Any]) -> int:
+    """Tokens of the longest text, without the end."""
+    return int(_flat(texts, facts)[1].max(initial=0))
+
+
+def _flat(texts: Sequence[str], facts: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Numbers of all texts after each other, and how many each has."""
+    if facts["tokens"] != "characters":
+        each = numbers(texts, facts)
+        return np.array([n for found in each for n in found], np.int64), np.array([len(n) for n in each], np.int64)
+    known = np.array([ord(c) for c in facts["alphabet"]], np.uint32)
+    code = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    order = known.argsort()
+    at = np.searchsorted(known[order], code).clip(max=len(known) - 1)
+    flat = np.where(known[order][at] == code, order[at] + FIRST, UNKNOWN)
+    return flat, np.array([len(text) for text in texts], np.int64)
+
+
+def filled(tokens: Tensor) -> int:
+    """How many places hold all there is of texts ``(B, L)``, at least 1; on another device than the CPU all of them.
+
+    What follows is padding, which need not be computed. A device is not waited for, nor a graph broken.
+    """
+    if tokens.device.type != "cpu" or torch.compiler.is_compiling() or tokens.numel() == 0:
+        return tokens.shape[1]
+    return max(int((tokens != PAD).any(0).sum()), 1)
 
 
 def contents(facts: Mapping[str, Any]) -> list[bytes]:

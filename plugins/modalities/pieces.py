@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -23,6 +24,7 @@ def _letters() -> dict[int, str]:
 
 LETTERS = _letters()
 BYTE_OF = {letter: b for b, letter in LETTERS.items()}
+_HALF = re.compile("[\ud800-\udfff]")
 BYTES = [b for b in range(0xF5) if b not in (0xC0, 0xC1)]  # all that UTF-8 uses
 
 
@@ -87,7 +89,7 @@ def find(texts: Sequence[str], merges: tuple[str, ...]) -> list[list[int]]:
 
 def whole(text: str) -> str:
     """A text, refused where it holds half a character, which no bytes are."""
-    if any("\ud800" <= c <= "\udfff" for c in text):
+    if _HALF.search(text):
         raise UsageError("a text holds half a character (a lone surrogate), which is no text")
     return text
 

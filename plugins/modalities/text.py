@@ -85,6 +85,15 @@ class Text(Modality):
 
         return data if self.alike(spec, data.spec) else in_tokens_of(data, spec)
 
+    def lengths(self, spec: DataSpec, x: Tensor, *, characters: bool = False) -> Tensor:
+        import torch
+
+        from genzoo.plugins.modalities.alphabet import PAD
+
+        if characters and spec.facts["tokens"] != "characters":
+            return torch.tensor([len(text) + 1 for text in self.texts(spec, x)])
+        return (x.cpu() != PAD).sum(1)
+
     # What people give.
 
     def opens(self, path: Path) -> str:

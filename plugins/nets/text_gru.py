@@ -11,7 +11,7 @@ from genzoo.core.errors import UsageError
 from genzoo.core.math.tables import to_levels
 from genzoo.core.networks import Encoder, Network, Ports
 from genzoo.core.options import option
-from genzoo.plugins.modalities.alphabet import PAD
+from genzoo.plugins.modalities.alphabet import PAD, filled
 from genzoo.plugins.nets.blocks import shaped, with_label
 from genzoo.registry import declare
 
@@ -46,8 +46,9 @@ class TextEncoder(Encoder):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Padding changes nothing: the way back starts at the end of each text."""
         tokens = to_levels(x, self.levels)
+        tokens = tokens[:, : filled(tokens)]
         there = (tokens != PAD).float()
-        embedded, place = self.embedding(tokens), torch.arange(x.shape[1], device=x.device)
+        embedded, place = self.embedding(tokens), torch.arange(tokens.shape[1], device=x.device)
         turned = (there.sum(1, keepdim=True).long() - 1 - place).clamp(min=0)
         back, _ = self.back(embedded.gather(1, turned[..., None].expand_as(embedded)))
         both = torch.cat([self.forth(embedded)[0], back], -1)

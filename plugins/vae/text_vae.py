@@ -20,6 +20,7 @@ declare.recipe(
         "train.validation": 0.05,
         "train.epochs": 10,
         "train.batch_size": 64,
+        "train.sampling": "length",
         "train.lr": 0.002,
         "train.schedule": "cosine",
         "train.clip": 1.0,

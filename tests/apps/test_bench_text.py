@@ -50,3 +50,33 @@ def test_only_what_lies_below_the_curve_wins():
     assert below(curve, {"forward": 1.1, "reverse": 1.85})
     assert not below(curve, {"forward": 1.19, "reverse": 1.99})  # above it, though no point of it is better in both
     assert not below(curve, {"forward": 0.5, "reverse": 1.0})  # collapsed: nothing to compare with
+
+
+def test_no_gan_stands_without_the_curve() -> None:
+    """Not in the benchmark, and cards and pages say where it is."""
+    from genzoo.registry import the_registry
+
+    for few in ((), (1.0,), (0.7, 0.7), (0.6, 0.8)):
+        with pytest.raises(UsageError, match="stand beside the curve"):
+            texts(lines(20, 0), steps=1, temperatures=few)
+    registry = the_registry()
+    gans = [e for e in registry.entries("objective", tag="text") if "gan" in e.tags]
+    assert {e.name for e in gans} >= {"gumbel-gan", "reinforce-gan"}
+    assert all("genzoo bench text" in registry.load(e).compare_with for e in gans)
+
+
+def test_a_card_and_a_page_of_a_gan_say_where_the_curve_is(tmp_path, monkeypatch) -> None:
+    import genzoo
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = {"likelihood.hidden": 8, "likelihood.embed": 4, "train.batch_size": 8, "train.validation": 0}
+    for recipe in ("lm", "gumbel-gan"):
+        small = options | ({"critic.hidden": 6, "critic.embed": 4} if recipe == "gumbel-gan" else {})
+        genzoo.fit(recipe, lines(120, 0), tmp_path / recipe, steps=1, options=small, device="cpu", progress=False)
+    said = {recipe: (tmp_path / recipe / "README.md").read_text() for recipe in ("lm", "gumbel-gan")}
+    assert "beside the curve of a language model" in said["gumbel-gan"]
+    assert "beside the curve" not in said["lm"]
+    found = genzoo.compare([tmp_path / "lm", tmp_path / "gumbel-gan"], lines(60, 1), n=20, metrics="distinct-n")
+    page = found.save(tmp_path / "page.html").read_text()
+    assert page.count("beside the curve of a language model") == 1
+    assert list(found.beside) == ["gumbel-gan"]

@@ -23,7 +23,7 @@ LABELS = torch.repeat_interleave(torch.arange(5), torch.tensor(SIZES))[SHUFFLED]
 
 def order(sampling, conditional=True, y=LABELS):
     data = Data(DataSpec("vector", (2,), classes=5), torch.zeros(len(y), 2), y)
-    return order_of(sampling, data, 7, conditional, torch.device("cpu"))
+    return order_of(sampling, data, 8, 7, conditional, torch.device("cpu"))
 
 
 def test_balanced_shares_are_exact_in_every_run_of_as_many_positions_as_classes():
@@ -73,7 +73,7 @@ def test_what_an_order_needs_is_said(toy):
         order("log-frequency", conditional=False)
     plain = Data(DataSpec("vector", (2,)), torch.zeros(9, 2))
     with pytest.raises(UsageError, match=r"train\.sampling=balanced goes by class labels, and this data has none"):
-        order_of("balanced", plain, 0, False, torch.device("cpu"))
+        order_of("balanced", plain, 8, 0, False, torch.device("cpu"))
     assert torch.equal(order("uniform").take(0, 100).sort().values, torch.arange(100))
 
 
@@ -172,7 +172,7 @@ def test_batches_of_imbalanced_pictures_have_exact_shares():
     data = genzoo.load_data("fashion-mini")
     kept = [i for i, y in enumerate(data.y.tolist()) if y > 2 or i % 10 == 0]
     some = data.take(kept[: len(kept) // 50 * 50])  # an epoch of whole batches
-    order = partial(order_of, "balanced", some, 5, False)
+    order = partial(order_of, "balanced", some, 8, 5, False)
     for memory in (None, 0):
         with Feed(some, "cpu", 50, order=order, memory=memory, workers=0) as feed:
             seen = torch.stack([torch.bincount(feed.at(i)[1], minlength=10) for i in range(20)])

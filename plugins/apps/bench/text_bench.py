@@ -56,6 +56,9 @@ def texts(
         ``self-bleu``, ``distinct-2``, ``seconds`` of training, and of a GAN ``wins``: whether it lies below the curve,
         better in forward and in reverse than every temperature is in both.
     """
+    if len(set(temperatures)) < 2 or 1 not in temperatures:
+        raise UsageError("GANs of texts stand beside the curve of a language model: it needs a temperature of 1 and "
+                         "another")  # fmt: skip
     train, test = (load_data(data, split=split) for split in ("train", "test"))
     kind = of(train.spec)
     if "alphabet" not in train.spec.facts:
@@ -107,4 +110,4 @@ def _trained(
 
 def _nll(model: Model, held: Sequence[str]) -> float:
     found: LogLikelihood = model.log_likelihood(list(held))
-    return -found.values.sum().item() / sum(len(text) + 1 for text in held)
+    return found.nats_per_unit

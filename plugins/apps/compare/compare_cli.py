@@ -81,6 +81,8 @@ def _print(found: Any) -> None:
         hint("* better than every other: its interval has no point in common with theirs")
     else:
         hint("no winner: no interval lies apart from all others")
+    for name, said in found.beside.items():
+        hint(f"{name}: {one_line(said)}")
     measured = {row.metric for row in found.rows}
     for name, report in zip(found.names, found.reports, strict=True):
         for reason, missing in report.absences().items():

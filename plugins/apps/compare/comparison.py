@@ -11,6 +11,7 @@ from genzoo.core import notebook
 from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.report import ARROWS, Report, Result
 from genzoo.core.storage.strict import one_line
+from genzoo.registry import the_registry
 from genzoo.registry.weights.history import History
 
 if TYPE_CHECKING:
@@ -104,6 +105,17 @@ class Comparison:
         lines = [best] if any(row.best is not None for row in self.rows) else []
         lines += [f"absent of all: {', '.join(names)} ({why})" for why, names in self.absences().items()]
         return notebook.table(rows, ("metric", *self.names, "unit")) + notebook.paragraphs(lines)
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """What models are to be read beside, by their names; see `Objective.compare_with`."""
+        found, registry = dict[str, str](), the_registry()
+        for name, side in zip(self.names, self.sides, strict=False):
+            config = None if side.model is None else side.model.config
+            if config is not None:
+                objective = registry.load(registry.get("objective", config.parts["objective"].name))
+                found[name] = getattr(objective, "compare_with", "")
+        return {name: said for name, said in found.items() if said}
 
     def absences(self) -> dict[str, list[str]]:
         """Metrics that none of them has, by reason."""

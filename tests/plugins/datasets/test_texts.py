@@ -1,9 +1,12 @@
 """Texts in files: read, refused, written and read again."""
 
+import gzip
+
 import pytest
 import torch
 
-from genzoo.core.errors import UsageError
+import genzoo
+from genzoo.core.errors import GenzooError, MissingPackage, UsageError
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.datasets.text_file import TextFile
@@ -57,3 +60,32 @@ def test_model_space_is_exact() -> None:
 def test_too_long_a_text_is_refused() -> None:
     with pytest.raises(UsageError, match="more than 2"):
         alphabet.encode(["abc"], {"tokens": "characters", "alphabet": "abc"}, 3)
+
+
+def test_texts_of_installed_packages(tmp_path, monkeypatch) -> None:
+    """A program and files that are like those of the packages; without them a sentence says which to install."""
+    program = tmp_path / "bible"
+    verses = "Ge1:1 In the beginning.\\nGe1:2 And: so.\\nSol1:1 In the beginning.\\nRev22:21 Amen.\\n"
+    program.write_text(f'#!/bin/sh\n[ "$1 $2" = "-f Gen1:1-Rev22:21" ] && printf "{verses}"\n')
+    program.chmod(0o755)
+    (tmp_path / "web2").write_text("A\nabba\n\nabbacy\n" + "b" * 30 + "\n")
+    (tmp_path / "names.gz").write_bytes(gzip.compress(b"Ada\nAdam\n"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    wanted = {"kjv": ["In the beginning.", "And: so.", "Amen."], "words": ["A", "abba", "abbacy"],
+              "names": ["Ada", "Adam"]}  # fmt: skip
+    paths = {"kjv": {}, "words": {"path": str(tmp_path / "web2")}, "names": {"path": str(tmp_path / "names.gz")}}
+    for name, options in paths.items():
+        data = genzoo.load_data(name, split="all", options=options)
+        assert TEXT.lines(data.spec, data.x) == wanted[name]
+        assert len(genzoo.load_data(name, split="test", options=options)) == 1
+    (tmp_path / "names.gz").write_bytes(b"no gzip")
+    with pytest.raises(GenzooError, match="no file of lines"):
+        genzoo.load_data("names", options=paths["names"])
+    program.write_text("#!/bin/sh\necho something else\n")
+    with pytest.raises(GenzooError, match="no program that writes verses"):
+        genzoo.load_data("kjv")
+    program.unlink()
+    for name, said in (("kjv", "apt install bible-kjv"), ("words", "apt install miscfiles")):
+        options = {"path": str(tmp_path / "none")} if name == "words" else {}
+        with pytest.raises(MissingPackage, match=said):
+            genzoo.load_data(name, options=options)

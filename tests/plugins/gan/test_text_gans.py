@@ -114,3 +114,33 @@ def test_the_generator_rests_while_only_the_critic_learns() -> None:
     after = genzoo.fit("gumbel-gan", data, steps=2, options=options, device="cpu", seed=0).model.state_dict()
     for key, value in before.items():
         torch.testing.assert_close(after[key], value)
+
+
+def test_a_bandit_finds_its_better_arm() -> None:
+    """Two texts of one letter, of which a critic that is fixed likes one: the chance of it follows its own slope.
+
+    With p the chance of the better one, d/dlogit E[r] = p (1 - p) (r_a - r_b), whatever the baseline.
+    """
+    likes = torch.tensor([0.6, -0.2])  # rewards of a and b
+    torch.manual_seed(0)
+    logit = torch.zeros((), requires_grad=True)
+    objective = ReinforceGAN(ReinforceGAN.Options(discount=1.0))
+    there = torch.tensor([[True]])
+    for turn in range(400):
+        p = torch.sigmoid(logit)
+        drawn = (torch.rand(512) > p.detach()).long()
+        scores = torch.logit((likes[drawn, None] + 1) / 2).requires_grad_()
+        with torch.no_grad():
+            worth, reward = objective.worth(scores, there.expand(512, 1))
+        log_p = torch.where(drawn == 0, p.log(), (1 - p).log())
+        slope, *rest = torch.autograd.grad((worth[:, 0] * log_p).mean(), [logit, scores], allow_unused=True)
+        assert rest == [None]  # a reward has no slopes
+        if turn == 0:
+            assert objective.baseline == 0
+        found, wanted = slope.item(), (p * (1 - p) * (likes[0] - likes[1])).item()
+        assert abs(found - wanted) < 5 * 0.5 * (worth.std() + 0.6).item() / 512**0.5
+        with torch.no_grad():
+            logit += 2 * slope
+        objective.after_step("generator", None, {"reward": reward.mean()})
+    assert torch.sigmoid(logit).item() > 0.95
+    assert objective.baseline.item() == pytest.approx(0.6, abs=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,13 @@ import genzoo
 TEXT = {"likelihood.hidden": 8, "likelihood.embed": 4, "generator.width": 8,
         "likelihood.word_dropout": 0.3, "encoder.hidden": 8, "train.validation": 4}  # fmt: skip
 SOUND = {"generator.width": 4, "critic.width": 4}
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
+GAN = {"likelihood.hidden": 8, "likelihood.embed": 4, "critic.hidden": 6, "critic.embed": 4}
+WORDS = ["".join(w) for w in product("abc", repeat=4)]
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "text-vae": ("kjv-mini", TEXT),
+    "lm": (WORDS, {"likelihood.hidden": 8, "likelihood.embed": 4}),
+    "gumbel-gan": (WORDS, GAN),
+    "reinforce-gan": (WORDS, GAN),
     "wavegan": ("spoken-digits-mini", SOUND),
 }
 
