@@ -393,9 +393,8 @@ def recognized(x: Any, what: str) -> Modality:
     if found:
         several = " or ".join(m.many for m in found)
         raise UsageError(f"{what} could be {several}: say which, --set data.modality={found[0].name}")
-    shape = getattr(x, "shape", None)
     raise UsageError(
-        f"{what} has shape {tuple(shape)}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C), vectors as (N, D)"
-        if shape is not None
+        f"{what} has shape {tuple(x.shape)}: give images as (N, H, W), (N, C, H, W) or (N, H, W, C), vectors as (N, D)"
+        if getattr(x, "shape", None) is not None
         else f"{what} is a {type(x).__name__}, which is none of {', '.join(m.many for m in every())}"
     )

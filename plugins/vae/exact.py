@@ -39,7 +39,7 @@ declare.recipe(
         "train.epochs": 10,
         "train.batch_size": 64,
         "train.sampling": "length",
-        "train.lr": 0.002,
+        "train.lr": 0.004,
         "train.schedule": "cosine",
         "train.clip": 1.0,
     },

@@ -21,7 +21,7 @@ declare.recipe(
         "train.epochs": 10,
         "train.batch_size": 64,
         "train.sampling": "length",
-        "train.lr": 0.002,
+        "train.lr": 0.004,
         "train.schedule": "cosine",
         "train.clip": 1.0,
     },
@@ -36,7 +36,13 @@ declare.recipe(
     like="text-vae",
     posterior="vq",
     prior="uniform-codes",
-    options={"latent.size": 16, "latent.grid": 4, "posterior.codes": 256, "objective.kl_warmup": 0.0},
+    options={
+        "latent.size": 16,
+        "latent.grid": 4,
+        "posterior.codes": 256,
+        "objective.kl_warmup": 0.0,
+        "train.lr": 0.002,
+    },
 )
 
 declare.recipe(

@@ -352,6 +352,7 @@ def likelihood(
 def text_(
     data: Annotated[str, typer.Option(help="A data set of texts, or a .txt file.")] = "kjv-mini",
     steps: Annotated[int, typer.Option(min=1, help="Training steps of lm, and again of each GAN.")] = 300,
+    gan_steps: Annotated[int | None, typer.Option(min=1, help="Steps of each GAN, if others.")] = None,
     recipes: Annotated[str, typer.Option(help="GANs of texts, as a,b; none for none.")] = "gumbel-gan,reinforce-gan",
     n: Annotated[int, typer.Option("-n", min=10, help="Samples of each.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
@@ -367,8 +368,8 @@ def text_(
     from genzoo.plugins.apps.bench.text_bench import texts
 
     names = [] if recipes == "none" else several(recipes)
-    rows = texts(data, steps=steps, recipes=names, n=n, seed=seed, options=assignments(set_), out=out,
-                 progress=opt.shown(quiet))  # fmt: skip
+    how = opt.chosen(locals(), "steps gan_steps n seed out")
+    rows = texts(data, **how, recipes=names, options=assignments(set_), progress=opt.shown(quiet))
     if json:
         return emit_json({"rows": rows})
     numbers = ("nll", "forward", "reverse", "self-bleu", "distinct-2", "seconds")

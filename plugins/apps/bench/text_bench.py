@@ -40,6 +40,7 @@ def texts(
     data: Any = "kjv-mini",
     *,
     steps: int = 300,
+    gan_steps: int | None = None,
     recipes: Sequence[str] = GANS,
     temperatures: Sequence[float] = TEMPERATURES,
     n: int = 1000,
@@ -48,7 +49,9 @@ def texts(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> list[Row]:
-    """Train `lm`, then each GAN as many steps from where it stands, and measure all alike.
+    """Train `lm`, then each GAN as many steps (or ``gan_steps``) from where it stands, and measure all alike.
+
+    ``options`` are of every recipe, those that begin with ``data.`` of the data.
 
     Returns:
         A row for held-out texts and for texts of shuffled characters, for the model at each temperature, and for each
@@ -59,7 +62,8 @@ def texts(
     if len(set(temperatures)) < 2 or 1 not in temperatures:
         raise UsageError("GANs of texts stand beside the curve of a language model: it needs a temperature of 1 and "
                          "another")  # fmt: skip
-    train, test = (load_data(data, split=split) for split in ("train", "test"))
+    of_data = {k.removeprefix("data."): v for k, v in (options or {}).items() if k.startswith("data.")}
+    train, test = (load_data(data, split=split, options=of_data or None) for split in ("train", "test"))
     kind = of(train.spec)
     if "alphabet" not in train.spec.facts:
         raise UsageError(f"this benchmark is of texts, and {data} holds {kind.many}: --data kjv-mini, or a .txt file")
@@ -79,14 +83,15 @@ def texts(
                 rows[-1]["nll"] = _nll(plain[0], held)
         curve = rows[2:]
         for recipe in recipes:
-            model, seconds = _trained(recipe, data, steps, seed, options, base, progress)
+            model, seconds = _trained(recipe, data, gan_steps or steps, seed, options, base, progress)
             row = measured(f"lm, then {recipe}", model.sample(n, seed=seed), judge, held)
             wins = below(curve, row)
             rows.append(row | {"seconds": plain[1] + seconds, "nll": _nll(model, held), "wins": wins})
     if out is not None:
         folder = Path(out).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "text.json", {"data": str(data), "steps": steps, "n": n, "seed": seed, "rows": rows})
+        write_json(folder / "text.json", {"data": str(data), "steps": steps, "gan_steps": gan_steps or steps, "n": n,
+                                         "seed": seed, "rows": rows})  # fmt: skip
     return rows
 
 
