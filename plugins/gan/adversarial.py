@@ -118,7 +118,8 @@ class Adversarial(Objective):
                     "their zero is anywhere: take another loss, such as gan or hinge, or leave it out"
                 )
             if part.rank not in (0, len(spec.shape)):
-                raise UsageError(f"{name!r} augments images, not {spec.modality} data of shape {spec.shape}")
+                what = {2: "waveforms", 3: "images"}.get(part.rank, "other data")
+                raise UsageError(f"{name!r} augments {what}, not {spec.modality} data of shape {spec.shape}")
             if self.takes_slopes and getattr(part, "rescales", False):
                 raise UsageError(f"{name!r} takes slopes of what this loss takes slopes of: leave it out")
             if not self.generator_terms and "generator" in getattr(part, "plays", ()):
@@ -141,8 +142,12 @@ class Adversarial(Objective):
         critic = Player("critic", ("critic",), o.critic_steps, o.critic_lr, o.critic_betas, o.critic_decay)
         return critic, Player("generator", ("generator",))
 
+    def draw_codes(self, draws: Draws, model: Model) -> Tensor:
+        """Codes of generated observations, ``(B, *latent.shape)``."""
+        return model.prior.draw(draws)
+
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
-        noise = {"z": model.prior.draw(draws)}
+        noise = {"z": self.draw_codes(draws, model)}
         turn = "critic" if player == "critic" else "generator"
         for name, term in self._regularizers.items():
             if turn in term.plays and draws.step % term.options.every == 0:

@@ -148,6 +148,14 @@ def synthesize(v: Tensor, front: str, n_fft: int, hop: int, bands: int, rate: in
     return griffin_lim(magnitude, n_fft, hop, samples)
 
 
+def _magnitudes(x: Tensor, n: int) -> Tensor:
+    """Of all frames of waveforms ``(B, C, T)``, ``(B, numbers)``; never 0, where a root has no slope."""
+    window = _window(n, x)
+    found = torch.stft(x.flatten(0, 1), n, n // 4, window=window, return_complex=True)
+    power = torch.view_as_real(found).square().sum(-1) / window.square().sum()
+    return torch.sqrt(power + 1e-8).view(len(x), -1)
+
+
 def mr_stft(x: Tensor, y: Tensor, windows: tuple[int, ...] = (1024, 512, 256, 128, 64)) -> Tensor:
     """Multi-resolution STFT distance of waveforms ``(B, C, T)`` in model units from ``y`` to the true ``x``, ``(B,)``.
 
@@ -157,10 +165,7 @@ def mr_stft(x: Tensor, y: Tensor, windows: tuple[int, ...] = (1024, 512, 256, 12
     fitting = [n for n in windows if n < x.shape[-1]] or [max(4, 2 ** (x.shape[-1].bit_length() - 2))]
     total = x.new_zeros(len(x))
     for n in fitting:
-        window = _window(n, x)
-        both = torch.stft(torch.cat([x, y]).flatten(0, 1), n, n // 4, window=window, return_complex=True)
-        power = torch.view_as_real(both).square().sum(-1) / window.square().sum()
-        a, b = torch.sqrt(power + 1e-8).view(2, len(x), -1)  # of zero, a root has no slope
+        a, b = _magnitudes(x, n), _magnitudes(y, n)  # apart, since one of them needs no slopes
         log = (torch.log(a + FLOOR) - torch.log(b + FLOOR)).abs().mean(1)
         apart = torch.sqrt((a - b).square().sum(1) + 1e-8)
         total = total + log + apart / (a.square().sum(1) + a.shape[1] * FLOOR**2).sqrt()

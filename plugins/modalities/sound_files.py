@@ -21,6 +21,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".parquet")
 MOST, MOST_CHANNELS = 2**28, 8  # numbers in a file, and channels
 LEAST_RATE = 100  # samples a second: one that says less would be of hours where it is resampled
+WRITTEN = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".mp3": ("MP3", "MPEG_LAYER_III"),
+           ".aif": ("AIFF", "PCM_16"), ".aiff": ("AIFF", "PCM_16")}  # by soundfile; .wav needs nothing  # fmt: skip
 BLOCK = 8192  # frames: libsndfile 1.2.2 dies of a long .ogg in one piece
 _LOOKED_AT = 2000  # files of a folder, until it is known what is in it
 
@@ -178,7 +180,8 @@ def wav_bytes(x: Array, rate: int) -> bytes:
 
 def write_one(path: Path, name: str, rate: int, channels: int, parts: Iterator[Array]) -> None:
     """Write int16 parts ``(channels, samples)`` after one another to ``path``, in the format that ``name`` ends in."""
-    if not name.lower().endswith(".flac"):
+    how = WRITTEN.get(Path(name).suffix.lower())
+    if how is None:
         with open(path, "wb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(channels)
             file.setsampwidth(2)
@@ -186,7 +189,8 @@ def write_one(path: Path, name: str, rate: int, channels: int, parts: Iterator[A
             for x in parts:
                 file.writeframesraw(np.ascontiguousarray(x.T).astype("<i2").tobytes())
         return
-    with needs("soundfile").SoundFile(path, "w", rate, channels, "PCM_16", format="FLAC") as out:
+    kind, coding = how
+    with needs("soundfile").SoundFile(path, "w", rate, channels, coding, format=kind) as out:
         for x in parts:
             for i in range(0, x.shape[1], BLOCK):
                 out.write(np.ascontiguousarray(x[:, i : i + BLOCK].T))

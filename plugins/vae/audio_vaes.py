@@ -68,17 +68,48 @@ declare.recipe(
             "encoder.stride": 2,
             "generator.strides": 3,
             "encoder.strides": 3,
-            "generator.blocks": 2,
-            "encoder.blocks": 2,
+            "generator.blocks": 1,
+            "encoder.blocks": 1,
             "posterior.dim": 16,
-            "posterior.dropout": 0.25,
-            # In minutes of training the critic knows little: it comes in late, and with a small share.
-            "objective.weight": 0.2,
+            # In minutes of training the critic knows little: it comes in late, and with a small share. The distance of
+            # its features is a sum over thousands of them, and would drown that of spectra.
+            "objective.weight": 0.05,
+            "objective.features": 0.01,
             "objective.start": 0.5,
             "critic.spectral_norm": True,
             "latent.grid": 0,
             "train.batch_size": 16,
-            "train.lr": 5e-4,
+            "train.lr": 2e-3,
+            "train.schedule": "cosine",
+        }
+    },
+)
+
+declare.recipe(
+    "rave-gan",
+    summary="RAVE's second stage: the generator learns from a critic, the code stays; begins with --init RAVE'S RUN",
+    paper="arXiv:2111.05011",
+    tags=("vae", "gan", "audio", "second stage"),
+    modalities=("audio",),
+    like="vq-gan",
+    likelihood="spectral",
+    posterior="normal",
+    prior="normal",
+    presets={
+        "audio": {
+            "generator": "wave",
+            "encoder": "wave",
+            "critic": "wave",
+            "generator.blocks": 1,
+            "encoder.blocks": 1,
+            "critic.spectral_norm": True,
+            "latent.size": 32,
+            "latent.grid": 0,
+            "objective.moves": "generator",
+            "objective.weight": 0.2,
+            "objective.start": 0.0,
+            "train.batch_size": 32,
+            "train.lr": 2e-4,
             "train.schedule": "cosine",
         }
     },

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,7 +47,9 @@ class VQGAN(Hinge):
 
     λ = ‖∇ (nll + κ …)‖ / (‖∇ D(x̂)‖ + 1e-4), slopes of the generator's last weight, makes w the adversarial share of
     its gradient whatever the units of the rest. φ are the critic's features in place of the paper's VGG, and the critic
-    comes in after a share of the training, when there is something to judge.
+    comes in after a share of the training, when there is something to judge; until then it costs nothing. With
+    ``moves=generator`` the code stays as it is and the generator alone learns from its critic, RAVE's second stage
+    (arXiv:2111.05011), which begins with the weights of the first (``--init``).
 
     When: codes that are short and discrete, whose reconstructions should be sharp; then ``genzoo prior fit`` for a
     transformer that samples them. Other posteriors will do as well, with a small weight on their KL.
@@ -62,8 +65,13 @@ class VQGAN(Hinge):
         features: float = option(1.0, "κ, weight of the distance of the critic's features", low=0)
         kl: float = option(1e-6, "weight of the KL, of posteriors that have one", low=0)
         start: float = option(0.25, "share of training after which the critic comes in", low=0, high=1)
+        moves: Literal["model", "generator"] = option("model", "what is trained beside the critic")
 
     options: Options
+
+    def __init__(self, options: Options | None = None) -> None:
+        super().__init__(options)
+        self.needs_start = self.options.moves == "generator"
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
         critics = (self.critic_plan(spec),)
@@ -73,42 +81,53 @@ class VQGAN(Hinge):
             likelihood=True,
             critics=critics,
             points=True,
-            moves_prior=False,
+            moves_prior=self.needs_start,  # of the first stage it stays as all of the code does
             means=True,
         )
 
     def players(self) -> tuple[Player, ...]:
-        return Player("model", ("model",)), super().players()[0]
+        return Player("model", (self.options.moves,)), super().players()[0]
+
+    def draw_codes(self, draws: Draws, model: Model) -> Tensor:
+        """Of a prior that goes by labels, which are not known yet, any: the critic judges reconstructions."""
+        return draws.normal(*model.latent.shape) if any(model.prior.told) else super().draw_codes(draws, model)
 
     def draw(self, player: str, draws: Draws, model: Model) -> dict[str, Tensor]:
         assert model.head is not None  # the plan asks for a posterior
         noise = super().draw(player, draws, model) | {"eps": draws.normal(*model.head.noise_shape)}
-        return noise | {"on": draws.number(float(draws.progress >= self.options.start))}
+        # What stands here tells the turn that there is a critic.
+        return noise | ({"on": draws.number(1.0)} if draws.progress >= self.options.start else {})
 
     def loss(self, player: str, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Loss:
-        model, critic, y = nets.model, nets.critic, batch.y
-        with torch.set_grad_enabled(player == "model" and torch.is_grad_enabled()):
+        model, critic, y, on = nets.model, nets.critic, batch.y, "on" in noise
+        if player == "critic" and not on:
+            still = 0 * torch.stack([p.sum() for p in critic.parameters()]).sum()
+            return Loss({"adversarial": still.expand(len(batch.x))})
+        moves = player == "model" and torch.is_grad_enabled()
+        with torch.set_grad_enabled(moves and not self.needs_start):
             q = model.posterior(batch.x, y)
             z, kl = model.code(q, noise["eps"], y)
+        with torch.set_grad_enabled(moves):
             params = model.params(q, z, y)
             again = model.likelihood.mean(params)
         if player == "critic":
-            judged = self.judge(critic, batch, again, noise)
-            return replace(judged, weights=dict.fromkeys(judged.terms, noise["on"]))
+            return self.judge(critic, batch, again, noise)
         nll = -model.likelihood.log_prob(params, batch.x)
-        terms = {"nll": nll, "features": self.feature_distance(critic, batch, again, noise)}
-        wanted = {"adversarial": self.generator_loss(self._outputs(critic, again, y, noise, "fake"), None)}
-        kappa, share = self.options.features * noise["on"], self.options.weight * noise["on"]
-        if torch.is_grad_enabled():
-            rest = (nll + kappa * terms["features"]).mean()
-            share = share * balance(model.generator, rest, wanted["adversarial"].mean())
-        weights: dict[str, float | Tensor] = {"kl": self.options.kl, "features": kappa, "adversarial": share}
-        coupled = {"adversarial": True, **coupled_terms(model, "nll", q=q)}
-        terms |= {**wanted, "kl": kl, **q.cost}
-        return Loss(terms, weights, coupled, {"balance": share}, q.sums)
+        terms, weights = {"nll": nll, "kl": kl, **q.cost}, dict[str, float | Tensor](kl=self.options.kl)
+        coupled, shown = coupled_terms(model, "nll", q=q), dict[str, Tensor]()
+        if on:
+            wanted = self.generator_loss(self._outputs(critic, again, y, noise, "fake"), None)
+            judged = {"features": self.feature_distance(critic, batch, again, noise), "adversarial": wanted}
+            share = noise["on"] * self.options.weight
+            if torch.is_grad_enabled():
+                rest = (nll + self.options.features * judged["features"]).mean()
+                share = share * balance(model.generator, rest, wanted.mean())
+            terms, weights = {**judged, **terms}, {**weights, "features": self.options.features, "adversarial": share}
+            coupled, shown = {"adversarial": True, **coupled}, {"balance": share}
+        return Loss(terms, weights, coupled, shown, {} if self.needs_start else q.sums)
 
     def after_step(self, player: str, nets: Networks, seen: Mapping[str, Tensor]) -> None:
-        if player == "model" and nets.model.head is not None:
+        if player == "model" and not self.needs_start and nets.model.head is not None:
             nets.model.head.after_step(seen)
 
     def held_out(self, nets: Networks, batch: Batch, noise: Mapping[str, Tensor]) -> Tensor | None:

@@ -57,7 +57,7 @@ from genzoo.registry.recipes.save import about, named_data
 from genzoo.registry.verbs.data import announce, entry_for, open_data
 from genzoo.registry.verbs.initialize import initialize, pick_device
 from genzoo.registry.verbs.reporting import Reports, chosen_trackers, plugin_observers
-from genzoo.registry.verbs.starting import Known, Start, enough
+from genzoo.registry.verbs.starting import Known, Start, enough, require_start
 
 _SPLIT = 102  # stream of randomness
 
@@ -220,9 +220,8 @@ def fit(
         source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory)
         kinds = (known.config.data.modality,) if known else base.modalities if base else ()
         source = of(source.spec).recast(source, kinds)
-        beside = None
-        if start is not None:
-            beside = start.layer(registry, given.get("objective") or (base.data["objective"] if base else ""))
+        wanted = given.get("objective") or (base.data["objective"] if base else "")
+        beside = None if start is None else start.layer(registry, wanted)
         config = compose(registry, source.spec, base, given, beside)
         asked = {steps, epochs} != {None} or {"train.steps", "train.epochs"} & {*given}
         config = with_steps(config, steps=steps, epochs=epochs, batch_size=batch_size)
@@ -237,6 +236,7 @@ def fit(
         if not asked and known is None:
             config, said["steps"] = enough(config, len(train), objective.players()[0].turns)
             nets.model.config = config
+        require_start(objective, start or known, config)
         if start is not None:
             said["init"] = start.copy(nets.model, config, objective.fresh)
             del start

@@ -13,6 +13,7 @@ from genzoo.core.config import KINDS, LEAST_STEPS, Config
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
+from genzoo.core.objective import Objective
 from genzoo.core.options import typed
 from genzoo.core.training.runs import Read
 from genzoo.registry import Entry, Registry
@@ -161,3 +162,9 @@ def enough(config: Config, observations: int, turns: int) -> tuple[Config, str]:
         f"{passes:g} passes over {observations:,} observations are {max(steps, 1):,} steps, too few to learn from: "
         f"training {least:,}; --epochs {passes:g} (epochs={passes:g}) trains as few, --steps N (steps=N) N"
     )
+
+
+def require_start(objective: Objective, found: Start | Known | None, config: Config) -> None:
+    """Raise `UsageError` where parts of a model are to stay as weights have them, and there are none."""
+    if objective.needs_start and found is None:
+        raise UsageError(f"{config.recipe} trains a part of a model that is there: name its weights with --init")

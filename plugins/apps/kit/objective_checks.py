@@ -157,7 +157,12 @@ def plays(game: Game) -> None:
             raise Fault("parts of the model or critics of the plan in Player.moves", repr(part), "name one") from e
     idle = [n for n, p in nets.named_parameters() if id(p) not in moved]
     mend = "name the part in a Player's moves"  # of a second stage, the first stage's parts stay as they are
-    expect(not idle or objective.fresh, "a player for every parameter", f"none for {', '.join(idle[:3])}", mend)
+    expect(
+        not idle or objective.fresh or objective.needs_start,
+        "a player for every parameter",
+        f"none for {', '.join(idle[:3])}",
+        mend,
+    )
     own, mend = list(objective.parameters()), "put what is trained into the model or a critic"
     expect(not own, "an objective without parameters", "some", mend)
 

@@ -58,7 +58,8 @@ def losses() -> tuple[str, ...]:
 def parts() -> dict[str, str]:
     """What a loss may be given, to its kind; ``nothing`` for the loss alone."""
     kinds = ("regularizer", "augmentation")
-    own = {e.name: k for k in kinds for e in the_registry().entries(k) if e.distribution == "genzoo"}
+    own = {e.name: k for k in kinds for e in the_registry().entries(k)
+           if e.distribution == "genzoo" and "audio" not in e.tags}  # fmt: skip
     return {NOTHING: "", **own}
 
 
