@@ -30,7 +30,7 @@ class PhaseShuffle(Augmentation):
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         n, last = self.options.most, x.shape[-1] - 1
-        by = (u[:, :1].double() * (2 * n + 1)).floor().long() - n
+        by = (u[:, :1] * (2 * n + 1)).long().clamp(max=2 * n) - n
         place = (torch.arange(last + 1, device=x.device) + by).abs()
         place = (last - (last - place).abs()).clamp(min=0)  # of a clip that is shorter than the shift
         return x.gather(2, place[:, None].expand(x.shape))
