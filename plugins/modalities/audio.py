@@ -288,25 +288,29 @@ class Audio(Modality):
     def fragment(
         self, spec: DataSpec, x: Tensor, columns: int | None = None, behind: Tensor | None = None
     ) -> Fragment | None:
-        """Players, with a picture of what they play."""
+        """A picture of all clips, and players of the first ones; of two rows side by side, where there are several."""
         import base64
         import io
 
         from genzoo.core.pictures.grids import grid
         from genzoo.plugins.modalities.sound_files import player
 
-        x = x[:PLAYERS]
-        small = self.render(spec, x)
-        if small is None or not len(x):
+        small, n = self.render(spec, x), len(x)
+        if small is None or not n:
             return None
+        columns = min(columns or min(n, 6), n)
         out = io.BytesIO()
-        grid(small, columns or min(len(x), 6)).save(out, "PNG")
+        grid(small, columns).save(out, "PNG")
         picture = base64.b64encode(out.getvalue()).decode()
-        rows = "".join(player(one, spec.facts["rate"], f"clip {i + 1}")
-                       for i, one in enumerate(self.to_array(spec, x)))  # fmt: skip
-        image = f'<img src="data:image/png;base64,{picture}" alt="waveforms and spectrograms of {len(x)} clips">'
+        rows = min(2, n // columns)
+        heard = [(r, c) for c in range(min(columns, PLAYERS // rows)) for r in range(rows)]
+        clips = self.to_array(spec, x[[r * columns + c for r, c in heard]])
+        rate = spec.facts["rate"]
+        players = "".join(player(one, rate, f"row {r + 1}, {c + 1}") for one, (r, c) in zip(clips, heard, strict=True))
+        image = f'<img src="data:image/png;base64,{picture}" alt="waveforms and spectrograms of {n} clips">'
         loud = 20 * math.log10(max(float(x.float().square().mean().sqrt()), 1e-6))
-        return Fragment(f"<div>{image}{rows}</div>", "", f"{len(x)} clips, RMS {loud:.1f} dB.")
+        side = "display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:4px 12px;margin-top:8px"
+        return Fragment(f'<div>{image}<div style="{side}">{players}</div></div>', "", f"{n} clips, RMS {loud:.1f} dB.")
 
     def complaint(self, spec: DataSpec, x: Tensor) -> str:
         rms = x.float().flatten(1).square().mean(1).sqrt()

@@ -197,6 +197,9 @@ def write_one(path: Path, name: str, rate: int, channels: int, parts: Iterator[A
 
 
 def player(x: Array, rate: int, label: str) -> str:
-    """An ``audio`` element of HTML that holds int16 ``(channels, samples)``."""
+    """An ``audio`` element of HTML that holds int16 ``(channels, samples)``, under its label."""
     data = base64.b64encode(wav_bytes(x, rate)).decode()
-    return f'<audio controls preload="none" aria-label="{label}" src="data:audio/wav;base64,{data}"></audio>'
+    return (
+        f'<div><span style="font-size:0.8125rem">{label}</span><audio controls preload="none" '
+        f'style="display:block;width:100%" aria-label="{label}" src="data:audio/wav;base64,{data}"></audio></div>'
+    )

@@ -299,6 +299,23 @@ def test_players_are_small_files_that_play() -> None:
     assert soundfile.read(io.BytesIO(base64.b64decode(packed[0])))[0].shape == (64,)
 
 
+def test_players_of_two_rows_are_side_by_side_each_under_its_place() -> None:
+    import base64
+    import io
+    import re
+
+    spec = of("audio").examples()[0]
+    x = torch.arange(1, 41)[:, None, None] / 1000 * torch.ones(40, 1, 64)
+    found = of(spec).fragment(spec, x, 10)
+    assert found is not None
+    assert isinstance(found.content, str)
+    packed = re.findall(r'aria-label="row (\d), (\d+)" src="data:audio/wav;base64,([^"]+)', found.content)
+    assert [(int(r), int(c)) for r, c, _ in packed] == [(r, c) for c in range(1, 7) for r in (1, 2)]
+    for r, c, wav in packed:
+        said = soundfile.read(io.BytesIO(base64.b64decode(wav)))[0]
+        assert abs(float(said[0]) - (10 * (int(r) - 1) + int(c)) / 1000) < 1e-4
+
+
 def test_distances_of_sound_are_by_clip_and_known_in_simple_cases() -> None:
     x, n = noise(3, 1, 2048), noise(3, 1, 2048, seed=1)
     assert torch.allclose(mr_stft(x, x), torch.zeros(3), atol=1e-5)
