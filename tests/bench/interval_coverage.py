@@ -410,6 +410,17 @@ def _(seed: int):
     return measured("silent-samples", posed(x, torch.zeros(300, dtype=torch.long), x, spec=CLIPS)), 0.1
 
 
+@case("pitch-accuracy", "n = 100, 80 % right")
+def _(seed: int):
+    g = generator(seed)
+    notes = replace(CLIPS, classes=2, class_names=("A4", "A5"), shape=(1, 512), facts=CLIPS.facts | {
+        "samples": 512, "rate": 8000})  # fmt: skip
+    asked = torch.randint(2, (100,), generator=g)
+    made = torch.where(torch.rand(100, generator=g) < 0.8, asked, 1 - asked)
+    x = 0.1 * torch.sin(2 * torch.pi * 440.0 * 2 ** made[:, None, None] * torch.arange(512) / 8000)
+    return measured("pitch-accuracy", posed(x, asked, x, spec=notes, asked=asked)), 0.8
+
+
 def table_rows(n: int, seed: int, shift: float = 0.0) -> Tensor:
     """Codes of a category and two numbers that go by it."""
     g = generator(seed, 7)

@@ -405,5 +405,5 @@ def test_every_metric_that_can_be_is_measured(clothes):
         "code-perplexity", "mr-stft", "si-sdr", "snr", "log-spectral-distance", "mel-distance", "silent-samples",
         "nats-per-character", "distinct-n", "columns", "pairs", "levels-lost", "repeats", "detection", "tstr",
         "row-copies", "nearer", "dcr", "nndr", "membership", "forward-lm", "reverse-lm", "self-bleu", "valid-words",
-        "bits-per-byte", "valid-molecules", "unique-molecules", "novel-molecules",
+        "bits-per-byte", "valid-molecules", "unique-molecules", "novel-molecules", "pitch-accuracy",
     }  # fmt: skip
