@@ -171,9 +171,7 @@ class Objective(Configured, nn.Module, ABC):
     takes: frozenset[str] = frozenset()  # kinds of listed parts that it works with: ``regularizer``, ``augmentation``
     fresh: tuple[str, ...] = ()  # parts of the model that start anew where a run starts from other weights
     compare_with: str = ""  # what its results are to be read beside, in a sentence for cards and pages
-    needs_start: bool = (
-        False  # it trains a part of a model alone: the others stay as the weights have them (``--init``)
-    )
+    needs_start: bool = False  # it trains a part of a model: what is not trained is as weights have it (``--init``)
     watched: tuple[str, ...] = ()  # names of terms or shown numbers whose means `after_step` is given
 
     def __init__(self, options: Any = None) -> None:
