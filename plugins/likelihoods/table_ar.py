@@ -36,7 +36,7 @@ declare.recipe(
         "train.batch_size": 128,
         "train.optimizer": "adamw",
         "train.weight_decay": 0.01,
-        "train.lr": 2e-3,
+        "train.lr": 1e-3,
         "train.betas": (0.9, 0.99),
         "train.schedule": "cosine",
         "train.warmup": 100,

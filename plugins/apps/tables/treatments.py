@@ -20,6 +20,7 @@ from genzoo.registry.verbs.load import create
 
 NO_MODELS = ("smote", "copies")
 NEIGHBOURS, FEWEST_STEPS, MANY_ROWS = 5, 600, 50_000
+LARGER_STEPS = {"table-ar": {"train.lr": 2e-3}}  # where they are few
 _CELLS = 4_000_000  # distances held at a time
 
 
@@ -96,8 +97,10 @@ class Making:
 
     def model(self, data: Data, seed: int) -> Model:
         """A model of data, from a training of its own; of few rows by few steps, unless somebody says how many."""
-        steps = self.steps if self.steps is not None else FEWEST_STEPS if len(data) < MANY_ROWS else None
-        run = fit(self.recipe, data, None, steps=steps, seed=seed, options=dict(self.options), device=self.device,
+        few = len(data) < MANY_ROWS
+        steps = self.steps if self.steps is not None else FEWEST_STEPS if few else None
+        options = {**(LARGER_STEPS.get(self.recipe, {}) if few else {}), **self.options}
+        run = fit(self.recipe, data, None, steps=steps, seed=seed, options=options, device=self.device,
                   threads=self.threads, progress=False)  # fmt: skip
         return run.model
 
