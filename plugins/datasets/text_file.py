@@ -37,7 +37,9 @@ def data_of(texts: list[str], y: Any, o: TextOptions, name: str, license: str = 
     sizes = {text: len(text if unit == "characters" else tokens.whole(text).encode()) for text in first}
     kept = [text for text in first if sizes[text] <= o.length]
     if not kept:
-        raise UsageError(f"{name} has no text of at most {o.length} {unit}: --set data.length={min(sizes.values())}")
+        least = min(sizes.values())
+        way = f"--set data.length={least}" if least <= 4096 else "split it into lines of at most 4096"
+        raise UsageError(f"{name} has no text of at most {o.length} {unit}, the shortest has {least:,}: {way}")
     notes = []
     if len(first) < len(texts):
         notes.append(f"{len(texts) - len(first):,} texts that are there twice are left out")
@@ -86,9 +88,9 @@ class TextFile(DataSource):
         if not o.path:
             raise UsageError("the data set 'text-file' needs a path: give the file itself, --data FILE.txt")
         path = Path(o.path).expanduser()
-        label = "" if o.labels in ("auto", "none") else o.labels
+        label = {"auto": "", "none": None}.get(o.labels, o.labels)
         texts, y = text_files.read(path, text_files.How(o.split, o.column, label))
-        return parted(data_of(texts, None if o.labels == "none" else y, o, path.stem), split)
+        return parted(data_of(texts, y, o, path.stem), split)
 
     def own_splits(self) -> bool:
         return False

@@ -27,7 +27,7 @@ class How:
 
     split: Literal["line", "paragraph"] = "line"
     column: str = "text"
-    label: str = ""  # the column of labels, "" for ``label`` where there is one
+    label: str | None = ""  # the column of labels, "" for ``label`` where there is one, None for none
     exact: bool = False  # texts are as they stand, blanks and empty ones too, as `write` wrote them
 
 
@@ -48,12 +48,18 @@ def read(path: Path, how: How) -> tuple[list[str], list[str] | None]:
         whole = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as e:
         line = raw.count(b"\n", 0, e.start) + 1
+        encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
         raise UsageError(f"{path}: line {line} has a byte that is not UTF-8 (0x{raw[e.start]:02x}): "
-                         "convert the file, iconv -f latin1 -t utf-8") from None  # fmt: skip
+                         f"convert the file, iconv -f {encoding} -t utf-8") from None  # fmt: skip
+    if not how.exact and (at := raw.find(b"\0")) >= 0:
+        line = raw.count(b"\n", 0, at) + 1
+        raise UsageError(f"{path}: line {line} has a NUL byte, which no text has: if the file is UTF-16, convert it, "
+                         "iconv -f utf-16 -t utf-8")  # fmt: skip
     suffix = path.suffix.lower()
     if suffix == ".txt" and how.exact:
         return whole.removesuffix("\n").split("\n"), None
     if suffix == ".txt":
+        whole = whole.replace("\r", "\n")
         parts = whole.split("\n\n") if how.split == "paragraph" else whole.split("\n")
         return _some(path, [" ".join(p.split()) if how.split == "paragraph" else p.strip() for p in parts], None)
     rows = _json_lines(path, whole) if suffix == ".jsonl" else _table(path, whole)
@@ -63,10 +69,13 @@ def read(path: Path, how: How) -> tuple[list[str], list[str] | None]:
         if not isinstance(row.get(how.column), str):
             raise UsageError(f"{path}: line {i} has no text {how.column!r}: it has {', '.join(map(str, row))[:80]}; "
                              "--set data.column=NAME says which is the text")  # fmt: skip
+        if any("\ud800" <= c <= "\udfff" for c in row[how.column]):
+            raise UsageError(f"{path}: line {i} has half a character in its text (a lone surrogate), which is no text")
         texts.append(row[how.column] if how.exact else row[how.column].strip())
-        labels.append(row.get(label))
-    if how.label and None in labels:
-        raise UsageError(f"{path} has no label {how.label!r} at text {labels.index(None) + 1}")
+        labels.append(None if how.label is None else row.get(label))
+    if None in labels and (how.label or any(found is not None for found in labels)):
+        raise UsageError(f"{path} has no label {label!r} at text {labels.index(None) + 1}: --set data.labels=none "
+                         "reads texts alone")  # fmt: skip
     found = None if not labels or None in labels else [str(v) for v in labels]
     return (texts, found) if how.exact else _some(path, texts, found)
 
@@ -93,7 +102,11 @@ def _json_lines(path: Path, whole: str) -> Iterable[tuple[int, dict[str, Any]]]:
 def _table(path: Path, whole: str) -> Iterable[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(whole), strict=True)
     try:
-        yield from enumerate(reader, 2)
+        for row in reader:
+            if None in row:
+                raise UsageError(f"{path}: line {reader.line_num} has more cells than the first line: quote a comma "
+                                 "within a cell")  # fmt: skip
+            yield reader.line_num, row
     except csv.Error as e:
         raise UsageError(f"{path} is no CSV file that can be read ({e})") from None
 

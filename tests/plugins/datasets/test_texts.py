@@ -38,11 +38,33 @@ def test_lines_paragraphs_and_columns(tmp_path) -> None:
     ("a.txt", b"\n\n", "no text in it"),
     ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2 is no JSON object"),
     ("a.jsonl", b'{"other": "a"}\n', "line 1 has no text 'text'"),
+    ("a.txt", "two\nlines".encode("utf-16"), "iconv -f utf-16 -t utf-8"),
+    ("a.txt", "two\nlines".encode("utf-16-le"), "line 1 has a NUL byte"),
+    ("a.txt", b"good\nb\0d\n", "line 2 has a NUL byte"),
+    ("a.txt", b"", "no text in it"),
+    ("a.txt", b"a" * 300_000, "the shortest has 300,000: split it into lines"),
+    ("a.txt", b"a" * 300, "the shortest has 300: "),
+    ("a.csv", b"a,b\n1,2\n", "line 2 has no text 'text': it has a, b"),
+    ("a.csv", b'text,label\n"a\nb",x\nc\n', "no label 'label' at text 2"),
+    ("a.csv", b'text,label\n"a\nb",x\nc,y,z\n', "line 4 has more cells"),
+    ("a.csv", b'text\n"abc\n', "no CSV file that can be read"),
+    ("a.jsonl", b'{"text": "a"}\n' * 6 + b'{"text": "b\n', "line 7 is no JSON object"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', "line 2 has half a character"),
+    ("a.jsonl", b'{"text": null}\n', "line 1 has no text 'text'"),
 ])  # fmt: skip
 def test_bad_files_are_a_sentence(tmp_path, name, raw, said) -> None:
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(UsageError, match=said):
         opened(tmp_path / name)
+
+
+def test_lines_of_old_machines_and_labels_that_are_not_wanted(tmp_path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\rtwo\r\nthree\n")
+    data = opened(tmp_path / "a.txt")
+    assert TEXT.texts(data.spec, data.x) == ["one", "two", "three"]
+    (tmp_path / "a.csv").write_bytes(b"text,label\nab,x\nc\n")
+    data = opened(tmp_path / "a.csv", labels="none")
+    assert (TEXT.texts(data.spec, data.x), data.y) == (["ab", "c"], None)
 
 
 @pytest.mark.parametrize("text", ["naïve 😀 \t x", "", "日本\x00語"])
