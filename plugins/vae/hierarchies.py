@@ -61,3 +61,13 @@ declare.recipe(
         "vector": {"generator.sizes": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1), "generator.hidden": 0},
     },
 )
+declare.recipe(
+    "ten-level-pixel-vae",
+    summary="VAE of ten levels that decodes pixel after pixel, by what is left and above in the picture and the code",
+    paper="arXiv:1611.05013",
+    tags=("vae", "hierarchy", "autoregressive"),
+    modalities=("image",),
+    like="ten-level-vae",
+    likelihood="row-made",
+    options={"generator.width": 64, "generator.hidden": 512},
+)

@@ -27,6 +27,7 @@ PARTS = {
     "bernoulli": {},
     "logistic-mixture": {"likelihood.components": 3},
     "pixelcnn": {"likelihood.hidden": 4, "likelihood.layers": 1},
+    "row-made": {"likelihood.hidden": 4, "likelihood.above": 1},
     "multiscale": {"likelihood.hidden": 4, "likelihood.layers": 1},
 }
 

@@ -1,4 +1,4 @@
-"""PixelCNN: that it is a distribution, that it looks back only, and that it finds a known one."""
+"""Pixel after pixel: that it is a distribution, that it looks back only, and that it finds a known one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.datasets.toys import Strings
 from genzoo.plugins.likelihoods.pixelcnn import PixelCNN
+from genzoo.plugins.likelihoods.row_made import RowMADE
+
+SMALL = {PixelCNN: {"hidden": 6, "layers": 2}, RowMADE: {"hidden": 6, "above": 2, "features": 2}}
+both = pytest.mark.parametrize("kind", SMALL)
 
 
-def made(c, h, w, levels, **options):
+def made(kind, c, h, w, levels, **options):
     torch.manual_seed(0)
-    pixels = PixelCNN(DataSpec.image(c, h, w, levels=levels), PixelCNN.Options(**{"hidden": 6, "layers": 2, **options}))
+    pixels = kind(DataSpec.image(c, h, w, levels=levels), kind.Options(**SMALL[kind] | options))
     for p in pixels.parameters():
         torch.nn.init.normal_(p, 0, 0.4)
     return pixels.eval(), torch.randn(1, *pixels.input_shape)
@@ -29,18 +33,20 @@ def every(c, h, w, levels):
     return torch.tensor(list(numbers)).view(-1, c, h, w) / (levels - 1) * 2 - 1
 
 
+@both
 @pytest.mark.parametrize("shape", [(1, 2, 2, 2), (2, 2, 1, 3), (3, 1, 2, 2), (1, 1, 8, 2)])
-def test_it_sums_to_one_over_all_images(shape):
-    pixels, params = made(*shape)
+def test_it_sums_to_one_over_all_images(kind, shape):
+    pixels, params = made(kind, *shape)
     images = every(*shape)
     log_p = pixels.log_prob(params.expand(len(images), *params.shape[1:]), images)
     assert log_p.double().exp().sum().item() == pytest.approx(1, abs=1e-5)
     assert log_p.std() > 0.1  # and it is not the uniform one
 
 
+@both
 @pytest.mark.parametrize("shape", [(1, 3, 4, 2), (3, 2, 3, 4)])
-def test_a_place_sees_what_comes_before_it_and_nothing_else(shape):
-    pixels, params = made(*shape, kernel=3)
+def test_a_place_sees_what_comes_before_it_and_nothing_else(kind, shape):
+    pixels, params = made(kind, *shape)
     order, x = pixels.places(), torch.randn(1, *shape[:3], requires_grad=True)
     logits = pixels.logits(params, x)
     sees = set()
@@ -53,8 +59,9 @@ def test_a_place_sees_what_comes_before_it_and_nothing_else(shape):
     assert all((i, i - 1) in sees for i in range(1, len(order)) if order[i][2] or order[i][0])  # its neighbour too
 
 
-def test_drawing_place_by_place_is_the_teacher_forced_distribution():
-    pixels, params = made(2, 4, 5, 3, kernel=3)
+@both
+def test_drawing_place_by_place_is_the_teacher_forced_distribution(kind):
+    pixels, params = made(kind, 2, 4, 5, 3)
     x = pixels.sample(params.expand(8, *params.shape[1:]), torch.Generator().manual_seed(0))
     logits = pixels.logits(params.expand(8, *params.shape[1:]), x)
     state, so_far = {}, torch.zeros_like(x)
@@ -64,8 +71,9 @@ def test_drawing_place_by_place_is_the_teacher_forced_distribution():
         torch.testing.assert_close(alone, logits[(slice(None), *place)], atol=1e-5, rtol=1e-5)
 
 
-def test_draws_have_the_probabilities():
-    pixels, params = made(1, 2, 2, 2)
+@both
+def test_draws_have_the_probabilities(kind):
+    pixels, params = made(kind, 1, 2, 2, 2)
     images, n = every(1, 2, 2, 2), 20_000
     p = pixels.log_prob(params.expand(len(images), *params.shape[1:]), images).double().exp()
     x = pixels.sample(params.expand(n, *params.shape[1:]), torch.Generator().manual_seed(1))
@@ -75,19 +83,44 @@ def test_draws_have_the_probabilities():
     assert chi2 < 37.7  # 15 degrees of freedom, one in a thousand
 
 
-def test_the_same_uniform_numbers_give_the_same_draw():
-    pixels, params = made(1, 3, 3, 2)
+@both
+def test_the_same_uniform_numbers_give_the_same_draw(kind):
+    pixels, params = made(kind, 1, 3, 3, 2)
     u = torch.rand(2, 1, 3, 3)
     both = params.expand(2, *params.shape[1:])
     assert torch.equal(pixels.sample(both, uniform=u)[1:], pixels.sample(params, uniform=u[1:]))
     assert torch.equal(pixels.mean(both)[0], pixels.mean(params)[0])
 
 
-def test_what_it_is_not_for():
+@both
+def test_a_place_is_told_its_own_features(kind):
+    pixels, params = made(kind, 1, 3, 4, 2)
+    params.requires_grad_()
+    logits = pixels.logits(params, torch.randn(1, 1, 3, 4))
+    (gradient,) = torch.autograd.grad(logits[0, 0, 1, 2].square().sum(), params)
+    assert (gradient[0, :, 1, 2] != 0).all()
+    assert (gradient[0, :, 2] == 0).all()  # the row below
+
+
+@both
+def test_what_it_is_not_for(kind):
     with pytest.raises(UsageError, match="2 to 256 levels"):
-        PixelCNN(DataSpec("vector", (2,)))
+        kind(DataSpec("vector", (2,)))
+
+
+def test_a_kernel_has_a_middle():
     with pytest.raises(UsageError, match="odd"):
         PixelCNN(DataSpec.image(1, 2, 2, levels=2), PixelCNN.Options(kernel=4))
+
+
+def test_rows_look_so_far_up_and_share_their_weights():
+    pixels, _ = made(RowMADE, 1, 9, 5, 2, above=2)
+    params, x = torch.randn(1, 2, 1, 5).expand(1, 2, 9, 5), torch.rand(1, 1, 3, 5)
+    x = x.repeat(1, 1, 3, 1).requires_grad_()  # of three rows, again and again
+    logits = pixels.logits(params, x)
+    (slope,) = torch.autograd.grad(logits[0, 0, 6, 4].square().sum(), x)
+    assert [bool((slope[0, 0, i] != 0).any()) for i in range(9)] == [4 <= i <= 6 for i in range(9)]
+    torch.testing.assert_close(logits[:, :, 2:6], logits[:, :, 5:9])
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +187,18 @@ def test_pixel_vae_uses_its_code(tmp_path):
                      progress=False, options=options)  # fmt: skip
     x = genzoo.load_data("fashion-mini", split="test").x[:50]
     assert run.model.posterior_numbers(x)[1].sum(1).mean() > 1
+
+
+@pytest.mark.slow
+def test_ten_levels_and_rows_are_better_than_ten_levels_and_use_their_code(tmp_path):
+    """Two epochs of 5,000 binary pictures: pixels beside it say much that a code would have to."""
+    options = {"data.binarize": "static", "data.limit": 5000, "train.validation": 0}
+    test = genzoo.load_data("fashion-mini", split="test", options={"binarize": "static"}).take(slice(200))
+    found = {}
+    for recipe in ("ten-level-vae", "ten-level-pixel-vae"):
+        run = genzoo.fit(recipe, "fashion-mini", tmp_path / recipe, epochs=6, batch_size=50, device="cpu",
+                         progress=False, options=options)  # fmt: skip
+        found[recipe] = run.model.log_likelihood(test.x, samples=20)
+    numbers = run.model.posterior_numbers(test.x)[1].sum(1).mean()
+    assert numbers > 1
+    assert found["ten-level-pixel-vae"].mean > found["ten-level-vae"].mean + 10

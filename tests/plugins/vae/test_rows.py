@@ -69,6 +69,7 @@ recipe:two-level-vae        posteriors/test_hierarchical.py::test_weights_averag
 recipe:top-down-vae         posteriors/test_hierarchical.py::test_at_the_start_the_posterior_is_the_prior_and_every_layer_counts
 recipe:nvae                 posteriors/test_hierarchical.py::test_spectral_cost_is_the_sum_of_the_largest_singular_values_and_its_gradient_theirs
 recipe:pixel-vae            likelihoods/test_pixelcnn.py::test_pixel_vae_uses_its_code
+recipe:ten-level-pixel-vae  likelihoods/test_pixelcnn.py::test_ten_levels_and_rows_are_better_than_ten_levels_and_use_their_code
 posterior:vq                posteriors/test_vq.py::test_the_book_is_the_average_of_what_falls_to_each_code
 posterior:vq-gradient       posteriors/test_quantizers.py::test_each_gradient_of_a_learned_book_has_its_own_weight
 posterior:residual-vq       posteriors/test_vq.py::test_every_level_of_residuals_brings_the_sum_nearer_and_is_quantized_for_itself
@@ -103,6 +104,7 @@ likelihood:student-t        likelihoods/test_tails_and_mixtures.py::test_student
 likelihood:laplace          likelihoods/test_tails_and_mixtures.py::test_student_t_and_laplace_are_torchs_in_data_units
 likelihood:log-cosh         likelihoods/test_tails_and_mixtures.py::test_densities_integrate_to_one_and_draws_follow_them
 likelihood:pixelcnn         likelihoods/test_pixelcnn.py::test_it_sums_to_one_over_all_images
+likelihood:row-made         likelihoods/test_pixelcnn.py::test_it_sums_to_one_over_all_images
 metric:ais                  metrics/test_estimate.py::
 metric:total-correlation    metrics/test_information.py::
 metric:mutual-information   metrics/test_information.py::
