@@ -33,7 +33,7 @@ class RowMADE(Autoregressive):
 
     @dataclass(frozen=True)
     class Options(Autoregressive.Options):
-        above: int = option(5, "rows above its own that a pixel goes by", low=0, high=255)
+        above: int = option(4, "rows above its own that a pixel goes by", low=0, high=255)
         hidden: int = option(8, "hidden units of each pixel, for each channel of the image", low=1, high=4096)
         features: int = option(1, "numbers that the generator gives for each pixel", low=1, high=1024)
 
@@ -53,7 +53,8 @@ class RowMADE(Autoregressive):
         used = (unit <= places[:, None]).float().repeat_interleave(self.levels, 0)
         self.register_buffer("used", used, persistent=False)
         self.first, self.last = nn.Linear((o.above + 1) * n, len(unit)), nn.Linear(len(unit), n * self.levels)
-        self.told = nn.Linear(o.features * w, len(unit) + n * self.levels, bias=False)
+        self.told = nn.Linear(o.features * w, len(unit), bias=False)
+        self.beside = nn.Linear(o.features * w, n * self.levels, bias=False)
         near = torch.exp(-(places // c - unit[:, None] // c).abs() / REACH).repeat(1, o.above + 1)
         with torch.no_grad():
             self.first.weight.normal_().mul_(near / math.sqrt(REACH * (o.above + 1)))
@@ -73,8 +74,7 @@ class RowMADE(Autoregressive):
     def _told(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """What is added to hidden units and logits of every row, ``(B, H, …)`` each."""
         rows = params.to(self.told.weight.dtype).transpose(1, 2).flatten(2)
-        added: Tensor = self.told(rows)
-        return added[..., : len(self.seen)], added[..., len(self.seen) :]
+        return self.told(rows), self.beside(rows)
 
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """``(B, C, H, W, levels)`` for features ``(B, features, H, W)`` and images ``(B, C, H, W)``."""

@@ -41,7 +41,9 @@ class TopDownPosterior(Posterior):
 
     def _ask(self, k: int, layer: int, h: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features[layer]
-        return self.head.ask(layer, features.repeat(k, *[1] * (features.dim() - 1)), h, mean, log_std)
+        if k > 1:  # several codes for each observation
+            features = features.repeat(k, *[1] * (features.dim() - 1))
+        return self.head.ask(layer, features, h, mean, log_std)
 
     @property
     def mean(self) -> Tensor:

@@ -69,5 +69,12 @@ declare.recipe(
     modalities=("image",),
     like="ten-level-vae",
     likelihood="row-made",
-    options={"generator.width": 64, "generator.hidden": 512},
+    options={
+        "generator.width": 48,
+        "generator.hidden": 512,
+        "objective.kl_warmup": 0.4,
+        "train.lr": 3e-3,
+        "train.warmup": 300,
+        "train.clip": 50.0,
+    },
 )
