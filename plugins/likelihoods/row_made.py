@@ -107,5 +107,5 @@ class RowMADE(Autoregressive):
         window = torch.cat([state["above"], x[:, :, i].transpose(1, 2).flatten(1)], 1)
         found = F.linear(window, state["first"][mine], self.first.bias[mine])
         state["hidden"][:, mine] = F.silu(hidden[:, mine] + found)
-        logits: Tensor = F.linear(state["hidden"], state["last"][out], self.last.bias[out])
-        return logits + beside[:, out]
+        logits: Tensor = beside[:, out] + F.linear(state["hidden"], state["last"][out], self.last.bias[out])
+        return logits

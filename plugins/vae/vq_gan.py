@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -25,13 +25,8 @@ from genzoo.registry import declare
     "vq-gan",
     paper="arXiv:2012.09841",
     tags=("vae", "gan", "quantizer"),
-    modalities=(
-        "image",
-        "vector",
-        "audio",
-        "spectrogram",
-        "table",
-    ),  # numbers, of which a reconstruction is near or far
+    # Numbers, of which a reconstruction is near or far.
+    modalities=("image", "vector", "audio", "spectrogram", "table"),
     recipe={
         "like": "vq-vae",
         "likelihood": "laplace",
@@ -74,16 +69,9 @@ class VQGAN(Hinge):
         self.needs_start = self.options.moves == "generator"
 
     def plan(self, spec: DataSpec, classes: int = 0) -> Plan:
-        critics = (self.critic_plan(spec),)
-        return Plan(
-            posterior="vq",
-            prior="uniform-codes",
-            likelihood=True,
-            critics=critics,
-            points=True,
-            moves_prior=self.needs_start,  # of the first stage it stays as all of the code does
-            means=True,
-        )
+        # Of a second stage the prior stays as all of the code does.
+        found = Plan("vq", True, (self.critic_plan(spec),), prior="uniform-codes", points=True, means=True)
+        return replace(found, moves_prior=self.needs_start)
 
     def players(self) -> tuple[Player, ...]:
         return Player("model", (self.options.moves,)), super().players()[0]
