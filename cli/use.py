@@ -202,8 +202,8 @@ def evaluate(
     table(report.rows(), ("metric", "value", "95 % interval", "unit", "measured on"))
     for claim, names in report.claims().items():
         hint(f"95 % intervals of {', '.join(names)} hold {claim}")
-    for reason, names in report.absences().items():
-        hint(f"absent: {', '.join(names)} ({reason})")
+    for remark in report.remarks():
+        hint(remark)
     if written is not None:
         say(written)
 

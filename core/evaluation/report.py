@@ -156,7 +156,7 @@ class Report:
 
         title = f"{self.subject} against {self.record['data']}" if self.record.get("data") else self.subject
         shown = table(self.rows(), ("metric", "value", "95 % interval", "unit", "measured on"), title)
-        return shown + paragraphs(f"absent: {', '.join(names)} ({why})" for why, names in self.absences().items())
+        return shown + paragraphs(self.remarks())
 
     def absences(self) -> dict[str, list[str]]:
         """Metrics that could not be measured, by reason."""
@@ -166,6 +166,13 @@ class Report:
         """Metrics with an interval, by what it holds."""
         held = (r for r in self.results if r.interval.known and r.interval.covers)
         return _grouped((r.interval.covers, r.metric) for r in held)
+
+    def remarks(self) -> list[str]:
+        """What people are told beside the numbers: the ``caution`` of details, and which metrics are absent."""
+        cautions = _grouped((str(r.details["caution"]), r.metric) for r in self.results if "caution" in r.details)
+        return [f"{', '.join(names)}: {why}" for why, names in cautions.items()] + [
+            f"absent: {', '.join(names)} ({why})" for why, names in self.absences().items()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -14,7 +14,7 @@ from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.intervals import Estimate, bootstrap, smaller
 from genzoo.core.options import option
 from genzoo.plugins.metrics.rows import OfTables, classifier, is_category, keys, sklearn, training_rows, values
-from genzoo.plugins.modalities.columns import learnt
+from genzoo.plugins.modalities.columns import Column, learnt, number_text
 from genzoo.registry import declare
 
 ONE = "it is that of one fitted classifier"
@@ -23,6 +23,24 @@ ONE = "it is that of one fitted classifier"
 def _bare(found: Estimate) -> Estimate:
     """The number alone: the interval of rows that are judged does not hold what another fit would give."""
     return Estimate(found.value, samples=found.samples)
+
+
+def _moved(column: Column, made: Any, real: Any) -> dict[str, str]:
+    """A caution where classes have other shares in samples than in data: by more than chance, and by .05 at least."""
+    kinds = np.unique(np.concatenate([made, real]))
+    counts = np.stack([np.bincount(np.searchsorted(kinds, x), minlength=len(kinds)) for x in (made, real)])
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    apart = np.abs(shares[0] - shares[1])
+    if not counts.sum(1).all() or apart.sum() / 2 < 0.05:
+        return {}
+    expected = counts.sum(1, keepdims=True) * counts.sum(0) / counts.sum()
+    chi2 = torch.tensor(((counts - expected) ** 2 / expected).sum() / 2)
+    if torch.special.gammaincc(torch.tensor((len(kinds) - 1) / 2).double(), chi2) > 1e-3:
+        return {}
+    k = int(apart.argmax())
+    level = column.texts[int(kinds[k])] if is_category(column) else number_text(kinds[k])
+    told = f"{level} in {column.name} has a share of {shares[0, k]:.1%} among samples and {shares[1, k]:.1%} in data"
+    return {"caution": f"{told}: F1 and chances of classes follow from that, AUC and average precision hardly"}
 
 
 class _Fitted(OfTables):
@@ -93,7 +111,8 @@ class Utility(_Fitted):
 
     AUC of the column of ``data.labels`` (the mean over its classes where they are more than two), or R² of another
     column of numbers that ``target`` names. The details say average precision, F1, the share of the commonest class
-    in samples and in data, and the same number of training rows and of shuffled columns.
+    in samples and in data, and the same number of training rows and of shuffled columns. They caution where classes
+    have other shares in samples than in data, as in those of a model that saw all classes equally often.
     """
 
     @dataclass(frozen=True)
@@ -156,6 +175,7 @@ class Utility(_Fitted):
         details: dict[str, Any] = {"commonest in data": round(float(counts.max() / len(true)), 4)}
         common = there[counts.argmax()]
         details["commonest in samples"] = round(float((y == common).mean()), 4) if len(y) else 0.0
+        details |= _moved(learnt(evidence.spec)[target], y, true)
         if len(there) < 2:
             raise GenzooError("the data to test on hold one class")
         if len(np.unique(y)) < 2:  # nothing can be learnt: any order of the rows is as good as any other

@@ -169,3 +169,15 @@ def test_samples_of_one_class_teach_nothing():
     found = _measured("tstr", _evidence(train[(train[:, 0] // 1) == 1], train, train), model="linear", target="town")
     assert found.estimate.value == 0.5
     assert found.details["samples"] == "hold one class"
+
+
+def test_other_shares_of_classes_are_said():
+    pytest.importorskip("sklearn")
+    train, unseen, fake = _codes(1500, 0), _codes(800, 1), _codes(1500, 2)
+    town = [fake[(fake[:, 0] // 1) == level] for level in (1, 2, 3)]
+    balanced = torch.cat([rows[:200] for rows in town])  # as a model draws that saw all classes equally often
+    same, moved = (_measured("tstr", _evidence(x, unseen, train), model="linear", target="town").details
+                   for x in (fake, balanced))  # fmt: skip
+    assert "caution" not in same
+    true = float((unseen[:, 0] // 1 == 1).sum() / (unseen[:, 0] >= 1).sum())
+    assert moved["caution"].startswith(f"Rome in town has a share of 33.3% among samples and {true:.1%} in data")

@@ -76,7 +76,7 @@ COMPLAINTS = {
 TRAPS = {
     "levels fitted on test rows": (TABLES, "test_what_training_rows_lack_does_not_reach_the_config"),
     "twins across the split": (METRICS, "test_a_bootstrap_of_the_data_is_not_told_from_them_by_its_twins"),
-    "the label's share changed": (METRICS, "test_samples_of_one_class_teach_nothing"),
+    "the label's share changed": (PROMISES, "test_samples_of_a_model_that_saw_all_classes_equally_often_are_flagged"),
     "floats through JSON": (TRIPS, "test_any_table_comes_back"),
     "one-hot of the whole table": (TRIPS, "test_300_000_categories_train_in_less_than_a_gigabyte"),
     "Gumbel noise within the likelihood": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import subprocess
@@ -15,6 +16,7 @@ import torch
 
 pytest.importorskip("pyarrow")
 import pyarrow as pa
+from pyarrow.csv import write_csv
 
 import genzoo
 from genzoo.cli.main import main
@@ -363,3 +365,34 @@ def test_rows_that_are_held_out_judge_a_run_unless_told_otherwise(tmp_path, reci
     rows = record["data"]["observations"] + record["data"]["held_out"]
     assert record["data"]["held_out"] == pytest.approx(rows * share, abs=1)
     assert np.isfinite(record["metrics"]["held-out loss"])
+
+
+def test_samples_of_a_model_that_saw_all_classes_equally_often_are_flagged(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    kind = R.permutation(np.repeat(["common", "rare"], [540, 60]))
+    table = pa.table({"kind": kind, "x": np.where(kind == "rare", 1, 0) + R.integers(0, 2, 600)})
+    write_csv(table, tmp_path / "rows.csv")
+    command = [
+        "genzoo",
+        "eval",
+        "--data",
+        str(tmp_path / "rows.csv"),
+        "--metrics",
+        "tstr",
+        "-n",
+        "400",
+        "--device",
+        "cpu",
+    ]
+    for sampling in ("uniform", "balanced"):
+        options = SMALL | {"data.labels": "kind", "train.sampling": sampling, "train.lr": 5e-2, "train.average": 0}
+        genzoo.fit("table-ar", str(tmp_path / "rows.csv"), tmp_path / sampling, options=options, steps=40,
+                   batch_size=64, device="cpu", progress=False)  # fmt: skip
+        monkeypatch.setattr(
+            sys, "argv", [*command, str(tmp_path / sampling), "--set", "tstr.rounds=2", "--set", "tstr.target=kind"]
+        )
+        with contextlib.suppress(SystemExit):
+            main()
+        said = "".join(capsys.readouterr())
+        assert "AUC or R²" in said
+        assert ("in kind has a share of" in said) is (sampling == "balanced")
