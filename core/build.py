@@ -116,7 +116,7 @@ def build(config: Config, resolve: Resolve, *, critics: bool = True) -> tuple[Ob
             inputs = {"data": spec.shape, "codes": latent.shape}[c.inputs] if isinstance(c.inputs, str) else c.inputs
             outputs = c.outputs if isinstance(c.outputs, tuple) else (c.outputs,)
             beside = latent.numbers if isinstance(c.beside, str) else c.beside
-            told = (classes, condition) if c.labels else (0, 0)
+            told = (c.classes or classes, condition) if c.labels else (0, 0)
             if c.pack > 1:
                 inputs, beside, told = (c.pack * inputs[0], *inputs[1:]), beside + c.pack * sum(told), (0, 0)
             if condition and not c.labels and c.inputs != "codes":

@@ -35,6 +35,7 @@ class CriticPlan:
     penalized: bool = False  # its input gradients are: no layer may mix observations (but see `Critic.mixes`)
     inputs: tuple[int, ...] | Literal["data", "codes"] = "data"  # or the shape of something else: packs, a view
     labels: bool = True  # it is told the class of a conditional model; an auxiliary classifier is not
+    classes: int = 0  # it is told one of so many classes of the objective's own, in place of the model's
     beside: int | Literal["codes"] = 0  # how many numbers it is told with each input; ``codes``: as many as a code has
     kind: Literal["critic", "encoder", "generator"] = "critic"  # the part it is built from: an autoencoder may judge
     pack: int = 1  # it judges so many as one, along the first axis, and is told their classes as numbers beside them

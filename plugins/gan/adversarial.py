@@ -97,6 +97,10 @@ class Adversarial(Objective):
         found = critic.features(self.view(again, noise, "fake"), batch.y)
         return (truth.float() - found.float()).square().flatten(1).sum(1)
 
+    def told(self, y: Tensor | None, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
+        """What the critic is told of classes and conditions of a side (see `view`), given the batch's."""
+        return y
+
     def beside(self, noise: Mapping[str, Tensor], side: str) -> Tensor | None:
         """Numbers ``(B, k)`` that the critic is told with a side of observations (see `view`), if any."""
         return None
@@ -127,7 +131,7 @@ class Adversarial(Objective):
                     f"{name!r} has a term in the generator's turn, and this objective adds none there: leave it out, "
                     "or take another loss, such as gan or hinge"
                 )
-            if getattr(part, "replaces", False) and changes.get("beside") == "codes":
+            if getattr(part, "replaces", False) and ("beside" in changes or "classes" in changes):
                 raise UsageError(
                     f"{name!r} lets samples stand for real observations, and this critic is told a code with each: "
                     "leave it out, or take another loss, such as gan or hinge"
@@ -255,7 +259,7 @@ class Adversarial(Objective):
         self, critic: Critic, x: Tensor, y: Tensor | None, noise: Mapping[str, Tensor], side: str
     ) -> tuple[Any, ...]:
         """What the critic is shown of observations, what it is told of classes and conditions, and numbers beside."""
-        x, beside, m = self.view(x, noise, side), self.beside(noise, side), self.pack
+        x, y, beside, m = self.view(x, noise, side), self.told(y, noise, side), self.beside(noise, side), self.pack
         if m == 1:
             return (x, y) if beside is None else (x, y, beside)
         if len(x) % m:

@@ -96,6 +96,7 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "mmd": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "mmd-gan"}, {}),
     "cramer": ("gan", VECTOR, M_GAN | PLAIN | {"objective": "cramer-gan", "objective.critic_steps": 1}, {}),
     "infogan": ("infogan", VECTOR, M_GAN | PLAIN | {"objective.categories": 3, "latent.size": 6}, {}),
+    "clusters": ("self-conditioned-gan", VECTOR, M_GAN | PLAIN | {"objective.clusters": 3, "latent.size": 5}, {}),
     "tacgan": ("tacgan", VECTOR, M_GAN | PLAIN, {}),
     "acgan": ("gan", IMAGE, C_GAN | {"objective": "acgan", "conditional": True}, {}),
     **{name: ("gan", VECTOR, M_GAN | PLAIN | {"objective": name, "conditional": True, "objective.dim": 4}, {})
