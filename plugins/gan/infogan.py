@@ -52,23 +52,23 @@ class Factors(Prior):
         """Probability of the categories times the density of the numbers."""
         hot, uniform, normal = parted(z, self.factors)
         of = ((hot == 0) | (hot == 1)).all(-1).all(-1) & (hot.sum(-1) == 1).all(-1) & (uniform.abs() <= 1).all(-1)
-        inside: Tensor = normal_log_prob(normal).sum(-1) + self.log_shares(hot) - uniform.shape[-1] * math.log(2)
+        inside: Tensor = normal_log_prob(normal).sum(-1) + self.log_shares(hot, y) - uniform.shape[-1] * math.log(2)
         return inside.masked_fill(~of, -math.inf)
 
     def sample(self, uniform: Tensor, y: Tensor | None = None, truncation: float | None = None) -> Tensor:
         if not self.normal:
             self.untruncated(truncation)
         o = self.factors
-        which, numbers = self.categories(uniform[:, : o.codes]), uniform[:, o.codes : o.codes + o.uniform]
+        which, numbers = self.categories(uniform[:, : o.codes], y), uniform[:, o.codes : o.codes + o.uniform]
         hot = one_hot(which, o.categories).to(uniform).flatten(1)
         return torch.cat([hot, 2 * numbers - 1, normal_quantiles(uniform[:, o.codes + o.uniform :], truncation)], 1)
 
-    def log_shares(self, hot: Tensor) -> Tensor | float:
-        """Log probability ``(...)`` of one-hot categories ``(..., codes, K)``: all are alike."""
+    def log_shares(self, hot: Tensor, y: Tensor | None) -> Tensor | float:
+        """Log probability ``(...)`` of one-hot categories ``(..., codes, K)``, given labels: all are alike."""
         return -hot.shape[-2] * math.log(hot.shape[-1])
 
-    def categories(self, uniform: Tensor) -> Tensor:
-        """Numbers ``(B, codes)`` of categories, by uniform ones."""
+    def categories(self, uniform: Tensor, y: Tensor | None) -> Tensor:
+        """Numbers ``(B, codes)`` of categories, by uniform ones, given labels."""
         return (uniform.double() * self.factors.categories).long().clamp(max=self.factors.categories - 1)
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
