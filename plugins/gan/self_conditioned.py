@@ -145,7 +145,7 @@ class SelfConditioned(GAN):
         clusters: Tensor = book.nearest(compared)  # type: ignore[operator]
         noise = {**noise, "cluster": clusters[:, 0]}
         if batch.labels is not None:
-            noise["z"] = prior.of_class(noise["z"], noise["of class"], batch.labels)  # type: ignore[union-attr, operator]
+            noise["z"] = prior.of_class(noise["z"], noise["of class"], batch.labels)  # type: ignore[operator]
         loss = super().loss(player, nets, batch, noise)
         if player != "critic":
             return loss
