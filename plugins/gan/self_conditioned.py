@@ -84,7 +84,12 @@ class Clusters(Factors):
                 "train.betas": (0.0, 0.99),
                 "train.schedule": "cosine",
             },
-            "vector": {"objective.clusters": 100, "latent.size": 102},
+            "vector": {
+                "objective.clusters": 100,
+                "latent.size": 102,
+                "critic.condition": "concat",
+                "regularizer": ["r1=0.05"],
+            },
         },
     },
 )

@@ -48,6 +48,7 @@ class Contender:
 CONTENDERS = (
     Contender("r3gan", "r3gan", 16_000),
     Contender("wgan-gp", "wgan-gp", 3000),
+    Contender("self-conditioned-gan", "self-conditioned-gan", 3000),
     Contender("gan, minimax (the article's)", "gan", 8000, {"objective.loss": "minimax"}),
     Contender("gan, non-saturating", "gan", 8000),
     Contender("wgan, clipping", "wgan", 3000),
