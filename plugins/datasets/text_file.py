@@ -107,7 +107,8 @@ def bundled(file: Path) -> list[str]:
 def parted(whole: Data, split: Split) -> Data:
     """All texts, or those to train on, or the tenth that is held out with seed 0."""
     if split == "all" or len(whole) < 2:
-        return replace(whole, split=split, read=replace(whole.read, splits=""))
+        lone = ("there is one text alone: it is trained on and tested, too",) * (split != "all")
+        return replace(whole, split=split, read=replace(whole.read, splits="").noting(*lone))
     held = len(whole) // 10 or 1
     train, test = whole.hold_out(held, seed=0)
     read = replace(whole.read, others=(("held out", held),) if split == "train" else ())

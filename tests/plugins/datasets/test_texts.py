@@ -111,3 +111,11 @@ def test_texts_of_installed_packages(tmp_path, monkeypatch) -> None:
         options = {"path": str(tmp_path / "none")} if name == "words" else {}
         with pytest.raises(MissingPackage, match=said):
             genzoo.load_data(name, options=options)
+
+
+def test_one_text_alone_is_taken_and_that_is_said(tmp_path) -> None:
+    (tmp_path / "a.txt").write_text("hello world\n")
+    data = opened(tmp_path / "a.txt", "train")
+    assert TEXT.texts(data.spec, data.x) == ["hello world"]
+    assert "one text alone" in " ".join(data.read.notes)
+    assert not opened(tmp_path / "a.txt").read.notes
