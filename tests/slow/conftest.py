@@ -121,23 +121,26 @@ def spawn(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Labelled vectors, and labelled pictures of 8×8."""
+    """Labelled vectors, labelled pictures of 8×8, and labelled sounds of 256 samples."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("data")
     y = np.arange(60) % 3
     np.savez(folder / "vectors.npz", x=(rng.normal(0, 0.3, (60, 2)) + y[:, None]).astype(np.float32), y=y)
     np.savez(folder / "pictures.npz", x=rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), y=y)
-    return {name: folder / f"{name}.npz" for name in ("vectors", "pictures")}
+    np.savez(folder / "sounds.npz", x=rng.normal(0, 3000, (60, 256)).astype(np.int16), y=y)
+    return {name: folder / f"{name}.npz" for name in ("vectors", "pictures", "sounds")}
 
 
 @pytest.fixture(scope="session")
 def command(data: dict[str, Path]) -> Callable[..., list[object]]:
-    """The command that trains a recipe on ``vectors`` or ``pictures``, with everything in it that has a state."""
+    """The command that trains a recipe on one of them, with everything in it that has a state."""
 
     def make(recipe: str, kind: str, out: Path, *more: str, steps: int = STEPS) -> list[object]:
         second = "critic" if "gan" in recipe else "encoder"
-        net = "mlp" if kind == "vectors" else "conv"
+        net = {"vectors": "mlp", "pictures": "conv", "sounds": "wave"}[kind]
         options = [f"generator.width={8 if net == 'mlp' else 4}", f"{second}.width={8 if net == 'mlp' else 4}"]
-        options += ["generator.dropout=0.1", "latent.size=3", "train.batch_size=7", "train.average=100"]
+        options += ["data.modality=audio"] if net == "wave" else ["generator.dropout=0.1"]
+        options += [f"latent.size={32 if net == 'wave' else 3}"]  # two frames of 16, where each has its own
+        options += ["train.batch_size=7", "train.average=100"]
         options += ["train.schedule=cosine", "train.warmup=5", "train.clip=1", "train.log_every=3"]
         options += ["train.sample_every=25", "train.checkpoint_every=10"]
         options += ["train.validation=0.2", "train.validate_every=20"] if second == "encoder" else []

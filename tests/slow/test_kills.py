@@ -21,6 +21,7 @@ from genzoo.core.training.runs import checkpoints, read_checkpoint
 # One for each kind of state that a run has: players and turns, statistics, multipliers, parts that learn, two codes.
 RECIPES = ("vae", "cvae", "vae-iaf", "vamp-vae", "factor-vae", "gan", "wgan-gp", "r3gan", "fisher-gan")
 CASES = [(recipe, kind) for recipe in RECIPES for kind in ("vectors", "pictures")]
+CASES += [(recipe, "sounds") for recipe in ("rave", "wavegan", "audio-codec")]
 KILLS = 4  # of each case, unless it comes to its end before
 KILLED = dict[tuple[str, str], int]()
 TWICE = (signal.SIGINT, signal.SIGINT)
