@@ -34,7 +34,8 @@ from genzoo.plugins.modalities.table_files import write_table
 from genzoo.registry.verbs.load import load, load_data
 
 RECIPES = ("copula", "table-ar", "table-ar any order", "table-vae", "table-gan")
-VARIANTS = {"table-ar any order": ("table-ar", {"likelihood.any_order": True, "train.lr": 2e-3})}
+ANY_ORDER = {"likelihood.any_order": True, "train.lr": 2e-3, "train.batch_size": 256, "train.epochs": 12}
+VARIANTS = {"table-ar any order": ("table-ar", ANY_ORDER)}
 LINES = ("training rows", "bootstrap of them", "columns shuffled")
 PEERS = {"CTGAN": 300, "TVAE": 300}  # with their own epochs
 SHOWN = ("auc", "f1", "ap", "r2", "detection", "column", "pair", "copies", "nearer", "dcr", "lost", "nats", "attack")
