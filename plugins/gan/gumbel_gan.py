@@ -60,7 +60,7 @@ def text_shape(spec: DataSpec) -> tuple[int, int]:
             "latent.size": 0,
             "train.validation": 0.05,
             "train.batch_size": 64,
-            "train.lr": 1e-3,
+            "train.lr": 3e-4,
             "train.betas": (0.0, 0.99),
             "train.schedule": "cosine",
             "train.clip": 1.0,

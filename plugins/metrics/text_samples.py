@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,22 @@ class CharacterModel:
                 break
             p = (seen[character] + len(seen) * p) / (seen.total() + len(seen))
         return p
+
+    def sample(self, rng: random.Random, longest: int) -> str:
+        """A line of at most so many characters, drawn from the model; characters that were never seen are not."""
+        text = START * (self.n - 1)
+        while len(text) < longest + self.n - 1:
+            for k in reversed(range(self.n)):
+                seen = self.counts[k].get(text[len(text) - k :], Counter())
+                if rng.random() * (seen.total() + len(seen)) < seen.total():
+                    found = rng.choices(list(seen), list(seen.values()))[0]
+                    break
+            else:
+                found = rng.choice(list(self.counts[0][""]))
+            if found == STOP:
+                break
+            text += found
+        return text[self.n - 1 :]
 
     def nats(self, line: str) -> float:
         """-log p of a line and its end."""

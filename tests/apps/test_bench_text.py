@@ -34,8 +34,8 @@ def test_one_row_for_each_temperature_and_gan(tmp_path) -> None:
     options = {"likelihood.hidden": 8, "likelihood.embed": 4, "train.batch_size": 8}
     found = texts(str(tmp_path / "a.txt"), steps=1, recipes=["gumbel-gan"], temperatures=(0.7, 1.0), n=10,
                   options=options, out=tmp_path / "board")  # fmt: skip
-    assert [row["what"] for row in found] == ["held-out texts", "shuffled characters", "lm, temperature 0.7",
-                                              "lm, temperature 1", "lm, then gumbel-gan"]  # fmt: skip
+    rows = "held-out texts", "pairs of characters", "shuffled characters", "lm, temperature 0.7", "lm, temperature 1"
+    assert [row["what"] for row in found] == [*rows, "lm, then gumbel-gan"]
     assert isinstance(found[-1]["wins"], bool)
     assert found[-1]["nll"] > 0
     assert json.loads((tmp_path / "board" / "text.json").read_text())["rows"] == found

@@ -54,9 +54,10 @@ def texts(
     ``options`` are of every recipe, those that begin with ``data.`` of the data.
 
     Returns:
-        A row for held-out texts and for texts of shuffled characters, for the model at each temperature, and for each
-        GAN: ``nll`` (nats per character of held-out texts), ``forward`` and ``reverse`` by a model of 5 characters,
-        ``self-bleu``, ``distinct-2``, ``seconds`` of training, and of a GAN ``wins``: whether it lies below the curve,
+        A row for held-out texts, texts drawn by pairs of characters, and texts of shuffled characters, for the model at
+        each temperature, and for each GAN: ``nll`` (nats per character of held-out texts), ``forward`` and ``reverse``
+        by a model of 5 characters, ``self-bleu``, ``distinct-2``, ``seconds`` of training, and of a GAN ``wins``:
+        whether it lies below the curve,
         better in forward and in reverse than every temperature is in both.
     """
     if len(set(temperatures)) < 2 or 1 not in temperatures:
@@ -71,6 +72,8 @@ def texts(
     held = held[:n]
     judge, rng = CharacterModel(known, 5), random.Random(seed)
     rows = [measured("held-out texts", held, judge, known[:n])]
+    pairs, longest = CharacterModel(known, 2), max(map(len, held))
+    rows += [measured("pairs of characters", [pairs.sample(rng, longest) for _ in held], judge, held)]
     rows += [measured("shuffled characters", ["".join(rng.sample(t, len(t))) for t in held], judge, held)]
     with TemporaryDirectory() as place:
         base = Path(place, "lm")
@@ -81,7 +84,7 @@ def texts(
             rows.append(measured(f"lm, temperature {t:g}", made, judge, held) | {"seconds": plain[1]})
             if t == 1:
                 rows[-1]["nll"] = _nll(plain[0], held)
-        curve = rows[2:]
+        curve = rows[3:]
         for recipe in recipes:
             model, seconds = _trained(recipe, data, gan_steps or steps, seed, options, base, progress)
             row = measured(f"lm, then {recipe}", model.sample(n, seed=seed), judge, held)

@@ -35,6 +35,18 @@ def test_a_character_model_is_a_distribution() -> None:
     assert whole.value == pytest.approx((judge.nats("ab") + judge.nats("b")) / 5)
 
 
+def test_lines_that_a_character_model_draws_have_its_probabilities() -> None:
+    judge, rng, n = CharacterModel(["ab", "abb", "ba"], 3), random.Random(0), 20_000
+    drawn = [judge.sample(rng, 5) for _ in range(n)]
+    for before, start in (("\x02\x02", ""), ("\x02a", "a"), ("ab", "ab")):
+        those = [(line + "\x03")[len(start)] for line in drawn if line.startswith(start)]
+        other = judge.probability(before, "?")  # none is drawn that was never seen: its share goes to the three others
+        for c in "ab\x03":
+            expected = judge.probability(before, c) + other / 3
+            assert those.count(c) / len(those) == pytest.approx(expected, abs=5 * 0.5 / math.sqrt(len(those)))
+    assert max(map(len, drawn)) == 5
+
+
 def test_bleu_against_others_is_bleu_by_its_definition() -> None:
     lines = [line.split() for line in LINES]
 
