@@ -67,7 +67,7 @@ class Following(GAN):
         return found
 
     def after_step(self, player, nets, seen):
-        self.told = [*getattr(self, "told", []), (player, dict(seen))]
+        self.heard = [*getattr(self, "heard", []), (player, dict(seen))]
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4])
@@ -79,7 +79,7 @@ def test_after_step_is_told_of_the_whole_batch(trainer, parts):
         playing.turn.objective = objective
     run.train()
     x = run.feed.at(0)[0]
-    (critic, seen), (generator, nothing) = objective.told[:2]
+    (critic, seen), (generator, nothing) = objective.heard[:2]
     assert (critic, generator, nothing) == ("critic", "generator", {})
     torch.testing.assert_close(seen["moments"], x.T @ x)
     assert seen["n"] == 8

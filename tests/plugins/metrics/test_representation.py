@@ -46,7 +46,8 @@ def test_few_observations_may_use_an_idle_dimension():
 
 def likelihood_of(metric, log_w):
     """What a metric makes of importance weights ``(K, N)`` of observations of ten numbers."""
-    return metric().measure(SimpleNamespace(log_weights=lambda *a: log_w, spec=SimpleNamespace(size=10), model=None))
+    spec, data = SimpleNamespace(size=10, modality="vector"), SimpleNamespace(x=torch.zeros(1, 10))
+    return metric().measure(SimpleNamespace(log_weights=lambda *a: log_w, spec=spec, data=data, model=None))
 
 
 def test_bounds_on_a_gaussian_with_a_known_evidence(normal):
