@@ -100,7 +100,7 @@ class Words(DataSource):
         return False
 
 
-@declare.dataset("names", summary="1,300 English given names, of an installed file", modalities=("text",))
+@declare.dataset("names", summary="1,500 English given names, of an installed file", modalities=("text",))
 class Names(Words):
     """Given names, so few that a model of them is trained in seconds; a tenth is to test.
 

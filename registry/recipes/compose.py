@@ -129,8 +129,8 @@ def compose(
         elif told or default != NORMAL:
             made = part(kind, layer[kind], default)
             plain = {i.name: i.default for i in registry.options(registry.get(kind, NORMAL, prefer=OWN))}
-            if (made.name, made.distribution, made.options) != (NORMAL, OWN, plain):
-                parts[kind] = made  # the normal one is what a composition has that says nothing
+            if default != NORMAL or (made.name, made.distribution, made.options) != (NORMAL, OWN, plain):
+                parts[kind] = made  # the normal one is what a composition has that says nothing, unless the plan does
 
     latent = _latent(registry, spec, parts["generator"], Latent(**options("latent", options_of(Latent))), given)
     train = TrainOptions(**options("train", list(_TRAIN.values())))

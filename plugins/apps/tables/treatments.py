@@ -20,7 +20,7 @@ from genzoo.registry.verbs.load import create
 
 NO_MODELS = ("smote", "copies")
 NEIGHBOURS, FEWEST_STEPS, MANY_ROWS = 5, 600, 50_000
-LARGER_STEPS = {"table-ar": {"train.lr": 2e-3}}  # where they are few
+LARGER_STEPS = {"table-ar": {"train.lr": 2e-3}}  # of few steps
 _CELLS = 4_000_000  # distances held at a time
 
 
@@ -97,8 +97,8 @@ class Making:
 
     def model(self, data: Data, seed: int) -> Model:
         """A model of data, from a training of its own; of few rows by few steps, unless somebody says how many."""
-        few = len(data) < MANY_ROWS
-        steps = self.steps if self.steps is not None else FEWEST_STEPS if few else None
+        few = self.steps is None and len(data) < MANY_ROWS
+        steps = FEWEST_STEPS if few else self.steps
         options = {**(LARGER_STEPS.get(self.recipe, {}) if few else {}), **self.options}
         run = fit(self.recipe, data, None, steps=steps, seed=seed, options=options, device=self.device,
                   threads=self.threads, progress=False)  # fmt: skip

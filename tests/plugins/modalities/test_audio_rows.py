@@ -177,8 +177,10 @@ def test_raves_second_stage_is_one_command_and_moves_the_generator_alone(tmp_pat
     small = {"generator.width": 8, "encoder.width": 8, "critic.width": 8, "prior": "conditional", "conditional": True}
     first = genzoo.fit("rave", data, tmp_path / "rave", steps=2, batch_size=8, progress=False,
                        options={k: v for k, v in small.items() if "critic" not in k})  # fmt: skip
-    second = genzoo.fit("rave-gan", data, init=tmp_path / "rave", steps=2, batch_size=8, progress=False,
-                        options={"critic.width": 8})  # fmt: skip
+    second = genzoo.fit("rave-gan", data, tmp_path / "second", init=tmp_path / "rave", steps=2, batch_size=8,
+                        progress=False, options={"critic.width": 8})  # fmt: skip
+    on = genzoo.fit(data=data, out=tmp_path / "second", resume=True, steps=3, batch_size=8, progress=False)
+    assert (on.steps, type(on.model.head)) == (3, type(second.model.head))
     ours, theirs = first.model.state_dict(), second.model.state_dict()
     moved = {k.partition(".")[0] for k in ours if not torch.equal(ours[k], theirs[k])}
     assert moved == {"generator"}
