@@ -85,7 +85,7 @@ class PitchAccuracy(Metric):
         assert asked is not None
         wanted = torch.tensor([hertz_of(n) or math.nan for n in evidence.spec.class_names], dtype=torch.float64)
         rate = evidence.spec.facts["rate"]
-        found = torch.cat([fundamental(x, rate).cpu() for x in evidence.samples.split(AT_ONCE)])
+        found = torch.cat([fundamental(x, rate).cpu() for x in torch.split(evidence.samples, AT_ONCE)])
         off = torch.log2(found.clamp(min=1) / wanted[asked.cpu()])
         details = {
             "pitch found": (found > 0).double().mean().item(),
