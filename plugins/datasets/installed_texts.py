@@ -6,6 +6,7 @@ import gzip
 import re
 import shutil
 import subprocess
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def lines_of(path: str, what: str) -> list[str]:
             f"{what} are read from {path}, which is not there: apt install miscfiles (3 MB), "
             "or --set data.path=FILE with a line each"
         ) from None
-    except (OSError, EOFError, UnicodeDecodeError) as e:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as e:
         raise GenzooError(f"{path} is no file of lines that can be read ({e})") from None
     found = [line for line in map(str.strip, text.split("\n")) if line]
     if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +61,7 @@ class Smiles(DataSource):
             try:
                 table = gzip.decompress((place / f"{name}.csv.gz").read_bytes()).decode()
                 found[name] = evenly([row["SMILES"] for row in csv.DictReader(io.StringIO(table))], self.options.count)
-            except (OSError, EOFError, UnicodeDecodeError, KeyError) as e:
+            except (OSError, EOFError, zlib.error, UnicodeDecodeError, KeyError) as e:
                 raise GenzooError(f"{place / name}.csv.gz is damaged ({e}): install molsets again") from None
         whole = data_of([*found["train"], *found["test"]], None, self.options, "smiles", "MIT")
         held = set(found["test"])

@@ -42,7 +42,7 @@ class Audio(Modality):
     renders: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("audio",)
     preview: ClassVar[int] = 36
-    suffixes: ClassVar[tuple[str, ...]] = ("/", ".wav", ".flac", ".ogg")
+    suffixes: ClassVar[tuple[str, ...]] = ("/", ".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
     units: ClassVar[str] = "waveforms in [-1, 1], channels first"
     general: ClassVar[str] = "log-mel"
 

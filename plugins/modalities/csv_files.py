@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from genzoo.core.errors import GenzooError
 
 NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]
 _HEAD = 2**16  # bytes that are looked at
+_COMMA, _THOUSANDS = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+NOTE = b"genzoo.note"  # in the metadata of a table
 
 
 _FORMS = {
@@ -33,6 +35,7 @@ class Form:
     between: str = ","
     several: bool = True  # columns; of one column, an empty line is an empty cell
     decimal: str = "."
+    unsure: str = ""  # a number whose comma can be of thousands as well, where no other says which
 
     def parsing(self) -> Any:
         """Options of Arrow's parser; cells in quotes may hold line breaks."""
@@ -41,11 +44,12 @@ class Form:
         return ParseOptions(delimiter=self.between, ignore_empty_lines=self.several, newlines_in_values=True)
 
 
-def form(path: Path) -> Form:
+def form(path: Path, decimals: bool = False) -> Form:
     """Look at the head of a .csv or .csv.gz file.
 
     Cells are separated by what the first line has most often of comma, semicolon, tab and bar, outside of quotes. Where
-    that is no comma, a comma is the decimal sign if numbers have one and none has a point.
+    that is no comma, a comma is the decimal sign if numbers have one and none has a point; but where every such number
+    of the file can as well be one of thousands, 12,500, it is not, unless ``decimals`` are known to be there.
 
     Raises:
         GenzooError: for UTF-16.
@@ -56,11 +60,29 @@ def form(path: Path) -> Form:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise GenzooError(f"{path} is text in UTF-16: save it in UTF-8")
     text = content.decode("utf-8", "replace").lstrip("\ufeff\r\n")
+    if len(content) == _HEAD:
+        text = text[: text.rfind("\n") + 1] or text  # a cell that is cut off is another number
     line = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
     between = max((",", ";", "\t", "|"), key=line.count)
     cells = [cell.strip() for row in csv.reader(text.splitlines(), delimiter=between) for cell in row]
     commas, points = (sum(bool(re.fullmatch(rf"[+-]?\d+{p}\d+", c)) for c in cells) for p in (",", r"\."))
-    return Form(between, between in line, "," if between != "," and commas and not points else ".")
+    if between == "," or not commas or points:
+        return Form(between, between in line)
+    if decimals:
+        return Form(between, between in line, ",")
+    unsure = next(c for c in cells if _COMMA.fullmatch(c))
+    for cell in cells if len(content) < _HEAD else _cells(path, between):
+        if _COMMA.fullmatch(cell) and not _THOUSANDS.fullmatch(cell):
+            return Form(between, between in line, ",")
+    return Form(between, between in line, unsure=unsure)
+
+
+def _cells(path: Path, between: str) -> Iterator[str]:
+    """All cells of a file, as far as its lines and what separates them tell."""
+    unpack: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with unpack(path, "rt", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            yield from (cell.strip(' "\n') for cell in line.split(between))
 
 
 def read_csv(source: Any, types: dict[str, Any] | None = None, how: Form | None = None) -> Any:
@@ -91,7 +113,18 @@ def read_csv(source: Any, types: dict[str, Any] | None = None, how: Form | None 
             raise GenzooError(f"{source}: column {names[i]!r} is not in UTF-8: save the file in UTF-8")
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             table = table.set_column(i, table.schema.field(i), pc.utf8_trim_whitespace(column))
-    return table.rename_columns(names)
+    table = table.rename_columns(names)
+    return table.replace_schema_metadata({NOTE: how.unsure}) if how.unsure else table
+
+
+def notes_of(table: Any, what: str) -> list[str]:
+    """What was not clear where a file was read as this table."""
+    number = ((table.schema.metadata or {}).get(NOTE) or b"").decode()
+    if not number:
+        return []
+    ways = f"{number.replace(',', '')} or {number.replace(',', '.')}"
+    return [f"numbers of {what} like {number} can be thousands or decimals, and none says which, so they stay texts: "
+            f"write {ways}"]  # fmt: skip
 
 
 def _read(source: Any, how: Form, **more: Any) -> Any:

@@ -36,7 +36,7 @@ def write_like(source: Path, out: Path, table: Any, cells: Mapping[str, tuple[An
     import pyarrow.compute as pc
 
     texts = out.suffix.lower() in TEXTS and source.suffix.lower() in TEXTS
-    how = form(source) if texts else Form()
+    how = form(source, any(map(pa.types.is_floating, table.schema.types))) if texts else Form()
     old, head = _texts(source, how) if texts else (table, table.column_names)
     names = [*old.column_names, *(n for n in cells if n not in old.column_names)]
     columns = []

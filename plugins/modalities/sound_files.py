@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from genzoo.core.errors import GenzooError, MissingPackage
+from genzoo.core.errors import GenzooError, MissingPackage, UsageError
 from genzoo.core.storage.strict import regular
 
 Array = NDArray[Any]
@@ -23,6 +23,7 @@ MOST, MOST_CHANNELS = 2**28, 8  # numbers in a file, and channels
 LEAST_RATE = 100  # samples a second: one that says less would be of hours where it is resampled
 WRITTEN = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".mp3": ("MP3", "MPEG_LAYER_III"),
            ".aif": ("AIFF", "PCM_16"), ".aiff": ("AIFF", "PCM_16")}  # by soundfile; .wav needs nothing  # fmt: skip
+MOST_OGG = 200_000  # samples a second: at more, libsndfile 1.2.2 dies
 BLOCK = 8192  # frames: libsndfile 1.2.2 dies of a long .ogg in one piece
 _LOOKED_AT = 2000  # files of a folder, until it is known what is in it
 
@@ -179,7 +180,11 @@ def wav_bytes(x: Array, rate: int) -> bytes:
 
 
 def write_one(path: Path, name: str, rate: int, channels: int, parts: Iterator[Array]) -> None:
-    """Write int16 parts ``(channels, samples)`` after one another to ``path``, in the format that ``name`` ends in."""
+    """Write int16 parts ``(channels, samples)`` after one another to ``path``, in the format that ``name`` ends in.
+
+    Raises:
+        UsageError: if that format has no such rate, or not so many channels.
+    """
     how = WRITTEN.get(Path(name).suffix.lower())
     if how is None:
         with open(path, "wb") as raw, wave.open(raw, "wb") as file:
@@ -190,7 +195,16 @@ def write_one(path: Path, name: str, rate: int, channels: int, parts: Iterator[A
                 file.writeframesraw(np.ascontiguousarray(x.T).astype("<i2").tobytes())
         return
     kind, coding = how
-    with needs("soundfile").SoundFile(path, "w", rate, channels, coding, format=kind) as out:
+    soundfile = needs("soundfile")
+    try:
+        if kind == "OGG" and rate > MOST_OGG:
+            raise ValueError
+        file = soundfile.SoundFile(path, "w", rate, channels, coding, format=kind)
+    except (soundfile.LibsndfileError, ValueError):
+        other = " or ".join(s for s in (".wav", ".flac") if s != Path(name).suffix.lower())
+        raise UsageError(f"{name} cannot be written: {kind} has no sound of {rate:,} samples a second in {channels} "
+                         f"channel{'s' * (channels > 1)}; name a {other} file") from None  # fmt: skip
+    with file as out:
         for x in parts:
             for i in range(0, x.shape[1], BLOCK):
                 out.write(np.ascontiguousarray(x[:, i : i + BLOCK].T))

@@ -42,7 +42,8 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         if path.suffix.lower() == ".arrow":
             with pa.OSFile(str(path)) as file:
                 return pa.ipc.open_file(file).read_all()
-        return read_csv(path, {name: type_named(text) for name, text in (types or {}).items()}, form(path))
+        known = {name: type_named(text) for name, text in (types or {}).items()}
+        return read_csv(path, known, form(path, any(map(pa.types.is_floating, known.values()))))
     except GenzooError:
         raise
     except FileNotFoundError:

@@ -14,7 +14,7 @@ import numpy as np
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.storage.strict import regular
 from genzoo.plugins.modalities.columns import BINS, Column, identifier, infer
-from genzoo.plugins.modalities.csv_files import WRITTEN, meant, texts_of
+from genzoo.plugins.modalities.csv_files import WRITTEN, meant, notes_of, texts_of
 from genzoo.plugins.modalities.rules import Rule, broken, combinations, following, ordered, rule
 from genzoo.plugins.modalities.table_files import declared, named, taken
 from genzoo.plugins.modalities.truth import values_of
@@ -100,7 +100,7 @@ def planned(table: Any, what: str, plan: Plan, parts: Any = None) -> Planned:
     frame = {name: (values, missing) for name, (values, missing, _) in raw.items()}
     rough = [Column(n, "category" if v.dtype == object else "number", dtype) for n, (v, _, dtype) in raw.items()]
     frame = {c.name: (values_of(c, frame[c.name][0]), frame[c.name][1]) for c in rough}
-    rules, notes = ordered([rule(text, rough) for text in plan.rules]), []
+    rules, notes = ordered([rule(text, rough) for text in plan.rules]), notes_of(table, what)
     bad = np.zeros(len(table), bool)
     for r in rules:
         wrong = broken(r, frame)

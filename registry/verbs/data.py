@@ -88,6 +88,8 @@ def open_data(
     if kind is not None:
         if labels is not None:
             raise UsageError(f"labels of {kind.many} are one of their columns: options={{'data.labels': 'NAME'}}")
+        if "path" in options:
+            raise UsageError(f"data are given in memory: leave out the file, data.path={options['path']}")
         entry = registry.get("dataset", kind.held)
         made = registry.load(entry, DataSource)
         source = made(made.Options(**coerce_all(registry.options(entry), options, "data")))  # type: ignore[attr-defined]

@@ -17,12 +17,14 @@ import torch
 import genzoo
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.augmentations.phase_shuffle import PhaseShuffle
 from genzoo.plugins.modalities import fronts
-from genzoo.plugins.modalities.sound_files import read_sound, resampled, write_one
+from genzoo.plugins.modalities.sound_files import SUFFIXES, read_sound, resampled, write_one
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
+from genzoo.registry.verbs.outputs import output_kind
 
 TESTS = Path(__file__).parents[2]
 
@@ -221,3 +223,26 @@ def test_a_shuffled_phase_is_a_shift_that_is_mirrored_at_the_ends() -> None:
         initialize(compose(the_registry(), genzoo.DataSpec.image(1, 8, 8), "hinge",
                            {"augmentation": ["phase-shuffle"]}), 0)  # fmt: skip
     initialize(compose(the_registry(), spec, "wavegan", {"augmentation": ["phase-shuffle"]}), 0)
+
+
+@pytest.mark.parametrize(("name", "rate", "channels", "said"), [
+    ("s.mp3", 10_000, 1, r"s\.mp3 cannot be written: MP3 has no sound of 10,000 .* name a \.wav or \.flac file"),
+    ("s.mp3", 44_100, 3, "MP3 has no sound of 44,100 samples a second in 3 channels"),
+    ("s.ogg", 700_000, 1, r"name a \.wav or \.flac file"),
+    ("s.flac", 700_000, 1, r"name a \.wav file"),
+])  # fmt: skip
+def test_a_rate_that_a_format_lacks_is_refused_in_one_sentence(
+    tmp_path: Path, name: str, rate: int, channels: int, said: str
+) -> None:
+    spec = DataSpec("audio", (channels, 64), facts={"rate": rate, "channels": channels, "samples": 64, "level": 0.1})
+    with pytest.raises(UsageError, match=said) as error:
+        of(spec).write(tmp_path / name, spec, 1, iter([(torch.zeros(1, channels, 64), None)]))
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_format_that_is_written_is_offered(tmp_path: Path) -> None:
+    data = genzoo.load_data("spoken-digits-mini", split="test")
+    assert set(SUFFIXES) | {"/"} == set(of(data.spec).suffixes)
+    with pytest.raises(UsageError, match=r"use .*\.wav or \.flac or \.ogg or \.mp3 or \.aif or \.aiff"):
+        output_kind(tmp_path / "s.m4a", data.spec, 1)

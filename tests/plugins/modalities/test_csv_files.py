@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 pa = pytest.importorskip("pyarrow")
@@ -120,3 +122,38 @@ def test_a_frame_takes_the_options_of_a_file():
         genzoo.fit("table-ar", table, steps=1, progress=False, options={"data.bnis": 4})
     with pytest.raises(UsageError, match="one of their columns"):
         genzoo.fit("table-ar", table.drop_columns("raw"), steps=1, labels=[0] * 100, progress=False)
+
+
+def test_commas_that_can_be_of_thousands_are_not_taken_for_decimals_in_silence(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("town;pay\n" + "u;12,500\nv;7,250\n" * 40)
+    assert set(read_table(path)["pay"].to_pylist()) == {"12,500", "7,250"}
+    said = [n for n in inspect(path).notes if "thousands or decimals" in n]
+    assert len(said) == 1
+    assert "t.csv like 12,500 can be" in said[0]
+    assert "write 12500 or 12.500" in said[0]
+    assert said[0] in genzoo.load_data(path).read.notes
+    assert form(path, decimals=True).decimal == ","  # a model that knows real numbers reads its own files
+
+    for clear in ("u;1,5\n", "u;0,125\n", "u;1234,500\n", 'u;"1,25"\n'):  # the last line, beyond what is looked at
+        path.write_text("town;pay\n" + "u;12,500\nv;7,250\n" * 10_000 + clear)
+        assert set(read_table(path)["pay"].to_pylist()) >= {12.5, 7.25}, clear
+        assert not [n for n in inspect(path).notes if "thousands" in n]
+    path.write_text("town;pay\n" + "u;12,500\n" * 20_000)  # the head ends within a cell somewhere
+    for blanks in range(9):
+        path.write_text("town" + "x" * blanks + ";pay\n" + "u;12,500\n" * 20_000)
+        assert form(path).decimal == "."
+
+
+@pytest.mark.parametrize("damage", ["cut off", "other bytes"])
+def test_a_packed_file_that_is_damaged_gets_one_sentence(tmp_path, damage):
+    packed = gzip.compress("".join(f"{i * i % 977},{i * 7 % 31}\n" for i in range(5000)).encode())
+    half = len(packed) // 2
+    (tmp_path / "t.csv.gz").write_bytes(packed[:half] + (b"\xff" * half if damage == "other bytes" else b""))
+    with pytest.raises(GenzooError, match=r"t\.csv\.gz cannot be read as a table"):
+        genzoo.fit("table-ar", tmp_path / "t.csv.gz", steps=1, progress=False)
+
+
+def test_a_path_beside_a_frame_is_refused():
+    with pytest.raises(UsageError, match=r"in memory: leave out the file, data\.path=other\.csv"):
+        genzoo.fit("table-ar", pa.table({"a": ["u", "v"] * 50}), options={"data.path": "other.csv"}, progress=False)
