@@ -149,7 +149,7 @@ def test_commas_that_can_be_of_thousands_are_not_taken_for_decimals_in_silence(t
 def test_a_packed_file_that_is_damaged_gets_one_sentence(tmp_path, damage):
     packed = gzip.compress("".join(f"{i * i % 977},{i * 7 % 31}\n" for i in range(5000)).encode())
     half = len(packed) // 2
-    (tmp_path / "t.csv.gz").write_bytes(packed[:half] + (b"\xff" * half if damage == "other bytes" else b""))
+    (tmp_path / "t.csv.gz").write_bytes(packed[:half] if damage == "cut off" else packed[:10] + b"\x07" * half)
     with pytest.raises(GenzooError, match=r"t\.csv\.gz cannot be read as a table"):
         genzoo.fit("table-ar", tmp_path / "t.csv.gz", steps=1, progress=False)
 
