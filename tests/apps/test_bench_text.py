@@ -9,7 +9,7 @@ import pytest
 
 from genzoo.core.errors import UsageError
 from genzoo.plugins.apps.bench.text_bench import measured, texts
-from genzoo.plugins.metrics.text_samples import CharacterModel
+from genzoo.plugins.metrics.character_model import CharacterModel
 
 
 def lines(n: int, seed: int) -> list[str]:

@@ -17,7 +17,8 @@ from genzoo.core.math.estimates import LogLikelihood
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.storage.files import write_json
-from genzoo.plugins.metrics.text_samples import CharacterModel, bleu
+from genzoo.plugins.metrics.character_model import CharacterModel
+from genzoo.plugins.metrics.text_samples import bleu
 from genzoo.plugins.metrics.texts import distinct
 from genzoo.registry.verbs.fit import fit
 from genzoo.registry.verbs.load import load_data

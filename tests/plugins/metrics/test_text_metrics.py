@@ -11,7 +11,8 @@ import torch
 
 from genzoo.core.data import from_arrays
 from genzoo.plugins.extractors.token_runs import TokenRuns
-from genzoo.plugins.metrics.text_samples import CharacterModel, bleu
+from genzoo.plugins.metrics.character_model import CharacterModel
+from genzoo.plugins.metrics.text_samples import bleu
 
 LINES = ["the man of the sea", "the man of the land", "a sea of the man", "the land"]
 
