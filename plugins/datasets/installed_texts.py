@@ -92,10 +92,11 @@ class Words(DataSource):
         path: str = option("/usr/share/dict/web2", "the file, a word each line")
 
     options: Options
+    what = "words"
 
     def read(self, split: Split) -> Data:
         o = self.options
-        return parted(data_of(lines_of(o.path, "words"), None, o, "words", "public domain"), split)
+        return parted(data_of(lines_of(o.path, self.what), None, o, self.what, "public domain"), split)
 
     def own_splits(self) -> bool:
         return False
@@ -114,7 +115,4 @@ class Names(Words):
         path: str = option("/usr/share/dict/propernames.gz", "the file, a name each line")
 
     options: Options  # type: ignore[assignment]
-
-    def read(self, split: Split) -> Data:
-        o = self.options
-        return parted(data_of(lines_of(o.path, "names"), None, o, "names", "public domain"), split)
+    what = "names"
