@@ -225,8 +225,9 @@ def _fingerprint(model: Model, record: TrainingRecord | None) -> Iterator[Check]
     then, now = recorded.get("made on"), fingerprint.hardware(model.device)
     before = then if isinstance(then, dict) else now
     others = one_line(", ".join(f"{k} {now[k]}, not {before.get(k)}" for k in now if before.get(k) != now[k]), 200)
+    given = "of those samples" if recorded["version"] == 1 else "of random numbers"
     for one in compared:
-        about = f"{recorded['n']} from seed {recorded['seed']}" if one.what == "samples" else "of those samples"
+        about = f"{recorded['n']} from seed {recorded['seed']}" if one.what == "samples" else given
         text = f"{one.verdict} as recorded ({about})"
         if one.verdict != "same bytes":
             text = f"{one.verdict} ({about}): {one.distance:.2g} apart in model space, where {fingerprint.NEAR:g} is "

@@ -207,6 +207,19 @@ def test_tolerance(run: Path) -> None:
     assert fingerprint.compare(taken, model)[0].verdict == "different"
 
 
+def test_reconstructions_are_of_the_same_observations_everywhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = genzoo.load(run)
+    taken = fingerprint.take(model)
+    old = {**taken, "version": 1, "reconstructions": fingerprint.take(model)["samples"]}
+    old["reconstructions"] |= {"sha256": "0" * 64}
+    made = model.sample
+    monkeypatch.setattr(model, "sample", lambda *a, **k: made(*a, **k) * 0.9)  # what another processor does, enlarged
+    assert [c.verdict for c in fingerprint.compare(taken, model)] == ["different", "same bytes"]
+    monkeypatch.undo()
+    before = fingerprint.compare(old, model)[1]  # version 1: of the samples, against which they are near
+    assert 0 < before.distance < fingerprint.compare({**old, "version": 2}, model)[1].distance
+
+
 def test_the_command(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
