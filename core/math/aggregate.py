@@ -19,11 +19,12 @@ class Aggregate(NamedTuple):
 
 def aggregate(z: Tensor, mean: Tensor, log_var: Tensor, log_weights: Tensor) -> Aggregate:
     """Density of codes ``(B, D)`` under Σ_n w_n q(z|x_n), ``mean`` and ``log_var (M, D)``, weights ``(B, M)``."""
-    # By number first, so that sums over the population run along memory: (D, B, M).
-    scale, height = torch.exp(-0.5 * log_var), -0.5 * (log_var + LOG_2PI)
-    off = (z.T.unsqueeze(2) - mean.T.unsqueeze(1)) * scale.T.unsqueeze(1)
-    terms = torch.addcmul(height.T.unsqueeze(1), off, off, value=-0.5)
-    return Aggregate(torch.logsumexp(terms.sum(0) + log_weights, 1), torch.logsumexp(terms + log_weights, 2).T)
+    # By posterior first, (M, B, D): sums over the population then add up slices of memory.
+    height = -0.5 * (log_var + LOG_2PI).unsqueeze(1)
+    off = (z - mean.unsqueeze(1)).square()
+    terms = torch.addcmul(height, off, torch.exp(-log_var).unsqueeze(1), value=-0.5)
+    weights = log_weights.T
+    return Aggregate(torch.logsumexp(terms.sum(2) + weights, 0), torch.logsumexp(terms + weights.unsqueeze(2), 0))
 
 
 def stratified_weights(batch: int, population: Tensor, like: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,10 @@ from genzoo_bench.cases import Prepared
 from genzoo_bench.hand import Source
 
 Turn = tuple[Tensor, Tensor | None, dict[str, Tensor]]
+
+# Adam's ε in the comparison. Its first updates are a gradient over its size, and so nothing but rounding where that is
+# small, as with most importance weights; its default of 1e-8 is smaller still.
+EPSILON = 1e-5
 
 
 def taped(objective: Objective) -> deque[Turn]:
@@ -60,13 +64,21 @@ def difference(prepared: Prepared, steps: int = 3) -> float:
     trainer = prepared.trainer()
     turns = taped(trainer.objective)
     trainer.steps = steps
+    _steady(state.optimizer for state in trainer.player_states)
     trainer.train()
     loop = prepared.case.loop(prepared.fresh(), prepared.config, Replay(turns, prepared.config.train.batch_size))
+    _steady(v for v in vars(loop).values() if isinstance(v, torch.optim.Optimizer))
     loop.run(steps)
     if turns:
         raise AssertionError(f"{prepared.case.title}: the hand-written loop does fewer turns than genzoo")
     start, ours, theirs = (_flat(n) for n in (prepared.nets, trainer.nets, loop.nets))
     return float((ours - theirs).norm() / (ours - start).norm())
+
+
+def _steady(optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["eps"] = EPSILON
 
 
 def _flat(nets: nn.Module) -> Tensor:
