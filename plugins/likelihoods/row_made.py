@@ -18,6 +18,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.registry import declare
 
 REACH = 3.0  # pixels over which the initial weights of what is seen fall to 1/e
+MOST = 100_000_000  # weights of a matrix, which is in memory some six times while it learns
 
 
 @declare.likelihood("row-made", paper="arXiv:1502.03509", modalities=("image",), tags=("autoregressive",))
@@ -45,6 +46,12 @@ class RowMADE(Autoregressive):
         super().__init__(spec, options)
         o, (c, _, w) = self.options, spec.shape
         n = c * w  # numbers of a row: of each pixel, from the left, its channels
+        if (size := n * o.hidden * n * self.levels) > MOST:
+            raise UsageError(
+                f"the row-made likelihood would have {size / 1e6:,.0f} million weights for rows of {w} pixels of {c} "
+                f"channels and {self.levels} levels, and {MOST // 10**6} million are allowed: give smaller images "
+                "(--set data.size=32), a smaller likelihood.hidden, or --likelihood pixelcnn"
+            )
         places = torch.arange(n)
         unit = places.repeat_interleave(o.hidden)  # whose hidden units they are
         seen = torch.ones(len(unit), o.above + 1, n)

@@ -189,6 +189,12 @@ def test_pixel_vae_uses_its_code(tmp_path):
     assert run.model.posterior_numbers(x)[1].sum(1).mean() > 1
 
 
+def test_rows_that_are_too_wide_for_memory_are_refused():
+    with pytest.raises(UsageError, match=r"1,208 million weights for rows of 256 pixels of 3 channels"):
+        RowMADE(DataSpec.image(3, 256, 256, levels=256))
+    RowMADE(DataSpec.image(3, 32, 32, levels=256))
+
+
 @pytest.mark.slow
 def test_ten_levels_and_rows_are_better_than_ten_levels_and_use_their_code(tmp_path):
     """Binary pictures, 240 steps: pixels beside it say much that a code would have to."""
