@@ -70,37 +70,81 @@ class Reverse(_ByCharacters):
                         why="it falls with the number of samples")  # fmt: skip
 
 
-def bleu(lines: Sequence[Sequence[str]], n: int) -> list[float]:
-    """BLEU of each line against all others: clipped counts of runs of 1 to n words, and a penalty for short ones.
+Words = Sequence[str]
 
-    A count is clipped at the most that one other line has; the two largest per run tell that of all others. No match
-    of a run counts as a tenth of one. The length that counts is that of the other line that is nearest, the shorter of
-    two.
+
+def _runs(lines: Sequence[Words], k: int) -> list[Counter[tuple[str, ...]]]:
+    return [Counter(tuple(words[i : i + k]) for i in range(len(words) - k + 1)) for words in lines]
+
+
+def bleu(lines: Sequence[Words], n: int, others: Sequence[Words] | None = None) -> list[float]:
+    """BLEU of each line against other ones, or against all others of its own: how much of it these have too.
+
+    Clipped counts of runs of 1 to n words, and a penalty for short ones. A count is clipped at the most that one other
+    line has; the two largest per run tell that of all others. No match of a run counts as a tenth of one. The length
+    that counts is that of the other line that is nearest, the shorter of two.
     """
     scores = torch.zeros(len(lines), dtype=torch.float64)
     orders = torch.zeros(len(lines), dtype=torch.float64)
     for k in range(1, n + 1):
-        counts = [Counter(tuple(words[i : i + k]) for i in range(len(words) - k + 1)) for words in lines]
+        counts = _runs(lines, k)
         most: dict[tuple[str, ...], tuple[int, int, int]] = {}  # the largest count, whose it is, the second largest
-        for i, found in enumerate(counts):
+        for i, found in enumerate(counts if others is None else _runs(others, k)):
             for run, c in found.items():
                 first, whose, second = most.get(run, (0, -1, 0))
                 most[run] = (c, i, first) if c > first else (first, whose, max(c, second))
         for i, found in enumerate(counts):
             if found:
-                hit = sum(min(c, most[run][2] if most[run][1] == i else most[run][0]) for run, c in found.items())
+                hit = 0
+                for run, c in found.items():
+                    first, whose, second = most.get(run, (0, -1, 0))
+                    hit += min(c, second if others is None and whose == i else first)
                 scores[i] += math.log(max(hit, 0.1) / found.total())
                 orders[i] += 1
-    sizes = Counter(map(len, lines))
+    sizes = Counter(map(len, lines if others is None else others))
     out = []
     for i, words in enumerate(lines):
-        there = [s for s in sizes if sizes[s] > (s == len(words))]
+        there = [s for s in sizes if others is not None or sizes[s] > (s == len(words))]
         if not words or not there:
             out.append(0.0)
             continue
         nearest = min(there, key=lambda s: (abs(s - len(words)), s))
         out.append(math.exp(min(0.0, 1 - nearest / len(words)) + (scores[i] / orders[i]).item()))
     return out
+
+
+@declare.metric(
+    "bleu-n", direction="higher", unit="share", needs=("samples", "data", "training"), tags=("text", "fidelity"),
+    paper="Papineni et al., ACL 2002",
+)  # fmt: skip
+class BLEU(TextMetric):
+    """Mean BLEU of samples against held-out texts: the runs of 1 to n words that these have too, at the same length.
+
+    That of as many training texts against the same stands in the details. It rises with the number of held-out texts,
+    and says nothing of what is missing: a sentence that is said again and again has a high one. Beside it stands
+    self-bleu.
+    """
+
+    covers = "the mean over unlimited samples, against these texts"
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        n: int = option(4, "longest run of words", low=1, high=8)
+        limit: int = option(500, "samples", low=2)
+        against: int = option(1000, "held-out texts that they are held against, at most", low=1)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        o, training = self.options, evidence.training
+        assert training is not None
+        real = [line.split() for line in texts(evidence, evidence.real[: o.against])]
+        made, read = (
+            torch.tensor(bleu([line.split() for line in texts(evidence, x[: o.limit])], o.n, real)).double()
+            for x in (evidence.samples, training.x)
+        )
+        return Measured(mean(made), {"real": read.mean().item()}, n_fake=len(made), n_real=len(real),
+                        why="it rises with the number of held-out texts")  # fmt: skip
 
 
 @declare.metric(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.estimates import LogLikelihood
 from genzoo.core.math.intervals import Estimate, mean
@@ -48,6 +49,10 @@ class _Rate(TextMetric):
         """How long a text is."""
         return len(text)
 
+    def shown(self, rate: float) -> float:
+        """What is reported of a rate: any function that never falls."""
+        return rate
+
     def measure(self, evidence: Evidence) -> Measured:
         weights = evidence.log_weights(self.options.samples, self.options.limit).double()
         found = LogLikelihood.of([weights], evidence.spec.size).values / self.nats
@@ -55,11 +60,12 @@ class _Rate(TextMetric):
         each = torch.tensor([self.size(text) + 1.0 for text in lines]).to(found)
         value = -(found.sum() / each.sum()).item()
         around = mean((-found - value * each) / each.mean())  # of a ratio, to first order: residuals have mean 0
+        low, high = self.shown(value + around.low), self.shown(value + around.high)
         exact = evidence.model is not None and evidence.model.exact
         estimator = "exact" if exact else f"importance-weighted, K = {len(weights)}"
         if evidence.spec.facts["tokens"] == "bpe":
             estimator += ", of one way to cut a text into pieces, which is an upper bound"
-        return Measured(replace(around, value=value, low=value + around.low, high=value + around.high),
+        return Measured(replace(around, value=self.shown(value), low=low, high=high),
                         {"estimator": estimator, self.per: int(each.sum())}, n_real=len(each))  # fmt: skip
 
 
@@ -88,6 +94,28 @@ class BitsPerByte(_Rate):
 
     def size(self, text: str) -> int:
         return len(text.encode(errors="replace"))
+
+
+@declare.metric(
+    "perplexity-per-word", direction="lower", unit="words", needs=("data", "likelihood"), tags=("likelihood", "text")
+)
+class PerplexityPerWord(_Rate):
+    """How many equally likely words have the likelihood of one in held-out texts: exp(-Σ log p / words).
+
+    A word is what blanks part, with the marks at it, and each text's end is one more: so whatever tokens a model goes
+    by, it is of the same words. Of a model with a code it is from a bound, as the details say, and too high.
+    """
+
+    covers = "the value for unlimited data"
+    per = "words"
+
+    def size(self, text: str) -> int:
+        return len(text.split())
+
+    def shown(self, rate: float) -> float:
+        if rate > 700:
+            raise UsageError("a word here costs more than 700 nats: these texts have too few blanks to be words")
+        return math.exp(rate)
 
 
 def distinct(lines: Sequence[str], n: int) -> tuple[int, int]:

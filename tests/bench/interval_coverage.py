@@ -361,6 +361,15 @@ for metric, nats in (("nats-per-character", 1.0), ("bits-per-byte", math.log(2))
         return measured(metric, posed(rows, lengths, rows, spec=TEXTS, weights=weights)), 2.0 / nats
 
 
+@case("perplexity-per-word", "m = 300, K = 20, 1 to 4 words")
+def _(seed: int):
+    g = generator(seed)
+    words = torch.randint(1, 5, (300,), generator=g)  # with the end; each costs 2 nats, give or take
+    weights = -(2 * words + torch.randn(300, generator=g)).expand(20, -1)
+    rows = alphabet.encode([" ".join("a" * (n - 1)) for n in words.tolist()], TEXTS.facts, 8)
+    return measured("perplexity-per-word", posed(rows, words, rows, spec=TEXTS, weights=weights)), math.exp(2)
+
+
 @case("valid-molecules", "n = 200, 10 % are none")
 def _(seed: int):
     spec = DataSpec("text", (4,), 5, facts={"tokens": "characters", "alphabet": "(C"})
@@ -389,6 +398,21 @@ for metric in ("forward-lm", "reverse-lm", "valid-words"):
         if metric == "reverse-lm":
             return measured(metric, posed(drawn, none, fixed.float(), spec=TEXTS, train=train)), None
         return measured(metric, posed(drawn, none, drawn.float(), spec=TEXTS, train=train)), None
+
+
+@case("bleu-n", "n = 200 texts of up to 7 letters, against 60")
+def _(seed: int):
+    drawn, train = _said(200, seed), Data(TEXTS, _said(60, 10**6 + 1), None, split="train")
+    real = _said(60, 10**6).float()
+    none = torch.zeros(len(drawn), dtype=torch.long)
+    return measured("bleu-n", posed(drawn, none, real, spec=TEXTS, train=train)), None
+
+
+@case("copied-runs", "n = 200 texts of up to 7 letters, runs of 5")
+def _(seed: int):
+    drawn, train = _said(200, seed), Data(TEXTS, _said(60, 10**6), None, split="train")
+    none = torch.zeros(len(drawn), dtype=torch.long)
+    return measured("copied-runs", posed(drawn, none, drawn.float(), spec=TEXTS, train=train), n=5), None
 
 
 for metric in ("mr-stft", "si-sdr", "snr", "log-spectral-distance", "mel-distance"):

@@ -406,4 +406,5 @@ def test_every_metric_that_can_be_is_measured(clothes):
         "nats-per-character", "distinct-n", "columns", "pairs", "levels-lost", "repeats", "detection", "tstr",
         "row-copies", "nearer", "dcr", "nndr", "membership", "forward-lm", "reverse-lm", "self-bleu", "valid-words",
         "bits-per-byte", "valid-molecules", "unique-molecules", "novel-molecules", "pitch-accuracy",
+        "perplexity-per-word", "bleu-n", "copied-runs",
     }  # fmt: skip

@@ -9,10 +9,12 @@ import random
 import pytest
 import torch
 
-from genzoo.core.data import from_arrays
+from genzoo.core.data import Data, from_arrays
 from genzoo.plugins.extractors.token_runs import TokenRuns
 from genzoo.plugins.metrics.character_model import CharacterModel
+from genzoo.plugins.metrics.copied_runs import longest_run, with_run
 from genzoo.plugins.metrics.text_samples import bleu
+from genzoo.registry.verbs.evaluate import evaluate
 
 LINES = ["the man of the sea", "the man of the land", "a sea of the man", "the land"]
 
@@ -69,6 +71,61 @@ def test_bleu_against_others_is_bleu_by_its_definition() -> None:
     assert bleu([["a", "b", "c", "d"]] * 3, 4) == pytest.approx([1, 1, 1])
     assert max(bleu([[c] * 4 for c in "abc"], 4)) < 0.1
     assert bleu([[], ["a"]], 2)[0] == 0
+
+
+def test_bleu_is_that_of_another_library() -> None:
+    """Numbers of sacrebleu 2.6.0: BLEU(tokenize="none", smooth_method="floor", smooth_value=0.1, effective_order=True,
+    max_ngram_order=n).sentence_score(line, others), over 100."""
+    lines = [line.split() for line in LINES]
+    against = ["a man of the land and the sea", "the sea of the man", "land of the sea", "in the beginning"]
+    others = [line.split() for line in against]
+    among = {2: [0.8660254037844388, 1.0, 0.6324555320336759, 0.2231301601484299],
+             4: [0.7071067811865478, 0.7598356856515927, 0.1606856837889303, 0.2231301601484299]}  # fmt: skip
+    apart = {1: [1.0, 1.0, 1.0, 0.6065306597126336], 2: [1.0, 1.0, 0.8660254037844388, 0.6065306597126336],
+             4: [0.42728700639623396, 0.7598356856515927, 0.7071067811865478, 0.6065306597126336]}  # fmt: skip
+    for n, expected in among.items():
+        assert bleu(lines, n) == pytest.approx(expected)
+    for n, expected in apart.items():
+        assert bleu(lines, n, others) == pytest.approx(expected)
+    assert bleu(lines[:1], 4, lines) == pytest.approx([1.0])  # itself, where it is among the others
+    assert bleu([["x"]], 4, others)[0] < 0.1
+
+
+def test_the_longest_copied_run_is_found() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        lines, known = (["".join(rng.choices("ab ", k=rng.randint(0, 9))) for _ in range(4)] for _ in range(2))
+        runs = {line[i:j] for line in lines for i in range(len(line)) for j in range(i + 1, len(line) + 1)}
+        shared = {run for run in runs if any(run in text for text in known)}
+        longest = longest_run(lines, known)
+        assert len(longest) == max(map(len, shared), default=0)
+        assert longest in shared | {""}
+        for n in (1, 3, 5):
+            ours, theirs, _ = with_run(lines, known, n)
+            assert ours == {i for i, line in enumerate(lines) if any(r in line for r in shared if len(r) == n)}
+            assert set(theirs) == {t for t in known if any(r in t for r in shared if len(r) == n)}
+    assert longest_run(["x" * 99 + "y"], ["z" + "x" * 70, "xy"]) == "x" * 70
+    assert longest_run([], ["a"]) == longest_run(["a"], []) == ""
+
+
+def test_what_was_learned_by_heart_is_told_from_the_rest() -> None:
+    train = ["in the beginning was the word", "and the light shineth in darkness", "the same was in the beginning"]
+    held = ["in the beginning of the light", "he came unto his own, and so on"]
+    made = ["x was the word", "in darkness and in light", "in the beginning of the light"]
+    whole = from_arrays(train + held + made, modality="text")
+    rows = [Data(whole.spec, whole.rows[a:b], None, split=split) for a, b, split in (
+        (0, 3, "train"), (3, 5, "test"), (5, 8, "all"))]  # fmt: skip
+    found = evaluate(rows[2], rows[1], "copied-runs,bleu-n,perplexity-per-word", training=rows[0], strict=False,
+                     options={"copied-runs.n": 13})  # fmt: skip
+    copied = found["copied-runs"]
+    assert copied.value == pytest.approx(2 / 3)  # " was the word", "in the beginning"
+    assert copied.details["it reads"] == "in the beginning "
+    assert copied.details["longest"] == copied.details["longest of held-out texts"] == 17
+    assert copied.details["of held-out texts"] == 0.5
+    against = [bleu([x.split()], 4, [h.split() for h in held])[0] for x in made]
+    assert found["bleu-n"].value == pytest.approx(sum(against) / 3)
+    assert against[2] == pytest.approx(1)
+    assert [a.metric for a in found.absent] == ["perplexity-per-word"]  # samples alone have no likelihood
 
 
 def test_spoilt_texts_are_far_and_new_ones_are_near() -> None:

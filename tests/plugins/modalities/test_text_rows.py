@@ -39,6 +39,9 @@ posterior:batch-normal   plugins/posteriors/test_bounded.py::test_means_are_norm
 extractor:token-runs     plugins/metrics/test_text_metrics.py::test_spoilt_texts_are_far_and_new_ones_are_near
 metric:nats-per-character plugins/modalities/test_other_tokens.py::test_a_file_of_another_alphabet_is_scored_as_its_strings_are
 metric:bits-per-byte     plugins/modalities/test_text_rows.py::test_tokens_of_any_kind_stand_in_one_table
+metric:perplexity-per-word plugins/modalities/test_text_rows.py::test_tokens_of_any_kind_stand_in_one_table
+metric:bleu-n            plugins/metrics/test_text_metrics.py::test_bleu_is_that_of_another_library
+metric:copied-runs       plugins/metrics/test_text_metrics.py::test_the_longest_copied_run_is_found
 metric:forward-lm        plugins/metrics/test_text_metrics.py::test_a_character_model_is_a_distribution
 metric:reverse-lm        apps/test_bench_text.py::test_shuffled_characters_are_worse_and_a_loop_is_seen
 metric:self-bleu         plugins/metrics/test_text_metrics.py::test_bleu_against_others_is_bleu_by_its_definition
@@ -233,9 +236,14 @@ def test_tokens_of_any_kind_stand_in_one_table() -> None:
         model = made(spec=spec)
         ll = model.log_likelihood(texts)
         tokens.add(int((of(spec).given(spec, texts) != 0).sum()))
-        found = genzoo.evaluate(model, genzoo.load_data(texts), metrics="nats-per-character,bits-per-byte", n=3)
+        asked = "nats-per-character,bits-per-byte,perplexity-per-word"
+        found = genzoo.evaluate(model, genzoo.load_data(texts), metrics=asked, n=3)
         assert found["nats-per-character"].value == pytest.approx(-ll.values.sum().item() / characters, rel=1e-5)
         assert found["bits-per-byte"].value == pytest.approx(-ll.values.sum().item() / size / math.log(2), rel=1e-5)
+        words = sum(len(t.split()) + 1 for t in texts)
+        per_word = found["perplexity-per-word"]
+        assert per_word.value == pytest.approx(math.exp(-ll.values.sum().item() / words), rel=1e-4)
+        assert per_word.details["words"] == words == 15
         assert ll.nats_per_unit == pytest.approx(found["nats-per-character"].value, rel=1e-5)
         assert ll.units.tolist() == [len(t) + 1 for t in texts]
         said = found["nats-per-character"].details["estimator"]
