@@ -113,6 +113,52 @@ def test_texts_of_installed_packages(tmp_path, monkeypatch) -> None:
             genzoo.load_data(name, options=options)
 
 
+def test_verses_of_two_languages_lose_their_marks_and_footnotes(tmp_path, monkeypatch) -> None:
+    program = tmp_path / "mod2imp"
+    english = (
+        "$$$[ Module Heading ]\n\n$$$Genesis 0:0\n<title>Preface</title>\n$$$Genesis 1:0\n<chapter n='1'/>\n"
+        "$$$Genesis 1:1\n<title>Of old</title><w lemma='x'>In</w> <w>the</w> beginning<note n='f'>Or <hi>first</hi> "
+        "</note>, God<note>One.</note>made &amp; saw.\n"
+        "$$$I Samuel 1:10\n<l>“Rise,</l><l>king!<note>a\nb</note>”</l>\n$$$Psalms 1:1\n\n"
+        "$$$Mark 1:1\n<q m=''/>So.<q/>\n"
+    )
+    (tmp_path / "one").write_text(english)
+    (tmp_path / "dos").write_text("$$$Génesis 1:1\nSea la luz.\n$$$Génesis 1:2\nSo.\n")
+    program.write_text(f'#!/bin/sh\n/bin/cat "{tmp_path}/$1" 2>/dev/null\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    data = genzoo.load_data("bibles", split="all", options={"modules": ["one", "dos"]})
+    plain = ["In the beginning, God made & saw.", "“Rise, king!”", "So.", "Sea la luz."]
+    assert TEXT.lines(data.spec, data.x) == plain
+    assert data.spec.class_names == ("dos", "one")
+    assert data.y.tolist() == [1, 1, 1, 0]
+    assert genzoo.load_data("bibles", split="all", options={"modules": ["dos"], "labels": "none"}).y is None
+    with pytest.raises(MissingPackage, match="no bible 'engWEB2015eb' that"):
+        genzoo.load_data("bibles")
+    with pytest.raises(UsageError, match="names of modules"):
+        genzoo.load_data("bibles", options={"modules": ["-x"]})
+    program.unlink()
+    with pytest.raises(MissingPackage, match="apt install libsword-utils sword-text-web sword-text-sparv"):
+        genzoo.load_data("bibles")
+
+
+def test_sayings_are_what_lines_of_percent_part(tmp_path) -> None:
+    folder = tmp_path / "fortunes"
+    folder.mkdir()
+    (folder / "wise").write_text("%\nTo be.\n\t-- W. S.\n%\n\n%\n5 % more\n%\n")
+    (folder / "art").write_text("Ars longa.\n%\n")
+    (folder / "art.dat").write_bytes(b"\x00\xff")
+    (folder / "art.u8").symlink_to("art")
+    data = genzoo.load_data("fortunes", split="all", options={"path": str(folder)})
+    assert TEXT.lines(data.spec, data.x) == ["Ars longa.", "To be. -- W. S.", "5 % more"]
+    assert [data.spec.class_names[i] for i in data.y] == ["art", "wise", "wise"]
+    (folder / "bad").write_bytes(b"\xff\n%\n")
+    with pytest.raises(GenzooError, match="no sayings"):
+        genzoo.load_data("fortunes", options={"path": str(folder)})
+    with pytest.raises(MissingPackage, match="apt install fortunes"):
+        genzoo.load_data("fortunes", options={"path": str(tmp_path / "none")})
+
+
 def test_one_text_alone_is_taken_and_that_is_said(tmp_path) -> None:
     (tmp_path / "a.txt").write_text("hello world\n")
     data = opened(tmp_path / "a.txt", "train")

@@ -52,6 +52,8 @@ dataset:text-file        plugins/datasets/test_texts.py::test_lines_paragraphs_a
 dataset:kjv              plugins/datasets/test_texts.py::test_texts_of_installed_packages
 dataset:words            plugins/datasets/test_texts.py::test_texts_of_installed_packages
 dataset:names            plugins/datasets/test_texts.py::test_texts_of_installed_packages
+dataset:bibles           plugins/datasets/test_texts.py::test_verses_of_two_languages_lose_their_marks_and_footnotes
+dataset:fortunes         plugins/datasets/test_texts.py::test_sayings_are_what_lines_of_percent_part
 dataset:smiles           plugins/datasets/test_molecules.py::test_splits_are_the_benchmarks_and_its_code_is_not_run
 """  # noqa: E501
 
