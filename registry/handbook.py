@@ -24,7 +24,8 @@ def said(registry: Registry, entry: Entry) -> dict[str, str]:
     """The sections of an entry's docstring; of a recipe those of its objective.
 
     A recipe that has another posterior, prior or likelihood than the one that it is like, under the same objective, is
-    another model: its parts say when to use it, and it costs what the other does and what they do.
+    another model: its parts say when to use it, and it costs what the other does and what they do. Where the objective
+    says nothing, since all depends on the likelihood, that speaks for it.
     """
     if entry.kind != "recipe":
         return sections(registry.docstring(entry))
@@ -39,4 +40,8 @@ def said(registry: Registry, entry: Entry) -> dict[str, str]:
         found["when"] = " ".join(p["when"] for p in parts if p["when"])
         found["cost"] = f"that of `{name}`, and of {beside}"
         found["cost"] += "".join(f": {p['cost']}" for p in parts if p["cost"])
+    if entry.data["likelihood"] and not (found["when"] and found["cost"]):
+        likelihood = registry.get("likelihood", entry.data["likelihood"], prefer=entry.home)
+        spoken = sections(registry.docstring(likelihood))
+        found |= {key: found[key] or spoken[key] for key in ("when", "cost")}
     return found

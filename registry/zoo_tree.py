@@ -14,7 +14,8 @@ from genzoo.registry.entries import Entry
 from genzoo.registry.handbook import said
 from genzoo.registry.registry import Registry
 
-_RANKED = re.compile(r"^\| (\d+) \| ([^|]*?)(?: \\\*)? \| ([^|]*\d[^|]*) \|", re.MULTILINE)
+_RANKED = re.compile(r"^\| (\d+) \| ([^|]*?)(?: \\\*)? \| ([^|]*\d[^|]*) \|(.*)\|$", re.MULTILINE)
+_COSTS = ("steps", "parameters")  # columns of what a training came to, the last ones
 _FORMS = ("default", "bundled", "toy", "own")  # tags that say nothing of what an entry is
 
 
@@ -29,10 +30,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of results: the rank of each recipe and its first number, as printed."""
+    """A table of results: the rank of each recipe, its first number and what its training came to, as printed."""
 
     title: str
     ranks: Mapping[str, tuple[int, str]]
+    costs: Mapping[str, str]
 
 
 def family_of(entry: Entry) -> str:
@@ -78,19 +80,27 @@ def results(files: Sequence[Path]) -> list[Table]:
             raise UsageError(
                 f"{path} cannot be read: give a table that 'genzoo bench zoo' wrote, leaderboard.md"
             ) from e
-        ranks = {name: (int(rank), value.strip("* ")) for rank, name, value in _RANKED.findall(text)}
+        rows = _RANKED.findall(text)
+        ranks = {name: (int(rank), value.strip("* ")) for rank, name, value, _ in rows}
         if not ranks:
             raise UsageError(f"{path} holds no table of ranked recipes: give leaderboard.md of 'genzoo bench zoo'")
         header = next((line for line in text.splitlines() if re.match(r"\|\s*\|\s*recipe\s*\|", line)), "")
-        column = header.split("|")[3].strip() if header.count("|") > 3 else "first number"
-        found.append(Table(f"{path.name}: {column}", ranks))
+        columns = [c.strip() for c in header.strip("| ").split("|")]
+        column, ends = columns[1] if len(columns) > 1 else "first number", tuple(columns[-2:]) == _COSTS
+        came = {name: [c.strip() for c in rest.split("|")[-2:]] for _, name, _, rest in rows if ends}
+        costs = {name: f"{steps} steps of {numbers} parameters" for name, (steps, numbers) in came.items()}
+        found.append(Table(f"{path.name}: {column}", ranks, costs))
     return found
 
 
-def ranked(place: Place, tables: Sequence[Table]) -> str:
-    """The ranks of a recipe, ``1 of 7 (24.95 …)`` for each table that has it."""
-    name = place.entry.name
-    return "; ".join(f"{t.ranks[name][0]} of {len(t.ranks)}: {t.ranks[name][1]}" for t in tables if name in t.ranks)
+def ranked(place: Place, tables: Sequence[Table], costs: bool = False) -> str:
+    """The ranks of a recipe, ``1 of 7: 24.95 …`` for each table that has it; and what its training came to."""
+    name, found = place.entry.name, []
+    for t in tables:
+        if name in t.ranks:
+            cost = f" after {t.costs[name]}" if costs and name in t.costs else ""
+            found.append(f"{t.ranks[name][0]} of {len(t.ranks)}: {t.ranks[name][1]}{cost}")
+    return "; ".join(found)
 
 
 def page(families: Mapping[str, list[Place]], tables: Sequence[Table], again: str) -> str:
@@ -101,7 +111,8 @@ def page(families: Mapping[str, list[Place]], tables: Sequence[Table], again: st
         "",
         f"{count} recipes, each under the one that it is like, whose networks and options it takes over where it says "
         "nothing else. *Any* data are those that networks of the zoo are for. What a step costs is in the words of "
-        "`genzoo show RECIPE`; a rank is the place in a table of measurements, with its first number.",
+        "`genzoo show RECIPE`; a rank is the place in a table of measurements, with its first number, and the steps and "
+        "parameters that its training came to.",
         "",
         f"Made by `{again}`.",
     ]
@@ -117,7 +128,7 @@ def page(families: Mapping[str, list[Place]], tables: Sequence[Table], again: st
             paper = e.paper.removeprefix("arXiv:")
             link = f"[{paper}](https://arxiv.org/abs/{paper})" if e.paper.startswith("arXiv:") else markdown(e.paper)
             cells = [name, _cell(e.summary), ", ".join(e.modalities) or "any", _cell(p.cost)]
-            cells += [ranked(p, tables)] if tables else []
+            cells += [ranked(p, tables, costs=True)] if tables else []
             lines.append(f"| {' | '.join([*cells, link])} |")
     return "\n".join(lines) + "\n"
 

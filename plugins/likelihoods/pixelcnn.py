@@ -60,6 +60,8 @@ class PixelCNN(Autoregressive):
     The generator puts out features h, one vector for each pixel, that every layer is told. A small receptive field
     (``kernel``, ``layers``) leaves what is far apart to the code, which a strong decoder would ignore (PixelVAE,
     arXiv:1611.05013).
+
+    Cost: a pass over a picture for each training step, and one for each of its pixels to draw one.
     """
 
     @dataclass(frozen=True)

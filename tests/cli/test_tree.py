@@ -12,13 +12,13 @@ import pytest
 from genzoo.registry import the_registry
 
 ROOT = Path(__file__).parents[2]
-BOARD = """|  | recipe | Fréchet distance ↓ | kid ↓ |
-| --- | --- | --- | --- |
-|  | real data | 1.0 [0.9, 1.1] | 0 |
-| 1 | r3gan | **24.95 [24.3, 25.7]** | 1 |
-| 2 | somebody else's | 30 [29, 31] | 1 |
-| 3 | vae \\* | 37.1 [36, 38] | 2 |
-| 4 | ae | – | – |
+BOARD = """|  | recipe | Fréchet distance ↓ | kid ↓ | steps | parameters |
+| --- | --- | --- | --- | --- | --- |
+|  | real data | 1.0 [0.9, 1.1] | 0 |  |  |
+| 1 | r3gan | **24.95 [24.3, 25.7]** | 1 | 7,202 | 237,313 |
+| 2 | somebody else's | 30 [29, 31] | 1 | 1 | 1 |
+| 3 | vae \\* | 37.1 [36, 38] | 2 | 27,132 | 220,610 |
+| 4 | ae | – | – | 5 | 5 |
 """
 Run = Callable[..., Any]
 
@@ -44,12 +44,13 @@ def test_a_page_with_ranks(genzoo: Run, tmp_path: Path) -> None:
     assert genzoo("list", "--tree", "--results", board, "--out", page).out.strip() == str(page)
     rows = dict(re.findall(r"^\| [^`|]*`([a-z0-9-]+)` \|(.*)$", page.read_text(), re.MULTILINE))
     assert set(rows) == {e.name for e in the_registry().entries("recipe")}
-    assert "1 of 3: 24.95 [24.3, 25.7]" in rows["r3gan"]
+    assert "1 of 3: 24.95 [24.3, 25.7] after 7,202 steps of 237,313 parameters" in rows["r3gan"]
     assert "3 of 3: 37.1 [36, 38]" in rows["vae"]
     assert "of 3" not in rows["ae"] + rows["gan"]  # which has no number, and which is not there
     assert "every step" not in rows["gan"]
     assert "arxiv.org/abs/1406.2661" in rows["gan"]
     assert "K passes of the decoder" in rows["iwae"]
+    assert [name for name, row in rows.items() if not row.split(" | ")[2].strip()] == []  # all say what they cost
     assert "1 of 3" in genzoo("list", "--tree", "--results", board).out
 
 
