@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 
 import genzoo
-from genzoo.core.data import from_arrays
+from genzoo.core.data import Data, from_arrays
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.compare.figures import Figure
 from genzoo.plugins.apps.explore import uploads
+from genzoo.plugins.apps.explore.fragments import condition
 from genzoo.plugins.apps.explore.subject import ACROSS, Subject, Told
 
 SMALL = {"encoder": "mlp", "generator": "mlp", "generator.width": 16, "encoder.width": 16, "latent.size": 5}
@@ -212,6 +213,31 @@ def test_rows_can_be_asked_to_meet_a_condition(vae: Subject) -> None:
     assert str(figure.picture).count("<td>red</td>") == 5
     (wrong,) = s.attempts(lambda: s.samples(5, 0, None, Told(), "nothing = 1"))
     assert "nothing" in wrong.absent
+
+
+def test_a_condition_is_shown_that_a_row_meets() -> None:
+    row = {"two words": 1.5, "old": True, "age": 39, "who": "O'Hara", "sex": "F"}
+    assert condition(row) == "age >= 39 AND who = 'O''Hara'"
+    assert condition({"none": None}) == ""
+    s = made("table-ar", of("table").examples()[0], {})
+    (figure,) = s.samples(3, 0, None, Told(), condition({"colour": "blue", "age": 2}))
+    assert str(figure.picture).count("<td>blue</td>") == 3
+
+
+def test_what_numbers_of_a_code_do_to_lines_is_said_number_by_number() -> None:
+    s = made("text-vae", TEXTS, {})
+    one, *rows = s.turned(0, [], Told())
+    dimensions = s.sweep(0, Told()).dimensions[: len(rows)]
+    assert [f.caption for f in rows] == [f"Number {d} at -2.5, 0, 2.5 standard deviations." for d in dimensions]
+    assert [str(f.picture).count("<li>") for f in (one, *rows)] == [1, 3, 3, 3]
+
+
+def test_the_nearest_of_lines_stand_below_what_is_looked_at() -> None:
+    data = Data(TEXTS, of(TEXTS).to_storage(TEXTS, torch.cat([of(TEXTS).typed(TEXTS, w) for w in ("cab", "abc", "b")])))
+    s = made("lm", TEXTS, {}, data=data)
+    (figure,) = s.neighbours(of(TEXTS).typed(TEXTS, "abc"))
+    assert str(figure.picture).startswith("<ol><li>abc</li><li>abc</li>")
+    assert "distances 0, " in figure.caption
 
 
 def test_without_gradio_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from genzoo.core.distributed.gather import all_gather
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.distributed.sharding import whole_tensor
 from genzoo.core.hardware import Hardware
+from genzoo.core.modality import of
 from genzoo.core.networks import Ports
 from genzoo.core.spec import DataSpec
 from genzoo.core.training import state
@@ -34,10 +35,12 @@ VECTOR = DataSpec("vector", (5,), classes=3)
 TOLD = DataSpec(
     "vector", (5,), classes=3, conditions=("a", "b"), condition_scale=(2.0, 0.5), condition_shift=(1.0, 0.0)
 )
+ROWS, TEXTS, SOUNDS, SPECTRA = (of(kind).examples()[0] for kind in ("table", "text", "audio", "spectrogram"))
 CONV = {"generator": "conv", "generator.width": 8, "latent.size": 3}
 MLP = {"generator": "mlp", "generator.width": 8, "latent.size": 3}
 C_GAN, C_VAE = CONV | {"critic": "conv", "critic.width": 8}, CONV | {"encoder": "conv", "encoder.width": 8}
 M_GAN, M_VAE = MLP | {"critic": "mlp", "critic.width": 8}, MLP | {"encoder": "mlp", "encoder.width": 8}
+SOUND = {"generator.width": 4, "generator.bands": 4}
 PLAIN = {"critic.spectral_norm": False, "generator.norm": "none"}
 NORMS = {"generator.norm": "batch", "encoder.norm": "batch"}
 
@@ -144,6 +147,21 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
     "expectation maximization": ("vae", VECTOR, M_VAE | {"objective": "fit-prior", "prior": "mixture",
                                                          "prior.components": 3, "train.steps": 20}, {}),
     "second stage": ("vae", VECTOR, M_VAE | {"objective": "fit-prior", "prior": "second-vae", "prior.width": 8}, {}),
+    "second stage, of tokens": ("vq-vae", VECTOR, M_VAE | {
+        "latent.size": 4, "posterior.dim": 2, "posterior.codes": 8, "objective": "fit-prior", "prior": "transformer",
+        "prior.width": 8, "prior.depth": 1, "prior.heads": 2}, {}),
+    # Other kinds of data.
+    "rows, column after column": ("table-ar", ROWS, {}, {}),
+    "rows of codes": ("table-vae", ROWS, M_VAE, {}),
+    "rows against a critic": ("table-gan", ROWS, M_GAN | {"generator.norm": "batch"}, {}),
+    "texts, token after token": ("lm", TEXTS, {}, {}),
+    "texts of codes": ("text-vae", TEXTS, {"latent.size": 3, "generator.width": 8, "encoder.hidden": 8}, {}),
+    "texts against a critic": ("gumbel-gan", TEXTS, {"generator.width": 8, "critic.width": 8}, {}),
+    "sounds of codes": ("rave", SOUNDS, SOUND | {"encoder.width": 4, "latent.size": 3}, {}),
+    "sounds against a critic": ("wavegan", SOUNDS, SOUND | {"critic.width": 4, "latent.size": 3}, {}),
+    "sounds as tokens": ("audio-codec", SOUNDS, SOUND | {
+        "encoder.width": 4, "critic.width": 4, "posterior.codes": 8, "objective.start": 0.0, "train.lr": 1e-4}, {}),
+    "spectrograms": ("spec-vae", SPECTRA, C_VAE, {}),
     "along the gradient": ("hamiltonian-vae", VECTOR, M_VAE, {}),
     "sharded gan": ("wgan-gp", IMAGE, C_GAN | {"train.average": 64, "train.clip": 1.0, "train.optimizer": "adam"},
                     {"shard": True}),
@@ -170,6 +188,9 @@ class Deviating(MLPCritic):
 
 def toy(spec: DataSpec, n: int = 40) -> Data:
     random = torch.Generator().manual_seed(5)
+    if spec.modality not in ("image", "vector"):
+        kind = of(spec)
+        return Data(spec, kind.to_storage(spec, kind.to_units(spec, kind.random(spec, n, 5))), name="toy")
     y = torch.arange(n) % 3
     if spec.modality == "image":
         x = torch.randint(256, (n, *spec.shape), generator=random, dtype=torch.uint8)

@@ -14,15 +14,19 @@ from PIL import Image
 from torch import Tensor
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.math.traversal import REACH
+from genzoo.core.modality import of
 from genzoo.core.text import html
 from genzoo.plugins.apps.compare import page as compared
 from genzoo.plugins.apps.compare.comparison import Candidate
 from genzoo.plugins.apps.compare.figures import Figure
+from genzoo.plugins.apps.explore.fragments import condition
 from genzoo.plugins.apps.explore.subject import SLIDERS, Figures, Subject, Told
 from genzoo.plugins.apps.explore.uploads import label_of, observed
 
 EACH = "each in turn"  # of the classes
+WAITING = "Being computed: the first answer of a tab may take some seconds."
 WIDEST = 880  # pixels of a picture
 FACTOR = 4  # by which its pixels are enlarged where there is room
 Ask = Callable[..., Figures]
@@ -57,11 +61,16 @@ def block(figure: Figure) -> str:
     if isinstance(figure.picture, Image.Image):
         wide = min(figure.picture.width * FACTOR, WIDEST)
     if isinstance(figure.picture, str):
-        content = f'<div class="scroll" tabindex="0" role="region" aria-label="{html(figure.alt)}">{content}</div>'
+        content = f'<div class="scroll" tabindex="0" role="group" aria-label="{html(figure.alt)}">{content}</div>'
     else:
         content = f'<div style="max-width: {wide}px">{content}</div>'
     caption = f"<figcaption>{html(figure.caption)}</figcaption>" if figure.caption else ""
     return f"<figure>{content}{caption}</figure>"
+
+
+def lacking(s: Subject, tab: str) -> Figure:
+    """Why a model has no answer in a tab, which is there for one beside it."""
+    return Figure(absent=f"Not of this model: {s.lacks[tab]}.")
 
 
 class Page:
@@ -113,15 +122,15 @@ class Page:
         names = list(dict.fromkeys(name for s in self.subjects if s.model.conditions for name in s.spec.conditions))
         return self.gr.Textbox("", label=f"Conditions: {', '.join(names)}", visible=bool(names), min_width=150)
 
-    def _columns(self) -> list[Any]:
-        """Where each model's answers stand."""
+    def _columns(self, first: str = WAITING) -> list[Any]:
+        """Where each model's answers stand; until there is one, what a visitor does or waits for."""
         gr, found = self.gr, []
         with gr.Row(equal_height=False):
             for s in self.subjects:
                 with gr.Column(min_width=280):
                     if len(self.subjects) > 1:
                         gr.HTML(f"<h2>{html(s.name)}</h2>")
-                    found.append(gr.HTML())
+                    found.append(gr.HTML(f'<p class="waiting">{html(first)}</p>'))
         return found
 
     def _source(self, name: str = "") -> list[Any]:
@@ -147,10 +156,7 @@ class Page:
         """What a control calls: the answers of every model, as many as there are columns."""
 
         def answer(*inputs: Any) -> Any:
-            found = [
-                [Figure(absent=s.lacks[tab])] if s.lacks[tab] else s.attempts(partial(ask, s, *inputs))
-                for s in self.subjects
-            ]
+            found = [[lacking(s, tab)] if s.lacks[tab] else s.attempts(partial(ask, s, *inputs)) for s in self.subjects]
             parts = ["".join(map(block, figures)) for figures in found]
             return parts if len(parts) > 1 else parts[0]
 
@@ -167,15 +173,27 @@ class Page:
             lambda value: int(value or 0) + 1, [seed], [seed], api_visibility="private", show_progress="hidden"
         )
 
-    def _observations(self, tab: str, button: str, ask: Callable[[Subject, Tensor, Told], Figures]) -> None:
+    def _given(self, go: Any, source: list[Any], tab: Any = None) -> list[Any]:
+        """What asks about an observation: a button, a file, Enter, and a tab that opens, where data are known."""
+        known = tab is not None and any(s.unseen is not None or s.training is not None for s in self.subjects)
+        opening = [tab.select] if known else []
+        return [*opening, go.click, source[0].upload, *(x.submit for x in source[1:3])]
+
+    def _observations(self, name: str, tab: Any, ask: Callable[[Subject, Tensor, Told], Figures]) -> None:
         """A tab about observations that somebody gives."""
-        source, go = self._source(), self.gr.Button(button, variant="primary")
+        source, go = self._source(), self.gr.Button(name, variant="primary")
 
         def answer(s: Subject, *given: Any) -> Figures:
             return ask(s, observed(s, *given[:3]), _told_of(s, *given))
 
-        outputs = self._columns()
-        self._connect([go.click, source[0].upload], self._answered(tab, answer), source, outputs)
+        outputs = self._columns("Give a file, or press the button.")
+        self._connect(self._given(go, source, tab), self._answered(name, answer), source, outputs)
+
+    def _asked(self) -> str:
+        """How a condition on samples is written, by a row of the data."""
+        data = next((d for s in self.subjects if s.selects and (d := s.unseen or s.training) is not None), None)
+        row = None if data is None else of(data.spec).presented(data.spec, as_floats(data.take([0])))
+        return f"such as {condition(row.to_pylist()[0])}" if hasattr(row, "to_pylist") else ""
 
     # Tabs.
 
@@ -188,7 +206,7 @@ class Page:
             label = self._classes()
             truncation = gr.Slider(0, 3, value=0, step=0.1, label="Truncation, 0 for none",
                                    visible=any(s.truncates for s in subjects), min_width=200)  # fmt: skip
-            where = gr.Textbox("", label="Only rows where", placeholder="age > 40 AND sex = 'F'", min_width=200,
+            where = gr.Textbox("", label="Only rows where", placeholder=self._asked(), min_width=240,
                                visible=any(s.selects for s in subjects))  # fmt: skip
             condition = self._conditions()
             self._next(seed)
@@ -213,7 +231,7 @@ class Page:
                     if len(subjects) > 1:
                         gr.HTML(f"<h2>{html(s.name)}</h2>")
                     if s.lacks["Code"]:
-                        gr.HTML(block(Figure(absent=s.lacks["Code"])))
+                        gr.HTML(block(lacking(s, "Code")))
                         continue
                     count = min(SLIDERS, s.model.latent.numbers)
                     sliders = [gr.Slider(-REACH, REACH, value=0, step=0.05, label=f"Number {i}", buttons=[])
@@ -289,10 +307,13 @@ class Page:
                       self._columns())  # fmt: skip
 
     def _reconstruct(self, page: Any, tab: Any) -> None:
-        self._observations("Reconstruct", "Reconstruct", lambda s, x, told: s.reconstruct(x, told))
+        self._observations("Reconstruct", tab, lambda s, x, told: s.reconstruct(x, told))
 
     def _score(self, page: Any, tab: Any) -> None:
-        self._observations("Score", "Score", lambda s, x, told: s.score(x, told))
+        def ask(s: Subject, x: Tensor, told: Told) -> Figures:
+            return [s.shown(x, f"{len(x)} {s.kind.many}", "What is looked at."), *s.score(x, told)]
+
+        self._observations("Score", tab, ask)
 
     def _neighbours(self, page: Any, tab: Any) -> None:
         """Of samples, or of what somebody gives."""
@@ -311,7 +332,7 @@ class Page:
         outputs = self._columns()
         answer = self._answered("Neighbours", lambda s, *given: s.neighbours(observed(s, *given[:3])[:8]))
         self._connect([go.click, tab.select], self._answered("Neighbours", of_samples), [seed], outputs)
-        self._connect([other.click, source[0].upload], answer, source, outputs)
+        self._connect(self._given(other, source), answer, source, outputs)
 
     def _compress(self, page: Any, tab: Any) -> None:
         gr, subjects = self.gr, self.subjects
@@ -331,7 +352,7 @@ class Page:
                     made.append(content)
                     return figures
 
-                figures = [Figure(absent=s.lacks["Compress"])] if s.lacks["Compress"] else s.attempts(ask)
+                figures = [lacking(s, "Compress")] if s.lacks["Compress"] else s.attempts(ask)
                 shown.append("".join(map(block, figures)))
                 path = Path(tempfile.mkdtemp(dir=self.folder)) / f"compressed-{i + 1}.zoo" if made else None
                 if path is not None:
@@ -339,7 +360,7 @@ class Page:
                 written.append(gr.update(value=None if path is None else str(path), visible=path is not None))
             return [*shown, *written]
 
-        self._connect([go.click, source[0].upload], compress, source, [*outputs, *files])
+        self._connect(self._given(go, source, tab), compress, source, [*outputs, *files])
 
     def _about(self) -> None:
         with self.gr.Row(equal_height=False):

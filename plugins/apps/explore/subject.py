@@ -24,10 +24,10 @@ from genzoo.core.math.traversal import REACH, Traversal, traverse
 from genzoo.core.modality import Modality, of
 from genzoo.core.model import Model
 from genzoo.core.storage.strict import one_line
-from genzoo.core.text import html
 from genzoo.core.training.runs import columns_for
 from genzoo.core.units import size_text
 from genzoo.plugins.apps.compare.figures import Figure
+from genzoo.plugins.apps.explore.fragments import numbers, table
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.evaluate import open_extractor
 from genzoo.registry.verbs.sample import check_fits
@@ -38,9 +38,9 @@ from genzoo.registry.weights.hub import without_asking
 
 ACROSS = 8  # observations in a row
 SLIDERS = 6  # numbers of a code that have one
+TURNED = 3  # of them that are shown by rows, where nothing is seen at a glance
 LARGEST = 64  # observations of a file that are looked at
 JUDGED = 200  # unseen observations that a score is held against
-LIMIT = 100  # numbers of an observation that is shown as such
 Figures = list[Figure]
 
 
@@ -178,8 +178,7 @@ class Subject:
         found = self.kind.fragment(self.spec, x, columns, None if self.kind.renders else self._behind)
         if found is not None:
             return Figure(found.content, f"{alt}{found.alt}", caption or found.caption)
-        rows = ("  ".join(f"{v:.4g}" for v in row[:LIMIT].tolist()) for row in x.flatten(1)[:LARGEST])
-        return Figure(f"<pre>{html(chr(10).join(rows))}</pre>", alt, caption)
+        return Figure(numbers(x[:LARGEST]), alt, caption)
 
     def _told(self, n: int, told: Told, *, needed: bool = True) -> dict[str, Any]:
         """The keywords of a model's methods for ``n`` observations that are all told the same."""
@@ -251,11 +250,18 @@ class Subject:
         unit = " nats" if found.measure == "nats" else ""
         order = ", ".join(f"{d} ({a:.3g}{unit})" for d, a in zip(found.dimensions, found.activity, strict=True))
         ends = f"from {found.values[0]:g} to {found.values[-1]:g} standard deviations"
+        said = self.shown(x, f"{self.kind.one} by {self.name}", "What the sliders say.")
+        if not self.kind.renders:  # lines, rows or players: the most active numbers, each at both ends and between
+            at = (0, len(found.values) // 2, len(found.values) - 1)
+            there = ", ".join(f"{found.values[i]:g}" for i in at)
+            return [said, *(self.shown(row[list(at)], f"what number {d} of the code of {self.name} does",
+                                       f"Number {d} at {there} standard deviations.")
+                            for d, row in zip(found.dimensions[:TURNED], found.x, strict=False))]  # fmt: skip
         rows = self.shown(
             found.x.flatten(0, 1), f"what {len(found.x)} numbers of the code of {self.name} do, one in each row",
             f"One number of the code in each row, {ends}, the most active first: {order}.", len(found.values),
         )  # fmt: skip
-        return [self.shown(x, f"{self.kind.one} by {self.name}", "What the sliders say."), rows]
+        return [said, rows]
 
     def walk(
         self, ends: tuple[int | Tensor, int | Tensor], steps: int, labels: tuple[str, str], condition: str = ""
@@ -329,10 +335,10 @@ class Subject:
             return [self.shown(rows, f"{len(x)} {self.kind.many}, each before its {k} nearest training observations",
                                f"In each row first what is looked at, then its {k} nearest {by}.", k + 1)]  # fmt: skip
         return [
-            figure for i in range(min(len(x), 4))
-            for figure in (self.shown(x[i : i + 1], self.kind.one, "What is looked at."),
-                           self.shown(found[i], f"its {k} nearest", f"Its {k} nearest {by}; distances "
-                                      f"{', '.join(f'{d:.3g}' for d in distance[i].tolist())}."))
+            self.shown(torch.cat([x[i : i + 1], found[i]]), f"{self.kind.one} and its {k} nearest",
+                       f"First what is looked at, then its {k} nearest {by}; distances "
+                       f"{', '.join(f'{d:.3g}' for d in distance[i].tolist())}.")
+            for i in range(min(len(x), 4))
         ]  # fmt: skip
 
     @cached_property
@@ -356,7 +362,7 @@ class Subject:
         caption = f"Distance to {found.record['distance to']}. " + (f"{absent.capitalize()}." if absent else "")
         if self._usual:
             caption += f" Shares are of {min(JUDGED, len(self.unseen or ()))} unseen observations that are less odd."
-        return [Figure(_table(head, rows), f"scores by {self.name}", caption.strip())]
+        return [Figure(table(head, rows), f"scores by {self.name}", caption.strip())]
 
     def _judged(self, name: str, value: float) -> str:
         usual = self._usual.get(name)
@@ -374,7 +380,7 @@ class Subject:
                 ["Bits per dimension", f"{8 * len(content) / x.numel():.3f}"],
                 ["Scheme", scheme_of(self.model)]]  # fmt: skip
         note = f"What comes back is {'a reconstruction' if lossy else 'exactly what was looked at, which was tried'}."
-        figures = [Figure(_table(["", ""], rows), f"sizes by {self.name}", f"{size_text(len(content))}. {note}")]
+        figures = [Figure(table(["", ""], rows), f"sizes by {self.name}", f"{size_text(len(content))}. {note}")]
         if lossy:
             figures.append(self.shown(self.model.decompress(content), f"what comes back from {self.name}"))
         return figures, content
@@ -388,13 +394,3 @@ class Subject:
             return [Figure(absent=one_line(str(e)))]
         except Exception as e:  # a page goes on
             return [Figure(absent=f"that did not work: {one_line(str(e) or type(e).__name__, 200)}")]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """A small table as HTML."""
-
-    def row(cells: list[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    top = f"<thead>{row(head, 'th')}</thead>" if any(head) else ""
-    return f"<table>{top}<tbody>{''.join(row(r, 'td') for r in rows)}</tbody></table>"
