@@ -111,8 +111,8 @@ def page(families: Mapping[str, list[Place]], tables: Sequence[Table], again: st
         "",
         f"{count} recipes, each under the one that it is like, whose networks and options it takes over where it says "
         "nothing else. *Any* data are those that networks of the zoo are for. What a step costs is in the words of "
-        "`genzoo show RECIPE`; a rank is the place in a table of measurements, with its first number, and the steps and "
-        "parameters that its training came to.",
+        "`genzoo show RECIPE`; a rank is the place in a table of measurements, with its first number, and the steps "
+        "and parameters that its training came to.",
         "",
         f"Made by `{again}`.",
     ]

@@ -299,15 +299,16 @@ class Audio(Modality):
         if small is None or not n:
             return None
         columns = min(columns or min(n, 6), n)
-        out = io.BytesIO()
-        grid(small, columns).save(out, "PNG")
+        out, drawn = io.BytesIO(), grid(small, columns)
+        drawn.save(out, "PNG")
         picture = base64.b64encode(out.getvalue()).decode()
         rows = min(2, n // columns)
         heard = [(r, c) for c in range(min(columns, PLAYERS // rows)) for r in range(rows)]
         clips = self.to_array(spec, x[[r * columns + c for r, c in heard]])
         rate = spec.facts["rate"]
         players = "".join(player(one, rate, f"row {r + 1}, {c + 1}") for one, (r, c) in zip(clips, heard, strict=True))
-        image = f'<img src="data:image/png;base64,{picture}" alt="waveforms and spectrograms of {n} clips">'
+        said = f'style="max-width:{3 * drawn.width}px" alt="waveforms and spectrograms of {n} clips"'  # one is small
+        image = f'<img src="data:image/png;base64,{picture}" {said}>'
         loud = 20 * math.log10(max(float(x.float().square().mean().sqrt()), 1e-6))
         side = "display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:4px 12px;margin-top:8px"
         return Fragment(f'<div>{image}<div style="{side}">{players}</div></div>', "", f"{n} clips, RMS {loud:.1f} dB.")

@@ -181,6 +181,20 @@ def test_bad_uploads_are_answered_in_a_sentence(vae: Subject, tmp_path: Path) ->
     assert "give a file" in answer(made("vae", DataSpec.image(1, 8, 8)), None, "", 0).absent
 
 
+def test_a_picture_beyond_measure_and_a_table_of_nothing_are_a_sentence(vae: Subject, tmp_path: Path) -> None:
+    huge = tmp_path / "huge.png"
+    Image.new("1", (20_000, 20_000)).save(huge)
+    rows = made("table-ar", of("table").examples()[0], {})
+    for s, name, content in ((vae, "huge.png", None), (rows, "empty.csv", b""), (rows, "head.csv", b"colour,age\n"),
+                             (rows, "other.csv", b"a,b\n1,2\n"), (rows, "text.csv", b"\x89PNG\r\n")):  # fmt: skip
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        (wrong,) = s.attempts(lambda s=s, name=name: s.score(uploads.observed(s, str(tmp_path / name), "", 0), Told()))  # type: ignore[misc]
+        assert wrong.absent.startswith(f"{name} cannot be "), wrong.absent
+        assert "\n" not in wrong.absent
+        assert len(wrong.absent) < 400
+
+
 def test_what_can_be_typed_is_typed() -> None:
     plane, lines = made("vae", DataSpec("vector", (2,)), {}), made("text-vae", TEXTS, {})
     assert uploads.observed(plane, None, "0.5, -1", None).tolist() == [[0.5, -1.0]]

@@ -1,12 +1,13 @@
-"""One process against two, for every family: how far gradients and what is kept differ. Prints a table.
+"""One process against two, for every family: how far gradients and what is kept differ, and CPU time. Prints a table.
 
-python tests/bench/families.py              trains tests/distributed/cases.py on one process and on two
+python tests/bench/families.py [CASE …]     trains those of tests/distributed/cases.py on one process and on two
 python tests/bench/families.py ONE TWO      reads what such trainings left in two folders
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 import tempfile
@@ -18,15 +19,15 @@ from safetensors.numpy import load_file
 CASES = Path(__file__).parents[1] / "distributed" / "cases.py"
 
 
-def trained(folder: str) -> tuple[Path, Path]:
-    """Train all cases on one process, and on two."""
+def trained(folder: str, cases: list[str]) -> tuple[Path, Path]:
+    """Train cases on one process, and on two."""
     from genzoo.core.distributed.launch import launch
 
     one, two = Path(folder, "one"), Path(folder, "two")
     one.mkdir()
     two.mkdir()
-    subprocess.run([sys.executable, str(CASES), str(one)], check=True)
-    launch([sys.executable, str(CASES), str(two)], 2)
+    subprocess.run([sys.executable, str(CASES), str(one), *cases], check=True)
+    launch([sys.executable, str(CASES), str(two), *cases], 2)
     return one, two
 
 
@@ -46,7 +47,9 @@ def row(name: str, one: Path, two: Path) -> str | None:
                    default=0.0)  # fmt: skip
 
     kept = [k for k in a if k.startswith("kept ") and a[k].dtype.kind == "f" and norms[k] > 1e-3]
-    return f"| {name} | {len(felt):,} | {apart(felt):.0e} | {apart(kept):.0e} |"
+    spent = [json.loads(f.with_suffix(".json").read_text())["seconds"] for f in files]
+    return (f"| {name} | {len(felt):,} | {apart(felt):.0e} | {apart(kept):.0e} | {1e3 * spent[0]:,.0f} ms | "
+            f"{spent[1] / spent[0]:.1f} |")  # fmt: skip
 
 
 def names() -> list[str]:
@@ -58,8 +61,11 @@ def names() -> list[str]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        first, second = map(Path, sys.argv[1:3]) if len(sys.argv) > 2 else trained(temporary)
-        print("| case | gradients compared | largest difference of one | of a kept tensor |\n| --- | --- | --- | --- |")
+        given = sys.argv[1:]
+        there = len(given) == 2 and Path(given[0]).is_dir()
+        first, second = map(Path, given) if there else trained(temporary, given)
+        print("| case | gradients compared | largest difference of one | of a kept tensor | CPU of one | of two |")
+        print(f"|{' --- |' * 6}")
         listed = [n for n in names() if (first / f"{n}.safetensors").exists()]
         rest = sorted({p.stem for p in first.glob("*.safetensors")} - set(listed))
         for case in [*listed, *rest]:

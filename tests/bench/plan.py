@@ -1,0 +1,94 @@
+"""A step of named recipes on 64 GPUs, on paper: what is computed and moved is counted, rates are given. Prints a table.
+
+python tests/bench/plan.py [CASE …]
+
+FLOPs and kernels are those of one step of the recipe's own trainer on this machine's CPU, with two observations, all
+its turns and penalties; FLOPs grow with the batch, kernels do not.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+import genzoo
+from genzoo.core.data import Data
+from genzoo.core.modality import of
+from genzoo.core.spec import DataSpec
+from genzoo.core.training.trainer import Trainer
+from genzoo.registry import the_registry
+from genzoo.registry.recipes.compose import compose
+from genzoo.registry.verbs.initialize import initialize
+
+GPUS, FLOPS, WIRE, LAUNCH, DISK = 64, 0.4 * 990e12, 50e9, 5e-6, 7e9  # in bfloat16; bytes/s between nodes; s; bytes/s
+KEPT = 16  # bytes of a parameter: itself, its gradient, Adam's two moments
+SMALL = 2
+
+# name: recipe, data, global batch, options
+TEXT = {"tokens": "characters", "alphabet": "".join(map(chr, range(33, 127)))}
+SOUND = {**of("audio").examples()[0].facts, "rate": 16_000, "samples": 16_384}
+CASES: dict[str, tuple[str, DataSpec, int, dict[str, Any]]] = {
+    "r3gan, 28×28": ("r3gan", DataSpec.image(1, 28, 28), 256, {}),
+    "stylegan2, 256×256": ("stylegan2", DataSpec.image(3, 256, 256), 512, {"generator.width": 32, "critic.width": 32}),
+    "biggan, 128×128": ("biggan", DataSpec.image(3, 128, 128, classes=1000), 2048,
+                        {"generator.width": 96, "critic.width": 96}),
+    "nvae, 64×64": ("nvae", DataSpec.image(3, 64, 64), 512, {"generator.width": 128, "encoder.width": 128}),
+    "vq-vae, 256×256": ("vq-vae", DataSpec.image(3, 256, 256), 512, {"generator.width": 64, "encoder.width": 64}),
+    "lm, 512 characters": ("lm", DataSpec("text", (513,), 97, facts=TEXT), 512, {"likelihood.hidden": 2048}),
+    "wavegan, 1 s": ("wavegan", DataSpec("audio", (1, 16_384), scale=(0.1,), facts=SOUND), 512, {}),
+    "table-ar, adult": ("table-ar", None, 4096, {}),  # type: ignore[dict-item]
+}  # fmt: skip
+
+
+class Kernels(TorchDispatchMode):
+    """Counts operations that a GPU would start a kernel for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def row(name: str) -> str:
+    """Count a step of one case, and put it on the GPUs."""
+    recipe, spec, batch, given = CASES[name]
+    spec = spec or genzoo.load_data("adult").spec
+    kind = of(spec)
+    x = kind.to_storage(spec, kind.to_units(spec, kind.random(spec, 4)))
+    y = torch.arange(4) % spec.classes if spec.classes else None
+    train = {"train.batch_size": SMALL, "train.steps": 1, "train.validation": 0, "train.accumulate": 1}
+    more = {"conditional": True} if spec.classes and recipe == "biggan" else {}
+    config = compose(the_registry(), spec, recipe, given | train | more)
+    objective, nets = initialize(config, 0)
+    trainer = Trainer(objective, nets, Data(spec, x, y, "random"), config.train)
+    kernels = Kernels()
+    with FlopCounterMode(display=False) as flops, kernels:
+        trainer.train()
+    learned = sum(p.numel() for playing in trainer.player_states for p in playing.parameters)
+    work = flops.get_total_flops() / SMALL * batch / GPUS
+    seen = x[0].numel() * x.element_size() * batch * trainer.turns
+    wire = 2 * (GPUS - 1) / GPUS * 4 * learned
+    took = {"computing": work / FLOPS, "gradients": wire / WIRE, "kernels": kernels.count * LAUNCH, "data": seen / DISK}
+    first, ms = max(took, key=lambda k: took[k]), {k: f"{1e3 * v:,.1f} ms" for k, v in took.items()}
+    cells = [name, f"{learned / 1e6:,.1f} M", f"{batch:,}", f"{work / 1e12:,.2f} TFLOP, {ms['computing']}",
+             f"{wire / 1e6:,.0f} MB, {ms['gradients']}", f"{kernels.count:,}, {ms['kernels']}",
+             f"{seen / 1e6:,.1f} MB, {ms['data']}", f"{KEPT * learned / 1e9:,.2f} GB", first]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    start = time.process_time()
+    print("| recipe | learned | batch | computing, a GPU | gradients, a GPU | kernels | data, all | states | longest |")
+    print(f"|{' --- |' * 9}")
+    for case in sys.argv[1:] or CASES:
+        print(row(case), flush=True)
+    print(f"\n{time.process_time() - start:.0f} s of one core", file=sys.stderr)
