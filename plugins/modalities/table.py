@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import MissingPackage, UsageError
 from genzoo.core.modality import Fragment, Modality, Reading
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from genzoo.core.coding.whole import Whole
     from genzoo.core.data import Data
     from genzoo.core.selection import Selection
+    from genzoo.plugins.modalities.columns import Column
 
 SHOWN = 12  # rows of a table's head
+PLAIN = re.compile(r"(large_)?string|bool|u?int\d+|float|double")  # Arrow's types whose values are shown without it
 
 
 @declare.modality("table")
@@ -221,7 +224,13 @@ class Table(Modality):
         from genzoo.plugins.modalities.columns import columns
         from genzoo.plugins.modalities.table_files import given_back
 
-        found = given_back(columns(spec), x.float().cpu().numpy())
+        known, codes = columns(spec), x.float().cpu().numpy()
+        try:
+            found = given_back(known, codes)
+        except MissingPackage:
+            if not all(PLAIN.fullmatch(c.dtype) for c in known):
+                raise
+            return [c.name for c in known], _plain_cells(known, codes)
         cells = [["" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in c.to_pylist()]
                  for c in found.columns]  # fmt: skip
         return list(found.column_names), cells
@@ -271,3 +280,23 @@ class Table(Modality):
             code = torch.randint(c.size, (n,), generator=g) + torch.rand(n, generator=g) * 0.99
             parts.append(torch.from_numpy(encode(c, *decode(c, code.numpy()))))
         return self.from_rows(spec, torch.stack(parts, 1))
+
+
+def _plain_cells(known: Sequence[Column], codes: Any) -> list[list[str]]:
+    """What stands in the cells of columns of `PLAIN` types, for rows of codes ``(N, S)``, without Arrow."""
+    from genzoo.plugins.modalities.columns import keys_of
+    from genzoo.plugins.modalities.rules import values_by_name
+
+    values_of, cells = values_by_name(known, codes), list[list[str]]()
+    for c in known:
+        values, missing = (keys_of(c, 0, len(codes)), [False] * len(codes)) if c.kind == "id" else values_of[c.name]
+        if c.dtype == "bool":
+            texts = [str(v).capitalize() for v in values.tolist()]
+        elif c.dtype.endswith("string"):
+            texts = [str(v) for v in values.tolist()]
+        elif "int" in c.dtype:
+            texts = [str(round(float(v or 0)) if isinstance(v, float) else int(v or 0)) for v in values.tolist()]
+        else:
+            texts = [f"{float(v if v != '' else 0):.6g}" for v in values.tolist()]
+        cells.append(["" if gone else text for text, gone in zip(texts, missing, strict=True)])
+    return cells

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import MissingPackage, UsageError
 from genzoo.core.modality import of
 from genzoo.plugins.likelihoods.table_ar import TableAutoregressive
-from genzoo.plugins.modalities.columns import Column, decode, encode, infer, spec_of
+from genzoo.plugins.modalities.columns import Column, columns, decode, encode, infer, spec_of
 from genzoo.plugins.modalities.one_hot import layout
 
 pa = pytest.importorskip("pyarrow")
@@ -244,3 +244,29 @@ def test_rows_are_shown_in_a_terminal_and_on_a_page_as_they_are_written():
     page = of(data.spec).fragment(data.spec, data.x[:3]).content
     assert "<td>2026-03-02</td><td></td><td>1</td>" in page
     assert "&lt;b&gt;" in page
+
+
+def test_texts_numbers_and_truths_are_shown_without_arrow(monkeypatch):
+    n = np.arange(400)
+    table = pa.table(
+        {
+            "key": pa.array([f"row-{i:05d}" for i in n]),
+            "town": pa.array([None, "York", "Ely", "Bath"] * 100),
+            "sure": pa.array([True, None, False, True] * 100),
+            "size": pa.array(np.round(np.sin(n) * 40, 2)),
+            "age": pa.array([None if i % 9 == 0 else int(i * 7 % 90) for i in n], pa.int64()),
+            "one": pa.array([3] * 400, pa.int32()),
+            "day": pa.array(np.datetime64("2026-03-01") + n.astype("timedelta64[D]")),
+        }
+    )
+    plain, dated = data_of(table.drop(["day"]), "rows"), data_of(table, "rows")
+    assert [c.kind for c in columns(plain.spec)][:1] == ["id"]
+    shown = of(plain.spec).lines(plain.spec, plain.x[:60])
+
+    def missing(what):
+        raise MissingPackage(f"{what} needs pyarrow")
+
+    monkeypatch.setattr(table_files, "arrow", missing)
+    assert of(plain.spec).lines(plain.spec, plain.x[:60]) == shown
+    with pytest.raises(MissingPackage, match="needs pyarrow"):
+        of(dated.spec).lines(dated.spec, dated.x[:3])
