@@ -152,12 +152,12 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
         "latent.size": 4, "posterior.dim": 2, "posterior.codes": 8, "objective": "fit-prior", "prior": "transformer",
         "prior.width": 8, "prior.depth": 1, "prior.heads": 2}, {}),
     # Other kinds of data.
-    "rows, column after column": ("table-ar", ROWS, {"train.patience": 0}, {}),
+    "rows, column after column": ("table-ar", ROWS, {"train.patience": 0, "likelihood.dropout": 0.0}, {}),
     "rows of codes": ("table-vae", ROWS, M_VAE, {}),
     "rows against a critic": ("table-gan", ROWS, M_GAN | {"generator.norm": "batch"}, {}),
     "texts, token after token": ("lm", TEXTS, {}, {}),
     "texts of codes": ("text-vae", TEXTS, {"latent.size": 3, "generator.width": 8, "encoder.hidden": 8}, {}),
-    "texts against a critic": ("gumbel-gan", TEXTS, {"critic.width": 8}, {}),
+    "texts against a critic": ("gumbel-gan", TEXTS, {"critic": "text-gru", "critic.hidden": 8, "critic.embed": 4}, {}),
     "sounds of codes": ("rave", SOUNDS, SOUND | {"encoder.width": 4, "latent.size": 3}, {}),
     "sounds against a critic": ("wavegan", SOUNDS, SOUND | {"critic.width": 4, "latent.size": 3}, {}),
     "sounds as tokens": ("audio-codec", SOUNDS, SOUND | {
