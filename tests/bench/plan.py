@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 import genzoo
 from genzoo.core.data import Data
@@ -38,23 +38,30 @@ CASES: dict[str, tuple[str, DataSpec, int, dict[str, Any]]] = {
     "biggan, 128×128": ("biggan", DataSpec.image(3, 128, 128, classes=1000), 2048,
                         {"generator.width": 96, "critic.width": 96}),
     "nvae, 64×64": ("nvae", DataSpec.image(3, 64, 64), 512, {"generator.width": 128, "encoder.width": 128}),
-    "vq-vae, 256×256": ("vq-vae", DataSpec.image(3, 256, 256), 512, {"generator.width": 64, "encoder.width": 64}),
+    "vq-vae, 128×128": ("vq-vae", DataSpec.image(3, 128, 128), 512, {"generator.width": 64, "encoder.width": 64}),
     "lm, 512 characters": ("lm", DataSpec("text", (513,), 97, facts=TEXT), 512, {"likelihood.hidden": 2048}),
     "wavegan, 1 s": ("wavegan", DataSpec("audio", (1, 16_384), scale=(0.1,), facts=SOUND), 512, {}),
     "table-ar, adult": ("table-ar", None, 4096, {}),  # type: ignore[dict-item]
 }  # fmt: skip
 
 
-class Kernels(TorchDispatchMode):
-    """Counts operations that a GPU would start a kernel for."""
+class Counting(TorchDispatchMode):
+    """Counts operations that a GPU would start a kernel for, and their FLOPs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
+        self.kernels = self.flops = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        self.kernels += not func.is_view
+        if count := flop_registry.get(func._overloadpacket):
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def _few(value: float) -> str:
+    return f"{value:,.2f}" if value >= 0.005 else "<0.01"
 
 
 def row(name: str) -> str:
@@ -64,23 +71,27 @@ def row(name: str) -> str:
     kind = of(spec)
     x = kind.to_storage(spec, kind.to_units(spec, kind.random(spec, 4)))
     y = torch.arange(4) % spec.classes if spec.classes else None
-    train = {"train.batch_size": SMALL, "train.steps": 1, "train.validation": 0, "train.accumulate": 1}
+    train = {"train.batch_size": SMALL, "train.steps": 1, "train.validation": 0, "train.patience": 0}
     more = {"conditional": True} if spec.classes and recipe == "biggan" else {}
     config = compose(the_registry(), spec, recipe, given | train | more)
     objective, nets = initialize(config, 0)
     trainer = Trainer(objective, nets, Data(spec, x, y, "random"), config.train)
-    kernels = Kernels()
-    with FlopCounterMode(display=False) as flops, kernels:
+    with Counting() as counted:
         trainer.train()
     learned = sum(p.numel() for playing in trainer.player_states for p in playing.parameters)
-    work = flops.get_total_flops() / SMALL * batch / GPUS
+    work = counted.flops / SMALL * batch / GPUS
     seen = x[0].numel() * x.element_size() * batch * trainer.turns
     wire = 2 * (GPUS - 1) / GPUS * 4 * learned
-    took = {"computing": work / FLOPS, "gradients": wire / WIRE, "kernels": kernels.count * LAUNCH, "data": seen / DISK}
+    took = {
+        "computing": work / FLOPS,
+        "gradients": wire / WIRE,
+        "kernels": counted.kernels * LAUNCH,
+        "data": seen / DISK,
+    }
     first, ms = max(took, key=lambda k: took[k]), {k: f"{1e3 * v:,.1f} ms" for k, v in took.items()}
-    cells = [name, f"{learned / 1e6:,.1f} M", f"{batch:,}", f"{work / 1e12:,.2f} TFLOP, {ms['computing']}",
-             f"{wire / 1e6:,.0f} MB, {ms['gradients']}", f"{kernels.count:,}, {ms['kernels']}",
-             f"{seen / 1e6:,.1f} MB, {ms['data']}", f"{KEPT * learned / 1e9:,.2f} GB", first]  # fmt: skip
+    cells = [name, f"{learned / 1e6:,.1f} M", f"{batch:,}", f"{_few(work / 1e12)} TFLOP, {ms['computing']}",
+             f"{wire / 1e6:,.0f} MB, {ms['gradients']}", f"{counted.kernels:,}, {ms['kernels']}",
+             f"{seen / 1e6:,.1f} MB, {ms['data']}", f"{_few(KEPT * learned / 1e9)} GB", first]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -236,16 +235,13 @@ def watch(trainer: Trainer) -> dict[str, Tensor]:
 def run(name: str, out: Path) -> None:
     trainer = trainer_of(name)
     found = watch(trainer)
-    began = time.process_time()
     trainer.train()
-    spent = trainer.runtime.total(torch.tensor(time.process_time() - began, dtype=torch.float64))
     loss = trainer.validate()
     trainer.prepare_state()
     tensors, plain = trainer.state()
     found |= {f"end {k}": v for k, v in tensors.items()}
     found |= {f"kept {k}": v for k, v in trainer.model.state_dict().items()}
     record = {"history": [{k: v for k, v in r.items() if k != "seconds"} for r in plain["history"]], "held out": loss}
-    record["seconds"] = float(spent)  # of CPU, of all processes
     if trainer.runtime.first:
         save_file({k: v.detach().clone().contiguous() for k, v in found.items()}, out / f"{name}.safetensors")
         (out / f"{name}.json").write_text(json.dumps(record))
