@@ -338,3 +338,32 @@ def test_draws_of_rows_are_those_of_splitmix64():
     assert abs(many.mean() - 0.5) < 4.5 * (1 / 12 / 1e6) ** 0.5
     assert abs(many.mean(0).var() * 1000 * 12 - 1) < 0.25  # columns, and so rows, are independent
     assert abs(many.mean(1).var() * 1000 * 12 - 1) < 0.25
+
+
+class Numbers:
+    """As many rows as asked for, each its number and a constant; counts what is read."""
+
+    dtype = torch.float32
+
+    def __init__(self, n, constant=1.0):
+        self.shape, self.constant, self.read = (n, 2), constant, []
+
+    def __len__(self):
+        return self.shape[0]
+
+    def take(self, index):
+        self.read += index.tolist()
+        return torch.stack([index.float(), torch.full((len(index),), self.constant)], 1)
+
+
+def test_the_fingerprint_of_a_billion_observations_reads_some_from_the_first_to_the_last():
+    spec = DataSpec("vector", (2,))
+    rows = Numbers(10**9)
+    found = Data(spec, rows).fingerprint()
+    assert len(rows.read) == 2**16
+    assert rows.read == sorted(set(rows.read))
+    assert (rows.read[0], rows.read[-1]) == (0, 10**9 - 1)
+    others = [Numbers(10**9 - 1), Numbers(10**9, 2.0)]
+    assert len({found, *(Data(spec, r).fingerprint() for r in others)}) == 3
+    few = Numbers(1000)
+    assert Data(spec, few).fingerprint() == Data(spec, few.take(torch.arange(1000))).fingerprint()  # of these, all
