@@ -78,6 +78,9 @@ class OwnClips(DataSource):
         found = clips_of(root, o.rate, samples, o.mono, o.cut, trim=o.trim, skip_bad=o.skip_bad)
         if found.bad:
             warnings.warn(f"{len(found.bad)} sound files cannot be read: {found.bad[0]}; left out", stacklevel=2)
+        still = int((~found.values.any((1, 2))).sum())
+        if still == len(found.values):
+            raise UsageError(f"{root} has no sound to learn from: all of its {still:,} clips are silent")
         labels = None if o.labels == "none" else found.labels
         about = Reading(root.stem, found.classes if labels is not None else (), split=split, sure=True)
         held = held_out(found.files)
@@ -95,7 +98,9 @@ class OwnClips(DataSource):
         left = (("files that cannot be read", len(found.bad)),) if found.bad else ()
         read = Read(len(held), "held out" if split != "all" else "", others, files=files, left_out=left)
         loud = f"{found.loud:,} files have samples beyond [-1, 1], which are clipped" if found.loud else ""
-        return replace(train, rows=torch.from_numpy(found.values[order]), y=y, split=split, read=read.noting(loud))
+        mute = f"{still:,} of {len(held):,} clips are silent from end to end" if still else ""
+        rows = torch.from_numpy(found.values[order])
+        return replace(train, rows=rows, y=y, split=split, read=read.noting(loud, mute))
 
 
 def held_out(files: list[str]) -> Any:

@@ -261,6 +261,15 @@ def test_every_encoding_is_read_any_name_too_and_loud_files_are_said_to_be_clipp
     assert data.read.notes == ("1 files have samples beyond [-1, 1], which are clipped",)
 
 
+def test_silence_is_said_and_nothing_else_is_no_data(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / f"{name}.wav", np.zeros(4096))
+    with pytest.raises(UsageError, match="all of its 2 clips are silent"):
+        open_data(the_registry(), tmp_path)
+    put(tmp_path / "c.wav", 1e-3 * tone(300)[:4096])  # quiet is not silent
+    assert open_data(the_registry(), tmp_path).read.notes == ("2 of 3 clips are silent from end to end",)
+
+
 def test_a_folder_of_pictures_and_sounds_is_of_pictures(tmp_path: Path) -> None:
     from PIL import Image
 
