@@ -66,7 +66,9 @@ def read(path: Path, how: How) -> tuple[list[str], list[str] | None]:
     label = how.label or "label"
     texts, labels = [], []
     for i, row in rows:
-        if not isinstance(row.get(how.column), str):
+        if how.column in row and not isinstance(row[how.column], str):
+            raise UsageError(f"{path}: line {i} has no text in {how.column!r}, but {json.dumps(row[how.column])[:40]}")
+        if how.column not in row:
             raise UsageError(f"{path}: line {i} has no text {how.column!r}: it has {', '.join(map(str, row))[:80]}; "
                              "--set data.column=NAME says which is the text")  # fmt: skip
         if any("\ud800" <= c <= "\udfff" for c in row[how.column]):

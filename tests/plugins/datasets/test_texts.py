@@ -50,7 +50,7 @@ def test_lines_paragraphs_and_columns(tmp_path) -> None:
     ("a.csv", b'text\n"abc\n', "no CSV file that can be read"),
     ("a.jsonl", b'{"text": "a"}\n' * 6 + b'{"text": "b\n', "line 7 is no JSON object"),
     ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', "line 2 has half a character"),
-    ("a.jsonl", b'{"text": null}\n', "line 1 has no text 'text'"),
+    ("a.jsonl", b'{"text": null}\n', "line 1 has no text in 'text', but null"),
 ])  # fmt: skip
 def test_bad_files_are_a_sentence(tmp_path, name, raw, said) -> None:
     (tmp_path / name).write_bytes(raw)
