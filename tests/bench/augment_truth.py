@@ -3,24 +3,30 @@
     python tests/bench/augment_truth.py [--runs 10] [--only adult,oracle,random] [--repeats 5]
     python tests/bench/augment_truth.py --adult 8000,640 [--repeats 3]
 
-Cases are rows of ``adult``; a simulated rare class whose columns are independent, which generation must win, since no
+Cases are rows of ``adult`` (900 of them; in ``adult-160`` and ``adult-640`` the verdict sees 8,000 common rows and so
+many rare ones); a simulated rare class whose columns are independent, which generation must win, since no
 classifier finds that out from few rows; and a label that is random. The truth: for each of ten seeds rows are drawn
 anew, generator and classifiers learn from them, and thousands of unseen rows judge. It is help where the 95 % interval
 of the gain in average precision lies above 0. A run of the verdict sees one draw of twice as many rows, and agrees
 where it says help and that is the truth, or neither. With ``--adult COMMON,RARE`` the verdict on so many rows is
 printed instead, as docs/imbalance.md has it. About a quarter of an hour on one core.
+
+Of each draw of the truth it is also said what rows at half weight do for trees as they come (100 rounds, untuned), and
+how well trees tell generated rows of the rare class from unseen ones of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from genzoo.plugins.apps.tables.augment import ALL, ALONE, HALF, _task, folds, kinds
 from genzoo.plugins.apps.tables.treatments import Making
@@ -86,6 +92,8 @@ def oracle(common: int, rare: int, test: int, random: bool = False, pairs: int =
 
 CASES = {
     "adult": lambda: Case("income", ">50K", adult(800, 100, 4000), Making("table-ar", steps=200, threads=1)),
+    "adult-160": lambda: Case("income", ">50K", adult(4000, 80, 8000), Making("table-ar", threads=1)),
+    "adult-640": lambda: Case("income", ">50K", adult(4000, 320, 8000), Making("table-ar", threads=1)),
     "oracle": lambda: Case("y", "rare", oracle(1000, 100, 4000), Making("copula", threads=1)),
     "random": lambda: Case("y", "rare", oracle(400, 40, 3000, random=True, pairs=3), Making("copula", threads=1)),
 }
@@ -97,14 +105,46 @@ def made(parts: Iterator[Fold]) -> Iterator[Fold]:
         yield replace(fold, made={name: fold.made[name] for name in MADE})
 
 
+def untuned(fold: Fold, category: Sequence[bool]) -> float:
+    """What rows at half weight add to the average precision of trees as they come."""
+    found = []
+    for more in (None, fold.made[HALF]):
+        x, y, w = fold.x[~fold.inner], fold.y[~fold.inner], np.ones((~fold.inner).sum())
+        if more is not None:
+            x, y = np.concatenate([x, more.x]), np.concatenate([y, np.ones(len(more.x), bool)])
+            w = np.concatenate([w, np.full(len(more.x), more.weight)])
+        trees = HistGradientBoostingClassifier(categorical_features=list(category), random_state=0).fit(x, y, w)
+        found.append(average_precision_score(fold.test_y, trees.predict_proba(fold.test_x)[:, 1]))
+    return float(found[1] - found[0])
+
+
+def told(fold: Fold, name: str, category: Sequence[bool]) -> float:
+    """AUC of trees that tell generated rows of the rare class from unseen ones; .5 is ideal."""
+    real, r = fold.test_x[fold.test_y], np.random.default_rng(0)
+    n = min(len(real), len(fold.made[name].x))
+    x = np.concatenate([r.permutation(real)[:n], r.permutation(fold.made[name].x)[:n]])
+    y, order = np.arange(2 * n) < n, r.permutation(2 * n)
+    learn, judge = order[: int(1.4 * n)], order[int(1.4 * n) :]
+    trees = HistGradientBoostingClassifier(categorical_features=list(category), random_state=0).fit(x[learn], y[learn])
+    return float(roc_auc_score(y[judge], trees.predict_proba(x[judge])[:, 1]))
+
+
 def truth(case: Case) -> Verdict:
     """The verdict over rows that are drawn anew for each seed, judged by unseen ones."""
     drawn = [case.draw(1000 + seed, 1) for seed in range(SEEDS)]
     tasks = [_task(table, case.target, case.rare, "1:1", case.making, None) for table, _ in drawn]
 
+    category, beside = kinds(tasks[0])[TREES], []
+
     def parts() -> Iterator[Any]:
         for task, (_, n) in zip(tasks, drawn, strict=True):
-            yield from folds(task, [(np.arange(n), np.arange(n, len(task.y)))])
+            for fold in folds(task, [(np.arange(n), np.arange(n, len(task.y)))]):
+                beside.append([untuned(fold, category), *(told(fold, name, category) for name in (ALL, ALONE))])
+                print("  draw", len(beside), *(f"{v:+.3f}" for v in beside[-1]), flush=True)
+                yield fold
+        mean = np.mean(beside, axis=0)
+        print(f"  untuned trees at half weight: {mean[0]:+.3f}, least {np.min(beside, axis=0)[0]:+.3f}; "
+              f"rare rows are told with {mean[1]:.3f}, of a model of them alone {mean[2]:.3f}", flush=True)  # fmt: skip
 
     return judged(made(parts()), kinds(tasks[0]), generated=MADE, apart=True)
 
