@@ -17,7 +17,7 @@ from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
 from genzoo.core.units import size_text
 from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, learnt, spec_of
-from genzoo.plugins.modalities.table_files import arrow, read_table, taken
+from genzoo.plugins.modalities.table_files import frame_table, read_table, taken
 from genzoo.plugins.modalities.table_plan import Plan, Planned, planned, read_plan
 from genzoo.registry import declare
 
@@ -111,7 +111,7 @@ class TableFile(TableSource):
 
     def table(self) -> tuple[Any, str]:
         if self.held is not None:
-            return arrow("a DataFrame").table(self.held), "the table"
+            return frame_table(self.held, "the table"), "the table"
         if not self.options.path:
             raise UsageError(
                 "the data set 'table-file' needs a path to a .csv, .csv.gz, .parquet or .arrow file, or a .toml"

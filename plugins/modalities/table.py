@@ -105,9 +105,9 @@ class Table(Modality):
 
     def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data | None:
         from genzoo.plugins.datasets.table_file import encoded
-        from genzoo.plugins.modalities.table_files import arrow
+        from genzoo.plugins.modalities.table_files import frame_table
 
-        return encoded(arrow(name).table(x), spec, name) if self.takes(x) else None
+        return encoded(frame_table(x, name), spec, name) if self.takes(x) else None
 
     def told(self, spec: DataSpec, x: Tensor, y: Tensor | None) -> Tensor:
         from genzoo.plugins.modalities.columns import learnt
@@ -155,12 +155,12 @@ class Table(Modality):
 
     def read(self, x: Any, y: Any, about: Reading) -> Data:
         from genzoo.plugins.datasets.table_file import data_of
-        from genzoo.plugins.modalities.table_files import arrow
+        from genzoo.plugins.modalities.table_files import frame_table
 
         what = about.name or "the table"
         if not self.takes(x) or y is not None:
             raise UsageError(f"{what}: give rows as a DataFrame or an Arrow table, with labels as one of its columns")
-        return data_of(arrow(what).table(x), what)
+        return data_of(frame_table(x, what), what)
 
     def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
         from genzoo.plugins.datasets.table_file import encoded
@@ -171,11 +171,11 @@ class Table(Modality):
 
     def given(self, spec: DataSpec, x: Any) -> Any:
         from genzoo.plugins.datasets.table_file import encoded
-        from genzoo.plugins.modalities.table_files import arrow
+        from genzoo.plugins.modalities.table_files import frame_table
 
         if not self.takes(x):
             return x
-        return self.from_storage(spec, encoded(arrow("reading rows").table(x), spec, "the table").x[:])
+        return self.from_storage(spec, encoded(frame_table(x, "reading rows"), spec, "the table").x[:])
 
     def presented(self, spec: DataSpec, x: Tensor) -> Any:
         """Arrow tables, in lists of as many dimensions as there are before a table's own two."""
@@ -245,7 +245,7 @@ class Table(Modality):
     def restored(self, spec: DataSpec, whole: Whole) -> Any:
         from genzoo.plugins.modalities import whole_tables
 
-        return whole_tables.table_of(spec, whole)
+        return whole_tables.frame_table(spec, whole)
 
     def write_whole(self, path: Path, spec: DataSpec, whole: Whole) -> None:
         from genzoo.plugins.modalities import whole_tables

@@ -38,10 +38,10 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         if path.suffix.lower() == ".parquet":
             from pyarrow import parquet
 
-            return parquet.read_table(path)
+            return without_views(parquet.read_table(path))
         if path.suffix.lower() == ".arrow":
             with pa.OSFile(str(path)) as file:
-                return pa.ipc.open_file(file).read_all()
+                return without_views(pa.ipc.open_file(file).read_all())
         known = {name: type_named(text) for name, text in (types or {}).items()}
         return read_csv(path, known, form(path, any(map(pa.types.is_floating, known.values()))))
     except GenzooError:
@@ -50,6 +50,30 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
         raise UsageError(f"there is no file {path}") from None
     except Exception as e:  # pyarrow raises its own kinds
         raise GenzooError(f"{path} cannot be read as a table ({str(e).splitlines()[0]})") from None
+
+
+def frame_table(frame: Any, what: str) -> Any:
+    """Anything that speaks Arrow's interface as an Arrow table."""
+    try:
+        return without_views(arrow(what).table(frame))
+    except GenzooError:
+        raise
+    except Exception as e:  # of the library that the frame is of: cells of several kinds, names that occur twice
+        why = " ".join(" ".join(map(str, e.args)).split())
+        raise UsageError(f"{what} cannot be had as an Arrow table: {why}") from None
+
+
+def without_views(table: Any) -> Any:
+    """The same with texts in place of views of texts, as polars hands them over and few of Arrow's functions take."""
+    import pyarrow as pa
+
+    def kind(given: Any) -> Any:
+        if pa.types.is_dictionary(given):
+            return pa.dictionary(given.index_type, kind(given.value_type), given.ordered)
+        return pa.large_string() if str(given) == "string_view" else given
+
+    kinds = [kind(field.type) for field in table.schema]
+    return table.cast(pa.schema([f.with_type(k) for f, k in zip(table.schema, kinds, strict=True)]))
 
 
 def parsed(content: bytes, what: str) -> Any:

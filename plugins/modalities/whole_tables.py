@@ -19,6 +19,7 @@ from genzoo.core.spec import DataSpec
 from genzoo.plugins.modalities.columns import Column, columns, encode, rounded
 from genzoo.plugins.modalities.table_files import (
     arrow,
+    frame_table,
     given_back,
     named,
     read_table,
@@ -34,7 +35,7 @@ _DAMAGED = "this file holds something else than the cells of its model's table"
 
 def whole(spec: DataSpec, given: Any) -> Whole:
     """A path, anything that speaks Arrow's interface, or `Data`."""
-    pa = arrow("a table")
+    arrow("a table")
     found = _from_one(columns(spec))
     if isinstance(given, Path):
         types = {c.name: c.dtype for c in found}
@@ -42,7 +43,7 @@ def whole(spec: DataSpec, given: Any) -> Whole:
     elif hasattr(given, "spec"):
         table, what = given_back(columns(given.spec), given.x.float().cpu().numpy()), given.name or "the data"
     elif hasattr(given, "__arrow_c_stream__"):
-        table, what = pa.table(given), "the table"
+        table, what = frame_table(given, "the table"), "the table"
     else:
         table, what = given_back(found, np.asarray(given, np.float32)), "the rows"
     table = _fitting(named(table, what), found, what)

@@ -23,7 +23,7 @@ from genzoo.plugins.datasets.table_file import planned_data
 from genzoo.plugins.metrics.rows import MOST_CATEGORIES, is_category, sklearn, values
 from genzoo.plugins.modalities.columns import Column, columns, learnt
 from genzoo.plugins.modalities.raw_tables import check_out
-from genzoo.plugins.modalities.table_files import arrow, given_back, read_table, taken, write_arrow
+from genzoo.plugins.modalities.table_files import arrow, frame_table, given_back, read_table, taken, write_arrow
 from genzoo.plugins.modalities.table_plan import Plan, planned, read_plan
 from genzoo.registry.verbs.load import load_data
 
@@ -320,7 +320,7 @@ def _task(data: Any, target: str | None, rare: str | None, to: str, making: Maki
 def _read(data: Any) -> tuple[Any, str, Plan, str]:
     """A table, what it is called, how it is read, and the column that is its class."""
     if hasattr(data, "__arrow_c_stream__"):
-        return arrow("a table").table(data), "the table", Plan(), ""
+        return frame_table(data, "a table"), "the table", Plan(), ""
     path = given_path(data)
     if path.suffix.lower() == ".toml" and path.is_file():
         plan = read_plan(path)

@@ -210,6 +210,30 @@ def test_a_frame_trains_through_the_arrow_capsule(tmp_path):
     assert run.model.log_likelihood(rows).values.equal(run.model.log_likelihood(numbers).values)
 
 
+def test_texts_as_polars_hands_them_over_train_and_come_back_as_texts(tmp_path):
+    views = pa.array(["a", "b", None, "a"] * 10, pa.string_view())
+    named = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 1] * 10, pa.uint32()), pa.array(["x", "y"]))
+    kinds = pa.dictionary(pa.uint32(), pa.string_view())
+    table = pa.table({"t": views, "c": named.cast(kinds), "n": [1, 2, 3, 4] * 10})
+    run = genzoo.fit("table-ar", table, steps=2, options={"data.constraints": "n > 0"}, progress=False)
+    made = run.model.sample(50)
+    assert made.schema.types == [pa.large_string(), pa.dictionary(pa.uint32(), pa.large_string()), pa.int64()]
+    assert set(made["t"].to_pylist()) <= {"a", "b", None}
+    assert set(made["c"].to_pylist()) <= {"x", "y", None}
+    for name in ("rows.csv", "rows.arrow"):
+        table_files.write_arrow(tmp_path / name, made)
+        assert len(read_table(tmp_path / name)) == 50
+
+
+def test_a_frame_that_cannot_be_handed_over_gets_one_sentence():
+    class Frame:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise TypeError("Expected bytes, got a 'int' object", "column mix")
+
+    with pytest.raises(UsageError, match=r"^the table cannot be had as an Arrow table: .*'int' object column mix"):
+        genzoo.fit("table-ar", Frame(), steps=2, progress=False)
+
+
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
