@@ -245,7 +245,7 @@ class Table(Modality):
     def restored(self, spec: DataSpec, whole: Whole) -> Any:
         from genzoo.plugins.modalities import whole_tables
 
-        return whole_tables.frame_table(spec, whole)
+        return whole_tables.table_of(spec, whole)
 
     def write_whole(self, path: Path, spec: DataSpec, whole: Whole) -> None:
         from genzoo.plugins.modalities import whole_tables

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genzoo.core.errors import UsageError
 from genzoo.core.noise import generator
@@ -18,6 +19,8 @@ from genzoo.core.spec import Latent
 from genzoo.plugins.priors.mixture import Components
 from genzoo.registry import declare
 
+_PARTING = 100  # steps of k-means
+
 
 @declare.prior("mixture", paper="arXiv:1903.12436", tags=("vae",))
 class Mixture(Components):
@@ -25,8 +28,9 @@ class Mixture(Components):
 
     EM goes stepwise (Cappé and Moulines, arXiv:0712.4273): each batch moves averages of the responsibilities and of the
     first and second moments under them by (t + 2)^-0.6, and the parameters are what maximizes the likelihood given
-    these. ``train.lr`` means nothing to it. Components start around the first batch's mean. EM magnifies rounding while
-    components part: several processes, or parts of a batch, end near what one ends at, and not at the same bits.
+    these. ``train.lr`` means nothing to it. Components start around the first batch's mean, and for 100 steps each code
+    belongs wholly to the nearest: k-means parts them, where EM lets most die. It magnifies rounding meanwhile: several
+    processes, or parts of a batch, end near what one ends at, and not at the same bits.
     """
 
     @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Mixture(Components):
     @torch.no_grad()
     def sums(self, z: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         z = z.flatten(1)
-        r = self._each(z).softmax(-1)
+        r = self._nearest(z) if 0 < self.steps < _PARTING else self._each(z).softmax(-1)
         second = torch.einsum("bk,bi,bj->kij", r, z, z) if self.full else r.T @ z.square()
         return {"count": r.sum(0), "first": r.T @ z, "second": second}
 
@@ -114,14 +118,19 @@ class Mixture(Components):
         assert self.lower is not None
         self.lower.copy_(torch.tril(factor, -1))
 
+    def _nearest(self, z: Tensor) -> Tensor:
+        """One at the nearest mean ``(B, K)``, in units of how far all codes spread, and zeros."""
+        mean, squares = self.first.sum(0), self._squares(self.second.sum(0))
+        off = (z.unsqueeze(1) - self.mean).square() / (squares - mean.square()).clamp(min=1e-8)
+        return functional.one_hot(off.sum(2).argmin(1), len(self.share)).to(z.dtype)
+
+    def _squares(self, second: Tensor) -> Tensor:
+        return second.diagonal() if self.full else second
+
     def _started(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Averages of components of equal shares, spread around the mean of all codes."""
+        """Averages of components of equal shares, as wide as all codes, spread around their mean."""
         k, mean = len(self.share), whole["first"]
-        squares = whole["second"].diagonal() if self.full else whole["second"]
-        spread = (squares - mean.square()).clamp(min=1e-8).sqrt()
-        means = mean + spread * self.around
-        width = 0.25 * spread.square()
-        second = means[:, :, None] * means[:, None] + torch.diag_embed(width.expand_as(means)) if self.full else (
-            means.square() + width
-        )  # fmt: skip
+        wide = (self._squares(whole["second"]) - mean.square()).clamp(min=1e-8)
+        means = mean + 0.3 * wide.sqrt() * self.around
+        second = means[:, :, None] * means[:, None] + torch.diag(wide) if self.full else means.square() + wide
         return {"share": torch.full_like(self.share, 1 / k), "first": means / k, "second": second / k}

@@ -1,5 +1,7 @@
 """Priors that are fitted to the codes of a trained model: by EM, by flows, by a second VAE, by a PixelCNN, by class."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,21 @@ def test_stepwise_em_finds_what_em_finds(covariance):
     drawn = prior.sample(torch.rand(20_000, 3, generator=random))
     assert np.allclose(drawn.mean(0), x.mean(0), atol=1.5)
     assert np.allclose(np.cov(drawn.T), np.cov(x.T), rtol=0.15, atol=15)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+@torch.no_grad()
+def test_components_live_in_codes_of_many_numbers(covariance):
+    random = torch.Generator().manual_seed(0)
+    centres = torch.randn(12, 16, generator=random)
+    x = centres[torch.randint(12, (3000,), generator=random)] + torch.randn(3000, 16, generator=random)
+    torch.manual_seed(0)
+    prior = Mixture(Latent(16), Mixture.Options(12, covariance))
+    for _ in range(250):
+        prior.after_step(prior.sums(x[torch.randint(3000, (100,), generator=random)], None))
+    assert (prior.logits.softmax(0) > 1 / 48).sum() >= 11
+    whole = torch.logsumexp(-torch.cdist(x, centres).square() / 2, 1).mean() - math.log(12) - 8 * math.log(2 * math.pi)
+    assert prior.log_prob(x).mean() > whole - 0.05
 
 
 def test_sums_of_parts_move_a_mixture_as_those_of_the_batch():
