@@ -226,11 +226,11 @@ def _by_value(registry: Registry, entry: Entry) -> Entry:
     return replace(entry, data=data)
 
 
-def about(registry: Registry, config: Config, data: object, **how: Any) -> dict[str, Any]:
+def about(registry: Registry, config: Config, data: object, seed: int, called: Mapping[str, Any]) -> dict[str, Any]:
     """Say what a model is, for ``training.json`` and its card: summary, papers, tags and the command, where known.
 
     ``data`` is what it was trained on, as it was given: a name, a path (of which only the last part is told), or
-    anything else; ``how`` is what `command` takes.
+    anything else; ``called`` is what a run's record says it was called with.
     """
     part = config.parts["objective"]
     found: dict[str, Any] = {}
@@ -240,7 +240,8 @@ def about(registry: Registry, config: Config, data: object, **how: Any) -> dict[
     found["tags"] = list(dict.fromkeys(tag for e in entries if e for tag in e.tags))
     of_data = _entry(registry, "dataset", config.data.name)
     found["data paper"] = of_data.paper if of_data else ""
-    found["command"] = command(registry, config, data, **how)
+    told = {key: called[key] for key in ("precision", "init", "init_partial") if key in called}
+    found["command"] = command(registry, config, data, seed=seed, data_options=called["data"], **told)
     return {key: value for key, value in found.items() if value}
 
 
@@ -252,8 +253,13 @@ def command(
     seed: int,
     data_options: Mapping[str, Any] | None = None,
     precision: str = "float32",
+    init: str | os.PathLike[str] | None = None,
+    init_partial: bool = False,
 ) -> list[str]:
-    """The words of the ``genzoo train`` command that makes this composition: what differs from the recipe."""
+    """The words of the ``genzoo train`` command that makes this composition: what differs from the recipe.
+
+    Weights that it starts from are told by their name, and by the last part of a path.
+    """
     entry = _entry(registry, "recipe", config.recipe)
     recipe = entry.name if entry else None
     said = settled(registry, entry, config.data.modality, config.data.name).data if entry else {}
@@ -268,6 +274,9 @@ def command(
         base = compose(registry, config.data, recipe, given)
     words = ["genzoo", "train", *([recipe] if recipe else [])]
     words += ["--data", named_data(registry, data), "--out", f"runs/{config.recipe}"]
+    if init is not None:
+        words += ["--init", f"path/to/{Path(init).resolve().name}" if Path(init).exists() else os.fspath(init)]
+        words += ["--init-partial"] * init_partial
     for key, value in given.items():
         if key in LISTS:
             words += [word for name in value or ("none",) for word in (f"--{key}", name)]

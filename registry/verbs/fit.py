@@ -250,7 +250,7 @@ def fit(
         if folder is not None and runtime.first:  # who writes the card
             if entry is not None:  # where they are on this machine, for who goes on here
                 trainer.place = os.path.abspath(os.path.expanduser(data)) if implied else str(data)
-            trainer.about = about(registry, config, data, seed=seed, data_options=of_data, precision=hardware.precision)
+            trainer.about = about(registry, config, data, seed, record)
         validation = len(source) - len(train)
         del source, train  # what is not on the device is not needed twice
         if trainer.steps < 1:

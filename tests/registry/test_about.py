@@ -47,6 +47,20 @@ def test_the_command_makes_the_same_bytes(tmp_path: Path, recipe: str | None, da
         assert one == two, (name, shlex.join(words))
 
 
+def test_the_command_says_where_training_started(tmp_path: Path) -> None:
+    trained(tmp_path / "first", "vae", "ring8", steps=2)
+    words = trained(tmp_path / "then", "vae", "ring8", steps=1, init=tmp_path / "first")["about"]["command"]
+    assert words[words.index("--init") + 1] == "path/to/first"  # and not where that is on this machine
+    words[words.index("--init") + 1], words[words.index("--out") + 1] = str(tmp_path / "first"), str(tmp_path / "again")
+    _run([*words[1:], "--quiet", "--device", "cpu"])
+    one, two = ((tmp_path / folder / "model.safetensors").read_bytes() for folder in ("then", "again"))
+    assert one == two
+    registry = the_registry()
+    config = compose(registry, genzoo.load_data("ring8", options={"limit": 10}).spec, "vae", {})
+    named = command(registry, config, "ring8", seed=0, init="vae/fashion-mnist@1", init_partial=True)
+    assert named[7:10] == ["--init", "vae/fashion-mnist@1", "--init-partial"]
+
+
 def _run(words: list[str]) -> None:
     from genzoo.cli.main import app
 
