@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,28 @@ def test_every_command_parses(page):
     wrong = {" ".join(c): why for c in commands(page) if (why := complaint(c))}
     short = {" ".join(c): why for c in inline(page) if (why := complaint(c)).startswith("No such")}
     assert wrong | short == {}
+
+
+def of_the_zoo() -> list[list[str]]:
+    """Commands of pages that draw, show or list what comes with the zoo, and nothing of the reader's."""
+    names = {e.name for e in the_registry().entries("weights")}
+    found = [c for page in SHOWN for c in commands(page)]
+    found = [c for c in found if c[0] in ("list", "show") or (c[0] == "sample" and c[1] in names)]
+    return [c for c in found if not any(MADE_UP.match(a) or a.startswith("runs/") for a in c)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_pages_draw_of_the_zoo_is_drawn(tmp_path):
+    ran = 0
+    for arguments in {tuple(c): c for c in of_the_zoo()}.values():
+        command = [sys.executable, "-m", "genzoo.cli", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (arguments, done.stderr)
+        out = arguments[arguments.index("--out") + 1] if "--out" in arguments else ""
+        assert (tmp_path / out).exists() if out else done.stdout.strip(), arguments
+        ran += arguments[0] == "sample"
+    assert ran >= 6
 
 
 def known() -> dict[str, set[str]]:

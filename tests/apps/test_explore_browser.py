@@ -150,7 +150,7 @@ def test_somebody_with_no_manual_samples_walks_reconstructs_and_compares(page: A
     ("tab", "button", "words"),
     [
         ("Reconstruct", "Reconstruct", "Root mean square error"),
-        ("Neighbours", "Of these samples", "nearest by the features of scattering"),
+        ("Neighbours", "Nearest to these samples", "nearest by the features of scattering"),
         ("Score", "Score", "unseen observations that are less odd"),
         ("Compress", "Compress", "What comes back is exactly what was looked at"),
     ],
@@ -212,6 +212,71 @@ def test_all_of_it_is_reached_by_the_keyboard(page: Any) -> None:
         seen.add(page.evaluate("() => document.activeElement.dataset.marked"))
     assert len(marked) > 20
     assert set(marked) <= seen
+
+
+@pytest.fixture
+def explored(browser: Any, start: Start) -> Iterator[Callable[..., Any]]:
+    """``explored(WEIGHTS)``: its page, looked at until there is something to see."""
+    pages = []
+
+    def opening(weights: str) -> Any:
+        process, url = start(weights)
+        found = browser.new_page(viewport={"width": 1200, "height": 1000})
+        pages.append((found, process))
+        found.set_default_timeout(PATIENCE)
+        found.goto(url)
+        shown(found, 1)
+        return found
+
+    yield opening
+    for found, process in pages:
+        assert [v for v in axe.Axe().run(found).response["violations"] if v["impact"] != "minor"] == []
+        if folder := os.environ.get("GENZOO_SCREENSHOTS"):
+            found.screenshot(path=Path(folder) / f"{found.title().split('/')[0]}.png", full_page=True)
+        found.close()
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_rows_are_asked_for_by_a_condition_and_read_from_a_file(explored: Callable[..., Any], tmp_path: Path) -> None:
+    page = explored("table-ar/adult")
+    where = page.get_by_label("Only rows where")
+    example = where.get_attribute("placeholder").removeprefix("such as ")
+    assert re.fullmatch(r"age >= \d+ AND \w+ = '.+'", example)
+    where.fill("sex = 'Female' AND age > 60")
+    where.press("Enter")
+    page.wait_for_function(
+        "() => { const rows = [...document.querySelectorAll('tbody tr')].filter(e => e.offsetParent); "
+        "return rows.length == 12 && rows.every(r => +r.cells[0].innerText > 60 && /Female/.test(r.innerText)) }"
+    )
+    opened(page, "Score")
+    shown(page, 2)
+    nothing = tmp_path / "nothing.csv"
+    nothing.write_bytes(b"")
+    page.get_by_role("tabpanel").filter(visible=True).locator("input[type=file]").set_input_files(nothing)
+    page.locator("p.absent").filter(visible=True).wait_for()
+    assert page.locator("p.absent").filter(visible=True).inner_text().startswith("nothing.csv cannot be ")
+
+
+def test_lines_are_typed_and_made_again(explored: Callable[..., Any]) -> None:
+    page = explored("text-vae/kjv-mini")
+    assert page.locator("figure li").filter(visible=True).count() == 10
+    opened(page, "Code")
+    page.get_by_text("at -2.5, 0, 2.5 standard deviations").nth(2).wait_for()
+    opened(page, "Reconstruct")
+    shown(page, 2)
+    typed = page.get_by_label("A text").filter(visible=True)
+    typed.fill("And God said, Let there be light.")
+    typed.press("Enter")
+    page.locator("li", has_text="And God said, Let there be light.").filter(visible=True).first.wait_for()
+
+
+def test_sounds_are_heard(explored: Callable[..., Any]) -> None:
+    page = explored("rave/spoken-digits")
+    page.wait_for_function("() => [...document.querySelectorAll('audio')].filter(a => a.duration > 0.1).length >= 6")
+    opened(page, "Walk")
+    shown(page, 1)
+    assert page.locator("audio").filter(visible=True).count() >= 2
 
 
 def test_two_at_once_and_nothing_is_left_of_either(start: Start, two: str) -> None:

@@ -320,9 +320,9 @@ class Page:
         gr = self.gr
         with gr.Row():
             seed = self._seed("Samples of seed")
-            go = gr.Button("Of these samples", variant="primary", min_width=110)
+            go = gr.Button("Nearest to these samples", variant="primary", min_width=110)
         source = self._source()
-        other = gr.Button("Of what is given")
+        other = gr.Button("Nearest to what is given")
 
         def of_samples(s: Subject, seed: int) -> Figures:
             if s.lacks["Samples"]:
