@@ -214,6 +214,6 @@ def player(x: Array, rate: int, label: str) -> str:
     """An ``audio`` element of HTML that holds int16 ``(channels, samples)``, under its label."""
     data = base64.b64encode(wav_bytes(x, rate)).decode()
     return (
-        f'<div><span style="font-size:0.8125rem">{label}</span><audio controls preload="none" '
+        f'<div><span style="font-size:0.8125rem">{label}</span><audio controls preload="metadata" '
         f'style="display:block;width:100%" aria-label="{label}" src="data:audio/wav;base64,{data}"></audio></div>'
     )

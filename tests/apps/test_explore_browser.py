@@ -246,7 +246,7 @@ def test_rows_are_asked_for_by_a_condition_and_read_from_a_file(explored: Callab
     where.fill("sex = 'Female' AND age > 60")
     where.press("Enter")
     page.wait_for_function(
-        "() => { const rows = [...document.querySelectorAll('tbody tr')].filter(e => e.offsetParent); "
+        "() => { const rows = [...document.querySelectorAll('tr:has(td)')].filter(e => e.offsetParent); "
         "return rows.length == 12 && rows.every(r => +r.cells[0].innerText > 60 && /Female/.test(r.innerText)) }"
     )
     opened(page, "Score")

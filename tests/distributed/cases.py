@@ -151,7 +151,8 @@ CASES: dict[str, tuple[str, DataSpec, dict[str, Any], dict[str, Any]]] = {
         "latent.size": 4, "posterior.dim": 2, "posterior.codes": 8, "objective": "fit-prior", "prior": "transformer",
         "prior.width": 8, "prior.depth": 1, "prior.heads": 2}, {}),
     # Other kinds of data.
-    "rows, column after column": ("table-ar", ROWS, {"train.patience": 0, "likelihood.dropout": 0.0}, {}),
+    "rows, column after column": ("table-ar", ROWS, {"train.patience": 0, "likelihood.dropout": 0.0,
+                                                     "train.lr": 1.0}, {}),
     "rows of codes": ("table-vae", ROWS, M_VAE, {}),
     "rows against a critic": ("table-gan", ROWS, M_GAN | {"generator.norm": "batch"}, {}),
     "texts, token after token": ("lm", TEXTS, {}, {}),
