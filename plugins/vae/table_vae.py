@@ -1,4 +1,4 @@
-"""Variational autoencoder of rows: the bound of `vae`, columns independent given the code, a mixture as prior."""
+"""Variational autoencoder of rows: the bound of `beta-vae`, columns independent given the code, a mixture as prior."""
 
 from genzoo.registry import declare
 
@@ -8,12 +8,14 @@ declare.recipe(
     tags=("vae", "table"),
     modalities=("table",),
     like="vae",
+    objective="beta-vae",
     prior="mixture",
     likelihood="table",
     options={
         "latent.size": 16,
+        "objective.beta": 0.8,
         "objective.kl_warmup": 0.1,
-        "prior.components": 20,
+        "prior.components": 50,
         "train.epochs": 25,
         "train.validation": 0.05,
     },
