@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from genzoo.core.errors import UsageError
 from genzoo.core.noise import generator
@@ -54,8 +53,8 @@ class Mixture(Components):
         self.log_var = nn.Parameter(torch.zeros(k, d))
         # Below the diagonal of P, Σ⁻¹ = PᵀP; on it is exp(-½ log_var).
         self.lower = nn.Parameter(torch.zeros(k, d, d)) if self.full else None
-        around = torch.randn(k, d, generator=generator(0xE3))  # the mean of all codes, where components start
-        self.register_buffer("around", around, persistent=False)
+        # Around the mean of all codes, where components start.
+        self.register_buffer("around", torch.randn(k, d, generator=generator(0xE3)), persistent=False)
         shapes = {"steps": (), "share": (k,), "first": (k, d), "second": (k, d, d) if self.full else (k, d)}
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
@@ -79,8 +78,7 @@ class Mixture(Components):
         share = self.logits.softmax(0).cumsum(0)
         k = torch.searchsorted(share, uniform.contiguous(), right=True).clamp(max=len(share) - 1)
         if self.full:
-            eps = normal.flatten(1).unsqueeze(-1)
-            off = torch.linalg.solve_triangular(self._factor[k], eps, upper=False).squeeze(-1)
+            off = torch.linalg.solve_triangular(self._factor[k], normal.flatten(1)[..., None], upper=False)[..., 0]
         else:
             off = torch.exp(0.5 * self.log_var[k]) * normal.flatten(1)
         z: Tensor = self.mean[k] + off
@@ -89,7 +87,7 @@ class Mixture(Components):
     @torch.no_grad()
     def sums(self, z: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         z = z.flatten(1)
-        r = self._nearest(z) if 0 < self.steps < _PARTING else self._each(z).softmax(-1)
+        r = torch.where((self.steps > 0) & (self.steps < _PARTING), self._nearest(z), self._each(z).softmax(-1))
         second = torch.einsum("bk,bi,bj->kij", r, z, z) if self.full else r.T @ z.square()
         return {"count": r.sum(0), "first": r.T @ z, "second": second}
 
@@ -99,8 +97,7 @@ class Mixture(Components):
         now = {"share": seen["count"] / n, "first": seen["first"] / n, "second": seen["second"] / n}
         for name, value in self._started({k: v.sum(0) for k, v in now.items()}).items():
             buffer: Tensor = getattr(self, name)
-            rate = (self.steps + 2) ** -0.6
-            buffer.copy_(torch.where(start, value, buffer + rate * (now[name] - buffer)))
+            buffer.copy_(torch.where(start, value, buffer + (self.steps + 2) ** -0.6 * (now[name] - buffer)))
         self.steps.add_(1)
         share = self.share.clamp(min=1e-6)
         mean, second = self.first / share[:, None], self.second / share.view(-1, *[1] * (self.second.dim() - 1))
@@ -122,7 +119,7 @@ class Mixture(Components):
         """One at the nearest mean ``(B, K)``, in units of how far all codes spread, and zeros."""
         mean, squares = self.first.sum(0), self._squares(self.second.sum(0))
         off = (z.unsqueeze(1) - self.mean).square() / (squares - mean.square()).clamp(min=1e-8)
-        return functional.one_hot(off.sum(2).argmin(1), len(self.share)).to(z.dtype)
+        return nn.functional.one_hot(off.sum(2).argmin(1), len(self.share)).to(z.dtype)
 
     def _squares(self, second: Tensor) -> Tensor:
         return second.diagonal() if self.full else second

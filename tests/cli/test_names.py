@@ -155,7 +155,7 @@ def test_a_folder_of_that_very_name_comes_first(genzoo: Run, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("words", "kinds"),
     [
-        (("*vq*",), {"recipe", "posterior", "objective"}),
+        (("*vq*",), {"recipe", "posterior", "objective", "weights"}),
         (("VAE*",), {"recipe", "objective", "weights"}),
         (("recipe", "vae*"), {"recipe"}),
         (("Recipes", "*GAN*"), {"recipe"}),

@@ -45,6 +45,7 @@ class Quadratic(Critic):
         n = inputs + beside
         self.linear = nn.Linear(n + n * (n + 1) // 2, 1)
         nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, x, y=None, beside=None):
         x = x if beside is None else torch.cat([x, beside], 1)
@@ -54,7 +55,7 @@ class Quadratic(Critic):
 
 def trained_critic(objective, nets, data, noise):
     """On one batch and noise: the loss of logistic regression is convex."""
-    optimizer = torch.optim.LBFGS(nets.critic.parameters(), max_iter=30, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(nets.critic.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def closure():
         optimizer.zero_grad()
