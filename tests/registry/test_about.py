@@ -103,7 +103,7 @@ def test_paths_are_told_by_their_last_part(tmp_path: Path) -> None:
 def test_paper_summary_and_tags_come_from_the_registry() -> None:
     registry = the_registry()
     data = genzoo.load_data("ring8", options={"limit": 10})
-    found = about(registry, compose(registry, data.spec, "wgan-gp", {}), "ring8", seed=0, called={"init": None})
+    found = about(registry, compose(registry, data.spec, "wgan-gp", {}), "ring8", seed=0, called={"data": {}})
     assert found["paper"] == "arXiv:1704.00028"
     assert "wasserstein" in found["tags"]
     assert found["summary"].startswith("Wasserstein GAN")
