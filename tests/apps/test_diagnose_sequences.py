@@ -80,6 +80,18 @@ def test_a_vae_of_texts_that_ignores_its_code_is_named(verses) -> None:
     assert "collapsed" in verdict.says
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("posterior", "steps", "found"), [("normal", 150, True), ("batch-normal", 250, False)])
+def test_a_trained_vae_of_texts_is_named_if_it_collapsed(tmp_path, posterior: str, steps: int, found: bool) -> None:
+    """Without a warm-up the KL wins before the recurrent units learn to read the code; means with a spread are read."""
+    options = {"posterior": posterior, "latent.size": 16, "encoder.hidden": 64, "train.batch_size": 32}
+    options |= {"likelihood.hidden": 64, "objective.kl_warmup": 0.0} if found else {"likelihood.hidden": 96}
+    genzoo.fit("text-vae", "kjv-mini", tmp_path / "run", steps=steps, seed=31, options=options, progress=False,
+               device="cpu", precision="float32")  # fmt: skip
+    assert genzoo.diagnose(tmp_path / "run", n=300).problems == (("posterior-collapse",) if found else ())
+
+
 @pytest.mark.parametrize(("seed", "loud"), [(0, 0.0), (1, 1e-3)])
 def test_a_gan_of_sounds_that_is_silent_is_named(seed: int, loud: float) -> None:
     data = genzoo.load_data("spoken-digits-mini")
