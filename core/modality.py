@@ -360,14 +360,12 @@ class Modality(ABC):
     def examples(self, classes: int = 0) -> Sequence[DataSpec]:
         """Small data that entries for this kind are tried on; the first is the usual one. Torch-free."""
 
-    def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
-        """Random observations in model space, float32 ``(n, *spec.shape)``."""
-        import torch
+    def random(self, spec: DataSpec, n: int, seed: int = 0, *, units: bool = False) -> Tensor:
+        """Random observations in model space, float32 ``(n, *spec.shape)``; in data units the same everywhere."""
+        from genzoo.core.data.rows import random_numbers
 
-        g = torch.Generator().manual_seed(seed)
-        if spec.levels:
-            return torch.randint(spec.levels, (n, *spec.shape), generator=g) * (2 / (spec.levels - 1)) - 1
-        return torch.randn(n, *spec.shape, generator=g)
+        x = random_numbers(spec, n, seed, whole=units)
+        return self.to_units(spec, x) if units else x
 
 
 _known: dict[str, Modality] = {}

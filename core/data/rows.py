@@ -204,6 +204,19 @@ def numbers_to_model(spec: DataSpec, x: Tensor) -> Tensor:
     return x.to(torch.float32).sub(middle).mul_(factor)
 
 
+def random_numbers(spec: DataSpec, n: int, seed: int, *, whole: bool) -> Tensor:
+    """Random numbers in model space, float32 ``(n, *spec.shape)``: levels, or normal ones.
+
+    With ``whole`` the normal ones are sums of twelve whole numbers, nearly normal and the same on every processor.
+    """
+    g = torch.Generator().manual_seed(seed)
+    if spec.levels:
+        return torch.randint(spec.levels, (n, *spec.shape), generator=g) * (2 / (spec.levels - 1)) - 1
+    if whole:
+        return torch.randint(-(2**15), 2**15 + 1, (12, n, *spec.shape), generator=g).sum(0) / 2**16
+    return torch.randn(n, *spec.shape, generator=g)
+
+
 def numbers_to_units(spec: DataSpec, x: Tensor, bounds: tuple[float, float] | None = None) -> Tensor:
     """Bring model space to data units by the spec's scale and shift, clipped to ``bounds``."""
     scale, shift = (_per_axis(spec, v, x.device) for v in (spec.scale, spec.shift))

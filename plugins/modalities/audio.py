@@ -342,11 +342,13 @@ class Audio(Modality):
     def examples(self, classes: int = 0) -> Sequence[DataSpec]:
         return (example(classes, "waveform", 64), example(classes, "mdct", 64))
 
-    def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
+    def random(self, spec: DataSpec, n: int, seed: int = 0, *, units: bool = False) -> Tensor:
         import torch
 
-        wave = 0.1 * torch.randn((n, *self.unit_shape(spec)), generator=torch.Generator().manual_seed(seed))
-        return self.to_model(spec, wave.clamp(-1, 1))
+        g, shape = torch.Generator().manual_seed(seed), (n, *self.unit_shape(spec))
+        if units:
+            return torch.randint(-(2**12), 2**12 + 1, shape, generator=g) / 2**15
+        return self.to_model(spec, (0.1 * torch.randn(shape, generator=g)).clamp(-1, 1))
 
 
 @declare.modality("spectrogram")

@@ -270,7 +270,7 @@ class Table(Modality):
         size = Column("size", "number", "double", True, 0, (), (), (-1.0, 0.5, 2.0), (0.1, 0.6, 0.3))
         return (spec_of([colour, age, size], classes=classes), spec_of([colour], classes=classes))
 
-    def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
+    def random(self, spec: DataSpec, n: int, seed: int = 0, *, units: bool = False) -> Tensor:
         import torch
 
         from genzoo.plugins.modalities.columns import decode, encode, learnt
@@ -279,7 +279,8 @@ class Table(Modality):
         for c in learnt(spec):
             code = torch.randint(c.size, (n,), generator=g) + torch.rand(n, generator=g) * 0.99
             parts.append(torch.from_numpy(encode(c, *decode(c, code.numpy()))))
-        return self.from_rows(spec, torch.stack(parts, 1))
+        x = self.from_rows(spec, torch.stack(parts, 1))
+        return self.to_units(spec, x) if units else x
 
 
 def _plain_cells(known: Sequence[Column], codes: Any) -> list[list[str]]:

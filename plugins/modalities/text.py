@@ -274,7 +274,7 @@ class Text(Modality):
         named = DataSpec("text", (8,), 7, classes, facts={"tokens": "characters", "alphabet": "abc "})
         return (named, DataSpec("text", (5,), 246, classes, facts={"tokens": "bytes"}))
 
-    def random(self, spec: DataSpec, n: int, seed: int = 0) -> Tensor:
+    def random(self, spec: DataSpec, n: int, seed: int = 0, *, units: bool = False) -> Tensor:
         import torch
 
         g = torch.Generator().manual_seed(seed)
@@ -283,7 +283,8 @@ class Text(Modality):
         letters = (3, _levels(spec)) if whole else (3 + 97, 3 + 123)  # which are UTF-8
         rows = torch.randint(*letters, (n, length), generator=g)
         end, at = torch.randint(0, length, (n, 1), generator=g), torch.arange(length)
-        return self.from_rows(spec, torch.where(at < end, rows, (at == end).long()))
+        x = self.from_rows(spec, torch.where(at < end, rows, (at == end).long()))
+        return self.to_units(spec, x) if units else x
 
 
 def _levels(spec: DataSpec) -> int:
