@@ -60,7 +60,7 @@ class TrainingRecord:
         seen: observations drawn, None if that is not recorded.
         seconds: of training.
         hardware: ``device``, ``name``, ``threads``, ``torch``, ``processes``.
-        about: what the registry knew: ``summary``, ``paper``, ``tags``, ``command``.
+        about: what the registry knew: ``summary``, ``paper``, ``tags``, ``command``, ``first stage`` (its command).
         metrics: of the end of training; ``curves`` are thinned records of the loss.
         fingerprint: what `genzoo.core.storage.fingerprint.take` gave.
         evaluation: a `Report` as plain data.

@@ -89,8 +89,9 @@ def metadata(config: Config, record: TrainingRecord, license: str = "") -> dict[
 
 
 def title(config: Config, record: TrainingRecord) -> str:
-    """What the model is called: ``wgan-gp on fashion-mnist``."""
-    return f"{config.recipe} on {record.data.name or 'unnamed data'}"
+    """What the model is called: ``wgan-gp on fashion-mnist``; of two stages, by the first one's recipe."""
+    first = config.parts["objective"].options.get("first")
+    return f"{f'{first} with a fitted prior' if first else config.recipe} on {record.data.name or 'unnamed data'}"
 
 
 def results(record: TrainingRecord) -> list[Result]:

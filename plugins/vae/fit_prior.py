@@ -20,11 +20,13 @@ from genzoo.registry import declare
 class FitPrior(Objective):
     """Second stage: maximize E_q[log p(z)] over the prior alone; every other part of the model stays as it is.
 
-    ``genzoo prior fit`` calls it. It is the part of the evidence lower bound that a prior has a say in, so the model
-    with its new prior has a better bound by as many nats as this loss falls.
+    ``genzoo prior fit`` calls it, and it starts from weights, those of ``sha256`` where that is said. It is the part of
+    the evidence lower bound that a prior has a say in, so the model with its new prior has a better bound by as many
+    nats as this loss falls.
     """
 
     fresh = ("prior",)
+    needs_start = True
 
     @dataclass(frozen=True)
     class Options(Objective.Options):

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from genzoo.core.arguments import checked
+from genzoo.core.config import Config
 from genzoo.core.errors import UsageError
 from genzoo.core.storage.files import sha256
 from genzoo.core.storage.weights import TENSORS
+from genzoo.core.training.trainer import Trainer
 from genzoo.registry.verbs.fit import Run, fit
 from genzoo.registry.weights.reproduce import plan
 
@@ -59,7 +61,15 @@ def fit_prior(
     given = {k: v for k, v in first.arguments["options"].items() if k in kept or k.partition(".")[0] not in told}
     given |= {"objective": "vae:fit-prior", "prior": prior, "objective.first": first.config.recipe,
               "objective.sha256": sha256(first.folder / TENSORS), **(options or {})}  # fmt: skip
+    begin, command = how.pop("on_start", None), first.record.about.get("command")
+
+    def on_start(trainer: Trainer, config: Config) -> None:
+        if command:
+            trainer.about["first stage"] = command
+        if begin is not None:
+            begin(trainer, config)
+
     return fit(
         None, first.arguments["data"], out, seed=first.arguments["seed"] if seed is None else seed, options=given,
-        init=None if resume else weights, resume=resume, device=device, **how,
+        init=weights, resume=resume, device=device, on_start=on_start, **how,
     )  # fmt: skip

@@ -15,12 +15,15 @@ from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.objective import Objective
 from genzoo.core.options import typed
+from genzoo.core.storage.files import sha256
+from genzoo.core.storage.weights import TENSORS
 from genzoo.core.training.runs import Read
 from genzoo.registry import Entry, Registry
 from genzoo.registry.recipes.read import find, is_file
 from genzoo.registry.recipes.save import from_config
 from genzoo.registry.verbs.data import entry_for
 from genzoo.registry.verbs.load import load
+from genzoo.registry.weights import resolve
 
 _ARCHITECTURE = ("generator", "encoder", "likelihood", "posterior", "prior", "latent")
 
@@ -165,6 +168,19 @@ def enough(config: Config, observations: int, turns: int) -> tuple[Config, str]:
 
 
 def require_start(objective: Objective, found: Start | Known | None, config: Config) -> None:
-    """Raise `UsageError` where parts of a model are to stay as weights have them, and there are none."""
+    """Raise `UsageError` where parts of a model are to stay as weights have them, and there are none, or others."""
+    part = config.parts["objective"]
+    wanted = str(part.options.get("sha256", ""))
     if objective.needs_start and found is None:
-        raise UsageError(f"{config.recipe} trains a part of a model that is there: name its weights with --init")
+        who = part.name if objective.fresh else config.recipe
+        which = (
+            f" ({part.options['first'] or 'a model'} whose {TENSORS} has the sha256 {wanted[:12]}…)" if wanted else ""
+        )
+        raise UsageError(f"{who} trains a part of a model that is there: name its weights{which} with --init")
+    if wanted and isinstance(found, Start):
+        there = sha256(resolve(found.name).folder / TENSORS)
+        if there != wanted:
+            raise UsageError(
+                f"{found.name} is not the first stage that objective.sha256 names: its {TENSORS} has the sha256 "
+                f"{there[:12]}…, not {wanted[:12]}…; 'genzoo prior fit' takes any"
+            )

@@ -169,6 +169,8 @@ def reproduce(
     place = re.sub(r"[^a-zA-Z0-9.]+", "-", os.fspath(weights)).strip("-.") or "weights"
     path = given_path(out) if out is not None else Path("reproduced", place)
     todo = plan(weights, source=source, init=init, threads=threads, device=device)
+    if not resume:
+        _require_first(todo)
     if on_plan is not None:
         on_plan(todo)
     record = todo.record
@@ -194,6 +196,25 @@ def reproduce(
         same_bytes=sha256(path / TENSORS) == sha256(todo.folder / TENSORS),
         samples=compare(record.fingerprint, model)[0].verdict if record.fingerprint is not None else "",
         metrics=tuple(compared) if metrics else (),
+    )
+
+
+def _require_first(todo: Rerun) -> None:
+    """Raise `GenzooError` where a second stage's first one is not here: only both together are published."""
+    about, init = todo.config.parts["objective"].options, todo.arguments["init"]
+    if not about.get("sha256"):
+        return
+    try:
+        if init and sha256(resolve(init).folder / TENSORS) == about["sha256"]:
+            return
+    except (GenzooError, OSError):
+        if init != todo.record.called.init:  # a person said it
+            raise
+    other = f", and {init} is another" if init and init != todo.record.called.init else ""
+    raise UsageError(
+        f"{todo.weights} is a second stage, and its first stage ({about['first'] or 'a model'}, whose {TENSORS} has the "
+        f"sha256 {about['sha256'][:12]}…) does not ship with it{other}: name it with --init, or train both stages by "
+        "the commands in the card"
     )
 
 

@@ -8,10 +8,12 @@ import torch
 
 import genzoo
 from genzoo.core.build import build
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.weights import read_config
 from genzoo.registry import the_registry
 from genzoo.registry.recipes.compose import compose, resolver
+from genzoo.registry.weights import resolve
 from genzoo.registry.weights.reproduce import plan
 
 FLAT = {"generator": "mlp", "encoder": "mlp", "generator.width": 16, "encoder.width": 16}
@@ -170,3 +172,70 @@ def test_what_has_no_codes_to_fit_is_refused(tmp_path):
         genzoo.fit_prior(tmp_path / "vae", "transformer", steps=2)
     with pytest.raises(UsageError, match="nothing to learn"):
         genzoo.fit_prior(tmp_path / "vae", "normal", steps=2)
+
+
+def test_a_second_stage_needs_the_weights_that_it_names(tmp_path):
+    how = {"device": "cpu", "progress": False, "steps": 2}
+    first, other = (
+        genzoo.fit("vae", "ring8", tmp_path / f"first{i}", seed=i, options=FLAT, **how).folder for i in (0, 1)
+    )
+    second = genzoo.fit_prior(first, "mixture", tmp_path / "second", **how).folder
+    digest = hashlib.sha256((first / "model.safetensors").read_bytes()).hexdigest()
+    asked = FLAT | {"objective": "fit-prior", "prior": "mixture"}
+    out = tmp_path / "out"
+    with pytest.raises(
+        UsageError, match=r"fit-prior trains a part of a model that is there: name its weights with init=…"
+    ):
+        genzoo.fit("vae", "ring8", out, options=asked, **how)
+    asked |= {"objective.first": "vae", "objective.sha256": digest}
+    with pytest.raises(UsageError, match=rf"name its weights \(vae whose .* {digest[:12]}…\) with init=…"):
+        genzoo.fit(None, "ring8", out, options=asked, **how)
+    for wrong in (other, second):
+        with pytest.raises(UsageError, match=rf"{wrong.name} is not the first stage that objective.sha256 names"):
+            genzoo.fit(None, "ring8", out, options=asked, init=wrong, **how)
+    assert not out.exists()
+    again = genzoo.fit(None, "ring8", out, options=asked, init=first, **how).folder
+    assert (again / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+
+
+def test_a_second_stage_that_stopped_before_its_first_checkpoint_starts_from_the_first_stage(tmp_path):
+    how = {"device": "cpu", "progress": False, "steps": 2}
+    genzoo.fit("vae", "ring8", tmp_path / "first", options=FLAT, **how)
+
+    def die(trainer, config):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        genzoo.fit_prior(tmp_path / "first", "mixture", tmp_path / "second", on_start=die, **how)
+    run = genzoo.fit_prior(tmp_path / "first", "mixture", tmp_path / "second", resume=True, **how)
+    kept = genzoo.load(tmp_path / "first").state_dict()
+    assert all(torch.equal(v, kept[k]) for k, v in run.model.state_dict().items() if not k.startswith("prior."))
+
+
+def test_a_card_tells_the_commands_of_both_stages_and_reproduce_what_is_missing(tmp_path):
+    how = {"device": "cpu", "progress": False, "steps": 2}
+    genzoo.fit("vae", "ring8", tmp_path / "first", options=FLAT, **how)
+    genzoo.fit_prior(tmp_path / "first", "mixture", tmp_path / "second", **how)
+    card = (tmp_path / "second" / "README.md").read_text()
+    assert "\n# vae with a fitted prior on ring8\n" in card
+    one, two = (line for line in card.splitlines() if line.startswith("$ genzoo train"))
+    assert one.startswith("$ genzoo train vae --data ring8 --out runs/vae --steps 2 ")
+    assert "--init path/to/first --objective fit-prior" in two
+    (tmp_path / "first").rename(tmp_path / "moved")
+    with pytest.raises(GenzooError, match=r"second is a second stage, and its first stage \(vae, .* does not ship"):
+        genzoo.reproduce(tmp_path / "second", tmp_path / "again", progress=False)
+    with pytest.raises(GenzooError, match=r"second is another: name it with init=…"):
+        genzoo.reproduce(tmp_path / "second", tmp_path / "again", init=tmp_path / "second", progress=False)
+    assert not (tmp_path / "again").exists()
+    done = genzoo.reproduce(tmp_path / "second", tmp_path / "again", init=tmp_path / "moved", progress=False)
+    assert done.same_bytes
+
+
+@pytest.mark.parametrize("weights", ["vq-gan/fashion-mnist-labels", "audio-codec/spoken-digits"])
+def test_of_two_stages_that_ship_as_one_the_commands_of_both_are_told(weights):
+    folder = resolve(weights).folder
+    first = read_config(folder).parts["objective"].options["first"]
+    lines = (folder / "README.md").read_text().splitlines()
+    one, two = (line for line in lines if line.startswith(("$ genzoo train", "$ genzoo prior fit")))
+    assert one.startswith(f"$ genzoo train {first} ")
+    assert two.startswith(f"$ genzoo prior fit {one.split()[one.split().index('--out') + 1]} --prior transformer ")
