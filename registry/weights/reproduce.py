@@ -212,9 +212,9 @@ def _require_first(todo: Rerun) -> None:
             raise
     other = f", and {init} is another" if init and init != todo.record.called.init else ""
     raise UsageError(
-        f"{todo.weights} is a second stage, and its first stage ({about['first'] or 'a model'}, whose {TENSORS} has the "
-        f"sha256 {about['sha256'][:12]}…) does not ship with it{other}: name it with --init, or train both stages by "
-        "the commands in the card"
+        f"{todo.weights} is a second stage, and its first stage ({about['first'] or 'a model'}, whose {TENSORS} has "
+        f"the sha256 {about['sha256'][:12]}…) does not ship with it{other}: name it with --init, or train both stages "
+        "by the commands in the card"
     )
 
 

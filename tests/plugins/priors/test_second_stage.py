@@ -194,19 +194,16 @@ def test_a_second_stage_needs_the_weights_that_it_names(tmp_path):
         with pytest.raises(UsageError, match=rf"{wrong.name} is not the first stage that objective.sha256 names"):
             genzoo.fit(None, "ring8", out, options=asked, init=wrong, **how)
     assert not out.exists()
-    again = genzoo.fit(None, "ring8", out, options=asked, init=first, **how).folder
-    assert (again / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    model, kept = genzoo.fit(None, "ring8", options=asked, init=first, **how).model, genzoo.load(first).state_dict()
+    assert all(torch.equal(v, kept[k]) for k, v in model.state_dict().items() if not k.startswith("prior."))
 
 
 def test_a_second_stage_that_stopped_before_its_first_checkpoint_starts_from_the_first_stage(tmp_path):
     how = {"device": "cpu", "progress": False, "steps": 2}
     genzoo.fit("vae", "ring8", tmp_path / "first", options=FLAT, **how)
 
-    def die(trainer, config):
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        genzoo.fit_prior(tmp_path / "first", "mixture", tmp_path / "second", on_start=die, **how)
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "log.jsonl").touch()  # what a run leaves that was killed early
     run = genzoo.fit_prior(tmp_path / "first", "mixture", tmp_path / "second", resume=True, **how)
     kept = genzoo.load(tmp_path / "first").state_dict()
     assert all(torch.equal(v, kept[k]) for k, v in run.model.state_dict().items() if not k.startswith("prior."))
