@@ -28,12 +28,16 @@ def verses(module: str) -> list[str]:
         said = subprocess.run([program, module], capture_output=True, check=False, timeout=120,
                               stdin=subprocess.DEVNULL)  # fmt: skip
         written = said.stdout.decode()
-    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired) as e:
+    except UnicodeDecodeError as e:
+        raise GenzooError(f"{program} wrote what is no UTF-8 of {module} ({e})") from None
+    except (OSError, subprocess.TimeoutExpired) as e:
         raise GenzooError(f"{program} cannot be run on {module} ({e})") from None
     plain = (re.sub(r"<[^>]*>", "", _APART.sub(" ", found)) for found in _VERSE.findall(written))
     tidy = (re.sub(r" (?=[,.;:?!)”’])", "", " ".join(html.unescape(text).split())) for text in plain)
     if not (found := [text for text in tidy if text]):
         raise MissingPackage(f"there is no bible {module!r} that {program} knows: {INSTALL}, or --set data.modules=…")
+    if said.returncode:  # of a module that it does not know too, which has no verses
+        raise GenzooError(f"{program} stopped at {module} with exit code {said.returncode}: verses may be missing")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.intervals import share
 from genzoo.core.options import option
@@ -56,7 +57,8 @@ class CopiedRuns(TextMetric):
     """Share of samples that have a run of n characters in common with a training text: what was learned by heart.
 
     Texts repeat each other, so the share of held-out texts stands in the details, where the data were held out, and
-    so do the longest run of any sample, in words, and its length beside that of held-out texts.
+    so do the longest run of any sample, in words, and its length beside that of held-out texts. A sample that is
+    shorter than n has no such run; where all are, or all training texts, it is refused.
     """
 
     covers = "the share of unlimited samples, given the training data"
@@ -72,8 +74,16 @@ class CopiedRuns(TextMetric):
         o, training = self.options, evidence.training
         assert training is not None
         known, samples = texts(evidence, training.x), texts(evidence, evidence.samples[: o.limit])
+        enough = sum(len(line) >= o.n for line in samples)
+        most = min(max(map(len, lines), default=0) for lines in (samples, known))
+        if most < o.n:
+            what = "training text" if enough else "sample"
+            raise UsageError(f"no {what} has {o.n} characters, so none has a run of so many in common: "
+                             f"--set copied-runs.n={max(most // 2, 1)} for shorter runs, "
+                             "or leave it out of --metrics")  # fmt: skip
         run = longest_run(samples, known)
         details: dict[str, object] = {"longest": len(run), "it reads": run}
+        details["samples of n characters or more"] = enough
         if evidence.data.split not in ("train", "all"):
             real = texts(evidence, evidence.real[: o.limit])
             details["of held-out texts"] = len(with_run(real, known, o.n)[0]) / len(real)

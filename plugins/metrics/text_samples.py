@@ -81,8 +81,8 @@ def bleu(lines: Sequence[Words], n: int, others: Sequence[Words] | None = None) 
     """BLEU of each line against other ones, or against all others of its own: how much of it these have too.
 
     Clipped counts of runs of 1 to n words, and a penalty for short ones. A count is clipped at the most that one other
-    line has; the two largest per run tell that of all others. No match of a run counts as a tenth of one. The length
-    that counts is that of the other line that is nearest, the shorter of two.
+    line has; the two largest per run tell that of all others. No match of a run counts as a tenth of one, and a line
+    without a word that others have is 0. The length that counts is that of the nearest other line, the shorter of two.
     """
     scores = torch.zeros(len(lines), dtype=torch.float64)
     orders = torch.zeros(len(lines), dtype=torch.float64)
@@ -99,7 +99,7 @@ def bleu(lines: Sequence[Words], n: int, others: Sequence[Words] | None = None) 
                 for run, c in found.items():
                     first, whose, second = most.get(run, (0, -1, 0))
                     hit += min(c, second if others is None and whose == i else first)
-                scores[i] += math.log(max(hit, 0.1) / found.total())
+                scores[i] += math.log(max(hit, 0.1) / found.total()) if hit or k > 1 else -math.inf
                 orders[i] += 1
     sizes = Counter(map(len, lines if others is None else others))
     out = []

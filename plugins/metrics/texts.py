@@ -96,6 +96,9 @@ class BitsPerByte(_Rate):
         return len(text.encode(errors="replace"))
 
 
+INSTEAD = "take --metrics nats-per-character"
+
+
 @declare.metric(
     "perplexity-per-word", direction="lower", unit="words", needs=("data", "likelihood"), tags=("likelihood", "text")
 )
@@ -103,7 +106,8 @@ class PerplexityPerWord(_Rate):
     """How many equally likely words have the likelihood of one in held-out texts: exp(-Σ log p / words).
 
     A word is what blanks part, with the marks at it, and each text's end is one more: so whatever tokens a model goes
-    by, it is of the same words. Of a model with a code it is from a bound, as the details say, and too high.
+    by, it is of the same words. Of a model with a code it is from a bound, as the details say, and too high. Texts
+    with less than one blank between words on average have none, and are refused.
     """
 
     covers = "the value for unlimited data"
@@ -112,9 +116,16 @@ class PerplexityPerWord(_Rate):
     def size(self, text: str) -> int:
         return len(text.split())
 
+    def measure(self, evidence: Evidence) -> Measured:
+        lines = texts(evidence, evidence.data.x[: self.options.limit])
+        if (blanks := sum(max(self.size(text) - 1, 0) for text in lines)) < len(lines):
+            raise UsageError(f"there are {blanks} blanks between words in {len(lines)} texts, less than one each, and "
+                             f"a word is what blanks part: {INSTEAD}")  # fmt: skip
+        return super().measure(evidence)
+
     def shown(self, rate: float) -> float:
         if rate > 700:
-            raise UsageError("a word here costs more than 700 nats: these texts have too few blanks to be words")
+            raise UsageError(f"a word here costs more than 700 nats, too much for a perplexity: {INSTEAD}")
         return math.exp(rate)
 
 

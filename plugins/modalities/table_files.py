@@ -53,18 +53,21 @@ def read_table(path: Path, types: dict[str, str] | None = None) -> Any:
 
 
 def frame_table(frame: Any, what: str) -> Any:
-    """Anything that speaks Arrow's interface as an Arrow table."""
+    """Anything that speaks Arrow's interface as an Arrow table; raises `UsageError` where Arrow cannot read it."""
     try:
         return without_views(arrow(what).table(frame))
     except GenzooError:
         raise
     except Exception as e:  # of the library that the frame is of: cells of several kinds, names that occur twice
         why = " ".join(" ".join(map(str, e.args)).split())
-        raise UsageError(f"{what} cannot be had as an Arrow table: {why}") from None
+        raise UsageError(f"{what} cannot be read as an Arrow table: {why or type(e).__name__}") from None
 
 
 def without_views(table: Any) -> Any:
-    """The same with texts in place of views of texts, as polars hands them over and few of Arrow's functions take."""
+    """The same with texts in place of views of texts, as polars hands them over and few of Arrow's functions take.
+
+    Raises errors of pyarrow's own, where a column of views is damaged.
+    """
     import pyarrow as pa
 
     def kind(given: Any) -> Any:

@@ -232,7 +232,9 @@ def test_rows_can_be_asked_to_meet_a_condition(vae: Subject) -> None:
 def test_a_condition_is_shown_that_a_row_meets() -> None:
     row = {"two words": 1.5, "old": True, "age": 39, "who": "O'Hara", "sex": "F"}
     assert condition(row) == "age >= 39 AND who = 'O''Hara'"
-    assert condition({"none": None}) == ""
+    assert condition({"none": None, "nan": float("nan"), "most": float("inf")}) == ""
+    assert condition({"nan": float("nan"), "pay": 1234567}) == "pay >= 1234567"
+    assert condition({"share": 0.123456789}) == "share >= 0.123456789"
     s = made("table-ar", of("table").examples()[0], {})
     (figure,) = s.samples(3, 0, None, Told(), condition({"colour": "blue", "age": 2}))
     assert str(figure.picture).count("<td>blue</td>") == 3

@@ -6,7 +6,8 @@ python tests/bench/families.py ONE TWO      reads what such trainings left in tw
 
 from __future__ import annotations
 
-import ast
+import argparse
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -50,19 +51,22 @@ def row(name: str, one: Path, two: Path) -> str | None:
 
 
 def names() -> list[str]:
-    """Names of cases in their order, of files that are there."""
-    text = CASES.read_text(encoding="utf-8")
-    table = next(n for n in ast.parse(text).body if isinstance(n, ast.AnnAssign) and n.target.id == "CASES")  # type: ignore[union-attr]
-    return [k.value for k in table.value.keys if isinstance(k, ast.Constant)]  # type: ignore[union-attr]
+    """Names of cases in their order."""
+    return list(runpy.run_path(str(CASES))["CASES"])
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("given", nargs="*", metavar="CASE", help="cases, by default all; or two folders")
+    given = parser.parse_args().given
+    there = len(given) == 2 and all(Path(folder).is_dir() for folder in given)
+    known = names()
+    if not there and (unknown := [name for name in given if name not in known]):
+        parser.error(f"there is no case {unknown[0]!r}, nor are these two folders; cases are {'; '.join(known)}")
     with tempfile.TemporaryDirectory() as temporary:
-        given = sys.argv[1:]
-        there = len(given) == 2 and Path(given[0]).is_dir()
         first, second = map(Path, given) if there else trained(temporary, given)
         print("| case | gradients compared | largest difference of one | of a kept tensor |\n| --- | --- | --- | --- |")
-        listed = [n for n in names() if (first / f"{n}.safetensors").exists()]
+        listed = [n for n in known if (first / f"{n}.safetensors").exists()]
         rest = sorted({p.stem for p in first.glob("*.safetensors")} - set(listed))
         for case in [*listed, *rest]:
             if line := row(case, first, second):

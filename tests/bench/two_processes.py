@@ -65,7 +65,8 @@ if __name__ == "__main__":
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=2)
-    rounds = parser.parse_args().rounds
+    if (rounds := parser.parse_args().rounds) < 1:
+        parser.error(f"--rounds is 1 or more, not {rounds}")
     seen: dict[int, list[dict[str, list[float]]]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as temporary:
         for n in [1, 2] * rounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,9 +30,10 @@ def numbers(x: Tensor) -> str:
 
 
 def condition(row: Mapping[str, Any]) -> str:
-    """A condition on columns that a row meets, of its first number and its first word: how one is written."""
+    """A condition on columns that a row meets, of its first finite number and its first word, or "" without both."""
     texts = [n for n, v in row.items() if isinstance(v, str) and n.isidentifier()]
-    sizes = [n for n, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool) and n.isidentifier()]
-    parts = [f"{name} >= {row[name]:g}" for name in sizes[:1]]
+    numbers = [n for n, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    sizes = [n for n in numbers if n.isidentifier() and math.isfinite(row[n])]
+    parts = [f"{name} >= {row[name]!r}" for name in sizes[:1]]
     parts += ["{} = '{}'".format(name, row[name].replace("'", "''")) for name in texts[:1]]
     return " AND ".join(parts)

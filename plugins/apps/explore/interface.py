@@ -193,7 +193,8 @@ class Page:
         """How a condition on samples is written, by a row of the data."""
         data = next((d for s in self.subjects if s.selects and (d := s.unseen or s.training) is not None), None)
         row: Any = None if data is None else of(data.spec).presented(data.spec, as_floats(data.take([0])))
-        return f"such as {condition(row.to_pylist()[0])}" if hasattr(row, "to_pylist") else ""
+        written = condition(row.to_pylist()[0]) if hasattr(row, "to_pylist") else ""
+        return f"such as {written}" if written else ""
 
     # Tabs.
 

@@ -137,6 +137,12 @@ def test_verses_of_two_languages_lose_their_marks_and_footnotes(tmp_path, monkey
         genzoo.load_data("bibles")
     with pytest.raises(UsageError, match="names of modules"):
         genzoo.load_data("bibles", options={"modules": ["-x"]})
+    (tmp_path / "latin").write_bytes(b"$$$Gen 1:1\nSea la l\xfaz.\n")
+    with pytest.raises(GenzooError, match="wrote what is no UTF-8 of latin"):
+        genzoo.load_data("bibles", options={"modules": ["latin"]})
+    program.write_text(f'#!/bin/sh\n/bin/cat "{tmp_path}/$1"\nexit 3\n')
+    with pytest.raises(GenzooError, match="stopped at dos with exit code 3"):
+        genzoo.load_data("bibles", options={"modules": ["dos"]})
     program.unlink()
     with pytest.raises(MissingPackage, match="apt install libsword-utils sword-text-web sword-text-sparv"):
         genzoo.load_data("bibles")
@@ -152,8 +158,14 @@ def test_sayings_are_what_lines_of_percent_part(tmp_path) -> None:
     data = genzoo.load_data("fortunes", split="all", options={"path": str(folder)})
     assert TEXT.lines(data.spec, data.x) == ["Ars longa.", "To be. -- W. S.", "5 % more"]
     assert [data.spec.class_names[i] for i in data.y] == ["art", "wise", "wise"]
+    (folder / "dos").write_bytes(b"One.\r\n%\r\nTwo\r\nlines.\r\n%")
+    data = genzoo.load_data("fortunes", split="all", options={"path": str(folder)})
+    assert TEXT.lines(data.spec, data.x)[1:3] == ["One.", "Two lines."]
+    for wrong, said in ((str(folder / "art"), "art is no folder"), ("", "data.path is empty")):
+        with pytest.raises(UsageError, match=said):
+            genzoo.load_data("fortunes", options={"path": wrong})
     (folder / "bad").write_bytes(b"\xff\n%\n")
-    with pytest.raises(GenzooError, match="no sayings"):
+    with pytest.raises(GenzooError, match="bad is no file of sayings"):
         genzoo.load_data("fortunes", options={"path": str(folder)})
     with pytest.raises(MissingPackage, match="apt install fortunes"):
         genzoo.load_data("fortunes", options={"path": str(tmp_path / "none")})

@@ -9,7 +9,9 @@ import random
 import pytest
 import torch
 
+import genzoo
 from genzoo.core.data import Data, from_arrays
+from genzoo.core.errors import UsageError
 from genzoo.plugins.extractors.token_runs import TokenRuns
 from genzoo.plugins.metrics.character_model import CharacterModel
 from genzoo.plugins.metrics.copied_runs import longest_run, with_run
@@ -69,7 +71,7 @@ def test_bleu_against_others_is_bleu_by_its_definition() -> None:
     for n in (1, 2, 4):
         assert bleu(lines, n) == pytest.approx([plain(i, n) for i in range(4)])
     assert bleu([["a", "b", "c", "d"]] * 3, 4) == pytest.approx([1, 1, 1])
-    assert max(bleu([[c] * 4 for c in "abc"], 4)) < 0.1
+    assert bleu([[c] * 4 for c in "abc"], 4) == bleu([[c] for c in "abc"], 4) == [0, 0, 0]  # no word in common
     assert bleu([[], ["a"]], 2)[0] == 0
 
 
@@ -88,7 +90,7 @@ def test_bleu_is_that_of_another_library() -> None:
     for n, expected in apart.items():
         assert bleu(lines, n, others) == pytest.approx(expected)
     assert bleu(lines[:1], 4, lines) == pytest.approx([1.0])  # itself, where it is among the others
-    assert bleu([["x"]], 4, others)[0] < 0.1
+    assert bleu([["x"], ["x", "y", "z"]], 4, others) == [0, 0]  # which it says of what has no word in common
 
 
 def test_the_longest_copied_run_is_found() -> None:
@@ -122,10 +124,28 @@ def test_what_was_learned_by_heart_is_told_from_the_rest() -> None:
     assert copied.details["it reads"] == "in the beginning "
     assert copied.details["longest"] == copied.details["longest of held-out texts"] == 17
     assert copied.details["of held-out texts"] == 0.5
+    assert copied.details["samples of n characters or more"] == 3
     against = [bleu([x.split()], 4, [h.split() for h in held])[0] for x in made]
     assert found["bleu-n"].value == pytest.approx(sum(against) / 3)
     assert against[2] == pytest.approx(1)
     assert [a.metric for a in found.absent] == ["perplexity-per-word"]  # samples alone have no likelihood
+
+
+@pytest.mark.parametrize(("n", "said"), [
+    (31, r"no training text has 31 characters.*copied-runs\.n.*14.*metrics"), (40, "no sample has 40 characters"),
+])  # fmt: skip
+def test_runs_that_are_longer_than_texts_are_refused(n: int, said: str) -> None:
+    train, made = ["in the beginning was the word", "and the light shineth"], ["so it was in all of that country", "so"]
+    whole = from_arrays(train + made, modality="text")
+    rows = [Data(whole.spec, whole.rows[a:b], None, split=split) for a, b, split in ((0, 2, "train"), (2, 4, "all"))]
+    with pytest.raises(UsageError, match=said):
+        evaluate(rows[1], rows[0], "copied-runs", training=rows[0], options={"copied-runs.n": n})
+
+
+def test_a_perplexity_of_texts_without_blanks_is_refused() -> None:
+    data = from_arrays(["abba", "baab", "ab ab", "b"], modality="text")
+    with pytest.raises(UsageError, match=r"1 blanks between words in 4 texts.*nats-per-character"):
+        evaluate(genzoo.create("lm", data.spec), data, "perplexity-per-word")
 
 
 def test_spoilt_texts_are_far_and_new_ones_are_near() -> None:

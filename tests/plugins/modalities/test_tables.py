@@ -230,8 +230,15 @@ def test_a_frame_that_cannot_be_handed_over_gets_one_sentence():
         def __arrow_c_stream__(self, requested_schema=None):
             raise TypeError("Expected bytes, got a 'int' object", "column mix")
 
-    with pytest.raises(UsageError, match=r"^the table cannot be had as an Arrow table: .*'int' object column mix"):
+    with pytest.raises(UsageError, match=r"^the table cannot be read as an Arrow table: .*'int' object column mix"):
         genzoo.fit("table-ar", Frame(), steps=2, progress=False)
+
+    class Silent:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise NotImplementedError
+
+    with pytest.raises(UsageError, match=r"^the table cannot be read as an Arrow table: NotImplementedError$"):
+        genzoo.fit("table-ar", Silent(), steps=2, progress=False)
 
 
 @pytest.mark.parametrize(
