@@ -9,7 +9,8 @@ classifier finds that out from few rows; and a label that is random. The truth: 
 anew, generator and classifiers learn from them, and thousands of unseen rows judge. It is help where the 95 % interval
 of the gain in average precision lies above 0. A run of the verdict sees one draw of twice as many rows, and agrees
 where it says help and that is the truth, or neither. With ``--adult COMMON,RARE`` the verdict on so many rows is
-printed instead, as docs/imbalance.md has it. ``adult-160`` and ``adult-640`` run where ``--only`` names them. About a quarter of an hour on one core.
+printed instead, as docs/imbalance.md has it. ``adult-160`` and ``adult-640`` run where ``--only`` names them. About a
+quarter of an hour on one core.
 
 Of each draw of the truth it is also said what rows at half weight do for trees as they come (100 rounds, untuned), and
 how well trees tell generated rows of the rare class from unseen ones of it.
