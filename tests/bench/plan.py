@@ -3,7 +3,7 @@
 python tests/bench/plan.py [CASE …]
 
 FLOPs and kernels are those of one step of the recipe's own trainer on a CPU, with two observations, all its turns and
-penalties; of a penalty that falls on every 16th step, the mean of 16. The first step, which makes the optimizers'
+penalties; of penalties that fall on every k-th step, the mean of k. The first step, which makes the optimizers'
 state too, is not counted. FLOPs grow with the batch, kernels do not.
 """
 
