@@ -28,7 +28,12 @@ def by_layer(model: Model, each: Tensor) -> Tensor:
 
 
 def balanced(found: Loss, model: Model, q: Posterior, active: Tensor) -> Loss:
-    """The same with a KL of Σ_l γ_l KL_l while ``active``: γ_l as the layer's mean KL over its size, 1 on average."""
+    """The same with a KL of Σ_l γ_l KL_l while ``active``: γ_l as the layer's mean KL over its size, 1 on average.
+
+    The one layer of a flat code has a γ of 1. Raises `UsageError` for several whose KL has no closed form.
+    """
+    if len(layers(model)) == 1:
+        return found
     if not model.closed(q):
         raise UsageError(
             "objective.kl_balance weighs the KL of layers, which this posterior does not have in closed form"

@@ -207,6 +207,8 @@ def test_layers_weigh_by_what_they_say_for_their_size_while_the_weight_rises(lay
     nets.model.generator.shapes = [(2,), (2,)]
     nets.model.posterior = lambda x, y=None: DiagonalNormal(torch.full((6, 4), 0.7), torch.zeros(6, 4))
     assert kl(0.5)[0].item() == pytest.approx(4 * 0.245, rel=1e-5)
+    nets.model.generator.shapes = [(4,)]  # one layer weighs 1, whatever it says
+    assert kl(0.5)[0].item() == pytest.approx(4 * 0.245, rel=1e-5)
     with pytest.raises(UsageError, match="leave one out"):
         VAE(VAE.Options(kl_balance=True, free_bits=0.1)).plan(DataSpec("vector", (4,)))
     with pytest.raises(UsageError, match=r"objective\.kl_warmup"):  # without a warm-up it does nothing
