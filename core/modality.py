@@ -89,6 +89,7 @@ class Modality(ABC):
     renders: ClassVar[bool] = False  # `render` makes a small picture of each observation
     preview: ClassVar[int] = 64  # samples in a card's picture
     suffixes: ClassVar[tuple[str, ...]] = ()  # of files that `write` writes, beside .npz and pictures; "/" is a folder
+    lossy: ClassVar[tuple[str, ...]] = ()  # those of `suffixes` that are heard or seen alike, with other numbers
     general: ClassVar[str] = "raw"  # an extractor that was trained on nothing, and so sees what no training showed
     units: ClassVar[str] = "the data's own units"  # in words, for whoever calls an exported program
     needs: ClassVar[tuple[str, ...]] = ()  # extras of genzoo without which it reads and writes no files

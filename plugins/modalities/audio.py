@@ -43,6 +43,7 @@ class Audio(Modality):
     needs: ClassVar[tuple[str, ...]] = ("audio",)
     preview: ClassVar[int] = 36
     suffixes: ClassVar[tuple[str, ...]] = ("/", ".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+    lossy: ClassVar[tuple[str, ...]] = (".ogg", ".mp3")
     units: ClassVar[str] = "waveforms in [-1, 1], channels first"
     general: ClassVar[str] = "log-mel"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genzoo.core.config import Config
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import Modality, of
 from genzoo.core.pictures.drawing import Drawing
 from genzoo.core.spec import DataSpec
@@ -106,17 +106,23 @@ def shows(e: Example) -> None:
 
 @over(examples)
 def files(e: Example) -> None:
-    """Files of its own are read as they were written, and written again the same."""
+    """Files of its own are read as they were written, those of lossy kinds by count and shape, or refused."""
     kind, spec, x = e.kind, e.spec, e.x
     for suffix, y in itertools.product(kind.suffixes, (None, torch.arange(N) % CLASSES)):
         with tempfile.TemporaryDirectory() as folder, at(f"{e.where}, {suffix}"):
             path = Path(folder, "samples" + suffix.strip("/"))
             batches = iter([(x[:3], None if y is None else y[:3]), (x[3:], None if y is None else y[3:])])
-            kind.write(path, spec, N, batches)
+            try:
+                kind.write(path, spec, N, batches)
+            except UsageError:
+                if suffix in kind.lossy:  # which hold some shapes only
+                    continue
+                raise
             read = kind.read_samples(path, spec)
             ours, theirs = (kind.to_storage(spec, x), kind.judged(read))
             ours, theirs = (_sorted(kind.from_storage(spec, rows)) for rows in (ours, theirs))
-            same = kind.alike(spec, read.spec) and ours.shape == theirs.shape and gap(ours, theirs) <= 1e-5
+            same = kind.alike(spec, read.spec) and ours.shape == theirs.shape
+            same = same and (suffix in kind.lossy or gap(ours, theirs) <= 1e-5)
             expect(same, "the samples that were written", f"others, {shape_text(theirs.shape)}")
 
 
