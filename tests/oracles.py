@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import io
 import os
@@ -276,3 +277,25 @@ def failing_at(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     failing.Killed = Killed  # type: ignore[attr-defined]
     return failing
+
+
+@pytest.fixture
+def code_lines() -> Callable[..., int]:
+    """Return a function that counts lines of a file, or of one class in it: neither blank, nor a comment, nor told."""
+
+    def count(path: Path, named: str = "") -> int:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        node: Any = next(n for n in tree.body if getattr(n, "name", None) == named) if named else tree
+        first, last = (node.lineno, node.end_lineno) if named else (1, len(text))
+        kept = {
+            i
+            for i, line in enumerate(text.splitlines(), 1)
+            if first <= i <= last and line.strip() and not line.strip().startswith("#")
+        }
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(inner) is not None:
+                kept -= set(range(inner.body[0].lineno, (inner.body[0].end_lineno or 0) + 1))
+        return len(kept)
+
+    return count

@@ -117,23 +117,12 @@ def rows():
     return [line.split() for line in ROWS.strip().splitlines()]
 
 
-def code_lines(path):
-    """How many lines of a file are code."""
-    text = path.read_text(encoding="utf-8")
-    lines = {i for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.strip().startswith("#")}
-    for node in ast.walk(ast.parse(text)):
-        first = node.body[0] if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            lines -= set(range(first.lineno, first.end_lineno + 1))
-    return len(lines)
-
-
 def names_in(path):
     return {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize(("entry", "test"), rows(), ids=[entry for entry, _ in rows()])
-def test_a_row_is_a_small_file_with_its_paper_and_a_test_against_the_truth(entry, test):
+def test_a_row_is_a_small_file_with_its_paper_and_a_test_against_the_truth(entry, test, code_lines):
     kind, _, name = entry.partition(":")
     found = the_registry().get(kind, name)
     assert found.paper or kind in ("prior", "likelihood", "metric") or entry in NO_PAPER
@@ -146,7 +135,7 @@ def test_a_row_is_a_small_file_with_its_paper_and_a_test_against_the_truth(entry
         assert code_lines(Path(inspect.getsourcefile(target))) <= MOST_LINES
 
 
-def test_what_a_file_counts_is_its_code():
+def test_what_a_file_counts_is_its_code(code_lines):
     module = importlib.import_module("genzoo.plugins.vae.beta_vae")
     whole = Path(module.__file__).read_text(encoding="utf-8")
     assert code_lines(Path(module.__file__)) < len(whole.splitlines()) - 10
