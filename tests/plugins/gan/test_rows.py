@@ -88,7 +88,7 @@ critic:conv        minibatch   gan/test_collapse.py::test_like_observations_coun
 critic:conv        condition   nets/test_nets.py::test_projection_is_the_inner_product_with_the_features
 generator:resnet   norm        gan/test_classes.py::test_conditional_batch_norm_is_batch_norm_with_a_gain_and_a_shift_for_each_class
 generator:resnet   attention   nets/test_resnet.py::test_attention_starts_as_the_identity_and_averages_values
-"""
+"""  # noqa: E501
 
 
 def rows(table):
