@@ -70,6 +70,17 @@ def test_a_table_of_two_short_runs(tmp_path):
     assert {"modes.json", "modes.md", "modes-ring8.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
+def test_a_table_has_seeds_side_by_side_and_the_best_worst_seed_first():
+    def found(label, seed, modes, good):
+        coverage = bench.ModeCoverage(modes, 8, good, 0.5, 0.001, 2500)
+        return bench.ModeResult("ring8", label, seed, coverage, 3.0 + seed, 10, [])
+
+    results = [found("a", 0, 8, 0.9), found("a", 1, 6, 0.9), found("b", 0, 7, 0.5), found("b", 1, 7, 0.4)]
+    rows = [row[1:] for row in bench.mode_table([*results, found("c", 0, 6, 0.95), found("c", 1, 8, 0.95)]).rows[2:]]
+    assert [row[0] for row in rows] == ["b", "c", "a"]
+    assert rows[0][1:] == ("7, 7 of 8", "50.0, 40.0 %", "0.5000, 0.5000", "0.0010", "10", "4")
+
+
 def test_the_classifier_knows_held_out_clothes():
     test = genzoo.load_data("fashion-mini", split="test")
     logits = FashionClassifier.pretrained()(test.x.float() / 255)
