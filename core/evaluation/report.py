@@ -151,11 +151,20 @@ class Report:
             for r in self.results
         ]
 
+    def __str__(self) -> str:
+        """What ``print`` shows: a line for each metric, under what was judged against what, then the remarks."""
+        lines = [("metric", "value", "95 % interval", "unit", "measured on"), *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        shown = ["  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip() for line in lines]
+        return "\n".join([self._title(), *shown, *self.remarks()])
+
+    def _title(self) -> str:
+        return f"{self.subject} against {self.record['data']}" if self.record.get("data") else self.subject
+
     def _repr_html_(self) -> str:
         from genzoo.core.notebook import paragraphs, table
 
-        title = f"{self.subject} against {self.record['data']}" if self.record.get("data") else self.subject
-        shown = table(self.rows(), ("metric", "value", "95 % interval", "unit", "measured on"), title)
+        shown = table(self.rows(), ("metric", "value", "95 % interval", "unit", "measured on"), self._title())
         return shown + paragraphs(self.remarks())
 
     def absences(self) -> dict[str, list[str]]:

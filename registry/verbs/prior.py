@@ -66,6 +66,8 @@ def fit_prior(
     def on_start(trainer: Trainer, config: Config) -> None:
         if command:
             trainer.about["first stage"] = command
+            if "--init" in (own := trainer.about.get("command", [])):  # begins with what the first one makes
+                own[own.index("--init") + 1] = command[command.index("--out") + 1]
         if begin is not None:
             begin(trainer, config)
 

@@ -73,3 +73,13 @@ def test_a_report_says_why_something_is_not_there():
     assert "a" in report
     assert "b" not in report
     assert [r[:3] for r in report.rows()] == [("a ↓", "1", "[0.5, 1.5]")]
+
+
+def test_a_report_is_printed_as_a_table():
+    report = Report("me", (result(),), (Absent("b", "no labels"),), {"data": "grid25"})
+    assert str(report).splitlines() == [
+        "me against grid25",
+        "metric  value  95 % interval  unit  measured on",
+        f"a ↓     1      [0.5, 1.5]           {report.rows()[0][4]}".rstrip(),
+        "absent: b (no labels)",
+    ]

@@ -217,7 +217,7 @@ def test_a_card_tells_the_commands_of_both_stages_and_reproduce_what_is_missing(
     assert "\n# vae with a fitted prior on ring8\n" in card
     one, two = (line for line in card.splitlines() if line.startswith("$ genzoo train"))
     assert one.startswith("$ genzoo train vae --data ring8 --out runs/vae --steps 2 ")
-    assert "--init path/to/first --objective fit-prior" in two
+    assert "--init runs/vae --objective fit-prior" in two
     (tmp_path / "first").rename(tmp_path / "moved")
     with pytest.raises(GenzooError, match=r"second is a second stage, and its first stage \(vae, .* does not ship"):
         genzoo.reproduce(tmp_path / "second", tmp_path / "again", progress=False)
