@@ -176,6 +176,12 @@ def board(out, **given):
     return leaderboard.zoo("fashion-mini", **{**common, "recipes": ("vae", "gan"), **given})
 
 
+@pytest.fixture
+def no_page(monkeypatch):
+    """The page is most of the work."""
+    monkeypatch.setattr(leaderboard, "SHOWN", 0)
+
+
 def test_a_board_ranks_and_is_kept(tmp_path):
     first = board(tmp_path)
     values = [line.report["frechet"].value for line in first.lines]
@@ -206,6 +212,89 @@ def test_one_that_breaks_down_costs_its_own_line(tmp_path):
     found = board(tmp_path, recipes=("gan", "vae"), options={**SMALL, "train.lr": 1e30}, metrics="frechet")
     assert any("broke down" in line.why for line in found.lines)
     assert "Broke down: " in (tmp_path / "leaderboard.md").read_text()
+
+
+@pytest.mark.usefixtures("no_page")
+def test_what_breaks_unexpectedly_costs_its_own_line_too(tmp_path, monkeypatch):
+    """A recipe that raises what no recipe should, and one that cannot be measured: neither is kept as done."""
+
+    def fails(recipe, *args, **kwargs):
+        if recipe == "gan":
+            raise RuntimeError("shapes\ndiffer")
+        return train_for(recipe, *args, **kwargs)
+
+    def fails_too(self, of, subject, name, judge=leaderboard.Contest.judge):
+        if name == "beta-vae":
+            raise UsageError("its samples are of another size")
+        return judge(self, of, subject, name)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(leaderboard, "train_for", fails)
+        broken.setattr(leaderboard.Contest, "judge", fails_too)
+        found = board(tmp_path, recipes=("gan", "beta-vae", "vae"), metrics="frechet")
+    assert next(line.recipe for line in found.lines) == "vae"
+    assert {line.recipe: line.why for line in found.lines if line.why} == {
+        "gan": "RuntimeError: shapes differ",
+        "beta-vae": "its samples are of another size",
+    }
+    again = board(tmp_path, recipes=("gan", "beta-vae", "vae"), metrics="frechet")
+    assert {line.recipe: line.was_there for line in again.lines} == {"gan": False, "beta-vae": True, "vae": True}
+    assert not any(line.why for line in again.lines)
+
+
+@pytest.mark.usefixtures("no_page")
+def test_what_cannot_be_ranked_comes_last(tmp_path):
+    """An autoencoder draws no samples: its reconstructions do not stand among distances."""
+    found = board(tmp_path, recipes=("ae", "vae"), metrics="frechet,psnr")
+    assert [line.recipe for line in found.lines] == ["vae", "ae"]
+    assert found.lines[1].report["psnr"].value < found.lines[0].report["frechet"].value
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "| 1 | vae |" in text
+    assert "| – | ae | – |" in text
+    alone = board(tmp_path, recipes=("ae",), metrics="frechet,psnr")
+    assert alone.by == "psnr"
+
+
+def test_the_page_shows_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr(leaderboard, "SHOWN", 1)
+    best = board(tmp_path).lines[0].recipe
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert "fashion-mini: 3 steps of training each, the best 1 of 2" in page
+    assert re.findall(r'alt="60 samples of (\w+)', page) == [best]
+
+
+def test_what_is_asked_wrongly_shows_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr(leaderboard, "train_for", lambda *args, **kwargs: pytest.fail("it was trained"))
+    with pytest.raises(UsageError, match="there is no extractor 'clasifier'"):
+        board(None, extractor="clasifier")
+
+
+@pytest.mark.usefixtures("no_page")
+def test_trained_weights_are_ranked_by_the_same_protocol(tmp_path):
+    runs = [str(line.folder) for line in board(tmp_path / "zoo").lines]
+    whole = leaderboard.weights(
+        "fashion-mini", [*runs, "vae/emoji"], n=40, metrics="frechet,psnr", out=tmp_path / "board"
+    )
+    assert [line.recipe for line in whole.lines] == [*runs, "vae/emoji"]  # ranked, and what cannot be judged last
+    assert "the model was trained on images of 3×32×32" in whole.lines[-1].why
+    assert all(line.steps == 3 and line.parameters > 0 for line in whole.lines[:2])
+    text = (tmp_path / "board" / "leaderboard.md").read_text()
+    assert text.startswith("Trained weights, each with a training of its own, judged on `fashion-mini` by 40 samples")
+    assert "| real data |" in text
+    assert "Broke down: `vae/emoji`: " in text
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "board" / "cells").iterdir()}
+    assert len(kept) == 3
+    leaderboard.weights("fashion-mini", runs, n=40, metrics="frechet,psnr", out=tmp_path / "board")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "board" / "cells").iterdir()} == kept
+
+
+def test_which_weights_the_zoo_has_of_a_data_set():
+    assert leaderboard._trained_on("adult") == ["table-ar/adult"]
+    assert {"vae/emoji", "self-conditioned-gan/emoji"} <= {*leaderboard._trained_on("emoji")}
+    with pytest.raises(UsageError, match="no weights of the zoo were trained on 'ring8': name some"):
+        leaderboard.weights("ring8")
+    with pytest.raises(UsageError, match="called 'vae/emojis'"):
+        leaderboard.weights("emoji", ["vae/emojis"])
 
 
 def test_the_lines_of_the_page_run(capsys):

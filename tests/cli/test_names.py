@@ -247,7 +247,8 @@ def test_an_option_given_twice_is_refused(genzoo: Run, line: str) -> None:
     "command",
     ["", "list", "show", "train", "sample", "reconstruct", "interpolate", "encode", "eval", "compare", "export",
      "cache", "cache ls", "cache rm", "plugins", "plugins new", "plugins check", "plugins doctor", "plot",
-     "plot samples", "plot traversal", "plot curves", "bench", "bench zoo", "bench vaes", "bench modes"],
+     "plot samples", "plot traversal", "plot curves", "bench", "bench zoo", "bench weights", "bench vaes",
+     "bench modes"],
 )  # fmt: skip
 def test_help_fits_a_screen_and_shows_an_example(
     genzoo: Run, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from genzoo.core.errors import UsageError
+from genzoo.plugins.apps.bench.board_cli import kept, shown, weights, zoo
 from genzoo.plugins.apps.bench.compression_cli import compress
 from genzoo.registry.console import options as opt
 from genzoo.registry.console.arguments import assignments, several
@@ -49,43 +49,8 @@ for _name, _help in LABORATORY.items():
     bench.command(_name, help=_help, context_settings=_anything)(_measure)
 
 
-@bench.command()
-def zoo(
-    data: Annotated[str, typer.Option(help="Name of a data set.")] = "fashion-mnist",
-    budget: Annotated[str, typer.Option(help="Training time of each recipe, as 90s, 10min or 1h.")] = "10min",
-    recipes: Annotated[str, typer.Option(help="Names, as a,b; default all that fit the data.")] = "",
-    metrics: Annotated[str, typer.Option(help="Names or tags, as a,b; the first one ranks.")] = "",
-    n: Annotated[int | None, typer.Option("-n", min=2, help="Samples of each; default as many as data.")] = None,
-    seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each, in place of a time.")] = None,
-    threads: opt.Threads = None,
-    device: opt.Device = "auto",
-    extractor: Annotated[str | None, typer.Option(help="Of features, as for genzoo eval.")] = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder for table, page, numbers and runs; what is in it is not done again.")
-    ] = Path("leaderboard"),
-    set_: opt.Set = None,
-    quiet: opt.Quiet = False,
-    json: opt.Json = False,
-) -> None:
-    """Train recipes under one budget, judge all by one protocol, and rank them.
-
-    Example: genzoo bench zoo --data fashion-mini --budget 1min --out board
-    """
-    from genzoo.plugins.apps.bench import leaderboard
-
-    how = opt.chosen(locals(), "data budget n seed steps threads device extractor out")
-    named: dict[str, Any] = {
-        "recipes": several(recipes) or None,
-        "metrics": several(metrics) or None,
-        "options": assignments(set_),
-    }
-    board = leaderboard.zoo(**how, **named, progress=opt.shown(quiet))
-    if json:
-        emit_json(board.to_dict())
-        return
-    _shown(leaderboard, board)
-    _kept(f"table, page and numbers in {out / 'leaderboard'}.md, .html and .json", board.lines, " trainings")
+bench.command()(zoo)
+bench.command()(weights)
 
 
 @bench.command()
@@ -116,7 +81,6 @@ def vaes(
 
     Example: genzoo bench vaes --data fashion-mini --steps 500
     """
-    from genzoo.plugins.apps.bench import leaderboard
     from genzoo.plugins.apps.bench import vaes as every
 
     how = opt.chosen(
@@ -127,10 +91,10 @@ def vaes(
     if json:
         emit_json(board.to_dict())
         return
-    _shown(leaderboard, board)
+    shown(board)
     if any(line.recipe.endswith("*") for line in board.lines):
         hint("a name with *: networks and codes of its own")
-    _kept(f"table and numbers in {out / 'vaes'}.md and .json", board.lines, " trainings")
+    kept(f"table and numbers in {out / 'vaes'}.md and .json", board.lines, " trainings")
 
 
 @bench.command()
@@ -171,20 +135,7 @@ def tables(
         return
     found = table_bench.board_table(board)
     table(found.rows, found.header)
-    _kept(f"table and numbers in {out / 'tables'}.md and .json", board.lines, " lines")
-
-
-def _shown(leaderboard: Any, board: Any) -> None:
-    """Print a board, and say what is missing."""
-    lines = leaderboard.board_table(board, brief=True)
-    table(lines.rows, lines.header)
-    if any(cell.endswith("*") for row in lines.rows for cell in row[2:]):
-        hint("* better than every other: its interval has no point in common with theirs")
-    for line in board.lines:
-        if line.why:
-            hint(f"{line.recipe} broke down: {line.why}")
-    for name, why in board.left_out.items():
-        hint(f"{name} is left out: {why}")
+    kept(f"table and numbers in {out / 'tables'}.md and .json", board.lines, " lines")
 
 
 @bench.command()
@@ -227,7 +178,7 @@ def modes(
     for name in names:
         for label, why in coverage.left_out(name, chosen).items():
             hint(f"{label} is left out on {name}: {why}")
-    _kept(f"table, numbers and pictures in {out}", results)
+    kept(f"table, numbers and pictures in {out}", results)
 
 
 @bench.command()
@@ -279,7 +230,7 @@ def gans(
             table(lines.rows, lines.header)
     for what, why in found.refused.items():
         hint(f"{what} is left out: {why}")
-    _kept(f"tables and numbers in {out / 'gans'}.md and .json", [*found.modes, *found.few], " trainings")
+    kept(f"tables and numbers in {out / 'gans'}.md and .json", [*found.modes, *found.few], " trainings")
 
 
 @bench.command()
@@ -382,9 +333,3 @@ def _won(row: dict[str, Any]) -> str:
 
 
 bench.command(name="compress")(compress)
-
-
-def _kept(where: str, lines: Sequence[Any], what: str = "") -> None:
-    """Say where results are, and how many were there before."""
-    before = sum(line.was_there for line in lines)
-    hint(where + (f"; {before} of {len(lines)}{what} were there before" if before else ""))

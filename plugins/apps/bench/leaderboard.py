@@ -1,4 +1,4 @@
-"""Every recipe under one budget, judged by one protocol: ``genzoo bench zoo``."""
+"""Every recipe under one budget, or trained weights, judged by one protocol: ``genzoo bench zoo`` and ``weights``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Report, Result
+from genzoo.core.text import error_line
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
 from genzoo.plugins.apps.compare.compare import Compared
@@ -25,6 +26,7 @@ from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.evaluate import MOST, evaluate
 from genzoo.registry.verbs.load import load, load_data
 from genzoo.registry.verbs.subjects import subset
+from genzoo.registry.weights import resolve
 from genzoo.registry.weights.history import history_of
 
 # Of samples first; a model without an encoder is honestly absent from the last two.
@@ -33,11 +35,12 @@ METRICS = (
     *("classes", "diversity", "elbo", "psnr"),
 )
 REAL = "real data"
+SHOWN = 12  # on the page, which draws, decodes and looks for copies: a hundred would take hours, and nobody reads them
 
 
 @dataclass(frozen=True)
 class Line:
-    """One recipe on the board, with its report or, if training broke down, why there is none.
+    """One recipe (or weights) on the board, with its report or, if it broke down, why there is none.
 
     ``parameters`` are those of what is kept, without critics; ``was_there`` says that an earlier call had trained it.
     """
@@ -59,10 +62,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard, best first, by the first metric that has a direction.
+    """A leaderboard, best first, by the first metric that has a direction: ``by``, which a few may not have.
 
-    ``real`` is what real data score in place of samples: nobody can be expected to do better. ``left_out`` has recipes
-    that do not fit these data, with the reason; ``compared`` is the same for a page, None if nothing was judged.
+    ``real`` is what real data score in place of samples: nobody can be expected to do better. ``effort`` is
+    ``Effort()`` where each had a training of its own. ``left_out`` has recipes that do not fit these data, with the
+    reason; ``compared`` is the same for a page, None if nothing was judged.
     """
 
     data: str
@@ -71,6 +75,7 @@ class Board:
     real: Report
     left_out: Mapping[str, str]
     compared: Compared | None
+    by: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -109,20 +114,34 @@ class Contest:
                 run = train_for(
                     recipe, self.data, self.effort, seed=seed, options=self.options, folder=cell.run, tell=tell
                 )
-            except UsageError:
-                raise
-            except GenzooError as e:  # one that breaks down costs its own line, not the table
-                found = {"why": str(e)}
+            except Exception as e:  # one that breaks down costs its own line, not the table
+                found = {"why": error_line(e)}
+                if not isinstance(e, GenzooError) or isinstance(e, UsageError):
+                    return Line(recipe, **found)  # what can be mended is tried again
             else:
                 model, parameters = run.model, sum(p.numel() for p in run.model.parameters())
                 found = {"seconds": round(run.seconds, 1), "steps": run.steps, "parameters": parameters}
             cell.put(found)
-        line = Line(recipe, **found, was_there=was_there)
-        if line.why:
-            return line
-        bar.set_description_str(f"{recipe}: measuring")
-        report = self.judge(replace(cell, name=f"{recipe} judged"), model, recipe)
-        return replace(line, report=report, folder=cell.run)
+        line = Line(recipe, **found, was_there=was_there, folder=cell.run)
+        return line if line.why else self.judged(line, cell, model, bar)
+
+    def trained(self, name: str, bar: Any) -> Line:
+        """Judge weights as they are, or read what an earlier call found: other files by that name are judged anew."""
+        found = resolve(name)
+        known = history_of(found.folder).record
+        cell = Cell(self.folder, name, {"data": self.data, "files": {k: dict(f) for k, f in found.files.items()}})
+        line = Line(name, folder=found.folder)
+        if known is not None:
+            line = replace(line, seconds=known.seconds or 0.0, steps=known.steps or 0, parameters=known.parameters or 0)
+        return self.judged(line, cell, found.folder, bar)
+
+    def judged(self, line: Line, cell: Cell, subject: Any, bar: Any) -> Line:
+        """The line with its report; a model that cannot be measured costs its own line too."""
+        bar.set_description_str(f"{line.recipe}: measuring")
+        try:
+            return replace(line, report=self.judge(replace(cell, name=f"{cell.name} judged"), subject, line.recipe))
+        except Exception as e:  # of a plugin's model, or of data that do not fit it
+            return replace(line, why=error_line(e))
 
     def real(self) -> Report:
         """Judge as many real observations of the train split."""
@@ -142,13 +161,19 @@ class Contest:
         cell.put(report.to_dict())
         return report
 
-    def rank(self, line: Line) -> tuple[bool, float, str]:
-        """Best first; those without the metric that ranks last."""
-        for metric in self.metrics:
-            for result in line.report or ():
-                if result.metric == metric and result.direction != "none":
-                    return False, -result.value if result.direction == "higher" else result.value, line.recipe
-        return True, 0.0, line.recipe
+    def ranked(self, lines: Sequence[Line]) -> tuple[str, tuple[Line, ...]]:
+        """The first metric with a direction that any line has, and the lines by it; those without it come last."""
+        found = [{r.metric: r for r in line.report or ()} for line in lines]
+        directed = (m for m in self.metrics if any(m in f and f[m].direction != "none" for f in found))
+        by = next(directed, "")
+
+        def place(line: Line) -> tuple[bool, float, str]:
+            result = next((r for r in line.report or () if r.metric == by), None)
+            if result is None:
+                return True, 0.0, line.recipe
+            return False, -result.value if result.direction == "higher" else result.value, line.recipe
+
+        return by, tuple(sorted(lines, key=place))
 
     def compared(self, lines: Sequence[Line]) -> Compared | None:
         """What the page is made of: the reports side by side with the models."""
@@ -197,22 +222,82 @@ def zoo(
         GenzooError: if data cannot be read or results cannot be written.
     """
     effort = Effort(None if steps else parse_duration(budget), steps, threads, device)
-    wanted = [e.name for e in choose(the_registry(), METRICS if metrics is None else metrics)[0]]
     test = load_data(data, split="test")
     configs, left_out = _composed(test, recipes, options or {})
-    where = None if extractor is None else os.fspath(extractor)
-    how = {"n": n, "seed": seed, "device": device, "extractor": where}
-    contest = Contest(data, test, effort, options or {}, wanted, how, folder_for(out))
+    how = {"n": n, "seed": seed, "device": device, "extractor": extractor}
+    contest = _contest(data, test, effort, options or {}, metrics, how, out)
+    real = contest.real()  # first: what is asked wrongly shows before anything is trained
     with tqdm(configs.items(), unit="recipe", disable=not progress) as bar:
         lines = [contest.line(recipe, config, bar) for recipe, config in bar]
+    return _finished(contest, lines, real, left_out, f"{effort.text()} of training each")
+
+
+def weights(
+    data: str = "fashion-mnist",
+    names: Sequence[str] | None = None,
+    *,
+    metrics: str | Sequence[str] | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    extractor: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = "trained",
+    progress: bool = False,
+) -> Board:
+    """Judge trained weights by the protocol of `zoo`, and rank them.
+
+    ``names`` are of weights, or folders; None takes all in the zoo that were trained on these data. The folder ``out``
+    gets what that of `zoo` does, but for the runs, and keeps what is done.
+
+    Raises:
+        UsageError: for unknown weights or an unknown metric, or if nothing in the zoo was trained on the data.
+        GenzooError: if data or weights cannot be read or results cannot be written.
+    """
+    names = list(dict.fromkeys(names or _trained_on(data)))
+    for name in names:
+        resolve(name)  # a name that means nothing, before anything is measured
+    how = {"n": n, "seed": seed, "device": device, "extractor": extractor}
+    contest = _contest(data, load_data(data, split="test"), Effort(), {}, metrics, how, out)
     real = contest.real()
-    lines.sort(key=contest.rank)
-    board = Board(data, effort, tuple(lines), real, left_out, contest.compared(lines))
+    with tqdm(names, unit="model", disable=not progress) as bar:
+        lines = [contest.trained(name, bar) for name in bar]
+    return _finished(contest, lines, real, {}, "trained weights")
+
+
+def _trained_on(data: str) -> list[str]:
+    """Names of the zoo's weights whose record says that they were trained on a data set."""
+    names = [e.name for e in the_registry().entries("weights")]
+    records = {name: history_of(name).record for name in names}
+    if not (found := [name for name, record in records.items() if record is not None and record.data.name == data]):
+        raise UsageError(f"no weights of the zoo were trained on {data!r}: name some; 'genzoo list weights' shows them")
+    return found
+
+
+def _contest(
+    data: str,
+    test: Data,
+    effort: Effort,
+    options: Mapping[str, Any],
+    metrics: Any,
+    how: dict[str, Any],
+    out: Any,
+) -> Contest:
+    wanted = [e.name for e in choose(the_registry(), METRICS if metrics is None else metrics)[0]]
+    how["extractor"] = None if how["extractor"] is None else os.fspath(how["extractor"])
+    return Contest(data, test, effort, options, wanted, how, folder_for(out))
+
+
+def _finished(contest: Contest, lines: Sequence[Line], real: Report, left_out: Mapping[str, str], what: str) -> Board:
+    """Rank the lines, and write the table, the numbers and a page of the best."""
+    by, ranked = contest.ranked(lines)
+    board = Board(contest.data, contest.effort, ranked, real, left_out, contest.compared(ranked), by)
     if contest.folder is not None:
-        keep(contest.folder, "leaderboard", board.to_dict(), board_text(board), machine(device, threads))
-        if board.compared is not None:
-            title = f"{data}: {effort.text()} of training each"
-            board.compared.save(contest.folder / "leaderboard.html", title=title)
+        about = machine(contest.how["device"], contest.effort.threads)
+        keep(contest.folder, "leaderboard", board.to_dict(), board_text(board), about)
+        judged = [line for line in ranked if line.report is not None]
+        if (shown := contest.compared(judged[:SHOWN])) is not None:
+            best = f", the best {SHOWN} of {len(judged)}" if len(judged) > SHOWN else ""
+            shown.save(contest.folder / "leaderboard.html", title=f"{contest.data}: {what}{best}")
     return board
 
 
@@ -237,7 +322,8 @@ def _composed(
 def board_table(board: Board, *, brief: bool = False) -> Table:
     """A row a recipe, best first, below what real data score; the winner of a column is bold.
 
-    With ``brief``, for a terminal, without intervals, and with a star in place of bold.
+    A line without the number that ranks has no place. With ``brief``, for a terminal, there are no
+    intervals, and a star in place of bold.
     """
 
     def said(result: Result | None, best: bool = False) -> str:
@@ -257,18 +343,21 @@ def board_table(board: Board, *, brief: bool = False) -> Table:
             continue
         cells = [said(row.results[place], row.best == place) for row in rows]
         place += 1
-        table.append((str(place), line.recipe, *cells, f"{line.steps:,}", f"{line.parameters:,}"))
+        rank = str(place) if not board.by or board.by in line.report else "–"
+        table.append((rank, line.recipe, *cells, f"{line.steps:,}", f"{line.parameters:,}"))
     return Table(("", "recipe", *(row.title for row in rows), "steps", "parameters"), table)
 
 
 def board_text(board: Board) -> str:
     """The table in Markdown, with how to read it and what is missing."""
     record = board.real.record
+    own = f"Trained weights, each with a training of its own, judged on `{board.data}`"
     parts = [
-        f"Trained on `{board.data}` for {board.effort.text()} each, judged by {record['fake']:,} samples against "
+        (own if board.effort == Effort() else f"Trained on `{board.data}` for {board.effort.text()} each, judged")
+        + f" by {record['fake']:,} samples against "
         f"{record['real']:,} observations of its test split; seed {record['seed']}"
         + (f", features of `{record['extractor']}`." if record.get("extractor") else "."),
-        "Bold: better than every other recipe, its interval of 95 % having no point in common with theirs.",
+        "Bold: better than every other, its interval of 95 % having no point in common with theirs.",
         "",
         board_table(board).markdown(),
     ]
