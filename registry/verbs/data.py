@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ def open_data(
     split: Split | None = "train",
     memory: int | None = None,
     trained_on: Callable[[DataSource, Data], bool] = lambda source, whole: False,
+    kinds: Sequence[str] = (),
 ) -> Data:
     """Open data; raises `UsageError` for what is no data, and `GenzooError` for what cannot be read.
 
@@ -46,7 +47,7 @@ def open_data(
     observations may take, beyond which they are read as they are needed (those of files, folders and map-style data
     sets); None is half of what is free. A split of None is ``test`` where the data have splits of their own, or where
     ``trained_on`` says of their source, and of all that it holds, that what is to be judged was trained on a part of
-    it; otherwise it is ``all``.
+    it; otherwise it is ``all``. ``kinds`` are those that are wanted, by which the sentence about an empty folder goes.
     """
     import torch
 
@@ -70,6 +71,8 @@ def open_data(
         )
     if named:
         entry, implied = entry_for(registry, data)
+        if implied and kinds:
+            _check_holds_some(Path(implied["path"]), kinds)
         if "path" in implied and "path" in options:
             raise UsageError(f"the path was given twice: leave out --set data.path={options['path']}")
         cls = registry.load(entry, DataSource)
@@ -177,6 +180,24 @@ def entry_for(registry: Registry, data: PathLike) -> tuple[Entry, dict[str, Any]
             "'genzoo list dataset' shows the data sets"
         )
     return _for_path(registry, path)
+
+
+def _check_holds_some(path: Path, kinds: Sequence[str]) -> None:
+    """Raise `UsageError`, in words of the kinds that are wanted, for a folder that holds nothing folders are read for.
+
+    What is wanted may be pictures: of those the data set that reads them says more.
+    """
+    wanted, folders = [modality.of(k) for k in kinds], [m for m in modality.every() if "/" in m.suffixes]
+    if not path.is_dir() or any(m.opens(path) for m in wanted):
+        return
+    known = {*PICTURE, ".zip", ".parquet", *(s for m in folders for s in m.suffixes)}
+    if any(p.suffix.lower() in known for p in path.rglob("*")):
+        return
+    many = " or ".join(m.many for m in wanted)
+    own = ", ".join(dict.fromkeys(s for m in wanted for s in m.suffixes if s != "/")) or ".npy, .npz"
+    if any(m in folders for m in wanted):
+        raise UsageError(f"{path} has no files that {many} are read from: {own}")
+    raise UsageError(f"{path} is a folder, and {many} are read from a file: {own}")
 
 
 def _for_path(registry: Registry, path: Path) -> tuple[Entry, dict[str, Any]]:

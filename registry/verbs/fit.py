@@ -217,8 +217,8 @@ def fit(
         entry, implied = entry_for(registry, data) if isinstance(data, (str, os.PathLike)) else (None, {})
         if start is not None and entry is not None:
             of_data, said["data"] = start.reading(registry, entry, of_data)
-        source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory)
         kinds = (known.config.data.modality,) if known else base.modalities if base else ()
+        source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory, kinds=kinds)
         source = of(source.spec).recast(source, kinds)
         wanted = given.get("objective") or (base.data["objective"] if base else "")
         beside = None if start is None else start.layer(registry, wanted)

@@ -74,7 +74,9 @@ def _open(
     """Data as they are, or files brought to the form of the first model or spec of ``like`` where they need it."""
     form = _form(registry, data, options or {}, like)
     try:
-        opened = open_data(registry, data, options, split=split, trained_on=known)
+        spec = _spec(like)
+        kinds = () if spec is None else (spec.modality,)
+        opened = open_data(registry, data, options, split=split, trained_on=known, kinds=kinds)
         if form.items() <= of(opened.spec).reading(opened.spec).items():
             return _known(opened, like)
     except UsageError:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+from typing import Any
 
 import pytest
 
 from genzoo.core.errors import UsageError
+from genzoo.plugins.apps.bench import text_bench
 from genzoo.plugins.apps.bench.text_bench import measured, texts
 from genzoo.plugins.metrics.character_model import CharacterModel
 
@@ -41,6 +45,34 @@ def test_one_row_for_each_temperature_and_gan(tmp_path) -> None:
     assert json.loads((tmp_path / "board" / "text.json").read_text())["rows"] == found
     with pytest.raises(UsageError, match="is of texts"):
         texts("digits", steps=1)
+
+
+@pytest.mark.slow
+def test_a_call_that_was_stopped_goes_on(tmp_path, monkeypatch) -> None:
+    """In the middle of a training, too; and what is there is not done again."""
+    (tmp_path / "a.txt").write_text("\n".join(dict.fromkeys(lines(200, 0))))
+    options = {"likelihood.hidden": 8, "likelihood.embed": 4, "train.batch_size": 8, "train.sample_every": 1000}
+    how = {"recipes": ["gumbel-gan"], "temperatures": (0.7, 1.0), "n": 10, "options": options, "steps": 20}
+    train_for = text_bench.train_for
+
+    def killed(recipe: str, *args: Any, **kwargs: Any) -> Any:
+        def stop(share: float) -> None:  # told after the first step
+            os.kill(os.getpid(), signal.SIGINT)
+
+        return train_for(recipe, *args, **kwargs | ({"tell": stop} if recipe == "gumbel-gan" else {}))
+
+    monkeypatch.setattr(text_bench, "train_for", killed)
+    with pytest.raises(KeyboardInterrupt):
+        texts(str(tmp_path / "a.txt"), **how, out=tmp_path / "board")
+    monkeypatch.setattr(text_bench, "train_for", train_for)
+    whole = texts(str(tmp_path / "a.txt"), **how, out=tmp_path / "whole")
+    found = texts(str(tmp_path / "a.txt"), **how, out=tmp_path / "board")
+    assert [{k: v for k, v in r.items() if k != "seconds"} for r in found] == [
+        {k: v for k, v in r.items() if k != "seconds"} for r in whole
+    ]
+    monkeypatch.delattr(text_bench, "train_for")
+    monkeypatch.delattr(text_bench, "measured")
+    assert texts(str(tmp_path / "a.txt"), **how, out=tmp_path / "board") == found
 
 
 def test_only_what_lies_below_the_curve_wins():

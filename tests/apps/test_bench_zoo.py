@@ -173,7 +173,7 @@ SMALL = {"train.batch_size": 16, "generator.width": 4}
 
 def board(out, **given):
     common = {"steps": 3, "n": 40, "metrics": "frechet,classes,psnr", "options": SMALL, "threads": 1, "out": out}
-    return leaderboard.zoo("fashion-mini", **{**common, "recipes": ("vae", "gan"), **given})
+    return leaderboard.zoo(**{**common, "data": "fashion-mini", "recipes": ("vae", "gan"), **given})
 
 
 @pytest.fixture
@@ -304,6 +304,28 @@ def test_the_lines_of_the_page_run(capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert sorted(eval(first)) == ["gan", "vae"]
     assert " where real data have " in second
+
+
+def test_sounds_are_contended_as_spectrograms_too_and_what_needs_a_first_stage_is_left_out():
+    import genzoo
+
+    data = genzoo.load_data("spoken-digits-mini", split="test").take(slice(8))
+    chosen, left = leaderboard._composed(data, None, {})
+    assert chosen.keys() >= {"rave", "audio-codec", "wavegan", "spec-vae", "specgan", "notes-gan"}
+    assert chosen["spec-vae"].data.modality == "spectrogram"
+    assert chosen["rave"].data.modality == "audio"
+    assert "name its weights with" in left["rave-gan"]
+    assert "is for texts" in left["lm"]
+    with pytest.raises(UsageError, match="name its weights with"):
+        leaderboard._composed(data, ["rave-gan"], {})
+
+
+@pytest.mark.slow
+def test_a_spectrogram_stands_beside_a_waveform(tmp_path):
+    found = board(tmp_path, data="spoken-digits-mini", recipes=("spec-vae", "rave"), metrics="frechet,mr-stft",
+                  options={"generator.width": 4, "encoder.width": 4})  # fmt: skip
+    assert all({"frechet", "mr-stft"} <= {r.metric for r in line.report} for line in found.lines)
+    assert (tmp_path / "leaderboard.html").read_text().count("<audio") >= 4
 
 
 def test_a_board_of_nobody():

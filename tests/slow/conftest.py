@@ -121,25 +121,40 @@ def spawn(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Labelled vectors, labelled pictures of 8×8, and labelled sounds of 256 samples."""
+    """Labelled vectors, pictures of 8×8, sounds of 256 samples and of 512 (for spectra); texts of at most 9 letters."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("data")
     y = np.arange(60) % 3
     np.savez(folder / "vectors.npz", x=(rng.normal(0, 0.3, (60, 2)) + y[:, None]).astype(np.float32), y=y)
     np.savez(folder / "pictures.npz", x=rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), y=y)
-    np.savez(folder / "sounds.npz", x=rng.normal(0, 3000, (60, 256)).astype(np.int16), y=y)
-    return {name: folder / f"{name}.npz" for name in ("vectors", "pictures", "sounds")}
+    for name, samples in (("sounds", 256), ("spectra", 512)):
+        np.savez(folder / f"{name}.npz", x=rng.normal(0, 3000, (60, samples)).astype(np.int16), y=y)
+    words = dict.fromkeys("".join(rng.choice(list("abc "), rng.integers(3, 10))).strip() for _ in range(90))
+    (folder / "texts.txt").write_text("\n".join(w for w in words if w))
+    return {path.stem: path for path in sorted(folder.iterdir())}
 
 
 @pytest.fixture(scope="session")
 def command(data: dict[str, Path]) -> Callable[..., list[object]]:
     """The command that trains a recipe on one of them, with everything in it that has a state."""
 
+    def parts_of(recipe: str, kind: str, second: str) -> tuple[list[str], list[str]]:
+        """Its networks, and their options."""
+        if kind == "texts":
+            small = {"likelihood": "hidden=8,embed=4", "encoder": "hidden=6,embed=4", "critic": "hidden=6,embed=4"}
+            mine = ["likelihood", *([] if recipe == "lm" else [second])]
+            options = [f"{part}.{said}" for part in mine for said in small[part].split(",")]
+            return [], options + (["latent.size=3", "likelihood.word_dropout=0.3"] if "vae" in recipe else [])
+        net = {"vectors": "mlp", "pictures": "conv", "sounds": "wave", "spectra": "conv"}[kind]
+        options = [f"generator.width={8 if net == 'mlp' else 4}", f"{second}.width={8 if net == 'mlp' else 4}"]
+        options += ["generator.dropout=0.1"] * (net != "wave") + ["data.modality=audio"] * (
+            kind in ("sounds", "spectra")
+        )
+        options += [f"latent.size={32 if net == 'wave' else 3}"]  # two frames of 16, where each has its own
+        return ["--generator", net, f"--{second}", net], options
+
     def make(recipe: str, kind: str, out: Path, *more: str, steps: int = STEPS) -> list[object]:
         second = "critic" if "gan" in recipe else "encoder"
-        net = {"vectors": "mlp", "pictures": "conv", "sounds": "wave"}[kind]
-        options = [f"generator.width={8 if net == 'mlp' else 4}", f"{second}.width={8 if net == 'mlp' else 4}"]
-        options += ["data.modality=audio"] if net == "wave" else ["generator.dropout=0.1"]
-        options += [f"latent.size={32 if net == 'wave' else 3}"]  # two frames of 16, where each has its own
+        parts, options = parts_of(recipe, kind, second)
         options += ["train.batch_size=7", "train.average=100"]
         options += ["train.schedule=cosine", "train.warmup=5", "train.clip=1", "train.log_every=3"]
         options += ["train.sample_every=25", "train.checkpoint_every=10"]
@@ -147,8 +162,8 @@ def command(data: dict[str, Path]) -> Callable[..., list[object]]:
         again = {m.partition("=")[0] for m in more}  # nothing is taken twice
         options = [o for o in options if o.partition("=")[0] not in again]
         sets = [x for option in (*options, *more) for x in ("--set", option)]
-        parts = ["--generator", net, f"--{second}", net, "--device", "cpu", "--threads", "1", "--quiet"]
-        return ["train", recipe, "--data", data[kind], "--out", out, "--steps", steps, *parts, *sets]
+        how = ["--steps", steps, "--device", "cpu", "--threads", "1", "--quiet"]
+        return ["train", recipe, "--data", data[kind], "--out", out, *how, *parts, *sets]
 
     return make
 

@@ -22,6 +22,8 @@ from genzoo.core.training.runs import checkpoints, read_checkpoint
 RECIPES = ("vae", "cvae", "vae-iaf", "vamp-vae", "factor-vae", "gan", "wgan-gp", "r3gan", "fisher-gan")
 CASES = [(recipe, kind) for recipe in RECIPES for kind in ("vectors", "pictures")]
 CASES += [(recipe, "sounds") for recipe in ("rave", "wavegan", "audio-codec")]
+CASES += [("spec-vae", "spectra"), ("specgan", "spectra")]
+CASES += [(recipe, "texts") for recipe in ("lm", "text-vae", "gumbel-gan")]
 KILLS = 4  # of each case, unless it comes to its end before
 KILLED = dict[tuple[str, str], int]()
 TWICE = (signal.SIGINT, signal.SIGINT)

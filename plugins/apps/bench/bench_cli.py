@@ -307,7 +307,7 @@ def text_(
     recipes: Annotated[str, typer.Option(help="GANs of texts, as a,b; none for none.")] = "gumbel-gan,reinforce-gan",
     n: Annotated[int, typer.Option("-n", min=10, help="Samples of each.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of training and of sampling.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the numbers (.json).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for numbers and runs; goes on where it was.")] = None,
     set_: opt.Set = None,
     quiet: opt.Quiet = False,
     json: opt.Json = False,

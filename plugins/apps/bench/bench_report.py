@@ -172,7 +172,7 @@ class Clock(Observer):
 
 def train_for(
     recipe: str,
-    data: str,
+    data: Any,
     effort: Effort,
     *,
     seed: int = 0,
@@ -180,19 +180,21 @@ def train_for(
     folder: Path | None = None,
     tell: Callable[[float], None] | None = None,
     first: Path | None = None,
+    init: Path | None = None,
 ) -> Run:
     """Train one recipe for a time or a number of steps; go on where an earlier call was stopped.
 
     Schedules need to know their end. So where it goes by time, a short trial finds out how many steps fit into it, and
     the run is laid out for that many; if the machine turns out slower than in the trial, the time ends it. Where a
-    ``first`` run is given, the recipe is the name of a prior, which is fitted to the codes of that.
+    ``first`` run is given, the recipe is the name of a prior, which is fitted to the codes of that; ``init`` has the
+    weights to start from.
 
     Raises:
         KeyboardInterrupt: if it was stopped from outside; what was done is saved in the folder.
     """
 
     def train(steps: int | None, clock: Clock, out: Path | None = None, resume: bool = False) -> Run:
-        make = partial(fit, recipe, data) if first is None else partial(fit_prior, first, recipe)
+        make = partial(fit, recipe, data, init=init) if first is None else partial(fit_prior, first, recipe)
         run = make(
             out, steps=steps, seed=seed, options=given, device=effort.device, threads=effort.threads,
             progress=False, resume=resume, on_start=lambda trainer, config: trainer.observers.append(clock),

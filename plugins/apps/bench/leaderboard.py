@@ -15,6 +15,8 @@ from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Report, Result
+from genzoo.core.modality import of
+from genzoo.core.spec import DataSpec
 from genzoo.core.text import error_line
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
@@ -23,8 +25,11 @@ from genzoo.plugins.apps.compare.comparison import Candidate
 from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.recipes.compose import compose
+from genzoo.registry.recipes.read import find
 from genzoo.registry.verbs.evaluate import MOST, evaluate
+from genzoo.registry.verbs.initialize import initialize
 from genzoo.registry.verbs.load import load, load_data
+from genzoo.registry.verbs.starting import require_start
 from genzoo.registry.verbs.subjects import subset
 from genzoo.registry.weights import resolve
 from genzoo.registry.weights.history import history_of
@@ -304,12 +309,18 @@ def _finished(contest: Contest, lines: Sequence[Line], real: Report, left_out: M
 def _composed(
     test: Data, recipes: Sequence[str] | None, options: Mapping[str, Any]
 ) -> tuple[dict[str, Config], dict[str, str]]:
-    """Recipes with all their options, and those that do not fit the data."""
-    registry = the_registry()
+    """Recipes with all their options, and those that do not fit the data or cannot be trained on them alone."""
+    registry, kind = the_registry(), of(test.spec)
     fit, left_out = dict[str, Config](), dict[str, str]()
+    specs = dict[tuple[str, ...], DataSpec]()  # of the kinds that a recipe is for: sounds as spectrograms
     for name in dict.fromkeys(recipes or [e.name for e in registry.entries("recipe")]):
         try:
-            fit[name] = compose(registry, test.spec, name, options)
+            kinds = find(registry, name).modalities
+            if kinds not in specs:
+                specs[kinds] = kind.recast(test, kinds).spec
+            config = compose(registry, specs[kinds], name, options)
+            require_start(initialize(config, 0)[0], None, config)  # builds it, too
+            fit[name] = config
         except UsageError as e:
             if recipes:
                 raise

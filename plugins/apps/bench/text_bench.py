@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import random
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from genzoo.core.errors import UsageError
 from genzoo.core.math.estimates import LogLikelihood
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.storage.files import write_json
+from genzoo.plugins.apps.bench.bench_report import Cell, Effort, folder_for, train_for
 from genzoo.plugins.metrics.character_model import CharacterModel
 from genzoo.plugins.metrics.text_samples import bleu
 from genzoo.plugins.metrics.texts import distinct
-from genzoo.registry.verbs.fit import fit
-from genzoo.registry.verbs.load import load_data
+from genzoo.registry.verbs.load import load, load_data
 
 GANS = ("gumbel-gan", "reinforce-gan")
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
@@ -53,7 +54,8 @@ def texts(
 ) -> list[Row]:
     """Train `lm`, then each GAN as many steps (or ``gan_steps``) from where it stands, and measure all alike.
 
-    ``options`` are of every recipe, those that begin with ``data.`` of the data.
+    ``options`` are of every recipe, those that begin with ``data.`` of the data. The folder ``out`` keeps the numbers
+    and every run: a killed call that is made again goes on.
 
     Returns:
         A row for held-out texts, texts drawn by pairs of characters, and texts of shuffled characters, for the model at
@@ -72,31 +74,61 @@ def texts(
         raise UsageError(f"this benchmark is of texts, and {data} holds {kind.many}: --data kjv-mini, or a .txt file")
     known, held = (kind.lines(d.spec, d.x[: 10 * n]) for d in (train, test))
     held = held[:n]
-    judge, rng = CharacterModel(known, 5), random.Random(seed)
-    rows = [measured("held-out texts", held, judge, known[:n])]
-    pairs, longest = CharacterModel(known, 2), max(map(len, held))
-    rows += [measured("pairs of characters", [pairs.sample(rng, longest) for _ in held], judge, held)]
-    rows += [measured("shuffled characters", ["".join(rng.sample(t, len(t))) for t in held], judge, held)]
-    with TemporaryDirectory() as place:
-        base = Path(place, "lm")
-        plain = _trained("lm", data, steps, seed, options, None, progress)
-        plain[0].save(base)
+    judge = CharacterModel(known, 5)
+    common = {"data": str(train.fingerprint()), "seed": seed, "n": n, "options": dict(options or {})}
+    with TemporaryDirectory() as temporary, tqdm(total=1 + len(recipes), unit="model", disable=not progress) as bar:
+        folder = folder_for(out)
+        place = folder or Path(temporary)
+
+        def kept(name: str, make: Callable[[], Any], **more: Any) -> Any:
+            """What an earlier call found, or what is found now."""
+            cell = Cell(place, name, common | more)
+            if (found := cell.get()) is None:
+                cell.put(found := make())
+            return found
+
+        def trained(recipe: str, effort: Effort, init: Path | None = None) -> tuple[Path, float]:
+            """The run of a recipe, and how many seconds it took; goes on where an earlier call was stopped."""
+            more = {"steps": effort.steps, "init": None if init is None else init.name}
+            cell = Cell(place, recipe, common | more)
+            assert cell.run is not None
+
+            def train() -> float:
+                tell = effort.on(bar, recipe)
+                run = train_for(recipe, data, effort, seed=seed, options=options, folder=cell.run, init=init, tell=tell)
+                return round(run.seconds, 1)
+
+            seconds = kept(recipe, train, **more)
+            bar.update()
+            return cell.run, seconds
+
+        def baselines() -> list[Row]:
+            rng, pairs, longest = random.Random(seed), CharacterModel(known, 2), max(map(len, held))
+            made = {"held-out texts": known[:n], "pairs of characters": [pairs.sample(rng, longest) for _ in held]}
+            made["shuffled characters"] = ["".join(rng.sample(t, len(t))) for t in held]
+            return [measured(name, lines, judge, held) for name, lines in made.items()]
+
+        def samples(name: str, run: Path, nll: bool, **how: Any) -> Row:
+            bar.set_description_str(f"{name}: measuring")
+            model = load(run)
+            row = measured(name, model.sample(n, seed=seed, **how), judge, held)
+            return row | ({"nll": _nll(model, held)} if nll else {})
+
+        rows: list[Row] = kept("baselines", baselines)
+        base, took = trained("lm", Effort(steps=steps))
         for t in temperatures:
-            made = plain[0].sample(n, seed=seed, temperature=t)
-            rows.append(measured(f"lm, temperature {t:g}", made, judge, held) | {"seconds": plain[1]})
-            if t == 1:
-                rows[-1]["nll"] = _nll(plain[0], held)
+            name = f"lm, temperature {t:g}"
+            make = partial(samples, name, base, t == 1, temperature=t)
+            rows.append(kept(name, make, run=base.name) | {"seconds": took})
         curve = rows[3:]
         for recipe in recipes:
-            model, seconds = _trained(recipe, data, gan_steps or steps, seed, options, base, progress)
-            row = measured(f"lm, then {recipe}", model.sample(n, seed=seed), judge, held)
-            wins = below(curve, row)
-            rows.append(row | {"seconds": plain[1] + seconds, "nll": _nll(model, held), "wins": wins})
-    if out is not None:
-        folder = Path(out).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "text.json", {"data": str(data), "steps": steps, "gan_steps": gan_steps or steps, "n": n,
-                                         "seed": seed, "rows": rows})  # fmt: skip
+            run, seconds = trained(recipe, Effort(steps=gan_steps or steps), base)
+            name = f"lm, then {recipe}"
+            row = kept(name, partial(samples, name, run, True), run=run.name)
+            rows.append(row | {"seconds": round(took + seconds, 1), "wins": below(curve, row)})
+        if folder is not None:
+            about = {"data": str(data), "steps": steps, "gan_steps": gan_steps or steps, "n": n, "seed": seed}
+            write_json(folder / "text.json", about | {"rows": rows})
     return rows
 
 
@@ -109,16 +141,6 @@ def below(curve: Sequence[Mapping[str, float]], row: Mapping[str, float]) -> boo
     inside = points[0][0] <= row["forward"] <= points[-1][0]
     forward, reverse = zip(*points, strict=True)
     return bool(inside and row["reverse"] + row["reverse within"] < np.interp(row["forward"], forward, reverse))
-
-
-def _trained(
-    recipe: str, data: Any, steps: int, seed: int, options: Any, init: Path | None, progress: bool
-) -> tuple[Model, float]:
-    begun = time.process_time()
-    run = fit(recipe, data, steps=steps, seed=seed, options=options, init=init, progress=progress)
-    if not run.finished:
-        raise KeyboardInterrupt
-    return run.model, time.process_time() - begun
 
 
 def _nll(model: Model, held: Sequence[str]) -> float:

@@ -379,3 +379,22 @@ def test_a_run_on_spectrograms_goes_on_to_the_same_weights(folder: Path, tmp_pat
     again = genzoo.fit(resume=tmp_path / "run", steps=2, progress=False)
     ours, theirs = whole.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.parametrize(("recipe", "says"), [
+    ("spec-vae", "has no files that spectrograms are read from: .wav, "), ("wavegan", "has no files that clips are"),
+    ("lm", "is a folder, and texts are read from a file: .txt, .jsonl"), ("vae", "has no images: files that end in"),
+])  # fmt: skip
+@pytest.mark.parametrize("file", ["", "notes.md"])
+def test_a_folder_without_data_is_named_in_words_of_the_recipe(
+    recipe: str, says: str, file: str, tmp_path: Path
+) -> None:
+    if file:
+        (tmp_path / file).write_text("nothing to hear")
+    with pytest.raises(UsageError, match=says):
+        genzoo.fit(recipe, str(tmp_path), steps=1, progress=False)
+
+
+def test_an_empty_folder_beside_weights_of_sounds(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no files that clips are read from: \.wav"):
+        genzoo.evaluate("rave/spoken-digits", str(tmp_path), "mr-stft", n=2)
