@@ -87,6 +87,7 @@ class Modality(ABC):
     bounds: ClassVar[tuple[float, float] | None] = None  # least and greatest number in data units
     pixels: ClassVar[bool] = False  # observations are pictures, (channels, height, width) in [0, 1]
     renders: ClassVar[bool] = False  # `render` makes a small picture of each observation
+    reads: ClassVar[bool] = False  # `lines` has all of an observation, so that lines are looked at one by one
     preview: ClassVar[int] = 64  # samples in a card's picture
     suffixes: ClassVar[tuple[str, ...]] = ()  # of files that `write` writes, beside .npz and pictures; "/" is a folder
     lossy: ClassVar[tuple[str, ...]] = ()  # those of `suffixes` that are heard or seen alike, with other numbers

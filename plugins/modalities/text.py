@@ -35,6 +35,7 @@ class Text(Modality):
     many: ClassVar[str] = "texts"
     preview: ClassVar[int] = 10
     gives: ClassVar[str] = "a list of str"
+    reads: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
     units: ClassVar[str] = "numbers of tokens (0 pads, 1 ends, 2 is unknown, then the alphabet)"
     task: ClassVar[str] = "text-generation"

@@ -24,6 +24,7 @@ from genzoo.core.record import TrainingRecord
 from genzoo.plugins.apps.compare.compare import Compared, comparison_path
 from genzoo.plugins.apps.compare.comparison import Candidate, Comparison, differing, distinct, protocol_words
 from genzoo.plugins.apps.compare.page import LOSSLESS, page, picture
+from genzoo.plugins.apps.compare.reading import learned_by_heart
 from genzoo.registry.verbs.evaluate import save_report
 from genzoo.registry.weights.history import History, history_of
 
@@ -213,6 +214,36 @@ def test_points_in_the_plane(tmp_path: Path) -> None:
     text = page(found)
     assert "80 samples (small) over 80 observations (large)." in text
     assert "the data is not made of images" in text
+
+
+def test_what_was_learned_by_heart_is_found() -> None:
+    training = ["the quick brown fox jumps", "over the lazy dog and away", "nothing in common with it"]
+    lines = ["a quick brown fox sits", "xyz", "under the lazy dog", "qqqqqqqqqqqq"]
+    assert learned_by_heart(lines, training) == [
+        ("a quick brown fox sits", training[0], " quick brown fox "),
+        ("under the lazy dog", training[1], "er the lazy dog"),
+    ]  # fmt: skip
+    assert learned_by_heart(["xyz", ""], training) == []
+    assert learned_by_heart(training * 3, training)[0] == (training[1], training[1], training[1])
+
+
+def test_texts_are_read_with_what_they_come_from(tmp_path: Path) -> None:
+    texts = [f"<b>the {w} & the {v}</b>" for w in ("king", "son", "house") for v in ("land", "sea", "day", "man")]
+    data = genzoo.load_data(texts)
+    small = {"likelihood.hidden": 8, "likelihood.embed": 4}
+    vae = genzoo.create("text-vae", data.spec, options=small | {"encoder.hidden": 4, "latent.size": 2})
+    lm = genzoo.create("lm", data.spec, options=small)
+    given = {"training": data, "cache": False, "n": 12, "device": "cpu"}
+    text = page(genzoo.compare([vae, lm], data, "distinct-n", names=["vae", "lm"], **given))
+    read = Reader(text)
+    words = " ".join(" ".join(read.words).split())
+    assert read.all("b") == []  # texts are shown as they are written
+    assert words.count("the model has no code") == 1
+    assert "the model has no encoder" in words
+    assert "Interpolations: from one random code to another in each list." in words
+    assert "Below: the text that its code gives." in words
+    assert words.count(texts[0]) >= 1
+    assert "the data is not made of images" not in words
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

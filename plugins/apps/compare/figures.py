@@ -19,12 +19,14 @@ from genzoo.core.pictures.drawing import Drawing, curves, losses
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.strict import one_line
 from genzoo.core.training.runs import columns_for
+from genzoo.plugins.apps.compare import reading
 from genzoo.plugins.apps.compare.comparison import Candidate, Comparison
 from genzoo.plugins.metrics.copies import memorization
 from genzoo.registry.verbs.evaluate import evaluate
 
 ACROSS = 10  # pictures in a row
 JUDGED = 500  # samples that are held against the training data
+READ = 100  # of those that are read, which take longer to draw
 NO_IMAGES = "the data is not made of images"  # nor of what else is looked at one by one
 NO_MODEL = "there is no model here, only its samples or a report"
 
@@ -73,36 +75,52 @@ def samples(compared: Comparison, side: Candidate, n: int = 60) -> Figure:
     if found is None:
         return Figure(absent=f"there is no picture of such {kind.many}")
     alt = f"{len(made):,} samples of {side.name}{found.alt}{order}"
-    return Figure(found.content, alt, found.caption or f"{len(made)} samples{order}.")
+    said = f"{found.caption} {order[2:].capitalize()}." if found.caption and order else found.caption
+    return Figure(found.content, alt, said or f"{len(made)} samples{order}.")
 
 
 def neighbours(compared: Comparison, side: Candidate) -> Figure:
     """The samples that lie nearest to the training data, above what they lie nearest to."""
-    made, data = _drawn(compared, side, JUDGED)
-    if not of(data.spec).renders:
+    kind = None if compared.data is None else of(compared.data.spec)
+    made, data = _drawn(compared, side, READ if kind is not None and kind.reads else JUDGED)
+    if kind is None or not (kind.renders or kind.reads):
         return Figure(absent=NO_IMAGES)
     training = compared.training()
     if training is None:
         return Figure(absent="the training data is not known")
     known = as_floats(training)
+    if kind.reads:
+        found = reading.learned_by_heart(kind.lines(data.spec, made), kind.lines(data.spec, known))
+        if not found:
+            return Figure(absent=f"no sample has {reading.LEAST} characters in a row of a training {kind.one}")
+        lengths = ", ".join(str(len(run)) for _, _, run in found)
+        caption = (
+            f"Above: of {len(made)} samples those with the longest runs of characters of a training {kind.one}. "
+            f"Below: that {kind.one}. In common: {lengths} characters in a row."
+        )
+        return Figure(reading.pairs(*zip(*[(line, theirs) for line, theirs, _ in found], strict=True)), "", caption)
     unseen = None if data.split in ("train", "all") else as_floats(data.take(slice(JUDGED))).flatten(1)
-    found = memorization(made.flatten(1), known.flatten(1), unseen)
-    nearest = found.distance.argsort(stable=True)[:ACROSS]
-    rows = torch.cat([made[nearest], known[found.neighbour[nearest]]])
+    near = memorization(made.flatten(1), known.flatten(1), unseen)
+    nearest = near.distance.argsort(stable=True)[:ACROSS]
+    rows = torch.cat([made[nearest], known[near.neighbour[nearest]]])
+    by = "pixels" if kind.pixels else "the numbers they are stored as"
     caption = (
-        f"Above: of {len(made)} samples the {len(nearest)} nearest to a training picture, by pixels. Below: that "
-        f"picture. {len(found.index)} of the samples are copies"
+        f"Above: of {len(made)} samples the {len(nearest)} nearest to a training {kind.one}, by {by}. Below: that "
+        f"{kind.one}. {len(near.index)} of the samples are copies"
     )
-    if found.unseen is not None:
-        held = found.unseen.samples[0]
-        caption += f"; of unseen data {round(found.unseen.value * held)} of {held} would be"
-    alt = f"{len(nearest)} samples of {side.name} above their nearest neighbours among {len(known):,} training pictures"
+    if near.unseen is not None:
+        held = near.unseen.samples[0]
+        caption += f"; of unseen data {round(near.unseen.value * held)} of {held} would be"
+    alt = f"{len(nearest)} samples of {side.name} above their nearest neighbours of {len(known):,} training {kind.many}"
     return Figure(_grid(data.spec, rows, len(nearest)), alt, caption + ".")
 
 
 def ways(compared: Comparison, side: Candidate) -> Figure:
     """A traversal where codes have a meaning of their own that an encoder knows; else interpolations."""
     model, data = _model(compared, side)
+    if of(model.spec).reads:
+        lists = reading.ways(model, compared.seed)
+        return Figure(lists, "", "Interpolations: from one random code to another in each list.")
     if model.encoder is not None:
         found = traverse(model, 8, ACROSS, seed=compared.seed, data=data)
         grid = _grid(model.spec, found.x.flatten(0, 1), ACROSS)
@@ -132,14 +150,17 @@ def reconstructions(compared: Comparison, side: Candidate) -> Figure:
     model, data = _model(compared, side)
     if model.classes and data.y is None:
         return Figure(absent="the model is conditional and the data has no labels")
-    some = data.take(torch.arange(2 * ACROSS) * max(len(data) // (2 * ACROSS), 1) % len(data))
+    kind, count = of(model.spec), 2 * ACROSS if of(model.spec).renders else reading.PAIRS
+    some = data.take(torch.arange(count) * max(len(data) // count, 1) % len(data))
+    if kind.reads:
+        lists = reading.reconstructions(model, as_floats(some), some.y if model.classes else None)
+        return Figure(lists, "", f"Above: {data.split} data. Below: the {kind.one} that its code gives.")
     x, again = (
         as_floats(some),
         model.reconstruct(as_floats(some), some.y if model.classes else None, numbers=True).cpu(),
     )
     rows = [part for i in (0, ACROSS) for part in (x[i : i + ACROSS], again[i : i + ACROSS])]
-    alt = f"{len(x)} pictures of the {data.split} data in rows one and three, reconstructions by {side.name} below each"
-    kind = of(model.spec)
+    alt = f"{len(x)} {kind.many} of the {data.split} data in rows one and three, those of {side.name} below each"
     error = (kind.from_storage(model.spec, kind.to_storage(model.spec, again)) - x).square().mean().sqrt().item()
     caption = (
         f"Rows one and three: {data.split} data. Two and four: reconstructions. Root mean square error {error:.3f}."
@@ -189,7 +210,7 @@ def _model(compared: Comparison, side: Candidate) -> tuple[Model, Data]:
     """A model of what is looked at one by one, and the data; `GenzooError` if there is none."""
     if side.model is None or compared.data is None:
         raise GenzooError(NO_MODEL)
-    if not of(side.model.spec).renders:
+    if not (of(side.model.spec).renders or of(side.model.spec).reads):
         raise GenzooError(NO_IMAGES)
     return side.model, compared.data
 
