@@ -319,7 +319,7 @@ def _composed(
             if kinds not in specs:
                 specs[kinds] = kind.recast(test, kinds).spec
             config = compose(registry, specs[kinds], name, options)
-            require_start(initialize(config, 0)[0], None, config)  # builds it, too
+            _require_trainable(config)
             fit[name] = config
         except UsageError as e:
             if recipes:
@@ -328,6 +328,17 @@ def _composed(
     if not fit:
         raise UsageError(f"no recipe fits {test.name}: {'; '.join(left_out.values())}")
     return fit, left_out
+
+
+def _require_trainable(config: Config) -> None:
+    """Build it; raises `UsageError` where it cannot be trained on these data, or only from weights."""
+    try:
+        objective, _ = initialize(config, 0)
+    except UsageError:
+        raise
+    except Exception:  # breaks down when it is trained, too, and costs its own line
+        return
+    require_start(objective, None, config)
 
 
 def board_table(board: Board, *, brief: bool = False) -> Table:
