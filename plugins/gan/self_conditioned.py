@@ -94,7 +94,7 @@ class Clusters(Factors):
     },
 )
 class SelfConditioned(GAN):
-    """A conditional GAN whose classes are clusters of the data, so that it needs no labels.
+    """A conditional GAN whose classes are clusters of the data; where it is told labels, clusters within each of them.
 
     Online k-means (MacQueen, 1967) finds K centres of the observations as they come. The code begins with a cluster,
     drawn by its share of the data; the critic is told the cluster of each observation, of a sample by its code and of a
@@ -102,8 +102,8 @@ class SelfConditioned(GAN):
     there are fewer modes to drop. The paper clusters features of its critic, and anew now and then; here pictures are
     compared as they are, at no more than 32 pixels a side.
 
-    When: data are varied and have no labels, or their samples are all alike. With labels, `gan --conditional` is told
-    more.
+    When: data are varied, with labels (``--conditional``) or without, or their samples are all alike. With labels take
+    few clusters: every class has all of them.
 
     Cost: that of `gan`, and K distances for each real observation.
     """

@@ -32,6 +32,7 @@ from genzoo.registry.verbs.load import load, load_data
 from genzoo.registry.verbs.starting import require_start
 from genzoo.registry.verbs.subjects import subset
 from genzoo.registry.weights import resolve
+from genzoo.registry.weights.base import Located
 from genzoo.registry.weights.history import history_of
 
 # Of samples first; a model without an encoder is honestly absent from the last two.
@@ -130,9 +131,8 @@ class Contest:
         line = Line(recipe, **found, was_there=was_there, folder=cell.run)
         return line if line.why else self.judged(line, cell, model, bar)
 
-    def trained(self, name: str, bar: Any) -> Line:
+    def trained(self, name: str, found: Located, bar: Any) -> Line:
         """Judge weights as they are, or read what an earlier call found: other files by that name are judged anew."""
-        found = resolve(name)
         known = history_of(found.folder).record
         cell = Cell(self.folder, name, {"data": self.data, "files": {k: dict(f) for k, f in found.files.items()}})
         line = Line(name, folder=found.folder)
@@ -258,14 +258,12 @@ def weights(
         UsageError: for unknown weights or an unknown metric, or if nothing in the zoo was trained on the data.
         GenzooError: if data or weights cannot be read or results cannot be written.
     """
-    names = list(dict.fromkeys(names or _trained_on(data)))
-    for name in names:
-        resolve(name)  # a name that means nothing, before anything is measured
+    located = {name: resolve(name) for name in names or _trained_on(data)}
     how = {"n": n, "seed": seed, "device": device, "extractor": extractor}
     contest = _contest(data, load_data(data, split="test"), Effort(), {}, metrics, how, out)
     real = contest.real()
-    with tqdm(names, unit="model", disable=not progress) as bar:
-        lines = [contest.trained(name, bar) for name in bar]
+    with tqdm(located.items(), unit="model", disable=not progress) as bar:
+        lines = [contest.trained(name, found, bar) for name, found in bar]
     return _finished(contest, lines, real, {}, "trained weights")
 
 
