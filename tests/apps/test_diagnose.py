@@ -16,6 +16,7 @@ from genzoo.core.model import Model
 from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import Latent
 from genzoo.plugins.apps.diagnose import diagnose as diagnosing
+from genzoo.plugins.apps.diagnose import symptoms
 from genzoo.plugins.apps.diagnose.sample_health import CURES
 from genzoo.plugins.apps.diagnose.verdicts import NAMES, Remedy, Verdict
 from genzoo.plugins.datasets.toys import Ring8
@@ -294,3 +295,19 @@ def test_watching_changes_nothing_and_warns_once(clothes, tmp_path, capsys):
     assert {c for c in columns if c.startswith("warning/")} == {
         f"warning/{line.split(':')[2].strip()}" for line in said
     }
+
+
+def test_a_rise_after_the_weights_that_were_kept_is_no_overfitting():
+    log = [{"step": i, "held-out loss": loss} for i, loss in enumerate([3.0, 2.0, 2.5, 2.6, 2.7], 1)]
+    assert symptoms.overfitting(log).status == "problem"
+    kept = symptoms.overfitting(log, best_kept=True)
+    assert (kept.status, kept.says) == ("healthy", "The held-out loss rose after step 2, whose weights were kept.")
+    assert not any(f.wrong for f in kept.facts)
+
+
+def test_rows_of_a_table_are_judged_as_pictures_are(tmp_path):
+    given = {"likelihood.hidden": 8, "train.patience": 1}
+    run = genzoo.fit("table-ar", "penguins", tmp_path / "run", steps=3, options=given, device="cpu", progress=False)
+    found = genzoo.diagnose(run, n=100, device="cpu")
+    assert [v.name for v in found] == list(NAMES)
+    assert {found[name].status for name in ("mode-collapse", "memorization")} <= {"healthy", "hint", "problem"}

@@ -91,4 +91,6 @@ def test_the_zoos_own_weights_are_healthy(name: str) -> None:
         pytest.skip("needs Debian's dataset-fashion-mnist")
     if name.endswith("/spoken-digits"):
         pytest.importorskip("espeakng_loader")
+    if name.endswith("/smiles"):
+        pytest.importorskip("moses")
     assert genzoo.diagnose(name).problems == ()

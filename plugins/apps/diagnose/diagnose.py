@@ -101,7 +101,7 @@ def diagnose(
         symptoms.divergence(log, broke_down=stopped),
         *symptoms.gradients(log),
         symptoms.saturated_critic(log),
-        symptoms.overfitting(log),
+        symptoms.overfitting(log, best_kept=_best_kept(history)),
         _under_training(history, log, title),
     ]
     verdicts = [_with_curves(v, log) for v in verdicts]
@@ -201,6 +201,12 @@ def _origin(history: History, source: Any, options: Mapping[str, Any] | None) ->
     return training, held_out if held_out is not None and len(held_out) >= 100 else training, note
 
 
+def _best_kept(history: History) -> bool:
+    """Whether training is over, and `TrainOptions.patience` put the best model in the last one's place."""
+    record = history.record
+    return bool(history.options().get("train.patience")) and record is not None and 0 < record.of <= record.steps
+
+
 def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: bool) -> list[Verdict]:
     """Verdicts on samples and codes."""
     spec, n = held.spec, how.n or SAMPLES
@@ -222,7 +228,7 @@ def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: 
     if not isinstance(ready, Extractor):
         ready = open_extractor(the_registry(), ready or default_extractor(spec), spec)
     report = measure(
-        samples if asked is None else (samples, asked), held, sample_health.SAMPLE_METRICS + mixture,
+        Data(spec, x, asked, "the samples", split="all"), held, sample_health.SAMPLE_METRICS + mixture,
         replace(how, n=None, extractor=ready), training=training, strict=False, progress=progress,
         options={"memorization.ratio": sample_health.COPY, "memorization.limit": sample_health.JUDGED},
     )  # fmt: skip

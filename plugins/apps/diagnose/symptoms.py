@@ -151,8 +151,8 @@ def saturated_critic(records: Records) -> Verdict:
     return judged(name, wrong, "The critic leaves its generator something to learn from.", facts, remedies)
 
 
-def overfitting(records: Records) -> Verdict:
-    """Whether the held-out loss has risen from its best."""
+def overfitting(records: Records, *, best_kept: bool = False) -> Verdict:
+    """Whether the held-out loss has risen from its best; not that of a model that was put back to it, ``best_kept``."""
     name, values = "overfitting", column(records, HELD_OUT)
     if not values:
         return unknown(name, "no data was held out: train with --set train.validation=0.05")
@@ -161,7 +161,8 @@ def overfitting(records: Records) -> Verdict:
     best, fell = min(values), max(values[0] - min(values), 1e-3 * abs(min(values)))
     end = median(values[-2:]) if len(values) > 3 else values[-1]
     at = next(r["step"] for r in records if r.get(HELD_OUT) == best)
-    risen = above("risen again, as a share of its fall", max((end - best) / fell, 0.0), OVERFITTED)
+    late = max((end - best) / fell, 0.0)
+    risen = above("risen again, as a share of its fall", 0.0 if best_kept else late, OVERFITTED)
     facts = (Fact("held-out loss at the end", end), Fact("its best", best, f"at step {at:,.0f}"), risen)
     remedies = (
         Remedy(f"the best model so far is in the run's folder 'best' (step {at:,.0f}): use that one"),
@@ -170,7 +171,10 @@ def overfitting(records: Records) -> Verdict:
         Remedy("decay of the weights", options=(("train.optimizer", "adamw"), ("train.weight_decay", 0.01))),
     )
     wrong = f"The held-out loss rises since step {at:,.0f}." if risen.wrong else ""
-    return judged(name, wrong, "The held-out loss has not risen.", facts, remedies)
+    healthy = "The held-out loss has not risen."
+    if best_kept and late > OVERFITTED:
+        healthy = f"The held-out loss rose after step {at:,.0f}, whose weights were kept."
+    return judged(name, wrong, healthy, facts, remedies)
 
 
 def under_training(
