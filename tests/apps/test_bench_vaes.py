@@ -80,6 +80,13 @@ def test_a_prior_is_fitted_afterwards_and_seeds_give_intervals(tmp_path):
     assert "tokens" in refused.left_out["vae + transformer"]
 
 
+def test_without_a_likelihood_the_first_metric_ranks(tmp_path):
+    found = board(tmp_path, recipes=("vae", "beta-vae", "info-vae"), metrics="mmd")
+    assert found.by == "mmd"
+    values = [line.report["mmd"].value for line in found.lines]
+    assert values == sorted(values)
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [

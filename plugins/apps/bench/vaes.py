@@ -119,9 +119,11 @@ def vaes(
                 else:
                     lines.append(_named(over_seeds(second), entry))
     lines += _pythaes(contest, pythae, train, samples, lines) if pythae else []
-    lines.sort(key=_rank)
-    by = "log-likelihood" if any("log-likelihood" in (line.report or ()) for line in lines) else ""
-    board = Board(data, effort, tuple(lines), contest.real(), left_out, contest.compared(lines), by)
+    if any("log-likelihood" in (line.report or ()) for line in lines):
+        by, ranked = "log-likelihood", tuple(sorted(lines, key=_rank))
+    else:
+        by, ranked = contest.ranked(lines)
+    board = Board(data, effort, ranked, contest.real(), left_out, contest.compared(ranked), by)
     if contest.folder is not None:
         notes = [NOTE] * any(entry.own for entry in entries.values()) + [f"Means over {seeds} seeds."] * (seeds > 1)
         text = "\n\n".join([board_text(board).rstrip(), *notes])
