@@ -176,8 +176,8 @@ def modes(
     found = coverage.mode_table(results)
     table(found.rows, found.header)
     for name in names:
-        for label, why in coverage.left_out(name, chosen).items():
-            hint(f"{label} is left out on {name}: {why}")
+        if left := coverage.left_out(name, chosen):
+            hint(f"left out on {name}, which they are not for: {', '.join(left)}")
     kept(f"table, numbers and pictures in {out}", results)
 
 

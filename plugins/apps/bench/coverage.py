@@ -291,22 +291,24 @@ def _limit(known: KnownModes) -> float:
 
 
 def mode_table(results: Sequence[ModeResult]) -> Table:
-    """A row for each contender, its seeds side by side, below what to read the data set's rows against.
-
-    The best come first: those that cover the most modes with their worst seed, then by the mean share of good samples.
-    """
+    """A row for each contender, the best first and its seeds side by side, below what to read them against."""
     rows: list[tuple[str, ...]] = []
     for data in dict.fromkeys(r.data for r in results):
         rows += [(data, name, *_numbers([c]), "", "") for name, c in reference_lines(data).items()]
-        by: dict[str, list[ModeResult]] = {}
-        for r in (r for r in results if r.data == data):
-            by.setdefault(r.label, []).append(r)
-        for label, of_each in sorted(by.items(), key=lambda pair: _place(pair[1])):
+        for label, of_each in _ranked([r for r in results if r.data == data]).items():
             steps = dict.fromkeys(f"{r.steps:,}" for r in of_each)
             seconds = statistics.median(r.seconds for r in of_each)
             numbers = _numbers([r.coverage for r in of_each])
             rows.append((data, label, *numbers, ", ".join(steps), f"{seconds:.0f}"))
     return Table(("data", "", "modes, by seed", "good", "KL", "KL floor", "steps", "seconds"), rows)
+
+
+def _ranked(results: Sequence[ModeResult]) -> dict[str, list[ModeResult]]:
+    """Contenders with their runs: first who covers the most modes with the worst seed, then by the good samples."""
+    by: dict[str, list[ModeResult]] = {}
+    for r in results:
+        by.setdefault(r.label, []).append(r)
+    return dict(sorted(by.items(), key=lambda pair: _place(pair[1])))
 
 
 def _place(results: Sequence[ModeResult]) -> tuple[float, ...]:
@@ -337,13 +339,16 @@ def _numbers(found: Sequence[ModeCoverage]) -> tuple[str, str, str, str]:
 
 
 def _picture(out: Path, data: str, results: Sequence[ModeResult]) -> None:
-    """Samples of every run over real data, a row a contender."""
+    """Samples of every run over real data, the best contender first: one in a row, three where there are many."""
     known = load_data(data, options={"samples": 2}).modes
     assert known is not None
     real, panels = _clouds(known)["real data"], []
-    for r in results:
+    ranked = _ranked(results)
+    many = len(ranked) > 8
+    for r in (r for of_each in ranked.values() for r in of_each):
         c = r.coverage
-        title = f"{r.label}, seed {r.seed}: {c.modes}/{c.of}, {c.high_quality:.0%} good"
+        title = f"{r.label} {r.seed}: {c.modes}/{c.of}, {c.high_quality:.0%} good"
         points = torch.tensor(r.points).view(known.samples, 2)
-        panels.append(pictures.scatter(points, real, size=320, limit=_limit(known), title=title))
-    pictures.save(pictures.beside(panels, columns=len({r.seed for r in results})), out / f"modes-{data}.png")
+        panels.append(pictures.scatter(points, real, size=240 if many else 320, limit=_limit(known), title=title))
+    columns = len({r.seed for r in results}) * (3 if many else 1)
+    pictures.save(pictures.beside(panels, columns=columns), out / f"modes-{data}.png")
