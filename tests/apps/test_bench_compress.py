@@ -10,8 +10,10 @@ import torch
 
 import genzoo
 from genzoo import DataSpec
+from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
 from genzoo.plugins.apps.bench import codecs
+from genzoo.plugins.apps.bench import compression as bench
 from genzoo.plugins.apps.bench.compression import compression, point_table, size_table
 from genzoo.plugins.apps.bench.rates import LADDERS, Point, margins
 
@@ -66,6 +68,14 @@ def test_texts_and_rows_stand_beside_what_compresses_bytes(tmp_path: Path) -> No
     mine = found.sizes[0]
     assert mine.bound is not None
     assert mine.bound < mine.together < mine.bound + 8 * 200 / 300
+
+
+def test_what_is_compressed_was_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a data set without a test split of its own a tenth is held out, and that is what is compressed."""
+    seen = list[Data]()
+    monkeypatch.setattr(bench, "_of_codecs", lambda called, some, progress: seen.append(some) or [])
+    compression([], ["kjv-mini"], 5)
+    assert torch.equal(seen[0].x, genzoo.load_data("kjv-mini", split="test").x[:5])
 
 
 def test_a_point_is_over_the_best_codec_at_its_rate() -> None:

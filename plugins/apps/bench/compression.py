@@ -18,7 +18,7 @@ from genzoo.core.arguments import checked
 from genzoo.core.coding.codec import scheme_of
 from genzoo.core.coding.verified import compressed, keeps, psnr
 from genzoo.core.conditions import given
-from genzoo.core.data import Data, to_model, to_units
+from genzoo.core.data import Data, Split, to_model, to_units
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.joint import evaluating
 from genzoo.core.modality import of
@@ -108,7 +108,9 @@ def compression(
     models = {os.fspath(w): load(w, device="cpu") for w in weights}
     for model in models.values():
         scheme_of(model)
-    opened = {d: open_data(the_registry(), d, data_options, split=None).take(slice(n)) for d in data}
+    named = {e.name for e in the_registry().entries("dataset")}  # of a file all is taken, as `compress` does
+    splits: dict[str, Split | None] = {d: "test" if d in named else None for d in data}
+    opened = {d: open_data(the_registry(), d, data_options, split=splits[d]).take(slice(n)) for d in data}
     for name, model in models.items():
         if not any(_fits(model, some) for some in opened.values()):
             raise UsageError(f"{name} compresses other data than {', '.join(data)}: name its own with --data")
