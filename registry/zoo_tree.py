@@ -14,7 +14,8 @@ from genzoo.registry.entries import Entry
 from genzoo.registry.handbook import said
 from genzoo.registry.registry import Registry
 
-_RANKED = re.compile(r"^\| (\d+) \| ([^|]*?)(?: \\\*)? \| ([^|]*\d[^|]*) \|(.*)\|$", re.MULTILINE)
+# of recipes; weights, whose names have a slash, are on boards of their own
+_RANKED = re.compile(r"^\| (\d+) \| ([^|/]*?)(?: \\\*)? \| ([^|]*\d[^|]*) \|(.*)\|$", re.MULTILINE)
 _COSTS = ("steps", "parameters")  # columns of what a training came to, the last ones
 _FORMS = ("default", "bundled", "toy", "own")  # tags that say nothing of what an entry is
 

@@ -280,6 +280,7 @@ def test_trained_weights_are_ranked_by_the_same_protocol(tmp_path):
     assert all(line.steps == 3 and line.parameters > 0 for line in whole.lines[:2])
     text = (tmp_path / "board" / "leaderboard.md").read_text()
     assert text.startswith("Trained weights, each with a training of its own, judged on `fashion-mini` by 40 samples")
+    assert "|  | weights | Fréchet distance ↓ |" in text
     assert "| real data |" in text
     assert "Broke down: `vae/emoji`: " in text
     kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "board" / "cells").iterdir()}

@@ -365,7 +365,8 @@ def board_table(board: Board, *, brief: bool = False) -> Table:
         place += 1
         rank = str(place) if not board.by or board.by in line.report else "–"
         table.append((rank, line.recipe, *cells, f"{line.steps:,}", f"{line.parameters:,}"))
-    return Table(("", "recipe", *(row.title for row in rows), "steps", "parameters"), table)
+    what = "weights" if board.effort == Effort() else "recipe"
+    return Table(("", what, *(row.title for row in rows), "steps", "parameters"), table)
 
 
 def board_text(board: Board) -> str:
