@@ -56,6 +56,8 @@ class Result:
     def compare(self, other: Result) -> Verdict:
         """``better`` or ``worse`` where the metric has a direction and both intervals have no point in common.
 
+        What is made of densities (``density`` of the details) is undecided beside what is made of probabilities.
+
         Raises:
             UsageError: if the protocols differ, with all in which they do.
         """
@@ -64,6 +66,8 @@ class Result:
                 f"{self.metric} {_number(self.value)} and {other.metric} {_number(other.value)} do not compare, since "
                 f"they were not measured alike: {differences(self.protocol, other.protocol)}"
             )
+        if self.details.get("density") != other.details.get("density"):  # nor is it less than a probability
+            return "undecided"
         a, b = self.interval, other.interval
         if self.direction == "none" or a.low is None or a.high is None or b.low is None or b.high is None:
             return "undecided"

@@ -59,6 +59,8 @@ class _Weighted(Metric):
                 "effective samples": found.effective_samples.mean().item(),
                 "fewest effective samples": found.effective_samples.min().item(),
             }
+        if evidence.model is not None and not evidence.model.likelihood.discrete:
+            details["density"] = True  # which does not compare with a probability: see `Result.compare`
         return Measured(bits if self.in_bits else nats, details, n_real=len(found.values))
 
 

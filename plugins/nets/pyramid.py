@@ -86,10 +86,12 @@ class Pyramid(Network):
         if len(image) != 3:
             raise UsageError(f"{name} {verb} images of channels, height, width, not shape {image}; use {mlp}")
         if not all(self.smallest <= s <= self.largest for s in image[1:]):
-            fitting = self.largest if max(image[1:]) > self.largest else self.smallest
+            large = max(image[1:]) > self.largest
+            fitting, clips = (self.largest, "shorter") if large else (self.smallest, "longer")
             raise UsageError(
                 f"{name} {verb} images of {self.smallest} to {self.largest} pixels a side, not {image[1]}x{image[2]}: "
-                f"bring the pictures to another size with --set data.size={fitting}, or use {mlp}"
+                f"bring pictures to another size with --set data.size={fitting}, take {clips} clips of sounds, "
+                f"or use {mlp}"
             )
         self.sizes, self.grid = ladder(*image[1:]), len(code) == 3 and not isinstance(self, Critic)
         if self.grid and not self.grids:

@@ -75,6 +75,15 @@ def test_a_call_that_was_stopped_goes_on(tmp_path, monkeypatch) -> None:
     assert texts(str(tmp_path / "a.txt"), **how, out=tmp_path / "board") == found
 
 
+def test_what_is_asked_wrongly_shows_before_anything_is_trained(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(text_bench, "train_for", lambda *args, **kwargs: pytest.fail("it was trained"))
+    (tmp_path / "few.txt").write_text("\n".join(f"a text of {i}" for i in range(10)))
+    with pytest.raises(UsageError, match="there is no recipe 'gumble-gan'"):
+        texts(str(tmp_path / "few.txt"), recipes=["gumble-gan"])
+    with pytest.raises(UsageError, match=r"9 texts to learn from and 1 held out: at least 2 are needed"):
+        texts(str(tmp_path / "few.txt"), recipes=[])
+
+
 def test_only_what_lies_below_the_curve_wins():
     from genzoo.plugins.apps.bench.text_bench import below
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.spec import DataSpec
 from genzoo.core.storage.weights import read_config
 from genzoo.core.training.runs import from_newest
 from genzoo.core.units import parse_duration
-from genzoo.plugins.apps.bench import coverage, leaderboard, sensitivity
+from genzoo.plugins.apps.bench import board_cli, coverage, leaderboard, sensitivity
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, train_for
 from genzoo.plugins.apps.bench.sensitivity import DAMAGES, METRICS, Sensed, Sensitivity, damages_for
 
@@ -294,6 +295,8 @@ def test_which_weights_the_zoo_has_of_a_data_set():
     assert {"vae/emoji", "self-conditioned-gan/emoji"} <= {*leaderboard._trained_on("emoji")}
     with pytest.raises(UsageError, match="no weights of the zoo were trained on 'ring8': name some"):
         leaderboard.weights("ring8")
+    with pytest.raises(UsageError, match="there is no data set and no file or folder 'emojis'"):
+        leaderboard.weights("emojis")
     with pytest.raises(UsageError, match="called 'vae/emojis'"):
         leaderboard.weights("emoji", ["vae/emojis"])
 
@@ -424,3 +427,11 @@ def test_sensitivity_refuses_what_it_cannot_use():
         sensitivity.sensitivity("ring8", damages=("blur",))
     with pytest.raises(UsageError, match="n is from 2 to 750"):
         sensitivity.sensitivity(n=10_000)
+
+
+@pytest.mark.usefixtures("no_page")
+def test_a_board_that_judges_nobody_fails(tmp_path):
+    found = leaderboard.weights("fashion-mini", ["vae/emoji"], n=20, metrics="classes", out=tmp_path)
+    with pytest.raises(typer.Exit) as ended:
+        board_cli.shown(found)
+    assert ended.value.exit_code == 1

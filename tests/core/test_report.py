@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,14 @@ def test_a_report_says_why_something_is_not_there():
     assert "a" in report
     assert "b" not in report
     assert [r[:3] for r in report.rows()] == [("a ↓", "1", "[0.5, 1.5]")]
+
+
+def test_a_density_is_undecided_beside_a_probability():
+    high, low = result(9.0, 8.0, 10.0, "higher"), result(direction="higher")
+    assert high.compare(low) == "better"
+    dense = replace(high, details={"density": True})
+    assert dense.compare(low) == low.compare(dense) == "undecided"
+    assert dense.compare(replace(low, details={"density": True})) == "better"
 
 
 def test_a_report_is_printed_as_a_table():

@@ -84,7 +84,7 @@ def weights(
 
 
 def shown(board: Any) -> None:
-    """Print a board, and say what is missing."""
+    """Print a board, and say what is missing; nobody on it is a failure."""
     from genzoo.plugins.apps.bench import leaderboard
 
     lines = leaderboard.board_table(board, brief=True)
@@ -96,6 +96,8 @@ def shown(board: Any) -> None:
             hint(f"{line.recipe} broke down: {line.why}")
     for name, why in board.left_out.items():
         hint(f"{name} is left out: {why}")
+    if board.lines and all(line.why for line in board.lines):
+        raise typer.Exit(1)
 
 
 def kept(where: str, lines: Sequence[Any], what: str = "") -> None:

@@ -258,9 +258,10 @@ def weights(
         UsageError: for unknown weights or an unknown metric, or if nothing in the zoo was trained on the data.
         GenzooError: if data or weights cannot be read or results cannot be written.
     """
+    test = load_data(data, split="test")
     located = {name: resolve(name) for name in names or _trained_on(data)}
     how = {"n": n, "seed": seed, "device": device, "extractor": extractor}
-    contest = _contest(data, load_data(data, split="test"), Effort(), {}, metrics, how, out)
+    contest = _contest(data, test, Effort(), {}, metrics, how, out)
     real = contest.real()
     with tqdm(located.items(), unit="model", disable=not progress) as bar:
         lines = [contest.trained(name, found, bar) for name, found in bar]

@@ -22,6 +22,7 @@ from genzoo.plugins.apps.bench.bench_report import Cell, Effort, folder_for, tra
 from genzoo.plugins.metrics.character_model import CharacterModel
 from genzoo.plugins.metrics.text_samples import bleu
 from genzoo.plugins.metrics.texts import distinct
+from genzoo.registry import the_registry
 from genzoo.registry.verbs.load import load, load_data
 
 GANS = ("gumbel-gan", "reinforce-gan")
@@ -67,6 +68,8 @@ def texts(
     if len(set(temperatures)) < 2 or 1 not in temperatures:
         raise UsageError("GANs of texts stand beside the curve of a language model: it needs a temperature of 1 and "
                          "another")  # fmt: skip
+    for recipe in recipes:
+        the_registry().get("recipe", recipe)
     of_data = {k.removeprefix("data."): v for k, v in (options or {}).items() if k.startswith("data.")}
     train, test = (load_data(data, split=split, options=of_data or None) for split in ("train", "test"))
     kind = of(train.spec)
@@ -74,6 +77,8 @@ def texts(
         raise UsageError(f"this benchmark is of texts, and {data} holds {kind.many}: --data kjv-mini, or a .txt file")
     known, held = (kind.lines(d.spec, d.x[: 10 * n]) for d in (train, test))
     held = held[:n]
+    if min(len(known), len(held)) < 2:
+        raise UsageError(f"{data} has {len(known)} texts to learn from and {len(held)} held out: at least 2 are needed")
     judge = CharacterModel(known, 5)
     common = {"data": str(train.fingerprint()), "seed": seed, "n": n, "options": dict(options or {})}
     with TemporaryDirectory() as temporary, tqdm(total=1 + len(recipes), unit="model", disable=not progress) as bar:
