@@ -328,7 +328,7 @@ def modes_dict(results: Sequence[ModeResult]) -> dict[str, Any]:
 def _numbers(found: Sequence[ModeCoverage]) -> tuple[str, str, str, str]:
     """Modes, good samples, KL and the least of its floors, of each seed."""
     modes = ", ".join(str(c.modes) for c in found)
-    good = [f"{100 * c.high_quality:.1f}" for c in found if not math.isnan(c.high_quality)]
+    good = [f"{100 * c.high_quality:.1f}" if c.high_quality == c.high_quality else "–" for c in found]
     kl = ", ".join(f"{c.kl:.4f}" for c in found)
     return (
         f"{modes} of {found[0].of}",
