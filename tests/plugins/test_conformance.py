@@ -68,3 +68,8 @@ def test_the_command_says_so(capsys):
         "generator:mlp": {"described": "passed"},
     }
     assert report.to_dict()["counts"] == {"passed": 3, "failed": 0, "skipped": 0}
+
+
+def test_every_entry_of_ours_is_described():
+    report = check("genzoo", checks=["described"])
+    assert report.ok, report.failures
