@@ -299,3 +299,14 @@ def code_lines() -> Callable[..., int]:
         return len(kept)
 
     return count
+
+
+@pytest.fixture
+def functions_in() -> Callable[[Path], set[str]]:
+    """Return a function that names the functions at the top of a file."""
+
+    def names(path: Path) -> set[str]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+
+    return names

@@ -1,6 +1,5 @@
 """Every part of the family: it says its paper, it is short, and a test holds it to the truth."""
 
-import ast
 import inspect
 import re
 from pathlib import Path
@@ -96,16 +95,12 @@ def rows(table):
     return [line.split() for line in table.strip().splitlines()]
 
 
-def functions(path):
-    return {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
-
-
 @pytest.mark.parametrize(("entry", "test"), rows(ROWS), ids=[entry for entry, _ in rows(ROWS)])
-def test_a_part_is_short_and_has_its_paper_and_a_test_against_the_truth(entry, test, code_lines):
+def test_a_part_is_short_and_has_its_paper_and_a_test_against_the_truth(entry, test, code_lines, functions_in):
     kind, _, name = entry.partition(":")
     found = the_registry().get(kind, name)
     file, _, function = test.partition("::")
-    assert function in functions(TESTS / file)
+    assert function in functions_in(TESTS / file)
     if kind == "recipe":
         assert found.paper
         return
@@ -119,11 +114,11 @@ def test_a_part_is_short_and_has_its_paper_and_a_test_against_the_truth(entry, t
 
 
 @pytest.mark.parametrize(("entry", "option", "test"), rows(OPTIONS), ids=[" ".join(r[:2]) for r in rows(OPTIONS)])
-def test_an_option_is_there_and_has_a_test_against_the_truth(entry, option, test):
+def test_an_option_is_there_and_has_a_test_against_the_truth(entry, option, test, functions_in):
     kind, _, name = entry.partition(":")
     assert option in {o.name for o in the_registry().options(the_registry().get(kind, name))}
     file, _, function = test.partition("::")
-    assert function in functions(TESTS / file)
+    assert function in functions_in(TESTS / file)
 
 
 def test_every_part_of_the_family_is_in_the_table():

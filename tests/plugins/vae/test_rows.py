@@ -1,6 +1,5 @@
 """Every variant of the family: its file is small and says paper, when and cost, and a test holds it to the truth."""
 
-import ast
 import importlib
 import inspect
 from pathlib import Path
@@ -117,17 +116,13 @@ def rows():
     return [line.split() for line in ROWS.strip().splitlines()]
 
 
-def names_in(path):
-    return {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
-
-
 @pytest.mark.parametrize(("entry", "test"), rows(), ids=[entry for entry, _ in rows()])
-def test_a_row_is_a_small_file_with_its_paper_and_a_test_against_the_truth(entry, test, code_lines):
+def test_a_row_is_a_small_file_with_its_paper_and_a_test_against_the_truth(entry, test, code_lines, functions_in):
     kind, _, name = entry.partition(":")
     found = the_registry().get(kind, name)
     assert found.paper or kind in ("prior", "likelihood", "metric") or entry in NO_PAPER
     file, _, function = test.partition("::")
-    assert not function or function in names_in(TESTS / file)
+    assert not function or function in functions_in(TESTS / file)
     assert (TESTS / file).is_file()
     if kind not in ("recipe", "metric"):
         target = the_registry().load(found)
