@@ -332,7 +332,7 @@ def _numbers(found: Sequence[ModeCoverage]) -> tuple[str, str, str, str]:
     kl = ", ".join(f"{c.kl:.4f}" for c in found)
     return (
         f"{modes} of {found[0].of}",
-        f"{', '.join(good)} %" if good else "–",
+        "–" if set(good) == {"–"} else f"{', '.join(good)} %",
         kl,
         f"{min(c.floor for c in found):.4f}",
     )

@@ -79,6 +79,8 @@ def test_a_table_has_seeds_side_by_side_and_the_best_worst_seed_first():
     rows = [row[1:] for row in bench.mode_table([*results, found("c", 0, 6, 0.95), found("c", 1, 8, 0.95)]).rows[2:]]
     assert [row[0] for row in rows] == ["b", "c", "a"]
     assert rows[0][1:] == ("7, 7 of 8", "50.0, 40.0 %", "0.5000, 0.5000", "0.0010", "10", "4")
+    stacks = [found("d", 0, 8, math.nan), found("e", 0, 8, 0.5), found("e", 1, 8, math.nan)]  # stacks have no share
+    assert [row[3] for row in bench.mode_table(stacks).rows[2:]] == ["50.0, – %", "–"]
 
 
 def test_the_classifier_knows_held_out_clothes():
