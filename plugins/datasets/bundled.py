@@ -6,7 +6,7 @@
 - fashion-mini: Fashion-MNIST, Copyright © 2017 Zalando SE, https://tech.zalando.com, under the MIT License.
 - emoji: the npm package ``emoji-datasource-google`` 16.0.0 (MIT, Copyright (c) 2013 Cal Henderson). The pictures are
   Noto Emoji, Copyright Google Inc., under the Apache License, Version 2.0
-  (https://www.apache.org/licenses/LICENSE-2.0). Changed here: composited on white, resized to 32×32, in one picture.
+  (https://www.apache.org/licenses/LICENSE-2.0). Changed here: composited on white, in one picture, halved for emoji.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from genzoo.registry import declare
 
 HERE = Path(__file__).parent
 
-
-SIDE, COLUMNS = 32, 48  # of emoji
+SIDE, COLUMNS = 64, 48  # of emoji
 
 
 class Bundled(DataSource):
@@ -94,8 +93,8 @@ class Emoji(Bundled):
     Google Inc., Apache-2.0.
     """
 
-    name, file, license = "emoji", HERE / "emoji.png", "Apache-2.0"
-    index = HERE / "emoji.json"
+    name, file, license = "emoji", HERE / "emoji.webp", "Apache-2.0"
+    index, side = HERE / "emoji.json", 32
     classes = (
         "Smileys & Emotion", "People & Body", "Animals & Nature", "Food & Drink", "Travel & Places", "Activities",
         "Objects", "Symbols", "Flags",
@@ -104,9 +103,26 @@ class Emoji(Bundled):
     def pictures(self, split: Split) -> tuple[Any, Any]:
         """Of the sorted codes of all classes, one in ten is for testing."""
         with Image.open(self.file) as atlas:
-            tiles = np.asarray(atlas.convert("RGB"))
+            size = (atlas.width * self.side // SIDE, atlas.height * self.side // SIDE)
+            tiles = np.asarray(atlas.convert("RGB").resize(size, Image.Resampling.BOX))
         labels = np.asarray(json.loads(self.index.read_text())["labels"], dtype=np.int64)
-        tiles = tiles.reshape(-1, SIDE, COLUMNS, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)[: len(labels)]
+        tiles = tiles.reshape(-1, self.side, COLUMNS, self.side, 3).swapaxes(1, 2)
+        tiles = tiles.reshape(-1, self.side, self.side, 3)[: len(labels)]
         test = np.arange(len(labels)) % 10 == 9
         chosen = test if split == "test" else ~test
         return tiles[chosen], labels[chosen]
+
+
+@declare.dataset(
+    "emoji-64",
+    summary="1,906 colour 64×64 emoji in 9 classes that come with genzoo",
+    modalities=("image",),
+    tags=("bundled", "colour"),
+)
+class Emoji64(Emoji):
+    """`emoji` as colour 64×64 pictures, of which those of 32×32 are means of four pixels: 1,716, and 190 for testing.
+
+    Google Inc., Apache-2.0.
+    """
+
+    name, side = "emoji-64", 64

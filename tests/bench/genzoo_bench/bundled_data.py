@@ -60,9 +60,8 @@ def emoji(source: Path, folder: Path = HERE) -> None:
             rgba = picture.convert("RGBA")
         page = Image.new("RGBA", rgba.size, "white")
         page.alpha_composite(rgba)
-        small = page.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
-        atlas.paste(small, (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
-    atlas.save(folder / Emoji.file.name, optimize=True)
+        atlas.paste(page.convert("RGB"), (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
+    atlas.save(folder / Emoji.file.name, lossless=True, quality=100, method=6)
     index = {"codes": [code for _, code, _ in kept], "labels": [label for label, _, _ in kept]}
     (folder / Emoji.index.name).write_text(json.dumps(index, separators=(",", ":")) + "\n")
 

@@ -39,6 +39,18 @@ def test_pictures_are_what_their_codes_say() -> None:
         assert (heart[:, 0, 0] == 255).all()
 
 
+def test_small_pixels_are_means_of_four_large_ones() -> None:
+    """The same pictures in the same order, of both splits."""
+    for split, count in SPLITS.items():
+        small, large = (genzoo.load_data(name, split=split) for name in ("emoji", "emoji-64"))  # type: ignore[arg-type]
+        assert large.x.shape == (count, 3, 64, 64)
+        means = large.x.double().unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
+        assert (means - small.x).abs().max() <= 1  # rounded in each direction
+        assert small.y is not None
+        assert large.y is not None
+        assert small.y.equal(large.y)
+
+
 def test_damaged_atlas_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setattr(Emoji, "file", Emoji.index)
     with pytest.raises(genzoo.GenzooError, match=r"damaged.*install genzoo again"):
