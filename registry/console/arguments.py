@@ -10,8 +10,11 @@ from genzoo.core.errors import UsageError
 
 
 def several(text: str) -> tuple[str, ...]:
-    """The names in ``a,b,c``."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """The names in ``a,b,c``; raises `UsageError` for commas without any."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise UsageError(f"{text!r} names nothing: give names as a,b, or leave the option away")
+    return names
 
 
 def twice(what: str, *values: Any) -> UsageError:

@@ -94,8 +94,8 @@ def shown(board: Any) -> None:
     for line in board.lines:
         if line.why:
             hint(f"{line.recipe} broke down: {line.why}")
-    for name, why in board.left_out.items():
-        hint(f"{name} is left out: {why}")
+    for reason in leaderboard.by_reason(board.left_out):
+        hint(f"left out: {reason}")
     if board.lines and all(line.why for line in board.lines):
         raise typer.Exit(1)
 

@@ -70,13 +70,13 @@ class Line:
 class Board:
     """A leaderboard, best first, by the first metric that has a direction: ``by``, which a few may not have.
 
-    ``real`` is what real data score in place of samples: nobody can be expected to do better. ``effort`` is
-    ``Effort()`` where each had a training of its own. ``left_out`` has recipes that do not fit these data, with the
-    reason; ``compared`` is the same for a page, None if nothing was judged.
+    ``real`` is what real data score in place of samples: nobody can be expected to do better. ``effort`` is None
+    where each had a training of its own. ``left_out`` has recipes that do not fit these data, with the reason;
+    ``compared`` has the numbers side by side, None if nothing was judged.
     """
 
     data: str
-    effort: Effort
+    effort: Effort | None
     lines: tuple[Line, ...]
     real: Report
     left_out: Mapping[str, str]
@@ -87,7 +87,7 @@ class Board:
         """Plain data for JSON."""
         best = {} if self.compared is None else self.compared.to_dict()["best"]
         return {
-            "data": self.data, "budget": asdict(self.effort), "best": best, "real": self.real.to_dict(),
+            "data": self.data, "budget": self.effort and asdict(self.effort), "best": best, "real": self.real.to_dict(),
             "lines": [line.to_dict() for line in self.lines], "left out": dict(self.left_out),
         }  # fmt: skip
 
@@ -180,22 +180,24 @@ class Contest:
 
         return by, tuple(sorted(lines, key=place))
 
-    def compared(self, lines: Sequence[Line]) -> Compared | None:
-        """What the page is made of: the reports side by side with the models."""
-        judged = [line for line in lines if line.report is not None]
-        if not judged:
-            return None
+    def page(self, lines: Sequence[Line]) -> Compared:
+        """The reports side by side with the models, and what else a page shows."""
         sides = tuple(
             Candidate(line.recipe, str(f), load(f), history=history_of(f))
             if (f := line.folder) is not None
             else Candidate(line.recipe, line.recipe)
-            for line in judged
+            for line in lines
         )
-        return Compared.of(
-            [line.report for line in judged if line.report is not None], [line.recipe for line in judged], sides=sides,
-            data=self.test, training=partial(load_data, self.data), seed=self.how["seed"],
+        return side_by_side(
+            lines, sides=sides, data=self.test, training=partial(load_data, self.data), seed=self.how["seed"],
             extractor=self.how["extractor"],
         )  # fmt: skip
+
+
+def side_by_side(lines: Sequence[Line], **shown: Any) -> Compared:
+    """The reports of lines that were judged."""
+    reports = [line.report for line in lines if line.report is not None]
+    return Compared.of(reports, [line.recipe for line in lines], **shown)
 
 
 def zoo(
@@ -294,14 +296,17 @@ def _contest(
 def _finished(contest: Contest, lines: Sequence[Line], real: Report, left_out: Mapping[str, str], what: str) -> Board:
     """Rank the lines, and write the table, the numbers and a page of the best."""
     by, ranked = contest.ranked(lines)
-    board = Board(contest.data, contest.effort, ranked, real, left_out, contest.compared(ranked), by)
+    judged = [line for line in ranked if line.report is not None]
+    compared = side_by_side(judged) if judged else None
+    effort = None if contest.effort == Effort() else contest.effort
+    board = Board(contest.data, effort, ranked, real, left_out, compared, by)
     if contest.folder is not None:
         about = machine(contest.how["device"], contest.effort.threads)
         keep(contest.folder, "leaderboard", board.to_dict(), board_text(board), about)
-        judged = [line for line in ranked if line.report is not None]
-        if (shown := contest.compared(judged[:SHOWN])) is not None:
+        if judged:
             best = f", the best {SHOWN} of {len(judged)}" if len(judged) > SHOWN else ""
-            shown.save(contest.folder / "leaderboard.html", title=f"{contest.data}: {what}{best}")
+            page = contest.folder / "leaderboard.html"
+            contest.page(judged[:SHOWN]).save(page, title=f"{contest.data}: {what}{best}")
     return board
 
 
@@ -325,8 +330,16 @@ def _composed(
                 raise
             left_out[name] = str(e)
     if not fit:
-        raise UsageError(f"no recipe fits {test.name}: {'; '.join(left_out.values())}")
+        raise UsageError(f"no recipe fits {test.name}: {'; '.join(by_reason(left_out))}")
     return fit, left_out
+
+
+def by_reason(left_out: Mapping[str, str]) -> list[str]:
+    """Who is left out, a sentence for each reason: ``a, b: why``."""
+    names = dict[str, list[str]]()
+    for name, why in left_out.items():
+        names.setdefault(why.replace(f"recipe {name!r}", "each"), []).append(name)
+    return [f"{', '.join(those)}: {why if len(those) > 1 else left_out[those[0]]}" for why, those in names.items()]
 
 
 def _require_trainable(config: Config) -> None:
@@ -366,7 +379,7 @@ def board_table(board: Board, *, brief: bool = False) -> Table:
         place += 1
         rank = str(place) if not board.by or board.by in line.report else "–"
         table.append((rank, line.recipe, *cells, f"{line.steps:,}", f"{line.parameters:,}"))
-    what = "weights" if board.effort == Effort() else "recipe"
+    what = "recipe" if board.effort else "weights"
     return Table(("", what, *(row.title for row in rows), "steps", "parameters"), table)
 
 
@@ -375,7 +388,7 @@ def board_text(board: Board) -> str:
     record = board.real.record
     own = f"Trained weights, each with a training of its own, judged on `{board.data}`"
     parts = [
-        (own if board.effort == Effort() else f"Trained on `{board.data}` for {board.effort.text()} each, judged")
+        (f"Trained on `{board.data}` for {board.effort.text()} each, judged" if board.effort else own)
         + f" by {record['fake']:,} samples against "
         f"{record['real']:,} observations of its test split; seed {record['seed']}"
         + (f", features of `{record['extractor']}`." if record.get("extractor") else "."),
@@ -384,7 +397,7 @@ def board_text(board: Board) -> str:
         board_table(board).markdown(),
     ]
     broken = [f"`{line.recipe}`: {line.why}" for line in board.lines if line.why]
-    missing = [f"`{name}`: {why}" for name, why in board.left_out.items()]
+    missing = by_reason(board.left_out)
     for title, several in (("Broke down", broken), ("Left out", missing)):
         parts += ["", f"{title}: {'; '.join(several)}."] if several else []
     return "\n".join(parts) + "\n"

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -159,8 +160,8 @@ class _Contest:
                 found = {"numbers": numbers | more, "why": ""}
             except UsageError:
                 raise
-            except GenzooError as e:  # one that breaks down costs its own line, not the table
-                found = {"numbers": {}, "why": str(e)}
+            except GenzooError as e:  # one that breaks down costs its own line, and is tried again by another call
+                return TableLine(name, why=str(e))
             cell.put(found)
         return TableLine(name, found["numbers"], found["why"], was_there)
 
@@ -212,6 +213,8 @@ class _Contest:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                if done.returncode < 0:
+                    why = f"it was ended by {signal.Signals(-done.returncode).name}"
                 raise GenzooError(f"{asked['model']} cannot be run by {python}: {why}")
             made = of(self.train.spec).read_samples(Path(folder) / "rows.csv", self.train.spec)
         return made.x.numpy(), json.loads(done.stdout.strip().splitlines()[-1])
