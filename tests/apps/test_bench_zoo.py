@@ -17,11 +17,13 @@ import torch
 import typer
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.report import Report, Result
 from genzoo.core.storage.weights import read_config
 from genzoo.core.training.runs import from_newest
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench import board_cli, coverage, leaderboard
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, train_for
+from genzoo.plugins.apps.bench.board import Line, by_reason
 
 GENZOO = (sys.executable, "-m", "genzoo.cli")
 
@@ -252,6 +254,21 @@ def test_what_cannot_be_ranked_comes_last(tmp_path):
     assert "| – | ae | – |" in text
     alone = board(tmp_path, recipes=("ae",), metrics="frechet,psnr")
     assert alone.by == "psnr"
+    assert [line.place for line in (*found.lines, *alone.lines)] == [1, None, 1]
+
+
+def test_densities_do_not_stand_among_probabilities():
+    """A continuous likelihood may be any number: what most lines have is ranked, the others have no place."""
+
+    def line(recipe: str, value: float, **details: bool) -> Line:
+        result = Result("elbo", value, direction="higher", details=details)
+        return Line(recipe, report=Report(recipe, (result,)))
+
+    contest = leaderboard.Contest("d", None, Effort(), {}, ["elbo"], {}, None)
+    lines = (line("a", -3.0), line("b", 900.0, density=True), line("c", -2.0), Line("d", why="it broke"))
+    by, ranked = contest.ranked(lines)
+    assert by == "elbo"
+    assert [(v.recipe, v.place) for v in ranked] == [("c", 1), ("a", 2), ("b", None), ("d", None)]
 
 
 def test_the_page_shows_the_best(tmp_path, monkeypatch):
@@ -352,8 +369,8 @@ def test_one_reason_is_said_once():
         "geco": "no slopes",
     }
     said = ["nvae, pixelcnn: each is for images", "geco: no slopes"]
-    assert leaderboard.by_reason(left_out) == said
-    assert leaderboard.by_reason({"nvae": left_out["nvae"]}) == ["nvae: recipe 'nvae' is for images"]
+    assert by_reason(left_out) == said
+    assert by_reason({"nvae": left_out["nvae"]}) == ["nvae: recipe 'nvae' is for images"]
 
 
 def test_commas_are_no_names():

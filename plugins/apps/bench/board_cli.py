@@ -85,16 +85,16 @@ def weights(
 
 def shown(board: Any) -> None:
     """Print a board, and say what is missing; nobody on it is a failure."""
-    from genzoo.plugins.apps.bench import leaderboard
+    from genzoo.plugins.apps.bench.board import board_table, by_reason
 
-    lines = leaderboard.board_table(board, brief=True)
+    lines = board_table(board, brief=True)
     table(lines.rows, lines.header)
     if any(cell.endswith("*") for row in lines.rows for cell in row[2:]):
         hint("* better than every other: its interval has no point in common with theirs")
     for line in board.lines:
         if line.why:
             hint(f"{line.recipe} broke down: {line.why}")
-    for reason in leaderboard.by_reason(board.left_out):
+    for reason in by_reason(board.left_out):
         hint(f"left out: {reason}")
     if board.lines and all(line.why for line in board.lines):
         raise typer.Exit(1)

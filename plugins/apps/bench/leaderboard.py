@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ from tqdm import tqdm
 from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.evaluation.report import Report, Result
+from genzoo.core.evaluation.report import Report
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.core.text import error_line
 from genzoo.core.units import parse_duration
-from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
+from genzoo.plugins.apps.bench.bench_report import Cell, Effort, folder_for, keep, machine, train_for
+from genzoo.plugins.apps.bench.board import REAL, Board, Line, board_text, by_reason, side_by_side
 from genzoo.plugins.apps.compare.compare import Compared
 from genzoo.plugins.apps.compare.comparison import Candidate
 from genzoo.registry import the_registry
@@ -40,56 +43,7 @@ METRICS = (
     *("frechet", "kid", "precision", "recall", "density", "coverage"),
     *("classes", "diversity", "elbo", "psnr"),
 )
-REAL = "real data"
 SHOWN = 12  # on the page, which draws, decodes and looks for copies: a hundred would take hours, and nobody reads them
-
-
-@dataclass(frozen=True)
-class Line:
-    """One recipe (or weights) on the board, with its report or, if it broke down, why there is none.
-
-    ``parameters`` are those of what is kept, without critics; ``was_there`` says that an earlier call had trained it.
-    """
-
-    recipe: str
-    seconds: float = 0.0
-    steps: int = 0
-    parameters: int = 0
-    report: Report | None = None
-    why: str = ""
-    folder: Path | None = None
-    was_there: bool = field(default=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        plain = {k: getattr(self, k) for k in ("recipe", "seconds", "steps", "parameters", "why")}
-        return {**plain, "report": None if self.report is None else self.report.to_dict()}
-
-
-@dataclass(frozen=True)
-class Board:
-    """A leaderboard, best first, by the first metric that has a direction: ``by``, which a few may not have.
-
-    ``real`` is what real data score in place of samples: nobody can be expected to do better. ``effort`` is None
-    where each had a training of its own. ``left_out`` has recipes that do not fit these data, with the reason;
-    ``compared`` has the numbers side by side, None if nothing was judged.
-    """
-
-    data: str
-    effort: Effort | None
-    lines: tuple[Line, ...]
-    real: Report
-    left_out: Mapping[str, str]
-    compared: Compared | None
-    by: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        best = {} if self.compared is None else self.compared.to_dict()["best"]
-        return {
-            "data": self.data, "budget": self.effort and asdict(self.effort), "best": best, "real": self.real.to_dict(),
-            "lines": [line.to_dict() for line in self.lines], "left out": dict(self.left_out),
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -167,20 +121,29 @@ class Contest:
         return report
 
     def ranked(self, lines: Sequence[Line]) -> tuple[str, tuple[Line, ...]]:
-        """The first metric with a direction that any line has, and the lines by it; those without it come last."""
+        """The first metric with a direction that any line has, and the lines by it; those without a place come last.
+
+        A likelihood of densities does not compare with one of probabilities: what most lines have is ranked.
+        """
         found = [{r.metric: r for r in line.report or ()} for line in lines]
         directed = (m for m in self.metrics if any(m in f and f[m].direction != "none" for f in found))
         by = next(directed, "")
+        numbers = {line.recipe: f[by] for line, f in zip(lines, found, strict=True) if by in f}
+        kinds = Counter(r.details.get("density") for r in numbers.values())
 
-        def place(line: Line) -> tuple[bool, float, str]:
-            result = next((r for r in line.report or () if r.metric == by), None)
+        def key(line: Line) -> tuple[bool, float]:
+            result = numbers.get(line.recipe)
             if result is None:
-                return True, 0.0, line.recipe
-            return False, -result.value if result.direction == "higher" else result.value, line.recipe
+                return True, inf
+            value = -result.value if result.direction == "higher" else result.value
+            return result.details.get("density") != kinds.most_common(1)[0][0], value
 
-        return by, tuple(sorted(lines, key=place))
+        best_first = sorted(sorted(lines, key=lambda line: line.recipe), key=key)
+        return by, tuple(
+            replace(line, place=None if key(line)[0] else place) for place, line in enumerate(best_first, 1)
+        )
 
-    def page(self, lines: Sequence[Line]) -> Compared:
+    def page(self, lines: Sequence[Line]) -> Compared | None:
         """The reports side by side with the models, and what else a page shows."""
         sides = tuple(
             Candidate(line.recipe, str(f), load(f), history=history_of(f))
@@ -192,12 +155,6 @@ class Contest:
             lines, sides=sides, data=self.test, training=partial(load_data, self.data), seed=self.how["seed"],
             extractor=self.how["extractor"],
         )  # fmt: skip
-
-
-def side_by_side(lines: Sequence[Line], **shown: Any) -> Compared:
-    """The reports of lines that were judged."""
-    reports = [line.report for line in lines if line.report is not None]
-    return Compared.of(reports, [line.recipe for line in lines], **shown)
 
 
 def zoo(
@@ -297,16 +254,14 @@ def _finished(contest: Contest, lines: Sequence[Line], real: Report, left_out: M
     """Rank the lines, and write the table, the numbers and a page of the best."""
     by, ranked = contest.ranked(lines)
     judged = [line for line in ranked if line.report is not None]
-    compared = side_by_side(judged) if judged else None
     effort = None if contest.effort == Effort() else contest.effort
-    board = Board(contest.data, effort, ranked, real, left_out, compared, by)
+    board = Board(contest.data, effort, ranked, real, left_out, side_by_side(ranked), by)
     if contest.folder is not None:
         about = machine(contest.how["device"], contest.effort.threads)
         keep(contest.folder, "leaderboard", board.to_dict(), board_text(board), about)
-        if judged:
+        if (page := contest.page(judged[:SHOWN])) is not None:
             best = f", the best {SHOWN} of {len(judged)}" if len(judged) > SHOWN else ""
-            page = contest.folder / "leaderboard.html"
-            contest.page(judged[:SHOWN]).save(page, title=f"{contest.data}: {what}{best}")
+            page.save(contest.folder / "leaderboard.html", title=f"{contest.data}: {what}{best}")
     return board
 
 
@@ -334,14 +289,6 @@ def _composed(
     return fit, left_out
 
 
-def by_reason(left_out: Mapping[str, str]) -> list[str]:
-    """Who is left out, a sentence for each reason: ``a, b: why``."""
-    names = dict[str, list[str]]()
-    for name, why in left_out.items():
-        names.setdefault(why.replace(f"recipe {name!r}", "each"), []).append(name)
-    return [f"{', '.join(those)}: {why if len(those) > 1 else left_out[those[0]]}" for why, those in names.items()]
-
-
 def _require_trainable(config: Config) -> None:
     """Build it; raises `UsageError` where it cannot be trained on these data, or only from weights."""
     try:
@@ -351,53 +298,3 @@ def _require_trainable(config: Config) -> None:
     except Exception:  # breaks down when it is trained, too, and costs its own line
         return
     require_start(objective, None, config)
-
-
-def board_table(board: Board, *, brief: bool = False) -> Table:
-    """A row a recipe, best first, below what real data score; the winner of a column is bold.
-
-    A line without the number that ranks has no place. With ``brief``, for a terminal, there are no
-    intervals, and a star in place of bold.
-    """
-
-    def said(result: Result | None, best: bool = False) -> str:
-        if result is None:
-            return "–"
-        if brief:
-            return f"{result.value:.4g}{' *' * best}"
-        return f"**{result.text()}**" if best else result.text()
-
-    rows = () if board.compared is None else board.compared.rows
-    real = {r.metric: r for r in board.real}
-    table = [("", REAL, *(said(real.get(row.metric)) for row in rows), "", "")]
-    place = 0
-    for line in board.lines:
-        if line.report is None:
-            table.append(("–", line.recipe, *("–" for _ in rows), "", ""))
-            continue
-        cells = [said(row.results[place], row.best == place) for row in rows]
-        place += 1
-        rank = str(place) if not board.by or board.by in line.report else "–"
-        table.append((rank, line.recipe, *cells, f"{line.steps:,}", f"{line.parameters:,}"))
-    what = "recipe" if board.effort else "weights"
-    return Table(("", what, *(row.title for row in rows), "steps", "parameters"), table)
-
-
-def board_text(board: Board) -> str:
-    """The table in Markdown, with how to read it and what is missing."""
-    record = board.real.record
-    own = f"Trained weights, each with a training of its own, judged on `{board.data}`"
-    parts = [
-        (f"Trained on `{board.data}` for {board.effort.text()} each, judged" if board.effort else own)
-        + f" by {record['fake']:,} samples against "
-        f"{record['real']:,} observations of its test split; seed {record['seed']}"
-        + (f", features of `{record['extractor']}`." if record.get("extractor") else "."),
-        "Bold: better than every other, its interval of 95 % having no point in common with theirs.",
-        "",
-        board_table(board).markdown(),
-    ]
-    broken = [f"`{line.recipe}`: {line.why}" for line in board.lines if line.why]
-    missing = by_reason(board.left_out)
-    for title, several in (("Broke down", broken), ("Left out", missing)):
-        parts += ["", f"{title}: {'; '.join(several)}."] if several else []
-    return "\n".join(parts) + "\n"

@@ -11,7 +11,8 @@ from genzoo.core.evaluation.report import Interval, Report, Result
 from genzoo.core.math.intervals import mean
 from genzoo.core.training.runs import checkpoints, never_checkpointed
 from genzoo.plugins.apps.bench.bench_report import Cell
-from genzoo.plugins.apps.bench.leaderboard import Contest, Line
+from genzoo.plugins.apps.bench.board import Line
+from genzoo.plugins.apps.bench.leaderboard import Contest
 from genzoo.registry.verbs.prior import fit_prior
 
 SEEDS = "the mean over seeds of training"  # what intervals over seeds hold

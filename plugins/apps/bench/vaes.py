@@ -21,7 +21,8 @@ from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Interval, Report, Result
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, folder_for, keep, machine
-from genzoo.plugins.apps.bench.leaderboard import Board, Contest, Line, board_text
+from genzoo.plugins.apps.bench.board import Board, Line, board_text, side_by_side
+from genzoo.plugins.apps.bench.leaderboard import Contest
 from genzoo.plugins.apps.bench.nll import PROTOCOL
 from genzoo.plugins.apps.bench.repeated import fitted, over_seeds
 from genzoo.registry import the_registry
@@ -120,10 +121,11 @@ def vaes(
                     lines.append(_named(over_seeds(second), entry))
     lines += _pythaes(contest, pythae, train, samples, lines) if pythae else []
     if any("log-likelihood" in (line.report or ()) for line in lines):
-        by, ranked = "log-likelihood", tuple(sorted(lines, key=_rank))
+        by, best_first = "log-likelihood", enumerate(sorted(lines, key=_rank), 1)
+        ranked = tuple(replace(v, place=i if "log-likelihood" in (v.report or ()) else None) for i, v in best_first)
     else:
         by, ranked = contest.ranked(lines)
-    board = Board(data, effort, ranked, contest.real(), left_out, contest.compared(ranked), by)
+    board = Board(data, effort, ranked, contest.real(), left_out, side_by_side(ranked), by)
     if contest.folder is not None:
         notes = [NOTE] * any(entry.own for entry in entries.values()) + [f"Means over {seeds} seeds."] * (seeds > 1)
         text = "\n\n".join([board_text(board).rstrip(), *notes])
