@@ -82,6 +82,22 @@ def test_planted_copies_are_found_and_clean_samples_are_not(share):
     assert found.details["unseen rows"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_among_samples_of_adult_are_found(seed):
+    """What docs/privacy.md says of a model that was not made for the test."""
+    train, unseen = (genzoo.load_data("adult", split=split) for split in ("train", "test"))
+    fake = genzoo.load("table-ar/adult", verbose=False).sample(6000, seed=seed, numbers=True)
+    for percent in (0, 1, 5, 20):
+        n = 6000 * percent // 100
+        fake[:n] = train.x[100 * seed : 100 * seed + n]
+        evidence = _evidence(fake, unseen.x, train.x, spec=train.spec)
+        assert _measured("row-copies", evidence).details["found"] is (percent > 0), percent
+        if seed == 0 and percent != 1:
+            low = _measured("nearer", evidence, limit=3000).estimate.low
+            assert (low > 0.5) is (percent >= 5), (percent, low)
+
+
 def test_a_column_that_nearly_identifies_rows_hides_no_copies():
     train, unseen, fake = _codes(4000, 0), _codes(2000, 1), _codes(2000, 2)
     fake[:300, (0, 2)] = train[:300, (0, 2)]  # pay is drawn anew
