@@ -31,11 +31,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of results: the rank of each recipe, its first number and what its training came to, as printed."""
+    """A table of results: the rank of each recipe, its first number and the steps of its training, as printed."""
 
-    title: str
+    name: str  # of the file
+    column: str  # of what ranks
     ranks: Mapping[str, tuple[int, str]]
-    costs: Mapping[str, str]
+    steps: Mapping[str, str]
 
 
 def family_of(entry: Entry) -> str:
@@ -88,20 +89,23 @@ def results(files: Sequence[Path]) -> list[Table]:
         header = next((line for line in text.splitlines() if re.match(r"\|\s*\|\s*recipe\s*\|", line)), "")
         columns = [c.strip() for c in header.strip("| ").split("|")]
         column, ends = columns[1] if len(columns) > 1 else "first number", tuple(columns[-2:]) == _COSTS
-        came = {name: [c.strip() for c in rest.split("|")[-2:]] for _, name, _, rest in rows if ends}
-        costs = {name: f"{steps} steps of {numbers} parameters" for name, (steps, numbers) in came.items()}
-        found.append(Table(f"{path.name}: {column}", ranks, costs))
+        steps = {name: f"{rest.split('|')[-2].strip()} steps" for _, name, _, rest in rows if ends}
+        found.append(Table(path.stem, column, ranks, steps))
     return found
 
 
-def ranked(place: Place, tables: Sequence[Table], costs: bool = False) -> str:
-    """The ranks of a recipe, ``1 of 7: 24.95 …`` for each table that has it; and what its training came to."""
-    name, found = place.entry.name, []
-    for t in tables:
-        if name in t.ranks:
-            cost = f" after {t.costs[name]}" if costs and name in t.costs else ""
-            found.append(f"{t.ranks[name][0]} of {len(t.ranks)}: {t.ranks[name][1]}{cost}")
-    return "; ".join(found)
+def ranked(place: Place, tables: Sequence[Table]) -> str:
+    """The ranks of a recipe, ``1 of 7: 24.95 …`` for each table that has it."""
+    name = place.entry.name
+    return "; ".join(f"{t.ranks[name][0]} of {len(t.ranks)}: {t.ranks[name][1]}" for t in tables if name in t.ranks)
+
+
+def _rank(name: str, table: Table) -> str:
+    """A recipe's cell, ``1: 24.95 …, 7,202 steps``."""
+    if name not in table.ranks:
+        return ""
+    rank, number = table.ranks[name]
+    return ", ".join(filter(None, [f"{rank}: {number}", table.steps.get(name)]))
 
 
 def page(families: Mapping[str, list[Place]], tables: Sequence[Table], again: str) -> str:
@@ -112,16 +116,16 @@ def page(families: Mapping[str, list[Place]], tables: Sequence[Table], again: st
         "",
         f"{count} recipes, each under the one that it is like, whose networks and options it takes over where it says "
         "nothing else. *Any* data are those that networks of the zoo are for. What a step costs is in the words of "
-        "`genzoo show RECIPE`; a rank is the place in a table of measurements, with its first number, and the steps "
-        "and parameters that its training came to.",
+        "`genzoo show RECIPE`; under the name of a table of measurements stands the place in it, its first number, and "
+        "the steps of the training.",
         "",
         f"Made by `{again}`.",
     ]
     for table in tables:
-        lines += ["", f"Ranked by {table.title}, {len(table.ranks)} recipes."]
+        lines += ["", f"*{table.name}* ranks {len(table.ranks)} recipes by {table.column}."]
     for family, places in families.items():
         lines += ["", f"## {family or 'others'}", ""]
-        head = ["recipe", "what it is", "data", "what it costs", *(["rank"] if tables else []), "paper"]
+        head = ["recipe", "what it is", "data", "what it costs", *(t.name for t in tables), "paper"]
         lines += [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
         for p in places:
             e = p.entry
@@ -129,7 +133,7 @@ def page(families: Mapping[str, list[Place]], tables: Sequence[Table], again: st
             paper = e.paper.removeprefix("arXiv:")
             link = f"[{paper}](https://arxiv.org/abs/{paper})" if e.paper.startswith("arXiv:") else markdown(e.paper)
             cells = [name, _cell(e.summary), ", ".join(e.modalities) or "any", _cell(p.cost)]
-            cells += [ranked(p, tables, costs=True)] if tables else []
+            cells += [_rank(e.name, t) for t in tables]
             lines.append(f"| {' | '.join([*cells, link])} |")
     return "\n".join(lines) + "\n"
 
