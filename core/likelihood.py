@@ -164,6 +164,11 @@ class Autoregressive(Likelihood):
     temperature: float = 1.0  # of draws: logits are divided by it (see `drawing`)
     top_p: float = 1.0  # of draws: the likeliest values that have this share of the probability
 
+    @property
+    def heavy(self) -> int:  # type: ignore[override]
+        """Logits of an observation over the numbers of a picture's features."""
+        return 1 + self.spec.size * self.levels // 2**12
+
     @abstractmethod
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         """Logits ``(B, *spec.shape, levels)`` in which those of a place depend on x at the places before it only."""

@@ -208,3 +208,11 @@ def test_ten_levels_and_rows_are_better_than_ten_levels_and_use_their_code(tmp_p
     numbers = run.model.posterior_numbers(test.x)[1].sum(1).mean()
     assert numbers > 1
     assert found["ten-level-pixel-vae"].mean > found["ten-level-vae"].mean + 10
+
+
+@pytest.mark.parametrize(("levels", "least"), [(256, 49), (2, 1)])
+def test_as_many_logits_are_held_at_a_time_as_a_picture_has_features(levels, least):
+    """A bound by 100 samples on 28×28 pixels of 256 levels took 24 GB."""
+    likelihood = PixelCNN(DataSpec.image(1, 28, 28, levels=levels))
+    assert likelihood.heavy >= least
+    assert 10_000 // likelihood.heavy * 28 * 28 * levels <= 10_000 * 2**12
