@@ -166,7 +166,7 @@ class Autoregressive(Likelihood):
 
     @property
     def heavy(self) -> int:  # type: ignore[override]
-        """Logits of an observation over the numbers of a picture's features."""
+        """One more for every 4,096 logits: about what features of a 28×28 picture hold."""
         return 1 + self.spec.size * self.levels // 2**12
 
     @abstractmethod

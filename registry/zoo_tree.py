@@ -89,7 +89,8 @@ def results(files: Sequence[Path]) -> list[Table]:
         header = next((line for line in text.splitlines() if re.match(r"\|\s*\|\s*recipe\s*\|", line)), "")
         columns = [c.strip() for c in header.strip("| ").split("|")]
         column, ends = columns[1] if len(columns) > 1 else "first number", tuple(columns[-2:]) == _COSTS
-        steps = {name: f"{rest.split('|')[-2].strip()} steps" for _, name, _, rest in rows if ends}
+        came = {name: rest.split("|")[-2].strip() for _, name, _, rest in rows if ends}
+        steps = {name: f"{n} step{'s' * (n != '1')}" for name, n in came.items()}
         found.append(Table(path.stem, column, ranks, steps))
     return found
 

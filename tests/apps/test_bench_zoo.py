@@ -23,7 +23,7 @@ from genzoo.core.training.runs import from_newest
 from genzoo.core.units import parse_duration
 from genzoo.plugins.apps.bench import board_cli, coverage, leaderboard
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, train_for
-from genzoo.plugins.apps.bench.board import Line, by_reason
+from genzoo.plugins.apps.bench.board import Board, Line, apart, by_reason, side_by_side
 
 GENZOO = (sys.executable, "-m", "genzoo.cli")
 
@@ -269,6 +269,10 @@ def test_densities_do_not_stand_among_probabilities():
     by, ranked = contest.ranked(lines)
     assert by == "elbo"
     assert [(v.recipe, v.place) for v in ranked] == [("c", 1), ("a", 2), ("b", None), ("d", None)]
+    for two in (lines[:2], lines[1::-1]):  # as many of each, in any order
+        assert [(v.recipe, v.place) for v in contest.ranked(two)[1]] == [("a", 1), ("b", None)]
+    found = Board("d", None, ranked, Report("real"), {}, side_by_side(ranked), by)
+    assert apart(found) == ["elbo ↑ of b is of a density, that of the others of a probability: they do not compare"]
 
 
 def test_the_page_shows_the_best(tmp_path, monkeypatch):

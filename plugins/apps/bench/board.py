@@ -78,11 +78,25 @@ def by_reason(left_out: Mapping[str, str]) -> list[str]:
     return [f"{', '.join(those)}: {why if len(those) > 1 else left_out[those[0]]}" for why, those in names.items()]
 
 
+def apart(board: Board) -> list[str]:
+    """A sentence for each number that is of a density for some and of a probability for others."""
+    found = []
+    for row in () if board.compared is None else board.compared.rows:
+        results = zip(board.compared.names if board.compared else (), row.results, strict=True)
+        kinds = {name: bool(r.details.get("density")) for name, r in results if r is not None}
+        if 0 < (densities := sum(kinds.values())) < len(kinds):
+            fewer = 2 * densities <= len(kinds)
+            names = ", ".join(name for name, density in kinds.items() if density == fewer)
+            of, others = ("a density", "a probability") if fewer else ("a probability", "a density")
+            found.append(f"{row.title} of {names} is of {of}, that of the others of {others}: they do not compare")
+    return found
+
+
 def board_table(board: Board, *, brief: bool = False) -> Table:
     """A row a recipe, best first, below what real data score; the winner of a column is bold.
 
-    A line without the number that ranks has no place. With ``brief``, for a terminal, there are no
-    intervals, and a star in place of bold.
+    A line without the number that ranks, or whose likelihood is of the other kind, has no place.
+    With ``brief``, for a terminal, there are no intervals, and a star in place of bold.
     """
 
     def said(result: Result | None, best: bool = False) -> str:
@@ -120,6 +134,7 @@ def board_text(board: Board) -> str:
         "",
         board_table(board).markdown(),
     ]
+    parts += [line for sentence in apart(board) for line in ("", f"{sentence}.")]
     broken = [f"`{line.recipe}`: {line.why}" for line in board.lines if line.why]
     missing = by_reason(board.left_out)
     for title, several in (("Broke down", broken), ("Left out", missing)):

@@ -85,12 +85,14 @@ def weights(
 
 def shown(board: Any) -> None:
     """Print a board, and say what is missing; nobody on it is a failure."""
-    from genzoo.plugins.apps.bench.board import board_table, by_reason
+    from genzoo.plugins.apps.bench.board import apart, board_table, by_reason
 
     lines = board_table(board, brief=True)
     table(lines.rows, lines.header)
     if any(cell.endswith("*") for row in lines.rows for cell in row[2:]):
         hint("* better than every other: its interval has no point in common with theirs")
+    for sentence in apart(board):
+        hint(sentence)
     for line in board.lines:
         if line.why:
             hint(f"{line.recipe} broke down: {line.why}")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -123,20 +123,22 @@ class Contest:
     def ranked(self, lines: Sequence[Line]) -> tuple[str, tuple[Line, ...]]:
         """The first metric with a direction that any line has, and the lines by it; those without a place come last.
 
-        A likelihood of densities does not compare with one of probabilities: what most lines have is ranked.
+        A likelihood of densities does not compare with one of probabilities: what most lines have is ranked, and
+        probabilities where as many have each.
         """
         found = [{r.metric: r for r in line.report or ()} for line in lines]
         directed = (m for m in self.metrics if any(m in f and f[m].direction != "none" for f in found))
         by = next(directed, "")
         numbers = {line.recipe: f[by] for line, f in zip(lines, found, strict=True) if by in f}
-        kinds = Counter(r.details.get("density") for r in numbers.values())
+        kinds = Counter(bool(r.details.get("density")) for r in numbers.values())
+        density = kinds[True] > kinds[False]
 
         def key(line: Line) -> tuple[bool, float]:
             result = numbers.get(line.recipe)
             if result is None:
                 return True, inf
             value = -result.value if result.direction == "higher" else result.value
-            return result.details.get("density") != kinds.most_common(1)[0][0], value
+            return isnan(value) or bool(result.details.get("density")) != density, value
 
         best_first = sorted(sorted(lines, key=lambda line: line.recipe), key=key)
         return by, tuple(

@@ -39,8 +39,9 @@ def over_seeds(lines: Sequence[Line]) -> Line:
 def _mean(result: Result, same: Sequence[Result]) -> Result:
     values = [r.value for r in same]
     found = mean(torch.tensor(values))
+    details = {"seeds": values} | {k: v for k, v in result.details.items() if k == "density"}
     interval = Interval(found.low, found.high, how=f"Student's t of {len(same)} seeds", covers=SEEDS)
-    return replace(result, value=found.value, interval=interval, details={"seeds": values}, pictures={})
+    return replace(result, value=found.value, interval=interval, details=details, pictures={})
 
 
 def fitted(contest: Contest, line: Line, prior: str, steps: int) -> Line:

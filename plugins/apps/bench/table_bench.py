@@ -153,6 +153,8 @@ class _Contest:
                  "by": "metrics"}  # fmt: skip
         cell = Cell(self.folder, name, {**known, "target": self.columns[self.target].name, **settings})
         found = cell.get()
+        if found is not None and found["why"]:  # of an older version, which kept what broke down
+            found = None
         if (was_there := found is not None) is False:
             try:
                 rows, more = made()
@@ -214,7 +216,7 @@ class _Contest:
             if done.returncode:
                 why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
                 if done.returncode < 0:
-                    why = f"it was ended by {signal.Signals(-done.returncode).name}"
+                    why = f"{signal.strsignal(-done.returncode) or 'a signal'} ended it"
                 raise GenzooError(f"{asked['model']} cannot be run by {python}: {why}")
             made = of(self.train.spec).read_samples(Path(folder) / "rows.csv", self.train.spec)
         return made.x.numpy(), json.loads(done.stdout.strip().splitlines()[-1])
