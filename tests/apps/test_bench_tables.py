@@ -72,7 +72,7 @@ def test_lines_are_kept_and_another_library_stands_beside(tmp_path, monkeypatch)
     python.chmod(0o755)
     how = {"recipes": ["copula"], "steps": 1, "out": tmp_path / "out", "peers": python, "epochs": {"CTGAN": 2}}
     killed = table_bench.tables("penguins", **how).lines[-1]
-    assert killed.why == f"CTGAN cannot be run by {python}: Killed ended it"
+    assert killed.why == f"CTGAN cannot be run by {python}: it was ended by signal 9 (Killed)"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')  # what broke down is tried again
     board = table_bench.tables("penguins", **how)
     lines = {line.name: line for line in board.lines}

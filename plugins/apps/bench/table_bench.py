@@ -216,7 +216,7 @@ class _Contest:
             if done.returncode:
                 why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
                 if done.returncode < 0:
-                    why = f"{signal.strsignal(-done.returncode) or 'a signal'} ended it"
+                    why = f"it was ended by signal {-done.returncode} ({signal.strsignal(-done.returncode)})"
                 raise GenzooError(f"{asked['model']} cannot be run by {python}: {why}")
             made = of(self.train.spec).read_samples(Path(folder) / "rows.csv", self.train.spec)
         return made.x.numpy(), json.loads(done.stdout.strip().splitlines()[-1])
