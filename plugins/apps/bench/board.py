@@ -80,9 +80,11 @@ def by_reason(left_out: Mapping[str, str]) -> list[str]:
 
 def apart(board: Board) -> list[str]:
     """A sentence for each number that is of a density for some and of a probability for others."""
-    found = []
-    for row in () if board.compared is None else board.compared.rows:
-        results = zip(board.compared.names if board.compared else (), row.results, strict=True)
+    found = list[str]()
+    if board.compared is None:
+        return found
+    for row in board.compared.rows:
+        results = zip(board.compared.names, row.results, strict=True)
         kinds = {name: bool(r.details.get("density")) for name, r in results if r is not None}
         if 0 < (densities := sum(kinds.values())) < len(kinds):
             fewer = 2 * densities <= len(kinds)
