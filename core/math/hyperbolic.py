@@ -20,7 +20,8 @@ def inside(x: Tensor) -> Tensor:
 def added(x: Tensor, y: Tensor) -> Tensor:
     """Möbius addition x ⊕ y, which moves y as the translation does that takes 0 to x."""
     xy, xx, yy = (x * y).sum(-1, keepdim=True), x.square().sum(-1, keepdim=True), y.square().sum(-1, keepdim=True)
-    return inside(((1 + 2 * xy + yy) * x + (1 - xx) * y) / (1 + 2 * xy + xx * yy).clamp(min=1e-15))
+    least = (1 - EDGE * EDGE) ** 2  # what the denominator is between opposite points of the edge; rounding says zero
+    return inside(((1 + 2 * xy + yy) * x + (1 - xx) * y) / (1 + 2 * xy + xx * yy).clamp(min=least))
 
 
 def from_tangent(v: Tensor) -> Tensor:

@@ -52,7 +52,8 @@ def joint_entropy(p: Tensor) -> Tensor:
     for one in torch.split(p, 1, -1):
         words = torch.cat([words * (1 - one), words * one], -1)
     mean = words.mean(0)
-    entropy: Tensor = torch.special.entr(mean).sum(-1)
+    # The slope of p log p has no bound at zero, and times the slope of a chance that rounds to zero it is nan.
+    entropy: Tensor = torch.special.entr(mean.clamp(min=1e-30)).sum(-1)
     return entropy
 
 

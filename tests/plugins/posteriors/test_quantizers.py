@@ -206,6 +206,11 @@ def test_entropies_of_bits_are_those_of_all_words():
     torch.testing.assert_close(joint_entropy(p), -(mean * mean.log()).sum())
     assert joint_entropy(p) < sum(joint_entropy(p[:, i : i + 1]) for i in range(8))  # BSQ's, an upper bound
     assert torch.isfinite(bit_entropy(torch.tensor([-1e4, 0.0, 1e4]))).all()
+    sure = torch.tensor([[40.0, 0.5], [60.0, -2.0]], requires_grad=True)  # words that no observation has, to rounding
+    joint_entropy(torch.sigmoid(sure)).backward()
+    free = sure.detach()[:, 1].requires_grad_()
+    slope = torch.autograd.grad(joint_entropy(torch.sigmoid(free)[:, None]), free)[0]
+    torch.testing.assert_close(sure.grad, torch.stack([torch.zeros(2), slope], 1))
     head, z = LFQ(Latent(8), LFQ.Options(entropy=1.0)), torch.randn(20, 8)
     each = torch.sigmoid(4 * z)
     expected = bit_entropy(4 * z).sum(1) - joint_entropy(each)
