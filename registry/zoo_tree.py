@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Place:
 class Table:
     """A table of results: the rank of each recipe, its first number and the steps of its training, as printed."""
 
-    name: str  # of the file
+    name: str  # of the file; with its folders where several have it
     column: str  # of what ranks
     ranks: Mapping[str, tuple[int, str]]
     steps: Mapping[str, str]
@@ -74,7 +75,7 @@ def results(files: Sequence[Path]) -> list[Table]:
     Raises:
         UsageError: for a file that is not there, or has none.
     """
-    found = []
+    found, named = [], Counter(path.stem for path in files)
     for path in files:
         try:
             text = path.read_text(encoding="utf-8")
@@ -91,7 +92,8 @@ def results(files: Sequence[Path]) -> list[Table]:
         column, ends = columns[1] if len(columns) > 1 else "first number", tuple(columns[-2:]) == _COSTS
         came = {name: rest.split("|")[-2].strip() for _, name, _, rest in rows if ends}
         steps = {name: f"{n} step{'s' * (n != '1')}" for name, n in came.items()}
-        found.append(Table(path.stem, column, ranks, steps))
+        name = path.stem if named[path.stem] == 1 else path.with_suffix("").as_posix()
+        found.append(Table(name, column, ranks, steps))
     return found
 
 

@@ -58,6 +58,11 @@ def test_a_page_with_ranks(genzoo: Run, tmp_path: Path) -> None:
     assert "K passes of the decoder" in rows["iwae"]
     assert [name for name, row in rows.items() if not row.split(" | ")[2].strip()] == []  # all say what they cost
     assert "1 of 3" in genzoo("list", "--tree", "--results", board).out
+    (tmp_path / "b").mkdir()
+    (second := tmp_path / "b" / "leaderboard.md").write_text(BOARD)
+    genzoo("list", "--tree", "--results", board, "--results", second, "--out", page)
+    columns = " | ".join(f.with_suffix("").as_posix() for f in (board, second))  # of one name: their folders tell
+    assert f"| {columns} | paper |" in page.read_text()
 
 
 @pytest.mark.parametrize(
