@@ -163,7 +163,7 @@ class Evidence:
         if self._runtime.size > 1 and "samples" in needs:
             _ = self._drawn
         if self._runtime.size > 1 and "features" in needs:
-            _ = self.fake_features, self.real_features
+            _ = self.fake_features if "samples" in needs else None, self.real_features
         self._runtime = Runtime()
 
     # Observations, in data units.
@@ -224,6 +224,10 @@ class Evidence:
         training = self.training
         assert training is not None
         return self.once("training features", lambda: self._cached(training))
+
+    def features_of(self, x: Tensor) -> Features:
+        """Of any observations in data units ``(N, *spec.shape)``."""
+        return self._extract(of(self.spec).to_storage(self.spec, x))
 
     def _cached(self, data: Data) -> Features:
         assert self.extractor is not None
@@ -312,7 +316,7 @@ class Evidence:
         if need in ("encoder", "likelihood"):
             return self._lacks_of_model(need)
         unfitted = "" if self.model is None else self.model.prior.unfitted
-        if unfitted and need in ("samples", "features", "conditional"):
+        if unfitted and need in ("samples", "conditional"):
             return unfitted
         has, why = {
             "images": (of(self.spec).pixels, f"it is of images, and this is {self.spec.modality} data"),

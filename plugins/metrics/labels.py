@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UsageError
-from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
+from genzoo.core.evaluation.evidence import Evidence, Features, Measured, Metric
 from genzoo.core.evaluation.report import AT_COUNTS, POPULATION
 from genzoo.core.math import logistic
 from genzoo.core.math.intervals import Estimate, jackknife, mean, share
@@ -47,29 +48,39 @@ def unjudged(evidence: Evidence) -> str:
     return "no classifier knows the data's classes, and there is no training data to fit one on"
 
 
+def classifier(evidence: Evidence) -> tuple[Callable[[Features], Tensor], str]:
+    """What tells classes ``(N,)`` by features, and its name: the extractor, or logistic regression on training data."""
+    return evidence.once("classifier", lambda: _classifier(evidence))
+
+
+def _classifier(evidence: Evidence) -> tuple[Callable[[Features], Tensor], str]:
+    assert evidence.extractor is not None
+    if knows(evidence):
+        return _surest, evidence.extractor.name
+    training = evidence.training
+    assert training is not None
+    assert training.y is not None
+    features = evidence.training_features.features
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:_MOST]
+    fitted = logistic.fit(features[order], training.y[order], evidence.spec.classes, decay=1e-2)
+    return (lambda found: fitted.predict(found.features)), f"logistic regression on {evidence.extractor.name}"
+
+
+def _surest(found: Features) -> Tensor:
+    assert found.logits is not None
+    return found.logits.argmax(1)
+
+
 def judge(evidence: Evidence) -> Judgement:
-    """Classify samples and data: by the extractor, or by logistic regression on features of the training split."""
+    """Classify samples and data."""
     return evidence.once("judge", lambda: _judge(evidence))
 
 
 def _judge(evidence: Evidence) -> Judgement:
-    fake, real = evidence.fake_features, evidence.real_features
-    assert evidence.extractor is not None
     assert evidence.labels is not None
-    if knows(evidence):
-        assert fake.logits is not None
-        assert real.logits is not None
-        guess, guess_real, name = fake.logits.argmax(1), real.logits.argmax(1), evidence.extractor.name
-    else:
-        training = evidence.training
-        assert training is not None
-        assert training.y is not None
-        features = evidence.training_features.features
-        order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:_MOST]
-        fitted = logistic.fit(features[order], training.y[order], evidence.spec.classes, decay=1e-2)
-        guess, guess_real = fitted.predict(fake.features), fitted.predict(real.features)
-        name = f"logistic regression on {evidence.extractor.name}"
-    return Judgement(guess, guess_real, (guess_real == evidence.labels).double().mean().item(), name)
+    guess, name = classifier(evidence)
+    fake, real = guess(evidence.fake_features), guess(evidence.real_features)
+    return Judgement(fake, real, (real == evidence.labels).double().mean().item(), name)
 
 
 @dataclass(frozen=True)
@@ -254,6 +265,38 @@ class ConditionalAccuracy(_Judged):
                 found = fidelity(fake[made.to(fake.device)], real[there.to(real.device)], k=_NEIGHBOURS)
                 covered[name] = found.coverage.value
         return {"accuracy by class": accuracy, "coverage by class": covered}
+
+
+@declare.metric(
+    "reconstruction-accuracy",
+    direction="higher",
+    unit="share",
+    needs=("data", "features", "labels", "encoder"),
+    tags=("reconstruction",),
+)
+class ReconstructionAccuracy(_Judged):
+    """Share of held-out observations that a classifier still takes for what they are, once encoded and decoded.
+
+    Codes are posterior means. The details say how often it is right about the same observations themselves. A
+    conditional model is told the class, so that its code need not know it.
+    """
+
+    covers = "the value for unlimited data, given the model"
+
+    @dataclass(frozen=True)
+    class Options(Metric.Options):
+        limit: int = option(500, "observations", low=1)
+
+    options: Options
+
+    def measure(self, evidence: Evidence) -> Measured:
+        assert evidence.labels is not None
+        guess, name = classifier(evidence)
+        x, again = evidence.reconstructions(self.options.limit)
+        truth = evidence.labels[: len(x)].cpu()
+        there, right = (guess(evidence.features_of(v)) == truth for v in (x, again))
+        details = {"classifier": name, "accuracy on the observations": there.double().mean().item()}
+        return Measured(share(right), details, n_real=len(x))
 
 
 def classifier_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Estimate:

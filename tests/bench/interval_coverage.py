@@ -252,6 +252,18 @@ def _(seed: int):
     return measured("high-quality", mixture_evidence(x, seed)), 0.9 * (1 - math.exp(-4.5))
 
 
+@case("reconstruction-accuracy", "m = 400, 4 classes")
+def _(seed: int):
+    def again(x: Tensor, seed: int) -> Tensor:
+        return x + 0.8 * torch.randn(x.shape, generator=generator(seed))
+
+    x, y = mixture(400, seed)
+    big, truth = mixture(LARGE, 10**6)
+    right = Known().extract(again(big, 10**6 + 1)).logits.argmax(1) == truth
+    evidence = posed(x, y, x, y, seed, reconstructions=(x, again(x, seed + 10**7)))
+    return measured("reconstruction-accuracy", evidence), right.double().mean().item()
+
+
 @case("conditional-accuracy", "n = 500, 4 classes")
 def _(seed: int):
     fake, asked = mixture(500, seed, scale=1.5)

@@ -104,6 +104,22 @@ def test_conditional_accuracy_is_the_classifiers_own_on_real_data(clothes):
         evaluate(pixels(clothes), clothes, "conditional-accuracy")
 
 
+def test_reconstruction_accuracy_is_the_classifiers_own_of_what_the_model_makes(clothes):
+    clothes, model = clothes.take(slice(300)), genzoo.load("vae/fashion-mnist")
+    x = clothes.x.float() / 255
+    again = (model.reconstruct(x) * 255).round() / 255
+    made, there = (FashionClassifier.pretrained()(v).argmax(1) == clothes.y for v in (again, x))
+    found = evaluate(model, clothes, "reconstruction-accuracy")["reconstruction-accuracy"]
+    assert 0.5 < found.value < 0.9
+    assert found.value == pytest.approx(made.double().mean().item())
+    assert found.details["accuracy on the observations"] == pytest.approx(there.double().mean().item())
+    few = {"reconstruction-accuracy.limit": 50}
+    first = evaluate(model, clothes, "reconstruction-accuracy", options=few)["reconstruction-accuracy"]
+    assert first.value == pytest.approx(made[:50].double().mean().item())
+    with pytest.raises(UsageError, match="reconstruction-accuracy cannot be measured here: the model has no encoder"):
+        evaluate("gan/fashion-mnist", clothes, "reconstruction-accuracy")
+
+
 def test_copies_are_found_and_shown_and_unseen_data_are_not(clothes):
     train = genzoo.load_data("fashion-mini")
     copies = torch.cat([pixels(train, slice(10, 40)), pixels(clothes, slice(500, 770))])
