@@ -42,7 +42,7 @@ declare.recipe(
             "objective.beta": 0.3,
             "objective.kl_warmup": 0.25,
             "train.batch_size": 32,
-            "train.lr": 1e-3,
+            "train.lr": 4e-3,
             "train.schedule": "cosine",
         }
     },
