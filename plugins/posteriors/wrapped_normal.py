@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 
 from genzoo.core.errors import UsageError
 from genzoo.core.math.hyperbolic import added, from_tangent, log_stretch, to_tangent
-from genzoo.core.posterior import Posterior, PosteriorHead, normal_log_prob
+from genzoo.core.posterior import LOG_2PI, Posterior, PosteriorHead, normal_log_prob
 from genzoo.core.spec import Latent
 from genzoo.registry import declare
 
@@ -47,7 +47,8 @@ class WrappedNormal(Posterior):
 
     def sample_with_log_prob(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         v = torch.exp(0.5 * self.log_var) * eps
-        return added(self._mean, from_tangent(v)), self._density(v)
+        log_p = -0.5 * (eps.square() + self.log_var + LOG_2PI).sum(-1)  # of v; v² over a σ² that rounds to zero is nan
+        return added(self._mean, from_tangent(v)), log_p - log_stretch(v)
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self._density(to_tangent(added(-self._mean, z)))

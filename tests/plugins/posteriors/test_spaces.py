@@ -18,7 +18,7 @@ from genzoo.plugins.posteriors.categorical import CategoricalHead
 from genzoo.plugins.posteriors.directional import PowerSpherical, VonMisesFisher
 from genzoo.plugins.posteriors.gamma import GammaHead, Gammas
 from genzoo.plugins.posteriors.product import ProductHead
-from genzoo.plugins.posteriors.wrapped_normal import WrappedNormal
+from genzoo.plugins.posteriors.wrapped_normal import WrappedNormal, WrappedNormalHead
 from genzoo.plugins.priors.poincare import Poincare
 from genzoo.plugins.priors.sphere import Sphere
 
@@ -85,6 +85,18 @@ def test_densities_on_the_sphere_integrate_to_one(make):
 
 
 @torch.no_grad()
+def test_a_wrapped_normal_whose_variance_rounds_to_zero_has_a_density_and_slopes():
+    numbers, eps = torch.tensor([[0.3, -0.2, -100.0, 1.0]], requires_grad=True), torch.tensor([[1.0, -0.5]])
+    z, log_q = WrappedNormalHead(Latent(2))(numbers).sample_with_log_prob(eps)
+    assert log_q.item() > 40  # half of what the first variance is below one, and less what is spread in the second
+    (z.sum() + log_q.sum()).backward()
+    assert numbers.grad is not None
+    assert numbers.grad.isfinite().all()
+    q = WrappedNormal(torch.tensor([[0.4, -0.3]]), torch.tensor([[-1.0, -0.4]]))
+    z, log_q = q.sample_with_log_prob(eps)
+    torch.testing.assert_close(log_q, q.log_prob(z))
+
+
 def test_the_wrapped_normal_integrates_to_one_over_the_hyperbolic_disc():
     q = WrappedNormal(torch.tensor([[0.4, -0.3]]), torch.tensor([[-1.0, -0.4]]))
     prior = Poincare(Latent(2), Poincare.Options(scale=0.8))
