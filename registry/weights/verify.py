@@ -14,6 +14,7 @@ from genzoo.core.config import Config
 from genzoo.core.data import Data
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.report import Report, Result, differences
+from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.notebook import visible
 from genzoo.core.record import TrainingRecord, read_record
@@ -263,7 +264,8 @@ def split_of(config: Config, record: TrainingRecord, source: Any = None) -> tupl
     if config.train.private:
         raise GenzooError("it was trained with differential privacy: no hash of its rows was kept to tell them by, and "
                           "what uses them once more is not covered by its ε")  # fmt: skip
-    data, said, differs = load_data(source_of(record, source), options=dict(record.called.data)), record.data, ""
+    data = load_data(source_of(record, source), options=dict(record.called.data))
+    data, said, differs = of(data.spec).recast(data, (config.data.modality,)), record.data, ""  # as training saw them
     train, held_out = _split(data, config, record.seed)
     if len(train) != said.observations:
         differs = f"{len(train):,} observations, not {said.observations:,}"
@@ -391,10 +393,7 @@ def _at_the_end(model: Model, config: Config, record: TrainingRecord, source: An
         if nets.critics:
             return {}, "it takes critics to measure it, which weights do not keep"
         trainer.step = 1
-        loss = trainer.validate()
-        found = final_metrics(trainer)
+        found = {"held-out loss": trainer.validate(), **final_metrics(trainer)}
     except GenzooError as e:
         return {}, f"not measured: {e}"
-    if loss is not None:
-        found["held-out loss"] = loss
-    return {k: float(v) for k, v in found.items()}, ""
+    return {k: float(v) for k, v in found.items() if v is not None}, ""

@@ -61,6 +61,15 @@ def test_the_same_bytes_come_out(run: Path, tmp_path: Path) -> None:
         genzoo.reproduce(run, out)
 
 
+def test_what_saw_sounds_as_spectrograms_is_trained_and_measured_again(tmp_path: Path) -> None:
+    small = {f"{part}.{name}": 4 for part in ("generator", "encoder") for name in ("width", "max_width")}
+    genzoo.fit("spec-vae", "spoken-digits-mini", tmp_path / "run", steps=2, options=small, progress=False)
+    done = genzoo.reproduce(tmp_path / "run", tmp_path / "again", progress=False)
+    assert done.same_bytes
+    assert {m.metric: m.agrees for m in done.metrics} == {"held-out loss": True, "active units": True}
+    assert genzoo.verify(tmp_path / "again", data=True, metrics=True).ok
+
+
 def test_it_can_be_stopped_and_resumed(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     part = genzoo.reproduce(run, out, steps=4, progress=False)
