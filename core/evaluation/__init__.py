@@ -9,4 +9,5 @@ DIRECTIONS: tuple[Direction, ...] = ("higher", "lower", "none")
 NEEDS = (
     *("samples", "data", "images", "features", "labels", "training"),
     *("encoder", "likelihood", "conditional", "factors"),
-)  # what a metric may need: `genzoo.core.evaluation.evidence.Evidence.lacks` says when each is met
+)  # what a metric may need: `genzoo.core.evaluation.evidence.Evidence.lacks` says when each is met; features of samples
+# need both

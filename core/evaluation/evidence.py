@@ -163,7 +163,9 @@ class Evidence:
         if self._runtime.size > 1 and "samples" in needs:
             _ = self._drawn
         if self._runtime.size > 1 and "features" in needs:
-            _ = self.fake_features if "samples" in needs else None, self.real_features
+            if "samples" in needs:
+                _ = self.fake_features
+            _ = self.real_features
         self._runtime = Runtime()
 
     # Observations, in data units.

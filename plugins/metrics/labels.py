@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import Evidence, Features, Measured, Metric
 from genzoo.core.evaluation.report import AT_COUNTS, POPULATION
 from genzoo.core.math import logistic
@@ -59,7 +59,8 @@ def _classifier(evidence: Evidence) -> tuple[Callable[[Features], Tensor], str]:
         return _surest, evidence.extractor.name
     training = evidence.training
     assert training is not None
-    assert training.y is not None
+    if training.y is None:
+        raise GenzooError("the training data have no labels to fit a classifier on")
     features = evidence.training_features.features
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:_MOST]
     fitted = logistic.fit(features[order], training.y[order], evidence.spec.classes, decay=1e-2)
@@ -142,7 +143,7 @@ def corrected(predicted: Tensor, real: Tensor, truth: Tensor, classes: int, step
 
 
 class _Judged(Metric):
-    """What a classifier says of samples."""
+    """What a classifier says of samples, or of reconstructions."""
 
     def reference(self, evidence: Evidence) -> Tensor:
         """How often the classifier sees each class among the data themselves, ``(K,)``; not quite never."""
@@ -277,11 +278,11 @@ class ConditionalAccuracy(_Judged):
 class ReconstructionAccuracy(_Judged):
     """Share of held-out observations that a classifier still takes for what they are, once encoded and decoded.
 
-    Codes are posterior means. The details say how often it is right about the same observations themselves. A
-    conditional model is told the class, so that its code need not know it.
+    Codes are posterior means. The details say how often it is right about the same observations themselves, and
+    whether the model was told their classes: of a conditional one, which is, this says little about the code.
     """
 
-    covers = "the value for unlimited data, given the model"
+    covers = "the value for unlimited data, given the model and the classifier"
 
     @dataclass(frozen=True)
     class Options(Metric.Options):
@@ -294,9 +295,13 @@ class ReconstructionAccuracy(_Judged):
         guess, name = classifier(evidence)
         x, again = evidence.reconstructions(self.options.limit)
         truth = evidence.labels[: len(x)].cpu()
-        there, right = (guess(evidence.features_of(v)) == truth for v in (x, again))
-        details = {"classifier": name, "accuracy on the observations": there.double().mean().item()}
-        return Measured(share(right), details, n_real=len(x))
+        there = guess(evidence.real_features)[: len(x)] == truth
+        details = {
+            "classifier": name,
+            "accuracy on the observations": there.double().mean().item(),
+            "told the class": evidence.model is not None and bool(evidence.model.classes),
+        }
+        return Measured(share(guess(evidence.features_of(again)) == truth), details, n_real=len(x))
 
 
 def classifier_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Estimate:

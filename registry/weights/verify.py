@@ -259,14 +259,15 @@ def source_of(record: TrainingRecord, source: Any = None, given_by: str = "--sou
     return said
 
 
-def split_of(config: Config, record: TrainingRecord, source: Any = None) -> tuple[Data, Data | None]:
-    """The data that a model was trained on, and what was held out; GenzooError if it is not here, or is other data."""
+def split_of(
+    config: Config, record: TrainingRecord, source: Any = None, seen: bool = False
+) -> tuple[Data, Data | None]:
+    """What a model was trained on, and what was held out, as training saw it if ``seen``; GenzooError if it is not here."""
     if config.train.private:
         raise GenzooError("it was trained with differential privacy: no hash of its rows was kept to tell them by, and "
                           "what uses them once more is not covered by its ε")  # fmt: skip
-    data = load_data(source_of(record, source), options=dict(record.called.data))
-    data, said, differs = of(data.spec).recast(data, (config.data.modality,)), record.data, ""  # as training saw them
-    train, held_out = _split(data, config, record.seed)
+    data, said, differs = load_data(source_of(record, source), options=dict(record.called.data)), record.data, ""
+    train, held_out = _split(of(data.spec).recast(data, (config.data.modality,)) if seen else data, config, record.seed)
     if len(train) != said.observations:
         differs = f"{len(train):,} observations, not {said.observations:,}"
     elif train.fingerprint() != said.fingerprint:
@@ -385,7 +386,7 @@ def _reference(record: TrainingRecord, about: Mapping[str, Any], source: Any) ->
 def _at_the_end(model: Model, config: Config, record: TrainingRecord, source: Any) -> tuple[dict[str, float], str]:
     """What training noted at its end: held-out loss and active units; and why there is nothing, if so."""
     try:
-        train, held_out = split_of(config, record, source)
+        train, held_out = split_of(config, record, source, True)
         objective, nets = initialize(config, record.seed)
         nets.model.load_state_dict(model.state_dict())
         options = replace(config.train, average=0.0)

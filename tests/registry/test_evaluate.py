@@ -120,6 +120,23 @@ def test_reconstruction_accuracy_is_the_classifiers_own_of_what_the_model_makes(
         evaluate("gan/fashion-mnist", clothes, "reconstruction-accuracy")
 
 
+def test_reconstructions_are_judged_also_where_no_samples_can_be_drawn(clothes, tmp_path):
+    small = {"generator": "mlp", "encoder": "mlp", "generator.width": 32, "encoder.width": 32}
+    genzoo.fit("ae", "fashion-mini", tmp_path / "ae", steps=300, options=small, progress=False)
+    clothes, how = clothes.take(slice(200)), {"extractor": "raw", "strict": False}
+    found = evaluate(tmp_path / "ae", clothes, "reconstruction-accuracy,classes", training="fashion-mini", **how)
+    right = found["reconstruction-accuracy"]
+    assert right.details["classifier"] == "logistic regression on raw"
+    assert right.details["told the class"] is False
+    assert 0.2 < right.value <= right.details["accuracy on the observations"] + 0.1
+    assert {a.metric: a.reason for a in found.absent}.keys() == {"classes"}  # of samples, and nothing says how to draw
+    bare = genzoo.load_data("fashion-mini").x[:300]
+    told = evaluate(tmp_path / "ae", clothes, "reconstruction-accuracy", training=bare, **how)
+    assert "no labels to fit a classifier on" in told.absent[0].reason
+    given = evaluate("cvae/fashion-mnist", clothes, "reconstruction-accuracy")["reconstruction-accuracy"]
+    assert given.details["told the class"] is True
+
+
 def test_copies_are_found_and_shown_and_unseen_data_are_not(clothes):
     train = genzoo.load_data("fashion-mini")
     copies = torch.cat([pixels(train, slice(10, 40)), pixels(clothes, slice(500, 770))])

@@ -25,7 +25,6 @@ from genzoo.core.errors import GenzooError, UsageError, did_you_mean
 from genzoo.core.evaluation.evidence import Evidence, Measured, Metric
 from genzoo.core.math.intervals import smaller
 from genzoo.core.modality import of
-from genzoo.core.training.terms import TrainingDiverged
 from genzoo.plugins.apps.bench.bench_report import Cell, Effort, Table, folder_for, keep, machine, train_for
 from genzoo.plugins.metrics.closeness import ClosestRecord, Nearer, RowCopies
 from genzoo.plugins.metrics.margins import LevelsLost, column_errors, pair_errors
@@ -154,6 +153,8 @@ class _Contest:
                  "by": "metrics"}  # fmt: skip
         cell = Cell(self.folder, name, {**known, "target": self.columns[self.target].name, **settings})
         found = cell.get()
+        if found is not None and found["why"]:  # of an older version, which kept what broke down
+            found = None
         if (was_there := found is not None) is False:
             try:
                 rows, more = made()
@@ -161,9 +162,7 @@ class _Contest:
                 found = {"numbers": numbers | more, "why": ""}
             except UsageError:
                 raise
-            except TrainingDiverged as e:  # one that breaks down costs its own line, and would do it again
-                found = {"numbers": {}, "why": str(e)}
-            except GenzooError as e:  # a peer that was killed is tried again by another call
+            except GenzooError as e:  # one that breaks down costs its own line, and is tried again by another call
                 return TableLine(name, why=str(e))
             cell.put(found)
         return TableLine(name, found["numbers"], found["why"], was_there)

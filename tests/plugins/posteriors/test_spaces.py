@@ -11,7 +11,7 @@ import genzoo
 from genzoo.core.errors import UsageError
 from genzoo.core.math.angles import Angles, log_area
 from genzoo.core.math.gamma import gamma_quantile
-from genzoo.core.math.hyperbolic import added, from_tangent, to_tangent
+from genzoo.core.math.hyperbolic import EDGE, added, from_tangent, to_tangent
 from genzoo.core.spec import Latent
 from genzoo.plugins.nets.gyroplane import Gyroplanes
 from genzoo.plugins.posteriors.categorical import CategoricalHead
@@ -84,20 +84,28 @@ def test_densities_on_the_sphere_integrate_to_one(make):
     assert each.mean().item() == pytest.approx(q.kl().sum().item(), abs=5 * each.std().item() / 20_000**0.5)
 
 
-@torch.no_grad()
-def test_a_wrapped_normal_whose_variance_rounds_to_zero_has_a_density_and_slopes():
-    numbers, eps = torch.tensor([[0.3, -0.2, -100.0, 1.0]], requires_grad=True), torch.tensor([[1.0, -0.5]])
-    with torch.enable_grad():
-        z, log_q = WrappedNormalHead(Latent(2))(numbers).sample_with_log_prob(eps)
-        (z.sum() + log_q.sum()).backward()
-    assert log_q.item() > 40  # half of what the first variance is below one, less what is spread in the second
+@pytest.mark.parametrize("log_var", [-80.0, -95.0, -110.0])  # from -104 on a variance is zero, in float32
+def test_a_wrapped_normal_whose_variance_rounds_to_zero_has_a_density_and_slopes(log_var):
+    numbers, eps = torch.tensor([[0.3, -0.2, log_var, 1.0]], requires_grad=True), torch.tensor([[1.0, -0.5]])
+    z, log_q = WrappedNormalHead(Latent(2))(numbers).sample_with_log_prob(eps)
+    (z.sum() + log_q.sum()).backward()
+    second = 3 - math.log1p(math.exp(2))  # of the second direction, as the head bounds it
+    small = -0.5 * (1.25 + log_var + second + 2 * math.log(2 * math.pi))
+    r = 0.5 * math.exp(0.5 * second)  # how far the draw is
+    assert log_q.item() == pytest.approx(small - math.log(math.sinh(r) / r), rel=1e-5)
     assert numbers.grad is not None
     assert numbers.grad.isfinite().all()
-    q = WrappedNormal(torch.tensor([[0.4, -0.3]]), torch.tensor([[-1.0, -0.4]]))
-    z, log_q = q.sample_with_log_prob(eps)
-    torch.testing.assert_close(log_q, q.log_prob(z))
 
 
+def test_sums_of_opposite_points_of_the_edge_have_bounded_slopes():
+    a = torch.nn.functional.normalize(torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)), dim=-1) * EDGE
+    x = (-a).requires_grad_()
+    added(x, a * (1 + 1e-7)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().max() < 1e7  # 1 / (1 - r²)² at the edge is 2.5e9 times what is near 0
+
+
+@torch.no_grad()
 def test_the_wrapped_normal_integrates_to_one_over_the_hyperbolic_disc():
     q = WrappedNormal(torch.tensor([[0.4, -0.3]]), torch.tensor([[-1.0, -0.4]]))
     prior = Poincare(Latent(2), Poincare.Options(scale=0.8))
