@@ -262,7 +262,7 @@ def source_of(record: TrainingRecord, source: Any = None, given_by: str = "--sou
 def split_of(
     config: Config, record: TrainingRecord, source: Any = None, seen: bool = False
 ) -> tuple[Data, Data | None]:
-    """What a model was trained on, and what was held out, as training saw it if ``seen``; GenzooError if it is not here."""
+    """What a model was trained on, and what was held out, as training saw it if ``seen``; GenzooError if not here."""
     if config.train.private:
         raise GenzooError("it was trained with differential privacy: no hash of its rows was kept to tell them by, and "
                           "what uses them once more is not covered by its ε")  # fmt: skip
