@@ -246,6 +246,17 @@ def test_texts_are_read_with_what_they_come_from(tmp_path: Path) -> None:
     assert "the data is not made of images" not in words
 
 
+def test_wide_rows_scroll_within_their_place() -> None:
+    pytest.importorskip("pyarrow")
+    data = genzoo.load_data("penguins")
+    small = {"generator.width": 8, "encoder.width": 8}
+    models = [genzoo.create("vae", data.spec, options=small, seed=k) for k in (0, 1)]
+    text = page(genzoo.compare(models, data, "columns", n=50, cache=False, device="cpu"))
+    before = re.findall(r'(<div class="scroll"[^>]*tabindex="0">)?<table', text)
+    assert len(before) >= 3  # of metrics, and rows of both
+    assert all(before)
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = os.environ.get("AXE")  # path of axe.min.js, of the axe-core package
 
