@@ -218,7 +218,7 @@ def score(
     ] = None,
     n: Annotated[int, typer.Option("-n", "--number", help="How many of the oddest to show.")] = 10,
     training: Annotated[str | None, typer.Option(help="Data that distances are to; default the run's own.")] = None,
-    split: opt.Split = None,
+    split: opt.SplitOrAll = None,
     neighbours: Annotated[int, typer.Option(min=1, help="The distance is that to the so many-th nearest.")] = 5,
     samples: Annotated[int, typer.Option(min=1, help="Codes that the bound is the mean of.")] = 16,
     seed: Annotated[int, typer.Option(help="Of those codes.")] = 0,

@@ -99,7 +99,7 @@ class Tree:
 
 
 class Zip(Tree):
-    """The files in a .zip file, by their names in it."""
+    """The files in a .zip file, by their names in it; in the one folder that holds all, where that is no split."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.notes, self.hidden = regular(root), list[str](), Counter[str]()
@@ -118,13 +118,18 @@ class Zip(Tree):
                         self.files.append(info.filename)
         except (OSError, zipfile.BadZipFile, ValueError) as e:
             raise GenzooError(f"{root} is damaged or no .zip file ({e})") from None
+        tops = {name.partition("/")[0] if "/" in name else "" for name in self.files}
+        top = tops.pop() if len(tops) == 1 else ""
+        self._top = f"{top}/" if top and top.lower() not in SPLITS else ""  # as whoever packs a folder gets it
+        self.files = [name.removeprefix(self._top) for name in self.files]
+        self.folders = {name.removeprefix(self._top) for name in self.folders if name != top or not self._top}
         if len(set(self.files)) < len(self.files):
             raise UsageError(f"{root} holds several files of one name: pack it anew")
 
     def open(self, name: str) -> Path | bytes:
         """What a file holds; refused if it unpacks to more than any picture has."""
         try:
-            with self._archive().open(name) as file:
+            with self._archive().open(self._top + name) as file:
                 held = file.read(8 * MOST_PIXELS + 1)
         except Exception as e:  # zipfile and zlib raise a dozen kinds
             raise GenzooError(f"{self.root}: {name} cannot be unpacked ({e})") from None
@@ -133,7 +138,7 @@ class Zip(Tree):
         return held
 
     def start(self, name: str) -> bytes:
-        with self._archive().open(name) as file:
+        with self._archive().open(self._top + name) as file:
             return file.read(16)
 
     def _archive(self) -> zipfile.ZipFile:

@@ -57,6 +57,9 @@ Split = Annotated[
         help="train, test or all; default test where data have one, else all but what was trained on.", callback=_small
     ),
 ]
+SplitOrAll = Annotated[
+    str | None, typer.Option(help="train, test or all; default test where data have one, else all.", callback=_small)
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Temperature = Annotated[
     float | None, typer.Option(help="Of models of texts: below 1 likelier tokens, above 1 more varied ones.")

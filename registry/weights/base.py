@@ -167,7 +167,7 @@ class OutOfReach(GenzooError):
 
 
 class Store(ABC):
-    """Where weights live, for ``registry.store("s3", "my_pkg.s3:S3")``: then ``s3:NAME@REVISION`` is a name.
+    """Where weights live, for ``registry.store("shelf", "my_pkg.shelf:S")``: then ``shelf:NAME@REVISION`` is a name.
 
     It is made without arguments, so that settings come from the environment. What it hands out is never trusted:
     names, sizes and hashes are checked, files are kept in genzoo's cache, and come into being there all at once.

@@ -71,7 +71,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", [0, 1, 2, 8, 9])  # by the last two no limit was set
+@pytest.mark.parametrize("seed", [0, 1, 2, 8, 9, 31, 32])  # by the last four no limit was set
 @pytest.mark.parametrize("kind", PROBLEM)
 def test_the_verdict_and_no_other(kind: str, seed: int, tmp_path: Path) -> None:
     plant(kind, seed, tmp_path / "run")

@@ -222,8 +222,9 @@ def _said(names: list[str], every: set[str]) -> str:
 _HEAD = """# What goes with what
 
 Most adversarial losses take most regularizers and augmentations, with or without labels, on vectors and on images of
-any channels: `genzoo train hinge --regularizer lecam --augment ada --conditional`. A test, `tests/plugins/gan/test_combinations.py`, builds all {cells}
-combinations of {losses} losses with each of {parts} parts or none, of no labels, labels beside the observation
+any channels: `genzoo train hinge --regularizer lecam --augment ada --conditional`. A test,
+`tests/plugins/gan/test_combinations.py`, builds all {cells} combinations of
+{losses} losses with each of {parts} parts or none, of no labels, labels beside the observation
 (`critic.condition=concat`), by projection and by conditional batch norm (`generator.norm=class`), on the plane, grey
 28×28 and colour 32×32; it trains those that are built three steps, and the third again from a checkpoint, to the
 same bits. These are refused before training (`python tests/plugins/gan/combinations.py`, in a clone, writes this page):
