@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -99,46 +100,50 @@ class Tree:
 
 
 class Zip(Tree):
-    """The files in a .zip file, by their names in it; in the one folder that holds all, where that is no split."""
+    """The files in a .zip file by their names in it, or in the one folder that holds all pictures, if not ``train``."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.notes, self.hidden = regular(root), list[str](), Counter[str]()
-        self.files, self.folders = [], set()
+        self.folders, self._names = set(), dict[str, str]()  # as they are in the archive
         self._opened: tuple[int, zipfile.ZipFile] | None = None
+        several = False
         try:
             with zipfile.ZipFile(root) as archive:
                 for info in archive.infolist():
-                    parts = [p for p in info.filename.split("/") if p]
+                    parts = [p for p in re.split(r"[/\\]", info.filename) if p not in ("", ".")]
                     if any(map(unseen, parts)):
                         self.hidden[next(filter(None, map(unseen, parts)))] += 1
                         continue
                     inside = parts if info.is_dir() else parts[:-1]
                     self.folders |= {"/".join(inside[: i + 1]) for i in range(len(inside))}
                     if not info.is_dir():
-                        self.files.append(info.filename)
+                        several |= "/".join(parts) in self._names
+                        self._names["/".join(parts)] = info.filename
         except (OSError, zipfile.BadZipFile, ValueError) as e:
             raise GenzooError(f"{root} is damaged or no .zip file ({e})") from None
-        tops = {name.partition("/")[0] if "/" in name else "" for name in self.files}
-        top = tops.pop() if len(tops) == 1 else ""
-        self._top = f"{top}/" if top and top.lower() not in SPLITS else ""  # as whoever packs a folder gets it
-        self.files = [name.removeprefix(self._top) for name in self.files]
-        self.folders = {name.removeprefix(self._top) for name in self.folders if name != top or not self._top}
-        if len(set(self.files)) < len(self.files):
+        if several:
             raise UsageError(f"{root} holds several files of one name: pack it anew")
+        read = (n for n in map(PurePosixPath, self._names) if n.suffix.lower() in ("", *SUFFIXES) or n.name in BESIDE)
+        tops = {name.parts[0] if len(name.parts) > 1 else "" for name in read}
+        if len(tops) == 1 and (top := tops.pop()) and SPLITS.get(top.lower()) != "train":  # packed from beside it
+            self._names = {name.removeprefix(f"{top}/"): as_is for name, as_is in self._names.items()}
+            self.folders = {name.removeprefix(f"{top}/") for name in self.folders if name != top}
+        self.files = list(self._names)
 
     def open(self, name: str) -> Path | bytes:
         """What a file holds; refused if it unpacks to more than any picture has."""
+        as_is = self._names[name]
         try:
-            with self._archive().open(self._top + name) as file:
+            with self._archive().open(as_is) as file:
                 held = file.read(8 * MOST_PIXELS + 1)
         except Exception as e:  # zipfile and zlib raise a dozen kinds
-            raise GenzooError(f"{self.root}: {name} cannot be unpacked ({e})") from None
+            raise GenzooError(f"{self.root}: {as_is} cannot be unpacked ({e})") from None
         if len(held) > 8 * MOST_PIXELS:
-            raise GenzooError(f"{self.root}: {name} is too large for a picture")
+            raise GenzooError(f"{self.root}: {as_is} is too large for a picture")
         return held
 
     def start(self, name: str) -> bytes:
-        with self._archive().open(self._top + name) as file:
+        with self._archive().open(self._names[name]) as file:
             return file.read(16)
 
     def _archive(self) -> zipfile.ZipFile:

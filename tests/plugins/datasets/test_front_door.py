@@ -328,13 +328,16 @@ def test_a_column_by_name(tmp_path):
         load(tmp_path, labels="colour")
 
 
-@pytest.mark.parametrize("top", ["", "d"])  # packed from within, and from beside
+@pytest.mark.parametrize(
+    "top", ["", "d/", "test/", "d//", "/d/", "./d/", "d\\\\"]
+)  # packed from within, and from beside
 def test_a_zip_is_read_as_its_folder_would_be(tmp_path, top):
     pictures(tmp_path / "d" / "cats", 5)
     pictures(tmp_path / "d" / "dogs", 5, start=20)
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as z:
         for file in sorted((tmp_path / "d").rglob("*.png")):
-            z.write(file, top / file.relative_to(tmp_path / "d"))
+            z.write(file, top + str(file.relative_to(tmp_path / "d")))
+        z.writestr("README.txt", b"x")
         z.writestr("__MACOSX/._a.png", b"x")
     for split in ("train", "test", "all"):
         one, _ = load(tmp_path / "d", split)
