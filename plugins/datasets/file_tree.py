@@ -100,7 +100,7 @@ class Tree:
 
 
 class Zip(Tree):
-    """The files in a .zip file by their names in it, or in the one folder that holds all pictures, if not ``train``."""
+    """The files in a .zip file by their names in it, or in the one folder that holds all pictures."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.notes, self.hidden = regular(root), list[str](), Counter[str]()
@@ -123,12 +123,17 @@ class Zip(Tree):
             raise GenzooError(f"{root} is damaged or no .zip file ({e})") from None
         if several:
             raise UsageError(f"{root} holds several files of one name: pack it anew")
-        read = (n for n in map(PurePosixPath, self._names) if n.suffix.lower() in ("", *SUFFIXES) or n.name in BESIDE)
-        tops = {name.parts[0] if len(name.parts) > 1 else "" for name in read}
-        if len(tops) == 1 and (top := tops.pop()) and SPLITS.get(top.lower()) != "train":  # packed from beside it
+        tops = {n.parts[0] if len(n.parts) > 1 else "" for n in map(PurePosixPath, self._names) if self._counts(n)}
+        if len(tops) == 1 and (top := tops.pop()):  # packed from beside it
             self._names = {name.removeprefix(f"{top}/"): as_is for name, as_is in self._names.items()}
             self.folders = {name.removeprefix(f"{top}/") for name in self.folders if name != top}
         self.files = list(self._names)
+
+    def _counts(self, name: PurePosixPath) -> bool:
+        """Whether a file is a picture or holds labels; what else lies beside their folder says nothing."""
+        if name.suffix.lower() in SUFFIXES or name.name.lower() in BESIDE:
+            return True
+        return not name.suffix and is_picture(self.start(str(name)))
 
     def open(self, name: str) -> Path | bytes:
         """What a file holds; refused if it unpacks to more than any picture has."""

@@ -43,11 +43,14 @@ def torchs(x: Tensor) -> Tensor:
     return interpolate(x.float(), SIDE, mode="bilinear", align_corners=False).round().byte()
 
 
-PLAIN: Way = lambda x: x  # noqa: E731
+def plain(x: Tensor) -> Tensor:
+    return x
+
+
 BICUBIC = smaller(Image.Resampling.BICUBIC)
 ROWS: list[tuple[str, Way, str, Way]] = [
-    ("as they are, 28×28", PLAIN, "as they are", PLAIN),
-    ("as they are", PLAIN, "saved as JPEG of quality 75", each(jpeg)),
+    ("as they are, 28×28", plain, "as they are", plain),
+    ("as they are", plain, "saved as JPEG of quality 75", each(jpeg)),
     ("14×14 by Pillow's bicubic filter", BICUBIC, "the same", BICUBIC),
     ("the same", BICUBIC, "Pillow's Lanczos", smaller(Image.Resampling.LANCZOS)),
     ("the same", BICUBIC, "torch's bilinear, not antialiased", torchs),

@@ -329,8 +329,8 @@ def test_a_column_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "top", ["", "d/", "test/", "d//", "/d/", "./d/", "d\\\\"]
-)  # packed from within, and from beside
+    "top", ["", "d/", "train/", "test/", "d//", "/d/", "./d/", "d\\"]
+)  # from within, and from beside
 def test_a_zip_is_read_as_its_folder_would_be(tmp_path, top):
     pictures(tmp_path / "d" / "cats", 5)
     pictures(tmp_path / "d" / "dogs", 5, start=20)
@@ -338,6 +338,7 @@ def test_a_zip_is_read_as_its_folder_would_be(tmp_path, top):
         for file in sorted((tmp_path / "d").rglob("*.png")):
             z.write(file, top + str(file.relative_to(tmp_path / "d")))
         z.writestr("README.txt", b"x")
+        z.writestr("LICENSE", b"x")
         z.writestr("__MACOSX/._a.png", b"x")
     for split in ("train", "test", "all"):
         one, _ = load(tmp_path / "d", split)
@@ -351,6 +352,20 @@ def test_a_zip_is_read_as_its_folder_would_be(tmp_path, top):
     (tmp_path / "bad.zip").write_bytes(b"PK\3\4junk")
     with pytest.raises(GenzooError, match=r"no \.zip file"):
         load(tmp_path / "bad.zip")
+
+
+def test_a_zip_packed_from_beside_keeps_labels_splits_and_pictures_without_a_suffix(tmp_path):
+    pictures(tmp_path / "p", 4)
+    files = sorted((tmp_path / "p").glob("*.png"))
+    with zipfile.ZipFile(tmp_path / "labels.zip", "w") as z:
+        for i, file in enumerate(files):
+            z.write(file, f"d/{i}")  # no suffix
+        z.writestr("d/metadata.csv", "file_name,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(4)))
+    assert load(tmp_path / "labels.zip", "all")[0].spec.class_names == ("a", "b")
+    with zipfile.ZipFile(tmp_path / "splits.zip", "w") as z:
+        for i, file in enumerate(files):
+            z.write(file, f"d/{('train', 'train', 'train', 'test')[i]}/{i}.png")
+    assert [len(load(tmp_path / "splits.zip", split)[0]) for split in ("train", "test")] == [3, 1]
 
 
 def test_files_go_with_their_observations(tmp_path):
