@@ -92,9 +92,19 @@ def results(files: Sequence[Path]) -> list[Table]:
         column, ends = columns[1] if len(columns) > 1 else "first number", tuple(columns[-2:]) == _COSTS
         came = {name: rest.split("|")[-2].strip() for _, name, _, rest in rows if ends}
         steps = {name: f"{n} step{'s' * (n != '1')}" for name, n in came.items()}
-        name = path.stem if named[path.stem] == 1 else path.with_suffix("").as_posix()
+        name = path.stem if named[path.stem] == 1 else _apart(path, [p for p in files if p.stem == path.stem])
         found.append(Table(name, column, ranks, steps))
     return found
+
+
+def _apart(path: Path, alike: Sequence[Path]) -> str:
+    """A file by its name and as many of its folders as tell it from others of its name."""
+    names = [p.absolute().with_suffix("").parts for p in alike]
+    own = path.absolute().with_suffix("").parts
+    for n in range(2, len(own)):
+        if sum(name[-n:] == own[-n:] for name in names) == 1:
+            return "/".join(own[-n:])
+    return path.with_suffix("").as_posix()
 
 
 def ranked(place: Place, tables: Sequence[Table]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,12 @@ def test_texts_and_rows_stand_beside_what_compresses_bytes(tmp_path: Path) -> No
     mine = found.sizes[0]
     assert mine.bound is not None
     assert mine.bound < mine.together < mine.bound + 8 * 200 / 300
+
+
+def test_time_in_a_program_that_is_called_counts() -> None:
+    said, seconds = bench._timed(lambda: subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True))
+    assert said.returncode == 0
+    assert seconds > 0.03  # to start it alone takes as long, none of it in this process
 
 
 def test_what_is_compressed_was_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -375,6 +375,7 @@ def test_one_reason_is_said_once():
     said = ["nvae, pixelcnn: each is for images", "geco: no slopes"]
     assert by_reason(left_out) == said
     assert by_reason({"nvae": left_out["nvae"]}) == ["nvae: recipe 'nvae' is for images"]
+    assert by_reason(left_out, "`")[0] == "`nvae`, `pixelcnn`: each is for images"
 
 
 def test_commas_are_no_names():

@@ -70,12 +70,15 @@ def side_by_side(lines: Sequence[Line], **shown: Any) -> Compared | None:
     return Compared.of([*judged.values()], [*judged], **shown) if judged else None
 
 
-def by_reason(left_out: Mapping[str, str]) -> list[str]:
-    """Who is left out, a sentence for each reason: ``a, b: why``."""
+def by_reason(left_out: Mapping[str, str], mark: str = "") -> list[str]:
+    """Who is left out, a sentence for each reason: ``a, b: why``, each name between marks."""
     names = dict[str, list[str]]()
     for name, why in left_out.items():
         names.setdefault(why.replace(f"recipe {name!r}", "each"), []).append(name)
-    return [f"{', '.join(those)}: {why if len(those) > 1 else left_out[those[0]]}" for why, those in names.items()]
+    return [
+        f"{', '.join(f'{mark}{name}{mark}' for name in those)}: {why if len(those) > 1 else left_out[those[0]]}"
+        for why, those in names.items()
+    ]
 
 
 def apart(board: Board) -> list[str]:
@@ -138,7 +141,7 @@ def board_text(board: Board) -> str:
     ]
     parts += [line for sentence in apart(board) for line in ("", f"{sentence}.")]
     broken = [f"`{line.recipe}`: {line.why}" for line in board.lines if line.why]
-    missing = by_reason(board.left_out)
+    missing = by_reason(board.left_out, "`")
     for title, several in (("Broke down", broken), ("Left out", missing)):
         parts += ["", f"{title}: {'; '.join(several)}."] if several else []
     return "\n".join(parts) + "\n"

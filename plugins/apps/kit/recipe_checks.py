@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +34,17 @@ class Short:
 
     where: str
     case: Case
-    config: Config = field(compare=False)
+    config: Config
 
-    @property
+    @cached_property
     def run(self) -> Trainer:
-        """The run, kept for the next check."""
-        return _kept(self)
+        """The run."""
+        return trained(self.case, self.config)
 
     @property
     def model(self) -> Model:
         """The run's model, in eval mode."""
         return self.run.model.eval()
-
-
-@lru_cache(maxsize=4)
-def _kept(short: Short) -> Trainer:
-    return trained(short.case, short.config)
 
 
 def trained(case: Case, config: Config) -> Trainer:
@@ -61,8 +56,13 @@ def trained(case: Case, config: Config) -> Trainer:
     return run
 
 
-def recipes(case: Case) -> Iterator[Short]:
-    """The recipe on every modality that it is for, with labels and without."""
+@lru_cache(maxsize=1)
+def recipes(case: Case) -> list[Short]:
+    """The recipe on every modality that it is for, with labels and without; kept, with its runs, for the next check."""
+    return list(_recipes(case))
+
+
+def _recipes(case: Case) -> Iterator[Short]:
 
     def short(spec: DataSpec, conditional: bool) -> Short:
         config = composed(case.registry, spec, (case.entry.address, {"conditional": conditional})).config

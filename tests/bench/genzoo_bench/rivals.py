@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.core.data import to_model
-from genzoo_bench.cases import Prepared
-from genzoo_bench.wae import SCALES, WAE, WEIGHT
+from genzoo.core.math.kernels import SCALES
+from genzoo_bench.cases import MMD_WEIGHT, Prepared
 
 Epoch = Callable[[], None]
 INSTALL = {
@@ -75,6 +75,8 @@ def pythae(prepared: Prepared) -> tuple[Epoch, nn.Module]:
             self.network: Any = ours.model.encoder
 
         def forward(self, x: Tensor) -> Any:
+            if prepared.case.recipe == "wae":
+                return output(embedding=self.network(x))
             mean, log_var = self.network(x).chunk(2, dim=1)
             return output(embedding=mean, log_covariance=log_var)
 
@@ -86,9 +88,9 @@ def pythae(prepared: Prepared) -> tuple[Epoch, nn.Module]:
         def forward(self, z: Tensor) -> Any:
             return output(reconstruction=self.network(z))
 
-    if isinstance(prepared.objective, WAE):
+    if prepared.case.recipe == "wae":
         settings = models.WAE_MMD_Config(
-            **both, kernel_choice="imq", reg_weight=WEIGHT, scales=list(SCALES), reconstruction_loss_scale=0.5
+            **both, kernel_choice="imq", reg_weight=MMD_WEIGHT, scales=list(SCALES), reconstruction_loss_scale=0.5
         )
         model = models.WAE_MMD(settings, encoder=Encoder(), decoder=Decoder())
     else:
