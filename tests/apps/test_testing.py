@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from genzoo.core.likelihood import Likelihood
 from genzoo.core.networks import Critic, Encoder, Generator
+from genzoo.core.evaluation.evidence import Metric
+from genzoo.core.math.intervals import mean
 from genzoo.core.objective import Loss
 from genzoo.core.options import option
 from genzoo.core.regularizer import Regularizer
@@ -52,6 +54,14 @@ class Net:
 class Drift(Regularizer):
     def term(self, judged):
         return judged.real_score.square()
+
+
+class Mean(Metric):
+    def measure(self, evidence):
+        return mean(self.numbers(evidence.samples))
+
+    def numbers(self, samples):
+        return samples.flatten(1).mean(1)
 
 
 class Base(Variational):
@@ -212,6 +222,12 @@ PLANTED = {
     "other-mean": ("likelihood", "mean", """
         def mean(self, params):
             return params.float() + 1"""),
+    "spoils-the-samples": ("metric", "inputs-kept", """
+        def numbers(self, samples):
+            return super().numbers(samples.mul_(2))"""),
+    "another-number": ("metric", "deterministic", """
+        def numbers(self, samples):
+            return super().numbers(samples) + torch.rand(len(samples)).to(samples)"""),
     "half-an-option": ("generator", "options", """
         @dataclass(frozen=True)
         class Options(Generator.Options):
@@ -220,7 +236,7 @@ PLANTED = {
 MODALITIES = {"likelihood": ("vector",), "objective": ("vector", "image"), "regularizer": ("vector", "image")}
 BASES = {
     "generator": "Net, Generator", "encoder": "Net, Encoder", "critic": "Net, Critic", "objective": "Base",
-    "regularizer": "Drift",
+    "regularizer": "Drift", "metric": "Mean",
     "likelihood": "genzoo.plugins.likelihoods.gaussian.Gaussian",
 }  # fmt: skip
 
@@ -241,8 +257,9 @@ def planted(tmp_path_factory):
     def genzoo_register(registry):
         for name, (kind, *_) in (PLANTED | whole).items():
             target = f"planted_faults:{name.title().replace('-', '')}"
+            told = {"needs": ("samples",)} if kind == "metric" else {}
             modalities = MODALITIES.get(kind, ())
-            getattr(registry, kind)(name, target, summary="planted", modalities=modalities)
+            getattr(registry, kind)(name, target, summary="planted", modalities=modalities, **told)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
@@ -254,7 +271,7 @@ def planted(tmp_path_factory):
     sys.modules.pop("planted_faults", None)
 
 
-EVERY_RUN = [name for number, name in enumerate(PLANTED) if number % 4 == 0]
+EVERY_RUN = [name for number, (name, (kind, *_)) in enumerate(PLANTED.items()) if number % 4 == 0 or kind == "metric"]
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in EVERY_RUN else pytest.mark.slow) for n in PLANTED])

@@ -188,19 +188,27 @@ class Composed:
 
 
 def composed(registry: Registry, spec: DataSpec, *options: tuple[str | None, Mapping[str, Any]]) -> Composed:
-    """The first of some recipes, each with options, that can be built for such data.
+    """The first of some recipes, each with options, that can be built for such data; which one is kept for next time.
 
     Raises:
         UsageError: if none can.
     """
-    for recipe, given in options:
+    key = (registry, repr((spec, options)))
+    for i in range(_FIRST.get(key, 0), len(options)):
         try:
-            config = compose(registry, spec, recipe, given)
+            config = compose(registry, spec, *options[i])
             with seeded(1):
-                return Composed(config, *build(config, resolver(registry, config)))
+                made = Composed(config, *build(config, resolver(registry, config)))
         except UsageError as e:
             refused = e
+            continue
+        _FIRST[key] = i
+        return made
+    _FIRST[key] = len(options) - 1  # whose refusal says why
     raise refused
+
+
+_FIRST: dict[tuple[Registry, str], int] = {}  # the first of some compositions that can be built
 
 
 def said(error: BaseException) -> str:

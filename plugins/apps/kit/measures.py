@@ -77,6 +77,7 @@ class Measurement:
     metric: Metric
     evidence: Evidence
     fresh: Evidence
+    before: dict[str, Tensor]
     result: Estimate | Measured
 
     @property
@@ -85,8 +86,9 @@ class Measurement:
         return self.result.estimate if isinstance(self.result, Measured) else self.result
 
 
-def measurements(case: Case) -> Iterator[Measurement]:
-    """The metric on all data that it takes, of conditional models and of others."""
+@lru_cache(maxsize=1)
+def measurements(case: Case) -> list[Measurement]:
+    """The metric on all data that it takes, of conditional models and of others; kept for the next check."""
 
     def measured(spec: DataSpec, conditional: bool) -> Measurement:
         metric = case.cls(case.cls.Options(**case.cls.quick))
@@ -94,10 +96,11 @@ def measurements(case: Case) -> Iterator[Measurement]:
         absent = why_absent(metric, tuple(case.entry.data.get("needs", ())), used)
         if absent:
             raise UsageError(absent)
-        return Measurement(setting(spec, CLASSES * conditional), metric, used, fresh, metric.measure(used))
+        before = {name: getattr(used, name).clone() for name in ("samples", "real")}
+        return Measurement(setting(spec, CLASSES * conditional), metric, used, fresh, before, metric.measure(used))
 
     ways = product([kind.examples(CLASSES)[0] for kind in cases.kinds(case.entry)], (True, False))
-    return accepted((partial(measured, *way) for way in ways), skip="it is of other data")
+    return list(accepted((partial(measured, *way) for way in ways), skip="it is of other data"))
 
 
 @over(measurements)
@@ -135,8 +138,8 @@ def deterministic(m: Measurement) -> None:
 @over(measurements)
 def inputs_kept(m: Measurement) -> None:
     """Samples and data, which all metrics share, are as they were afterwards."""
-    for name in ("samples", "real"):
-        same = torch.equal(getattr(m.evidence, name), getattr(m.fresh, name))
+    for name, before in m.before.items():
+        same = torch.equal(getattr(m.evidence, name), before)
         expect(same, "the evidence unchanged", f"{name} changed in place", "work on a copy: x.clone()")
 
 
