@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, MixtureSameFamily, Normal
 
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.evaluation.evidence import Evidence
 from genzoo.plugins.apps.bench import pythae_models, vaes
 
 SMALL = {"generator.width": 8, "encoder.width": 8}
@@ -105,6 +109,29 @@ def test_what_does_not_go_together_is_refused_before_training(tmp_path, given, w
 def test_a_python_without_pythae_is_named(tmp_path):
     with pytest.raises(GenzooError, match=r"pythae's VAE cannot be run by .*python.*No module named 'pythae'"):
         board(tmp_path, pythae=sys.executable, recipes=("vae",))
+
+
+def test_pythaes_models_are_judged_by_the_images_that_ours_are(tmp_path, monkeypatch):
+    given = []
+
+    def run(command, **_):
+        folder, asked = Path(command[3]), json.loads(command[4])
+        given.append(np.load(folder / "test.npy"))
+        np.save(folder / "samples.npy", np.zeros((asked["n"], 1, 28, 28), np.uint8))
+        numbers = dict.fromkeys(("log-likelihood", "elbo"), -300.0) | dict.fromkeys(
+            ("log-likelihood error", "elbo error"), 1.0
+        )
+        said = json.dumps({"seconds": 1.0, "steps": 1, "parameters": 1, **numbers})
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    seen = []
+    weigh = Evidence.log_weights
+    monkeypatch.setattr(Evidence, "log_weights", lambda self, k, n: (seen.append(self.real[:n]), weigh(self, k, n))[1])
+    monkeypatch.setattr(vaes.subprocess, "run", run)
+    board(tmp_path, pythae="python", recipes=("vae",))
+    assert len(given) == len(vaes.PYTHAE)
+    for theirs in given:
+        assert np.array_equal(theirs, (seen[0].numpy() > 0.5).astype(np.uint8))
 
 
 def test_the_weights_of_pythaes_models_are_those_of_torchs_distributions():

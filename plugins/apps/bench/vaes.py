@@ -30,6 +30,7 @@ from genzoo.registry.defaults import choose
 from genzoo.registry.recipes.compose import compose
 from genzoo.registry.verbs.initialize import initialize
 from genzoo.registry.verbs.load import load_data
+from genzoo.registry.verbs.subjects import subset
 
 METRICS = ("log-likelihood", "elbo", "frechet", "psnr", "active-units", "code-use", "linear-probe")
 EQUAL = {k: v for k, v in PROTOCOL.items() if k not in ("train.lr", "train.average", "data.binarize")}
@@ -208,14 +209,15 @@ def _pythaes(
     asked = {"seed": seed, "steps": steps, "seconds": contest.effort.seconds, "k": k, "n": contest.how["n"],
              "threads": contest.effort.threads, "width": EQUAL["generator.width"], "latent": EQUAL["latent.size"],
              "batch": 100, "most": _MOST}  # fmt: skip
+    seen = subset(contest.test, contest.how["n"])  # the images that ours are judged by
     for model in PYTHAE:
         name = f"pythae {model}"
-        cell = Cell(contest.folder, name, {**asked, "data": contest.data, "model": model})
+        cell = Cell(contest.folder, name, {**asked, "data": contest.data, "model": model, "test": seen.fingerprint()})
         kept = cell.get()
         was_there = kept is not None
         if not was_there:
             with tempfile.TemporaryDirectory() as folder:
-                for part, split in (("train", train), ("test", contest.test)):
+                for part, split in (("train", train), ("test", seen)):
                     np.save(Path(folder) / f"{part}.npy", _unit(split))
                 command = [os.fspath(python), "-I", os.fspath(script), folder, json.dumps({**asked, "model": model})]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
