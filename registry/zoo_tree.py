@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -99,8 +100,7 @@ def results(files: Sequence[Path]) -> list[Table]:
 
 def _apart(path: Path, alike: Sequence[Path]) -> str:
     """A file by its name and as many of its folders as tell it from others of its name."""
-    names = [p.absolute().with_suffix("").parts for p in alike]
-    own = path.absolute().with_suffix("").parts
+    own, *names = (Path(os.path.abspath(p)).with_suffix("").parts for p in (path, *alike))
     for n in range(2, len(own)):
         if sum(name[-n:] == own[-n:] for name in names) == 1:
             return "/".join(own[-n:])

@@ -8,6 +8,7 @@ test_conformance = conformance("my-distribution")
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from genzoo.plugins.apps.kit.findings import Fault, Finding, Imported, Report
@@ -41,13 +42,19 @@ def conformance(
     if entries is None:
         cases.append(pytest.param(None, "imports", id="imports"))
 
+    @lru_cache(maxsize=1)
+    def case_of(entry: Any) -> Any:
+        from genzoo.plugins.apps.kit.cases import Case
+
+        return Case(registry, entry)
+
     @pytest.mark.parametrize(("entry", "name"), cases)
     def test_conformance(entry: Any, name: str) -> None:
         if entry is None:
             faults = [p.fault for p in imported(registry, distribution) if p.fault]
             assert not faults, "\n".join(faults)
             return
-        finding = run(registry, entry, name)
+        finding = run(case_of(entry), name)
         if finding.outcome == "skipped":
             pytest.skip(finding.found)
         if finding.outcome == "failed":

@@ -16,6 +16,7 @@ import torch
 
 import genzoo
 from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.objective import Batch
 from genzoo.plugins.apps.bench import bench_cli
 from genzoo.plugins.vae.info_vae import PRIOR
 
@@ -76,6 +77,24 @@ def test_genzoo_and_the_loop_by_hand_make_the_same_updates(name):
 def test_what_has_no_loop_by_hand_trains(name):
     speed.ours(trainer := prepare(CASES[name], CPU, 8).trainer(), 2)
     assert trainer.step == 2
+
+
+def test_the_tiny_wae_is_pythaes_formula():
+    prepared = prepare(CASES["wae-tiny"], CPU, 6)
+    model, (x, _) = prepared.nets.model, prepared.data.batch(torch.arange(6))
+    prior = torch.randn(6, 2)
+    loss = prepared.objective.loss("model", prepared.nets, Batch(x, None), {PRIOR: prior})
+    z, weights = model.posterior(x).mean, loss.weights
+    squares = (x - model.generator(z)).flatten(1).square().sum(1) / 2
+    assert (loss.terms["nll"] - squares).std() < 1e-3  # but for a constant
+
+    def kernel(a, b):
+        return sum(4 * s / (4 * s + (a - b).square().sum()) for s in (0.1, 0.2, 0.5, 1, 2, 5, 10))
+
+    within = sum(kernel(s[i], s[j]) for s in (z, prior) for i in range(6) for j in range(6) if i != j) / 30
+    across = sum(kernel(a, b) for a in z for b in prior) / 36
+    found = weights["distance"] * loss.terms["distance"].mean()
+    assert found.item() == pytest.approx(0.03 * (within - 2 * across).item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("change", ["loss", "turns", "data"])

@@ -288,6 +288,14 @@ def test_a_planted_fault_is_found_by_its_own_check(planted, name):
     assert f"{kind}:{name} fails '{expected}'" in report.text()
 
 
+def test_what_is_mended_in_the_same_process_is_judged_anew(planted, monkeypatch):
+    name = "spoils-the-samples"
+    assert [c for _, c in check("planted-dist", [name], registry=planted).failed()] == ["inputs-kept"]
+    found = sys.modules["planted_faults"]
+    monkeypatch.setattr(found.SpoilsTheSamples, "numbers", found.Mean.numbers)
+    assert check("planted-dist", [name], registry=planted).ok
+
+
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=() if k in ("generator", "likelihood") else pytest.mark.slow) for k in BASES]
 )

@@ -14,6 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+try:
+    import resource
+except ModuleNotFoundError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 from genzoo.core.arguments import checked
 from genzoo.core.coding.codec import scheme_of
 from genzoo.core.coding.verified import compressed, keeps, psnr
@@ -151,9 +156,11 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _cpu_time() -> float:
-    """Seconds of one core, whatever else the machine does: of this process, and of programs that it called."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
+    """Seconds of one core, whatever else the machine does: of this process, and, but on Windows, of what it called."""
+    if resource is None:
+        return time.process_time()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _of_model(name: str, data: str, model: Model, some: Data, fast: bool) -> Size:

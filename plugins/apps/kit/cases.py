@@ -7,7 +7,7 @@ import importlib
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
@@ -34,10 +34,11 @@ OWN_FILES = ("/torch/", "/genzoo/plugins/apps/kit/", "/plugins/apps/kit/", "cont
 
 @dataclass(frozen=True)
 class Case:
-    """An entry under test."""
+    """An entry under test, and in ``kept`` what several of its checks look at."""
 
     registry: Registry
     entry: Entry
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def cls(self) -> Any:
@@ -187,28 +188,32 @@ class Composed:
     nets: Networks
 
 
-def composed(registry: Registry, spec: DataSpec, *options: tuple[str | None, Mapping[str, Any]]) -> Composed:
-    """The first of some recipes, each with options, that can be built for such data; which one is kept for next time.
+def composed(
+    registry: Registry,
+    spec: DataSpec,
+    *options: tuple[str | None, Mapping[str, Any]],
+    kept: dict[str, Any] | None = None,
+) -> Composed:
+    """The first of some recipes, each with options, that can be built for such data; ``kept`` is told which.
 
     Raises:
         UsageError: if none can.
     """
-    key = (registry, repr((spec, options)))
-    for i in range(_FIRST.get(key, 0), len(options)):
+    key, kept = repr((spec, options)), {} if kept is None else kept
+    found = kept.get(key)
+    if isinstance(found, UsageError):
+        raise found
+    for recipe, given in options if found is None else (found,):
         try:
-            config = compose(registry, spec, *options[i])
+            config = compose(registry, spec, recipe, given)
             with seeded(1):
                 made = Composed(config, *build(config, resolver(registry, config)))
         except UsageError as e:
-            refused = e
-            continue
-        _FIRST[key] = i
-        return made
-    _FIRST[key] = len(options) - 1  # whose refusal says why
+            kept[key] = refused = e
+        else:
+            kept[key] = recipe, given
+            return made
     raise refused
-
-
-_FIRST: dict[tuple[Registry, str], int] = {}  # the first of some compositions that can be built
 
 
 def said(error: BaseException) -> str:

@@ -86,10 +86,15 @@ class Measurement:
         return self.result.estimate if isinstance(self.result, Measured) else self.result
 
 
-@lru_cache(maxsize=1)
 def measurements(case: Case) -> list[Measurement]:
     """The metric on all data that it takes, of conditional models and of others; kept for the next check."""
+    if "measurements" not in case.kept:
+        case.kept["measurements"] = list(_measurements(case))
+    found: list[Measurement] = case.kept["measurements"]
+    return found
 
+
+def _measurements(case: Case) -> Iterator[Measurement]:
     def measured(spec: DataSpec, conditional: bool) -> Measurement:
         metric = case.cls(case.cls.Options(**case.cls.quick))
         used, fresh = (evidence(case.registry, spec, conditional) for _ in range(2))
@@ -100,7 +105,7 @@ def measurements(case: Case) -> list[Measurement]:
         return Measurement(setting(spec, CLASSES * conditional), metric, used, fresh, before, metric.measure(used))
 
     ways = product([kind.examples(CLASSES)[0] for kind in cases.kinds(case.entry)], (True, False))
-    return list(accepted((partial(measured, *way) for way in ways), skip="it is of other data"))
+    return accepted((partial(measured, *way) for way in ways), skip="it is of other data")
 
 
 @over(measurements)

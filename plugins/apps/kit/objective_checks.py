@@ -105,7 +105,7 @@ def games(case: Case, options: Mapping[str, Any] | None = None) -> Iterator[Game
     def game(spec: DataSpec, classes: int) -> Game:
         asked = {**changed, "conditional": bool(classes)}
         ways = [(recipe, {**parts, **asked}) for recipe, parts in _compositions(case, spec)]
-        built = composed(case.registry, spec, *ways)
+        built = composed(case.registry, spec, *ways, kept=case.kept)
         built.nets.train()
         return Game(cases.setting(spec, classes), case.registry, built, classes)
 

@@ -312,7 +312,7 @@ def coded(case: Case, options: Any = None, *, thorough: bool = False) -> Iterato
         if kind == "prior":  # one that is fitted afterwards only
             later = {**parts, **latent, **asked, "objective": "vae:fit-prior"}
             ways += [("vae:vae", {**later, other: e}) for e in partners]
-        model = composed(case.registry, spec, *ways).nets.model.eval()
+        model = composed(case.registry, spec, *ways, kept=case.kept).nets.model.eval()
         cases.shake(model)
         return Coded(case, f"codes {latent}, {setting(spec, 3 * conditional)}", model)
 

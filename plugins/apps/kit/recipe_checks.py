@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,15 @@ def trained(case: Case, config: Config) -> Trainer:
     return run
 
 
-@lru_cache(maxsize=1)
 def recipes(case: Case) -> list[Short]:
     """The recipe on every modality that it is for, with labels and without; kept, with its runs, for the next check."""
-    return list(_recipes(case))
+    if "recipes" not in case.kept:
+        case.kept["recipes"] = list(_recipes(case))
+    found: list[Short] = case.kept["recipes"]
+    return found
 
 
 def _recipes(case: Case) -> Iterator[Short]:
-
     def short(spec: DataSpec, conditional: bool) -> Short:
         config = composed(case.registry, spec, (case.entry.address, {"conditional": conditional})).config
         config = with_steps(config, steps=2, epochs=None, batch_size=8)

@@ -183,11 +183,13 @@ def imported(registry: Registry, distribution: str | None) -> list[Imported]:
 
 
 def _findings(registry: Registry, entry: Entry, checks: Sequence[str] | None) -> Iterator[Finding]:
-    first = ""
+    from genzoo.plugins.apps.kit.cases import Case
+
+    first, case = "", Case(registry, entry)
     for name in checks_of(entry.kind):
         if checks and name not in checks:
             continue
-        finding = run(registry, entry, name)
+        finding = run(case, name)
         if finding.outcome == "failed" and first:
             why = f"it cannot tell before {first!r} is mended"
             finding = Finding(finding.entry, name, "skipped", found=why, seconds=finding.seconds)
@@ -196,14 +198,14 @@ def _findings(registry: Registry, entry: Entry, checks: Sequence[str] | None) ->
         yield finding
 
 
-def run(registry: Registry, entry: Entry, check: str) -> Finding:
+def run(case: Case, check: str) -> Finding:
     """Run one check of one entry; nothing that the entry does gets out but Ctrl-C."""
-    from genzoo.plugins.apps.kit.cases import Case, at
+    from genzoo.plugins.apps.kit.cases import at
 
-    start, outcome, said = time.perf_counter(), "passed", dict[str, str]()
+    start, outcome, said, entry = time.perf_counter(), "passed", dict[str, str](), case.entry
     try:
         with at(""):
-            _function(entry.kind, check)(Case(registry, entry))
+            _function(entry.kind, check)(case)
     except Skip as e:
         outcome, said = "skipped", {"found": str(e)}
     except Fault as e:
