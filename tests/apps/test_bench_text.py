@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.plugins.apps.bench import text_bench
 from genzoo.plugins.apps.bench.text_bench import measured, texts
 from genzoo.plugins.metrics.character_model import CharacterModel
+from genzoo.registry.verbs.load import load_data
 
 
 def lines(n: int, seed: int) -> list[str]:
@@ -38,8 +40,11 @@ def test_one_row_for_each_temperature_and_gan(tmp_path) -> None:
     options = {"likelihood.hidden": 8, "likelihood.embed": 4, "train.batch_size": 8}
     found = texts(str(tmp_path / "a.txt"), steps=1, recipes=["gumbel-gan"], temperatures=(0.7, 1.0), n=10,
                   options=options, out=tmp_path / "board")  # fmt: skip
-    rows = "held-out texts", "pairs of characters", "shuffled characters", "lm, temperature 0.7", "lm, temperature 1"
+    rows = "real texts", "pairs of characters", "shuffled characters", "lm, temperature 0.7", "lm, temperature 1"
     assert [row["what"] for row in found] == [*rows, "lm, then gumbel-gan"]
+    train, test = (load_data(str(tmp_path / "a.txt"), split=split) for split in ("train", "test"))
+    known, held = (of(d.spec).lines(d.spec, d.x) for d in (train, test))
+    assert found[0]["forward"] == CharacterModel(known[:100], 5).per_character(held[:10]).value  # which it never saw
     assert isinstance(found[-1]["wins"], bool)
     assert found[-1]["nll"] > 0
     assert json.loads((tmp_path / "board" / "text.json").read_text())["rows"] == found

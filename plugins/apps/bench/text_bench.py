@@ -59,11 +59,12 @@ def texts(
     and every run: a killed call that is made again goes on.
 
     Returns:
-        A row for held-out texts, texts drawn by pairs of characters, and texts of shuffled characters, for the model at
-        each temperature, and for each GAN: ``nll`` (nats per character of held-out texts), ``forward`` and ``reverse``
-        by a model of 5 characters (``reverse within`` is half its interval of 95 %), ``self-bleu``, ``distinct-2``,
-        ``seconds`` of training, and of a GAN ``wins``: whether it lies below the curve,
-        better in forward and in reverse than every temperature is in both.
+        A row for real texts (``forward`` of those that are held out, the rest of as many of training), texts drawn by
+        pairs of characters, and texts of shuffled characters, for the model at each temperature, and for each GAN:
+        ``nll`` (nats per character of held-out texts), ``forward`` and ``reverse`` by a model of 5 characters
+        (``reverse within`` is half its interval of 95 %), ``self-bleu``, ``distinct-2``, ``seconds`` of training, and
+        of a GAN ``wins``: whether it lies below the curve, better in forward and in reverse than every temperature
+        is in both.
     """
     if len(set(temperatures)) < 2 or 1 not in temperatures:
         raise UsageError("GANs of texts stand beside the curve of a language model: it needs a temperature of 1 and "
@@ -109,9 +110,11 @@ def texts(
 
         def baselines() -> list[Row]:
             rng, pairs, longest = random.Random(seed), CharacterModel(known, 2), max(map(len, held))
-            made = {"held-out texts": known[:n], "pairs of characters": [pairs.sample(rng, longest) for _ in held]}
+            made = {"pairs of characters": [pairs.sample(rng, longest) for _ in held]}
             made["shuffled characters"] = ["".join(rng.sample(t, len(t))) for t in held]
-            return [measured(name, lines, judge, held) for name, lines in made.items()]
+            # The judge knows the texts of training, so that those that are held out say how likely real ones are to it.
+            real = measured("real texts", known[:n], judge, held) | {"forward": judge.per_character(held).value}
+            return [real, *(measured(name, lines, judge, held) for name, lines in made.items())]
 
         def samples(name: str, run: Path, nll: bool, **how: Any) -> Row:
             bar.set_description_str(f"{name}: measuring")
@@ -119,7 +122,7 @@ def texts(
             row = measured(name, model.sample(n, seed=seed, **how), judge, held)
             return row | ({"nll": _nll(model, held)} if nll else {})
 
-        rows: list[Row] = kept("baselines", baselines)
+        rows: list[Row] = kept("baselines", baselines, forward="of held-out texts")
         base, took = trained("lm", Effort(steps=steps))
         for t in temperatures:
             name = f"lm, temperature {t:g}"
