@@ -21,6 +21,7 @@ from genzoo.cli.main import app
 from genzoo.core.noise import Draws
 from genzoo.core.objective import Batch
 from genzoo.core.spec import DataSpec, Latent
+from genzoo.plugins.apps.kit.cases import Case
 from genzoo.plugins.apps.kit.suite import check, checks_of, run
 from genzoo.registry import Registry
 from genzoo.registry.recipes.compose import compose
@@ -103,7 +104,8 @@ def test_all_are_in_the_zoo_and_whole(zoo):
 )
 def test_all_pass_the_checks_for_plugins(zoo, label):
     entry = zoo.get(*label.split(":"))
-    failures = [f.text() for name in checks_of(entry.kind) if (f := run(zoo, entry, name)).outcome == "failed"]
+    case = Case(zoo, entry)
+    failures = [f.text() for name in checks_of(entry.kind) if (f := run(case, name)).outcome == "failed"]
     assert failures == []
 
 
