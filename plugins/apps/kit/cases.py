@@ -40,6 +40,13 @@ class Case:
     entry: Entry
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    def once(self, key: str, make: Callable[[Case], Iterable[S]]) -> list[S]:
+        """What is made of the case: now for the first check, and kept for the others."""
+        if key not in self.kept:
+            self.kept[key] = list(make(self))
+        found: list[S] = self.kept[key]
+        return found
+
     @cached_property
     def cls(self) -> Any:
         """Its class, imported, which must derive from the base of its kind."""

@@ -88,10 +88,7 @@ class Measurement:
 
 def measurements(case: Case) -> list[Measurement]:
     """The metric on all data that it takes, of conditional models and of others; kept for the next check."""
-    if "measurements" not in case.kept:
-        case.kept["measurements"] = list(_measurements(case))
-    found: list[Measurement] = case.kept["measurements"]
-    return found
+    return case.once("measurements", _measurements)
 
 
 def _measurements(case: Case) -> Iterator[Measurement]:

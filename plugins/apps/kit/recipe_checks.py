@@ -58,10 +58,7 @@ def trained(case: Case, config: Config) -> Trainer:
 
 def recipes(case: Case) -> list[Short]:
     """The recipe on every modality that it is for, with labels and without; kept, with its runs, for the next check."""
-    if "recipes" not in case.kept:
-        case.kept["recipes"] = list(_recipes(case))
-    found: list[Short] = case.kept["recipes"]
-    return found
+    return case.once("recipes", _recipes)
 
 
 def _recipes(case: Case) -> Iterator[Short]:
