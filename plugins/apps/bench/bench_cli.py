@@ -146,7 +146,7 @@ def modes(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Runs of each; default 3, and 1 on stacked pictures.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only GANs whose label starts like this; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only GANs of labels that start so; may be repeated.")] = None,
     budget: Annotated[
         str | None, typer.Option(help="Training time of each run, as 90s or 10min; default 4min on stacked pictures.")
     ] = None,
