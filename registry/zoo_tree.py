@@ -76,6 +76,7 @@ def results(files: Sequence[Path]) -> list[Table]:
     Raises:
         UsageError: for a file that is not there, or has none.
     """
+    files = list({os.path.realpath(path): path for path in files}.values())  # a file counts once
     found, named = [], Counter(path.stem for path in files)
     for path in files:
         try:

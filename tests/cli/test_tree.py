@@ -63,6 +63,8 @@ def test_a_page_with_ranks(genzoo: Run, tmp_path: Path) -> None:
     genzoo("list", "--tree", "--results", board, "--results", second, "--out", page)
     columns = f"{tmp_path.name}/leaderboard | b/leaderboard"  # of one name: their folders tell
     assert f"| {columns} | paper |" in page.read_text()
+    genzoo("list", "--tree", "--results", board, "--results", tmp_path / "b" / ".." / board.name, "--out", page)
+    assert "| leaderboard | paper |" in page.read_text()  # a file that is given twice counts once
 
 
 @pytest.mark.parametrize(
