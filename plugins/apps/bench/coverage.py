@@ -234,9 +234,8 @@ def _cell(job: _Job, tell: Callable[[float], None] | None = None) -> ModeResult:
     try:
         run = train_for(recipe, job.data, job.effort, seed=job.seed, options=options, folder=folder, tell=tell)
     except TrainingDiverged:
-        if known.classifier:
-            raise
-        nothing = mode_coverage(torch.full((known.samples, 2), torch.nan), known.centres, known.sigma)
+        of, good = (MODES, math.nan) if known.classifier else (len(known.centres), 0.0)
+        nothing = ModeCoverage(0, of, good, math.inf, math.inf, known.samples)
         result = ModeResult(job.data, job.contender.label, job.seed, nothing, 0.0, 0, points)
         job.cell.put({**result.to_dict(), "points": points})
         return result
@@ -296,7 +295,7 @@ def mode_table(results: Sequence[ModeResult]) -> Table:
     for data in dict.fromkeys(r.data for r in results):
         rows += [(data, name, *_numbers([c]), "", "") for name, c in reference_lines(data).items()]
         for label, of_each in _ranked([r for r in results if r.data == data]).items():
-            steps = dict.fromkeys(f"{r.steps:,}" for r in of_each)
+            steps = dict.fromkeys(f"{r.steps:,}" if r.steps else "broke down" for r in of_each)
             seconds = statistics.median(r.seconds for r in of_each)
             numbers = _numbers([r.coverage for r in of_each])
             rows.append((data, label, *numbers, ", ".join(steps), f"{seconds:.0f}"))
@@ -347,8 +346,8 @@ def _picture(out: Path, data: str, results: Sequence[ModeResult]) -> None:
     many = len(ranked) > 8
     for r in (r for of_each in ranked.values() for r in of_each):
         c = r.coverage
-        title = f"{r.label} {r.seed}: {c.modes}/{c.of}, {c.high_quality:.0%} good"
-        points = torch.tensor(r.points).view(known.samples, 2)
+        how = f"{c.modes}/{c.of}, {c.high_quality:.0%} good" if r.steps else "broke down"
+        title, points = f"{r.label} {r.seed}: {how}", torch.tensor(r.points).view(-1, 2)
         panels.append(pictures.scatter(points, real, size=240 if many else 320, limit=_limit(known), title=title))
     columns = len({r.seed for r in results}) * (3 if many else 1)
     pictures.save(pictures.beside(panels, columns=columns), out / f"modes-{data}.png")

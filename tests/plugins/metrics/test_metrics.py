@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.core.training.terms import TrainingDiverged
 from genzoo.plugins.apps.bench import coverage as bench
 from genzoo.plugins.apps.bench.nll import likelihood
 from genzoo.plugins.datasets.toys import Grid25
@@ -68,6 +69,19 @@ def test_a_table_of_two_short_runs(tmp_path):
     found = bench.modes("ring8", seeds=1, contenders=contenders, jobs=1, out=tmp_path)
     assert [(r.label, r.seed, r.coverage.of) for r in found] == [("a", 0, 8), ("b", 0, 8)]
     assert {"modes.json", "modes.md", "modes-ring8.png"} <= {p.name for p in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("data", ["ring8", "stacked-digits"])
+def test_a_training_that_breaks_down_costs_its_own_row(data, tmp_path, monkeypatch):
+    def breaks(*given, **named):
+        raise TrainingDiverged("no")
+
+    monkeypatch.setattr(bench, "train_for", breaks)
+    for _ in range(2):  # and when it is read back
+        found = bench.modes(data, seeds=1, contenders=[bench.Contender("a", "r3gan", 2)], jobs=1, out=tmp_path)
+        assert [(r.coverage.modes, r.coverage.kl, r.steps) for r in found] == [(0, math.inf, 0)]
+    assert bench.mode_table(found).rows[2][-2:] == ("broke down", "0")
+    assert (tmp_path / "modes-ring8.png").exists() == (data == "ring8")
 
 
 def test_a_table_has_seeds_side_by_side_and_the_best_worst_seed_first():
