@@ -71,12 +71,12 @@ def cost(registry: Registry, recipe: Entry) -> str:
 
 
 def results(files: Sequence[Path]) -> list[Table]:
-    """Tables that ``genzoo bench`` writes, of files in Markdown that hold one.
+    """Tables that ``genzoo bench`` writes, of files in Markdown that hold one; a file that is given twice counts once.
 
     Raises:
         UsageError: for a file that is not there, or has none.
     """
-    files = list({os.path.realpath(path): path for path in files}.values())  # a file counts once
+    files = [*{os.path.realpath(path): path for path in reversed(files)}.values()][::-1]
     found, named = [], Counter(path.stem for path in files)
     for path in files:
         try:

@@ -80,7 +80,8 @@ def contenders(only: Sequence[str] = ()) -> list[Contender]:
 class ModeResult:
     """One trained model judged: a cell of the table, with the samples of a mixture ``(2500, 2)``.
 
-    The coverage of stacks has no ``high_quality`` (NaN), and one sample is enough for a mode.
+    The coverage of stacks has no ``high_quality`` (NaN), and one sample is enough for a mode. A training that broke
+    down has no steps, no samples and no modes.
     """
 
     data: str
@@ -296,7 +297,7 @@ def mode_table(results: Sequence[ModeResult]) -> Table:
         rows += [(data, name, *_numbers([c]), "", "") for name, c in reference_lines(data).items()]
         for label, of_each in _ranked([r for r in results if r.data == data]).items():
             steps = dict.fromkeys(f"{r.steps:,}" if r.steps else "broke down" for r in of_each)
-            seconds = statistics.median(r.seconds for r in of_each)
+            seconds = statistics.median([r.seconds for r in of_each if r.steps] or [0.0])
             numbers = _numbers([r.coverage for r in of_each])
             rows.append((data, label, *numbers, ", ".join(steps), f"{seconds:.0f}"))
     return Table(("data", "", "modes, by seed", "good", "KL", "KL floor", "steps", "seconds"), rows)

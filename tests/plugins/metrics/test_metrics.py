@@ -1,6 +1,7 @@
 """Mode coverage and the classifier, against what is known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -81,6 +82,8 @@ def test_a_training_that_breaks_down_costs_its_own_row(data, tmp_path, monkeypat
         found = bench.modes(data, seeds=1, contenders=[bench.Contender("a", "r3gan", 2)], jobs=1, out=tmp_path)
         assert [(r.coverage.modes, r.coverage.kl, r.steps) for r in found] == [(0, math.inf, 0)]
     assert bench.mode_table(found).rows[2][-2:] == ("broke down", "0")
+    whole = replace(found[0], steps=1500, seconds=7.0)
+    assert bench.mode_table([whole, *found]).rows[2][-2:] == ("1,500, broke down", "7")
     assert (tmp_path / "modes-ring8.png").exists() == (data == "ring8")
 
 
