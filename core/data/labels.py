@@ -79,6 +79,14 @@ def labels(y: Any, n: int, class_names: Sequence[str], what: str) -> Labels:
     return Labels(torch.from_numpy(index), len(values), () if whole else tuple(map(str, values.tolist())))
 
 
+def are_numbers(y: Any, classes: int, what: str) -> bool:
+    """Whether labels are ``(N,)`` whole numbers from 0 to ``classes`` − 1."""
+    if y is None or y is False:
+        return False
+    found = _array(y, what)
+    return found.ndim == 1 and found.dtype.kind != "U" and bool(np.isin(found, np.arange(classes)).all())
+
+
 def by_value(values: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
     """Number of each value among the distinct ones, and those: in order as numbers if all are, else as text."""
     distinct = in_order(set(values))

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
+from genzoo.core.data.labels import are_numbers
 from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError, UsageError
@@ -207,7 +208,27 @@ def open_subject(
             f"the samples are {of(given.spec).many} of {ours} and the data {of(spec).many} of {theirs}"
             f"{of(spec).advice(given.spec, spec)}"
         )
-    return None, as_floats(given), given.y, title
+    return None, as_floats(given), _asked(given, spec), title
+
+
+def _asked(samples: Data, spec: DataSpec) -> Tensor | None:
+    """Classes that samples were asked to be of, as the data number them, by name; None if they are of other classes.
+
+    Raises:
+        UsageError: if some are classes of the data and some are not.
+    """
+    own, known = samples.spec.class_names, spec.class_names
+    if samples.y is None or not own or own == known or not spec.classes:
+        return samples.y
+    numbers = {name: k for k, name in enumerate(known or map(str, range(spec.classes)))}
+    if not set(own) & set(numbers):
+        numbers = {str(k): k for k in range(spec.classes)}
+    strange = [name for name in own if name not in numbers]
+    if len(strange) == len(own):
+        return None
+    if strange:
+        raise UsageError(f"the samples are of the class {strange[0]!r}, and the data's are {', '.join(numbers)}")
+    return torch.tensor([numbers[name] for name in own])[samples.y]
 
 
 def options_of_samples(given: Mapping[str, Any] | None, of_data: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -220,9 +241,13 @@ def _holds_weights(folder: Path) -> bool:
 
 
 def _of_array(x: Any, y: Any, name: str, spec: DataSpec) -> Data:
-    """Samples and labels in arrays."""
+    """Samples and labels in arrays, which are the data's numbers of classes, or names."""
     found = of(spec).samples(x, y, name, spec)
-    return from_arrays(x, y, name=name, modality=spec.modality, standardize=False) if found is None else found
+    if found is not None:
+        return found
+    names = spec.class_names or tuple(map(str, range(spec.classes)))
+    names = names if are_numbers(y, len(names), name) else ()
+    return from_arrays(x, y, name=name, modality=spec.modality, standardize=False, class_names=names)
 
 
 def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Data:

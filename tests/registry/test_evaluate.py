@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import genzoo
@@ -328,6 +329,30 @@ def test_conditional_samples_keep_the_labels_that_were_asked_for(tmp_path, cloth
     some = clothes.take(slice(50))
     a, b = (evaluate(s, some, "conditional-accuracy")["conditional-accuracy"] for s in (model, tmp_path / "s.npz"))
     assert a.value == b.value
+
+
+@pytest.mark.parametrize("write", ["numbers", "floats", "names", "folder"])
+def test_labels_of_samples_that_lack_a_class_are_the_datas(write, tmp_path, clothes):
+    few = clothes.take((clothes.y > 6).nonzero().flatten())  # sneakers, bags and boots
+    names = [clothes.spec.class_names[k] for k in few.y]
+    whole = evaluate(few, clothes, "conditional-accuracy")["conditional-accuracy"].value
+    if write == "folder":
+        for i, (x, name) in enumerate(zip(few.x, names, strict=True)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(x[0].numpy()).save(tmp_path / name / f"{i}.png")
+        given = tmp_path
+    else:
+        given = few.x, {"numbers": few.y, "floats": few.y.double().numpy(), "names": np.array(names)}[write]
+    assert whole > 0.8
+    assert evaluate(given, clothes, "conditional-accuracy")["conditional-accuracy"].value == whole
+
+
+def test_labels_of_samples_that_the_data_lack(clothes):
+    with pytest.raises(UsageError, match="the samples are of the class 'Hat', and the data's are T-shirt/top, Trouser"):
+        evaluate((clothes.x[:4], np.array(["Hat", "Bag", "Bag", "Hat"])), clothes, "classes")
+    others = evaluate((clothes.x[:40], np.array(["Hat", "Cap"] * 20)), clothes, ["classes", "conditional-accuracy"],
+                      strict=False)  # fmt: skip
+    assert [a.reason for a in others.absent] == ["the samples were not asked to be of any class"]
 
 
 @pytest.mark.parametrize(
