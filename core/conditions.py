@@ -115,26 +115,31 @@ def _with_condition(model: Model, y: Tensor | None, condition: Any, n: int) -> T
     return joined(y, standardized(model.spec, checked(model.spec, condition, n, model.called)))
 
 
-def numbered(spec: DataSpec, classes: int, labels: Any, what: str) -> Any:
+def numbered(spec: DataSpec, labels: Any, what: str) -> Any:
     """Labels with the classes that they name by number: a text is a class's name, and only then a number."""
     texts = labels.tolist() if getattr(getattr(labels, "dtype", None), "kind", "") in ("U", "O") else labels
     if isinstance(texts, str):
-        return _number(spec, classes, texts, what)
+        return _number(spec, texts, what)
     if isinstance(texts, Sequence) and any(isinstance(text, str) for text in texts):
-        return [_number(spec, classes, text, what) if isinstance(text, str) else text for text in texts]
+        return [_number(spec, text, what) if isinstance(text, str) else text for text in texts]
     return labels
 
 
-def _number(spec: DataSpec, classes: int, text: str, what: str) -> int:
+def _number(spec: DataSpec, text: str, what: str) -> int:
     names = spec.class_names
     if (name := folded(text.strip() if text not in names else text, names)) in names:
         return names.index(name)
     if re.fullmatch(r"[+-]?\d{1,18}", text.strip()):
         return int(text)
-    there = f"numbers from 0 to {classes - 1}, without names"
+    raise no_class(spec, text, what)
+
+
+def no_class(spec: DataSpec, text: str, what: str) -> UsageError:
+    """The error that says that ``what``, of this spec, has no class called ``text``, and which it has."""
+    names, there = spec.class_names, f"numbers from 0 to {spec.classes - 1}, without names"
     if names:
         there = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED))
-    raise UsageError(f"{what} has no class {text!r}{did_you_mean(text, names)}: its classes are {there}")
+    return UsageError(f"{what} has no class {text!r}{did_you_mean(text, names)}: its classes are {there}")
 
 
 def between(classes: int, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -172,7 +177,7 @@ def labels_for(model: Model, labels: Any, n: int) -> Tensor | None:
         return None
     if not model.classes:
         raise UsageError(f"{model.called} is not conditional: it takes no labels")
-    labels = numbered(model.spec, model.classes, labels, model.called)
+    labels = numbered(model.spec, labels, model.called)
     y = array(labels, "labels", kind := f"whole numbers from 0 to {model.classes - 1}").cpu()
     if y.is_floating_point() or y.dtype == torch.bool:
         raise UsageError(f"labels are {kind}, not {y.dtype}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import UsageError, folded
 
 if TYPE_CHECKING:
     from genzoo.core.data.observations import Data
+    from genzoo.core.spec import DataSpec
 
 MOST_CLASSES = 100_000
 
@@ -85,6 +87,42 @@ def are_numbers(y: Any, classes: int, what: str) -> bool:
         return False
     found = _array(y, what)
     return found.ndim == 1 and found.dtype.kind != "U" and bool(np.isin(found, np.arange(classes)).all())
+
+
+def class_folders(spec: DataSpec) -> list[str]:
+    """What the folder of each class is called: its name as a file's, or its number, so that sorting keeps the order."""
+    if not spec.class_names:
+        return [f"{i:0{len(str(spec.classes - 1))}d}" for i in range(spec.classes)]
+    names = [re.sub(r'[\x00-\x1f/\\:*?"<>|]', "-", name).strip(" .") or f"class {i}"
+             for i, name in enumerate(spec.class_names)]  # fmt: skip
+    return [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names)]
+
+
+def among(own: DataSpec, known: DataSpec) -> list[int]:
+    """The number of each class of ``own`` data among the ``known`` classes, −1 of one that is none of them.
+
+    It goes by name, or by that of the class's folder; where none of the classes is called so, by number.
+    """
+    if not own.class_names:
+        return [k if k < known.classes else -1 for k in range(own.classes)]
+    numbers = {name: k for names in (class_folders(known), known.class_names) for k, name in enumerate(names)}
+    found = [numbers.get(folded(name, numbers), -1) for name in own.class_names]
+    if max(found) >= 0:
+        return found
+    numbers = {str(k): k for k in range(known.classes)}
+    return [numbers.get(name, -1) for name in own.class_names]
+
+
+def renumbered(y: Tensor, own: DataSpec, known: DataSpec) -> Tensor:
+    """Labels ``(N,)`` of ``own`` classes as the ``known`` ones are numbered; as they are if some are none of these."""
+    numbers = among(own, known)
+    return y if -1 in numbers else torch.tensor(numbers, device=y.device)[y]
+
+
+def strange(own: DataSpec, known: DataSpec) -> str:
+    """The first class of ``own`` data that is none of the ``known``, "" if all are."""
+    numbers = among(own, known)
+    return (own.class_names or [*map(str, range(own.classes))])[numbers.index(-1)] if -1 in numbers else ""
 
 
 def by_value(values: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:

@@ -242,8 +242,8 @@ class Audio(Modality):
         """A folder of .wav files, in class folders where there are classes; or one file with silence between clips."""
         import numpy as np
 
+        from genzoo.core.data.labels import class_folders
         from genzoo.core.storage.files import creating_folder, replacing
-        from genzoo.plugins.modalities.sampled import class_folders
         from genzoo.plugins.modalities.sound_files import wav_bytes, write_one
 
         rate, channels, samples = (spec.facts[k] for k in ("rate", "channels", "samples"))

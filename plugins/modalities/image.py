@@ -199,9 +199,9 @@ class Image(Modality):
         return to_pixels(spec, x).numpy().tobytes()
 
     def write(self, path: Path, spec: DataSpec, n: int, batches: Iterator[tuple[Tensor, Tensor | None]]) -> None:
+        from genzoo.core.data.labels import class_folders
         from genzoo.core.pictures import grids
         from genzoo.core.storage.files import creating_folder
-        from genzoo.plugins.modalities.sampled import class_folders
 
         digits, i, places = max(len(str(n - 1)), 4), 0, class_folders(spec)
         with creating_folder(path) as temporary:

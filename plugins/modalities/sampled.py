@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from genzoo.core.data import Data
+from genzoo.core.data.labels import among
 from genzoo.core.data.rows import read
 from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
@@ -21,28 +21,16 @@ from genzoo.plugins.datasets.folder import parse_size
 MODES = {1: "grey", 3: "colour"}  # by channels
 
 
-def class_folders(spec: DataSpec) -> list[str]:
-    """What the folder of each class is called: its name as a file's, or its number, so that sorting keeps the order."""
-    if not spec.class_names:
-        return [f"{i:0{len(str(spec.classes - 1))}d}" for i in range(spec.classes)]
-    names = [re.sub(r'[\x00-\x1f/\\:*?"<>|]', "-", name).strip(" .") or f"class {i}"
-             for i, name in enumerate(spec.class_names)]  # fmt: skip
-    return [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names)]
-
-
 def asked_for(found: Data, folder: Path, spec: DataSpec) -> Data:
     """Samples with the classes that their folders name, where all of them are classes of the data; else without."""
-    known = {name: i for i, name in enumerate(class_folders(spec))} if spec.classes else {}
-    known |= {name: i for i, name in enumerate(spec.class_names)}
-    here = found.spec.class_names
-    y = None
-    if found.y is not None and here and all(name in known for name in here):
-        y = torch.tensor([known[name] for name in here])[found.y]
-    elif found.y is None and folder.is_dir():  # all in one folder
+    if found.y is None and folder.is_dir():
         only = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-        y = torch.full((len(found),), known[only[0]]) if len(only) == 1 and only[0] in known else None
-    return replace(found, y=y, spec=replace(found.spec, classes=spec.classes if y is not None else 0,
-                                            class_names=spec.class_names if y is not None else ()))  # fmt: skip
+        if len(only) == 1:  # all in one folder
+            one = replace(found.spec, classes=1, class_names=(only[0],))
+            found = replace(found, y=torch.zeros(len(found), dtype=torch.int64), spec=one)
+    if found.spec.class_names and spec.classes and -1 not in among(found.spec, spec):
+        return found.in_classes_of(spec)
+    return replace(found, y=None, spec=replace(found.spec, classes=0, class_names=()))
 
 
 def brought(samples: Data, options: Mapping[str, Any]) -> Data:

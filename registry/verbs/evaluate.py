@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from genzoo.core.arguments import checked
 from genzoo.core.data import Data, Split
+from genzoo.core.data.labels import renumbered
 from genzoo.core.data.summary import was_read
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean, in_words
@@ -35,9 +36,9 @@ from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.data import looks_like_path, meant_of_data
 from genzoo.registry.verbs.initialize import pick_device
-from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import (
     Say,
+    check_fits,
     draw_samples,
     no_data,
     open_reference,
@@ -158,7 +159,8 @@ def measure(
         if samples is not None:
             return samples[:count], None if asked is None else asked[:count]
         assert model is not None
-        return draw_samples(model, count, how, progress, runtime, like=chosen)
+        x, y = draw_samples(model, count, how, progress, runtime, like=chosen)
+        return x, None if y is None else renumbered(y, model.spec, opened.spec)
 
     evidence = Evidence(
         chosen, draw, n_fake=count, model=model, asked=asked is not None or (model is not None and model.classes > 0),

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import genzoo
+from genzoo.core.data.labels import class_folders
 from genzoo.core.errors import UsageError
-from genzoo.plugins.modalities.sampled import class_folders
 
 METRICS = "frechet,kid,precision,recall"
 

@@ -34,8 +34,7 @@ from genzoo.registry.verbs.evaluate import default_extractor, measure, open_extr
 from genzoo.registry.verbs.fit import Run
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
-from genzoo.registry.verbs.sample import check_fits
-from genzoo.registry.verbs.subjects import draw_samples, subset
+from genzoo.registry.verbs.subjects import check_fits, draw_samples, subset
 from genzoo.registry.weights.history import History, history_of
 from genzoo.registry.weights.verify import split_of
 
