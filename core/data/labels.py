@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genzoo.core.errors import UsageError, folded
+from genzoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from genzoo.core.data.observations import Data
@@ -95,34 +96,44 @@ def class_folders(spec: DataSpec) -> list[str]:
         return [f"{i:0{len(str(spec.classes - 1))}d}" for i in range(spec.classes)]
     names = [re.sub(r'[\x00-\x1f/\\:*?"<>|]', "-", name).strip(" .") or f"class {i}"
              for i, name in enumerate(spec.class_names)]  # fmt: skip
-    return [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names)]
+    times = Counter(names)
+    return [name if times[name] == 1 else f"{name} ({i})" for i, name in enumerate(names)]
 
 
 def among(own: DataSpec, known: DataSpec) -> list[int]:
     """The number of each class of ``own`` data among the ``known`` classes, −1 of one that is none of them.
 
-    It goes by name, or by that of the class's folder; where none of the classes is called so, by number.
+    It goes by name, then by that of the class's folder, then by this but for capitals; each is taken once. Where none
+    is known by name and all are called by whole numbers, or by none, it goes by number.
     """
-    if not own.class_names:
-        return [k if k < known.classes else -1 for k in range(own.classes)]
-    numbers = {name: k for names in (class_folders(known), known.class_names) for k, name in enumerate(names)}
-    found = [numbers.get(folded(name, numbers), -1) for name in own.class_names]
-    if max(found) >= 0:
+    names, found = own.class_names or tuple(map(str, range(own.classes))), [-1] * own.classes
+    ours, theirs = class_folders(own), class_folders(known)
+    for mine, called in (
+        (names, known.class_names),
+        (ours, theirs),
+        ([name.casefold() for name in ours], [name.casefold() for name in theirs]),
+    ):
+        number, taken = {name: k for k, name in reversed([*enumerate(called)])}, {*found}
+        for i, name in enumerate(mine):
+            if found[i] < 0 and (k := number.get(name, -1)) not in taken:
+                found[i] = k
+                taken.add(k)
+    if any(k >= 0 for k in found) or not all(re.fullmatch(r"[0-9]{1,9}", name) for name in names):
         return found
-    numbers = {str(k): k for k in range(known.classes)}
-    return [numbers.get(name, -1) for name in own.class_names]
+    return [int(name) if int(name) < known.classes else -1 for name in names]
 
 
 def renumbered(y: Tensor, own: DataSpec, known: DataSpec) -> Tensor:
-    """Labels ``(N,)`` of ``own`` classes as the ``known`` ones are numbered; as they are if some are none of these."""
-    numbers = among(own, known)
-    return y if -1 in numbers else torch.tensor(numbers, device=y.device)[y]
+    """Labels ``(N,)`` of ``own`` classes as the ``known`` ones are numbered, −1 of one that is none of them.
 
-
-def strange(own: DataSpec, known: DataSpec) -> str:
-    """The first class of ``own`` data that is none of the ``known``, "" if all are."""
+    Words are classes without names, if there are as many, in their order. Labels stay where either has no classes.
+    """
+    if not own.classes or not known.classes or (own.classes, own.class_names) == (known.classes, known.class_names):
+        return y
     numbers = among(own, known)
-    return (own.class_names or [*map(str, range(own.classes))])[numbers.index(-1)] if -1 in numbers else ""
+    if own.classes == known.classes and not (own.class_names and known.class_names) and max(numbers) < 0:
+        return y
+    return torch.tensor(numbers, device=y.device)[y]
 
 
 def by_value(values: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:

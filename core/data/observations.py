@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core.conditions import joined, standardized
-from genzoo.core.data.labels import among, renumbered
+from genzoo.core.conditions import joined, no_class, standardized
+from genzoo.core.data.labels import renumbered
 from genzoo.core.data.rows import Picked, Rows, chunks, device_of, in_memory, pick, read, row_bytes
 from genzoo.core.data.summary import UNKNOWN, Read
 from genzoo.core.errors import GenzooError, UsageError
@@ -112,24 +112,24 @@ class Data:
         return joined(self.y, None if self.condition is None else standardized(self.spec, self.condition))
 
     def told(self, model: Any) -> dict[str, Any]:
-        """The keywords ``labels`` and ``condition`` of a model's methods: what it takes of what is here."""
-        return {"labels": self.in_classes_of(model.spec).y if model.classes else None} | (
+        """The keywords ``labels`` and ``condition`` of a model's methods: what it takes of what is here.
+
+        Raises:
+            UsageError: if the model knows classes, and an observation is of none of them.
+        """
+        return {"labels": self._in_classes_of(model) if model.classes else None} | (
             {"condition": self.condition} if model.conditions else {}
         )
 
-    def in_classes_of(self, spec: DataSpec) -> Data:
-        """The same observations with the classes of a spec, by name; as they are where some are none of these."""
-        own = (self.spec.classes, self.spec.class_names)
-        if self.y is None or not spec.classes or own == (spec.classes, spec.class_names):
-            return self
-        if -1 in (numbers := among(self.spec, spec)):
-            return self
-        counts = [0] * (spec.classes if self.read.counts else 0)
-        for n, k in zip(self.read.counts, numbers, strict=False):
-            counts[k] += n
-        y = renumbered(self.y, self.spec, spec)
-        known = replace(self.spec, classes=spec.classes, class_names=spec.class_names)
-        return replace(self, y=y, spec=known, read=replace(self.read, counts=tuple(counts)))
+    def _in_classes_of(self, model: Any) -> Tensor | None:
+        """Labels as a model numbers its classes, by name."""
+        if self.y is None:
+            return None
+        y = renumbered(self.y, self.spec, model.spec)
+        if (y < 0).any():
+            k = int(self.y[y < 0][0])
+            raise no_class(model.spec, self.spec.class_called(k), model.called)
+        return y
 
     def conditioned(self, condition: Any, names: Sequence[str] = (), like: DataSpec | None = None) -> Data:
         """The same observations, with numbers ``(N, K)`` or ``(N,)`` in data units that a conditional model is told.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from genzoo.core.conditions import given
 from genzoo.core.data import Data, to_model
+from genzoo.core.data.labels import renumbered
 from genzoo.core.data.observations import HASHED
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError
@@ -220,6 +221,22 @@ class Evidence:
         """Of the data; kept on disk between evaluations."""
         return self.once("real features", lambda: self._cached(self.data))
 
+    def labelled_training(self, limit: int) -> tuple[Tensor, Tensor]:
+        """Numbers ``(K,)`` of training observations of the data's classes, shuffled, and their labels as the data's.
+
+        Raises:
+            GenzooError: if there are none.
+        """
+        training = self.training
+        if training is None or training.y is None:
+            raise GenzooError("the training data have no labels to fit a classifier on")
+        y = renumbered(training.y, training.spec, self.spec).cpu()
+        order = torch.randperm(len(training), generator=torch.Generator().manual_seed(0))
+        order = order[y[order] >= 0][:limit]
+        if not len(order):
+            raise GenzooError("the training data have none of the data's classes to fit a classifier on")
+        return order, y[order]
+
     @property
     def training_features(self) -> Features:
         """Of the training split; kept on disk between evaluations."""
@@ -325,7 +342,7 @@ class Evidence:
             "features": (self.extractor is not None, self.why_no_extractor),
             "labels": (self.labels is not None, "the data has no labels"),
             "training": (self.has_training, NO_TRAINING),
-            "conditional": (self.has_asked, "the samples were not asked to be of any class"),
+            "conditional": (self.has_asked, "the samples were not asked to be of classes of the data"),
             "factors": (self.data.factors is not None, "the factors behind this data are not known"),
         }.get(need, (True, ""))
         return "" if has else why

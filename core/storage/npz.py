@@ -21,7 +21,7 @@ Batches = Iterator[tuple[Tensor, Tensor | None]]
 
 
 def write_samples(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
-    """Stream observations in data units, and their labels, into an uncompressed ``.npz``, while more are made."""
+    """Stream observations in data units, and their labels, with the names of classes, into an uncompressed ``.npz``."""
     from concurrent.futures import Future, ThreadPoolExecutor  # here, since it takes long to import
 
     kind, pending = of(spec), Future[None]()
@@ -48,6 +48,9 @@ def write_samples(path: Path, spec: DataSpec, n: int, batches: Batches) -> None:
             with archive.open("labels.npy", "w", force_zip64=True) as f:
                 _npy_header(f, (n,), np.dtype("int64"))
                 shutil.copyfileobj(labels, f)
+            if spec.class_names:
+                with archive.open("class_names.npy", "w") as f:
+                    npy.write_array(f, np.array(spec.class_names), version=(2, 0))
 
 
 def _npy_header(f: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -206,13 +206,12 @@ class _Probed(Metric):
         o = self.options
 
         def compute() -> dict[str, Probe]:
+            order, y = evidence.labelled_training(o.training)
             assert evidence.training is not None
-            order = torch.randperm(len(evidence.training), generator=torch.Generator().manual_seed(0))
-            some = evidence.training.take(order[: o.training])
-            assert some.y is not None
             assert evidence.labels is not None
+            some = evidence.training.take(order)
             own, other = evidence.posterior(some)[0], evidence.posterior()[0]
-            return representation(own, as_floats(some), some.y, other, evidence.real, evidence.labels, k=o.k)
+            return representation(own, as_floats(some), y, other, evidence.real, evidence.labels, k=o.k)
 
         return evidence.once(("representation", o.training, o.k), compute)
 

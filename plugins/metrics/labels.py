@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import UsageError
 from genzoo.core.evaluation.evidence import Evidence, Features, Measured, Metric
 from genzoo.core.evaluation.report import AT_COUNTS, POPULATION
 from genzoo.core.math import logistic
@@ -57,13 +57,8 @@ def _classifier(evidence: Evidence) -> tuple[Callable[[Features], Tensor], str]:
     assert evidence.extractor is not None
     if knows(evidence):
         return _surest, evidence.extractor.name
-    training = evidence.training
-    assert training is not None
-    if training.y is None:
-        raise GenzooError("the training data have no labels to fit a classifier on")
-    features = evidence.training_features.features
-    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:_MOST]
-    fitted = logistic.fit(features[order], training.y[order], evidence.spec.classes, decay=1e-2)
+    order, y = evidence.labelled_training(_MOST)
+    fitted = logistic.fit(evidence.training_features.features[order], y, evidence.spec.classes, decay=1e-2)
     return (lambda found: fitted.predict(found.features)), f"logistic regression on {evidence.extractor.name}"
 
 

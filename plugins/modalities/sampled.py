@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from genzoo.core.data import Data
-from genzoo.core.data.labels import among
+from genzoo.core.data.labels import among, renumbered
 from genzoo.core.data.rows import read
 from genzoo.core.errors import UsageError
 from genzoo.core.spec import DataSpec
@@ -28,9 +28,11 @@ def asked_for(found: Data, folder: Path, spec: DataSpec) -> Data:
         if len(only) == 1:  # all in one folder
             one = replace(found.spec, classes=1, class_names=(only[0],))
             found = replace(found, y=torch.zeros(len(found), dtype=torch.int64), spec=one)
-    if found.spec.class_names and spec.classes and -1 not in among(found.spec, spec):
-        return found.in_classes_of(spec)
-    return replace(found, y=None, spec=replace(found.spec, classes=0, class_names=()))
+    y = None
+    if found.y is not None and found.spec.class_names and spec.classes and -1 not in among(found.spec, spec):
+        y = renumbered(found.y, found.spec, spec)
+    return replace(found, y=y, spec=replace(found.spec, classes=spec.classes if y is not None else 0,
+                                            class_names=spec.class_names if y is not None else ()))  # fmt: skip
 
 
 def brought(samples: Data, options: Mapping[str, Any]) -> Data:

@@ -36,9 +36,9 @@ from genzoo.registry import Entry, Registry, the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.data import looks_like_path, meant_of_data
 from genzoo.registry.verbs.initialize import pick_device
+from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import (
     Say,
-    check_fits,
     draw_samples,
     no_data,
     open_reference,
@@ -155,15 +155,19 @@ def measure(
         ready = open_extractor(registry, how.extractor or default_extractor(opened.spec), opened.spec)
     why = "" if ready is not None else "no extractor is needed"
 
+    own = torch.arange(0 if model is None else model.classes)
+    numbers = own if model is None else renumbered(own, model.spec, opened.spec)  # of its classes among the data's
+    asks = len(numbers) > 0 and bool((numbers >= 0).all())
+
     def draw() -> tuple[Tensor, Tensor | None]:
         if samples is not None:
             return samples[:count], None if asked is None else asked[:count]
         assert model is not None
         x, y = draw_samples(model, count, how, progress, runtime, like=chosen)
-        return x, None if y is None else renumbered(y, model.spec, opened.spec)
+        return x, numbers[y] if y is not None and asks else None
 
     evidence = Evidence(
-        chosen, draw, n_fake=count, model=model, asked=asked is not None or (model is not None and model.classes > 0),
+        chosen, draw, n_fake=count, model=model, asked=asked is not None or asks,
         training=trained, has_training=trained is not no_data, extractor=ready, why_no_extractor=why,
         cache=FeatureCache() if how.cache else None, seed=how.seed, device=where, batch_size=how.batch_size,
         runtime=runtime,

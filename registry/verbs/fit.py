@@ -57,7 +57,7 @@ from genzoo.registry.recipes.save import about, named_data
 from genzoo.registry.verbs.data import announce, entry_for, open_data
 from genzoo.registry.verbs.initialize import initialize, pick_device
 from genzoo.registry.verbs.reporting import Reports, chosen_trackers, plugin_observers
-from genzoo.registry.verbs.starting import Known, Start, enough, in_order_of, require_start
+from genzoo.registry.verbs.starting import Known, Start, enough, require_start
 
 _SPLIT = 102  # stream of randomness
 
@@ -219,7 +219,7 @@ def fit(
             of_data, said["data"] = start.reading(registry, entry, of_data)
         kinds = (known.config.data.modality,) if known else base.modalities if base else ()
         source = open_data(registry, data, of_data, labels=labels, memory=hardware.memory, kinds=kinds)
-        source = in_order_of(start, of(source.spec).recast(source, kinds))
+        source = of(source.spec).recast(source, kinds)
         wanted = given.get("objective") or (base.data["objective"] if base else "")
         beside = None if start is None else start.layer(registry, wanted)
         config = compose(registry, source.spec, base, given, beside)

@@ -24,6 +24,7 @@ from genzoo.core.model import Model
 from genzoo.core.noise import generator
 from genzoo.core.notebook import visible
 from genzoo.core.pictures import grids as pictures
+from genzoo.core.spec import DataSpec
 from genzoo.core.storage.files import given_path
 from genzoo.core.storage.npz import Batches, write_arrays, write_samples
 from genzoo.core.training.runs import columns_for
@@ -33,7 +34,7 @@ from genzoo.registry.verbs.load import load
 from genzoo.registry.verbs.outputs import output_kind, save_picture
 from genzoo.registry.verbs.per_observation import by_name, named, write_table
 from genzoo.registry.verbs.selecting import search
-from genzoo.registry.verbs.subjects import check_fits, open_reference
+from genzoo.registry.verbs.subjects import open_reference
 
 Out = str | os.PathLike[str]
 PathKind = Literal["prior", "spherical", "straight"]
@@ -67,9 +68,9 @@ def sample(
 
     Args:
         weights: a model, or what `genzoo.load` takes.
-        out: ``.png`` (or another picture) for a grid, ``.npz`` for arrays ``samples`` and ``labels`` (images
-            channels first and 8-bit, or float32 where the model's data has no levels), a new folder for one
-            picture of each image, or what else the model's kind of data is written to. All but pictures are
+        out: ``.png`` (or another picture) for a grid, ``.npz`` for arrays ``samples``, ``labels`` and ``class_names``
+            (images channels first and 8-bit, or float32 where the model's data has no levels), a new folder for
+            one picture of each image, or what else the model's kind of data is written to. All but pictures are
             streamed: memory does not grow with ``n``.
         n: how many.
         seed: the same seed gives the same samples.
@@ -329,6 +330,24 @@ def encode(
     return path
 
 
+def check_fits(model: Model, spec: DataSpec) -> None:
+    """Raise `UsageError` unless data of ``spec`` can be given to the model."""
+    ours = model.spec
+    if not of(ours).alike(ours, spec):
+        mine, theirs = (of(s).describe(s).partition(" (")[0] for s in (ours, spec))
+        hint, has = "", of(spec).reading(spec)
+        if changed := {k: v for k, v in of(ours).reading(ours).items() if k in has and has[k] != v}:
+            said = " ".join(f"--set data.{k}={v}" for k, v in changed.items())
+            hint = f", or bring a folder's {of(spec).many} to it with {said}"
+        raise UsageError(f"the model was trained on {mine} and the data are {theirs}: give data of the same kind{hint}")
+    if ours.levels == 2 and spec.levels != 2:
+        raise UsageError(
+            "the model was trained on binary images and the data has grey values: --set data.binarize=static"
+        )
+    if ours.levels != 2 and spec.levels == 2:
+        raise UsageError("the data is binary and the model was trained on grey values: leave out --set data.binarize=…")
+
+
 def open_model(weights: Model | Out, device: str) -> Model:
     """A model as it is, or loaded."""
     return weights if isinstance(weights, Model) else load(weights, device=pick_device(device))
@@ -356,10 +375,9 @@ def open_fitting(model: Model, data: Any, *, whole: bool = False) -> Data:
     ``whole`` takes all of what has no splits of its own. See `genzoo.registry.verbs.data.open_data`.
     """
     subjects = [] if whole else [model]
-    if isinstance(data, Data):
-        opened = data.in_classes_of(model.spec)
-    else:
-        opened = open_reference(the_registry(), data, None, None, None, subjects, [model])[0]
+    opened = (
+        data if isinstance(data, Data) else open_reference(the_registry(), data, None, None, None, subjects, [model])[0]
+    )
     check_fits(model, opened.spec)
     return opened
 

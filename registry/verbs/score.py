@@ -28,8 +28,8 @@ from genzoo.registry import Registry, the_registry
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.evaluate import open_extractor
 from genzoo.registry.verbs.per_observation import by_name, named, write_table
-from genzoo.registry.verbs.sample import observations, open_model
-from genzoo.registry.verbs.subjects import check_fits, data_of, open_reference, subset
+from genzoo.registry.verbs.sample import check_fits, observations, open_model
+from genzoo.registry.verbs.subjects import data_of, open_reference, subset
 
 Numbers = NDArray[Any]
 WORDS = {"reconstruction": 1, "bound": -1, "distance": 1}  # and whether the odd have more or less of it

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genzoo.core.config import KINDS, LEAST_STEPS, Config
-from genzoo.core.data import Data
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -150,13 +149,6 @@ class Known:
         if recipe is not None and (is_file(recipe) or find(registry, recipe).name != self.config.recipe):
             return find(registry, recipe)
         return from_config(registry, self.config)
-
-
-def in_order_of(start: Start | None, data: Data) -> Data:
-    """Data whose classes are numbered as those of weights, where they are the same classes."""
-    if start is None or start.config.data.classes != data.spec.classes:
-        return data
-    return data.in_classes_of(start.config.data)
 
 
 def enough(config: Config, observations: int, turns: int) -> tuple[Config, str]:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from genzoo.core.conditions import no_class
 from genzoo.core.data import Data, DataSource, Split, from_arrays
-from genzoo.core.data.labels import among, are_numbers, strange
+from genzoo.core.data.labels import are_numbers, renumbered
 from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError, UsageError
@@ -91,9 +91,9 @@ def _open(
 
 
 def _known(data: Data, like: Sequence[Any]) -> Data:
-    """Data as the first model or spec of ``like`` writes them, where it is of their kind, and in its classes."""
+    """Data as the first model or spec of ``like`` writes them, where it is of their kind."""
     spec, kind = _spec(like), of(data.spec)
-    return kind.as_known(data, spec).in_classes_of(spec) if spec is not None and of(spec) is kind else data
+    return kind.as_known(data, spec) if spec is not None and of(spec) is kind else data
 
 
 def _spec(like: Sequence[Any]) -> DataSpec | None:
@@ -213,40 +213,11 @@ def open_subject(
 
 
 def _asked(samples: Data, spec: DataSpec) -> Tensor | None:
-    """Classes that samples were asked to be of, as the data number them, by name; None if they are of other classes.
-
-    Raises:
-        UsageError: if some are classes of the data and some are not.
-    """
-    if samples.y is None or not spec.classes:
-        return samples.y
-    if max(among(samples.spec, spec)) < 0:
+    """Classes that samples were asked to be of, as the data number them; None if some are of none of these."""
+    if samples.y is None:
         return None
-    if name := strange(samples.spec, spec):
-        raise no_class(spec, name, "the data that samples are measured against")
-    return samples.in_classes_of(spec).y
-
-
-def check_fits(model: Model, spec: DataSpec) -> None:
-    """Raise `UsageError` unless data of ``spec`` can be given to the model."""
-    ours = model.spec
-    if not of(ours).alike(ours, spec):
-        mine, theirs = (of(s).describe(s).partition(" (")[0] for s in (ours, spec))
-        hint, has = "", of(spec).reading(spec)
-        if changed := {k: v for k, v in of(ours).reading(ours).items() if k in has and has[k] != v}:
-            said = " ".join(f"--set data.{k}={v}" for k, v in changed.items())
-            hint = f", or bring a folder's {of(spec).many} to it with {said}"
-        raise UsageError(f"the model was trained on {mine} and the data are {theirs}: give data of the same kind{hint}")
-    if ours.levels == 2 and spec.levels != 2:
-        raise UsageError(
-            "the model was trained on binary images and the data has grey values: --set data.binarize=static"
-        )
-    if ours.levels != 2 and spec.levels == 2:
-        raise UsageError("the data is binary and the model was trained on grey values: leave out --set data.binarize=…")
-    if not model.classes or (ours.classes == spec.classes and not (ours.class_names and spec.class_names)):
-        return
-    if name := strange(spec, ours):
-        raise no_class(ours, name, f"{model.called}, which is told the data's classes,")
+    y = renumbered(samples.y, samples.spec, spec)
+    return None if (y < 0).any() else y
 
 
 def options_of_samples(given: Mapping[str, Any] | None, of_data: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -280,6 +251,9 @@ def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Dat
     if not known:
         raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
     x, labels = found[known[0]], next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
+    names = found["class_names"][:] if "class_names" in keys else np.empty(0)
+    if names.dtype.kind == "U" and are_numbers(labels, len(names), path.name):
+        labels = names[np.asarray(labels)]  # of the model, which may number them otherwise
     return _of_array(x, labels, path.name, spec)
 
 

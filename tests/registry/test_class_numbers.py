@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ import torch
 from PIL import Image
 
 import genzoo
-from genzoo.core.data.labels import among, renumbered, strange
-from genzoo.core.errors import UsageError
+from genzoo.core.data import Data
+from genzoo.core.data.labels import among, renumbered
+from genzoo.core.errors import GenzooError, UsageError
+from genzoo.plugins.apps.compress.compress import compress
 
 HERE, FOREIGN = ("a/b", "Cat", "dog"), ("dog", "a-b", "cat")
 
@@ -26,31 +30,32 @@ def spec(*names: str, classes: int = 0) -> genzoo.DataSpec:
     [
         (spec(*FOREIGN), spec(*HERE), [2, 0, 1]),  # another order, a folder's name, a capital
         (spec("dog", "cow"), spec(*HERE), [2, -1]),
+        (spec(*HERE), spec(*FOREIGN), [1, 2, 0]),
+        (spec("Dog", "dog"), spec("dog", "cat"), [-1, 0]),  # each is taken once, the very name first
+        (spec("", "dog"), spec(*HERE), [-1, 2]),
         (spec("2", "1"), spec(*HERE), [2, 1]),  # no name is a class: numbers
+        (spec("02", "10"), spec(*HERE, *"defghijk"), [2, 10]),
         (spec("2", "0"), spec("5", "2", "7"), [1, -1]),  # one is: names
         (spec(classes=2), spec(*HERE), [0, 1]),
         (spec(classes=4), spec(*HERE), [0, 1, 2, -1]),
+        (spec(classes=3), spec("5", "2", "7"), [-1, -1, 1]),
+        (spec("2", "1"), spec(classes=2), [-1, 1]),
         (spec("02", "10"), spec(classes=11), [2, 10]),
-        (spec("dog", "cat"), spec(classes=2), [-1, -1]),
+        (spec("dog", "cat"), spec(classes=3), [-1, -1]),
         (spec("dog"), spec(), [-1]),
     ],
 )
 def test_numbers_of_classes(own, known, numbers):
     assert among(own, known) == numbers
     y = torch.arange(own.classes)
-    assert renumbered(y, own, known).tolist() == (y.tolist() if -1 in numbers else numbers)
-    assert strange(own, known) == ("" if -1 not in numbers else [*(own.class_names or "0123")][numbers.index(-1)])
+    assert renumbered(y, own, known).tolist() == (numbers if known.classes else y.tolist())
 
 
-def test_data_in_the_classes_of_a_spec():
-    x = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
-    found = genzoo.Data(spec(*FOREIGN), x, torch.tensor([0, 1, 2, 2])).in_classes_of(spec(*HERE))
-    assert (found.y.tolist(), found.spec) == ([2, 0, 1, 1], spec(*HERE))
-    assert found.in_classes_of(spec(*HERE)) is found
-    cow = genzoo.Data(spec("cow", "dog"), x, torch.tensor([0, 1, 1, 0]))
-    assert cow.in_classes_of(spec(*HERE)) is cow
-    plain = genzoo.Data(spec(), x)
-    assert plain.in_classes_of(spec(*HERE)) is plain
+def test_words_and_as_many_numbers_are_the_same_in_their_order():
+    y = torch.tensor([2, 0, 1])
+    assert renumbered(y, spec(*HERE), spec(classes=3)) is y
+    assert renumbered(y, spec(classes=3), spec(*HERE)).tolist() == y.tolist()
+    assert renumbered(y, spec(*HERE), spec("x", "y", "z")).tolist() == [-1, -1, -1]
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +64,22 @@ def clothes():
     return whole.take((whole.y > 2).nonzero().flatten()[:100])
 
 
+def write(root: Path, data: Data) -> str:
+    """Pictures in a folder for each class, whose names are in small letters."""
+    for i, (x, y) in enumerate(zip(data.x, data.y, strict=True)):
+        (place := root / data.spec.class_names[y].replace("/", "-").lower()).mkdir(exist_ok=True)
+        Image.fromarray(x[0].numpy()).save(place / f"{i:03}.png")
+    return str(root)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, clothes):
-    root = tmp_path_factory.mktemp("clothes")
-    for i, (x, y) in enumerate(zip(clothes.x, clothes.y, strict=True)):
-        (place := root / clothes.spec.class_names[y].lower()).mkdir(exist_ok=True)
-        Image.fromarray(x[0].numpy()).save(place / f"{i:03}.png")
-    return root
+    return write(tmp_path_factory.mktemp("clothes"), clothes)
+
+
+@pytest.fixture(scope="module")
+def wardrobe(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("wardrobe"), genzoo.load_data("fashion-mini", split="test").take(slice(400)))
 
 
 @pytest.fixture(scope="module")
@@ -73,64 +87,111 @@ def cvae():
     return genzoo.load("cvae/fashion-mnist", device="cpu")
 
 
-@pytest.mark.parametrize("write", ["numbers", "names", "data", "folder"])
-def test_a_conditional_model_is_told_the_classes_of_foreign_data(write, clothes, folder, cvae):
+def psnr(model, data, **how):
+    return pytest.approx(genzoo.evaluate(model, data, "psnr", **how)["psnr"].value, abs=1e-9)
+
+
+@pytest.mark.parametrize("form", ["numbers", "names", "data"])
+def test_a_conditional_model_is_told_the_classes_of_foreign_data(form, clothes, cvae):
     names = np.array([clothes.spec.class_names[k] for k in clothes.y])
     given = {
         "numbers": (clothes.x, clothes.y),
         "names": (clothes.x, names),
         "data": genzoo.load_data(clothes.x, labels=clothes.y),
-        "folder": str(folder),
-    }[write]
-    if write != "folder":
-        whole = genzoo.evaluate(cvae, clothes, "psnr")["psnr"].value
-        assert genzoo.evaluate(cvae, given, "psnr")["psnr"].value == pytest.approx(whole, abs=1e-9)
-        return
-    files = genzoo.load_data(given, split="all")
-    in_order = clothes.take([int(name[-7:-4]) for name in files.read.files])
-    assert genzoo.evaluate(cvae, given, "psnr", split="all")["psnr"].value == pytest.approx(
-        genzoo.evaluate(cvae, in_order, "psnr")["psnr"].value, abs=1e-9
-    )
+    }
+    assert psnr(cvae, given[form]) == genzoo.evaluate(cvae, clothes, "psnr")["psnr"].value
 
 
-def test_training_from_weights_keeps_their_order_of_the_classes(clothes, cvae, tmp_path):
-    names = clothes.spec.class_names
-    y = torch.arange(100) % 10
-    words = np.array([names[k] for k in y])
-    run = genzoo.fit("cvae", (clothes.x, words), init="cvae/fashion-mnist", steps=1, out=tmp_path / "run")
-    assert genzoo.load(run.folder).spec.class_names == names
-    few = genzoo.fit("cvae", (clothes.x[y < 2], words[y < 2]), init="cvae/fashion-mnist", init_partial=True, steps=1)
-    assert few.model.spec.class_names == ("T-shirt/top", "Trouser")
-
-
-def test_codes_of_a_folder_of_classes(clothes, folder, cvae, tmp_path):
-    with np.load(genzoo.encode(cvae, str(folder), tmp_path / "codes.npz")) as found:
+def test_a_folder_in_the_order_of_the_alphabet(clothes, folder, cvae, tmp_path):
+    order = [int(name[-7:-4]) for name in genzoo.load_data(folder, split="all").read.files]
+    own = clothes.take(order)
+    assert psnr(cvae, folder, split="all") == genzoo.evaluate(cvae, own, "psnr")["psnr"].value
+    with np.load(genzoo.encode(cvae, folder, tmp_path / "codes.npz")) as found:
         order = [int(name[-7:-4]) for name in found["files"]]
-        assert found["labels"].tolist() == clothes.y[order].tolist()
         torch.testing.assert_close(torch.from_numpy(found["codes"]), cvae.encode(clothes.x[order], clothes.y[order]))
 
 
-def test_conditional_accuracy_goes_by_name(clothes, folder, cvae):
+def test_a_folder_keeps_its_own_classes(wardrobe, tmp_path):
+    genzoo.fit("cvae", wardrobe, init="cvae/fashion-mnist", steps=1, out=tmp_path / "run")
+    assert genzoo.load(tmp_path / "run").spec.class_names[0] == "ankle boot"
+    genzoo.fit(resume=tmp_path / "run", steps=2)  # as the same data
+    digits = genzoo.evaluate("vae/fashion-mnist", "digits", "classes", n=200)
+    assert [*digits["classes"].details["shares"]] == [str(k) for k in range(10)]
+    told, plain = (genzoo.evaluate(w, wardrobe, "psnr", n=20) for w in ("cvae/fashion-mnist", "vae/fashion-mnist"))
+    assert told.record["fingerprint"] == plain.record["fingerprint"]
+
+
+def test_conditional_accuracy_goes_by_name(clothes, wardrobe, cvae, tmp_path):
     kinds = ["conditional-accuracy"]
-    found = genzoo.evaluate(cvae, str(folder), kinds, training=str(folder), split="all", n=200)
-    assert found["conditional-accuracy"].value > 0.5  # by the folder's own numbers it is none
+    how = {"training": wardrobe, "split": "all", "n": 200, "cache": False}
+    found = genzoo.evaluate(cvae, wardrobe, kinds, **how)[kinds[0]].value
+    assert found > 0.5  # by the folder's own numbers it is a tenth
+    samples = genzoo.sample(cvae, tmp_path / "samples.npz", 200)
+    assert genzoo.evaluate(samples, wardrobe, kinds, **how)[kinds[0]].value == found
     names = cvae.spec.class_names
     other = copy(cvae)  # the same network, whose classes are called by another's name
     other.spec = replace(cvae.spec, class_names=(*names[1:], names[0]))
-    alone = [genzoo.evaluate(m, clothes, kinds, training=clothes, n=200)[kinds[0]].value for m in (cvae, other)]
-    both = genzoo.compare([cvae, other], clothes, kinds, training=clothes, n=200, names=["one", "other"])
-    found = [r[kinds[0]].value for r in both.reports]
-    assert found == pytest.approx(alone, abs=0.1)  # by the extractor, or by a classifier of the data in other's order
+    whole = genzoo.load_data("fashion-mini", split="test").take(slice(200))
+    alone = [genzoo.evaluate(m, whole, kinds, n=200)[kinds[0]].value for m in (cvae, other)]
+    for models in ([cvae, other], [other, cvae]):
+        both = genzoo.compare(models, whole, kinds, n=200, names=["one", "other"])
+        assert [r[kinds[0]].value for r in both.reports] == (alone if models[0] is cvae else alone[::-1])
     assert alone[0] > alone[1] + 0.3
+    few = genzoo.evaluate(cvae, genzoo.load_data(clothes.x, labels=clothes.y + 10), kinds, n=20, strict=False)
+    assert [a.reason for a in few.absent] == ["the samples were not asked to be of classes of the data"]
 
 
-def test_classes_that_the_model_lacks_are_refused(clothes, cvae):
+@pytest.mark.parametrize("metric", ["reconstruction-accuracy", "linear-probe"])
+def test_training_data_with_classes_that_the_data_lack(metric):
+    train, test = (genzoo.load_data("fashion-mini", split=s).take(slice(n)) for s, n in (("train", 600), ("test", 200)))
+    names = [train.spec.class_names[k] for k in train.y]
+    more = train.x, np.array(["A hat" if name == "Coat" else name for name in names])  # which comes first
+    vae = genzoo.load("vae/fashion-mnist", device="cpu")
+    without = train.take((train.y != train.spec.class_names.index("Coat")).nonzero().flatten())
+    how = {"extractor": "scattering", "cache": False}
+    found = genzoo.evaluate(vae, test, metric, training=more, **how)[metric].value
+    assert found == pytest.approx(genzoo.evaluate(vae, test, metric, training=without, **how)[metric].value, abs=0.06)
+    strange = train.x, np.array([f"not {name}" for name in names])
+    with pytest.raises(GenzooError, match="the training data have none of the data's classes"):
+        genzoo.evaluate(vae, test, metric, training=strange, **how)
+
+
+def test_classes_that_the_model_lacks(clothes, cvae, tmp_path):
     names = np.array(["Hat" if k == 3 else clothes.spec.class_names[k] for k in clothes.y])
-    with pytest.raises(
-        UsageError, match=r"which is told the data's classes, has no class 'Hat' .*: its classes are T-shi"
+    strange = genzoo.load_data(clothes.x, labels=names)
+    no_hat = r"model 'cvae' has no class 'Hat' .*: its classes are T-shirt/top, Trouser"
+    for call in (
+        lambda: genzoo.evaluate(cvae, strange, "psnr"),
+        lambda: genzoo.encode(cvae, strange, tmp_path / "codes.npz"),
+        lambda: genzoo.reconstruct(cvae, strange, tmp_path / "again.png"),
     ):
-        genzoo.evaluate(cvae, (clothes.x, names), "psnr")
+        with pytest.raises(UsageError, match=no_hat):
+            call()
     with pytest.raises(UsageError, match="has no class '10'"):
         genzoo.evaluate(cvae, (clothes.x[:11], np.arange(11)), "psnr")
-    ae = genzoo.load("vae/fashion-mnist", device="cpu")  # takes no labels
-    assert genzoo.evaluate(ae, (clothes.x, names), "psnr")["psnr"].value > 0
+    assert not [*tmp_path.iterdir()]
+    for weights, metric in (("vae/fashion-mnist", "psnr"), ("gan/fashion-mnist-labels", "frechet")):  # are told nothing
+        found = genzoo.evaluate(weights, strange, metric, n=100, cache=False)
+        assert found[metric].value > 0
+    assert len(genzoo.score("gan/fashion-mnist-labels", strange, training=clothes).names) == 100
+    both = genzoo.compare(["vae/fashion-mnist", cvae], strange, "psnr", n=50, names=["plain", "told"])
+    both.save(tmp_path / "page.html")
+    assert "has no class" in (tmp_path / "page.html").read_text()
+
+
+def test_texts_of_classes_that_the_model_lacks(tmp_path):
+    def lines(name: str, classes: str) -> str:
+        (tmp_path / name).write_text("".join(json.dumps({"text": f"a {k}{i}", "label": k}) + "\n"
+                                             for i in range(30) for k in classes))  # fmt: skip
+        return str(tmp_path / name)
+
+    model = genzoo.fit("lm", lines("ours.jsonl", "xyz"), steps=2, options={"conditional": True}).model
+    with pytest.raises(UsageError, match="has no class 'w'"):
+        compress(model, lines("theirs.jsonl", "wy"), tmp_path / "theirs.gz")
+    assert not (tmp_path / "theirs.gz").exists()
+
+
+def test_labels_without_classes_stay(cvae, clothes):
+    bare = replace(clothes, spec=replace(clothes.spec, classes=0, class_names=()))
+    assert bare.told(cvae)["labels"] is bare.y
+    assert genzoo.evaluate(bare, clothes, "frechet", cache=False)["frechet"].value < 1e-6

@@ -348,13 +348,10 @@ def test_labels_of_samples_that_lack_a_class_are_the_datas(write, tmp_path, clot
 
 
 def test_labels_of_samples_that_the_data_lack(clothes):
-    with pytest.raises(
-        UsageError, match=r"the data that samples are measured against has no class 'Hat' .* T-shirt/top, Trouser"
-    ):
-        evaluate((clothes.x[:4], np.array(["Hat", "Bag", "Bag", "Hat"])), clothes, "classes")
-    others = evaluate((clothes.x[:40], np.array(["Hat", "Cap"] * 20)), clothes, ["classes", "conditional-accuracy"],
-                      strict=False)  # fmt: skip
-    assert [a.reason for a in others.absent] == ["the samples were not asked to be of any class"]
+    for words in (["Hat", "Cap"], ["Hat", "Bag"]):
+        others = evaluate((clothes.x[:40], np.array(words * 20)), clothes, ["classes", "conditional-accuracy"],
+                          strict=False)  # fmt: skip
+        assert [a.reason for a in others.absent] == ["the samples were not asked to be of classes of the data"]
 
 
 @pytest.mark.parametrize(

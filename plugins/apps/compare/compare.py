@@ -24,7 +24,8 @@ from genzoo.registry import the_registry
 from genzoo.registry.defaults import choose
 from genzoo.registry.verbs.evaluate import measure, read_report
 from genzoo.registry.verbs.initialize import pick_device
-from genzoo.registry.verbs.subjects import Say, check_fits, open_reference, open_subject, options_of_samples
+from genzoo.registry.verbs.sample import check_fits
+from genzoo.registry.verbs.subjects import Say, open_reference, open_subject, options_of_samples
 from genzoo.registry.weights.history import History, history_of
 
 FORMATS = (".html", ".htm", ".json")

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError
+from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.math.traversal import traverse
 from genzoo.core.modality import of
@@ -152,13 +152,15 @@ def reconstructions(compared: Comparison, side: Candidate) -> Figure:
         return Figure(absent="the model is conditional and the data has no labels")
     kind, count = of(model.spec), 2 * ACROSS if of(model.spec).renders else reading.PAIRS
     some = data.take(torch.arange(count) * max(len(data) // count, 1) % len(data))
+    try:
+        told = some.told(model)
+    except UsageError as e:
+        return Figure(absent=str(e))
     if kind.reads:
-        lists = reading.reconstructions(model, as_floats(some), some.y if model.classes else None)
+        lists = reading.reconstructions(model, as_floats(some), told["labels"])
         return Figure(lists, "", f"Above: {data.split} data. Below: the {kind.one} that its code gives.")
-    x, again = (
-        as_floats(some),
-        model.reconstruct(as_floats(some), some.y if model.classes else None, numbers=True).cpu(),
-    )
+    x = as_floats(some)
+    again = model.reconstruct(x, **told, numbers=True).cpu()
     rows = [part for i in (0, ACROSS) for part in (x[i : i + ACROSS], again[i : i + ACROSS])]
     alt = f"{len(x)} {kind.many} of the {data.split} data in rows one and three, those of {side.name} below each"
     error = (kind.from_storage(model.spec, kind.to_storage(model.spec, again)) - x).square().mean().sqrt().item()

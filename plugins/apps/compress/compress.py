@@ -25,8 +25,7 @@ from genzoo.core.storage.npz import write_arrays
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.data import open_data
 from genzoo.registry.verbs.load import load
-from genzoo.registry.verbs.sample import observations
-from genzoo.registry.verbs.subjects import check_fits
+from genzoo.registry.verbs.sample import check_fits, observations
 
 Out = str | os.PathLike[str]
 

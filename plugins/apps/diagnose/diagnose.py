@@ -34,7 +34,8 @@ from genzoo.registry.verbs.evaluate import default_extractor, measure, open_extr
 from genzoo.registry.verbs.fit import Run
 from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.load import load
-from genzoo.registry.verbs.subjects import check_fits, draw_samples, subset
+from genzoo.registry.verbs.sample import check_fits
+from genzoo.registry.verbs.subjects import draw_samples, subset
 from genzoo.registry.weights.history import History, history_of
 from genzoo.registry.weights.verify import split_of
 
@@ -213,7 +214,7 @@ def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: 
     collapse = sample_health.posterior_collapse(codes, model, held)
     if why := model.prior.unfitted:
         return [collapse, unknown("mode-collapse", why), unknown("memorization", why)]
-    x, asked = draw_samples(model, n, how, progress)
+    x, _ = draw_samples(model, n, how, progress)
     samples = of(spec).from_storage(spec, x)
     few = min(n, sample_health.JUDGED)
     whole = model.sample(few, seed=how.seed, batch_size=how.batch_size, numbers=True).flatten(1).isfinite().all(1)
@@ -227,7 +228,7 @@ def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: 
     if not isinstance(ready, Extractor):
         ready = open_extractor(the_registry(), ready or default_extractor(spec), spec)
     report = measure(
-        Data(spec, x, asked, "the samples", split="all"), held, sample_health.SAMPLE_METRICS + mixture,
+        Data(spec, x, name="the samples", split="all"), held, sample_health.SAMPLE_METRICS + mixture,
         replace(how, n=None, extractor=ready), training=training, strict=False, progress=progress,
         options={"memorization.ratio": sample_health.COPY, "memorization.limit": sample_health.JUDGED},
     )  # fmt: skip

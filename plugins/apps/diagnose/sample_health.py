@@ -262,7 +262,7 @@ def _again(model: Model, data: Data) -> dict[str, Any]:
         return {}
     some = data.take(slice(8))
     x = as_floats(some)
-    again = model.reconstruct(x, some.y if model.classes else None, numbers=True).cpu()
+    again = model.reconstruct(x, **some.told(model), numbers=True).cpu()
     return _drawn(data, "reconstructions", torch.cat([x, again]))
 
 

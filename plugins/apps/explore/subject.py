@@ -30,8 +30,9 @@ from genzoo.plugins.apps.compare.figures import Figure
 from genzoo.plugins.apps.explore.fragments import numbers, table
 from genzoo.registry import the_registry
 from genzoo.registry.verbs.evaluate import open_extractor
+from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.score import MOST, WORDS, score
-from genzoo.registry.verbs.subjects import check_fits, data_of, open_reference, subset
+from genzoo.registry.verbs.subjects import data_of, open_reference, subset
 from genzoo.registry.weights.history import History, history_of
 from genzoo.registry.weights.hub import without_asking
 

@@ -42,8 +42,8 @@ def label_of(subject: Subject, file: str | None, typed: str, number: float | Non
     data = subject.unseen if subject.unseen is not None else subject.training
     if file or typed.strip() or data is None or data.y is None or number is None or not 0 <= number < len(data):
         return ""
-    names = subject.classes
-    return names[int(data.y[int(number)])] if names else ""
+    names, told = subject.classes, data.take([int(number)]).told(subject.model)["labels"]
+    return names[int(told[0])] if names and told is not None else ""
 
 
 def as_taken(subject: Subject, x: Tensor) -> Tensor:
