@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from genzoo.core.data import Data, DataSource, Split
+from genzoo.core.data.summary import Read
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.options import option
 from genzoo.core.spec import DataSpec
+from genzoo.core.storage.strict import one_line
 from genzoo.core.units import size_text
-from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, learnt, spec_of
+from genzoo.plugins.modalities.columns import BINS, Column, columns, encode, learnt, spec_of, unknown
 from genzoo.plugins.modalities.table_files import frame_table, read_table, taken
 from genzoo.plugins.modalities.table_plan import Plan, Planned, planned, read_plan
 from genzoo.registry import declare
@@ -202,5 +204,12 @@ def _written(table: Any, what: str, spec: DataSpec) -> Data:
 
 def encoded(table: Any, spec: DataSpec, what: str) -> Data:
     """Rows of an Arrow table as codes of a spec's columns."""
-    codes = [encode(c, *taken(table, c.name, what, c.dtype)[:2]) for c in columns(spec) if c.size]
-    return Data(spec, torch.from_numpy(np.stack(codes, 1)), None, what)
+    codes, notes = [], []
+    for column in (c for c in columns(spec) if c.size):
+        values, missing = taken(table, column.name, what, column.dtype)[:2]
+        codes.append(encode(column, values, missing))
+        if strange := unknown(column, values, missing):
+            n, first = strange.total(), one_line(strange.most_common(1)[0][0], 40)
+            notes.append(f"{n:,} values of column {column.name!r} are none that the model knows, as {first!r}: "
+                         "they are taken for its rarest")  # fmt: skip
+    return Data(spec, torch.from_numpy(np.stack(codes, 1)), None, what, read=Read().noting(*notes))

@@ -293,6 +293,15 @@ def _edges(rest: Any, bins: int, step: float) -> Any:
     return np.unique(np.append(marks[:-1] - step / 2, marks[-1] + step / 2))
 
 
+def unknown(column: Column, values: Any, missing: Any) -> Counter[str]:
+    """The texts of a category that are none of its levels, and how often."""
+    if column.kind != "category":
+        return Counter()
+    present = values[~missing].tolist()
+    times = Counter(present if values.dtype.kind == "O" else map(number_text, present))
+    return times - Counter(dict.fromkeys(column.names, len(values)))
+
+
 def encode(column: Column, values: Any, missing: Any) -> Any:
     """Codes, float32 ``(N,)``; what the training rows did not have goes to the rarest level or the outermost bin."""
     code, first = np.empty(len(values)), int(column.missing)

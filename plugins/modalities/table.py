@@ -101,7 +101,7 @@ class Table(Modality):
         again, labels = data.read.again(spec), [c.label for c in learnt(spec)]
         y = again.x[:, labels.index(True)].floor().long() if any(labels) else None
         return replace(again, y=y, name=data.name, split=data.split, license=data.license,
-                       read=replace(data.read, again=None))  # fmt: skip
+                       read=replace(data.read, again=None).noting(*again.read.notes))  # fmt: skip
 
     def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data | None:
         from genzoo.plugins.datasets.table_file import encoded

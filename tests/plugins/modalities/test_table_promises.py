@@ -117,8 +117,11 @@ def test_the_command_writes_all_rows_or_none_unless_fewer_will_do(tmp_path, monk
 
 def test_a_level_of_other_rows_counts_as_the_rarest_and_a_far_number_as_the_end():
     spec = data_of(pa.table({"a": ["u"] * 50 + ["v"] * 9, "x": np.arange(59) / 2}), "rows").spec
-    rows = given_back(learnt(spec), table_file.encoded(pa.table({"a": ["new"], "x": [1e9]}), spec, "new").x.numpy())
-    assert rows.to_pylist() == [{"a": "v", "x": 29.0}]
+    found = table_file.encoded(pa.table({"a": ["new", "u", "new", "newer"], "x": [1e9] * 4}), spec, "new")
+    rows = given_back(learnt(spec), found.x.numpy())
+    assert rows.to_pylist() == [{"a": a, "x": 29.0} for a in "vuvv"]
+    (note,) = found.read.notes
+    assert note == "3 values of column 'a' are none that the model knows, as 'new': they are taken for its rarest"
 
 
 SINGLE = {
