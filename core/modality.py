@@ -169,8 +169,8 @@ class Modality(ABC):
         """Read a file or folder of samples that is not made of arrays, whole; see `write` and `brought`."""
         raise UsageError(f"{path} holds no {self.many}: give samples as .npz")
 
-    def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data | None:
-        """Samples in an array in data units, judged against data of a spec; None where `read` needs no spec."""
+    def samples(self, x: Any, name: str, spec: DataSpec) -> Data | None:
+        """Samples in an array in data units, without labels, of the kind of a spec; None where `read` needs no spec."""
         return None
 
     def brought(self, samples: Data, spec: DataSpec, options: Mapping[str, Any]) -> Data:

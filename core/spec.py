@@ -81,9 +81,10 @@ class DataSpec:
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         return {k: v for k, v in plain.items() if v or not k.startswith(("condition", "facts"))}
 
-    def class_called(self, k: int) -> str:
-        """The name of class ``k``, its number where there are no names."""
-        return self.class_names[k] if self.class_names else str(k)
+    @property
+    def classes_called(self) -> tuple[str, ...]:
+        """The name of each class, its number where there are no names."""
+        return self.class_names or tuple(map(str, range(self.classes)))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DataSpec:

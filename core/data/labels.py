@@ -90,6 +90,21 @@ def are_numbers(y: Any, classes: int, what: str) -> bool:
     return found.ndim == 1 and found.dtype.kind != "U" and bool(np.isin(found, np.arange(classes)).all())
 
 
+def names_in(names: Any, y: Any, what: str) -> tuple[str, ...]:
+    """Names of classes in a file's array, ``(K,)`` words, if labels are numbers from 0 to K − 1 or one-hot; or none."""
+    if names is None or names.dtype.kind != "U" or len(names.shape) != 1:
+        return ()
+    one_hot = len(np.shape(y)) == 2 and np.shape(y)[1] == len(names) > 1
+    return tuple(names[:].tolist()) if one_hot or are_numbers(y, len(names), what) else ()
+
+
+def in_arrays(y: Tensor | None, spec: DataSpec) -> dict[str, NDArray[Any]]:
+    """Labels ``(N,)`` of a spec's classes as arrays of a file, which names the classes; nothing without labels."""
+    if y is None:
+        return {}
+    return {"labels": y.cpu().numpy()} | ({"class_names": np.array(spec.class_names)} if spec.class_names else {})
+
+
 def class_folders(spec: DataSpec) -> list[str]:
     """What the folder of each class is called: its name as a file's, or its number, so that sorting keeps the order."""
     if not spec.class_names:
@@ -103,15 +118,16 @@ def class_folders(spec: DataSpec) -> list[str]:
 def among(own: DataSpec, known: DataSpec) -> list[int]:
     """The number of each class of ``own`` data among the ``known`` classes, −1 of one that is none of them.
 
-    It goes by name, then by that of the class's folder, then by this but for capitals; each is taken once. Where none
-    is known by name and all are called by whole numbers, or by none, it goes by number.
+    It goes by name, which is the number of a class without one, then by that of the class's folder, then by this but
+    for capitals or zeros in front; each is taken once. Where none is known so and all are called by whole numbers, it
+    goes by number.
     """
-    names, found = own.class_names or tuple(map(str, range(own.classes))), [-1] * own.classes
+    names, found = own.classes_called, [-1] * own.classes
     ours, theirs = class_folders(own), class_folders(known)
     for mine, called in (
-        (names, known.class_names),
+        (names, known.classes_called),
         (ours, theirs),
-        ([name.casefold() for name in ours], [name.casefold() for name in theirs]),
+        ([_plain(name) for name in ours], [_plain(name) for name in theirs]),
     ):
         number, taken = {name: k for k, name in reversed([*enumerate(called)])}, {*found}
         for i, name in enumerate(mine):
@@ -134,6 +150,11 @@ def renumbered(y: Tensor, own: DataSpec, known: DataSpec) -> Tensor:
     if own.classes == known.classes and not (own.class_names and known.class_names) and max(numbers) < 0:
         return y
     return torch.tensor(numbers, device=y.device)[y]
+
+
+def _plain(name: str) -> str:
+    """A name in small letters; a whole number without zeros in front."""
+    return re.sub(r"^0+(?=[0-9]+$)", "", name.casefold())
 
 
 def by_value(values: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:

@@ -128,7 +128,7 @@ class Data:
         y = renumbered(self.y, self.spec, model.spec)
         if (y < 0).any():
             k = int(self.y[y < 0][0])
-            raise no_class(model.spec, self.spec.class_called(k), model.called)
+            raise no_class(model.spec, self.spec.classes_called[k], model.called)
         return y
 
     def conditioned(self, condition: Any, names: Sequence[str] = (), like: DataSpec | None = None) -> Data:

@@ -34,7 +34,8 @@ class Read:
         left_out: what was not read and how often: ``("hidden", 3)``, ``(".txt files", 2)``.
         notes: what a person would want to know, a sentence each: how numbers were mapped, what was taken for what.
         files: names of the observations, in their order, ``(N,)``; None where they are in no files of their own.
-        again: reads the same observations as a spec of the same kind writes them, where that is not the same.
+        again: reads the same observations as a spec of the same kind writes them, where that is not the same: those
+            that are left of all after each of the choices that follow the spec.
     """
 
     total: int = 0
@@ -44,7 +45,7 @@ class Read:
     left_out: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     files: NDArray[np.object_] | None = None
-    again: Callable[[DataSpec], Data] | None = None
+    again: Callable[..., Data] | None = None
 
     def taken(self, chosen: Tensor | slice) -> Read:
         """The same of some observations, which have their own names only."""
@@ -54,7 +55,7 @@ class Read:
         return replace(
             self,
             files=None if self.files is None else self.files[rows],
-            again=None if self.again is None else partial(_then_taken, self.again, chosen),
+            again=None if self.again is None else partial(_chosen, self.again, rows),
         )
 
     def noting(self, *notes: str) -> Read:
@@ -62,8 +63,8 @@ class Read:
         return replace(self, notes=tuple(dict.fromkeys((*self.notes, *filter(None, notes)))))
 
 
-def _then_taken(again: Callable[[DataSpec], Data], chosen: Tensor | slice, spec: DataSpec) -> Data:
-    return again(spec).take(chosen)
+def _chosen(again: Callable[..., Data], rows: Any, spec: DataSpec, *then: Any) -> Data:
+    return again(spec, rows, *then)
 
 
 UNKNOWN = Read()
@@ -137,4 +138,4 @@ def _classes(data: Data) -> dict[str, int]:
     if data.y is None or not spec.classes:
         return {}
     counts = data.read.counts or data.y.bincount(minlength=spec.classes).tolist()
-    return dict(zip(spec.class_names or map(str, range(spec.classes)), map(int, counts), strict=False))
+    return dict(zip(spec.classes_called, map(int, counts), strict=False))

@@ -120,7 +120,7 @@ class Evidence:
 
     `data` are the reference observations that were chosen, `spec` is what one of them is, `model` None where samples
     alone are judged, `seed` that of sampling and of every random choice, and `device` where networks run: what is kept
-    is on the CPU.
+    is on the CPU. `strange` is a class that some samples were asked to be of and that the data lack, if others are not.
     """
 
     def __init__(
@@ -131,6 +131,7 @@ class Evidence:
         n_fake: int,
         model: Model | None = None,
         asked: bool = False,
+        strange: str = "",
         training: Callable[[], Data | None] = lambda: None,
         has_training: bool = False,
         extractor: Extractor | None = None,
@@ -144,7 +145,7 @@ class Evidence:
         self.spec, self.data, self.model, self.seed = data.spec, data, model, seed
         self.device, self.batch_size, self.n_fake = torch.device(device), batch_size, n_fake
         self.extractor, self.why_no_extractor = extractor, why_no_extractor
-        self.has_training, self.has_asked = has_training, asked
+        self.has_training, self.has_asked, self.strange = has_training, asked, strange
         self._draw, self._training, self._cache = draw, training, cache
         self._runtime = runtime or Runtime()
         self._kept: dict[Any, Any] = {}
@@ -342,10 +343,16 @@ class Evidence:
             "features": (self.extractor is not None, self.why_no_extractor),
             "labels": (self.labels is not None, "the data has no labels"),
             "training": (self.has_training, NO_TRAINING),
-            "conditional": (self.has_asked, "the samples were not asked to be of classes of the data"),
+            "conditional": (self.has_asked, self._unasked),
             "factors": (self.data.factors is not None, "the factors behind this data are not known"),
         }.get(need, (True, ""))
         return "" if has else why
+
+    @property
+    def _unasked(self) -> str:
+        if not self.strange:
+            return "the samples were not asked to be of classes of the data"
+        return f"some samples were asked to be of class {self.strange!r}, which is none of the data's"
 
     def _lacks_of_model(self, need: str) -> str:
         model = self.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -73,10 +74,11 @@ def traverse(
 def _activity(model: Model, seed: int, labels: Tensor | None, data: Data | None, reach: float) -> tuple[Tensor, str]:
     """How much each number of a code matters ``(size,)``, and by what measure."""
     if model.encoder is not None and data is not None and not (model.classes and data.y is None):
-        some = data.take(slice(1000))
-        _, kl = model.posterior_numbers(as_floats(some), **some.told(model))
-        if kl.shape[1] == model.latent.numbers:
-            return kl.double().mean(0).cpu(), "nats"
+        with suppress(UsageError):  # of a class that the model does not know
+            some = data.take(slice(1000))
+            _, kl = model.posterior_numbers(as_floats(some), **some.told(model))
+            if kl.shape[1] == model.latent.numbers:
+                return kl.double().mean(0).cpu(), "nats"
     size = model.latent.numbers
     few = max(1, min(8, 2048 // size))
     told = None if labels is None else labels.repeat(few)

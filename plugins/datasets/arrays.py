@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from genzoo.core.data import ArrayOptions, Data, DataSource, Split, from_arrays
+from genzoo.core.data.labels import names_in
 from genzoo.core.data.npy import Archive, FileArray
 from genzoo.core.data.summary import Read
 from genzoo.core.errors import UsageError, said
@@ -23,6 +24,7 @@ from genzoo.registry import declare
 OBSERVATIONS = ("x", "images", "image", "imgs", "data", "samples", "arr_0")
 LABELS = ("y", "labels", "label", "targets")
 CONDITIONS, FACTORS = ("condition",), ("latents_classes",)  # the latter of dSprites
+NAMES = "class_names"
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 SPRITES = ("colour", "shape*", "scale", "orientation", "x", "y")  # what dSprites' factors are
 Array = NDArray[Any]
@@ -39,8 +41,9 @@ class ArrayFile(DataSource):
 
     A ``.npy`` file holds the observations. A ``.npz`` file holds them under one of the keys ``x``, ``images``,
     ``imgs``, ``data``, ``samples``, ``arr_0`` (or is its only array; or the option ``x`` says), with labels, if any,
-    under ``y``, ``labels``, ``targets`` or ``arr_1`` (or the option ``y`` says), and numbers that a conditional model
-    is told, if any, under ``condition`` ``(N, K)``. Names that begin or end with a split (``train_images``,
+    under ``y``, ``labels``, ``targets`` or ``arr_1`` (or the option ``y`` says), what these are called, if they are
+    numbers from 0 on, under ``class_names`` ``(K,)``, and numbers that a conditional model is told, if any, under
+    ``condition`` ``(N, K)``. Names that begin or end with a split (``train_images``,
     ``x_test``, ``y_val``) are of that split; without one, the test split is a tenth of the observations, held out with
     seed 0. The files of MedMNIST and dSprites are read as they are. Nothing is unpickled.
 
@@ -103,22 +106,21 @@ class ArrayFile(DataSource):
         if path.suffix.lower() == ".npy":
             return {"train": Part([stored["arr_0"]])}
         keys = _keys(stored.files, path, o.x, o.y or ("" if o.labels in ("auto", "none") else o.labels))
-        return {
-            split: Part(
-                [stored[found["x"]]],
-                *(
-                    None if found[k] is None or (k == "y" and o.labels == "none") else stored[found[k]][:]
-                    for k in Part.MORE
-                ),
-            )
-            for split, found in keys.items()
-        }
+        named, parts = stored[NAMES] if NAMES in stored.files else None, dict[str, Part]()
+        for split, found in keys.items():
+            held = [
+                None if found[k] is None or (k == "y" and o.labels == "none") else stored[found[k]][:]
+                for k in Part.MORE
+            ]
+            parts[split] = Part([stored[found["x"]]], *held, names=names_in(named, held[0], path.name))
+        return parts
 
     def _data(self, part: Part, name: str) -> Data:
         o = self.options
         data = from_arrays(
-            part if len(part.xs) > 1 else part.xs[0], part.y, name=name, standardize=False, memory=0, **o.reading()
-        )
+            part if len(part.xs) > 1 else part.xs[0], part.y, name=name, standardize=False, memory=0,
+            class_names=part.names, **o.reading(),
+        )  # fmt: skip
         if any(isinstance(x, FileArray) and x.member for x in part.xs):  # from front to back, not in a split's order
             data = data.to("cpu")
             for x in part.xs:
@@ -146,13 +148,15 @@ class Part:
     y: Array | None = None
     told: Array | None = None
     factors: Array | None = None
+    names: tuple[str, ...] = field(default=(), kw_only=True)  # of the classes
 
     def __len__(self) -> int:
         return sum(map(len, self.xs))
 
     def __add__(self, other: Part) -> Part:
         pairs = [(getattr(self, k), getattr(other, k)) for k in self.MORE]
-        return Part([*self.xs, *other.xs], *(None if a is None else np.concatenate([a, b]) for a, b in pairs))
+        arrays = (None if a is None else np.concatenate([a, b]) for a, b in pairs)
+        return Part([*self.xs, *other.xs], *arrays, names=self.names)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -81,10 +81,10 @@ class TableSource(DataSource):
         chosen = slice(None) if split == "all" else torch.from_numpy(train if split == "train" else test)
         return replace(replace(data, read=read).take(chosen), split=split, license=self.license)
 
-    def _again(self, spec: DataSpec) -> Data:
-        """All rows that are kept, as codes of another spec's columns."""
+    def _again(self, spec: DataSpec, *chosen: Any) -> Data:
+        """Rows that are kept and then chosen, as codes of another spec's columns."""
         table, what = self.table()
-        return encoded(planned(table, what, self.plan(), self.parts).table, spec, what)
+        return _written(planned(table, what, self.plan(), self.parts).table, what, spec, *chosen)
 
 
 @declare.dataset("table-file", summary="your .csv, .parquet or .arrow file", modalities=("table",), tags=("own",))
@@ -198,18 +198,22 @@ def _always(train: Any) -> Any:
     return None if train is None else lambda n: (train, None)
 
 
-def _written(table: Any, what: str, spec: DataSpec) -> Data:
-    return encoded(table, spec, what)
+def _written(table: Any, what: str, spec: DataSpec, *chosen: Any) -> Data:
+    rows = np.arange(len(table))
+    for choice in chosen:
+        rows = rows[choice]
+    return encoded(table.take(rows) if chosen else table, spec, what, "the model")
 
 
-def encoded(table: Any, spec: DataSpec, what: str) -> Data:
-    """Rows of an Arrow table as codes of a spec's columns."""
+def encoded(table: Any, spec: DataSpec, what: str, by: str = "") -> Data:
+    """Rows of an Arrow table as codes of a spec's columns; a note says which cells are unknown to whom it is ``by``."""
     codes, notes = [], []
     for column in (c for c in columns(spec) if c.size):
         values, missing = taken(table, column.name, what, column.dtype)[:2]
         codes.append(encode(column, values, missing))
-        if strange := unknown(column, values, missing):
+        if by and (strange := unknown(column, values, missing)):
             n, first = strange.total(), one_line(strange.most_common(1)[0][0], 40)
-            notes.append(f"{n:,} values of column {column.name!r} are none that the model knows, as {first!r}: "
-                         "they are taken for its rarest")  # fmt: skip
+            said = f"{n:,} values of column {column.name!r}, such as {first!r}, are"
+            said = f"a value of column {column.name!r}, {first!r}, is" if n == 1 else said
+            notes.append(f"{said} unknown to {by} and taken for its rarest")
     return Data(spec, torch.from_numpy(np.stack(codes, 1)), None, what, read=Read().noting(*notes))

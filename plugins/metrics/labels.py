@@ -152,7 +152,7 @@ class _Judged(Metric):
     def details(self, evidence: Evidence) -> dict[str, Any]:
         """Shares by class, and how good the judge is."""
         coverage, judged = self.coverage(evidence), judge(evidence)
-        names = evidence.spec.class_names or tuple(map(str, range(evidence.spec.classes)))
+        names = evidence.spec.classes_called
         real = torch.bincount(judged.real, minlength=coverage.of).double() / len(judged.real)
         return {
             "of": coverage.of,
@@ -250,7 +250,7 @@ class ConditionalAccuracy(_Judged):
     def by_class(self, evidence: Evidence, wanted: Tensor, right: Tensor) -> dict[str, dict[str, float]]:
         """Accuracy and coverage of the classes that were asked for ``(N,)``, by name."""
         assert evidence.labels is not None
-        names = evidence.spec.class_names or tuple(map(str, range(evidence.spec.classes)))
+        names = evidence.spec.classes_called
         fake, real = checks.both(evidence)
         accuracy, covered = dict[str, float](), dict[str, float]()
         for k, name in enumerate(names):

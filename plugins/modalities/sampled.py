@@ -12,27 +12,22 @@ import torch
 from PIL import Image, ImageOps
 
 from genzoo.core.data import Data
-from genzoo.core.data.labels import among, renumbered
 from genzoo.core.data.rows import read
 from genzoo.core.errors import UsageError
-from genzoo.core.spec import DataSpec
 from genzoo.plugins.datasets.folder import parse_size
 
 MODES = {1: "grey", 3: "colour"}  # by channels
 
 
-def asked_for(found: Data, folder: Path, spec: DataSpec) -> Data:
-    """Samples with the classes that their folders name, where all of them are classes of the data; else without."""
-    if found.y is None and folder.is_dir():
-        only = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-        if len(only) == 1:  # all in one folder
-            one = replace(found.spec, classes=1, class_names=(only[0],))
-            found = replace(found, y=torch.zeros(len(found), dtype=torch.int64), spec=one)
-    y = None
-    if found.y is not None and found.spec.class_names and spec.classes and -1 not in among(found.spec, spec):
-        y = renumbered(found.y, found.spec, spec)
-    return replace(found, y=y, spec=replace(found.spec, classes=spec.classes if y is not None else 0,
-                                            class_names=spec.class_names if y is not None else ()))  # fmt: skip
+def asked_for(found: Data, folder: Path) -> Data:
+    """Samples of one class too, in the one folder that there is, have that class."""
+    if found.y is not None or not folder.is_dir():
+        return found
+    only = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    if len(only) != 1:
+        return found
+    one = replace(found.spec, classes=1, class_names=(only[0],))
+    return replace(found, y=torch.zeros(len(found), dtype=torch.int64), spec=one)
 
 
 def brought(samples: Data, options: Mapping[str, Any]) -> Data:

@@ -103,11 +103,11 @@ class Table(Modality):
         return replace(again, y=y, name=data.name, split=data.split, license=data.license,
                        read=replace(data.read, again=None).noting(*again.read.notes))  # fmt: skip
 
-    def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data | None:
+    def samples(self, x: Any, name: str, spec: DataSpec) -> Data | None:
         from genzoo.plugins.datasets.table_file import encoded
         from genzoo.plugins.modalities.table_files import frame_table
 
-        return encoded(frame_table(x, name), spec, name) if self.takes(x) else None
+        return encoded(frame_table(x, name), spec, name, "the data") if self.takes(x) else None
 
     def told(self, spec: DataSpec, x: Tensor, y: Tensor | None) -> Tensor:
         from genzoo.plugins.modalities.columns import learnt
@@ -167,7 +167,7 @@ class Table(Modality):
         from genzoo.plugins.modalities.table_files import read_table
 
         types = dict(zip(spec.facts["name"], spec.facts["dtype"], strict=True))
-        return encoded(read_table(path, types), spec, path.name)
+        return encoded(read_table(path, types), spec, path.name, "the data")
 
     def given(self, spec: DataSpec, x: Any) -> Any:
         from genzoo.plugins.datasets.table_file import encoded

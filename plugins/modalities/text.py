@@ -121,21 +121,17 @@ class Text(Modality):
         return told.conditioned(Data(spec, rows, told.y, about.name, about.license, about.split))
 
     def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
-        import torch
-
         from genzoo.core.data import Data
+        from genzoo.core.data.labels import labels
         from genzoo.plugins.modalities import alphabet as tokens
         from genzoo.plugins.modalities import text_files
 
-        texts, labels = text_files.read(path, text_files.How(exact=True, **options))
-        names = list(spec.class_names) or [str(i) for i in range(spec.classes)]
-        y = None
-        if labels is not None and set(labels) <= set(names):
-            y = torch.tensor([names.index(label) for label in labels])
-        spec = spec if y is not None else replace(spec, classes=0, class_names=())
-        return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), y, path.name, split="all")
+        texts, given = text_files.read(path, text_files.How(exact=True, **options))
+        told = labels(given, len(texts), (), path.name)
+        spec = replace(spec, classes=told.classes, class_names=told.names)
+        return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), told.y, path.name, split="all")
 
-    def samples(self, x: Any, y: Any, name: str, spec: DataSpec) -> Data:
+    def samples(self, x: Any, name: str, spec: DataSpec) -> Data:
         from genzoo.core.arguments import array
         from genzoo.core.data import Data
 
@@ -144,8 +140,7 @@ class Text(Modality):
             raise UsageError(
                 f"{name} has shape {tuple(rows.shape)}: give texts as a list of str, or (N, {spec.shape[0]})"
             )
-        told = None if y is None else array(y, "labels").long().cpu()
-        return Data(spec, self.to_storage(spec, self.checked(spec, rows, name)), told, name, split="all")
+        return Data(spec, self.to_storage(spec, self.checked(spec, rows, name)), None, name, split="all")
 
     def given(self, spec: DataSpec, x: Any) -> Any:
         from genzoo.plugins.modalities import alphabet as tokens

@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from genzoo.core.arguments import checked
 from genzoo.core.data import Data, Split
-from genzoo.core.data.labels import renumbered
 from genzoo.core.data.summary import was_read
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError, did_you_mean, in_words
-from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric, why_absent
+from genzoo.core.evaluation.evidence import Evidence, Extractor, Measured, Metric, as_floats, why_absent
 from genzoo.core.evaluation.feature_cache import FeatureCache
 from genzoo.core.evaluation.report import Absent, Interval, Report, Result
 from genzoo.core.math.intervals import Estimate
@@ -39,6 +38,7 @@ from genzoo.registry.verbs.initialize import pick_device
 from genzoo.registry.verbs.sample import check_fits
 from genzoo.registry.verbs.subjects import (
     Say,
+    among_data,
     draw_samples,
     no_data,
     open_reference,
@@ -143,11 +143,12 @@ def measure(
     where, progress = runtime.device, progress and runtime.first
     opened, trained = open_reference(registry, data, how.split, training, data_options, [subject])
     read, of_samples = [opened], options_of_samples(samples_options, data_options)
-    model, samples, asked, title = open_subject(subject, opened.spec, where, of_samples, read.append)
+    model, given, title = open_subject(subject, opened.spec, where, of_samples, read.append)
     if model is not None:
         check_fits(model, opened.spec)
         if samples_options:
             raise UsageError(f"{title} is a model: samples.{next(iter(samples_options))} is of samples in its place")
+    samples = None if given is None else as_floats(given)
     count = _count(how.n or draws, samples, opened)
     chosen = opened if how.n is None and (samples is not None or draws) else subset(opened, count)
     ready = how.extractor if isinstance(how.extractor, Extractor) else None
@@ -155,19 +156,22 @@ def measure(
         ready = open_extractor(registry, how.extractor or default_extractor(opened.spec), opened.spec)
     why = "" if ready is not None else "no extractor is needed"
 
-    own = torch.arange(0 if model is None else model.classes)
-    numbers = own if model is None else renumbered(own, model.spec, opened.spec)  # of its classes among the data's
-    asks = len(numbers) > 0 and bool((numbers >= 0).all())
+    if given is not None:
+        asked, strange = among_data(given.y, given.spec, opened.spec)
+    else:
+        assert model is not None
+        every = torch.arange(model.classes) if model.classes else None
+        asked, strange = among_data(every, model.spec, opened.spec)
 
     def draw() -> tuple[Tensor, Tensor | None]:
         if samples is not None:
             return samples[:count], None if asked is None else asked[:count]
         assert model is not None
         x, y = draw_samples(model, count, how, progress, runtime, like=chosen)
-        return x, numbers[y] if y is not None and asks else None
+        return x, None if asked is None or y is None else asked[y]
 
     evidence = Evidence(
-        chosen, draw, n_fake=count, model=model, asked=asked is not None or asks,
+        chosen, draw, n_fake=count, model=model, asked=asked is not None, strange=strange,
         training=trained, has_training=trained is not no_data, extractor=ready, why_no_extractor=why,
         cache=FeatureCache() if how.cache else None, seed=how.seed, device=where, batch_size=how.batch_size,
         runtime=runtime,
@@ -279,7 +283,8 @@ def _absences(
             continue
         if entry.name in named:
             raise UsageError(f"{entry.name} cannot be measured here: {reason}")
-        about_data = any(need in MOST_ABOUT_DATA and evidence.lacks(need) for need in entry.data["needs"])
+        lacking = {need for need in entry.data["needs"] if need in MOST_ABOUT_DATA and evidence.lacks(need)}
+        about_data = bool(lacking - ({"conditional"} if evidence.strange else set()))
         quiet = not everything and (not fits or about_data or metric.niche)
         found.append(Absent(entry.name, "" if quiet else in_words(reason, "data_options")))
     return found

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from genzoo.core.arguments import checked
 from genzoo.core.conditions import labels_for, numbered
 from genzoo.core.data import Data, to_model, to_units
+from genzoo.core.data.labels import in_arrays
 from genzoo.core.distributed.init import init_runtime
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.likelihood import drawing
@@ -303,7 +304,7 @@ def encode(
     """Write the code of each observation, with the names of their files and in the order of these.
 
     As ``.npz``: ``codes`` ``(N, latent)``, ``files`` or else ``rows`` (numbers from 0), and ``labels`` where the data
-    has them. As ``.csv``: a line for each, the numbers of its code in columns.
+    has them, of ``class_names``: those of a conditional model. As ``.csv``: a line for each, its numbers in columns.
 
     Args:
         weights: a model with an encoder, or what `genzoo.load` takes.
@@ -320,12 +321,13 @@ def encode(
     x, told = observations(model, opened, n or len(opened))
     codes = model.encode(x, **told, sample=seed is not None, seed=seed or 0)
     names, numbers = named(opened, len(x)), codes.cpu().numpy()
-    labels = {} if opened.y is None else {"labels": opened.y[: len(x)].cpu().numpy()}
+    y, spec = (told["labels"], model.spec) if model.classes else (opened.take(slice(len(x))).y, opened.spec)
+    names |= in_arrays(y, spec)
     if path.suffix.lower() == ".npz":
-        write_arrays(path, codes=numbers, **names, **labels)
+        write_arrays(path, codes=numbers, **names)
     else:
         flat = numbers.reshape(len(numbers), -1)
-        write_table(path, {k[:-1]: v for k, v in (names | labels).items()}
+        write_table(path, {k[:-1]: v for k, v in names.items() if k != "class_names"}
                     | {f"code {i}": flat[:, i] for i in range(flat.shape[1])})  # fmt: skip
     return path
 

@@ -195,11 +195,12 @@ def _by_model(
         absent["reconstruction"] = "the model has no encoder"
     if not likelihood or (model.encoder is None and not model.exact):
         absent["bound"] = "the model has no encoder" if likelihood else "the model has no likelihood"
-    if model.classes and data.y is None:
-        absent |= dict.fromkeys(("reconstruction", "bound"), "the model is conditional and the data has no labels")
     if len(absent) == 2:
         return found, absent
-    x, told = observations(model, data, len(data))
+    try:
+        x, told = observations(model, data, len(data))
+    except UsageError as e:  # it is conditional, and the data do not say on what, or on what it does not know
+        return found, dict.fromkeys(("reconstruction", "bound"), str(e)) | absent
     if "reconstruction" not in absent:
         again, spec = model.reconstruct(x, **told, batch_size=batch_size, numbers=True).cpu(), data.spec
         before = as_floats(data)

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from genzoo.core.config import KINDS, LEAST_STEPS, Config
+from genzoo.core.data.labels import renumbered
 from genzoo.core.errors import UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -95,11 +98,23 @@ class Start:
             raise UsageError(f"{self.name} does not fit this model in any tensor: {why}; leave out init")
         model.load_state_dict(ours | {name: theirs[name] for name in fits})
         if not anew:
-            return ""
+            return self._otherwise(config)
         counts = Counter(n.partition(".")[0] for n in anew)
         listed = ", ".join(f"{count} of the {part}" for part, count in counts.items())
         share = sum(ours[n].numel() for n in fits) / max(sum(ours[n].numel() for n in (*fits, *anew)), 1)
         return f"{self.name}: {len(fits)} tensors taken, {share:.0%} of the model; anew: {listed} ({why})"
+
+    def _otherwise(self, config: Config) -> str:
+        """A sentence if the classes of a config's data are numbered otherwise, since what is copied goes by number."""
+        theirs, ours = self.config.data, config.data
+        if not config.conditional or not ours.classes:
+            return ""
+        as_theirs = renumbered(torch.arange(ours.classes), ours, theirs).tolist()
+        k = next((k for k, number in enumerate(as_theirs) if k != number), None)
+        if k is None:
+            return ""
+        return (f"{self.name}: classes have other numbers here, and start by number: "
+                f"{ours.classes_called[k]!r} as {theirs.classes_called[k]!r}")  # fmt: skip
 
     def _difference(self, config: Config) -> str:
         """In options and facts of the data, what makes their architecture another than that of a config."""

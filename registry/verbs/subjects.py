@@ -9,17 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from genzoo.core.data import Data, DataSource, Split, from_arrays
-from genzoo.core.data.labels import are_numbers, renumbered
+from genzoo.core.data.labels import are_numbers, labels, names_in, renumbered
 from genzoo.core.data.npy import Archive
 from genzoo.core.distributed.runtime import Runtime
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.modality import of
 from genzoo.core.model import Model
 from genzoo.core.protocol import Protocol
@@ -171,14 +169,14 @@ def open_subject(
     device: torch.device,
     options: Mapping[str, Any] | None = None,
     say: Say = lambda data: None,
-) -> tuple[Model | None, Tensor | None, Tensor | None, str]:
-    """A model, or samples with the labels that were asked for; and what to call it.
+) -> tuple[Model | None, Data | None, str]:
+    """A model, or samples, whose labels are what they were asked to be; and what to call it.
 
     ``options`` are of samples alone: ``size`` and ``mode`` of images, by which they are brought to the data's. ``say``
     is told what was read of samples.
     """
     if isinstance(subject, Model):
-        return subject.to(device), None, None, (subject.config and subject.config.recipe) or "model"
+        return subject.to(device), None, (subject.config and subject.config.recipe) or "model"
     given: Any = subject
     title = "samples"
     if isinstance(subject, (str, os.PathLike)):
@@ -186,7 +184,7 @@ def open_subject(
         own = path.suffix.lower() in (".npz", ".npy", *of(spec).suffixes)
         own = own or (path.is_file() and bool(of(spec).opens(path)))
         if not (own or (path.is_dir() and not _holds_weights(path))):
-            return load(subject, device=device), None, None, title
+            return load(subject, device=device), None, title
         given = _read_samples(path, spec, options or {})
     elif isinstance(subject, Data):
         title = subject.name or title
@@ -209,15 +207,20 @@ def open_subject(
             f"the samples are {of(given.spec).many} of {ours} and the data {of(spec).many} of {theirs}"
             f"{of(spec).advice(given.spec, spec)}"
         )
-    return None, as_floats(given), _asked(given, spec), title
+    return None, given, title
 
 
-def _asked(samples: Data, spec: DataSpec) -> Tensor | None:
-    """Classes that samples were asked to be of, as the data number them; None if some are of none of these."""
-    if samples.y is None:
-        return None
-    y = renumbered(samples.y, samples.spec, spec)
-    return None if (y < 0).any() else y
+def among_data(y: Tensor | None, own: DataSpec, data: DataSpec) -> tuple[Tensor | None, str]:
+    """Classes ``(N,)`` that samples were asked to be of, as the data number them; None if one is none of these.
+
+    And what it is called, if others are among them.
+    """
+    if y is None:
+        return None, ""
+    found = renumbered(y, own, data)
+    if not (strange := found < 0).any():
+        return found, ""
+    return None, own.classes_called[int(y[strange][0])] if (~strange).any() else ""
 
 
 def options_of_samples(given: Mapping[str, Any] | None, of_data: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -229,14 +232,14 @@ def _holds_weights(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("manifest.json", "config.json", "checkpoints"))
 
 
-def _of_array(x: Any, y: Any, name: str, spec: DataSpec) -> Data:
-    """Samples and labels in arrays, which are the data's numbers of classes, or names."""
-    found = of(spec).samples(x, y, name, spec)
-    if found is not None:
-        return found
-    names = spec.class_names or tuple(map(str, range(spec.classes)))
-    names = names if are_numbers(y, len(names), name) else ()
-    return from_arrays(x, y, name=name, modality=spec.modality, standardize=False, class_names=names)
+def _of_array(x: Any, y: Any, name: str, spec: DataSpec, names: tuple[str, ...] = ()) -> Data:
+    """Samples and labels in arrays: names of classes, or numbers of those of ``names``, or else of the data's."""
+    names = names or (spec.classes_called if are_numbers(y, spec.classes, name) else ())
+    found = of(spec).samples(x, name, spec)
+    if found is None:
+        return from_arrays(x, y, name=name, modality=spec.modality, standardize=False, class_names=names)
+    told = labels(y, len(found), names, name)
+    return replace(found, y=told.y, spec=replace(found.spec, classes=told.classes, class_names=told.names))
 
 
 def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Data:
@@ -250,11 +253,9 @@ def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Dat
     known = [k for k in ("samples", "x", "images", "data", "arr_0") if k in keys] + (keys if len(keys) == 1 else [])
     if not known:
         raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
-    x, labels = found[known[0]], next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
-    names = found["class_names"][:] if "class_names" in keys else np.empty(0)
-    if names.dtype.kind == "U" and are_numbers(labels, len(names), path.name):
-        labels = names[np.asarray(labels)]  # of the model, which may number them otherwise
-    return _of_array(x, labels, path.name, spec)
+    x, y = found[known[0]], next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
+    names = names_in(found["class_names"] if "class_names" in keys else None, y, path.name)
+    return _of_array(x, y, path.name, spec, names)
 
 
 def draw_samples(

@@ -17,7 +17,7 @@ from genzoo.core.networks import Generator, Ports
 from genzoo.core.spec import Latent
 from genzoo.plugins.apps.diagnose import diagnose as diagnosing
 from genzoo.plugins.apps.diagnose import symptoms
-from genzoo.plugins.apps.diagnose.sample_health import CURES
+from genzoo.plugins.apps.diagnose.sample_health import CURES, TELLING
 from genzoo.plugins.apps.diagnose.verdicts import NAMES, Remedy, Verdict
 from genzoo.plugins.datasets.toys import Ring8
 from genzoo.registry import the_registry
@@ -205,6 +205,12 @@ def test_a_collapsed_posterior_and_what_follows_from_it(collapsed):
     assert "reconstructions" in found["posterior-collapse"].pictures
     assert found.record["data"] == "fashion-mini"
     assert "note" not in found.record  # the data that it was trained on was found again
+
+
+def test_codes_are_judged_by_all_observations_that_are_held():
+    found = genzoo.diagnose("cvae/fashion-mnist", "fashion-mini", n=300)["posterior-collapse"]
+    (nats,) = [fact.value for fact in found.facts if fact.what == TELLING["mutual-information"]]
+    assert nats > 4  # of two observations it is log 2 at most, of 300 log 300
 
 
 def test_a_text_model_whose_codes_vary_and_whose_decoder_does_not_go_by_them():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 import genzoo
 from genzoo.core.data import Data, from_arrays
+from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.modality import of
 from genzoo.core.spec import DataSpec
 from genzoo.plugins.apps.compare.figures import Figure
@@ -63,6 +65,18 @@ def test_tabs_follow_what_a_model_can_do(vae: Subject) -> None:
     assert rows.lacks["Code"] == rows.lacks["Walk"] == "the model has no codes"
     assert not rows.truncates
     assert vae.truncates
+
+
+def test_classes_of_observations_go_by_name() -> None:
+    spec = replace(pictures(classes=3).spec, class_names=("cat", "dog", "owl"))
+    data = pictures(classes=3)
+    data = replace(data, spec=replace(data.spec, class_names=("Owl", "Dog", "emu")))
+    s = made("cvae", spec, data=data)
+    assert [uploads.label_of(s, None, "", k) for k in (0, 1)] == ["owl", "dog"]
+    (emu,) = s.attempts(lambda: [Figure(caption=uploads.label_of(s, None, "", 2))])
+    assert "has no class 'emu'" in emu.absent
+    (figure,) = s.score(as_floats(data.take([0])), Told("owl"))  # the unseen emus are no obstacle
+    assert "distance" in str(figure.picture)
 
 
 def test_samples_are_those_of_the_seed(vae: Subject) -> None:

@@ -16,7 +16,8 @@ import genzoo
 from genzoo.core.data import Data
 from genzoo.core.data.labels import among, renumbered
 from genzoo.core.errors import GenzooError, UsageError
-from genzoo.plugins.apps.compress.compress import compress
+from genzoo.core.math.traversal import traverse
+from genzoo.plugins.apps.compress.compress import compress, decompress
 
 HERE, FOREIGN = ("a/b", "Cat", "dog"), ("dog", "a-b", "cat")
 
@@ -41,6 +42,9 @@ def spec(*names: str, classes: int = 0) -> genzoo.DataSpec:
         (spec(classes=3), spec("5", "2", "7"), [-1, -1, 1]),
         (spec("2", "1"), spec(classes=2), [-1, 1]),
         (spec("02", "10"), spec(classes=11), [2, 10]),
+        (spec(*map(str, range(11))), spec(classes=11), [*range(11)]),
+        (spec("3", "11", "012"), spec(classes=100), [3, 11, 12]),
+        (spec(classes=3), spec("00", "01", "02"), [0, 1, 2]),
         (spec("dog", "cat"), spec(classes=3), [-1, -1]),
         (spec("dog"), spec(), [-1]),
     ],
@@ -109,6 +113,11 @@ def test_a_folder_in_the_order_of_the_alphabet(clothes, folder, cvae, tmp_path):
     with np.load(genzoo.encode(cvae, folder, tmp_path / "codes.npz")) as found:
         order = [int(name[-7:-4]) for name in found["files"]]
         torch.testing.assert_close(torch.from_numpy(found["codes"]), cvae.encode(clothes.x[order], clothes.y[order]))
+        assert found["labels"].tolist() == clothes.y[order].tolist()  # as what decodes them numbers them
+        assert tuple(found["class_names"]) == cvae.spec.class_names
+    with np.load(genzoo.encode("vae/fashion-mnist", folder, tmp_path / "codes.npz")) as found:
+        names = [clothes.spec.class_names[k].replace("/", "-").lower() for k in clothes.y[order]]
+        assert found["class_names"][found["labels"]].tolist() == names
 
 
 def test_a_folder_keeps_its_own_classes(wardrobe, tmp_path):
@@ -156,6 +165,57 @@ def test_training_data_with_classes_that_the_data_lack(metric):
         genzoo.evaluate(vae, test, metric, training=strange, **how)
 
 
+def test_samples_in_a_file_keep_the_classes_of_their_model(cvae, tmp_path):
+    train, test = (genzoo.load_data("fashion-mini", split=split) for split in ("train", "test"))
+    plain = genzoo.load_data(test.x[:300], labels=test.y[:300])  # whose classes are numbers without names
+    kind, how = "conditional-accuracy", {"n": 200, "cache": False, "training": (train.x, train.y)}
+    whole = genzoo.evaluate(cvae, plain, kind, **how)[kind].value
+    assert whole > 0.5
+    path = genzoo.sample(cvae, tmp_path / "all.npz", 200)
+    assert genzoo.evaluate(path, plain, kind, **how)[kind].value == whole
+    bags = genzoo.evaluate(genzoo.sample(cvae, tmp_path / "bags.npz", 200, labels="Bag"), plain, kind, **how)[kind]
+    assert bags.details["accuracy by class"] == {"8": bags.value}
+    assert bags.value > 0.5
+    with np.load(path) as found:
+        x, y, names = (found[k] for k in ("samples", "labels", "class_names"))
+    for form in (y.astype(float), np.eye(10)[y]):
+        np.savez(tmp_path / "form.npz", samples=x, labels=form, class_names=names)
+        assert genzoo.evaluate(tmp_path / "form.npz", plain, kind, **how)[kind].value == whole
+    np.savez(tmp_path / "one.npz", samples=x, labels=y, class_names=np.array("Bag"))  # no names of ten
+    assert genzoo.evaluate(tmp_path / "one.npz", plain, kind, **how)[kind].value == whole
+
+
+def test_data_in_a_file_have_the_classes_that_it_names(folder, cvae, tmp_path):
+    own = genzoo.load_data(folder, split="all")
+    path = tmp_path / "own.npz"
+    np.savez(path, x=own.x.numpy(), y=own.y.numpy(), class_names=np.array(own.spec.class_names))
+    found = genzoo.load_data(str(path), split="all")
+    assert (found.spec.class_names, found.y.tolist()) == (own.spec.class_names, own.y.tolist())
+    assert psnr(cvae, str(path), split="all") == genzoo.evaluate(cvae, own, "psnr")["psnr"].value
+    np.savez(
+        path, x=own.x.numpy(), y=own.y.numpy() + 5, class_names=np.array(own.spec.class_names)
+    )  # numbers of others
+    assert genzoo.load_data(str(path)).spec.class_names == tuple(map(str, range(5, 5 + own.spec.classes)))
+
+
+def test_what_is_decompressed_has_the_classes_of_its_model(folder, cvae, tmp_path):
+    compress(cvae, folder, tmp_path / "c.gz", n=20)
+    decompress(tmp_path / "c.gz", tmp_path / "again.npz", cvae)
+    own = genzoo.load_data(folder, split="all").take(slice(20))
+    with np.load(tmp_path / "again.npz") as found:
+        names = [name.replace("/", "-").lower() for name in found["class_names"][found["labels"]]]
+    assert names == [own.spec.class_names[k] for k in own.y]
+
+
+def test_weights_that_start_a_run_say_that_classes_have_other_numbers(wardrobe, clothes, capsys):
+    other = "classes have other numbers here, and start by number: 'ankle boot' as 'T-shirt/top'"
+    for data, said in ((wardrobe, other), (clothes, ""), ((clothes.x, np.arange(len(clothes)) % 10), "")):
+        genzoo.fit("cvae", data, init="cvae/fashion-mnist", steps=1, progress=True)
+        told = capsys.readouterr().err
+        assert said in told
+        assert bool(said) == ("other numbers" in told)
+
+
 def test_classes_that_the_model_lacks(clothes, cvae, tmp_path):
     names = np.array(["Hat" if k == 3 else clothes.spec.class_names[k] for k in clothes.y])
     strange = genzoo.load_data(clothes.x, labels=names)
@@ -174,6 +234,12 @@ def test_classes_that_the_model_lacks(clothes, cvae, tmp_path):
         found = genzoo.evaluate(weights, strange, metric, n=100, cache=False)
         assert found[metric].value > 0
     assert len(genzoo.score("gan/fashion-mnist-labels", strange, training=clothes).names) == 100
+    found = genzoo.score(cvae, strange, training=clothes)
+    assert [*found.columns] == ["distance"]
+    assert all("has no class 'Hat'" in found.record["absent"][by] for by in ("bound", "reconstruction"))
+    assert traverse(cvae, data=strange).measure == "mean change"
+    assert traverse(cvae, data=clothes).measure == "nats"
+    assert "has no class 'Hat'" in genzoo.diagnose(cvae, strange, n=100)["posterior-collapse"].says
     both = genzoo.compare(["vae/fashion-mnist", cvae], strange, "psnr", n=50, names=["plain", "told"])
     both.save(tmp_path / "page.html")
     assert "has no class" in (tmp_path / "page.html").read_text()
@@ -181,7 +247,7 @@ def test_classes_that_the_model_lacks(clothes, cvae, tmp_path):
 
 def test_texts_of_classes_that_the_model_lacks(tmp_path):
     def lines(name: str, classes: str) -> str:
-        (tmp_path / name).write_text("".join(json.dumps({"text": f"a {k}{i}", "label": k}) + "\n"
+        (tmp_path / name).write_text("".join(json.dumps({"text": f"a {k.lower()}{i}", "label": k}) + "\n"
                                              for i in range(30) for k in classes))  # fmt: skip
         return str(tmp_path / name)
 
@@ -189,6 +255,11 @@ def test_texts_of_classes_that_the_model_lacks(tmp_path):
     with pytest.raises(UsageError, match="has no class 'w'"):
         compress(model, lines("theirs.jsonl", "wy"), tmp_path / "theirs.gz")
     assert not (tmp_path / "theirs.gz").exists()
+    kind, data = "conditional-accuracy", lines("others.jsonl", "ZYX")
+    whole = genzoo.evaluate(model, data, kind, n=60, training=data, split="all")[kind].value
+    for name in ("s.npz", "s.jsonl"):
+        samples = genzoo.sample(model, tmp_path / name, 60)
+        assert genzoo.evaluate(samples, data, kind, training=data, split="all")[kind].value == whole
 
 
 def test_labels_without_classes_stay(cvae, clothes):

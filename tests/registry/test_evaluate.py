@@ -348,10 +348,19 @@ def test_labels_of_samples_that_lack_a_class_are_the_datas(write, tmp_path, clot
 
 
 def test_labels_of_samples_that_the_data_lack(clothes):
-    for words in (["Hat", "Cap"], ["Hat", "Bag"]):
-        others = evaluate((clothes.x[:40], np.array(words * 20)), clothes, ["classes", "conditional-accuracy"],
-                          strict=False)  # fmt: skip
-        assert [a.reason for a in others.absent] == ["the samples were not asked to be of classes of the data"]
+    none = "the samples were not asked to be of classes of the data"
+    some, loud = "some samples were asked to be of class 'Hat', which is none of the data's", []
+    for words, why, quiet in ((["Hat", "Cap"], none, ""), (["Hat", "Bag"], some, some)):
+        given, kind = (clothes.x[:40], np.array(words * 20)), "conditional-accuracy"
+        others = evaluate(given, clothes, ["classes", kind], strict=False)
+        assert [a.reason for a in others.absent] == [why]
+        with pytest.raises(UsageError, match=why):
+            evaluate(given, clothes, kind)
+        assert others.why_not(kind) == why
+        usual = evaluate(given, clothes, cache=False)
+        assert usual.why_not(kind) == quiet
+        loud.append({a.metric for a in usual.absent if a.reason})
+    assert loud[1] - loud[0] == {kind}
 
 
 @pytest.mark.parametrize(

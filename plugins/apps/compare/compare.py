@@ -114,17 +114,17 @@ def compare(
         if report is not None:
             sides += (Candidate(name, report.subject),)
             continue
-        model, samples, asked, source = open_subject(subject, opened.spec, where, of_samples, say)
+        model, samples, source = open_subject(subject, opened.spec, where, of_samples, say)
         if model is not None:
             check_fits(model, opened.spec)
-        sides += (Candidate(name, source, model, samples, asked, _history(subject, model)),)
+        sides += (Candidate(name, source, model, samples, _history(subject, model)),)
     given = [len(s.samples) for s in sides if s.samples is not None]
     reports = []
     for side, report in zip(sides, done, strict=True):
         what: Any = side.model
         by = how
         if side.samples is not None:
-            what = side.samples if side.asked is None else (side.samples, side.asked)
+            what = side.samples
             by = replace(how, noise=False, truncation=None)
         reports.append(report or measure(
             what, opened, metrics, by, training=trained, options=options, strict=False, name=side.name,

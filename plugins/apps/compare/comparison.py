@@ -15,8 +15,6 @@ from genzoo.registry import the_registry
 from genzoo.registry.weights.history import History
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from genzoo.core.data import Data
     from genzoo.core.model import Model
 
@@ -48,15 +46,13 @@ class Row:
 class Candidate:
     """One of those compared, what was given, and how it was made, as far as that is known.
 
-    A ``model``; or in its place ``samples`` in data units, with the classes that were ``asked`` of them; or neither, of
-    a report.
+    A ``model``; or in its place ``samples``, whose labels are what they were asked to be; or neither, of a report.
     """
 
     name: str
     source: str
     model: Model | None = None
-    samples: Tensor | None = None
-    asked: Tensor | None = None
+    samples: Data | None = None
     history: History = field(default_factory=History)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from genzoo.core.data import Data
-from genzoo.core.errors import GenzooError, UsageError
+from genzoo.core.errors import GenzooError
 from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.math.traversal import traverse
 from genzoo.core.modality import of
@@ -152,10 +152,7 @@ def reconstructions(compared: Comparison, side: Candidate) -> Figure:
         return Figure(absent="the model is conditional and the data has no labels")
     kind, count = of(model.spec), 2 * ACROSS if of(model.spec).renders else reading.PAIRS
     some = data.take(torch.arange(count) * max(len(data) // count, 1) % len(data))
-    try:
-        told = some.told(model)
-    except UsageError as e:
-        return Figure(absent=str(e))
+    told = some.told(model)
     if kind.reads:
         lists = reading.reconstructions(model, as_floats(some), told["labels"])
         return Figure(lists, "", f"Above: {data.split} data. Below: the {kind.one} that its code gives.")
@@ -225,7 +222,7 @@ def _drawn(compared: Comparison, side: Candidate, n: int) -> tuple[Tensor, Data]
         return kind.from_storage(spec, made), compared.data
     if compared.data is None or side.samples is None:
         raise GenzooError("a report keeps no samples")
-    return side.samples[:n].float().cpu(), compared.data
+    return as_floats(side.samples.take(slice(n))), compared.data
 
 
 def _grid(spec: DataSpec, x: Tensor, columns: int) -> Image.Image | Drawing | str | None:

@@ -17,6 +17,7 @@ from genzoo.core.coding.codec import scheme_of
 from genzoo.core.coding.container import Header, identity, read_header
 from genzoo.core.coding.verified import compressed, decompressed, keeps
 from genzoo.core.data import Data, to_model, to_units
+from genzoo.core.data.labels import in_arrays
 from genzoo.core.errors import GenzooError, UsageError
 from genzoo.core.modality import of
 from genzoo.core.model import Model
@@ -157,7 +158,7 @@ def decompress(file: Out, out: Out, weights: Model | Out | None = None) -> Path:
     if keeps(model):
         kind.write_whole(path, model.spec, held)
         return path
-    found, labels = held.rows, {} if y is None else {"labels": y.numpy()}
+    found, labels = held.rows, in_arrays(y, model.spec)
     if suffix != ".npz":
         kind.write(path, model.spec, len(found), iter([(_units(model, found), y)]))
     elif found.dtype == torch.uint8:

@@ -210,7 +210,8 @@ def _best_kept(history: History) -> bool:
 def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: bool) -> list[Verdict]:
     """Verdicts on samples and codes."""
     spec, n = held.spec, how.n or SAMPLES
-    codes = measure(model, held, sample_health.CODE_METRICS, replace(how, n=2, extractor=None), strict=False)
+    of_codes = replace(how, n=None, extractor=None)  # of all that is held, and of no samples
+    codes = measure(model, held, sample_health.CODE_METRICS, of_codes, strict=False, draws=2)
     collapse = sample_health.posterior_collapse(codes, model, held)
     if why := model.prior.unfitted:
         return [collapse, unknown("mode-collapse", why), unknown("memorization", why)]

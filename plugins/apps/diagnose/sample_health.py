@@ -312,7 +312,7 @@ def kmeans(x: Tensor, k: int, *, seed: int = 0, rounds: int = 30) -> Tensor:
 
 def _rows(data: Data, classes: list[str], columns: int = 8, most: int = 10) -> tuple[Tensor, int]:
     """Observations of classes, one class in each row, and how many there are in one."""
-    names = list(data.spec.class_names) or [str(i) for i in range(data.spec.classes)]
+    names = data.spec.classes_called
     assert data.y is not None
     rows = []
     for name in classes[:most]:

@@ -76,10 +76,10 @@ def _of_file(subject: Subject, path: Path) -> Tensor:
 def _read(subject: Subject, path: Path) -> Tensor:
     spec = subject.spec
     options = options_of_samples(None, subject.kind.reading(spec))
-    _, x, _, _ = open_subject(path, spec, subject.model.device, options)
-    if x is None or not len(x):
+    _, found, _ = open_subject(path, spec, subject.model.device, options)
+    if found is None or not len(found):
         raise UsageError(f"it holds no {subject.kind.many}")
-    return x
+    return as_floats(found)
 
 
 def _wanted(subject: Subject) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.data import Data
+from genzoo.core.data.labels import in_arrays
 from genzoo.core.errors import UsageError, did_you_mean
 from genzoo.core.evaluation.evidence import as_floats
 from genzoo.core.modality import of
@@ -56,7 +57,7 @@ def opened(name: Any, rare: str | None, drop_to: int, making: Making) -> Picture
     train, test = (load_data(name, split=split) for split in ("train", "test"))
     if not of(train.spec).pixels:
         raise UsageError(f"{name} holds {of(train.spec).many}: --drop-to is for pictures, leave it out")
-    classes = train.spec.class_names or tuple(map(str, range(train.spec.classes)))
+    classes = train.spec.classes_called
     if train.y is None or len(classes) < 2:
         raise UsageError(f"{name} has no classes: augment adds rows or pictures of one")
     if rare is None:
@@ -101,7 +102,8 @@ def write_pictures(path: Path, task: Pictures, drop_to: int, weight: float) -> t
     n = max(int(np.bincount(y).max()) - drop_to, 1)
     made = task.drawn(data, n, task.making.seed)
     held: dict[str, Any] = {
-        "samples": torch.cat([as_floats(data), made]).numpy(), "labels": np.concatenate([y, np.full(n, task.rare)]),
+        "samples": torch.cat([as_floats(data), made]).numpy(),
+        **in_arrays(torch.from_numpy(np.concatenate([y, np.full(n, task.rare)])), data.spec),
         "genzoo_generated": np.repeat([False, True], [len(y), n]),
         "genzoo_weight": np.repeat([1.0, weight], [len(y), n]),
     }  # fmt: skip

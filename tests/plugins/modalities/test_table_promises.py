@@ -22,6 +22,7 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.data import DataSource
 from genzoo.core.errors import UsageError
+from genzoo.core.modality import of
 from genzoo.core.training.trainer import Observer
 from genzoo.plugins.apps.tables.inspect_file import inspect
 from genzoo.plugins.apps.tables.treatments import smote
@@ -117,11 +118,34 @@ def test_the_command_writes_all_rows_or_none_unless_fewer_will_do(tmp_path, monk
 
 def test_a_level_of_other_rows_counts_as_the_rarest_and_a_far_number_as_the_end():
     spec = data_of(pa.table({"a": ["u"] * 50 + ["v"] * 9, "x": np.arange(59) / 2}), "rows").spec
-    found = table_file.encoded(pa.table({"a": ["new", "u", "new", "newer"], "x": [1e9] * 4}), spec, "new")
+    table = pa.table({"a": ["new", "u", "new", "newer"], "x": [1e9] * 4})
+    found = table_file.encoded(table, spec, "new", "the model")
     rows = given_back(learnt(spec), found.x.numpy())
     assert rows.to_pylist() == [{"a": a, "x": 29.0} for a in "vuvv"]
-    (note,) = found.read.notes
-    assert note == "3 values of column 'a' are none that the model knows, as 'new': they are taken for its rarest"
+    assert found.read.notes == (
+        "3 values of column 'a', such as 'new', are unknown to the model and taken for its rarest",
+    )
+    one = table_file.encoded(table.slice(3), spec, "new", "the data").read.notes
+    assert one == ("a value of column 'a', 'newer', is unknown to the data and taken for its rarest",)
+
+
+def test_unknown_cells_are_counted_among_the_rows_that_are_read(tmp_path):
+    path, other = tmp_path / "ours.csv", tmp_path / "theirs.csv"
+    path.write_text("a,x\n" + "".join(f"{'uvw'[i % 3]},{i % 7}\n" for i in range(600)))
+    other.write_text("a,x\n" + "".join(f"{'uvn'[i % 3]},{i % 7}\n" for i in range(600)))
+    model = genzoo.fit("table-vae", str(path), steps=1).model
+    for split, n in (("test", 60), ("all", 600)):
+        data = genzoo.load_data(str(other), split=split)
+        assert not any("unknown" in note for note in data.read.notes)
+        found = of(model.spec).as_known(data, model.spec)
+        strange = sum(data.x[:, 0].floor() == data.spec.facts["names"][0].index("n")).item()
+        assert len(found) == n
+        assert 0 < strange < n
+        assert f"{strange} values of column 'a', such as 'n', are unknown to the model and taken for its rarest" in (
+            found.read.notes
+        )
+        some = of(model.spec).as_known(data.take(slice(30)).take(torch.arange(5, 10)), model.spec)
+        assert torch.equal(some.x, found.x[5:10])
 
 
 SINGLE = {
