@@ -326,9 +326,8 @@ def encode(
     if path.suffix.lower() == ".npz":
         write_arrays(path, codes=numbers, **names)
     else:
-        flat = numbers.reshape(len(numbers), -1)
-        write_table(path, {k[:-1]: v for k, v in names.items() if k != "class_names"}
-                    | {f"code {i}": flat[:, i] for i in range(flat.shape[1])})  # fmt: skip
+        columns = {f"code {i}": column for i, column in enumerate(numbers.reshape(len(numbers), -1).T)}
+        write_table(path, {k[:-1]: v for k, v in names.items() if k != "class_names"} | columns)
     return path
 
 
@@ -376,10 +375,9 @@ def open_fitting(model: Model, data: Any, *, whole: bool = False) -> Data:
 
     ``whole`` takes all of what has no splits of its own. See `genzoo.registry.verbs.data.open_data`.
     """
-    subjects = [] if whole else [model]
-    opened = (
-        data if isinstance(data, Data) else open_reference(the_registry(), data, None, None, None, subjects, [model])[0]
-    )
+    opened, subjects = data, [] if whole else [model]
+    if not isinstance(opened, Data):
+        opened = open_reference(the_registry(), data, None, None, None, subjects, [model])[0]
     check_fits(model, opened.spec)
     return opened
 
