@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,20 +82,24 @@ def labels(y: Any, n: int, class_names: Sequence[str], what: str) -> Labels:
     return Labels(torch.from_numpy(index), len(values), () if whole else tuple(map(str, values.tolist())))
 
 
-def are_numbers(y: Any, classes: int, what: str) -> bool:
-    """Whether labels are ``(N,)`` whole numbers from 0 to ``classes`` − 1."""
+def are_numbers(y: Any, numbers: Sequence[int], what: str) -> bool:
+    """Whether labels ``(N,)`` or ``(N, 1)`` are all among some numbers."""
     if y is None or y is False:
         return False
     found = _array(y, what)
-    return found.ndim == 1 and found.dtype.kind != "U" and bool(np.isin(found, np.arange(classes)).all())
+    flat = found.ndim == 1 or found.shape[1:] == (1,)
+    return flat and found.dtype.kind != "U" and bool(np.isin(found, np.asarray(numbers)).all())
 
 
 def names_in(names: Any, y: Any, what: str) -> tuple[str, ...]:
-    """Names of classes in a file's array, ``(K,)`` words, if labels are numbers from 0 to K − 1 or one-hot; or none."""
-    if names is None or names.dtype.kind != "U" or len(names.shape) != 1:
+    """Names in a file's array, ``(K,)`` different words, if labels are numbers from 0 to K − 1 or one-hot; or none."""
+    if y is None or names is None or names.dtype.kind not in "SU" or len(names.shape) != 1:
         return ()
-    one_hot = len(np.shape(y)) == 2 and np.shape(y)[1] == len(names) > 1
-    return tuple(names[:].tolist()) if one_hot or are_numbers(y, len(names), what) else ()
+    found = tuple(map(str, _array(names[:], what).tolist()))
+    if len({name for name in found if name.strip()}) < len(found):
+        return ()
+    one_hot = len(np.shape(y)) == 2 and np.shape(y)[1] == len(found) > 1
+    return found if one_hot or are_numbers(y, range(len(found)), what) else ()
 
 
 def in_arrays(y: Tensor | None, spec: DataSpec) -> dict[str, NDArray[Any]]:
@@ -155,6 +159,13 @@ def renumbered(y: Tensor, own: DataSpec, known: DataSpec) -> Tensor:
 def _plain(name: str) -> str:
     """A name in small letters; a whole number without zeros in front."""
     return re.sub(r"^0+(?=[0-9]+$)", "", name.casefold())
+
+
+def known_words(found: Data, spec: DataSpec) -> Data:
+    """Samples without their labels, if these are words in the alphabet's order and the data's classes have no names."""
+    if found.y is None or spec.class_names or max(among(found.spec, spec)) >= 0:
+        return found
+    return replace(found, y=None, spec=replace(found.spec, classes=0, class_names=()))
 
 
 def by_value(values: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:

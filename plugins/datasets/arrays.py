@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from genzoo.core.data import ArrayOptions, Data, DataSource, Split, from_arrays
 from genzoo.core.data.labels import names_in
 from genzoo.core.data.npy import Archive, FileArray
 from genzoo.core.data.summary import Read
-from genzoo.core.errors import UsageError, said
+from genzoo.core.errors import GenzooError, UsageError, said
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.units import free_bytes
@@ -106,7 +107,9 @@ class ArrayFile(DataSource):
         if path.suffix.lower() == ".npy":
             return {"train": Part([stored["arr_0"]])}
         keys = _keys(stored.files, path, o.x, o.y or ("" if o.labels in ("auto", "none") else o.labels))
-        named, parts = stored[NAMES] if NAMES in stored.files else None, dict[str, Part]()
+        named, parts = None, dict[str, Part]()
+        with suppress(GenzooError):  # they are Python objects, which nobody reads
+            named = stored[NAMES] if NAMES in stored.files else None
         for split, found in keys.items():
             held = [
                 None if found[k] is None or (k == "y" and o.labels == "none") else stored[found[k]][:]
@@ -156,7 +159,7 @@ class Part:
     def __add__(self, other: Part) -> Part:
         pairs = [(getattr(self, k), getattr(other, k)) for k in self.MORE]
         arrays = (None if a is None else np.concatenate([a, b]) for a, b in pairs)
-        return Part([*self.xs, *other.xs], *arrays, names=self.names)
+        return Part([*self.xs, *other.xs], *arrays, names=self.names if self.names == other.names else ())
 
     @property
     def shape(self) -> tuple[int, ...]:

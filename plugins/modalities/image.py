@@ -97,7 +97,7 @@ class Image(Modality):
             text = re.sub(r"--set data\.size=\w+", f"--set samples.size={_size(spec)}", str(e.args[0]))
             text = text.replace("--set data.", "--set samples.")
             raise UsageError(text) from None
-        return asked_for(found, path)
+        return asked_for(found, path, spec)
 
     def brought(self, samples: Data, spec: DataSpec, options: Mapping[str, Any]) -> Data:
         from genzoo.plugins.modalities.sampled import brought

@@ -12,22 +12,23 @@ import torch
 from PIL import Image, ImageOps
 
 from genzoo.core.data import Data
+from genzoo.core.data.labels import known_words
 from genzoo.core.data.rows import read
 from genzoo.core.errors import UsageError
+from genzoo.core.spec import DataSpec
 from genzoo.plugins.datasets.folder import parse_size
 
 MODES = {1: "grey", 3: "colour"}  # by channels
 
 
-def asked_for(found: Data, folder: Path) -> Data:
-    """Samples of one class too, in the one folder that there is, have that class."""
-    if found.y is not None or not folder.is_dir():
-        return found
-    only = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    if len(only) != 1:
-        return found
-    one = replace(found.spec, classes=1, class_names=(only[0],))
-    return replace(found, y=torch.zeros(len(found), dtype=torch.int64), spec=one)
+def asked_for(found: Data, folder: Path, spec: DataSpec) -> Data:
+    """Samples with the classes that their folders name, if there is one too; without, as `known_words` says."""
+    if found.y is None and folder.is_dir():
+        only = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        if len(only) == 1:
+            one = replace(found.spec, classes=1, class_names=(only[0],))
+            found = replace(found, y=torch.zeros(len(found), dtype=torch.int64), spec=one)
+    return known_words(found, spec)
 
 
 def brought(samples: Data, options: Mapping[str, Any]) -> Data:

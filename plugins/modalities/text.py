@@ -122,14 +122,15 @@ class Text(Modality):
 
     def read_samples(self, path: Path, spec: DataSpec, **options: Any) -> Data:
         from genzoo.core.data import Data
-        from genzoo.core.data.labels import labels
+        from genzoo.core.data.labels import known_words, labels
         from genzoo.plugins.modalities import alphabet as tokens
         from genzoo.plugins.modalities import text_files
 
         texts, given = text_files.read(path, text_files.How(exact=True, **options))
         told = labels(given, len(texts), (), path.name)
-        spec = replace(spec, classes=told.classes, class_names=told.names)
-        return Data(spec, tokens.encode(texts, spec.facts, spec.shape[0]), told.y, path.name, split="all")
+        own = replace(spec, classes=told.classes, class_names=told.names)
+        rows = tokens.encode(texts, spec.facts, spec.shape[0])
+        return known_words(Data(own, rows, told.y, path.name, split="all"), spec)
 
     def samples(self, x: Any, name: str, spec: DataSpec) -> Data:
         from genzoo.core.arguments import array

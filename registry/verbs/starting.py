@@ -97,24 +97,26 @@ class Start:
         if not fits:
             raise UsageError(f"{self.name} does not fit this model in any tensor: {why}; leave out init")
         model.load_state_dict(ours | {name: theirs[name] for name in fits})
+        otherwise = self._otherwise(config)
+        more = f"; {otherwise}" if otherwise else ""
         if not anew:
-            return self._otherwise(config)
+            return f"{self.name}: {otherwise}" if otherwise else ""
         counts = Counter(n.partition(".")[0] for n in anew)
         listed = ", ".join(f"{count} of the {part}" for part, count in counts.items())
         share = sum(ours[n].numel() for n in fits) / max(sum(ours[n].numel() for n in (*fits, *anew)), 1)
-        return f"{self.name}: {len(fits)} tensors taken, {share:.0%} of the model; anew: {listed} ({why})"
+        return f"{self.name}: {len(fits)} tensors taken, {share:.0%} of the model; anew: {listed} ({why})" + more
 
     def _otherwise(self, config: Config) -> str:
-        """A sentence if the classes of a config's data are numbered otherwise, since what is copied goes by number."""
+        """What to say if a config's data have other classes under the same numbers, by which all is copied."""
         theirs, ours = self.config.data, config.data
-        if not config.conditional or not ours.classes:
+        if not config.conditional or not ours.classes or ours.classes != theirs.classes:
             return ""
         as_theirs = renumbered(torch.arange(ours.classes), ours, theirs).tolist()
         k = next((k for k, number in enumerate(as_theirs) if k != number), None)
         if k is None:
             return ""
-        return (f"{self.name}: classes have other numbers here, and start by number: "
-                f"{ours.classes_called[k]!r} as {theirs.classes_called[k]!r}")  # fmt: skip
+        return (f"classes are others here, or in another order, and start by number: {ours.classes_called[k]!r} as "
+                f"{theirs.classes_called[k]!r}")  # fmt: skip
 
     def _difference(self, config: Config) -> str:
         """In options and facts of the data, what makes their architecture another than that of a config."""

@@ -234,7 +234,9 @@ def _holds_weights(folder: Path) -> bool:
 
 def _of_array(x: Any, y: Any, name: str, spec: DataSpec, names: tuple[str, ...] = ()) -> Data:
     """Samples and labels in arrays: names of classes, or numbers of those of ``names``, or else of the data's."""
-    names = names or (spec.classes_called if are_numbers(y, spec.classes, name) else ())
+    called = [int(word) for word in spec.class_names if word.isdecimal()]  # by names that are numbers, rather
+    if not names and are_numbers(y, range(spec.classes), name) and not are_numbers(y, called, name):
+        names = spec.classes_called
     found = of(spec).samples(x, name, spec)
     if found is None:
         return from_arrays(x, y, name=name, modality=spec.modality, standardize=False, class_names=names)

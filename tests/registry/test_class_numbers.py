@@ -173,16 +173,26 @@ def test_samples_in_a_file_keep_the_classes_of_their_model(cvae, tmp_path):
     assert whole > 0.5
     path = genzoo.sample(cvae, tmp_path / "all.npz", 200)
     assert genzoo.evaluate(path, plain, kind, **how)[kind].value == whole
+    pictures = genzoo.sample(cvae, tmp_path / "all", 200)  # in folders: nobody knows which word is which number
+    with pytest.raises(UsageError, match="were not asked to be of classes of the data"):
+        genzoo.evaluate(pictures, plain, kind, **how)
+    named = how | {"training": train}
+    as_named = genzoo.evaluate(cvae, test, kind, **named)[kind].value
+    assert genzoo.evaluate(pictures, test, kind, **named)[kind].value == as_named
     bags = genzoo.evaluate(genzoo.sample(cvae, tmp_path / "bags.npz", 200, labels="Bag"), plain, kind, **how)[kind]
     assert bags.details["accuracy by class"] == {"8": bags.value}
     assert bags.value > 0.5
     with np.load(path) as found:
         x, y, names = (found[k] for k in ("samples", "labels", "class_names"))
-    for form in (y.astype(float), np.eye(10)[y]):
-        np.savez(tmp_path / "form.npz", samples=x, labels=form, class_names=names)
-        assert genzoo.evaluate(tmp_path / "form.npz", plain, kind, **how)[kind].value == whole
-    np.savez(tmp_path / "one.npz", samples=x, labels=y, class_names=np.array("Bag"))  # no names of ten
-    assert genzoo.evaluate(tmp_path / "one.npz", plain, kind, **how)[kind].value == whole
+    for form, called in (
+        (9.0 - y, names[::-1]),
+        (np.eye(10)[9 - y], names[::-1]),
+        (9 - y[:, None], np.char.encode(names[::-1])),
+        (y, np.array("Bag")),  # no names of ten
+        (y, np.array(["Bag"] * 10)),
+    ):
+        np.savez(tmp_path / "form.npz", samples=x, labels=form, class_names=called)
+        assert genzoo.evaluate(tmp_path / "form.npz", test, kind, **named)[kind].value == as_named
 
 
 def test_data_in_a_file_have_the_classes_that_it_names(folder, cvae, tmp_path):
@@ -192,10 +202,24 @@ def test_data_in_a_file_have_the_classes_that_it_names(folder, cvae, tmp_path):
     found = genzoo.load_data(str(path), split="all")
     assert (found.spec.class_names, found.y.tolist()) == (own.spec.class_names, own.y.tolist())
     assert psnr(cvae, str(path), split="all") == genzoo.evaluate(cvae, own, "psnr")["psnr"].value
-    np.savez(
-        path, x=own.x.numpy(), y=own.y.numpy() + 5, class_names=np.array(own.spec.class_names)
-    )  # numbers of others
+    x, y, names = own.x.numpy(), own.y.numpy(), np.array(own.spec.class_names)
+    np.savez(path, x=x, y=y + 5, class_names=names)  # they are of others
     assert genzoo.load_data(str(path)).spec.class_names == tuple(map(str, range(5, 5 + own.spec.classes)))
+    np.savez(path, x=x, y=y, class_names=names.astype(object))  # are not read
+    assert genzoo.load_data(str(path)).spec.class_names == ()
+    y = np.arange(len(own)) % 3
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y + 1, class_names=np.array(["a", "b", "c"]))
+    with pytest.raises(UsageError, match="has the label 3 to test, which is none of those to train on"):
+        genzoo.load_data(str(path))
+
+
+def test_labels_of_samples_go_by_names_that_are_numbers(clothes):
+    few = clothes.take((clothes.y < 6).nonzero().flatten())
+    data = genzoo.load_data(few.x, labels=few.y - 2)  # of classes called 1, 2, 3
+    some = few.take((few.y < 5).nonzero().flatten())
+    kind, y = "conditional-accuracy", some.y - 2
+    for given in ((some.x, y), (some.x, y.numpy().astype(str)), genzoo.load_data(some.x, labels=y), (few.x, few.y - 3)):
+        assert genzoo.evaluate(given, data, kind, training=data, cache=False)[kind].value > 0.8
 
 
 def test_what_is_decompressed_has_the_classes_of_its_model(folder, cvae, tmp_path):
@@ -208,12 +232,13 @@ def test_what_is_decompressed_has_the_classes_of_its_model(folder, cvae, tmp_pat
 
 
 def test_weights_that_start_a_run_say_that_classes_have_other_numbers(wardrobe, clothes, capsys):
-    other = "classes have other numbers here, and start by number: 'ankle boot' as 'T-shirt/top'"
+    other = "classes are others here, or in another order, and start by number: 'ankle boot' as 'T-shirt/top'"
     for data, said in ((wardrobe, other), (clothes, ""), ((clothes.x, np.arange(len(clothes)) % 10), "")):
-        genzoo.fit("cvae", data, init="cvae/fashion-mnist", steps=1, progress=True)
-        told = capsys.readouterr().err
-        assert said in told
-        assert bool(said) == ("other numbers" in told)
+        for more in ({}, {"init_partial": True, "options": {"latent.size": 5}}):
+            genzoo.fit("cvae", data, init="cvae/fashion-mnist", steps=1, progress=True, **more)
+            told = capsys.readouterr().err
+            assert said in told
+            assert bool(said) == ("start by number" in told)
 
 
 def test_classes_that_the_model_lacks(clothes, cvae, tmp_path):
@@ -260,6 +285,10 @@ def test_texts_of_classes_that_the_model_lacks(tmp_path):
     for name in ("s.npz", "s.jsonl"):
         samples = genzoo.sample(model, tmp_path / name, 60)
         assert genzoo.evaluate(samples, data, kind, training=data, split="all")[kind].value == whole
+    own = genzoo.load_data(data, split="all")
+    nameless = replace(own, spec=replace(own.spec, class_names=()))
+    found = genzoo.evaluate(samples, nameless, kind, training=nameless, strict=False)
+    assert found.why_not(kind) == "the samples were not asked to be of classes of the data"
 
 
 def test_labels_without_classes_stay(cvae, clothes):
