@@ -213,6 +213,12 @@ def test_codes_are_judged_by_all_observations_that_are_held():
     assert nats > 4  # of two observations it is log 2 at most, of 300 log 300
 
 
+def test_binary_pictures_are_diagnosed():
+    data = genzoo.load_data("fashion-mini", options={"binarize": "static"}).take(slice(300))
+    model = genzoo.create("vae", data.spec, options=TINY)
+    assert genzoo.diagnose(model, data, n=100)["memorization"].status != "unknown"
+
+
 def test_a_text_model_whose_codes_vary_and_whose_decoder_does_not_go_by_them():
     """Its posterior is no prior, by batch norm, and its numbers are active: what swapping codes costs tells."""
     texts = genzoo.load_data("kjv-mini").take(slice(300))

@@ -228,8 +228,9 @@ def _sampled(model: Model, training: Data, held: Data, how: Protocol, progress: 
     ready = how.extractor
     if not isinstance(ready, Extractor):
         ready = open_extractor(the_registry(), ready or default_extractor(spec), spec)
+    kept = replace(spec, levels=256) if of(spec).pixels else spec  # as pictures are, of binary ones too
     report = measure(
-        Data(spec, x, name="the samples", split="all"), held, sample_health.SAMPLE_METRICS + mixture,
+        Data(kept, x, name="the samples", split="all"), held, sample_health.SAMPLE_METRICS + mixture,
         replace(how, n=None, extractor=ready), training=training, strict=False, progress=progress,
         options={"memorization.ratio": sample_health.COPY, "memorization.limit": sample_health.JUDGED},
     )  # fmt: skip
