@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genzoo.core.errors import UsageError
+from genzoo.core.errors import GenzooError, UsageError
 
 if TYPE_CHECKING:
+    from genzoo.core.data.npy import Archive
     from genzoo.core.data.observations import Data
     from genzoo.core.spec import DataSpec
 
@@ -91,9 +93,17 @@ def are_numbers(y: Any, numbers: Sequence[int], what: str) -> bool:
     return flat and found.dtype.kind != "U" and bool(np.isin(found, np.asarray(numbers)).all())
 
 
-def names_in(names: Any, y: Any, what: str) -> tuple[str, ...]:
-    """Names in a file's array, ``(K,)`` different words, if labels are numbers from 0 to K − 1 or one-hot; or none."""
-    if y is None or names is None or names.dtype.kind not in "SU" or len(names.shape) != 1:
+def names_in(stored: Archive, y: Any, what: str) -> tuple[str, ...]:
+    """The ``class_names`` of a file, ``(K,)`` different words, if labels are numbers 0 … K − 1 or one-hot; or none."""
+    if y is None or "class_names" not in stored.files:
+        return ()
+    with suppress(GenzooError):  # they are Python objects, which nobody reads
+        return _different(stored["class_names"], y, what)
+    return ()
+
+
+def _different(names: Any, y: Any, what: str) -> tuple[str, ...]:
+    if names.dtype.kind not in "SU" or len(names.shape) != 1:
         return ()
     found = tuple(map(str, _array(names[:], what).tolist()))
     if len({name for name in found if name.strip()}) < len(found):

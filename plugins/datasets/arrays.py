@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from genzoo.core.data import ArrayOptions, Data, DataSource, Split, from_arrays
 from genzoo.core.data.labels import names_in
 from genzoo.core.data.npy import Archive, FileArray
 from genzoo.core.data.summary import Read
-from genzoo.core.errors import GenzooError, UsageError, said
+from genzoo.core.errors import UsageError, said
 from genzoo.core.modality import of
 from genzoo.core.options import option
 from genzoo.core.units import free_bytes
@@ -25,7 +24,6 @@ from genzoo.registry import declare
 OBSERVATIONS = ("x", "images", "image", "imgs", "data", "samples", "arr_0")
 LABELS = ("y", "labels", "label", "targets")
 CONDITIONS, FACTORS = ("condition",), ("latents_classes",)  # the latter of dSprites
-NAMES = "class_names"
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 SPRITES = ("colour", "shape*", "scale", "orientation", "x", "y")  # what dSprites' factors are
 Array = NDArray[Any]
@@ -44,9 +42,9 @@ class ArrayFile(DataSource):
     ``imgs``, ``data``, ``samples``, ``arr_0`` (or is its only array; or the option ``x`` says), with labels, if any,
     under ``y``, ``labels``, ``targets`` or ``arr_1`` (or the option ``y`` says), what these are called, if they are
     numbers from 0 on, under ``class_names`` ``(K,)``, and numbers that a conditional model is told, if any, under
-    ``condition`` ``(N, K)``. Names that begin or end with a split (``train_images``,
-    ``x_test``, ``y_val``) are of that split; without one, the test split is a tenth of the observations, held out with
-    seed 0. The files of MedMNIST and dSprites are read as they are. Nothing is unpickled.
+    ``condition`` ``(N, K)``. Names that begin or end with a split (``train_images``, ``x_test``, ``y_val``) are of that
+    split; without one, the test split is a tenth of the observations, held out with seed 0. The
+    files of MedMNIST and dSprites are read as they are. Nothing is unpickled.
 
     Observations that do not fit into memory are read from the file as they are needed, unless the file is
     compressed (save it with ``np.savez``, not ``np.savez_compressed``): such arrays have to fit.
@@ -107,15 +105,13 @@ class ArrayFile(DataSource):
         if path.suffix.lower() == ".npy":
             return {"train": Part([stored["arr_0"]])}
         keys = _keys(stored.files, path, o.x, o.y or ("" if o.labels in ("auto", "none") else o.labels))
-        named, parts = None, dict[str, Part]()
-        with suppress(GenzooError):  # they are Python objects, which nobody reads
-            named = stored[NAMES] if NAMES in stored.files else None
+        parts = dict[str, Part]()
         for split, found in keys.items():
             held = [
                 None if found[k] is None or (k == "y" and o.labels == "none") else stored[found[k]][:]
                 for k in Part.MORE
             ]
-            parts[split] = Part([stored[found["x"]]], *held, names=names_in(named, held[0], path.name))
+            parts[split] = Part([stored[found["x"]]], *held, names=names_in(stored, held[0], path.name))
         return parts
 
     def _data(self, part: Part, name: str) -> Data:

@@ -256,7 +256,7 @@ def _read_samples(path: Path, spec: DataSpec, options: Mapping[str, Any]) -> Dat
     if not known:
         raise UsageError(f"{path} has the arrays {', '.join(keys)}: call the samples 'samples'")
     x, y = found[known[0]], next((found[k][:] for k in ("labels", "y", "arr_1") if k in keys), None)
-    names = names_in(found["class_names"] if "class_names" in keys else None, y, path.name)
+    names = names_in(found, y, path.name)
     return _of_array(x, y, path.name, spec, names)
 
 

@@ -189,6 +189,7 @@ def test_samples_in_a_file_keep_the_classes_of_their_model(cvae, tmp_path):
         (np.eye(10)[9 - y], names[::-1]),
         (9 - y[:, None], np.char.encode(names[::-1])),
         (y, np.array("Bag")),  # no names of ten
+        (y, names.astype(object)),  # are not read
         (y, np.array(["Bag"] * 10)),
     ):
         np.savez(tmp_path / "form.npz", samples=x, labels=form, class_names=called)

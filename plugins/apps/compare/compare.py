@@ -121,11 +121,8 @@ def compare(
     given = [len(s.samples) for s in sides if s.samples is not None]
     reports = []
     for side, report in zip(sides, done, strict=True):
-        what: Any = side.model
-        by = how
-        if side.samples is not None:
-            what = side.samples
-            by = replace(how, noise=False, truncation=None)
+        what: Any = side.model if side.samples is None else side.samples
+        by = how if side.samples is None else replace(how, noise=False, truncation=None)
         reports.append(report or measure(
             what, opened, metrics, by, training=trained, options=options, strict=False, name=side.name,
             progress=visible(progress), draws=min(given) if given and side.model is not None else None,
